@@ -1,0 +1,44 @@
+"""The network as it is executed: traced with torch.fx, batch norm folded into the convolution before it."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class LeafTracer(fx.Tracer):
+    """Traces into everything but torch's own layers and modules that say `is_traced_as_leaf`."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return getattr(m, "is_traced_as_leaf", False) or super().is_leaf_module(m, module_qualified_name)
+
+
+def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
+    """A copy of `module` without batch norm layers; its outputs are those of `module.eval()`.
+
+    Every folded convolution keeps its name and has a bias.
+    """
+    source = copy.deepcopy(module).eval()
+    folded = fx.GraphModule(source, LeafTracer().trace(source))
+    for node in list(folded.graph.nodes):
+        if node.op == "call_module" and isinstance(folded.get_submodule(node.target), nn.BatchNorm2d):
+            _fold_into_previous(folded, node)
+    folded.graph.lint()
+    folded.delete_all_unused_submodules()
+    folded.recompile()
+    return folded
+
+
+def _fold_into_previous(folded: fx.GraphModule, node: fx.Node) -> None:
+    previous = node.args[0]
+    if not (isinstance(previous, fx.Node) and previous.op == "call_module" and len(previous.users) == 1):
+        raise ValueError(f"batch norm {node.target} does not follow a convolution of its own")
+    name = str(previous.target)
+    conv, norm = folded.get_submodule(name), folded.get_submodule(str(node.target))
+    if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+        raise TypeError(f"batch norm {node.target} follows {type(conv).__name__}, expected Conv2d")
+    folded.set_submodule(name, fuse_conv_bn_eval(conv, norm))
+    node.replace_all_uses_with(previous)
+    folded.graph.erase_node(node)

@@ -1,0 +1,197 @@
+"""Linear quantization: scales, codes and the modules that train with them (Jacob et al. 2018, arXiv:1712.05877).
+
+Weights are symmetric per output channel, activations unsigned 8-bit asymmetric per tensor, biases int32 on the
+grid scale_x * scale_w. Which tensors of a network are quantized is decided in `preparation.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ACTIVATION_LEVELS = 255
+_LARGEST_BIAS_CODE = 2**30
+
+
+@dataclass(frozen=True)
+class PackedWeight:
+    """A quantized layer as plain data: value = codes * scales, bias = bias_codes * input_scale * scales.
+
+    codes: int8, the shape of the weight; scales: float32 (out,); bias_codes: int32 (out,).
+    """
+
+    codes: Tensor
+    bits: int
+    scales: Tensor
+    bias_codes: Tensor
+    input_scale: float
+
+
+def weight_range(bits: int) -> tuple[int, int]:
+    """Smallest and largest code: the full two's complement range below 8 bits, [-127, 127] at 8."""
+    if not 2 <= bits <= 8:
+        raise ValueError(f"bits: expected 2..8, got {bits}")
+    top = 2 ** (bits - 1) - 1
+    return (-top, top) if bits == 8 else (-top - 1, top)
+
+
+def mse_scales(weight: Tensor, bits: int, *, steps: int = 40) -> Tensor:
+    """Per-output-channel scales of least mean squared error, by search over `steps` clipping points: (out,).
+
+    A channel of zeros gets the scale 1, since any is right.
+    """
+    low, high = weight_range(bits)
+    rows = weight.detach().flatten(1)
+    largest = rows.abs().amax(1)
+    full = torch.where(largest > 0, largest, torch.ones_like(largest)) / high
+    best, best_error = full, torch.full_like(full, torch.inf)
+    for fraction in torch.linspace(1.0, 0.3, steps).tolist():
+        scale = full * fraction
+        restored = (rows / scale[:, None]).round().clamp(low, high) * scale[:, None]
+        error = (rows - restored).square().sum(1)
+        better = error < best_error
+        best, best_error = torch.where(better, scale, best), torch.where(better, error, best_error)
+    return best
+
+
+def activation_grid(low: float, high: float) -> tuple[float, int]:
+    """Scale and zero point of unsigned 8-bit codes that cover [low, high] and hold 0 exactly."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max(high - low, 1e-6) / ACTIVATION_LEVELS
+    return scale, round(-low / scale)
+
+
+class ActivationQuantizer(nn.Module):
+    """Rounds a tensor to unsigned 8-bit codes and back; gradients pass straight through inside the range.
+
+    While `observing`, each forward pass first moves the range towards the batch's by `momentum`. With `fixed`,
+    a (scale, zero point) pair, nothing is ever observed. `ceiling` bounds the range from above (6 after ReLU6).
+    """
+
+    is_traced_as_leaf = True
+    low: Tensor
+    high: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(
+        self, *, fixed: tuple[float, int] | None = None, ceiling: float = torch.inf, momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        scale, zero_point = fixed or (1.0, 0)
+        self.is_fixed, self.ceiling, self.momentum = fixed is not None, ceiling, momentum
+        self.observing = False
+        self.register_buffer("low", torch.tensor(torch.inf))
+        self.register_buffer("high", torch.tensor(-torch.inf))
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+        self.register_buffer("zero_point", torch.tensor(zero_point, dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.observing and not self.is_fixed:
+            self._observe(x.detach())
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, ACTIVATION_LEVELS)
+
+    def _observe(self, x: Tensor) -> None:
+        low, high = (bound.to(self.low.dtype) for bound in torch.aminmax(x))
+        first = torch.isinf(self.low)
+        self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, self.momentum)))
+        self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, self.momentum)).clamp(max=self.ceiling))
+        bottom, top = self.low.clamp(max=0.0), self.high.clamp(min=0.0)
+        self.scale.copy_((top - bottom).clamp(min=1e-6) / ACTIVATION_LEVELS)
+        self.zero_point.copy_((-bottom / self.scale).round())
+
+    def grid(self) -> tuple[float, int]:
+        return float(self.scale), int(self.zero_point)
+
+
+class _QuantizedLayer(nn.Module):
+    """What a quantized convolution and a quantized linear layer share: a weight on a grid and a bias on a finer one."""
+
+    is_traced_as_leaf = True
+    scales: Tensor
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, bits: int, source: ActivationQuantizer) -> None:
+        super().__init__()
+        if layer.bias is None:
+            raise ValueError("a quantized layer needs a bias: fold batch norm first")
+        self.bits = bits
+        self.layer = layer
+        # In a tuple, so that the producer's buffers are not registered here a second time.
+        self._source = (source,)
+        self.register_buffer("scales", torch.ones(layer.weight.shape[0]))
+        self.refresh_scales()
+
+    @property
+    def bias(self) -> Tensor:
+        assert self.layer.bias is not None
+        return self.layer.bias
+
+    @property
+    def input_scale(self) -> Tensor:
+        return self._source[0].scale
+
+    @torch.no_grad()
+    def refresh_scales(self) -> None:
+        """Set the scales of least squared error for the weights as they are now."""
+        scales = mse_scales(self.layer.weight, self.bits)
+        # A nearly dead channel would otherwise push its bias beyond int32.
+        floor = self.bias.abs() / (self.input_scale * _LARGEST_BIAS_CODE)
+        self.scales.copy_(torch.maximum(scales, floor))
+
+    def quantized(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias on their grids, gradients straight through."""
+        low, high = weight_range(self.bits)
+        weight = self.layer.weight
+        zero_points = torch.zeros_like(self.scales, dtype=torch.int32)
+        on_grid = torch.fake_quantize_per_channel_affine(weight, self.scales, zero_points, 0, low, high)
+        step = self.input_scale * self.scales
+        bias = self.bias + ((self.bias / step).round() * step - self.bias).detach()
+        return on_grid, bias
+
+    def packed(self) -> PackedWeight:
+        """The layer as plain data, on the CPU."""
+        low, high = weight_range(self.bits)
+        scales = self.scales.detach().cpu()
+        shape = (-1,) + (1,) * (self.layer.weight.dim() - 1)
+        # The same arithmetic as fake_quantize (multiply by the inverse), so that codes agree at ties.
+        codes = (self.layer.weight.detach().cpu() * (1.0 / scales).reshape(shape)).round().clamp(low, high)
+        input_scale = self.input_scale.detach().cpu()
+        bias_codes = (self.bias.detach().cpu() / (input_scale * scales)).round()
+        return PackedWeight(codes.to(torch.int8), self.bits, scales, bias_codes.to(torch.int32), float(input_scale))
+
+
+class QuantizedConv2d(_QuantizedLayer):
+    """A convolution with quantized weight and bias: (N, C, H, W) -> (N, out, H', W')."""
+
+    layer: nn.Conv2d
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.quantized()
+        conv = self.layer
+        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+class QuantizedLinear(_QuantizedLayer):
+    """A linear layer with quantized weight and bias: (N, in) -> (N, out)."""
+
+    layer: nn.Linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, *self.quantized())
+
+
+def observe(module: nn.Module, on: bool) -> None:
+    """Switch range observation of every activation quantizer."""
+    for child in module.modules():
+        if isinstance(child, ActivationQuantizer):
+            child.observing = on
+
+
+def refresh_scales(module: nn.Module) -> None:
+    """Refit every quantized layer's weight scales."""
+    for child in module.modules():
+        if isinstance(child, _QuantizedLayer):
+            child.refresh_scales()

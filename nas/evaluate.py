@@ -1,0 +1,159 @@
+"""The way of the data: one candidate in, one evaluation out, every figure read off the file that would ship."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from compressors.preparation import prepare
+from compressors.pruning import IMPORTANCES, prune
+from nas.candidate import Candidate
+from nas.fitting import Fitting
+from nas.latency import yielding
+from nas.records import Evaluation, Measurement, Phase, State
+from nas.run_folder import write_evaluation
+from nas.shipping import check, measure_file, score_file, ship
+from nas.study import Study
+from nas.training import calibrate
+from nas.workbench import Workbench
+from search_spaces.network import build_network
+
+
+@dataclass(frozen=True)
+class Task:
+    """One evaluation to be done: what, how long, with which seed, and where its files go."""
+
+    number: int
+    candidate: Candidate
+    phase: Phase
+    seed: int
+    epochs: int
+    folder: Path
+    attempt: int = 1
+
+
+@dataclass
+class Clock:
+    """Seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def evaluate(task: Task, bench: Workbench) -> Evaluation:
+    """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it."""
+    clock, study = Clock(), bench.study
+    with clock("build"):
+        network = build(task, bench)
+
+    costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
+    violations = broken_constraints(costs, study)
+    if violations:
+        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations)
+
+    with clock("train"), yielding() as give_way:
+        feed = bench.feed(task.seed)
+        fitting = Fitting(study, task.candidate, feed, task.epochs, task.folder / "checkpoint.pt", task.attempt)
+        network = fitting.fit(network, give_way).cpu().eval()
+
+    with clock("emit"):
+        file = ship(network, task.candidate, task.folder, bench.header)
+    with clock("verify"):
+        verified = check(file, network, task.candidate, bench)
+    with clock("measure"):
+        measurement = measure_file(file, study.targets, origin="shipped file")
+    with clock("score"):
+        scores = score_file(file, bench, test=task.phase in ("final", "reference"))
+
+    violations = broken_constraints(measurement, study)
+    state = State.INFEASIBLE if violations else State.COMPLETE
+    fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": violations}
+    evaluation = finish(task, bench, clock, state, epochs=task.epochs, **fields)
+    fitting.checkpoint.unlink(missing_ok=True)
+    return evaluation
+
+
+def build(task: Task, bench: Workbench) -> nn.Module:
+    """The untrained, dense network on the training device."""
+    mean, std = bench.data.mean_std
+    classes = len(bench.data.class_names)
+    network = build_network(task.candidate.architecture, classes, mean=mean, std=std, seed=task.seed)
+    return bench.place(network)
+
+
+def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clock) -> Measurement:
+    """Costs of an untrained copy, pruned, quantized and emitted; measured once per structure."""
+    structure = task.candidate.structure_id(len(bench.data.class_names))
+    if structure not in bench.structure_costs:
+        with clock("prune"):
+            shape = copy.deepcopy(network).cpu()
+            plan = task.candidate.plan
+            importance = IMPORTANCES[bench.study.compression.importance]
+            prune(shape, task.candidate.architecture.groups(), plan.kept, importance=importance)
+            shape = prepare(shape, plan.formats)
+            calibrate(shape, bench.tiny_feed())
+        with clock("emit"):
+            file = ship(shape, task.candidate, task.folder / "untrained", bench.header)
+        with clock("measure"):
+            costs = measure_file(file, bench.study.targets, origin="untrained file")
+        for leftover in (task.folder / "untrained").iterdir():
+            leftover.unlink()
+        (task.folder / "untrained").rmdir()
+        bench.structure_costs[structure] = costs
+    return bench.structure_costs[structure]
+
+
+def broken_constraints(measurement: Measurement, study: Study) -> dict[str, float]:
+    """By how much, relative to its limit, each broken constraint is exceeded."""
+    found: dict[str, float] = {}
+    for cost, limit in study.constraints.items():
+        value = measurement.cost(cost, study.target.name)
+        if value > limit.max:
+            found[cost] = value / limit.max - 1
+    return found
+
+
+def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: Any) -> Evaluation:
+    """Make the record and write it: from here on the evaluation is done."""
+    evaluation = Evaluation(
+        candidate_id=task.candidate.id,
+        structure_id=task.candidate.structure_id(len(bench.data.class_names)),
+        phase=task.phase,
+        seed=task.seed,
+        state=state,
+        budget=bench.study.training.epochs,
+        target=bench.study.target.name,
+        seconds=clock.seconds,
+        attempts=task.attempt,
+        started_at=clock.started_at,
+        machine=bench.machine,
+        **fields,
+    )
+    write_evaluation(task.folder, evaluation)
+    return evaluation
+
+
+def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
+    """`evaluate`, with whatever it raises recorded as a FAILED evaluation and its reason."""
+    clock = Clock()
+    try:
+        return evaluate(task, bench)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+        return finish(task, bench, clock, State.FAILED, error=type(error).__name__, reason=reason)

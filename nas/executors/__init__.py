@@ -1,0 +1,1 @@
+"""Executors: callers of the passive driver that run its tasks somewhere."""

@@ -1,0 +1,180 @@
+"""Measurement, State, Evaluation: the one door through which numbers enter; NaN and infinity do not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from compressors.plan import WeightFormat
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[float, Field(gt=0)]
+
+Phase = Literal["search", "rung", "repeat", "final", "reference"]
+COSTS = ("parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms")
+OBJECTIVES = ("accuracy", *COSTS)
+
+
+class State(StrEnum):
+    """How an evaluation stands. Only COMPLETE ones count as trials and enter fronts."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    INFEASIBLE = "INFEASIBLE"
+    DUPLICATE = "DUPLICATE"
+    FAILED = "FAILED"
+
+
+class Record(BaseModel):
+    """Base of the records here: frozen, finite, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Score(Record):
+    """An accuracy with its standard error sqrt(p (1 - p) / n), n images, read off the runtime."""
+
+    accuracy: Fraction
+    se: Fraction
+    images: Annotated[int, Field(ge=1)]
+
+
+class Fingerprint(Record):
+    """What a latency depends on besides the file; measurements of different fingerprints are never mixed."""
+
+    device: str
+    instruction_sets: tuple[str, ...]
+    runtime: str
+    provider: str
+    threads: int
+    batch: int
+
+
+class Latency(Record):
+    """One file's latency on one target. `passes_us` are the raw samples, one row per pass, in microseconds."""
+
+    latency_ms: Milliseconds
+    stable: bool
+    protocol: str
+    reference_ms: Milliseconds
+    fingerprint: Fingerprint
+    passes_us: tuple[tuple[float, ...], ...]
+
+
+class LayerReport(Record):
+    """One layer as shipped: channels after pruning, format asked for, and the kind of kernel that ran it."""
+
+    name: str
+    block: str
+    kind: str
+    in_channels: int
+    out_channels: int
+    kernel: int
+    parameters: Count
+    macs: Count
+    format: WeightFormat
+    ran: Literal["integer", "float"]
+    unpruned_channels: int | None = None
+
+
+class Parity(Record):
+    """Agreement of the runtime with the torch network on the same images."""
+
+    images: Annotated[int, Field(ge=1)]
+    max_difference: float
+    tolerance: float
+    within_tolerance: Fraction
+    argmax_agreement: Fraction
+    clear_margin_disagreements: Count
+    accuracy_difference: Fraction
+
+    @property
+    def holds(self) -> bool:
+        return self.within_tolerance >= 0.999 and self.argmax_agreement >= 0.99 and self.clear_margin_disagreements == 0
+
+
+class Measurement(Record):
+    """Costs of one file. `origin` says whether its weights were trained; costs do not depend on them."""
+
+    origin: Literal["untrained file", "shipped file"]
+    parameters: Count
+    macs: Count
+    size_bytes: Annotated[int, Field(ge=1)]
+    peak_memory_bytes: Count
+    latency: Mapping[str, Latency]
+
+    def cost(self, name: str, target: str) -> float:
+        """One of COSTS by name; `latency_ms@TARGET` names a target other than the default."""
+        base, _, other = name.partition("@")
+        if base == "latency_ms":
+            return self.latency[other or target].latency_ms
+        if base not in COSTS:
+            raise KeyError(f"unknown cost {name!r}, expected one of {COSTS}")
+        return float(getattr(self, base))
+
+    def costs(self, target: str) -> dict[str, float]:
+        return {name: self.cost(name, target) for name in COSTS}
+
+
+class Evaluation(Record):
+    """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes."""
+
+    schema_version: Literal[1] = 1
+    candidate_id: str
+    structure_id: str
+    phase: Phase
+    seed: int
+    state: State
+    reason: str = ""
+    error: str = ""
+    epochs: Count = 0
+    budget: Count = 0
+    accuracy_source: Literal["trained", "inherited", "predicted", "simulated"] = "trained"
+    target: str
+    measurement: Measurement | None = None
+    validation: Score | None = None
+    test: Score | None = None
+    train_accuracy: Fraction | None = None
+    violations: Mapping[str, float] = {}
+    parity: Parity | None = None
+    asked_integer: tuple[str, ...] = ()
+    ran_integer: tuple[str, ...] = ()
+    layers: tuple[LayerReport, ...] = ()
+    flags: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = {}
+    attempts: int = 1
+    started_at: str
+    machine: Mapping[str, Any] = {}
+
+    @property
+    def fidelity(self) -> float:
+        return self.epochs / self.budget if self.budget else 0.0
+
+    def values(self, objectives: tuple[str, ...]) -> list[float]:
+        """Objective values, in order; raises where one was not measured."""
+        if self.measurement is None:
+            raise ValueError(f"{self.candidate_id}: nothing was measured ({self.state})")
+        return [self._value(name, self.measurement) for name in objectives]
+
+    def _value(self, name: str, measurement: Measurement) -> float:
+        if name != "accuracy":
+            return measurement.cost(name, self.target)
+        if self.validation is None:
+            raise ValueError(f"{self.candidate_id}: no accuracy ({self.state})")
+        return self.validation.accuracy
+
+    @property
+    def on_front(self) -> bool:
+        """Whether this evaluation may stand on a front: complete, and the file does what the network does."""
+        return self.state is State.COMPLETE and "parity" not in self.flags
+
+
+def score(correct: int, images: int) -> Score:
+    """Accuracy of `correct` out of `images` with its binomial standard error."""
+    accuracy = correct / images
+    return Score(accuracy=accuracy, se=(accuracy * (1 - accuracy) / images) ** 0.5, images=images)

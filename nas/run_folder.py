@@ -1,0 +1,79 @@
+"""The run folder: where each file lives, and how one is written so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.records import Evaluation, Phase
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run. Names are an interface: reports, users and scripts rely on them."""
+
+    path: Path
+
+    @property
+    def study(self) -> Path:
+        return self.path / "study.yaml"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "study.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "study.lock"
+
+    @property
+    def trials(self) -> Path:
+        return self.path / "trials.csv"
+
+    @property
+    def finalists(self) -> Path:
+        return self.path / "finalists.csv"
+
+    @property
+    def front(self) -> Path:
+        return self.path / "front.csv"
+
+    @property
+    def split(self) -> Path:
+        return self.path / "split.json"
+
+    def artifact(self, candidate_id: str, phase: Phase, seed: int) -> Path:
+        return self.path / "artifacts" / candidate_id / f"{phase}-{seed}"
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write through a temporary file, fsync and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with temporary.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """The mark of a finished evaluation: once this file exists, the evaluation is done."""
+    write_atomically(folder / "evaluation.json", evaluation.model_dump_json(indent=1))
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """A finished evaluation, or None where there is none yet."""
+    try:
+        return Evaluation.model_validate_json((folder / "evaluation.json").read_bytes())
+    except FileNotFoundError:
+        return None

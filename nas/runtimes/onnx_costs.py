@@ -1,0 +1,139 @@
+"""Costs read off an ONNX file: parameters, multiply-accumulates and peak activation memory at batch 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import TensorProto, shape_inference
+
+LAYER_OPS = ("Conv", "Gemm", "MatMul")
+FUSED_OPS = ("Relu", "Clip", "BatchNormalization")
+_BYTES = {TensorProto.UINT8: 1, TensorProto.INT8: 1, TensorProto.FLOAT16: 2, TensorProto.FLOAT: 4}
+
+
+@dataclass(frozen=True)
+class FileCosts:
+    """What a file holds and needs, by its own graph."""
+
+    parameters: int
+    macs: int
+    peak_memory_bytes: int
+
+
+def read_costs(model: onnx.ModelProto) -> FileCosts:
+    """Count convolution and linear weights and biases once each, their MACs and the largest sum of live activations."""
+    graph = _Graph(model)
+    weights: set[str] = set()
+    macs = 0
+    for node in model.graph.node:
+        if node.op_type in LAYER_OPS:
+            names = [graph.stored(name) for name in node.input[1:]]
+            weights.update(name for name in names if name in graph.constants)
+            macs += _macs(graph, node)
+    parameters = sum(math.prod(graph.constants[name]) for name in weights)
+    return FileCosts(parameters, macs, _peak_memory(graph))
+
+
+class _Graph:
+    """A model's shapes at batch 1, its constants and who makes and reads each value."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.nodes = list(model.graph.node)
+        self.inputs = [value.name for value in model.graph.input]
+        self.outputs = [value.name for value in model.graph.output]
+        self.constants: dict[str, tuple[int, ...]] = {w.name: tuple(w.dims) for w in model.graph.initializer}
+        inferred = shape_inference.infer_shapes(_at_batch_one(model), strict_mode=True).graph
+        values = [*inferred.input, *inferred.value_info, *inferred.output]
+        self.shapes: dict[str, tuple[int, ...]] = {
+            v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values
+        }
+        self.types = {v.name: v.type.tensor_type.elem_type for v in values}
+        self.maker = {name: node for node in self.nodes for name in node.output}
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+
+    def stored(self, name: str) -> str:
+        """The value that is really held where `name` is read: codes behind DequantizeLinear and Cast."""
+        while name in self.maker and self.maker[name].op_type in ("DequantizeLinear", "Cast", "Identity"):
+            name = self.maker[name].input[0]
+        return name
+
+    def is_constant(self, name: str) -> bool:
+        return self.stored(name) in self.constants
+
+    def fuses(self, node: onnx.NodeProto) -> bool:
+        """Whether a node writes where its input already is: a quantizer or ReLU that is the only reader of a result."""
+        source = node.input[0]
+        alone = len(self.readers[source]) == 1 and source in self.maker
+        return alone and node.op_type in ("QuantizeLinear", *FUSED_OPS)
+
+
+def _at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for value in [*copy.graph.input, *copy.graph.output]:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_value = 1
+    return copy
+
+
+def _macs(graph: _Graph, node: onnx.NodeProto) -> int:
+    """Output positions times the weights each of them reads."""
+    weight = graph.constants.get(graph.stored(node.input[1]))
+    out = graph.shapes[node.output[0]]
+    if weight is None:
+        inner = graph.shapes[node.input[0]][-1]
+        return math.prod(out) * inner
+    if node.op_type == "Conv":
+        return math.prod(out) * math.prod(weight[1:])
+    return math.prod(out[:-1]) * math.prod(weight)
+
+
+def _peak_memory(graph: _Graph) -> int:
+    """Largest sum of live activations over the nodes in file order, each at its stored type."""
+    home: dict[str, str] = {name: name for name in graph.inputs}
+    sizes = {name: _bytes(graph, name) for name in graph.inputs}
+    last_read: dict[str, int] = {}
+    for step, node in enumerate(graph.nodes):
+        if all(graph.is_constant(name) for name in node.input if name):
+            continue
+        for name in node.input:
+            if name in home:
+                last_read[home[name]] = step
+        _place(graph, node, home, sizes)
+    for name in graph.outputs:
+        last_read[home[name]] = len(graph.nodes)
+    return _largest_sum(graph, home, sizes, last_read)
+
+
+def _place(graph: _Graph, node: onnx.NodeProto, home: dict[str, str], sizes: dict[str, int]) -> None:
+    """Decide which buffer a node's output lives in: its own, or its input's."""
+    out = node.output[0]
+    if node.op_type == "DequantizeLinear":
+        home[out] = home[node.input[0]]
+    elif graph.fuses(node) and node.input[0] in home:
+        home[out] = home[node.input[0]]
+        sizes[home[out]] = _bytes(graph, out)
+    else:
+        home[out] = out
+        sizes[out] = _bytes(graph, out)
+
+
+def _largest_sum(graph: _Graph, home: Mapping[str, str], sizes: Mapping[str, int], last_read: Mapping[str, int]) -> int:
+    live: set[str] = set(graph.inputs)
+    peak = 0
+    for step, node in enumerate(graph.nodes):
+        live.update(home[name] for name in node.output if name in home)
+        peak = max(peak, sum(sizes[name] for name in live))
+        live = {name for name in live if last_read.get(name, -1) > step}
+    return peak
+
+
+def _bytes(graph: _Graph, name: str) -> int:
+    return math.prod(graph.shapes[name]) * _BYTES.get(graph.types[name], 4)

@@ -1,0 +1,359 @@
+"""From a torch.fx graph to an ONNX file, node by node: a table from modules and functions to ONNX nodes.
+
+The rules that make ONNX Runtime run integer kernels: unsigned 8-bit activations between QuantizeLinear and
+DequantizeLinear, weights s8 per output channel, int32 biases on the grid of input times weight, a ReLU left to the
+saturation of the quantizer behind it, and reshapes between quantizers of one grid. Weights of 4 bits are stored as
+INT4 and cast to INT8, which the runtime folds when it loads the file.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, fx, nn
+
+from compressors.folding import fold_batch_norm
+from compressors.preparation import PixelGrid
+from compressors.quantization import ActivationQuantizer, PackedWeight, QuantizedConv2d, QuantizedLinear
+
+OPSET = 21
+IR_VERSION = 10
+PRODUCER = "compact-nas"
+
+
+class UnknownOperation(ValueError):
+    """The graph holds an operation that the table does not know."""
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """What a file says about itself: the input's shape and the names of the classes."""
+
+    channels: int
+    input_size: int
+    class_names: tuple[str, ...]
+
+
+def emit(network: fx.GraphModule, header: FileHeader) -> onnx.ModelProto:
+    """The ONNX model of a folded, possibly quantized network: `image` (N, C, H, W) in [0, 1] -> `logits`.
+
+    Raises UnknownOperation where the table has no row; `emit_or_export` falls back to torch's exporter then.
+    """
+    writer = _Writer(dict(network.named_modules()))
+    for node in network.graph.nodes:
+        _EMIT_BY_OP[node.op](writer, node)
+    return _finish(
+        helper.make_graph(writer.nodes, PRODUCER, [_image(header)], [_logits(header)], writer.weights), header
+    )
+
+
+def emit_or_export(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
+    """The model of a float network by the table, or by `torch.onnx.export` where an operation is unknown to it."""
+    try:
+        return emit(module if isinstance(module, fx.GraphModule) else fold_batch_norm(module), header)
+    except UnknownOperation:
+        return export_with_torch(module, header)
+
+
+def export_with_torch(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
+    """The model of a float network by `torch.onnx.export`, cleared of the exporter's stack traces."""
+    image = torch.rand(2, header.channels, header.input_size, header.input_size)
+    program = torch.onnx.export(
+        module.eval(),
+        (image,),
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    return _finish(model.graph, header)
+
+
+def _finish(graph: onnx.GraphProto, header: FileHeader) -> onnx.ModelProto:
+    model = helper.make_model(
+        graph, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    properties = {
+        "class_names": json.dumps(list(header.class_names)),
+        "input_size": str(header.input_size),
+        "input_range": "[0, 1]",
+    }
+    helper.set_model_props(model, properties)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _image(header: FileHeader) -> onnx.ValueInfoProto:
+    shape: list[str | int | None] = ["N", header.channels, header.input_size, header.input_size]
+    return helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)
+
+
+def _logits(header: FileHeader) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(header.class_names)])
+
+
+@dataclass
+class _Writer:
+    """ONNX nodes and weights so far, and the value name of every fx node."""
+
+    modules: Mapping[str, nn.Module]
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    weights: list[onnx.TensorProto] = field(default_factory=list)
+    values: dict[fx.Node, str] = field(default_factory=dict)
+
+    def add(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        """Append a node whose one output carries its name."""
+        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, value: np.ndarray[Any, Any] | np.generic) -> str:
+        self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        return name
+
+    def source(self, node: fx.Node, index: int = 0) -> str:
+        return self.values[node.all_input_nodes[index]]
+
+    def sole_quantizer(self, node: fx.Node) -> ActivationQuantizer | None:
+        """The quantizer behind a tensor that nothing else reads."""
+        users = list(node.users)
+        module = self.modules.get(str(users[0].target)) if len(users) == 1 else None
+        return module if isinstance(module, ActivationQuantizer) else None
+
+
+Emit = Callable[[_Writer, fx.Node, Any], str]
+
+
+def _placeholder(writer: _Writer, node: fx.Node) -> None:
+    writer.values[node] = "image"
+
+
+def _output(writer: _Writer, node: fx.Node) -> None:
+    last = writer.nodes[-1]
+    if writer.source(node) != last.output[0]:
+        raise UnknownOperation("the network's output is not its last operation")
+    last.output[0] = "logits"
+
+
+def _call_module(writer: _Writer, node: fx.Node) -> None:
+    module = writer.modules[str(node.target)]
+    for kind, row in _MODULES.items():
+        if isinstance(module, kind):
+            writer.values[node] = row(writer, node, module)
+            return
+    raise UnknownOperation(f"{node.target}: no ONNX rule for module {type(module).__name__}")
+
+
+def _call_function(writer: _Writer, node: fx.Node) -> None:
+    row = _FUNCTIONS.get(node.target)  # type: ignore[arg-type]
+    if row is None:
+        raise UnknownOperation(f"{node.name}: no ONNX rule for {node.target}")
+    writer.values[node] = row(writer, node, None)
+
+
+def _unknown(writer: _Writer, node: fx.Node) -> None:
+    raise UnknownOperation(f"{node.name}: no ONNX rule for {node.op} {node.target}")
+
+
+def _array(tensor: Tensor | None) -> np.ndarray[Any, Any]:
+    assert tensor is not None
+    array: np.ndarray[Any, Any] = tensor.detach().cpu().numpy()
+    return array
+
+
+def _conv_attributes(conv: nn.Conv2d) -> dict[str, Any]:
+    if isinstance(conv.padding, str):
+        raise UnknownOperation(f"no ONNX rule for padding {conv.padding!r}")
+    return {
+        "kernel_shape": list(conv.kernel_size),
+        "strides": list(conv.stride),
+        "pads": list(conv.padding) * 2,
+        "dilations": list(conv.dilation),
+        "group": conv.groups,
+    }
+
+
+def _conv(writer: _Writer, node: fx.Node, conv: nn.Conv2d) -> str:
+    name = str(node.target)
+    inputs = [writer.source(node), writer.constant(f"{name}.weight", _array(conv.weight))]
+    if conv.bias is not None:
+        inputs.append(writer.constant(f"{name}.bias", _array(conv.bias)))
+    return writer.add("Conv", inputs, name, **_conv_attributes(conv))
+
+
+def _linear(writer: _Writer, node: fx.Node, linear: nn.Linear) -> str:
+    name = str(node.target)
+    inputs = [writer.source(node), writer.constant(f"{name}.weight", _array(linear.weight))]
+    if linear.bias is not None:
+        inputs.append(writer.constant(f"{name}.bias", _array(linear.bias)))
+    return writer.add("Gemm", inputs, name, transB=1)
+
+
+def _quantized_conv(writer: _Writer, node: fx.Node, module: QuantizedConv2d) -> str:
+    inputs = [writer.source(node), *_dequantized_weight(writer, str(node.target), module.packed())]
+    return writer.add("Conv", inputs, str(node.target), **_conv_attributes(module.layer))
+
+
+def _quantized_linear(writer: _Writer, node: fx.Node, module: QuantizedLinear) -> str:
+    packed = module.packed()
+    # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
+    zero_point = writer.constant(f"{node.target}.weight_zero_point", np.zeros(len(packed.scales), np.int8))
+    inputs = [writer.source(node), *_dequantized_weight(writer, str(node.target), packed, zero_point)]
+    return writer.add("Gemm", inputs, str(node.target), transB=1)
+
+
+def _dequantized_weight(writer: _Writer, name: str, packed: PackedWeight, *zero_point: str) -> tuple[str, str]:
+    """Weight and bias as stored codes behind DequantizeLinear."""
+    scales = _array(packed.scales)
+    scale = writer.constant(f"{name}.weight_scale", scales)
+    codes = _STORE[packed.bits](writer, name, _array(packed.codes))
+    weight = writer.add("DequantizeLinear", [codes, scale, *zero_point], f"{name}.weight", axis=0)
+    bias_codes = writer.constant(f"{name}.bias_codes", _array(packed.bias_codes))
+    bias_scale = writer.constant(f"{name}.bias_scale", (np.float32(packed.input_scale) * scales).astype(np.float32))
+    return weight, writer.add("DequantizeLinear", [bias_codes, bias_scale], f"{name}.bias", axis=0)
+
+
+def _store_int8(writer: _Writer, name: str, codes: np.ndarray[Any, Any]) -> str:
+    return writer.constant(f"{name}.weight_codes", codes)
+
+
+def _store_int4(writer: _Writer, name: str, codes: np.ndarray[Any, Any]) -> str:
+    stored = f"{name}.weight_codes"
+    writer.weights.append(
+        helper.make_tensor(stored, TensorProto.INT4, codes.shape, pack_int4(codes).tobytes(), raw=True)
+    )
+    return writer.add("Cast", [stored], f"{name}.weight_int8", to=TensorProto.INT8)
+
+
+def pack_int4(codes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Two 4-bit codes per byte, the first in the low half, as ONNX stores INT4; odd counts end with a zero."""
+    flat = codes.reshape(-1).astype(np.int8)
+    if flat.size % 2:
+        flat = np.append(flat, np.int8(0))
+    pairs = (flat.view(np.uint8) & 0x0F).reshape(-1, 2)
+    packed: np.ndarray[Any, Any] = pairs[:, 0] | (pairs[:, 1] << 4)
+    return packed
+
+
+_STORE = {8: _store_int8, 4: _store_int4}
+
+
+def _quantizer(writer: _Writer, node: fx.Node, module: ActivationQuantizer) -> str:
+    """QuantizeLinear and DequantizeLinear on the module's grid; pixels go to their codes without arithmetic."""
+    source = node.all_input_nodes[0]
+    scale, zero_point = module.grid()
+    stored = (1 / 255, 0) if _is_normalize(writer, source) else (scale, zero_point)
+    codes = writer.add(
+        "QuantizeLinear",
+        [writer.source(node), *_grid(writer, f"{node.name}.to", *stored)],
+        f"{node.name}.codes",
+    )
+    back = _grid(writer, f"{node.name}.from", scale, zero_point) if stored != (scale, zero_point) else None
+    grid = back or [f"{node.name}.to_scale", f"{node.name}.to_zero_point"]
+    return writer.add("DequantizeLinear", [codes, *grid], node.name)
+
+
+def _grid(writer: _Writer, name: str, scale: float, zero_point: int) -> list[str]:
+    return [
+        writer.constant(f"{name}_scale", np.float32(scale)),
+        writer.constant(f"{name}_zero_point", np.uint8(zero_point)),
+    ]
+
+
+def _is_normalize(writer: _Writer, node: fx.Node) -> bool:
+    return node.op == "call_module" and isinstance(writer.modules[str(node.target)], PixelGrid)
+
+
+def _normalize(writer: _Writer, node: fx.Node, module: Any) -> str:
+    if writer.sole_quantizer(node) is not None:
+        return writer.source(node)
+    mean = writer.constant(f"{node.target}.mean", _array(module.mean))
+    std = writer.constant(f"{node.target}.std", _array(module.std))
+    centred = writer.add("Sub", [writer.source(node), mean], f"{node.target}.centre")
+    return writer.add("Div", [centred, std], str(node.target))
+
+
+def _relu(writer: _Writer, node: fx.Node, module: nn.Module) -> str:
+    """Nothing where the quantizer behind saturates at zero (and at six) by itself."""
+    limit = 6.0 if isinstance(module, nn.ReLU6) else np.inf
+    quantizer = writer.sole_quantizer(node)
+    if quantizer is not None:
+        scale, zero_point = quantizer.grid()
+        if zero_point == 0 and scale * 255 <= limit * (1 + 1e-6):
+            return writer.source(node)
+    if limit == np.inf:
+        return writer.add("Relu", [writer.source(node)], str(node.target))
+    bounds = [writer.constant(f"{node.target}.{key}", np.float32(v)) for key, v in (("min", 0), ("max", limit))]
+    return writer.add("Clip", [writer.source(node), *bounds], str(node.target))
+
+
+def _hardswish(writer: _Writer, node: fx.Node, _: nn.Module) -> str:
+    return writer.add("HardSwish", [writer.source(node)], str(node.target))
+
+
+def _hardsigmoid(writer: _Writer, node: fx.Node, _: nn.Module) -> str:
+    return writer.add("HardSigmoid", [writer.source(node)], str(node.target), alpha=1 / 6, beta=0.5)
+
+
+def _global_average(writer: _Writer, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> str:
+    if module.output_size not in (1, (1, 1)):
+        raise UnknownOperation(f"{node.target}: no ONNX rule for adaptive pooling to {module.output_size}")
+    return writer.add("GlobalAveragePool", [writer.source(node)], str(node.target))
+
+
+def _binary(op: str) -> Emit:
+    def emit_binary(writer: _Writer, node: fx.Node, _: Any) -> str:
+        if len(node.all_input_nodes) != 2:
+            raise UnknownOperation(f"{node.name}: no ONNX rule for {op} with a constant")
+        return writer.add(op, [writer.source(node, 0), writer.source(node, 1)], node.name)
+
+    return emit_binary
+
+
+def _flatten(writer: _Writer, node: fx.Node, _: Any) -> str:
+    if node.args[1:] != (1,) or node.kwargs:
+        raise UnknownOperation(f"{node.name}: no ONNX rule for flatten{node.args[1:]}")
+    return writer.add("Flatten", [writer.source(node)], node.name, axis=1)
+
+
+_EMIT_BY_OP: Mapping[str, Callable[[_Writer, fx.Node], None]] = {
+    "placeholder": _placeholder,
+    "output": _output,
+    "call_module": _call_module,
+    "call_function": _call_function,
+    "call_method": _unknown,
+    "get_attr": _unknown,
+}
+_MODULES: Mapping[type, Emit] = {
+    QuantizedConv2d: _quantized_conv,
+    QuantizedLinear: _quantized_linear,
+    ActivationQuantizer: _quantizer,
+    nn.Conv2d: _conv,
+    nn.Linear: _linear,
+    nn.ReLU: _relu,
+    nn.ReLU6: _relu,
+    nn.Hardswish: _hardswish,
+    nn.Hardsigmoid: _hardsigmoid,
+    nn.AdaptiveAvgPool2d: _global_average,
+    PixelGrid: _normalize,
+}
+_FUNCTIONS: Mapping[Callable[..., Any], Emit] = {
+    operator.add: _binary("Add"),
+    operator.mul: _binary("Mul"),
+    torch.flatten: _flatten,
+}

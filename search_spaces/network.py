@@ -1,0 +1,76 @@
+"""From an architecture to a torch network whose module paths are the layer names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.architecture import Architecture, BlockSite
+from search_spaces.blocks import ConvBlock, InvertedResidual, Normalize
+
+
+class Network(nn.Module):
+    """Normalize, stem, stages, head, pooling, classifier: (N, C, H, W) in [0, 1] -> (N, num_classes) logits."""
+
+    def __init__(self, architecture: Architecture, num_classes: int, *, mean: float, std: float) -> None:
+        super().__init__()
+        stem, head = architecture.stem, architecture.head
+        self.normalize = Normalize(mean, std)
+        self.stem = ConvBlock(
+            architecture.input_channels, stem.width, kernel=3, stride=stem.stride, activation=stem.activation
+        )
+        self._stages: list[str] = []
+        for site in architecture.blocks():
+            stage, block = site.name.split(".")
+            if stage not in self._stages:
+                self._stages.append(stage)
+                self.add_module(stage, nn.Sequential())
+            self.get_submodule(stage).add_module(block, build_block(site))
+        self.head = ConvBlock(architecture.stages[-1].width, head.width, kernel=1, stride=1, activation=head.activation)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(head.width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(self.normalize(x))
+        for stage in self._stages:
+            x = self.get_submodule(stage)(x)
+        logits: Tensor = self.classifier(torch.flatten(self.pool(self.head(x)), 1))
+        return logits
+
+
+def build_block(site: BlockSite) -> InvertedResidual:
+    config = site.config
+    return InvertedResidual(
+        site.in_width,
+        site.out_width,
+        inner=site.inner_width,
+        kernel=config.kernel,
+        stride=site.stride,
+        activation=config.activation,
+        expand=config.expansion > 1,
+        squeezed=site.squeeze_width if config.squeeze_excite else 0,
+    )
+
+
+def build_network(
+    architecture: Architecture,
+    num_classes: int,
+    *,
+    mean: float = 0.5,
+    std: float = 0.25,
+    seed: int | None = None,
+) -> Network:
+    """Build the unpruned network, He-initialised; `seed` fixes the weights without touching torch's global state."""
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        network = Network(architecture, num_classes, mean=mean, std=std)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(module.bias)
+    return network
