@@ -87,7 +87,7 @@ def _keeps_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
 def _insert_quantizers(
     network: fx.GraphModule, modules: Mapping[str, nn.Module], held: set[fx.Node]
 ) -> dict[fx.Node, ActivationQuantizer]:
-    """Put a quantizer behind every held tensor; each is returned under its new node. A reshape of codes shares their grid."""
+    """Put a quantizer behind every held tensor, by its new node. A reshape of codes shares their grid."""
     made: dict[fx.Node, ActivationQuantizer] = {}
     for node in list(network.graph.nodes):
         if node not in held:

@@ -8,36 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from compressors.preparation import prepare
 from compressors.pruning import IMPORTANCES, prune
-from nas.candidate import Candidate
 from nas.fitting import Fitting
 from nas.latency import yielding
-from nas.records import Evaluation, Measurement, Phase, State
-from nas.run_folder import write_evaluation
+from nas.records import Evaluation, Measurement, State
+from nas.run_folder import write_atomically, write_evaluation
 from nas.shipping import check, measure_file, score_file, ship
 from nas.study import Study
+from nas.tasks import ATTEMPT_FILE, CHECKPOINT_FILE, Task
 from nas.training import calibrate
 from nas.workbench import Workbench
 from search_spaces.network import build_network
-
-
-@dataclass(frozen=True)
-class Task:
-    """One evaluation to be done: what, how long, with which seed, and where its files go."""
-
-    number: int
-    candidate: Candidate
-    phase: Phase
-    seed: int
-    epochs: int
-    folder: Path
-    attempt: int = 1
 
 
 @dataclass
@@ -59,6 +45,7 @@ class Clock:
 def evaluate(task: Task, bench: Workbench) -> Evaluation:
     """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it."""
     clock, study = Clock(), bench.study
+    write_atomically(task.folder / ATTEMPT_FILE, f"{task.attempt}\n")
     with clock("build"):
         network = build(task, bench)
 
@@ -69,7 +56,7 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
 
     with clock("train"), yielding() as give_way:
         feed = bench.feed(task.seed)
-        fitting = Fitting(study, task.candidate, feed, task.epochs, task.folder / "checkpoint.pt", task.attempt)
+        fitting = Fitting(study, task.candidate, feed, task.epochs, task.folder / CHECKPOINT_FILE, task.attempt)
         network = fitting.fit(network, give_way).cpu().eval()
 
     with clock("emit"):
@@ -84,9 +71,7 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
     violations = broken_constraints(measurement, study)
     state = State.INFEASIBLE if violations else State.COMPLETE
     fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": violations}
-    evaluation = finish(task, bench, clock, state, epochs=task.epochs, **fields)
-    fitting.checkpoint.unlink(missing_ok=True)
-    return evaluation
+    return finish(task, bench, clock, state, epochs=task.epochs, **fields)
 
 
 def build(task: Task, bench: Workbench) -> nn.Module:
@@ -146,6 +131,8 @@ def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: A
         **fields,
     )
     write_evaluation(task.folder, evaluation)
+    for scaffold in (CHECKPOINT_FILE, ATTEMPT_FILE):
+        (task.folder / scaffold).unlink(missing_ok=True)
     return evaluation
 
 

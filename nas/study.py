@@ -84,6 +84,7 @@ class Search(Section):
     workers: Literal[1, 2] = 1
     finalists: Annotated[int, Field(ge=0)] = 8
     epochs: AtLeastOne | None = None
+    population: Annotated[int, Field(ge=4)] | None = None
 
 
 class Training(Section):

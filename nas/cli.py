@@ -1,0 +1,168 @@
+"""The command line: nas run | check | front | report | export. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from nas.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Search compact networks jointly over architecture, pruning and bit-widths; ship the files measured.",
+)
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, e.g. studies/digits.yaml.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, e.g. runs/digits.")]
+
+
+def main() -> None:
+    """Entry point: every mistake of the user's is one message and exit code 2, never a traceback."""
+    console = Console(stderr=True)
+    try:
+        app()
+    except InputError as error:
+        console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
+        sys.exit(WRONG_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@app.command(epilog="Example:  nas run studies/digits.yaml search.trials=48 --out runs/digits-48")
+def run(
+    study: StudyFile,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Dotted keys, values read as YAML.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder itself; runs/<study name> by default.")] = None,
+) -> None:
+    """Run a study, or continue it in an existing run folder.
+
+    Ctrl-C once finishes what is running and leaves; twice stops now. Nothing finished is lost: the same command
+    goes on.
+    """
+    from nas.launch import Interrupted, WorkFailed
+    from nas.launch import run as run_study
+    from nas.study_file import load_study
+
+    console = Console()
+    loaded = load_study(study, overrides or [])
+    folder = out or Path("runs") / loaded.name
+    try:
+        ended = run_study(loaded, folder, console)
+    except WorkFailed as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED) from None
+    except Interrupted:
+        console.print(f"Stopped. Go on with: nas run {study} --out {folder}")
+        raise typer.Exit(INTERRUPTED) from None
+    _write_report(folder, console)
+    _last_screen(folder, study, overrides or [], console, ended=ended)
+
+
+def _write_report(folder: Path, console: Console) -> None:
+    from nas.report.html import write_html
+    from nas.report.picture import write_picture
+
+    with console.status("writing the report"):
+        write_html(folder)
+        write_picture(folder)
+
+
+def _last_screen(folder: Path, study: Path, overrides: list[str], console: Console, *, ended: bool) -> None:
+    from nas.report.tables import front_rows, front_table
+
+    rows = front_rows(folder, None)
+    console.print(front_table(rows))
+    console.print(f"Report:  {folder / 'report.html'}")
+    console.print(f"Files:   {folder}/<artifact>/model.onnx, named in {folder / 'front.csv'}")
+    if not ended:
+        console.print(
+            f"Stopped before the end. Go on with:  nas run {' '.join([str(study), *overrides])} --out {folder}"
+        )
+    elif len(rows):
+        console.print(f"Next:    nas export {folder} {rows.iloc[0]['trial']} --to my-model")
+
+
+@app.command(epilog="Example:  nas check studies/digits.yaml")
+def check(
+    study: StudyFile,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]")] = None,
+) -> None:
+    """Validate a study; show the size of its space and its smallest, reference and largest network."""
+    from nas.checking import check_table, warnings_of
+    from nas.study_file import load_study
+
+    loaded = load_study(study, overrides or [])
+    console = Console()
+    console.print(check_table(loaded))
+    for warning in warnings_of(loaded):
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
+
+
+@app.command(epilog="Example:  nas front runs/digits --objectives accuracy,latency_ms --format csv")
+def front(
+    folder: Folder,
+    style: Annotated[Literal["table", "csv", "json"], typer.Option("--format")] = "table",
+    objectives: Annotated[str | None, typer.Option(help="Comma-separated; the study's by default.")] = None,
+) -> None:
+    """Print the Pareto front of a run, over any subset of the objectives."""
+    from nas.report.tables import format_front, front_rows, front_table
+
+    wanted = [name.strip() for name in objectives.split(",")] if objectives else None
+    with _readable(folder):
+        rows = front_rows(folder, wanted)
+    if style == "table":
+        Console().print(front_table(rows))
+    else:
+        print(format_front(rows, style), end="")
+
+
+@app.command(epilog="Example:  nas report runs/digits")
+def report(folder: Folder) -> None:
+    """Write report.html and front.png of a run anew."""
+    with _readable(folder):
+        _write_report(folder, Console())
+    print(folder / "report.html")
+
+
+@app.command(epilog="Example:  nas export runs/digits 17 --to my-model")
+def export(
+    folder: Folder,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial number or the beginning of an id.")],
+    to: Annotated[Path, typer.Option(help="The folder to write; must not exist or be empty.")],
+) -> None:
+    """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""
+    from nas.exporting import export_trial
+
+    with _readable(folder):
+        written = export_trial(folder, trial, to)
+    for file in written:
+        print(file)
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[Any]:
+    """A run folder that a reading command can use, or one clear error."""
+    if not (folder / "study.yaml").exists():
+        raise InputError(f"{folder}: expected a run folder, with study.yaml in it")
+    if not (folder / "trials.csv").exists():
+        raise InputError(f"{folder}: holds no trials.csv yet; has the run started?")
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"{error.filename}: no permission") from None
+
+
+if __name__ == "__main__":
+    main()

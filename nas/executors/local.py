@@ -1,0 +1,143 @@
+"""Worker processes on this machine: kept alive between tasks, started anew when one dies, gone when the driver is."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from nas.tasks import Task
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A task ended; its evaluation.json is there."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker process ended over a task, or, with `task` None, before it could take one."""
+
+    task: Task | None
+    reason: str
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[str]
+    errors: IO[str]
+    task: Task | None = None
+
+    def last_words(self) -> str:
+        """How the process ended, with the last line it wrote to stderr."""
+        code = self.process.wait()
+        self.errors.seek(0)
+        lines = [line.strip() for line in self.errors.read()[-4000:].splitlines() if line.strip()]
+        how = f"worker killed by signal {-code}" if code < 0 else f"worker exited with code {code}"
+        return f"{how}: {lines[-1]}" if lines else how
+
+
+@dataclass
+class LocalWorkers:
+    """`count` processes over one run folder. Use as a context manager; leaving it ends them all."""
+
+    folder: Path
+    count: int
+    threads: int
+    _workers: list[_Worker] = field(default_factory=list)
+    _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+
+    def __enter__(self) -> LocalWorkers:
+        for _ in range(self.count):
+            self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.wait()
+            self._close(worker)
+        self._selector.close()
+
+    @property
+    def idle(self) -> int:
+        return sum(worker.task is None for worker in self._workers)
+
+    @property
+    def running(self) -> list[Task]:
+        return [worker.task for worker in self._workers if worker.task is not None]
+
+    def submit(self, task: Task) -> None:
+        """Give a task to an idle worker."""
+        worker = next(worker for worker in self._workers if worker.task is None)
+        worker.task = task
+        assert worker.process.stdin is not None
+        with suppress(BrokenPipeError):  # its death shows at the next wait, with the task
+            worker.process.stdin.write(task.to_line() + "\n")
+            worker.process.stdin.flush()
+
+    def wait(self, timeout: float) -> list[Finished | Died]:
+        """What happened within `timeout` seconds; dead workers are replaced."""
+        events: list[Finished | Died] = []
+        for key, _ in self._selector.select(timeout):
+            worker: _Worker = key.data
+            line = key.fileobj.readline()  # type: ignore[union-attr]
+            if not line:
+                events.append(Died(worker.task, worker.last_words()))
+                self._replace(worker)
+            elif "done" in json.loads(line):
+                assert worker.task is not None
+                events.append(Finished(worker.task))
+                worker.task = None
+        return events
+
+    def _start(self) -> None:
+        # Spinning threads would starve the other worker and the measurement; set before torch is imported.
+        environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(self.threads)}
+        errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed with the worker)
+        command = [sys.executable, "-m", "nas.executors.worker", str(self.folder)]
+        options = ["--driver", str(os.getpid()), "--threads", str(self.threads)]
+        # A session of its own keeps the terminal's Ctrl-C away from the worker. Must run in the main thread: the
+        # kernel ends a child bound to its parent when the starting thread ends.
+        process = subprocess.Popen(
+            command + options,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        worker = _Worker(process, errors)
+        self._workers.append(worker)
+        assert process.stdout is not None
+        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+
+    def _replace(self, worker: _Worker) -> None:
+        assert worker.process.stdout is not None
+        self._selector.unregister(worker.process.stdout)
+        self._close(worker)
+        self._workers.remove(worker)
+        self._start()
+
+    @staticmethod
+    def _close(worker: _Worker) -> None:
+        for stream in (worker.process.stdin, worker.process.stdout, worker.errors):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+
+def threads_per_worker(workers: int, input_size: int) -> int:
+    """Cores shared evenly; tiny images train fastest on one thread, since barriers cost more than they save."""
+    return 1 if input_size < 32 else max(1, (os.cpu_count() or 1) // workers)

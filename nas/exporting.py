@@ -1,0 +1,69 @@
+"""`nas export`: one network's file with all that tells what it is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+from nas.candidate import Candidate
+from nas.errors import InputError
+from nas.report.card import model_card
+from nas.run_folder import RunFolder, read_evaluation
+from nas.study_file import load_study
+
+FILES = ("model.onnx", "candidate.json", "evaluation.json")
+
+
+def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
+    """Copy a trial's files and write its model card; a finalist's files come before the search's."""
+    folder = RunFolder(path)
+    artifact = path / _artifact(folder, trial)
+    evaluation = read_evaluation(artifact)
+    if evaluation is None or not (artifact / "model.onnx").exists():
+        raise InputError(
+            f"{artifact}: holds no finished network (state {evaluation.state if evaluation else 'unknown'})"
+        )
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise InputError(f"--to: {to} exists and is not an empty folder")
+    to.mkdir(parents=True, exist_ok=True)
+    written = [Path(shutil.copy2(artifact / name, to / name)) for name in FILES]
+    candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_text()))
+    card = to / "README.md"
+    card.write_text(model_card(load_study(folder.study), candidate, evaluation, class_names(artifact / "model.onnx")))
+    return [*written, card]
+
+
+def class_names(model: Path) -> list[str]:
+    """The class names in a file's metadata."""
+    import onnx
+
+    properties = {p.key: p.value for p in onnx.load(model, load_external_data=False).metadata_props}
+    names: list[str] = json.loads(properties["class_names"])
+    return names
+
+
+def _artifact(folder: RunFolder, trial: str) -> str:
+    """The artifact folder of a trial number or id prefix, finalists first."""
+    finalists = _rows(folder.finalists)
+    searched = [row for row in _rows(folder.trials) if row["state"] == "COMPLETE"]
+    found = [row for row in finalists if row["state"] == "COMPLETE" and _is(row, row["trial"], trial)]
+    found += [row for row in searched if _is(row, row["number"], trial)]
+    ids = {row["id"] for row in found}
+    if not ids:
+        raise InputError(f"TRIAL: expected a complete trial's number or the beginning of its id, got {trial!r}")
+    if len(ids) > 1:
+        raise InputError(f"TRIAL: {trial!r} fits {len(ids)} networks: {', '.join(sorted(ids))}")
+    return found[0]["artifact"]
+
+
+def _is(row: dict[str, str], number: str, trial: str) -> bool:
+    return number == trial if trial.isdigit() and len(trial) < 6 else row["id"].startswith(trial)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    if not table.exists():
+        return []
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))

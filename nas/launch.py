@@ -1,0 +1,277 @@
+"""`nas run`: prepare or continue a run folder, drive search and finalists through workers, write the front."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from nas.data import load
+from nas.errors import InputError
+from nas.executors.local import Died, LocalWorkers, threads_per_worker
+from nas.pareto import non_dominated
+from nas.records import State
+from nas.run_folder import RunFolder, read_evaluation, write_atomically
+from nas.search import Done, Finalists, Phases, Search, as_minimised, default_population
+from nas.storage import repair, sole_holder
+from nas.study import Study
+from nas.study_file import dump_study, frozen_difference, load_study
+from nas.tasks import Task
+from nas.trial_rows import append_row, count_rows, front_columns, trial_columns, write_rows
+
+MAX_START_DEATHS = 3
+
+
+class WorkFailed(Exception):
+    """The search cannot go on; the message says why."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C was pressed twice."""
+
+
+@dataclass
+class Stop:
+    """Ctrl-C, counted: once means finish what is running, twice means now."""
+
+    presses: int = 0
+    console: Console = field(default_factory=Console)
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        previous = signal.signal(signal.SIGINT, self._pressed)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def _pressed(self, *_: object) -> None:
+        self.presses += 1
+        if self.presses == 1:
+            self.console.print("[yellow]Finishing what is running; press Ctrl-C again to stop now.[/]")
+
+    @property
+    def asked(self) -> bool:
+        return self.presses > 0
+
+
+def run(study: Study, path: Path, console: Console) -> bool:
+    """Run or continue a study in the folder `path`; returns whether it came to its end.
+
+    Raises InputError before any work where the input cannot serve, WorkFailed where the search cannot go on.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
+    folder = RunFolder(path.resolve())
+    try:
+        with sole_holder(folder.lock), Stop(console=console).listening() as stop:
+            return _hold(study, folder, console, stop)
+    except PermissionError as error:
+        raise InputError(f"{path}: no permission to write ({error.strerror}: {error.filename})") from None
+
+
+def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
+    study = prepare_folder(study, folder)
+    if cut := repair(folder.journal):
+        console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
+    with console.status("reading the data"):
+        data = load(study.data, input_size=study.space.input_size, seed=study.search.seed)
+    _keep_split(folder, data.split.to_json())
+    console.print(
+        f"{study.name}: {len(data.train)} training, {len(data.validation)} validation, "
+        f"{len(data.split.test)} test images of {len(data.class_names)} classes"
+    )
+    workers = study.search.workers
+    threads = threads_per_worker(workers, study.space.input_size)
+    search = Search(study, folder)
+    with LocalWorkers(folder.path, workers, threads) as pool:
+        problem = _drive_search(search, pool, stop, console)
+        write_front(search, None)
+        if not stop.asked and study.search.finalists:
+            _drive_finalists(search, pool, stop, console)
+    if problem and not search.count(State.COMPLETE):
+        raise WorkFailed(problem)
+    if problem:
+        console.print(f"[yellow]The search ended early: {problem}.[/]")
+    return not stop.asked
+
+
+def prepare_folder(study: Study, folder: RunFolder) -> Study:
+    """Write study.yaml, or compare with the one there: what shaped the earlier trials must not change."""
+    if folder.study.exists():
+        recorded = load_study(folder.study)
+        study = _with_population(study, recorded.search.population)
+        if different := frozen_difference(recorded, study):
+            lines = "\n  ".join(different)
+            raise InputError(
+                f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
+                "Only search.trials, hours, workers, finalists and report keys may change; use another --out."
+            )
+    elif strangers := [entry.name for entry in folder.path.iterdir() if entry.name != folder.lock.name]:
+        raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {sorted(strangers)[0]!r})")
+    else:
+        study = _with_population(study, default_population(study.search.trials))
+    write_atomically(folder.study, dump_study(study))
+    return study
+
+
+def _with_population(study: Study, population: int | None) -> Study:
+    """The population is fixed at the first run, so that raising `trials` later changes no candidate."""
+    if study.search.population is not None:
+        return study
+    search = study.search.model_copy(update={"population": population})
+    return study.model_copy(update={"search": search})
+
+
+def _keep_split(folder: RunFolder, split: str) -> None:
+    if folder.split.exists() and folder.split.read_text() != split:
+        raise InputError(f"{folder.split}: the data set's split is not the recorded one; has the data changed?")
+    write_atomically(folder.split, split)
+
+
+def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Console) -> str:
+    """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
+    columns = trial_columns(search.study)
+    table = search.folder.trials
+    if count_rows(table, columns) != len(search.rows()):
+        write_rows(table, columns, search.rows())
+    written = {row["number"] for row in search.rows()}
+
+    def after(_: dict[str, Any]) -> str:
+        for row in search.rows():
+            if row["number"] not in written:
+                append_row(table, columns, row)
+                written.add(row["number"])
+        return _counts(search)
+
+    total = search.study.search.trials
+    return _drive(search, pool, stop, console, "search", total, lambda: search.count(State.COMPLETE), after)
+
+
+def _drive_finalists(search: Search, pool: LocalWorkers, stop: Stop, console: Console) -> None:
+    finalists = Finalists(search.study, search.folder)
+    finalists.choose(search)
+
+    def after(_: dict[str, Any]) -> str:
+        write_front(search, finalists)
+        return ""
+
+    total = len(finalists.journal.trials())
+    _drive(finalists, pool, stop, console, "finalists", total, lambda: len(finalists.rows()), after)
+    write_front(search, finalists)
+
+
+def _drive(
+    phases: Phases,
+    pool: LocalWorkers,
+    stop: Stop,
+    console: Console,
+    title: str,
+    total: int,
+    done: Callable[[], int],
+    after: Callable[[dict[str, Any]], str],
+) -> str:
+    """The local loop: fill idle workers, take what they finish; returns the driver's problem, if it has one."""
+    start_deaths = 0
+    with _progress(console, title, total) as progress:
+        bar = progress.task_ids[0]
+        progress.update(bar, completed=done(), note=after({}))
+        while True:
+            answer: Task | Done | object = None
+            while pool.idle and not stop.asked and isinstance(answer := phases.propose(), Task):  # type: ignore[attr-defined]
+                pool.submit(answer)
+            if isinstance(answer, Done) or (stop.asked and not pool.running):
+                return answer.problem if isinstance(answer, Done) else ""
+            if stop.presses > 1:
+                for task in pool.running:
+                    phases.give_up(task)
+                raise Interrupted
+            for event in pool.wait(0.2):
+                if isinstance(event, Died):
+                    start_deaths += event.task is None
+                    if start_deaths >= MAX_START_DEATHS:
+                        raise WorkFailed(f"workers do not start: {event.reason}")
+                    row = phases.died(event.task, event.reason) if event.task else None
+                else:
+                    row = _take(phases, event.task)
+                if row is not None:
+                    progress.console.print(_line(row))
+                    progress.update(bar, completed=done(), note=after(row))
+
+
+def _take(phases: Phases, task: Task) -> dict[str, Any]:
+    evaluation = read_evaluation(task.folder)
+    assert evaluation is not None, f"{task.folder} has no evaluation.json"
+    return phases.finish(task, evaluation)
+
+
+def _progress(console: Console, title: str, total: int) -> Progress:
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+    progress.add_task(title, total=total, note="")
+    return progress
+
+
+def _counts(search: Search) -> str:
+    states = [State.INFEASIBLE, State.DUPLICATE, State.FAILED]
+    return ", ".join(f"{n} {state.lower()}" for state in states if (n := search.count(state)))
+
+
+def _line(row: dict[str, Any]) -> str:
+    number = row.get("trial", row["number"])
+    if row["state"] != State.COMPLETE:
+        return f"[dim]{number:>5}  {row['id']}  {row['state'].lower()}: {row['reason']}[/]"
+    test = f"  test {row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else ""
+    return (
+        f"{number:>5}  {row['id']}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} parameters  "
+        f"{row['size_bytes'] / 1024:.1f} KB  {row['latency_ms']:.4f} ms  ({row['seconds']:.1f} s)"
+    )
+
+
+def write_front(search: Search, finalists: Finalists | None) -> None:
+    """front.csv, over the finalists as soon as one is complete, over the search's trials until then."""
+    study, folder = search.study, search.folder
+    columns = front_columns(study)
+    searched = {row["number"]: row for row in search.rows()}
+    final_rows = [
+        {**row, "search_accuracy": searched[row["trial"]]["accuracy"]}
+        for row in (finalists.rows() if finalists else [])
+    ]
+    if final_rows:
+        write_rows(folder.finalists, [*columns, "state", "reason"], final_rows)
+    rows = final_rows if any(map(_may_stand, final_rows)) else [_as_front_row(row) for row in search.rows()]
+    write_rows(folder.front, columns, front_of(rows, study))
+
+
+def _as_front_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "trial": row["number"], "search_accuracy": row["accuracy"]}
+
+
+def _may_stand(row: dict[str, Any]) -> bool:
+    return row["state"] == State.COMPLETE and "parity" not in row["flags"]
+
+
+def front_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
+    """Rows not dominated by another in the study's objectives, best accuracy (or first objective) first."""
+    standing = [row for row in rows if _may_stand(row)]
+    if not standing:
+        return []
+    points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in standing])
+    kept = np.flatnonzero(non_dominated(points))
+    return [standing[i] for i in sorted(kept, key=lambda i: tuple(points[i]))]

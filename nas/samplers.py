@@ -1,0 +1,118 @@
+"""Samplers for spaces with conditional genes, each usable in any Optuna study.
+
+NSGA-II and III are Optuna's, but for how children are made: stock Optuna crosses over only genes that every trial so
+far has had, so that blocks which some networks lack would be drawn at random for ever.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+
+def make_sampler(name: str, *, seed: int, population: int = 50) -> BaseSampler:
+    """A sampler by its name in the study file: random, tpe (multivariate, group), nsga2 or nsga3."""
+    if name not in _MAKERS:
+        raise ValueError(f"sampler: expected one of {', '.join(_MAKERS)}, got {name!r}")
+    with warnings.catch_warnings():
+        # Optuna marks the arguments that these samplers rest on as experimental at every construction.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return _MAKERS[name](seed, population)
+
+
+def seed_of(study_seed: int, trial: int) -> int:
+    """The seed of one ask: the same after any number of restarts."""
+    return int(np.random.SeedSequence([study_seed, trial]).generate_state(1)[0])
+
+
+class Inheritance:
+    """Makes a child of two parents: each gene from a parent that has it, now and then left to be drawn anew.
+
+    Parents are winners of binary tournaments by constrained dominance (Deb et al. 2002). A gene that neither parent
+    has, and a mutated one (one per child on average), is sampled independently.
+    """
+
+    def __init__(self, seed: int, *, crossover_probability: float = 0.9) -> None:
+        self._random = np.random.default_rng(seed)
+        self._crossover_probability = crossover_probability
+
+    def __call__(
+        self, study: optuna.Study, space: dict[str, BaseDistribution], population: list[FrozenTrial]
+    ) -> dict[str, Any]:
+        parents = [self._tournament(study, population)]
+        if self._random.random() < self._crossover_probability:
+            parents.append(self._tournament(study, population))
+        inherited: dict[str, Any] = {}
+        for gene in sorted(space):
+            givers = [parent for parent in parents if gene in parent.params]
+            if givers:
+                inherited[gene] = givers[self._random.integers(len(givers))].params[gene]
+        rate = 1 / max(1, len(inherited))
+        return {gene: value for gene, value in inherited.items() if self._random.random() >= rate}
+
+    def _tournament(self, study: optuna.Study, population: list[FrozenTrial]) -> FrozenTrial:
+        first, second = (population[self._random.integers(len(population))] for _ in range(2))
+        return second if beats(second, first, study) else first
+
+
+def beats(first: FrozenTrial, second: FrozenTrial, study: optuna.Study) -> bool:
+    """Constrained dominance: less violation wins; without any, no worse in all objectives and better in one."""
+    violations = [sum(max(0.0, v) for v in trial.constraints.values()) for trial in (first, second)]
+    if any(violations):
+        return violations[0] < violations[1]
+    signs = [1 if d == optuna.study.StudyDirection.MINIMIZE else -1 for d in study.directions]
+    pairs = [(s * a, s * b) for s, a, b in zip(signs, first.values, second.values, strict=True)]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def genes_so_far(study: optuna.Study) -> dict[str, BaseDistribution]:
+    """Every gene that a complete trial has had, conditional ones too."""
+    found: dict[str, BaseDistribution] = {}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        found.update(trial.distributions)
+    return {gene: distribution for gene, distribution in found.items() if not distribution.single()}
+
+
+class ConditionalNSGAII(NSGAIISampler):
+    """Optuna's NSGA-II (Deb et al. 2002) over all genes seen so far."""
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return genes_so_far(study)
+
+
+class ConditionalNSGAIII(NSGAIIISampler):
+    """Optuna's NSGA-III (Deb and Jain 2014) over all genes seen so far."""
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return genes_so_far(study)
+
+
+def _random(seed: int, _: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+def _tpe(seed: int, _: int) -> BaseSampler:
+    return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+def _nsga2(seed: int, population: int) -> BaseSampler:
+    return ConditionalNSGAII(seed=seed, population_size=population, child_generation_strategy=Inheritance(seed))
+
+
+def _nsga3(seed: int, population: int) -> BaseSampler:
+    return ConditionalNSGAIII(seed=seed, population_size=population, child_generation_strategy=Inheritance(seed))
+
+
+_MAKERS: Mapping[str, Callable[[int, int], BaseSampler]] = {
+    "random": _random,
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+    "nsga3": _nsga3,
+}

@@ -1,0 +1,352 @@
+"""The driver: proposes tasks, takes their evaluations, chooses finalists. Passive, and all its state is in the journal.
+
+`propose` answers with a Task, with WAIT while running tasks must end first, or with Done. A restarted driver tells
+what was finished meanwhile and proposes what was not again, with the same trial number and candidate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.candidate import Candidate, sample
+from nas.pareto import non_dominated, thin
+from nas.records import Evaluation, Phase, State
+from nas.run_folder import RunFolder, read_evaluation, write_evaluation
+from nas.samplers import make_sampler, seed_of
+from nas.storage import Direction, Journal
+from nas.study import Study
+from nas.tasks import ATTEMPT_FILE, CHECKPOINT_FILE, Task
+from nas.trial_rows import row_of
+
+MAX_REDRAWS, RANDOM_AFTER = 20, 10
+INFEASIBLE_WINDOW, INFEASIBLE_SHARE = 100, 0.95
+FAILURES_IN_A_ROW = 10
+MAX_DEATHS = 3
+
+
+class Wait(Enum):
+    """Nothing to propose until a running task ends."""
+
+    WAIT = "wait"
+
+
+WAIT = Wait.WAIT
+
+
+@dataclass(frozen=True)
+class Done:
+    """The phase is over; `problem` says why where it ended before its goal."""
+
+    problem: str = ""
+
+
+class Phases:
+    """What search and finalists share: one journal study, recovery after a death, telling results."""
+
+    phase: Phase
+
+    def __init__(self, study: Study, folder: RunFolder, name: str, directions: list[Direction]) -> None:
+        self.study, self.folder = study, folder
+        self.journal = Journal(folder.journal, name, directions)
+        self._waiting: list[Task] = []
+        self._running: dict[int, Task] = {}
+        self._recover()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per finished trial, in order of number."""
+        return [trial.user_attrs["row"] for trial in self.journal.trials() if "row" in trial.user_attrs]
+
+    def count(self, state: State) -> int:
+        return sum(row["state"] == state for row in self.rows())
+
+    def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
+        """Tell a result; returns its row."""
+        self._running.pop(task.number, None)
+        row = self._row(self.journal.trials()[task.number], evaluation)
+        self._tell(task.number, evaluation, row)
+        return row
+
+    def died(self, task: Task, reason: str) -> dict[str, Any] | None:
+        """A worker died over `task`: it is proposed again, or FAILED at its third death (then its row is returned)."""
+        self._running.pop(task.number, None)
+        return self._again(task.number, reason)
+
+    def give_up(self, task: Task) -> None:
+        """The driver ends a running task on purpose: that is no death of the candidate's."""
+        (task.folder / ATTEMPT_FILE).unlink(missing_ok=True)
+
+    def _recover(self) -> None:
+        """Tell what was finished while no driver listened; queue what was not."""
+        for trial in self.journal.trials():
+            if trial.state is not TrialState.RUNNING or "duplicate_of" in trial.user_attrs:
+                continue
+            task = self._task(trial)
+            evaluation = read_evaluation(task.folder)
+            if evaluation is not None:
+                self.finish(task, evaluation)
+            else:
+                self._again(trial.number, "the process died")
+
+    def _again(self, number: int, reason: str) -> dict[str, Any] | None:
+        """Queue an unfinished trial once more. A death counts if the attempt had begun and saved nothing."""
+        trial = self.journal.trials()[number]
+        task = self._task(trial)
+        deaths = trial.user_attrs["deaths"] + _died_without_progress(task)
+        self.journal.note(number, "deaths", deaths)
+        if deaths >= MAX_DEATHS:
+            evaluation = self._dead(task, f"{reason}, {deaths} times without progress")
+            return self.finish(task, evaluation)
+        self.journal.note(number, "attempts", task.attempt + 1)
+        self._waiting.append(self._task(self.journal.trials()[number]))
+        return None
+
+    def _dead(self, task: Task, reason: str) -> Evaluation:
+        evaluation = Evaluation(
+            candidate_id=task.candidate.id,
+            structure_id="",
+            phase=task.phase,
+            seed=task.seed,
+            state=State.FAILED,
+            error="WorkerDied",
+            reason=reason,
+            budget=self.study.training.epochs,
+            target=self.study.target.name,
+            attempts=task.attempt,
+            started_at="",
+        )
+        write_evaluation(task.folder, evaluation)
+        return evaluation
+
+    def _start(self, task: Task) -> Task:
+        self._running[task.number] = task
+        return task
+
+    def _task(self, trial: FrozenTrial) -> Task:
+        notes = trial.user_attrs
+        candidate = Candidate.from_json(notes["candidate"])
+        return Task(
+            number=trial.number,
+            candidate=candidate,
+            phase=self.phase,
+            seed=notes["seed"],
+            epochs=notes["epochs"],
+            folder=self.folder.artifact(candidate.id, self.phase, notes["seed"]),
+            attempt=notes["attempts"],
+        )
+
+    def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
+        artifact = self.folder.relative(self._task(trial).folder)
+        return row_of(trial.number, evaluation, artifact, trial.params, self.study)
+
+    def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
+        """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst accuracy as a placeholder."""
+        values = None
+        if evaluation.measurement is not None and evaluation.state is not State.FAILED:
+            placeholder = {"accuracy": 0.0} if evaluation.state is State.INFEASIBLE else {}
+            values = [_objective(name, evaluation, placeholder) for name in self.study.objectives]
+        self.journal.tell(number, values, _slacks(evaluation, self.study), {"row": dict(row)})
+
+    @staticmethod
+    def _notes(candidate: Candidate, seed: int, epochs: int) -> dict[str, Any]:
+        return {"candidate": candidate.to_json(), "seed": seed, "epochs": epochs, "attempts": 1, "deaths": 0}
+
+
+class Search(Phases):
+    """The search itself: candidates are asked from the sampler, duplicates and hopeless spaces are dealt with."""
+
+    phase: Phase = "search"
+
+    def __init__(self, study: Study, folder: RunFolder) -> None:
+        directions: list[Direction] = ["maximize" if name == "accuracy" else "minimize" for name in study.objectives]
+        super().__init__(study, folder, study.name, directions)
+        self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
+        self._problem = ""
+
+    def propose(self) -> Task | Wait | Done:
+        """The next task. The search is over at `trials` COMPLETE ones, after `hours`, or where it cannot go on."""
+        if self._waiting:
+            return self._start(self._waiting.pop(0))
+        complete = self.count(State.COMPLETE)
+        self._problem = self._problem or self._hopeless()
+        late = self._deadline is not None and time.monotonic() > self._deadline
+        if complete >= self.study.search.trials or late or self._problem:
+            return WAIT if self._running else Done(self._problem)
+        if complete + len(self._running) >= self.study.search.trials:
+            return WAIT
+        return self._draw()
+
+    def _draw(self) -> Task | Wait | Done:
+        """Draw until a candidate is new. A sampler that repeats itself is helped out by random draws."""
+        while True:
+            repeats = self._repeats()
+            if repeats >= MAX_REDRAWS:
+                if not self._running:
+                    self._problem = f"{MAX_REDRAWS} draws in a row were duplicates: the space is exhausted"
+                return WAIT if self._running else Done(self._problem)
+            task = self._ask("random" if repeats >= RANDOM_AFTER else self.study.search.sampler)
+            if task is not None:
+                return self._start(task)
+
+    def _repeats(self) -> int:
+        """How many of the last trials were duplicates, running back from the newest."""
+        count = 0
+        for trial in reversed(self.journal.trials()):
+            if "duplicate_of" not in trial.user_attrs:
+                break
+            count += 1
+        return count
+
+    def _ask(self, sampler: str) -> Task | None:
+        """One draw, recorded; None where it repeats an earlier candidate."""
+        search = self.study.search
+        number = len(self.journal.trials())
+        population = search.population or default_population(search.trials)
+        first = self._first_of_each()
+        space, compression = self.study.space, self.study.compression
+        channels = self.study.data.input_channels
+
+        def notes(candidate: Candidate) -> dict[str, Any]:
+            own = self._notes(candidate, search.seed, self.study.search_epochs)
+            earlier = first.get(candidate.id)
+            return own if earlier is None else {**own, "duplicate_of": earlier}
+
+        number, candidate = self.journal.ask(
+            make_sampler(sampler, seed=seed_of(search.seed, number), population=population),
+            lambda trial: sample(trial, space, compression, input_channels=channels),
+            notes,
+        )
+        if candidate.id not in first:
+            return self._task(self.journal.trials()[number])
+        self._settle_duplicates()
+        return None
+
+    def _first_of_each(self) -> dict[str, int]:
+        """Candidate id -> the trial that holds its evaluation."""
+        found: dict[str, int] = {}
+        for trial in self.journal.trials():
+            if "duplicate_of" not in trial.user_attrs:
+                found.setdefault(Candidate.from_json(trial.user_attrs["candidate"]).id, trial.number)
+        return found
+
+    def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
+        row = super().finish(task, evaluation)
+        self._settle_duplicates()
+        return row
+
+    def _settle_duplicates(self) -> None:
+        """Tell duplicates the values of the trial they repeat, once it is finished."""
+        trials = self.journal.trials()
+        for trial in trials:
+            if trial.state is not TrialState.RUNNING or "duplicate_of" not in trial.user_attrs:
+                continue
+            original = trials[trial.user_attrs["duplicate_of"]]
+            if not original.state.is_finished():
+                continue
+            reason = f"same candidate as trial {original.number}"
+            row = {**original.user_attrs["row"], "number": trial.number, "state": State.DUPLICATE, "reason": reason}
+            params = {f"params_{gene}": value for gene, value in trial.params.items()}
+            row = {key: value for key, value in row.items() if not key.startswith("params_")} | params
+            values = original.values if original.state is TrialState.COMPLETE else None
+            self.journal.tell(trial.number, values, original.constraints, {"row": row})
+
+    def _hopeless(self) -> str:
+        """Why going on is pointless: nearly everything is infeasible, or everything fails."""
+        recent = [row for row in self.rows() if row["state"] != State.DUPLICATE]
+        failed = recent[-FAILURES_IN_A_ROW:]
+        if len(failed) == FAILURES_IN_A_ROW and all(row["state"] == State.FAILED for row in failed):
+            return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {failed[-1]['reason']}"
+        window = recent[-INFEASIBLE_WINDOW:]
+        infeasible = [row for row in window if row["state"] == State.INFEASIBLE]
+        if len(window) < INFEASIBLE_WINDOW or len(infeasible) < INFEASIBLE_SHARE * INFEASIBLE_WINDOW:
+            return ""
+        broken = Counter(name for row in infeasible for name in row["violation"])
+        name, count = broken.most_common(1)[0]
+        limit = self.study.constraints[name].max
+        least = min(row[name] for row in infeasible)
+        return (
+            f"{len(infeasible)} of the last {INFEASIBLE_WINDOW} candidates are infeasible; "
+            f"constraints.{name}.max {limit:g} is broken by {count} of them, the least has {least:g}"
+        )
+
+
+class Finalists(Phases):
+    """The front of the search, thinned, each member trained anew at full budget with a seed of its own."""
+
+    phase: Phase = "final"
+
+    def __init__(self, study: Study, folder: RunFolder) -> None:
+        super().__init__(study, folder, f"{study.name}/final", ["maximize"])
+
+    def choose(self, search: Search) -> None:
+        """Enqueue the finalists that are not there yet."""
+        known = {Candidate.from_json(trial.user_attrs["candidate"]).id for trial in self.journal.trials()}
+        for row in finalists_of(search.rows(), self.study):
+            trial = search.journal.trials()[row["number"]]
+            candidate = Candidate.from_json(trial.user_attrs["candidate"])
+            if candidate.id not in known:
+                notes = self._notes(candidate, self.study.search.seed + 1, self.study.training.epochs)
+                number = self.journal.enqueue({**notes, "search_trial": row["number"]})
+                self._waiting.append(self._task(self.journal.trials()[number]))
+
+    def propose(self) -> Task | Wait | Done:
+        if self._waiting:
+            return self._start(self._waiting.pop(0))
+        return WAIT if self._running else Done()
+
+    def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
+        return {**super()._row(trial, evaluation), "trial": trial.user_attrs["search_trial"]}
+
+    def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
+        values = None if evaluation.validation is None else [evaluation.validation.accuracy]
+        self.journal.tell(number, values, {}, {"row": dict(row)})
+
+
+def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
+    """The search's front, thinned greedily by hypervolume to the number of finalists, in the order chosen."""
+    candidates = [row for row in rows if row["state"] == State.COMPLETE and "parity" not in row["flags"]]
+    if not candidates or not study.search.finalists:
+        return []
+    points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in candidates])
+    front = np.flatnonzero(non_dominated(points))
+    # A little beyond the worst, so that the extremes of every objective count as well.
+    reference = points.max(axis=0) + 0.05 * np.maximum(np.ptp(points, axis=0), 1e-9)
+    chosen = thin(points[front], reference, study.search.finalists)
+    return [candidates[front[i]] for i in chosen]
+
+
+def as_minimised(objective: str, value: float) -> float:
+    """An objective on the scale fronts are compared on: error for accuracy, the logarithm for costs."""
+    return 1 - value if objective == "accuracy" else float(np.log(max(value, 1e-12)))
+
+
+def default_population(trials: int) -> int:
+    """About four generations, neither tiny nor beyond Optuna's default of 50."""
+    return min(50, max(8, trials // 4))
+
+
+def _objective(name: str, evaluation: Evaluation, placeholder: Mapping[str, float]) -> float:
+    return placeholder[name] if name in placeholder else evaluation.values((name,))[0]
+
+
+def _slacks(evaluation: Evaluation, study: Study) -> dict[str, float]:
+    """Per constraint how far above its limit the cost is, relative to the limit; zero or less where it is met."""
+    if evaluation.measurement is None:
+        return {}
+    costs = evaluation.measurement.costs(evaluation.target)
+    return {name: costs[name] / limit.max - 1 for name, limit in study.constraints.items()}
+
+
+def _died_without_progress(task: Task) -> int:
+    """1 where this attempt had begun and left no newer checkpoint behind."""
+    begun, checkpoint = task.folder / ATTEMPT_FILE, task.folder / CHECKPOINT_FILE
+    if not begun.exists() or begun.read_text().strip() != str(task.attempt):
+        return 0
+    return int(not checkpoint.exists() or checkpoint.stat().st_mtime < begun.stat().st_mtime)

@@ -1,0 +1,37 @@
+"""Task: one evaluation to be done, as the driver hands it to a worker. No torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.candidate import Candidate
+from nas.records import Phase
+
+ATTEMPT_FILE = "attempt"
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to evaluate, how long, with which seed, and where its files go."""
+
+    number: int
+    candidate: Candidate
+    phase: Phase
+    seed: int
+    epochs: int
+    folder: Path
+    attempt: int = 1
+
+    def to_line(self) -> str:
+        """One line of JSON, for a pipe."""
+        fields = {**vars(self), "candidate": self.candidate.to_json(), "folder": str(self.folder)}
+        return json.dumps(fields)
+
+    @classmethod
+    def from_line(cls, line: str) -> Task:
+        fields = json.loads(line)
+        candidate, folder = Candidate.from_json(fields.pop("candidate")), Path(fields.pop("folder"))
+        return cls(candidate=candidate, folder=folder, **fields)
