@@ -80,12 +80,13 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 
 def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
-    study = prepare_folder(study, folder)
+    study = resolve(study, folder)
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
         data = load(study.data, input_size=study.space.input_size, seed=study.search.seed)
     _keep_split(folder, data.split.to_json())
+    write_atomically(folder.study, dump_study(study))
     console.print(
         f"{study.name}: {len(data.train)} training, {len(data.validation)} validation, "
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
@@ -105,8 +106,8 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     return not stop.asked
 
 
-def prepare_folder(study: Study, folder: RunFolder) -> Study:
-    """Write study.yaml, or compare with the one there: what shaped the earlier trials must not change."""
+def resolve(study: Study, folder: RunFolder) -> Study:
+    """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
     if folder.study.exists():
         recorded = load_study(folder.study)
         study = _with_population(study, recorded.search.population)
@@ -116,12 +117,10 @@ def prepare_folder(study: Study, folder: RunFolder) -> Study:
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
                 "Only search.trials, hours, workers, finalists and report keys may change; use another --out."
             )
-    elif strangers := [entry.name for entry in folder.path.iterdir() if entry.name != folder.lock.name]:
-        raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {sorted(strangers)[0]!r})")
-    else:
-        study = _with_population(study, default_population(study.search.trials))
-    write_atomically(folder.study, dump_study(study))
-    return study
+        return study
+    if strangers := sorted({entry.name for entry in folder.path.iterdir()} - {folder.lock.name, folder.split.name}):
+        raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")
+    return _with_population(study, default_population(study.search.trials))
 
 
 def _with_population(study: Study, population: int | None) -> Study:

@@ -1,0 +1,193 @@
+"""Reads a study file into a `Study`, every mistake at once with its line and key; compares two studies."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nas.errors import InputError
+from nas.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
+from nas.study import Study
+from nas.study_words import SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
+
+COMMAND_LINE = 0
+CHANGEABLE = (
+    ("search", "trials"),
+    ("search", "hours"),
+    ("search", "workers"),
+    ("search", "finalists"),
+    ("report",),
+)
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
+    """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key."""
+    try:
+        document = read_yaml(_read_text(path))
+    except ProblemError as error:
+        raise InputError(_line(error.problem, path)) from None
+    if not isinstance(document.data, dict):
+        came = "an empty file" if document.data is None else show(document.data)
+        raise InputError(f"{path}: expected a mapping with {', '.join(SCHEMA['properties'])}, got {came}")
+    for override in overrides:
+        _override(document, override)
+    return _validate(document, path)
+
+
+def dump_study(study: Study) -> str:
+    """The study as YAML with every default written out; loading it gives an equal study."""
+    return dump_yaml(study.model_dump(mode="json"))
+
+
+def difference(old: Study, new: Study) -> list[str]:
+    """Lines like `search.seed: 0 -> 1` for the keys that differ."""
+    return _changes(old, new, ignore=())
+
+
+def frozen_difference(old: Study, new: Study) -> list[str]:
+    """`difference` without the keys that may change in a run folder that exists."""
+    return _changes(old, new, ignore=CHANGEABLE)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, got byte 0x{error.object[error.start]:02x}") from None
+
+
+def _line(problem: Problem, path: Path) -> str:
+    place = "command line" if problem.line == COMMAND_LINE else f"{path}:{problem.line}"
+    return f"{place}: {dotted(problem.key)}: {problem.text}" if problem.key else f"{place}: {problem.text}"
+
+
+def _override(document: Document, override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().replace("[", ".").replace("]", "").split(".")
+    if not equals or not all(parts):
+        wrong = Problem(COMMAND_LINE, (), f"expected KEY=VALUE with a dotted key, got {override!r}")
+        document.problems.append(wrong)
+        return
+    try:
+        value = read_yaml(text)
+    except ProblemError as error:
+        document.problems.append(Problem(COMMAND_LINE, tuple(parts), error.problem.text))
+        return
+    document.problems += [Problem(COMMAND_LINE, (*parts, *p.key), p.text) for p in value.problems]
+    _put(document, parts, value.data)
+
+
+def _put(document: Document, parts: Sequence[str], value: Any) -> None:
+    """Set the value at a dotted key, opening sections on the way; what it replaces loses its lines."""
+    here = document.data
+    key: KeyPath = ()
+    for i, part in enumerate(parts):
+        try:
+            slot = _slot(here, part)
+        except LookupError as error:
+            document.problems.append(Problem(COMMAND_LINE, (*key, part), str(error.args[0])))
+            return
+        key = (*key, slot)
+        is_last = i == len(parts) - 1
+        if is_last or not _holds(here, slot):
+            here[slot] = value if is_last else _opened(key)
+            document.lines = {k: line for k, line in document.lines.items() if k[: len(key)] != key}
+            document.lines[key] = COMMAND_LINE
+        here = here[slot]
+
+
+def _slot(here: Any, part: str) -> str | int:
+    """The key or index of `here` that `part` means."""
+    if isinstance(here, dict):
+        return part
+    if not isinstance(here, list):
+        raise LookupError(f"expected a mapping or list to set it in, got {show(here)}")
+    if not part.isdecimal() or int(part) >= len(here):
+        raise LookupError(f"expected an index below {len(here)}, got {part!r}")
+    return int(part)
+
+
+def _holds(here: Any, slot: Any) -> bool:
+    return isinstance(here, list) or here.get(slot) is not None
+
+
+def _opened(key: KeyPath) -> Any:
+    """What stands at a key that the file leaves out: a default list, its entries to be set, or nothing."""
+    default = schema_at(key).get("default")
+    return copy.deepcopy(default) if isinstance(default, list) else {}
+
+
+def _validate(document: Document, path: Path) -> Study:
+    problems = [*document.problems, *_loose_integers(document)]
+    try:
+        study = Study.model_validate(_tuples(document.data), strict=True)
+    except ValidationError as error:
+        problems += _explained(error, document)
+    if problems:
+        ordered = sorted(problems, key=lambda p: (p.line == COMMAND_LINE, p.line))
+        raise InputError("\n".join(dict.fromkeys(_line(problem, path) for problem in ordered)))
+    return study
+
+
+def _tuples(data: Any) -> Any:
+    """Lists as tuples: strict validation takes nothing else for one."""
+    if isinstance(data, dict):
+        return {key: _tuples(value) for key, value in data.items()}
+    return tuple(_tuples(value) for value in data) if isinstance(data, list) else data
+
+
+def _explained(error: ValidationError, document: Document) -> Iterator[Problem]:
+    errors = error.errors()
+    for details in errors:
+        # A list whose entries are wrong is called too short as well: said once is enough.
+        loc = details["loc"]
+        is_echo = details["type"] == "too_short" and any(e["loc"][: len(loc)] == loc != e["loc"] for e in errors)
+        if not is_echo:
+            key, text = explain(details)
+            yield Problem(document.line_of(key), key, text)
+
+
+def _loose_integers(document: Document) -> Iterator[Problem]:
+    """A choice of integers given as true or 1.0."""
+    for key, value in _leaves(document.data):
+        schema = schema_at(key)
+        if isinstance(value, bool | float) and is_integer_choice(schema):
+            yield Problem(document.line_of(key), key, f"expected {describe(schema)}, got {show(value)}")
+
+
+def _leaves(data: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    if not isinstance(data, dict | list):
+        yield key, data
+        return
+    for name, value in data.items() if isinstance(data, dict) else enumerate(data):
+        yield from _leaves(value, (*key, name))
+
+
+def _changes(old: Study, new: Study, *, ignore: Sequence[KeyPath]) -> list[str]:
+    before, after = dict(_settings(old.model_dump(mode="json"))), dict(_settings(new.model_dump(mode="json")))
+    changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
+    frozen = [key for key in changed if not any(key[: len(prefix)] == prefix for prefix in ignore)]
+    return [f"{dotted(key)}: {_setting(before, key)} -> {_setting(after, key)}" for key in frozen]
+
+
+_ABSENT = object()
+
+
+def _setting(settings: dict[KeyPath, Any], key: KeyPath) -> str:
+    return show(settings[key], text=str) if key in settings else "nothing"
+
+
+def _settings(data: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Every value with its key; a list of scalars is one value."""
+    is_table = isinstance(data, list) and any(isinstance(item, dict) for item in data)
+    if not isinstance(data, dict) and not is_table:
+        yield key, data
+        return
+    for name, value in data.items() if isinstance(data, dict) else enumerate(data):
+        yield from _settings(value, (*key, name))

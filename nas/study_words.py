@@ -1,0 +1,151 @@
+"""Validation errors in plain words: which key, what was expected, what came."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from nas.located_yaml import KeyPath
+from nas.study import Study
+
+Schema = Mapping[str, Any]
+
+SCHEMA: Schema = Study.model_json_schema()
+
+
+def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
+    """The key a pydantic error is about, as a user would write it, and its text."""
+    loc = error["loc"]
+    if error["type"] == "extra_forbidden":
+        parent, schema = _walk(loc[:-1])
+        return (*parent, loc[-1]), _unknown(str(loc[-1]), schema.get("properties", ()))
+    key, schema = _walk(loc)
+    if loc[-1] == "[key]":
+        return key, _unknown(str(key[-1]), schema_at(key[:-1])["propertyNames"]["enum"])
+    if error["type"] == "value_error":
+        return _narrowed(key, schema, str(error["ctx"]["error"]))
+    came = "nothing" if error["type"] == "missing" else show(error["input"])
+    return key, f"expected {describe(schema)}, got {came}"
+
+
+def dotted(key: KeyPath) -> str:
+    """`("targets", 0, "name")` as `targets[0].name`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
+    return text.removeprefix(".")
+
+
+def show(value: Any, text: Callable[[str], str] = repr) -> str:
+    """A value as it would stand in the file; `text` says how a string is shown."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return _cut(text(value))
+    if isinstance(value, list | tuple):
+        return _cut(f"[{', '.join(show(item, text) for item in value)}]")
+    return "a mapping" if isinstance(value, dict) else _cut(str(value))
+
+
+def _cut(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def schema_at(key: KeyPath) -> Schema:
+    """JSON schema of the value at `key`; of the nearest parent that has one."""
+    return _walk(key)[1]
+
+
+def is_integer_choice(schema: Schema) -> bool:
+    """Whether the schema is a choice of integers: pydantic lets true and 1.0 pass for 1 there."""
+    options = schema.get("anyOf", [schema])
+    return any("enum" in option and option.get("type") == "integer" for option in options)
+
+
+def describe(schema: Schema) -> str:
+    """What the schema accepts, in words."""
+    schema = _resolved(schema)
+    if "anyOf" in schema:
+        return " or ".join(describe(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return f"one of {', '.join(str(option) for option in schema['enum'])}"
+    if "const" in schema:
+        return str(schema["const"])
+    return _WORDS[schema["type"]](schema)
+
+
+def _list(schema: Schema) -> str:
+    if "prefixItems" in schema:
+        return f"a list of {len(schema['prefixItems'])}, each {describe(schema['prefixItems'][0])}"
+    return f"a list of at least {schema.get('minItems', 0)}, each {describe(schema['items'])}"
+
+
+def _number(noun: str, schema: Schema) -> str:
+    words = {
+        "minimum": "of at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
+    bounds = [f"{word} {schema[bound]}" for bound, word in words.items() if bound in schema]
+    return f"{noun} {' and '.join(bounds)}".strip()
+
+
+def _text(schema: Schema) -> str:
+    pattern = f" matching {schema['pattern']}" if "pattern" in schema else ""
+    return f"text of at most {schema['maxLength']} characters{pattern}" if "maxLength" in schema else "text"
+
+
+_WORDS: Mapping[str, Callable[[Schema], str]] = {
+    "array": _list,
+    "boolean": lambda _: "true or false",
+    "integer": lambda schema: _number("an integer", schema),
+    "null": lambda _: "null",
+    "number": lambda schema: _number("a number", schema),
+    "object": lambda _: "a mapping",
+    "string": _text,
+}
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown key, expected one of {', '.join(known)}{hint}"
+
+
+def _narrowed(key: KeyPath, schema: Schema, text: str) -> tuple[KeyPath, str]:
+    """A section's own check may name the key inside it first: `stages[0].widths: expected ...`."""
+    found = re.match(r"([a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*): (.*)", text, re.DOTALL)
+    if found is None:
+        return key, text
+    parts = [int(part) if part.isdigit() else part for part in re.findall(r"[a-z_]+|\d+", found[1])]
+    return ((*key, *parts), found[2]) if _child(schema, parts[0]) is not None else (key, text)
+
+
+def _walk(loc: KeyPath) -> tuple[KeyPath, Schema]:
+    """Follow `loc` through the schema; elements that name no key (pydantic's union tags) drop out."""
+    key: KeyPath = ()
+    schema = SCHEMA
+    for part in loc:
+        child = _child(schema, part)
+        if child is not None:
+            key, schema = (*key, part), child
+    return key, schema
+
+
+def _child(schema: Schema, part: str | int) -> Schema | None:
+    if isinstance(part, int):
+        items = schema.get("prefixItems", ())
+        child = items[part] if part < len(items) else schema.get("items")
+    else:
+        child = schema.get("properties", {}).get(part) or schema.get("additionalProperties")
+    return _resolved(child) if child else None
+
+
+def _resolved(schema: Schema) -> Schema:
+    """The schema behind a reference, its default kept."""
+    if "$ref" not in schema:
+        return schema
+    return {**SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], **schema, "$ref": ""} if schema["$ref"] else schema

@@ -1,0 +1,191 @@
+"""The one door for numbers: what it refuses, and that records survive JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from nas.records import (
+    COSTS,
+    OBJECTIVES,
+    Evaluation,
+    Fingerprint,
+    Latency,
+    Measurement,
+    Parity,
+    Score,
+    State,
+    score,
+)
+
+FINGERPRINT = Fingerprint(
+    device="cpu", instruction_sets=("avx2", "vnni"), runtime="ort 1", provider="CPU", threads=1, batch=1
+)
+
+
+def latency(**fields: Any) -> Latency:
+    given_fields = {
+        "latency_ms": 1.5,
+        "stable": True,
+        "protocol": "p1",
+        "reference_ms": 0.5,
+        "fingerprint": FINGERPRINT,
+    }
+    return Latency.model_validate({**given_fields, "passes_us": ((1500.0, 1501.0), (1499.5,)), **fields})
+
+
+def measurement(**fields: Any) -> Measurement:
+    costs = {"parameters": 10, "macs": 20, "size_bytes": 30, "peak_memory_bytes": 40}
+    both = {"cpu": latency(), "board": latency(latency_ms=9.0)}
+    return Measurement.model_validate({"origin": "shipped file", "latency": both, **costs, **fields})
+
+
+PARITY = {
+    "images": 8, "max_difference": 0.1, "tolerance": 0.2, "within_tolerance": 0.999, "argmax_agreement": 0.99,
+    "clear_margin_disagreements": 0, "accuracy_difference": 0.0,
+}  # fmt: skip
+
+
+def evaluation(**fields: Any) -> Evaluation:
+    known = {
+        "candidate_id": "a", "structure_id": "b", "phase": "search", "seed": 0,
+        "state": State.COMPLETE, "target": "cpu",
+        "measurement": measurement(), "validation": score(9, 10), "started_at": "2030-01-01T00:00:00Z",
+    }  # fmt: skip
+    return Evaluation.model_validate({**known, **fields})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    ("build", "fields"),
+    [
+        (latency, lambda v: {"latency_ms": v}),
+        (latency, lambda v: {"passes_us": ((1.0, v),)}),
+        (measurement, lambda v: {"parameters": v}),
+        (evaluation, lambda v: {"train_accuracy": v}),
+        (evaluation, lambda v: {"violations": {"macs": v}}),
+        (evaluation, lambda v: {"seconds": {"train": v}}),
+        (evaluation, lambda v: {"parity": {**PARITY, "max_difference": v}}),
+        (evaluation, lambda v: {"validation": {"accuracy": v, "se": 0.1, "images": 3}}),
+        (evaluation, lambda v: {"validation": {"accuracy": 0.1, "se": v, "images": 3}}),
+    ],
+)
+def test_nan_and_infinity_do_not_enter(
+    value: float, build: Callable[..., Any], fields: Callable[[float], dict[str, Any]]
+) -> None:
+    build(**fields(1.0))
+    with pytest.raises(ValidationError):
+        build(**fields(value))
+
+
+@pytest.mark.parametrize(
+    ("build", "field"),
+    [
+        (latency, {"latency_ms": 0.0}),
+        (latency, {"latency_ms": -1.0}),
+        (measurement, {"parameters": -1}),
+        (measurement, {"parameters": 1.5}),
+        (measurement, {"size_bytes": 0}),
+        (measurement, {"origin": "predicted"}),
+        (evaluation, {"state": "DONE"}),
+        (evaluation, {"phase": "test"}),
+        (evaluation, {"train_accuracy": 1.1}),
+        (evaluation, {"accuracy": 0.5}),
+    ],
+)
+def test_wrong_fields_do_not_enter(build: Any, field: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        build(**field)
+
+
+def test_records_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        evaluation().state = State.FAILED  # type: ignore[misc]
+
+
+fractions = st.floats(0, 1)
+evaluations = st.builds(
+    evaluation,
+    state=st.sampled_from(State),
+    phase=st.sampled_from(["search", "rung", "repeat", "final", "reference"]),
+    reason=st.text(),
+    validation=st.none() | st.builds(Score, accuracy=fractions, se=fractions, images=st.integers(1, 10**6)),
+    measurement=st.none() | st.just(measurement()),
+    parity=st.none() | st.just(PARITY),
+    violations=st.dictionaries(st.sampled_from(COSTS), st.floats(allow_nan=False, allow_infinity=False)),
+    train_accuracy=st.none() | fractions,
+    flags=st.lists(st.sampled_from(["parity", "unstable"]), max_size=2),
+)
+
+
+@given(evaluations)
+def test_json_round_trip(record: Evaluation) -> None:
+    assert Evaluation.model_validate_json(record.model_dump_json()) == record
+
+
+def test_states_are_their_own_words() -> None:
+    words = ["RUNNING", "COMPLETE", "PRUNED", "INFEASIBLE", "DUPLICATE", "FAILED"]
+    assert [state.value for state in State] == words
+    assert [str(state) for state in State] == words
+
+
+def test_costs_by_name() -> None:
+    assert measurement().costs("board") == {
+        "parameters": 10,
+        "macs": 20,
+        "size_bytes": 30,
+        "peak_memory_bytes": 40,
+        "latency_ms": 9,
+    }
+    assert measurement().cost("latency_ms@board", "cpu") == 9
+    assert measurement().cost("latency_ms", "cpu") == 1.5
+    for name in ("speed", "origin"):
+        with pytest.raises(KeyError, match=f"unknown cost '{name}'"):
+            measurement().cost(name, "cpu")
+
+
+def test_values_in_the_order_of_the_objectives() -> None:
+    assert ("accuracy", *COSTS) == OBJECTIVES
+    assert evaluation().values(("macs", "accuracy", "latency_ms")) == [20, 0.9, 1.5]
+    assert evaluation(validation=None).values(("macs",)) == [20]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"measurement": None, "state": "FAILED"}, r"a: nothing was measured \(FAILED\)"),
+     ({"validation": None, "state": "INFEASIBLE"}, r"a: no accuracy \(INFEASIBLE\)")],
+)  # fmt: skip
+def test_values_that_were_not_measured_are_not_made_up(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluation(**fields).values(("accuracy", "macs"))
+
+
+def test_only_complete_evaluations_that_keep_parity_stand_on_a_front() -> None:
+    assert [state for state in State if evaluation(state=state).on_front] == [State.COMPLETE]
+    assert not evaluation(flags=("parity",)).on_front
+    assert evaluation(flags=("unstable",)).on_front
+
+
+@pytest.mark.parametrize(
+    ("fields", "holds"),
+    [({}, True), ({"within_tolerance": 0.998}, False), ({"argmax_agreement": 0.98}, False),
+     ({"clear_margin_disagreements": 1}, False), ({"accuracy_difference": 1.0}, True)],
+)  # fmt: skip
+def test_parity(fields: dict[str, Any], holds: bool) -> None:
+    assert Parity.model_validate({**PARITY, **fields}).holds is holds
+
+
+def test_fidelity_is_the_share_of_the_budget() -> None:
+    assert evaluation(epochs=5, budget=20).fidelity == 0.25
+    assert evaluation().fidelity == 0
+
+
+def test_score_has_its_binomial_standard_error() -> None:
+    assert (score(9, 10).accuracy, score(9, 10).images) == (0.9, 10)
+    assert score(9, 10).se == pytest.approx(0.009**0.5)
+    assert (score(0, 10).se, score(10, 10).se) == (0, 0)

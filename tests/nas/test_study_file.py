@@ -1,0 +1,461 @@
+"""The study file: what is accepted; every mistake is named with its line, key, expectation and value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.errors import InputError
+from nas.records import COSTS, OBJECTIVES
+from nas.study import (
+    Compression,
+    Constraint,
+    Cost,
+    Data,
+    Objective,
+    ReportOptions,
+    Search,
+    Study,
+    Target,
+    Training,
+)
+from nas.study_file import difference, dump_study, frozen_difference, load_study
+from search_spaces.spaces import PRESETS, MobileSpace
+
+BASE = """\
+name: tiny
+data:
+  source: digits
+space:
+  preset: 8px
+"""
+
+NAME_RULE = "text of at most 80 characters matching ^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+COST_NAMES = ", ".join(COSTS)
+SECTIONS = ", ".join(Study.model_fields)
+SEARCH_KEYS = ", ".join(Search.model_fields)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "x.yaml"
+    path.write_text(text)
+    return path
+
+
+def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
+    """Lines of the error, the folder cut off."""
+    path = write(folder, text)
+    with pytest.raises(InputError) as caught:
+        load_study(path, overrides)
+    return str(caught.value).replace(str(path), "x.yaml").splitlines()
+
+
+def load(folder: Path, text: str, *overrides: str) -> Study:
+    return load_study(write(folder, text), overrides)
+
+
+def test_smallest_file_gets_defaults(tmp_path: Path) -> None:
+    expected = Study(name="tiny", data=Data(source="digits"), space=MobileSpace.model_validate({"preset": "8px"}))
+    assert load(tmp_path, BASE) == expected
+
+
+def test_preset_is_filled_in_and_what_is_given_wins(tmp_path: Path) -> None:
+    space = load(tmp_path, BASE + "  kernels: [7]\n").space
+    assert space.kernels == (7,)
+    assert space.head_widths == PRESETS["8px"]["head_widths"]
+
+
+def test_study_words_match_records() -> None:
+    assert get_args(Cost) == COSTS
+    assert get_args(Objective) == OBJECTIVES
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [
+        ("on", "on"), ("no", "no"), ("yes", "yes"), ("2024-01-01", "2024-01-01"), ("1_000", "1_000"),
+        ("1:30", "1:30"), ("'8'", "8"), ("~", None), ("null", None), ("", None), ("=", "="),
+    ],
+)  # fmt: skip
+def test_yaml_1_2_text(tmp_path: Path, scalar: str, value: str | None) -> None:
+    assert load(tmp_path, BASE + f"report:\n  title: {scalar}\n").report.title == value
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [("1e-3", 0.001), ("5E2", 500), (".5", 0.5), ("3", 3), ("+1.", 1), ("0x1F", 31), ("0o17", 15), ("010", 10)],
+)
+def test_yaml_1_2_numbers(tmp_path: Path, scalar: str, value: float) -> None:
+    hours = load(tmp_path, BASE + f"search:\n  hours: {scalar}\n").search.hours
+    assert hours == value
+    assert isinstance(hours, float)
+
+
+@pytest.mark.parametrize(("scalar", "value"), [("true", True), ("FALSE", False)])
+def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
+    assert load(tmp_path, BASE + f"compression: {{edges_below_int8: {scalar}}}\n").compression.edges_below_int8 is value
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("search:\n  trials: -3\n", "7: search.trials: expected an integer of at least 1, got -3"),
+        ("search:\n  trials: '8'\n", "7: search.trials: expected an integer of at least 1, got '8'"),
+        ("search:\n  trials: true\n", "7: search.trials: expected an integer of at least 1, got true"),
+        ("search:\n  trials: 2.0\n", "7: search.trials: expected an integer of at least 1, got 2.0"),
+        ("search:\n  trials:\n", "7: search.trials: expected an integer of at least 1, got null"),
+        ("search:\n  hours: 0\n", "7: search.hours: expected a number above 0 or null, got 0"),
+        ("search:\n  hours: .nan\n", "7: search.hours: expected a number above 0 or null, got nan"),
+        ("search:\n  hours: true\n", "7: search.hours: expected a number above 0 or null, got true"),
+        ("search:\n  workers: true\n", "7: search.workers: expected one of 1, 2, got true"),
+        ("search:\n  workers: 1.0\n", "7: search.workers: expected one of 1, 2, got 1.0"),
+        (
+            "search:\n  sampler: nsga9\n",
+            "7: search.sampler: expected one of random, tpe, nsga2, nsga3, got 'nsga9'",
+        ),
+        (
+            "search:\n  trails: 3\n",
+            f"7: search.trails: unknown key, expected one of {SEARCH_KEYS}; did you mean 'trials'?",
+        ),
+        ("search:\n  '[key]': 3\n", f"7: search.[key]: unknown key, expected one of {SEARCH_KEYS}"),
+        ("zzz: 3\n", f"6: zzz: unknown key, expected one of {SECTIONS}"),
+        ("search:\n", "6: search: expected a mapping, got null"),
+        ("search: [1]\n", "6: search: expected a mapping, got [1]"),
+        ("report: {title: 3}\n", "6: report.title: expected text or null, got 3"),
+        (
+            "compression:\n  weight_format:\n    - fp32\n    - int9\n",
+            "9: compression.weight_format[1]: expected one of fp32, int8, int4, got 'int9'",
+        ),
+        (
+            "compression:\n  weight_format: [int9]\n",
+            "7: compression.weight_format[0]: expected one of fp32, int8, int4, got 'int9'",
+        ),
+        (
+            "compression:\n  weight_format: int8\n",
+            "7: compression.weight_format: expected a list of at least 1, each one of fp32, int8, int4, got 'int8'",
+        ),
+        (
+            "compression: {pruning_ratio: []}\n",
+            "6: compression.pruning_ratio: expected a list of at least 1, "
+            "each a number of at least 0 and at most 0.875, got []",
+        ),
+        (
+            "compression: {pruning_ratio: [0, 0.0]}\n",
+            "6: compression.pruning_ratio: every choice once, got [0.0, 0.0]",
+        ),
+        (
+            "training:\n  shares: [0.5, 0.5]\n",
+            "7: training.shares[2]: expected a number of at least 0 and below 1, got nothing",
+        ),
+        (
+            "training:\n  shares: [0.1, 0.2, 0.3, 0.4]\n",
+            "7: training.shares: expected a list of 3, each a number of at least 0 and below 1, "
+            "got [0.1, 0.2, 0.3, 0.4]",
+        ),
+        (
+            "training:\n  shares: [0.1, 0.2, 0.3]\n",
+            "7: training.shares: expected shares that sum to 1, the first above 0, got [0.1, 0.2, 0.3]",
+        ),
+        ("objectives: [speed]\n", f"6: objectives[0]: expected one of accuracy, {COST_NAMES}, got 'speed'"),
+        ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
+        (
+            "constraints:\n  mac: {max: 1}\n",
+            f"7: constraints.mac: unknown key, expected one of {COST_NAMES}; did you mean 'macs'?",
+        ),
+        ("constraints:\n  macs: {}\n", "7: constraints.macs.max: expected a number above 0, got nothing"),
+        ("targets:\n  - name: a b\n", f"7: targets[0].name: expected {NAME_RULE}, got 'a b'"),
+        ("targets:\n- name: a\n- name: a\n", "7: targets: every target name once, got ['a', 'a']"),
+        ("targets:\n- {name: a, runtime: b}\n", "7: targets[0].runtime: expected onnxruntime, got 'b'"),
+        (
+            "search:\n  seed: " + "9" * 5000,
+            "7: search.seed: expected an integer of at least 0, got '" + "9" * 196 + "...",
+        ),
+    ],
+)
+def test_one_mistake_one_line(tmp_path: Path, extra: str, expected: str) -> None:
+    assert mistakes(tmp_path, BASE + extra) == [f"x.yaml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ("preset: [a]", "expected one of 8px, 32px, 96px, 224px or null, got ['a']"),
+        ("preset: {a: 1}", "expected one of 8px, 32px, 96px, 224px or null, got a mapping"),
+        ("preset: 9px", "expected one of 8px, 32px, 96px, 224px or null, got '9px'"),
+    ],
+)
+def test_wrong_preset(tmp_path: Path, space: str, expected: str) -> None:
+    text = f"name: t\ndata: {{source: digits}}\nspace:\n  {space}\n"
+    assert f"x.yaml:4: space.preset: {expected}" in mistakes(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("  width_grid: 16\n  stem_widths: [16, 24]\n",
+         "x.yaml:7: space.stem_widths: expected multiples of width_grid 16, got [16, 24]"),
+        ("  stages:\n    - depths: [1]\n      widths: [8]\n    - depths: [2, 1]\n      widths: [8]\n",
+         "x.yaml:9: space.stages[1].depths: expected ascending order, got [2, 1]"),
+        ("  stages:\n    - {depths: [1, 1], widths: [8]}\n",
+         "x.yaml:7: space.stages[0].depths: every choice once, got [1, 1]"),
+        ("  kernels: [3.0]\n", "x.yaml:6: space.kernels[0]: expected one of 3, 5, 7, got 3.0"),
+        ("  squeeze_excite: [1]\n", "x.yaml:6: space.squeeze_excite[0]: expected true or false, got 1"),
+        ("  input_size: 300\n", "x.yaml:6: space.input_size: expected an integer of at least 8 and at most 224, "
+         "got 300"),
+    ],
+)  # fmt: skip
+def test_wrong_space_names_the_key_within(tmp_path: Path, extra: str, expected: str) -> None:
+    assert mistakes(tmp_path, BASE + extra) == [expected]
+
+
+def test_wrong_data(tmp_path: Path) -> None:
+    text = "name: t\nspace: {preset: 8px}\ndata:\n"
+    folder = mistakes(tmp_path, text + "  source: image_folder\n")
+    assert folder == ["x.yaml:4: data.path: expected a folder for source image_folder, got nothing"]
+    split = mistakes(tmp_path, text + "  source: digits\n  validation: 0.5\n  test: 0.5\n")
+    assert split == ["x.yaml:4: data: validation + test: expected less than 1, got 1.0"]
+
+
+def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = "search:\n  seed: -1\n  epochs: 0\nreport:\n  titel: a\nname: ''\n"
+    assert mistakes(tmp_path, text, "search.seed=-2", "training.epochs=0") == [
+        "x.yaml:1: data: expected a mapping, got nothing",
+        "x.yaml:1: space: expected a mapping, got nothing",
+        "x.yaml:3: search.epochs: expected an integer of at least 1 or null, got 0",
+        "x.yaml:5: report.titel: unknown key, expected one of title; did you mean 'title'?",
+        f"x.yaml:6: name: expected {NAME_RULE}, got ''",
+        "command line: search.seed: expected an integer of at least 0, got -2",
+        "command line: training.epochs: expected an integer of at least 1, got 0",
+    ]
+
+
+def test_key_that_stands_twice_names_both_lines_beside_other_mistakes(tmp_path: Path) -> None:
+    text = BASE + "search:\n  trials: 0\n  seed: 1\n  trials: 4\n"
+    assert mistakes(tmp_path, text) == [
+        "x.yaml:7: search.trials: expected an integer of at least 1, got 0",
+        "x.yaml:9: search.trials: key stands twice, first on line 7",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", f"x.yaml: expected a mapping with {SECTIONS}, got an empty file"),
+        ("# only a remark\n", f"x.yaml: expected a mapping with {SECTIONS}, got an empty file"),
+        ("- a\n- b\n", f"x.yaml: expected a mapping with {SECTIONS}, got ['a', 'b']"),
+        ("name: a\ndata:\n\tsource: digits\n", "x.yaml:3: a tab where YAML wants spaces"),
+        (
+            "name: a\ndata: [1\n",
+            "x.yaml:3: expected ',' or ']', but got '<stream end>' (while parsing a flow sequence)",
+        ),
+        ("name: 'a\n", "x.yaml:2: found unexpected end of stream (while scanning a quoted scalar)"),
+        ("name: &a b\n", "x.yaml:1: anchors and aliases are not supported"),
+        ("name: a\ndata: *a\n", "x.yaml:2: anchors and aliases are not supported"),
+        ("name: !!python/name:os.system a\n", "x.yaml:1: tags are not supported"),
+        ("name: a\x00b\n", "x.yaml:1: character 0 is not allowed in YAML"),
+        (
+            "a: 1\n---\nb: 1\n",
+            "x.yaml:2: but found another document (expected a single document in the stream)",
+        ),
+        ("[" * 5000, "x.yaml:1: nested too deeply"),
+    ],
+)
+def test_file_that_is_no_study(tmp_path: Path, text: str, expected: str) -> None:
+    assert mistakes(tmp_path, text) == [expected]
+
+
+def test_odd_keys(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, BASE + "<<: {a: 1}\n") == ["x.yaml:6: merge keys (<<) are not supported"]
+    assert mistakes(tmp_path, BASE + "? [a]\n: 1\n") == ["x.yaml:6: expected a name as key, got a list or mapping"]
+
+
+def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+    binary = tmp_path / "b.yaml"
+    binary.write_bytes(b"name: \xff\n")
+    expected = {
+        tmp_path / "none.yaml": "cannot be read: No such file or directory",
+        tmp_path: "cannot be read: Is a directory",
+        binary: "expected UTF-8 text, got byte 0xff",
+    }
+    for path, text in expected.items():
+        with pytest.raises(InputError) as caught:
+            load_study(path)
+        assert str(caught.value) == f"{path}: {text}"
+
+
+def test_overrides_replace_and_create(tmp_path: Path) -> None:
+    overrides = (
+        "search.trials=5",
+        "search.trials = 6",
+        "data.validation=1e-1",
+        "report.title=no",
+        "name=b",
+        "constraints.macs.max=1000",
+        "compression.weight_format=[fp32, int8]",
+        "compression.weight_format.0=int4",
+        "training={epochs: 3}",
+        "training.optimizer=adamw",
+    )
+    study = load(tmp_path, BASE + "search:\n", *overrides)
+    assert study.name == "b"
+    assert study.search == Search(trials=6)
+    assert study.data.validation == 0.1
+    assert study.report.title == "no"
+    assert study.constraints == {"macs": Constraint(max=1000)}
+    assert study.compression.weight_format == ("int4", "int8")
+    assert study.training == Training(epochs=3, optimizer="adamw")
+
+
+@pytest.mark.parametrize("key", ["targets.0.threads", "targets[0].threads"])
+@pytest.mark.parametrize(("extra", "name"), [("", "cpu"), ("targets: [{name: board}]\n", "board")])
+def test_override_inside_a_list(tmp_path: Path, key: str, extra: str, name: str) -> None:
+    assert load(tmp_path, BASE + extra, f"{key}=2").targets == (Target(name=name, threads=2),)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (
+            "search.trails=3",
+            f"search.trails: unknown key, expected one of {SEARCH_KEYS}; did you mean 'trials'?",
+        ),
+        ("search.trials=", "search.trials: expected an integer of at least 1, got null"),
+        ("search.trials", "expected KEY=VALUE with a dotted key, got 'search.trials'"),
+        ("=3", "expected KEY=VALUE with a dotted key, got '=3'"),
+        ("search..trials=3", "expected KEY=VALUE with a dotted key, got 'search..trials=3'"),
+        (
+            "search.trials=[",
+            "search.trials: expected the node content, but found '<stream end>' (while parsing a flow node)",
+        ),
+        ("search={seed: 1, seed: 2}", "search.seed: key stands twice, first on line 1"),
+        ("targets.1.name=b", "targets.1: expected an index below 1, got '1'"),
+        ("targets.x=b", "targets.x: expected an index below 1, got 'x'"),
+        ("name.x=1", "name.x: expected a mapping or list to set it in, got 'tiny'"),
+        ("targets.0.threads=0", "targets[0].threads: expected an integer of at least 1, got 0"),
+        ("search.workers=true", "search.workers: expected one of 1, 2, got true"),
+    ],
+)
+def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
+    assert mistakes(tmp_path, BASE, override) == [f"command line: {expected}"]
+
+
+def test_missing_key_in_a_section_the_command_line_opened(tmp_path: Path) -> None:
+    text = "name: a\nspace: {preset: 8px}\n"
+    expected = "command line: data.source: expected one of digits, image_folder, got nothing"
+    assert mistakes(tmp_path, text, "data.test=0.2") == [expected]
+
+
+def test_section_replaced_on_the_command_line_is_located_there(tmp_path: Path) -> None:
+    expected = "command line: search.trials: expected an integer of at least 1, got 0"
+    assert mistakes(tmp_path, BASE + "search:\n  trials: 3\n", "search={trials: 0}") == [expected]
+
+
+def test_override_mends_a_mistake_in_the_file(tmp_path: Path) -> None:
+    assert load(tmp_path, BASE + "search: {trials: 0}\n", "search.trials=1").search.trials == 1
+
+
+def test_difference(tmp_path: Path) -> None:
+    old = load(tmp_path, BASE)
+    overrides = (
+        "search.seed=1",
+        "search.trials=9",
+        "search.sampler=tpe",
+        "objectives=[accuracy, macs]",
+        "report.title=x",
+        "constraints.macs.max=5",
+        "targets=[{name: cpu}, {name: b, threads: 2}]",
+    )
+    new = load(tmp_path, BASE, *overrides)
+    assert difference(old, old) == []
+    assert difference(old, new) == [
+        "objectives: [accuracy, parameters, latency_ms, size_bytes] -> [accuracy, macs]",
+        "search.sampler: nsga2 -> tpe",
+        "search.trials: 24 -> 9",
+        "search.seed: 0 -> 1",
+        "report.title: null -> x",
+        "constraints.macs.max: nothing -> 5.0",
+        "targets[1].name: nothing -> b",
+        "targets[1].runtime: nothing -> onnxruntime",
+        "targets[1].provider: nothing -> CPUExecutionProvider",
+        "targets[1].threads: nothing -> 2",
+        "targets[1].batch: nothing -> 1",
+    ]
+    assert "targets[1].name: b -> nothing" in difference(new, old)
+
+
+def test_frozen_difference_lets_pass_what_may_change(tmp_path: Path) -> None:
+    old = load(tmp_path, BASE)
+    may = ("search.trials=9", "search.hours=1", "search.workers=2", "search.finalists=0", "report.title=x")
+    assert frozen_difference(old, load(tmp_path, BASE, *may)) == []
+    assert len(difference(old, load(tmp_path, BASE, *may))) == len(may)
+    assert frozen_difference(old, load(tmp_path, BASE, *may, "search.epochs=2")) == ["search.epochs: null -> 2"]
+
+
+names = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,79}\Z")
+positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
+below_one = st.floats(min_value=0, max_value=1, exclude_max=True)
+counts = st.integers(min_value=1, max_value=10**20)
+
+
+def some_of(*choices: Any) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(st.sampled_from(choices), min_size=1, unique=True).map(tuple)
+
+
+studies = st.builds(
+    Study,
+    name=names,
+    data=st.builds(
+        Data,
+        source=st.just("image_folder"),
+        path=st.text(min_size=1),
+        flip=st.none() | st.booleans(),
+        validation=st.floats(0, 0.4),
+        test=st.floats(0, 0.4),
+        channels=st.sampled_from([None, 1, 3]),
+    ),
+    space=st.sampled_from(sorted(PRESETS)).map(lambda preset: MobileSpace.model_validate({"preset": preset})),
+    compression=st.builds(
+        Compression,
+        pruning_ratio=some_of(0.0, 0.25, 1e-9, 0.875),
+        weight_format=some_of("fp32", "int8", "int4"),
+        edges_below_int8=st.booleans(),
+    ),
+    objectives=some_of(*OBJECTIVES),
+    constraints=st.dictionaries(st.sampled_from(COSTS), st.builds(Constraint, max=positive)),
+    search=st.builds(Search, trials=counts, hours=st.none() | positive, epochs=st.none() | counts),
+    training=st.builds(Training, weight_decay=positive, momentum=below_one, learning_rate=st.none() | positive),
+    targets=st.lists(
+        st.builds(Target, name=names, threads=counts), min_size=1, max_size=3, unique_by=lambda target: target.name
+    ).map(tuple),
+    report=st.builds(ReportOptions, title=st.none() | st.text() | st.sampled_from(["on", "1e3", "0o7", "~", "a: b"])),
+)
+
+
+@given(study=studies)
+def test_dumped_study_loads_as_the_same_study(tmp_path_factory: pytest.TempPathFactory, study: Study) -> None:
+    path = tmp_path_factory.getbasetemp() / "dumped.yaml"
+    path.write_bytes(dump_study(study).encode())
+    assert load_study(path) == study
+
+
+@pytest.mark.parametrize("title", ["\x85", "a\u2028b", "a\n\nb ", "\ufeff", "\x07", "no", "0x1F", ".inf", "<<", "é"])
+def test_odd_titles_survive_the_dump(tmp_path: Path, title: str) -> None:
+    study = load(tmp_path, BASE).model_copy(update={"report": ReportOptions(title=title)})
+    path = tmp_path / "dumped.yaml"
+    path.write_bytes(dump_study(study).encode())
+    assert load_study(path) == study
+
+
+def test_dump_writes_every_default_in_a_readable_way(tmp_path: Path) -> None:
+    lines = dump_study(load(tmp_path, BASE)).splitlines()
+    assert {
+        "name: tiny",
+        "  trials: 24",
+        "  hours: null",
+        "  pruning_ratio: [0.0]",
+        "  stem_widths: [8, 16]",
+    } <= set(lines)

@@ -1,0 +1,140 @@
+"""Spaces: presets, what is asked for, and wrong spaces refused with the key."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces.architecture import Architecture
+from search_spaces.spaces import PRESETS, MobileSpace, Pick, Replay, first, last, middle
+
+OWN: dict[str, Any] = {
+    "input_size": 8,
+    "stem_widths": [8],
+    "stages": [{"depths": [1], "widths": [8, 16], "stride": 2}],
+    "head_widths": [16],
+}
+
+
+def space(**fields: Any) -> MobileSpace:
+    return MobileSpace.model_validate(fields)
+
+
+def drawn(preset: str, pick: Callable[[Any], Any]) -> Architecture:
+    return space(preset=preset).sample(Pick(pick), input_channels=3)
+
+
+def parameters(architecture: Architecture) -> int:
+    return sum(layer.parameters for layer in architecture.layers(10))
+
+
+def test_presets_are_those_the_file_may_name() -> None:
+    annotation = MobileSpace.model_fields["preset"].annotation
+    assert set(get_args(get_args(annotation)[0])) == set(PRESETS)
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_are_named_after_their_input(preset: str) -> None:
+    architecture = drawn(preset, first)
+    assert f"{architecture.input_size}px" == preset
+    assert architecture.input_channels == 3
+    assert architecture.input_size // architecture.stride >= 2
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_smallest_middle_largest(preset: str) -> None:
+    sizes = [parameters(drawn(preset, pick)) for pick in (first, middle, last)]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+@given(st.sampled_from(sorted(PRESETS)), st.integers(0, 2**32))
+def test_every_draw_lies_between_first_and_last(preset: str, seed: int) -> None:
+    size = parameters(drawn(preset, random.Random(seed).choice))
+    assert parameters(drawn(preset, first)) <= size <= parameters(drawn(preset, last))
+
+
+def test_what_is_given_wins_over_the_preset() -> None:
+    own = space(preset="32px", kernels=[3], input_size=64)
+    assert (own.kernels, own.input_size, own.stem_widths) == ((3,), 64, PRESETS["32px"]["stem_widths"])
+
+
+def test_input_may_be_as_small_as_the_stride() -> None:
+    stages = [{"depths": [1], "widths": [8], "stride": 2}] * 3
+    assert space(**{**OWN, "stages": stages}).stride == OWN["input_size"]
+
+
+def test_sample_builds_what_was_answered() -> None:
+    genes = {
+        "stem.width": 8,
+        "stage1.depth": 1,
+        "stage1.width": 16,
+        "stage1.block1.kernel": 5,
+        "stage1.block1.expansion": 4,
+        "stage1.block1.squeeze_excite": True,
+        "stage1.block1.activation": "hardswish",
+        "head.width": 16,
+    }
+    architecture = space(**OWN).sample(Replay(genes), input_channels=1)
+    assert architecture.model_dump() == {
+        "input_size": 8,
+        "input_channels": 1,
+        "stem": {"width": 8, "stride": 1, "activation": "relu"},
+        "stages": (
+            {
+                "width": 16,
+                "stride": 2,
+                "blocks": ({"kernel": 5, "expansion": 4, "squeeze_excite": True, "activation": "hardswish"},),
+            },
+        ),
+        "head": {"width": 16, "activation": "relu"},
+    }
+    with pytest.raises(ValueError, match=r"gene stage1\.width: expected one of \[8, 16\], got 24"):
+        space(**OWN).sample(Replay({**genes, "stage1.width": 24}), input_channels=1)
+
+
+def test_replay_of_integers_refuses_what_is_out_of_range() -> None:
+    assert Replay({"a": 3}).suggest_int("a", 1, 3) == 3
+    assert Pick(last).suggest_int("a", 1, 3) == 3
+    with pytest.raises(ValueError, match=r"gene a: expected 1\.\.3, got 4"):
+        Replay({"a": 4}).suggest_int("a", 1, 3)
+
+
+def test_count_of_a_small_space() -> None:
+    own = space(**{**OWN, "stages": [{"depths": [1, 2], "widths": [8, 16]}]}, kernels=[3], activations=["relu"])
+    assert len(own.block_choices()) == 5 * 2
+    assert own.count() == 2 * (10 + 10**2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"stem_widths": [12]}, r"stem_widths: expected multiples of width_grid 8, got \[12\]"),
+        ({"width_grid": 16, "stem_widths": [16]}, r"stages\[0\].widths: expected multiples of width_grid 16"),
+        ({"head_widths": [20]}, r"head_widths: expected multiples of width_grid 8, got \[20\]"),
+        ({"kernels": [3, 3]}, r"kernels: every choice once, got \[3, 3\]"),
+        ({"activations": ["relu", "relu"]}, r"activations: every choice once"),
+        ({"expansions": [4, 2]}, r"expansions: expected ascending order, got \[4, 2\]"),
+        ({"squeeze_excite": [True, False]}, r"squeeze_excite: expected ascending order"),
+        (
+            {"stages": [{"depths": [1], "widths": [8], "stride": 2}] * 4},
+            "input_size: expected at least the total stride 16, got 8",
+        ),
+        (
+            {"stages": [{"depths": [1], "widths": [8], "stride": 2}] * 3, "stem_stride": 2},
+            "total stride 16, got 8",
+        ),
+        ({"kernels": [4]}, "kernels.0"),
+        ({"stages": []}, "stages"),
+        ({"head_widths": []}, "head_widths"),
+        ({"colour": 1}, "colour"),
+        ({"preset": {"a": 1}}, "preset"),
+    ],
+)
+def test_wrong_spaces_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        space(**{**OWN, **fields})
