@@ -160,7 +160,9 @@ class _QuantizedLayer(nn.Module):
         codes = (self.layer.weight.detach().cpu() * (1.0 / scales).reshape(shape)).round().clamp(low, high)
         input_scale = self.input_scale.detach().cpu()
         bias_codes = (self.bias.detach().cpu() / (input_scale * scales)).round()
-        return PackedWeight(codes.to(torch.int8), self.bits, scales, bias_codes.to(torch.int32), float(input_scale))
+        return PackedWeight(
+            codes.to(torch.int8).contiguous(), self.bits, scales, bias_codes.to(torch.int32), float(input_scale)
+        )
 
 
 class QuantizedConv2d(_QuantizedLayer):

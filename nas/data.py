@@ -109,12 +109,8 @@ def _digits(data: Data, input_size: int) -> _Listing:
 
 
 def _image_folder(data: Data, input_size: int) -> _Listing:
-    root = folder_of(data)
-    if not root.is_dir():
-        raise InputError(f"data.path: expected a folder, got {str(root)!r}, which does not exist or is a file")
-    if not (root / "train").is_dir():
-        raise InputError(f"data.path: expected a folder train/ with one folder per class in {root}")
-    class_names = _class_names(root / "train")
+    train = _train_folder(data)
+    root, class_names = train.parent, _class_names(train)
     files: list[Path] = []
     labels: list[int] = []
     given: dict[str, Array] = {}
@@ -126,6 +122,20 @@ def _image_folder(data: Data, input_size: int) -> _Listing:
     read = partial(_read_files, files, data.input_channels, input_size)
     _check_headers(files)
     return _Listing(class_names, np.asarray(labels, np.int64), given, read)
+
+
+def class_count(data: Data) -> int:
+    """How many classes a study has, without reading an image."""
+    return 10 if data.source == "digits" else len(_class_names(_train_folder(data)))
+
+
+def _train_folder(data: Data) -> Path:
+    root = folder_of(data)
+    if not root.is_dir():
+        raise InputError(f"data.path: expected a folder, got {str(root)!r}, which does not exist or is a file")
+    if not (root / "train").is_dir():
+        raise InputError(f"data.path: expected a folder train/ with one folder per class in {root}")
+    return root / "train"
 
 
 def folder_of(data: Data) -> Path:

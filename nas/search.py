@@ -156,7 +156,8 @@ class Phases:
 
     @staticmethod
     def _notes(candidate: Candidate, seed: int, epochs: int) -> dict[str, Any]:
-        return {"candidate": candidate.to_json(), "seed": seed, "epochs": epochs, "attempts": 1, "deaths": 0}
+        notes = {"candidate": candidate.to_json(), "id": candidate.id, "seed": seed, "epochs": epochs}
+        return {**notes, "attempts": 1, "deaths": 0}
 
 
 class Search(Phases):
@@ -233,7 +234,7 @@ class Search(Phases):
         found: dict[str, int] = {}
         for trial in self.journal.trials():
             if "duplicate_of" not in trial.user_attrs:
-                found.setdefault(Candidate.from_json(trial.user_attrs["candidate"]).id, trial.number)
+                found.setdefault(trial.user_attrs["id"], trial.number)
         return found
 
     def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
@@ -287,11 +288,10 @@ class Finalists(Phases):
 
     def choose(self, search: Search) -> None:
         """Enqueue the finalists that are not there yet."""
-        known = {Candidate.from_json(trial.user_attrs["candidate"]).id for trial in self.journal.trials()}
+        known = {trial.user_attrs["id"] for trial in self.journal.trials()}
         for row in finalists_of(search.rows(), self.study):
-            trial = search.journal.trials()[row["number"]]
-            candidate = Candidate.from_json(trial.user_attrs["candidate"])
-            if candidate.id not in known:
+            if row["id"] not in known:
+                candidate = Candidate.from_json(search.journal.trials()[row["number"]].user_attrs["candidate"])
                 notes = self._notes(candidate, self.study.search.seed + 1, self.study.training.epochs)
                 number = self.journal.enqueue({**notes, "search_trial": row["number"]})
                 self._waiting.append(self._task(self.journal.trials()[number]))
@@ -310,16 +310,22 @@ class Finalists(Phases):
 
 
 def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
-    """The search's front, thinned greedily by hypervolume to the number of finalists, in the order chosen."""
+    """The search's front, thinned greedily by hypervolume to the number of finalists, in the order chosen.
+
+    Where the front is smaller, the next one (of what is left without it) fills up: accuracies are noisy.
+    """
     candidates = [row for row in rows if row["state"] == State.COMPLETE and "parity" not in row["flags"]]
-    if not candidates or not study.search.finalists:
+    if not candidates:
         return []
     points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in candidates])
-    front = np.flatnonzero(non_dominated(points))
     # A little beyond the worst, so that the extremes of every objective count as well.
     reference = points.max(axis=0) + 0.05 * np.maximum(np.ptp(points, axis=0), 1e-9)
-    chosen = thin(points[front], reference, study.search.finalists)
-    return [candidates[front[i]] for i in chosen]
+    left, chosen = np.arange(len(points)), list[int]()
+    while len(left) and len(chosen) < study.search.finalists:
+        front = left[non_dominated(points[left])]
+        chosen += [int(front[i]) for i in thin(points[front], reference, study.search.finalists - len(chosen))]
+        left = np.setdiff1d(left, front)
+    return [candidates[i] for i in chosen]
 
 
 def as_minimised(objective: str, value: float) -> float:
