@@ -148,14 +148,19 @@ def folder_of(data: Data) -> Path:
 
 
 def _class_names(train: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in train.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    names = tuple(_folders_in(train))
     if len(names) < 2:
         raise InputError(f"data.path: expected at least two class folders in {train}, got {list(names)}")
     return names
 
 
+def _folders_in(folder: Path) -> list[str]:
+    """Names of its folders, sorted; hidden ones (.ipynb_checkpoints ...) are no classes."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+
+
 def _list_split(folder: Path, class_names: Sequence[str], files: list[Path], labels: list[int]) -> None:
-    strangers = sorted(e.name for e in folder.iterdir() if e.is_dir() and e.name not in class_names)
+    strangers = [name for name in _folders_in(folder) if name not in class_names]
     if strangers:
         raise InputError(f"data.path: {folder} holds classes that train/ does not: {', '.join(strangers)}")
     for label, name in enumerate(class_names):
@@ -196,7 +201,7 @@ def _read_files(files: Sequence[Path], channels: int, size: int, indices: Array)
     """Decode some files, or map an earlier decoding of the same files into memory."""
     chosen = [files[i] for i in indices]
     cached = cache_folder() / f"{_content_key(chosen, channels, size)}.npy"
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, EOFError):  # not there, or torn by a crash of the machine
         return _mapped(cached)
     decoded = _decode(chosen, channels, size)
     try:

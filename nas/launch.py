@@ -239,7 +239,7 @@ def _line(row: dict[str, Any]) -> str:
     test = f"  test {row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else ""
     return (
         f"{number:>5}  {row['id']}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} parameters  "
-        f"{row['size_bytes'] / 1024:.1f} KB  {row['latency_ms']:.4f} ms  ({row['seconds']:.1f} s)"
+        f"{row['size_bytes'] / 1000:.1f} KB  {row['latency_ms']:.4f} ms  ({row['seconds']:.1f} s)"
     )
 
 

@@ -20,6 +20,7 @@ PhaseName = Literal["dense", "pruned", "quantized"]
 PEAK = {"dense": 1.0, "pruned": 0.5, "quantized": 0.1}
 CALIBRATION_BATCHES = 8
 WARM_UP = 0.25
+MAX_GRADIENT_NORM = 5.0
 
 
 class TrainingDiverged(ArithmeticError):
@@ -78,9 +79,14 @@ def make_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimi
         {"params": others, "weight_decay": 0.0},
     ]
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=training.peak_learning_rate)
-    nesterov = training.momentum > 0
-    return torch.optim.SGD(groups, lr=training.peak_learning_rate, momentum=training.momentum, nesterov=nesterov)
+        return torch.optim.AdamW(groups, lr=training.peak_learning_rate, fused=True)
+    return torch.optim.SGD(
+        groups,
+        lr=training.peak_learning_rate,
+        momentum=training.momentum,
+        nesterov=training.momentum > 0,
+        fused=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def train_phase(
             loss = F.cross_entropy(network(images), labels, label_smoothing=training.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM, foreach=True)
             optimizer.step()
             losses += loss.detach()
         if not torch.isfinite(losses):

@@ -27,6 +27,7 @@ from compressors.quantization import ActivationQuantizer, PackedWeight, Quantize
 OPSET = 21
 IR_VERSION = 10
 PRODUCER = "compact-nas"
+WEIGHT_SCALE = ".weight_scale"
 
 
 class UnknownOperation(ValueError):
@@ -110,21 +111,35 @@ def _logits(header: FileHeader) -> onnx.ValueInfoProto:
 
 @dataclass
 class _Writer:
-    """ONNX nodes and weights so far, and the value name of every fx node."""
+    """ONNX nodes and weights so far, and the value name of every fx node.
+
+    Only layers and what the runtime's graph is searched for carry long names: in a small network's file, names weigh
+    as much as weights.
+    """
 
     modules: Mapping[str, nn.Module]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: list[onnx.TensorProto] = field(default_factory=list)
     values: dict[fx.Node, str] = field(default_factory=dict)
+    scalars: dict[bytes, str] = field(default_factory=dict)
 
-    def add(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        """Append a node whose one output carries its name."""
-        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
+    def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
+        """Append a node; returns its one output."""
+        output = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
+        return output
 
-    def constant(self, name: str, value: np.ndarray[Any, Any] | np.generic) -> str:
+    def constant(self, value: np.ndarray[Any, Any], name: str = "") -> str:
+        name = name or f"c{len(self.weights)}"
         self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
+
+    def scalar(self, value: np.generic) -> str:
+        """A constant without dimensions; equal ones are stored once."""
+        key = value.dtype.str.encode() + value.tobytes()
+        if key not in self.scalars:
+            self.scalars[key] = self.constant(np.asarray(value))
+        return self.scalars[key]
 
     def source(self, node: fx.Node, index: int = 0) -> str:
         return self.values[node.all_input_nodes[index]]
@@ -189,55 +204,51 @@ def _conv_attributes(conv: nn.Conv2d) -> dict[str, Any]:
 
 
 def _conv(writer: _Writer, node: fx.Node, conv: nn.Conv2d) -> str:
-    name = str(node.target)
-    inputs = [writer.source(node), writer.constant(f"{name}.weight", _array(conv.weight))]
-    if conv.bias is not None:
-        inputs.append(writer.constant(f"{name}.bias", _array(conv.bias)))
-    return writer.add("Conv", inputs, name, **_conv_attributes(conv))
+    return writer.add("Conv", _float_inputs(writer, node, conv), name=str(node.target), **_conv_attributes(conv))
 
 
 def _linear(writer: _Writer, node: fx.Node, linear: nn.Linear) -> str:
-    name = str(node.target)
-    inputs = [writer.source(node), writer.constant(f"{name}.weight", _array(linear.weight))]
-    if linear.bias is not None:
-        inputs.append(writer.constant(f"{name}.bias", _array(linear.bias)))
-    return writer.add("Gemm", inputs, name, transB=1)
+    return writer.add("Gemm", _float_inputs(writer, node, linear), name=str(node.target), transB=1)
+
+
+def _float_inputs(writer: _Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> list[str]:
+    inputs = [writer.source(node), writer.constant(_array(layer.weight), f"{node.target}.weight")]
+    return inputs if layer.bias is None else [*inputs, writer.constant(_array(layer.bias), f"{node.target}.bias")]
 
 
 def _quantized_conv(writer: _Writer, node: fx.Node, module: QuantizedConv2d) -> str:
-    inputs = [writer.source(node), *_dequantized_weight(writer, str(node.target), module.packed())]
-    return writer.add("Conv", inputs, str(node.target), **_conv_attributes(module.layer))
+    inputs = [writer.source(node), *_dequantized(writer, str(node.target), module.packed())]
+    return writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(module.layer))
 
 
 def _quantized_linear(writer: _Writer, node: fx.Node, module: QuantizedLinear) -> str:
     packed = module.packed()
     # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
-    zero_point = writer.constant(f"{node.target}.weight_zero_point", np.zeros(len(packed.scales), np.int8))
-    inputs = [writer.source(node), *_dequantized_weight(writer, str(node.target), packed, zero_point)]
-    return writer.add("Gemm", inputs, str(node.target), transB=1)
+    zero_point = writer.constant(np.zeros(len(packed.scales), np.int8))
+    inputs = [writer.source(node), *_dequantized(writer, str(node.target), packed, zero_point)]
+    return writer.add("Gemm", inputs, name=str(node.target), transB=1)
 
 
-def _dequantized_weight(writer: _Writer, name: str, packed: PackedWeight, *zero_point: str) -> tuple[str, str]:
+def _dequantized(writer: _Writer, layer: str, packed: PackedWeight, *zero_point: str) -> tuple[str, str]:
     """Weight and bias as stored codes behind DequantizeLinear."""
     scales = _array(packed.scales)
-    scale = writer.constant(f"{name}.weight_scale", scales)
-    codes = _STORE[packed.bits](writer, name, _array(packed.codes))
-    weight = writer.add("DequantizeLinear", [codes, scale, *zero_point], f"{name}.weight", axis=0)
-    bias_codes = writer.constant(f"{name}.bias_codes", _array(packed.bias_codes))
-    bias_scale = writer.constant(f"{name}.bias_scale", (np.float32(packed.input_scale) * scales).astype(np.float32))
-    return weight, writer.add("DequantizeLinear", [bias_codes, bias_scale], f"{name}.bias", axis=0)
+    scale = writer.constant(scales, layer + WEIGHT_SCALE)
+    codes = _STORE[packed.bits](writer, _array(packed.codes))
+    weight = writer.add("DequantizeLinear", [codes, scale, *zero_point], axis=0)
+    bias_codes = writer.constant(_array(packed.bias_codes))
+    bias_scale = writer.constant((np.float32(packed.input_scale) * scales).astype(np.float32))
+    return weight, writer.add("DequantizeLinear", [bias_codes, bias_scale], axis=0)
 
 
-def _store_int8(writer: _Writer, name: str, codes: np.ndarray[Any, Any]) -> str:
-    return writer.constant(f"{name}.weight_codes", codes)
+def _store_int8(writer: _Writer, codes: np.ndarray[Any, Any]) -> str:
+    return writer.constant(codes)
 
 
-def _store_int4(writer: _Writer, name: str, codes: np.ndarray[Any, Any]) -> str:
-    stored = f"{name}.weight_codes"
-    writer.weights.append(
-        helper.make_tensor(stored, TensorProto.INT4, codes.shape, pack_int4(codes).tobytes(), raw=True)
-    )
-    return writer.add("Cast", [stored], f"{name}.weight_int8", to=TensorProto.INT8)
+def _store_int4(writer: _Writer, codes: np.ndarray[Any, Any]) -> str:
+    name = f"c{len(writer.weights)}"
+    packed = pack_int4(codes).tobytes()
+    writer.weights.append(helper.make_tensor(name, TensorProto.INT4, codes.shape, packed, raw=True))
+    return writer.add("Cast", [name], to=TensorProto.INT8)
 
 
 def pack_int4(codes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -255,24 +266,15 @@ _STORE = {8: _store_int8, 4: _store_int4}
 
 def _quantizer(writer: _Writer, node: fx.Node, module: ActivationQuantizer) -> str:
     """QuantizeLinear and DequantizeLinear on the module's grid; pixels go to their codes without arithmetic."""
-    source = node.all_input_nodes[0]
     scale, zero_point = module.grid()
-    stored = (1 / 255, 0) if _is_normalize(writer, source) else (scale, zero_point)
-    codes = writer.add(
-        "QuantizeLinear",
-        [writer.source(node), *_grid(writer, f"{node.name}.to", *stored)],
-        f"{node.name}.codes",
-    )
-    back = _grid(writer, f"{node.name}.from", scale, zero_point) if stored != (scale, zero_point) else None
-    grid = back or [f"{node.name}.to_scale", f"{node.name}.to_zero_point"]
-    return writer.add("DequantizeLinear", [codes, *grid], node.name)
+    from_pixels = _is_normalize(writer, node.all_input_nodes[0])
+    stored = _grid(writer, *((1 / 255, 0) if from_pixels else (scale, zero_point)))
+    codes = writer.add("QuantizeLinear", [writer.source(node), *stored])
+    return writer.add("DequantizeLinear", [codes, *_grid(writer, scale, zero_point)])
 
 
-def _grid(writer: _Writer, name: str, scale: float, zero_point: int) -> list[str]:
-    return [
-        writer.constant(f"{name}_scale", np.float32(scale)),
-        writer.constant(f"{name}_zero_point", np.uint8(zero_point)),
-    ]
+def _grid(writer: _Writer, scale: float, zero_point: int) -> list[str]:
+    return [writer.scalar(np.float32(scale)), writer.scalar(np.uint8(zero_point))]
 
 
 def _is_normalize(writer: _Writer, node: fx.Node) -> bool:
@@ -282,10 +284,8 @@ def _is_normalize(writer: _Writer, node: fx.Node) -> bool:
 def _normalize(writer: _Writer, node: fx.Node, module: Any) -> str:
     if writer.sole_quantizer(node) is not None:
         return writer.source(node)
-    mean = writer.constant(f"{node.target}.mean", _array(module.mean))
-    std = writer.constant(f"{node.target}.std", _array(module.std))
-    centred = writer.add("Sub", [writer.source(node), mean], f"{node.target}.centre")
-    return writer.add("Div", [centred, std], str(node.target))
+    mean, std = (writer.scalar(np.float32(float(value))) for value in (module.mean, module.std))
+    return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])
 
 
 def _relu(writer: _Writer, node: fx.Node, module: nn.Module) -> str:
@@ -297,30 +297,29 @@ def _relu(writer: _Writer, node: fx.Node, module: nn.Module) -> str:
         if zero_point == 0 and scale * 255 <= limit * (1 + 1e-6):
             return writer.source(node)
     if limit == np.inf:
-        return writer.add("Relu", [writer.source(node)], str(node.target))
-    bounds = [writer.constant(f"{node.target}.{key}", np.float32(v)) for key, v in (("min", 0), ("max", limit))]
-    return writer.add("Clip", [writer.source(node), *bounds], str(node.target))
+        return writer.add("Relu", [writer.source(node)])
+    return writer.add("Clip", [writer.source(node), writer.scalar(np.float32(0)), writer.scalar(np.float32(limit))])
 
 
 def _hardswish(writer: _Writer, node: fx.Node, _: nn.Module) -> str:
-    return writer.add("HardSwish", [writer.source(node)], str(node.target))
+    return writer.add("HardSwish", [writer.source(node)])
 
 
 def _hardsigmoid(writer: _Writer, node: fx.Node, _: nn.Module) -> str:
-    return writer.add("HardSigmoid", [writer.source(node)], str(node.target), alpha=1 / 6, beta=0.5)
+    return writer.add("HardSigmoid", [writer.source(node)], alpha=1 / 6, beta=0.5)
 
 
 def _global_average(writer: _Writer, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> str:
     if module.output_size not in (1, (1, 1)):
         raise UnknownOperation(f"{node.target}: no ONNX rule for adaptive pooling to {module.output_size}")
-    return writer.add("GlobalAveragePool", [writer.source(node)], str(node.target))
+    return writer.add("GlobalAveragePool", [writer.source(node)])
 
 
 def _binary(op: str) -> Emit:
     def emit_binary(writer: _Writer, node: fx.Node, _: Any) -> str:
         if len(node.all_input_nodes) != 2:
             raise UnknownOperation(f"{node.name}: no ONNX rule for {op} with a constant")
-        return writer.add(op, [writer.source(node, 0), writer.source(node, 1)], node.name)
+        return writer.add(op, [writer.source(node, 0), writer.source(node, 1)])
 
     return emit_binary
 
@@ -328,7 +327,7 @@ def _binary(op: str) -> Emit:
 def _flatten(writer: _Writer, node: fx.Node, _: Any) -> str:
     if node.args[1:] != (1,) or node.kwargs:
         raise UnknownOperation(f"{node.name}: no ONNX rule for flatten{node.args[1:]}")
-    return writer.add("Flatten", [writer.source(node)], node.name, axis=1)
+    return writer.add("Flatten", [writer.source(node)], axis=1)
 
 
 _EMIT_BY_OP: Mapping[str, Callable[[_Writer, fx.Node], None]] = {

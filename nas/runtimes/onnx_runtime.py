@@ -15,11 +15,11 @@ import onnx
 import onnxruntime
 
 from nas.records import Fingerprint
+from nas.runtimes.onnx_file import WEIGHT_SCALE
 from nas.study import Target
 
 Array = np.ndarray[Any, Any]
 INTEGER_KERNELS = ("QLinearConv", "QGemm")
-WEIGHT_SCALE = ".weight_scale"
 _INSTRUCTION_SETS = (
     "avx2",
     "avx_vnni",

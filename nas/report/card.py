@@ -1,0 +1,202 @@
+"""The model card: Markdown beside a shipped file that says what it is, what it reaches and how to run it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from nas.candidate import Candidate
+from nas.records import Evaluation, LayerReport, Measurement, Score
+from nas.report.details import (
+    formats_words,
+    integer_kernels,
+    latency_words,
+    parity_words,
+    pruning_words,
+    unpruned,
+)
+from nas.report.figures import FIGURES, accuracy_text
+from nas.study import Study
+
+# Single braces are filled in; everything else the snippet reads from the file itself.
+SNIPPET = """\
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+model = Path(__file__).resolve().with_name("model.onnx")
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+classes = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
+
+image = Image.open(sys.argv[1]).convert("{mode}").resize(({size}, {size}), Image.Resampling.BILINEAR)
+pixels = np.asarray(image, dtype=np.float32).reshape({size}, {size}, {channels}) / 255
+logits = session.run(["logits"], {{"image": pixels.transpose(2, 0, 1)[np.newaxis]}})[0][0]
+
+scores = np.exp(logits - logits.max())
+for index in np.argsort(-logits)[:5]:
+    print(f"{{scores[index] / scores.sum():7.2%}}  {{classes[index]}}")
+"""
+
+
+def model_card(study: Study, candidate: Candidate, evaluation: Evaluation, class_names: Sequence[str]) -> str:
+    """The card of one evaluated candidate, as Markdown; raises where nothing was measured."""
+    if evaluation.measurement is None:
+        raise ValueError(f"{evaluation.candidate_id}: a card needs measured figures, got none ({evaluation.state})")
+    sections = [
+        _head(study, candidate, evaluation, class_names),
+        _figures(evaluation, evaluation.measurement),
+        _contract(candidate, class_names),
+        _use(candidate),
+        _layers(evaluation.layers),
+        _limits(study, candidate, evaluation),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def text(words: str) -> str:
+    """Words of a user as plain Markdown text on one line: no markup, no HTML, no table cell ended early."""
+    flat = re.sub(r"\s+", " ", words).strip()
+    escaped = re.sub(r"([\\`*_{}\[\]#|!~])", r"\\\1", flat)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_names: Sequence[str]) -> str:
+    architecture = candidate.architecture
+    blocks = [site.config for site in architecture.blocks()]
+    kernels = ", ".join(f"{k}x{k}" for k in sorted({block.kernel for block in blocks}))
+    excited = sum(block.squeeze_excite for block in blocks)
+    squeeze = f", {excited} with squeeze-excite" if excited else ""
+    return (
+        f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
+        f"An image classifier for {len(class_names)} classes, found by compact-nas (study {text(study.name)}), "
+        "which chose architecture, pruning and weight formats together.\n"
+        f"Stem of {architecture.stem.width} channels, {len(blocks)} inverted residual blocks (kernels {kernels}"
+        f"{squeeze}) in {len(architecture.stages)} stages, head of {architecture.head.width} channels.\n"
+        f"Trained for {evaluation.epochs} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
+        f"weights {evaluation.accuracy_source}."
+    )
+
+
+def _figures(evaluation: Evaluation, measurement: Measurement) -> str:
+    origin = f"read off the {measurement.origin}"
+    rows = [
+        ("validation accuracy", *_score(evaluation.validation, "the split the search selected by")),
+        ("test accuracy", *_score(evaluation.test, "read only after the search")),
+        *(
+            (f"latency on {text(target)}", f"{FIGURES['latency_ms'].text(latency.latency_ms, unit=True)}",
+             text(latency_words(latency)))
+            for target, latency in measurement.latency.items()
+        ),
+        ("file size", FIGURES["size_bytes"].text(measurement.size_bytes, unit=True),
+         f"{measurement.size_bytes} bytes of model.onnx; 1 KB is 1000 bytes"),
+        ("parameters", FIGURES["parameters"].text(measurement.parameters), f"{origin}, batch norm folded"),
+        ("multiply-accumulates", FIGURES["macs"].text(measurement.macs), "convolutions and linear, one image"),
+        ("peak memory", FIGURES["peak_memory_bytes"].text(measurement.peak_memory_bytes, unit=True),
+         "largest sum of live activations in file order"),
+        ("integer kernels", str(len(evaluation.ran_integer)), text(integer_kernels(evaluation))),
+        ("parity with torch", _parity(evaluation), text(parity_words(evaluation.parity))),
+    ]  # fmt: skip
+    return "## Figures\n\n" + table(("figure", "value", "how it was obtained"), rows) + "\n\n" + _devices(measurement)
+
+
+def _score(found: Score | None, use: str) -> tuple[str, str]:
+    if found is None:
+        return "not measured", use
+    how = f"answers of the runtime on {found.images} images, ± one binomial standard error; {use}"
+    return f"{accuracy_text(found.accuracy, found.se)} %", how
+
+
+def _parity(evaluation: Evaluation) -> str:
+    if evaluation.parity is None:
+        return "not checked"
+    return "holds" if evaluation.parity.holds else "does not hold"
+
+
+def _devices(measurement: Measurement) -> str:
+    """Where latencies were measured: they hold there and nowhere else."""
+    marks = [(target, latency.fingerprint) for target, latency in measurement.latency.items()]
+    lines = [
+        f"- {text(target)}: {text(mark.device)}, {text(mark.runtime)}, {text(mark.provider)}, "
+        f"threads {mark.threads}, batch {mark.batch}"
+        for target, mark in marks
+    ]
+    return "Latency was measured on:\n\n" + "\n".join(lines) if lines else "No latency was measured."
+
+
+def _contract(candidate: Candidate, class_names: Sequence[str]) -> str:
+    architecture = candidate.architecture
+    shape = f"(N, {architecture.input_channels}, {architecture.input_size}, {architecture.input_size})"
+    colour = "grey" if architecture.input_channels == 1 else "red, green, blue"
+    rows = [
+        ("input `image`", f"float32 {shape}", f"{colour}; values in [0, 1], no other normalization"),
+        (
+            "output `logits`",
+            f"float32 (N, {len(class_names)})",
+            "one score per class; softmax gives probabilities",
+        ),
+        ("metadata `class_names`", "JSON list", "class names in the order of `logits`"),
+    ]
+    names = ", ".join(text(name) for name in class_names)
+    return "## Input and output\n\n" + table(("name", "type", "meaning"), rows) + f"\n\nClasses: {names}."
+
+
+def _use(candidate: Candidate) -> str:
+    architecture = candidate.architecture
+    code = SNIPPET.format(
+        mode="L" if architecture.input_channels == 1 else "RGB",
+        size=architecture.input_size,
+        channels=architecture.input_channels,
+    )
+    return (
+        "## Use\n\nNeeds onnxruntime, numpy and pillow only. Save as `predict.py` beside `model.onnx` and run "
+        f"`python predict.py IMAGE`.\n\n```python\n{code}```"
+    )
+
+
+def _layers(layers: Sequence[LayerReport]) -> str:
+    if not layers:
+        return "## Layers\n\nNo layers are recorded."
+    names = dict.fromkeys(layer.block for layer in layers)
+    rows = [_block(name, [layer for layer in layers if layer.block == name]) for name in names]
+    head = ("block", "layers", "channels kept", "parameters", "MACs", "formats", "ran")
+    summary = f"{len(layers)} layers: {formats_words(layers)}; {pruning_words(layers)}."
+    return f"## Layers\n\n{summary}\n\n{table(head, rows)}"
+
+
+def _block(name: str, layers: Sequence[LayerReport]) -> tuple[str, ...]:
+    cut = [f"{layer.out_channels} of {unpruned(layer)}" for layer in layers if unpruned(layer) > layer.out_channels]
+    ran = Counter(layer.ran for layer in layers)
+    return (
+        text(name),
+        str(len(layers)),
+        ", ".join(dict.fromkeys(cut)) or "all",
+        FIGURES["parameters"].text(sum(layer.parameters for layer in layers)),
+        FIGURES["macs"].text(sum(layer.macs for layer in layers)),
+        formats_words(layers),
+        ", ".join(f"{n} {kind}" for kind, n in ran.most_common()),
+    )
+
+
+def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
+    size = candidate.architecture.input_size
+    source = "scikit-learn's digits" if study.data.source == "digits" else "the study's image folder"
+    points = [
+        f"Trained and scored on {source} at {size}x{size}; on other images nothing here is promised.",
+        "It always answers with one of its classes; an image of none of them gets one all the same.",
+        "Latency depends on processor, runtime version, threads and batch: measure again where it counts.",
+        "Formats below int8 make the file smaller; on a CPU they run at the speed of int8.",
+    ]
+    if evaluation.test is None:
+        points.append("The test split was not read: the validation accuracy was selected for and is optimistic.")
+    points += [f"Flagged: {text(flag)}." for flag in evaluation.flags]
+    return "## Limits\n\n" + "\n".join(f"- {point}" for point in points)

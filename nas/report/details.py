@@ -1,0 +1,170 @@
+"""What one artifact's evaluation.json tells: facts in words, and its layers as rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nas.records import Evaluation, Latency, LayerReport, Parity, Score
+from nas.report.figures import NONE, accuracy_text, significant
+
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A folder's evaluation, or in words why there is none."""
+
+    evaluation: Evaluation | None
+    missing: str = ""
+
+
+def read_artifact(folder: Path, artifact: str) -> Artifact:
+    """The evaluation recorded in `artifact`, a folder relative to the run folder."""
+    if not artifact:
+        return Artifact(None, "No artifact folder is recorded.")
+    path = folder / artifact / "evaluation.json"
+    try:
+        return Artifact(Evaluation.model_validate_json(path.read_bytes()))
+    except FileNotFoundError:
+        return Artifact(None, f"The artifact is missing: there is no {artifact}/evaluation.json.")
+    except (OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        return Artifact(None, f"{artifact}/evaluation.json cannot be read: {reason}")
+
+
+def facts(evaluation: Evaluation) -> list[Fact]:
+    """How this evaluation came about and what was checked, one (label, words) each."""
+    found = [
+        ("Evaluated", _schedule(evaluation)),
+        ("Accuracy", _accuracy(evaluation)),
+        ("Integer kernels", integer_kernels(evaluation)),
+        ("Parity with torch", parity_words(evaluation.parity)),
+    ]
+    latencies = evaluation.measurement.latency if evaluation.measurement else {}
+    found += [(f"Latency on {target}", latency_words(latency)) for target, latency in latencies.items()]
+    found.append(("Seconds", seconds_words(evaluation.seconds)))
+    if evaluation.layers:
+        found.append(("Formats", formats_words(evaluation.layers)))
+        found.append(("Pruning", pruning_words(evaluation.layers)))
+    return found
+
+
+def _schedule(evaluation: Evaluation) -> str:
+    budget = evaluation.budget
+    epochs = f"{evaluation.epochs} of {budget} epochs" if budget else "no epochs recorded"
+    return f"{evaluation.phase}, seed {evaluation.seed}, {epochs}, weights {evaluation.accuracy_source}"
+
+
+def _accuracy(evaluation: Evaluation) -> str:
+    scores = [_score("validation", evaluation.validation), _score("test", evaluation.test)]
+    train = evaluation.train_accuracy
+    scores.append("" if train is None else f"train {accuracy_text(train, None)} %")
+    return ", ".join(filter(None, scores)) or "not measured"
+
+
+def _score(name: str, score: Score | None) -> str:
+    if score is None:
+        return ""
+    return f"{name} {accuracy_text(score.accuracy, score.se)} % of {score.images} images"
+
+
+def integer_kernels(evaluation: Evaluation) -> str:
+    """Asked against ran: a layer that was to compute in integers and did not is named."""
+    asked, ran = set(evaluation.asked_integer), set(evaluation.ran_integer)
+    if not asked:
+        return "none asked for" + (f", {len(ran)} ran" if ran else "")
+    absent = [name for name in evaluation.asked_integer if name not in ran]
+    words = f"{len(asked & ran)} of {len(asked)} layers asked for ran as integer kernels"
+    return words + (f"; in float: {', '.join(absent)}" if absent else "")
+
+
+def parity_words(parity: Parity | None) -> str:
+    if parity is None:
+        return "not checked"
+    return (
+        f"{'holds' if parity.holds else 'does not hold'} on {parity.images} images: "
+        f"same answer on {100 * parity.argmax_agreement:.2f} %, "
+        f"{100 * parity.within_tolerance:.2f} % of logits within {significant(parity.tolerance)} "
+        f"(largest difference {significant(parity.max_difference)}), "
+        f"clear-margin disagreements {parity.clear_margin_disagreements}, "
+        f"accuracy apart by {100 * parity.accuracy_difference:.2f} points"
+    )
+
+
+def latency_words(latency: Latency) -> str:
+    lowest = ", ".join(significant(min(samples) / 1000) for samples in latency.passes_us if samples)
+    passes = f"{len(latency.passes_us)} passes ({'stable' if latency.stable else 'not stable'})"
+    return (
+        f"{significant(latency.latency_ms)} ms; {passes}, lowest sample of each {lowest or NONE} ms; "
+        f"reference network {significant(latency.reference_ms)} ms; protocol {latency.protocol}"
+    )
+
+
+def seconds_words(seconds: Mapping[str, float]) -> str:
+    return ", ".join(f"{stage} {significant(value, 2)}" for stage, value in seconds.items()) or "not recorded"
+
+
+def formats_words(layers: Iterable[LayerReport]) -> str:
+    """Layers per weight format, `12 int8, 3 int4`."""
+    return ", ".join(f"{n} {name}" for name, n in Counter(layer.format for layer in layers).most_common())
+
+
+def pruning_words(layers: Iterable[LayerReport]) -> str:
+    """Channels left of those there were, over the layers that lost any."""
+    cut = [(layer.out_channels, full) for layer in layers if (full := unpruned(layer)) > layer.out_channels]
+    if not cut:
+        return "no channel removed"
+    kept, full = (sum(column) for column in zip(*cut, strict=True))
+    return f"{kept} of {full} channels kept in {len(cut)} pruned layers"
+
+
+def unpruned(layer: LayerReport) -> int:
+    """Output channels before pruning; a layer that records none was not pruned."""
+    return layer.unpruned_channels or layer.out_channels
+
+
+def layer_rows(layers: Iterable[LayerReport]) -> list[list[Any]]:
+    """Rows for the page's layer table, in order of execution."""
+    return [
+        [layer.block, layer.name, layer.kind, layer.kernel, layer.out_channels, unpruned(layer),
+         layer.parameters, layer.macs, layer.format, layer.ran]
+        for layer in layers
+    ]  # fmt: skip
+
+
+def machine_facts(evaluations: Iterable[Evaluation]) -> list[Fact]:
+    """The machine and versions recorded, each different value once."""
+    found: dict[str, dict[str, None]] = {}
+    for evaluation in evaluations:
+        for label, value in [*_flat(evaluation.machine), *_fingerprints(evaluation)]:
+            found.setdefault(label, {})[value] = None
+    return [(label, " · ".join(values)) for label, values in found.items()]
+
+
+def _flat(data: Mapping[str, Any]) -> Iterable[Fact]:
+    """Nested mappings as one level; `versions` adds nothing to the names below it."""
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        elif isinstance(value, list | tuple):
+            yield key.replace("_", " "), ", ".join(map(str, value))
+        else:
+            yield key.replace("_", " "), str(value)
+
+
+def _fingerprints(evaluation: Evaluation) -> Iterable[Fact]:
+    latencies = evaluation.measurement.latency if evaluation.measurement else {}
+    for target, latency in latencies.items():
+        mark = latency.fingerprint
+        sets = f" ({', '.join(mark.instruction_sets)})" if mark.instruction_sets else ""
+        threads = f"{mark.threads} thread{'s' if mark.threads != 1 else ''}"
+        yield (
+            f"target {target}",
+            (f"{mark.device}{sets}, {mark.runtime}, {mark.provider}, {threads}, batch {mark.batch}"),
+        )

@@ -1,0 +1,69 @@
+"""Hypervolume over trials: what the complete trials dominate together, and how it grew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from nas.pareto import hypervolume
+from nas.records import State
+from nas.report.tables import Points, minimised
+
+MARGIN = 1.1  # the reference lies this factor beyond the worst complete trial, so that it too adds something
+SMALLEST_COST = 1e-9  # costs are compared by ratio; a cost of exactly 0 has no logarithm
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Hypervolume after each complete trial, in the order they finished; `reference` in the files' units."""
+
+    trials: tuple[int, ...]
+    values: tuple[float, ...]
+    reference: Mapping[str, float]
+
+
+def progress(trials: pd.DataFrame, objectives: Sequence[str]) -> Progress:
+    """Accuracy counts as a fraction, costs as log10; nothing complete gives an empty curve."""
+    known = [name for name in objectives if name in trials]
+    complete = trials[(trials["state"] == State.COMPLETE) & trials[known].notna().all(axis=1)]
+    if complete.empty or len(known) < len(objectives):
+        return Progress((), (), {})
+    reference = reference_point(complete, objectives)
+    limit = _log_costs(minimised(pd.DataFrame([reference]), objectives), objectives)[0]
+    values = growing_hypervolume(_log_costs(minimised(complete, objectives), objectives), limit)
+    return Progress(tuple(int(n) for n in complete["number"]), tuple(values), reference)
+
+
+def reference_point(complete: pd.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
+    """The worst value of each objective, a little worse still."""
+    worst = {name: complete[name].min() if name == "accuracy" else complete[name].max() for name in objectives}
+    return {name: float(worst[name]) * (1 / MARGIN if name == "accuracy" else MARGIN) for name in objectives}
+
+
+def _log_costs(points: Points, objectives: Sequence[str]) -> Points:
+    columns = [
+        points[:, i] if name == "accuracy" else np.log10(np.maximum(points[:, i], SMALLEST_COST))
+        for i, name in enumerate(objectives)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def growing_hypervolume(points: Points, reference: Points) -> list[float]:
+    """Hypervolume of the first 1, 2, ... points, all minimised.
+
+    A point adds its own box less what others already cover of it (WFG, While et al. 2012),
+    so each step costs one small hypervolume and a dominated point none.
+    """
+    front = np.empty((0, points.shape[1]))
+    total, values = 0.0, []
+    for point in points:
+        if not (front <= point).all(axis=1).any():
+            own = float(np.prod(np.maximum(reference - point, 0)))
+            shared = np.maximum(front, point)
+            total += max(0.0, own - (float(hypervolume(shared, reference)) if len(front) else 0.0))
+            front = np.vstack([front[~(point <= front).all(axis=1)], point])
+        values.append(total)
+    return values

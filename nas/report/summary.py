@@ -1,0 +1,205 @@
+"""What the page says about a run as a whole: counts, dates, the front's offer, what went wrong, methods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePath
+from typing import Any
+
+import pandas as pd
+
+from nas.records import Evaluation, State
+from nas.report.figures import FIXED, accuracy_text, figure, present
+from nas.report.tables import disagrees, records
+from nas.study import Data, Study, Target
+
+Row = dict[str, Any]
+
+PROBLEMS = (State.FAILED, State.INFEASIBLE, State.PRUNED, State.DUPLICATE)
+FLAGGED = "FLAGGED"
+SHOWN_TRIALS = 8
+ENDS = (
+    ("accuracy", "Most accurate", "accuracy up to"),
+    ("size_bytes", "Smallest file", "files from"),
+    ("latency_ms", "Fastest", "latency from"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure in large type: what it is, its value, and what goes with it."""
+
+    label: str
+    value: str
+    unit: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Trials that ended alike; `example` is the first one's reason in full."""
+
+    phase: str
+    state: str
+    number: int
+    example: str
+    trials: str
+
+
+def state_counts(trials: pd.DataFrame) -> list[tuple[str, int]]:
+    """Trials by state, in the order of the enum; an unknown one comes last."""
+    found = trials["state"].value_counts().to_dict()
+    order = [*(str(state) for state in State), *sorted(str(s) for s in found)]
+    return [(state, int(found[state])) for state in dict.fromkeys(order) if found.get(state)]
+
+
+def when(trials: pd.DataFrame) -> str:
+    """From the first trial's start to the last one's end, UTC."""
+    rows = records(trials[["started_at", "seconds"]])
+    moments = [(start, row["seconds"] or 0.0) for row in rows if (start := _moment(row["started_at"]))]
+    if not moments:
+        return "no trial started yet"
+    first = min(start for start, _ in moments)
+    last = max(start + timedelta(seconds=seconds) for start, seconds in moments)
+    same_day = first.date() == last.date()
+    return f"{first:%d %b %Y, %H:%M} to {last:{'%H:%M' if same_day else '%d %b %Y, %H:%M'}} UTC"
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        return None
+
+
+def data_words(study: Study) -> str:
+    data, size = study.data, study.space.input_size
+    channels = "grey" if data.input_channels == 1 else "colour"
+    return f"{_source(data)}, {size} × {size} {channels}"
+
+
+def _source(data: Data) -> str:
+    if data.source == "digits":
+        return "digits (scikit-learn)"
+    # Only the folder's name: a report is passed on, and the path says where its maker keeps files.
+    return f"images of {PurePath(data.path or '').name}"
+
+
+def best(rows: Sequence[Row], key: str) -> Row | None:
+    """The row best in one figure, None where nobody measured it."""
+    able = [row for row in rows if present(row.get(key))]
+    if not able:
+        return None
+    return max(able, key=lambda r: r[key]) if key == "accuracy" else min(able, key=lambda r: r[key])
+
+
+def tiles(rows: Sequence[Row]) -> list[Tile]:
+    """The front's ends: most accurate, smallest, fastest."""
+    found = []
+    for key, label, _ in ENDS:
+        row = best(rows, key)
+        if row is not None:
+            found.append(Tile(label, _value(row, key), figure(key).unit, _note(row, key)))
+    return found
+
+
+def _value(row: Row, key: str) -> str:
+    return accuracy_text(row[key], row["accuracy_se"]) if key == "accuracy" else figure(key).text(row[key])
+
+
+def _note(row: Row, key: str) -> str:
+    if key != "accuracy":
+        accuracy = figure("accuracy").text(row["accuracy"], unit=True)
+        return f"trial {row['trial']}, accuracy {accuracy}"
+    test = f", test {accuracy_text(row['test_accuracy'], row['test_accuracy_se'])} %"
+    return f"trial {row['trial']}{test if present(row['test_accuracy']) else ', test not read yet'}"
+
+
+def offer(rows: Sequence[Row]) -> str:
+    """One sentence on what the front offers."""
+    if not rows:
+        return "No trial is complete yet, so there is no front to choose from."
+    ends = [
+        f"{lead} {_value(row, key)}{FIXED}{figure(key).unit}"
+        for key, _, lead in ENDS
+        if (row := best(rows, key)) is not None
+    ]
+    networks = "One network is" if len(rows) == 1 else f"{len(rows)} networks are"
+    return f"{networks} on the front: {', '.join(ends)}."
+
+
+def problems(trials: pd.DataFrame, finalists: pd.DataFrame) -> list[Problem]:
+    """What did not end as a measured candidate, alike reasons together, the most frequent first."""
+    found = [
+        *_groups("search", trials, "number"),
+        *_groups("final", finalists, "trial"),
+        *_disagreeing(finalists),
+    ]
+    order = {name: i for i, name in enumerate((FLAGGED, *map(str, PROBLEMS)))}
+    return sorted(found, key=lambda p: (order[p.state], -p.number))
+
+
+def _groups(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in records(frame[[number, "state", "reason"]]):
+        if row["state"] in PROBLEMS:
+            groups.setdefault((row["state"], alike(row["reason"])), []).append(row)
+    for (state, _), rows in groups.items():
+        example = rows[0]["reason"] or "no reason recorded"
+        yield Problem(phase, state, len(rows), example, _numbers([row[number] for row in rows]))
+
+
+def _disagreeing(finalists: pd.DataFrame) -> Iterable[Problem]:
+    """Finalists measured to the end and yet on no front: their file does not answer as their network does."""
+    flagged = finalists[(finalists["state"] == State.COMPLETE) & disagrees(finalists)]
+    if not flagged.empty:
+        numbers = _numbers([int(trial) for trial in flagged["trial"]])
+        yield Problem("final", FLAGGED, len(flagged), "parity: the file does not answer as the network does", numbers)
+
+
+def alike(reason: str) -> str:
+    """A reason with its numbers blanked: `latency_ms 3.2 > 2` and `latency_ms 4.1 > 2` are one."""
+    return re.sub(r"\d+(?:[.,e+-]*\d+)*", "#", reason)
+
+
+def _numbers(numbers: Sequence[int | None]) -> str:
+    shown = ", ".join(str(n) for n in numbers[:SHOWN_TRIALS])
+    return shown + (f" and {len(numbers) - SHOWN_TRIALS} more" if len(numbers) > SHOWN_TRIALS else "")
+
+
+def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, str]]:
+    """How each number was obtained."""
+    measured = [e.measurement for e in evaluations if e.measurement]
+    protocols = sorted({latency.protocol for m in measured for latency in m.latency.values()})
+    targets = ", ".join(_target(target) for target in study.targets)
+    return [
+        (
+            "Accuracy",
+            "Answers of the runtime that loaded the shipped file back, on all images of the split; "
+            "± is one binomial standard error, √(p (1 − p) / n). Networks closer than that are ties.",
+        ),
+        (
+            "Validation and test",
+            "The search and every selection use the validation split. The test split is read only after the search.",
+        ),
+        (
+            "Latency",
+            "Measured on the file itself, never predicted. "
+            f"Protocol: {', '.join(protocols) or 'none recorded yet'}. Targets: {targets}.",
+        ),
+        ("File size", "Bytes of the shipped model.onnx: weights, scales, biases, graph. 1 KB is 1000 bytes."),
+        (
+            "Parameters, MACs",
+            "Weights and biases of convolutions and linear layers as executed, after pruning and "
+            "batch-norm folding; multiply-accumulates of the same layers for one image.",
+        ),
+        ("Peak memory", "Largest sum of live activations in file order, at their stored type."),
+    ]
+
+
+def _target(target: Target) -> str:
+    threads = "1 thread" if target.threads == 1 else f"{target.threads} threads"
+    return f"{target.name} ({target.runtime}, {target.provider}, {threads}, batch {target.batch})"

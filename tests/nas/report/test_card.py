@@ -1,0 +1,135 @@
+"""The model card: figures with their source, safe text, and a snippet that runs when copied as it is."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from nas.report.card import model_card, text
+from nas.study import Data, ReportOptions
+from search_spaces.spaces import MobileSpace
+
+DIGITS = [str(digit) for digit in range(10)]
+
+
+def snippet(card):
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    return code
+
+
+def write_model(path, weight, channels, size, class_names):
+    """logits = weight @ pixels, a network whose answer is known by hand."""
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["logits"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", channels, size, size])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(class_names)])
+    stored = numpy_helper.from_array(weight.astype(np.float32), "weight")
+    graph = helper.make_graph(nodes, "known", [image], [logits], [stored])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    helper.set_model_props(model, {"class_names": json.dumps(class_names)})
+    onnx.save(model, path)
+
+
+def run_snippet(folder, card, image):
+    """The snippet's output lines, run from another folder than the one it lies in."""
+    (folder / "predict.py").write_text(snippet(card))
+    image.save(folder / "some image.png")
+    command = [sys.executable, str(folder / "predict.py"), str(folder / "some image.png")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, check=False)
+    assert done.returncode == 0, done.stderr
+    return [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+
+
+def test_the_snippet_answers_for_a_grey_network(tmp_path, study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    card = model_card(study, candidate, new_evaluation(candidate), DIGITS)
+    weight = np.zeros((64, 10))
+    weight[3 * 8 + 5, 4] = 3.0  # class 4 looks at row 3, column 5
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    write_model(folder / "model.onnx", weight, 1, 8, DIGITS)
+    pixels = np.zeros((8, 8), dtype=np.uint8)
+    pixels[3, 5] = 255
+    lines = run_snippet(folder, card, Image.fromarray(pixels))
+    expected = np.exp(3) / (np.exp(3) + 9)
+    assert lines[0] == [f"{expected:.2%}", "4"]
+    assert len(lines) == 5
+
+
+def test_the_snippet_keeps_colours_apart_and_resizes(tmp_path, new_study, new_candidate, new_evaluation):
+    space = MobileSpace.model_validate({"preset": "32px"})
+    study = new_study(space=space, data=Data(source="image_folder", path="somewhere/fruit"))
+    candidate = new_candidate(study, 1)
+    names = ["blue berry", "red berry"]
+    card = model_card(study, candidate, new_evaluation(candidate), names)
+    weight = np.zeros((3, 32 * 32, 2))
+    weight[2, :, 0] = weight[0, :, 1] = 1 / 1024
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    write_model(folder / "model.onnx", weight.reshape(-1, 2), 3, 32, names)
+    lines = run_snippet(folder, card, Image.new("RGB", (70, 50), (255, 0, 0)))
+    assert lines == [[f"{1 / (1 + np.exp(-1)):.2%}", "red berry"], [f"{1 / (1 + np.exp(1)):.2%}", "blue berry"]]
+
+
+def test_figures_stand_with_how_they_were_obtained(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    evaluation = new_evaluation(candidate, correct=175)
+    card = model_card(study, candidate, evaluation, DIGITS)
+    assert candidate.id in card
+    assert re.search(r"\| validation accuracy \| 97\.2 ± 1\.2 % \|.*180 images.*binomial", card)
+    assert re.search(r"\| test accuracy \| 98\.9 ± 0\.8 % \|.*only after the search", card)
+    assert f"{evaluation.measurement.size_bytes} bytes of model.onnx" in card
+    assert "protocol interleaved-minimum/1" in card
+    assert "Example CPU 3000, onnxruntime 1.31.0" in card
+    assert "float32 (N, 1, 8, 8)" in card
+    assert "float32 (N, 10)" in card
+    for block in dict.fromkeys(layer.block for layer in evaluation.layers):
+        assert f"| {block} |" in card
+    total = sum(candidate.plan.format_of(layer.name) == "int8" for layer in candidate.layers(10))
+    assert f"{total} int8" in card
+
+
+def test_what_was_not_measured_is_said(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    evaluation = new_evaluation(candidate, phase="search", parity=None, layers=(), flags=("unstable latency",))
+    card = model_card(study, candidate, evaluation, DIGITS)
+    assert "| test accuracy | not measured |" in card
+    assert "| parity with torch | not checked | not checked |" in card
+    assert "The test split was not read" in card
+    assert "No layers are recorded." in card
+    assert "- Flagged: unstable latency." in card
+
+
+def test_without_a_measurement_there_is_no_card(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    with pytest.raises(ValueError, match=candidate.id):
+        model_card(study, candidate, new_evaluation(candidate, measurement=None), DIGITS)
+
+
+def test_names_of_users_are_text_and_no_markup(new_study, new_candidate, new_evaluation):
+    hostile = "</script><img src=x onerror=alert(1)> | `x` [a](b)\n# head"
+    study = new_study(report=ReportOptions(title=hostile))
+    candidate = new_candidate(study, 3)
+    card = model_card(study, candidate, new_evaluation(candidate), [hostile, "other"])
+    prose = card.replace(snippet(card), "")
+    assert "<img" not in prose
+    assert "<" not in prose
+    assert "\n# head" not in card
+    assert card.count(text(hostile)) == 2
+    assert text("a|b") == r"a\|b"
+
+
+def test_every_table_row_has_the_cells_of_its_head(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 5)
+    card = model_card(study, candidate, new_evaluation(candidate), ["a|b", "c"])
+    for block in re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE):
+        cells = {len(re.split(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(cells) == 1, block

@@ -1,0 +1,55 @@
+"""What the page says about a run as a whole: what went wrong and how often, what is on offer, when."""
+
+from nas.report.html import read_run
+from nas.report.summary import alike, offer, problems, tiles, when
+from nas.report.tables import read_finalists, read_trials
+
+
+def test_failures_are_grouped_by_reason_and_counted(make_run):
+    run = make_run(trials=60)
+    run.rewrite("finalists.csv", lambda row: row.update(state="FAILED", reason="Killed: signal 9"))
+    found = problems(read_trials(run.path), read_finalists(run.path))
+    counted = {(problem.phase, problem.state): problem.number for problem in found}
+    assert counted == {
+        ("search", "FAILED"): len(run.state("FAILED")),
+        ("final", "FAILED"): len(run.finalists),
+        ("search", "INFEASIBLE"): len(run.state("INFEASIBLE")),
+        ("search", "DUPLICATE"): len(run.state("DUPLICATE")),
+    }
+    (infeasible,) = (problem for problem in found if problem.state == "INFEASIBLE")
+    assert infeasible.number > 1
+    assert infeasible.example == run.state("INFEASIBLE")[0]["reason"]
+    assert infeasible.trials.startswith(f"{run.state('INFEASIBLE')[0]['number']}, ")
+
+
+def test_a_finalist_whose_file_disagrees_with_its_network_is_named(make_run):
+    run = make_run()
+    flags = {run.front[0]["trial"]: "slow,parity"}
+    run.rewrite("finalists.csv", lambda row: row.update(flags=flags.get(row["trial"], "")))
+    (found,) = (p for p in problems(read_trials(run.path), read_finalists(run.path)) if p.phase == "final")
+    assert (found.state, found.number, found.trials) == ("FLAGGED", 1, run.front[0]["trial"])
+    assert found.example.startswith("parity")
+
+
+def test_reasons_are_alike_when_only_numbers_differ():
+    assert alike("latency_ms 3.21 is above 2") == alike("latency_ms 1e-05 is above 2")
+    assert alike("latency_ms 3.21 is above 2") != alike("size_bytes 3.21 is above 2")
+
+
+def test_the_offer_names_the_fronts_ends(make_run):
+    run = read_run(make_run().path)
+    rows = run.front
+    sentence = offer(rows).replace("\u00a0", " ")
+    assert sentence.startswith(f"{len(rows)} networks are on the front: accuracy up to ")
+    assert f"{100 * max(r['accuracy'] for r in rows):.1f} ±" in sentence
+    assert f"files from {min(r['size_bytes'] for r in rows) / 1000:.1f} KB" in sentence
+    assert f"latency from {min(r['latency_ms'] for r in rows):.4f} ms" in sentence
+    smallest = min(rows, key=lambda r: r["size_bytes"])
+    assert tiles(rows)[1].note.startswith(f"trial {smallest['trial']}, ")
+
+
+def test_dates_span_the_first_start_and_the_last_end(make_run):
+    run = make_run(trials=3, finalists=0)
+    starts = iter(["2026-03-02T23:50:00+00:00", "", "2026-03-02T23:58:30+00:00"])
+    run.rewrite("trials.csv", lambda row: row.update(started_at=next(starts), seconds="120"))
+    assert when(read_trials(run.path)) == "02 Mar 2026, 23:50 to 03 Mar 2026, 00:00 UTC"
