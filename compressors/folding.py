@@ -33,7 +33,7 @@ def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
 
 def _fold_into_previous(folded: fx.GraphModule, node: fx.Node) -> None:
     previous = node.args[0]
-    if not (isinstance(previous, fx.Node) and previous.op == "call_module" and len(previous.users) == 1):
+    if not (isinstance(previous, fx.Node) and previous.op == "call_module" and _is_its_own(folded, previous)):
         raise ValueError(f"batch norm {node.target} does not follow a convolution of its own")
     name = str(previous.target)
     conv, norm = folded.get_submodule(name), folded.get_submodule(str(node.target))
@@ -42,3 +42,9 @@ def _fold_into_previous(folded: fx.GraphModule, node: fx.Node) -> None:
     folded.set_submodule(name, fuse_conv_bn_eval(conv, norm))
     node.replace_all_uses_with(previous)
     folded.graph.erase_node(node)
+
+
+def _is_its_own(folded: fx.GraphModule, layer: fx.Node) -> bool:
+    """Whether a layer runs once and one node reads its result."""
+    calls = folded.graph.find_nodes(op="call_module", target=layer.target)
+    return len(calls) == 1 and len(layer.users) == 1

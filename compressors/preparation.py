@@ -38,8 +38,11 @@ def prepare(module: nn.Module, formats: Mapping[str, WeightFormat]) -> fx.GraphM
     network = fold_batch_norm(module)
     asked = {name: BITS[fmt] for name, fmt in formats.items() if fmt != "fp32"}
     modules = dict(network.named_modules())
-    if unknown := sorted(set(asked) - set(modules)):
+    calls = [str(node.target) for node in network.graph.find_nodes(op="call_module")]
+    if unknown := sorted(set(asked) - set(calls)):
         raise ValueError(f"formats name layers the network does not have: {', '.join(unknown)}")
+    if shared := sorted(name for name in asked if calls.count(name) > 1):
+        raise ValueError(f"layers that run more than once have no single input grid: {', '.join(shared)}")
     quantizers = _insert_quantizers(network, modules, quantized_tensors(network, asked))
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:

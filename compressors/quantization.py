@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 ACTIVATION_LEVELS = 255
 _LARGEST_BIAS_CODE = 2**30
+_DEAD = 1e-20
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ def weight_range(bits: int) -> tuple[int, int]:
 def mse_scales(weight: Tensor, bits: int, *, steps: int = 40) -> Tensor:
     """Per-output-channel scales of least mean squared error, by search over `steps` clipping points: (out,).
 
-    A channel of zeros gets the scale 1, since any is right.
+    A dead channel gets the scale of one whose largest weight is 1: any is right, and its inverse stays finite.
     """
     low, high = weight_range(bits)
     rows = weight.detach().flatten(1)
     largest = rows.abs().amax(1)
-    full = torch.where(largest > 0, largest, torch.ones_like(largest)) / high
+    full = torch.where(largest > _DEAD, largest, torch.ones_like(largest)) / high
     best, best_error = full, torch.full_like(full, torch.inf)
     for fraction in torch.linspace(1.0, 0.3, steps).tolist():
         scale = full * fraction

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from nas.errors import InputError
+
+if TYPE_CHECKING:
+    from nas.study import Study
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,7 +70,7 @@ def run(
         console.print(f"Stopped. Go on with: nas run {study} --out {folder}")
         raise typer.Exit(INTERRUPTED) from None
     _write_report(folder, console)
-    _last_screen(folder, study, overrides or [], console, ended=ended)
+    _last_screen(folder, loaded, " ".join([str(study), *(overrides or [])]), console, ended=ended)
 
 
 def _write_report(folder: Path, console: Console) -> None:
@@ -79,17 +82,15 @@ def _write_report(folder: Path, console: Console) -> None:
         write_picture(folder)
 
 
-def _last_screen(folder: Path, study: Path, overrides: list[str], console: Console, *, ended: bool) -> None:
+def _last_screen(folder: Path, study: Study, command: str, console: Console, *, ended: bool) -> None:
     from nas.report.tables import front_rows, front_table
 
     rows = front_rows(folder, None)
-    console.print(front_table(rows))
+    console.print(front_table(rows, study.objectives))
     console.print(f"Report:  {folder / 'report.html'}")
     console.print(f"Files:   {folder}/<artifact>/model.onnx, named in {folder / 'front.csv'}")
     if not ended:
-        console.print(
-            f"Stopped before the end. Go on with:  nas run {' '.join([str(study), *overrides])} --out {folder}"
-        )
+        console.print(f"Stopped before the end. Go on with:  nas run {command} --out {folder}")
     elif len(rows):
         console.print(f"Next:    nas export {folder} {rows.iloc[0]['trial']} --to my-model")
 
@@ -118,12 +119,13 @@ def front(
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives."""
     from nas.report.tables import format_front, front_rows, front_table
+    from nas.study_file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
     with _readable(folder):
         rows = front_rows(folder, wanted)
     if style == "table":
-        Console().print(front_table(rows))
+        Console().print(front_table(rows, wanted or load_study(folder / "study.yaml").objectives))
     else:
         print(format_front(rows, style), end="")
 

@@ -70,7 +70,7 @@ class Fitting:
             if not restoring:
                 estimate_batch_norm(network, self.feed)
         elif phase == "quantized":
-            network = prepare(network, plan.formats)
+            network = prepare(network, plan.formats).to(self.feed.images.device)
             if not restoring:
                 calibrate(network, self.feed)
         return network

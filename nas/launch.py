@@ -56,6 +56,8 @@ class Stop:
         self.presses += 1
         if self.presses == 1:
             self.console.print("[yellow]Finishing what is running; press Ctrl-C again to stop now.[/]")
+        elif self.presses > 2:
+            raise KeyboardInterrupt
 
     @property
     def asked(self) -> bool:

@@ -122,7 +122,7 @@ class Feed:
         """The first batches of a fixed order, not augmented: for calibration."""
         random = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(self.labels), generator=random).to(self.images.device)
-        for chosen in torch.split(order, self.batch_size)[:batches]:
+        for chosen in torch.split(order, self.batch_size)[: min(batches, self.steps)]:
             yield as_input(self.images[chosen])
 
     def _augment(self, batch: Tensor, random: torch.Generator) -> Tensor:

@@ -63,7 +63,7 @@ def build_network(
     """Build the unpruned network, He-initialised; `seed` fixes the weights without touching torch's global state."""
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed accelerators as well
         network = Network(architecture, num_classes, mean=mean, std=std)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):

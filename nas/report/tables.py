@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -42,7 +41,7 @@ MEASURES = frozenset(
 )
 
 Points = np.ndarray[Any, np.dtype[np.float64]]
-Style = Literal["table", "csv", "json"]
+Style = Literal["csv", "json"]
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
@@ -153,18 +152,13 @@ def _as_front(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def format_front(frame: pd.DataFrame, style: Style) -> str:
-    """The front as text: a table to read, or CSV or JSON in full precision and the files' units."""
+    """The front as CSV or JSON, in full precision and the files' units."""
     match style:
         case "csv":
             return str(frame.to_csv(index=False, lineterminator="\n"))
         case "json":
             return json.dumps(records(frame), indent=2, allow_nan=False) + "\n"
-        case "table":
-            console = Console(file=io.StringIO(), width=max(80, 20 * len(frame.columns)), color_system=None)
-            console.print(front_table(frame))
-            text = console.file.getvalue()  # type: ignore[attr-defined]
-            return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-    raise ValueError(f"style: expected table, csv or json, got {style!r}")
+    raise ValueError(f"style: expected csv or json, got {style!r}")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -180,24 +174,25 @@ def _plain(value: Any) -> Any:
     return int(value) if float(value).is_integer() and not isinstance(value, float) else float(value)
 
 
-def front_table(frame: pd.DataFrame) -> Table:
-    """The front for a terminal: per cent with standard error, KB, ms; numbers right aligned."""
+def front_table(frame: pd.DataFrame, objectives: Sequence[str]) -> Table:
+    """The front for a terminal, with the costs among `objectives`: per cent with standard error, KB, ms."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    costs = [c for c in frame if str(c).partition("@")[0] in FIGURES and c != "accuracy"]
+    costs = [cost for cost in objectives if cost != "accuracy"]
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
-    for title in ("validation (%)", "test (%)", *(figure(str(cost)).title for cost in costs)):
-        table.add_column(Text(title), justify="right", no_wrap=True)
-    table.add_column("flags")
+    for title in ("validation (%)", "test (%)", *(figure(cost).title for cost in costs)):
+        table.add_column(Text(title.replace(" (", "\n(")), justify="right", no_wrap=True)
+    if flagged := bool(frame["flags"].astype(bool).any()):
+        table.add_column("flags")
     for row in records(frame):
-        table.add_row(*_cells(row, [str(cost) for cost in costs]))
+        table.add_row(*_cells(row, costs, flagged=flagged))
     return table
 
 
-def _cells(row: dict[str, Any], costs: Iterable[str]) -> list[Text]:
+def _cells(row: dict[str, Any], costs: Iterable[str], *, flagged: bool) -> list[Text]:
     """One row's cells; Text, because flags and ids are data and no markup."""
     trial = "–" if row["trial"] is None else str(row["trial"])
     validation = accuracy_text(row["accuracy"], row["accuracy_se"])
     test = accuracy_text(row["test_accuracy"], row["test_accuracy_se"])
     figures = [figure(cost).text(row[cost]) for cost in costs]
-    return [Text(cell) for cell in (trial, row["id"], validation, test, *figures, row["flags"])]
+    return [Text(cell) for cell in (trial, row["id"], validation, test, *figures, *([row["flags"]] if flagged else []))]

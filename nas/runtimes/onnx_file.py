@@ -78,12 +78,12 @@ def export_with_torch(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
         verbose=False,
     )
     assert program is not None
-    model = program.model_proto
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del model.graph.value_info[:]
-    return _finish(model.graph, header)
+    graph = program.model_proto.graph
+    for item in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+        item.doc_string = ""
+    del graph.value_info[:]
+    return _finish(graph, header)
 
 
 def _finish(graph: onnx.GraphProto, header: FileHeader) -> onnx.ModelProto:
@@ -130,8 +130,10 @@ class _Writer:
         return output
 
     def constant(self, value: np.ndarray[Any, Any], name: str = "") -> str:
+        """A stored value; the weight of a layer that runs twice is stored once."""
         name = name or f"c{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        if all(weight.name != name for weight in self.weights):
+            self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def scalar(self, value: np.generic) -> str:
@@ -192,8 +194,8 @@ def _array(tensor: Tensor | None) -> np.ndarray[Any, Any]:
 
 
 def _conv_attributes(conv: nn.Conv2d) -> dict[str, Any]:
-    if isinstance(conv.padding, str):
-        raise UnknownOperation(f"no ONNX rule for padding {conv.padding!r}")
+    if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
+        raise UnknownOperation(f"no ONNX rule for padding {conv.padding!r} with {conv.padding_mode}")
     return {
         "kernel_shape": list(conv.kernel_size),
         "strides": list(conv.stride),

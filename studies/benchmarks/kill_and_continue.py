@@ -24,8 +24,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nas.trial_rows import count_rows, trial_columns
 from nas.study_file import load_study
+from nas.trial_rows import count_rows, trial_columns
 
 
 @dataclass

@@ -5,6 +5,7 @@ from itertools import product
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from nas.errors import InputError
 from nas.report.tables import (
@@ -18,6 +19,16 @@ from nas.report.tables import (
     read_trials,
     records,
 )
+
+OBJECTIVES = ("accuracy", "parameters", "latency_ms", "size_bytes")
+
+
+def printed(frame, objectives=OBJECTIVES):
+    """The table as a terminal shows it."""
+    console = Console(width=160, color_system=None)
+    with console.capture() as capture:
+        console.print(front_table(frame, objectives))
+    return capture.get()
 
 
 def brute_force(rows, objectives):
@@ -171,7 +182,7 @@ def test_what_is_no_objective_is_refused(make_run, objectives):
 def test_no_complete_trial_gives_an_empty_front(make_run):
     run = make_run(trials=0, finalists=0)
     assert front_rows(run.path).empty
-    assert "trial" in format_front(front_rows(run.path), "table")
+    assert "trial" in printed(front_rows(run.path))
 
 
 def test_csv_keeps_full_precision_and_json_is_strict(make_run):
@@ -196,10 +207,11 @@ def test_the_table_is_in_per_cent_kilobytes_and_milliseconds():
         "test_accuracy_se": None, "parameters": 77706, "size_bytes": 12345, "latency_ms": 0.031249,
         "macs": 1234567, "peak_memory_bytes": 4096, "search_accuracy": 0.9,
     }  # fmt: skip
-    text = format_front(pd.DataFrame([row]), "table")
-    head, line = text.splitlines()
-    for title in ("validation (%)", "test (%)", "file size (KB)", "latency (ms)"):
-        assert title in head
+    labels, units, line = printed(pd.DataFrame([row]), (*OBJECTIVES, "macs", "peak_memory_bytes")).splitlines()
+    for label in ("validation", "test", "file size", "latency"):
+        assert label in labels
+    assert "MACs" in units
+    assert [word for word in units.split() if word[0] == "("] == ["(%)", "(%)", "(ms)", "(KB)", "(KB)"]
     assert "97.2 ± 1.2" in line
     for figure in ("12.3", "0.0312", "77\u202f706", "1\u202f234\u202f567", "4.10", "–"):
         assert figure in line
@@ -208,10 +220,11 @@ def test_the_table_is_in_per_cent_kilobytes_and_milliseconds():
 def test_numbers_are_right_aligned_and_data_is_no_markup(make_run):
     front = front_rows(make_run(trials=40).path)
     front["flags"] = "[red]unstable[/red]"
-    table = front_table(front)
+    table = front_table(front, OBJECTIVES)
     sides = {str(column.header): column.justify for column in table.columns}
     assert {side for title, side in sides.items() if title not in ("id", "flags")} == {"right"}
-    assert "[red]unstable[/red]" in format_front(front, "table")
+    assert "[red]unstable[/red]" in printed(front)
+    assert "flags" not in printed(front.assign(flags=""))
 
 
 def test_an_unknown_style_is_refused(make_run):
