@@ -8,8 +8,10 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-WeightFormat = Literal["fp32", "int8", "int4"]
-BITS: Mapping[WeightFormat, int] = MappingProxyType({"fp32": 32, "int8": 8, "int4": 4})
+WeightFormat = Literal["fp32", "int8", "int6", "int5", "int4", "int3", "int2"]
+BITS: Mapping[WeightFormat, int] = MappingProxyType(
+    {"fp32": 32, "int8": 8, "int6": 6, "int5": 5, "int4": 4, "int3": 3, "int2": 2}
+)
 
 T = TypeVar("T")
 ByName = Annotated[Mapping[str, T], AfterValidator(lambda m: dict(sorted(m.items())))]

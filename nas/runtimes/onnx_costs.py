@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
-from onnx import TensorProto, shape_inference
+from onnx import TensorProto, numpy_helper, shape_inference
+
+from nas.runtimes.onnx_packing import FUNCTIONS
 
 LAYER_OPS = ("Conv", "Gemm", "MatMul")
 FUSED_OPS = ("Relu", "Clip", "BatchNormalization")
@@ -52,10 +54,18 @@ class _Graph:
         }
         self.types = {v.name: v.type.tensor_type.elem_type for v in values}
         self.maker = {name: node for node in self.nodes for name in node.output}
+        self._unpack_shapes(model)
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
+
+    def _unpack_shapes(self, model: onnx.ModelProto) -> None:
+        """What a function restores from bit planes counts as the constant, with the shape it restores."""
+        values = {w.name: w for w in model.graph.initializer}
+        for node in self.nodes:
+            if node.domain == FUNCTIONS:
+                self.constants[node.output[0]] = tuple(numpy_helper.to_array(values[node.input[1]]).tolist())
 
     def stored(self, name: str) -> str:
         """The value that is really held where `name` is read: codes behind DequantizeLinear and Cast."""

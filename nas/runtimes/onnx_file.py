@@ -2,15 +2,15 @@
 
 The rules that make ONNX Runtime run integer kernels: unsigned 8-bit activations between QuantizeLinear and
 DequantizeLinear, weights s8 per output channel, int32 biases on the grid of input times weight, a ReLU left to the
-saturation of the quantizer behind it, and reshapes between quantizers of one grid. Weights of 4 bits are stored as
-INT4 and cast to INT8, which the runtime folds when it loads the file.
+saturation of the quantizer behind it, and reshapes between quantizers of one grid. How weights below 8 bits are
+stored is in `onnx_packing.py`.
 """
 
 from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,13 @@ from torch import Tensor, fx, nn
 from compressors.folding import fold_batch_norm
 from compressors.preparation import PixelGrid
 from compressors.quantization import ActivationQuantizer, PackedWeight, QuantizedConv2d, QuantizedLinear
+from nas.runtimes.onnx_packing import FUNCTIONS, UNPACK, Codes, pack, to_planes, unpack_function
 
 OPSET = 21
 IR_VERSION = 10
 PRODUCER = "compact-nas"
 WEIGHT_SCALE = ".weight_scale"
+_VERSION_OF = {TensorProto.INT2: (25, 13)}
 
 
 class UnknownOperation(ValueError):
@@ -51,9 +53,8 @@ def emit(network: fx.GraphModule, header: FileHeader) -> onnx.ModelProto:
     writer = _Writer(dict(network.named_modules()))
     for node in network.graph.nodes:
         _EMIT_BY_OP[node.op](writer, node)
-    return _finish(
-        helper.make_graph(writer.nodes, PRODUCER, [_image(header)], [_logits(header)], writer.weights), header
-    )
+    graph = helper.make_graph(writer.nodes, PRODUCER, [_image(header)], [_logits(header)], writer.weights)
+    return _finish(graph, header, writer.unpacked)
 
 
 def emit_or_export(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
@@ -86,9 +87,13 @@ def export_with_torch(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
     return _finish(graph, header)
 
 
-def _finish(graph: onnx.GraphProto, header: FileHeader) -> onnx.ModelProto:
+def _finish(graph: onnx.GraphProto, header: FileHeader, unpacked: Iterable[int] = ()) -> onnx.ModelProto:
+    """The model, at the oldest version that knows the types it stores; `unpacked` are the widths kept in planes."""
+    opset, ir_version = max(_VERSION_OF.get(weight.data_type, (OPSET, IR_VERSION)) for weight in graph.initializer)
+    functions = [unpack_function(bits, opset) for bits in sorted(unpacked)]
+    domains = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(FUNCTIONS, 1)] if functions else [])
     model = helper.make_model(
-        graph, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        graph, producer_name=PRODUCER, opset_imports=domains, ir_version=ir_version, functions=functions
     )
     properties = {
         "class_names": json.dumps(list(header.class_names)),
@@ -122,6 +127,7 @@ class _Writer:
     weights: list[onnx.TensorProto] = field(default_factory=list)
     values: dict[fx.Node, str] = field(default_factory=dict)
     scalars: dict[bytes, str] = field(default_factory=dict)
+    unpacked: set[int] = field(default_factory=set)
 
     def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
         """Append a node; returns its one output."""
@@ -242,28 +248,42 @@ def _dequantized(writer: _Writer, layer: str, packed: PackedWeight, *zero_point:
     return weight, writer.add("DequantizeLinear", [bias_codes, bias_scale], axis=0)
 
 
-def _store_int8(writer: _Writer, codes: np.ndarray[Any, Any]) -> str:
+def _store_int8(writer: _Writer, codes: Codes) -> str:
     return writer.constant(codes)
 
 
-def _store_int4(writer: _Writer, codes: np.ndarray[Any, Any]) -> str:
+def _store_int4(writer: _Writer, codes: Codes) -> str:
+    return _store_packed(writer, codes, TensorProto.INT4, 4)
+
+
+def _store_int2(writer: _Writer, codes: Codes) -> str:
+    return _store_packed(writer, codes, TensorProto.INT2, 2)
+
+
+def _store_packed(writer: _Writer, codes: Codes, kind: int, bits: int) -> str:
+    """ONNX's own narrow type and a cast that the runtime folds when it loads the file."""
     name = f"c{len(writer.weights)}"
-    packed = pack_int4(codes).tobytes()
-    writer.weights.append(helper.make_tensor(name, TensorProto.INT4, codes.shape, packed, raw=True))
+    packed = pack(codes, bits).tobytes()
+    writer.weights.append(helper.make_tensor(name, kind, codes.shape, packed, raw=True))
     return writer.add("Cast", [name], to=TensorProto.INT8)
 
 
-def pack_int4(codes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Two 4-bit codes per byte, the first in the low half, as ONNX stores INT4; odd counts end with a zero."""
-    flat = codes.reshape(-1).astype(np.int8)
-    if flat.size % 2:
-        flat = np.append(flat, np.int8(0))
-    pairs = (flat.view(np.uint8) & 0x0F).reshape(-1, 2)
-    packed: np.ndarray[Any, Any] = pairs[:, 0] | (pairs[:, 1] << 4)
-    return packed
+def _store_planes(bits: int) -> Callable[[_Writer, Codes], str]:
+    def store(writer: _Writer, codes: Codes) -> str:
+        planes = writer.constant(to_planes(codes, bits))
+        shape = writer.constant(np.array(codes.shape, np.int64))
+        writer.unpacked.add(bits)
+        return writer.add(f"{UNPACK}{bits}", [planes, shape], domain=FUNCTIONS)
+
+    return store
 
 
-_STORE = {8: _store_int8, 4: _store_int4}
+_STORE: Mapping[int, Callable[[_Writer, Codes], str]] = {
+    8: _store_int8,
+    4: _store_int4,
+    2: _store_int2,
+    **{bits: _store_planes(bits) for bits in (3, 5, 6)},
+}
 
 
 def _quantizer(writer: _Writer, node: fx.Node, module: ActivationQuantizer) -> str:

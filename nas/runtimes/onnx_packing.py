@@ -1,0 +1,68 @@
+"""Weights below 8 bits in an ONNX file: packed codes, and how the runtime gets int8 codes back when it loads them.
+
+4 and 2 bits are ONNX types of their own, followed by a Cast. Other widths are stored as bit planes, eight codes to a
+byte in each, and restored by a model-local function that holds standard operations only. Both are folded to int8
+constants at load, so that the convolution runs on the same integer kernel as with int8 weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Codes = np.ndarray[Any, Any]
+FUNCTIONS = "compact_nas"
+UNPACK = "Unpack"
+
+
+def pack(codes: Codes, bits: int) -> Codes:
+    """Codes of 4 or 2 bits, the first in the lowest bits of a byte, as ONNX stores INT4 and INT2; zeros at the end."""
+    per_byte = 8 // bits
+    flat = codes.reshape(-1).astype(np.int8)
+    flat = np.pad(flat, (0, -flat.size % per_byte)).view(np.uint8) & (2**bits - 1)
+    shifts = np.arange(per_byte, dtype=np.uint8) * bits
+    packed: Codes = np.bitwise_or.reduce(flat.reshape(-1, per_byte) << shifts, axis=1)
+    return packed
+
+
+def to_planes(codes: Codes, bits: int) -> Codes:
+    """Bit planes (bits, ceil(n / 8), 1) of the codes plus 2^(bits - 1), the lowest bit's plane first."""
+    flat = (codes.reshape(-1).astype(np.int16) + 2 ** (bits - 1)).astype(np.uint8)
+    planes = [np.packbits((flat >> bit) & 1) for bit in range(bits)]
+    return np.stack(planes)[:, :, None]
+
+
+def unpack_function(bits: int, opset: int) -> onnx.FunctionProto:
+    """The function from (planes, shape) to int8 codes of that shape."""
+
+    def constant(name: str, value: Any) -> onnx.NodeProto:
+        return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(value), name))
+
+    def node(op: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
+        return helper.make_node(op, inputs, [output], **attributes)
+
+    powers = (2 ** np.arange(bits, dtype=np.int32)).reshape(-1, 1, 1)
+    nodes = [
+        constant("shifts", np.arange(7, -1, -1, dtype=np.uint8)),
+        constant("one", np.uint8(1)),
+        constant("powers", powers),
+        constant("first", np.array([0], np.int64)),
+        constant("flat", np.array([-1], np.int64)),
+        constant("offset", np.int32(2 ** (bits - 1))),
+        node("BitShift", ["planes", "shifts"], "shifted", direction="RIGHT"),
+        node("BitwiseAnd", ["shifted", "one"], "bits"),
+        node("Cast", ["bits"], "wide", to=TensorProto.INT32),
+        node("Mul", ["wide", "powers"], "parts"),
+        node("ReduceSum", ["parts", "first"], "sums", keepdims=0),
+        node("Reshape", ["sums", "flat"], "padded"),
+        node("ReduceProd", ["shape"], "count", keepdims=1),
+        node("Slice", ["padded", "first", "count"], "unsigned"),
+        node("Sub", ["unsigned", "offset"], "signed"),
+        node("Cast", ["signed"], "narrow", to=TensorProto.INT8),
+        node("Reshape", ["narrow", "shape"], "codes"),
+    ]
+    name, domains = f"{UNPACK}{bits}", [helper.make_opsetid("", opset)]
+    return helper.make_function(FUNCTIONS, name, ["planes", "shape"], ["codes"], nodes, domains)
