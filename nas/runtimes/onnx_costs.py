@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, shape_inference
 
 LAYER_OPS = ("Conv", "Gemm", "MatMul")
-FUSED_OPS = ("Relu", "Clip", "BatchNormalization")
+FUSED_OPS = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
 _BYTES = {TensorProto.UINT8: 1, TensorProto.INT8: 1, TensorProto.FLOAT16: 2, TensorProto.FLOAT: 4}
 
 
