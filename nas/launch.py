@@ -98,9 +98,10 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     search = Search(study, folder)
     with LocalWorkers(folder.path, workers, threads) as pool:
         problem = _drive_search(search, pool, stop, console)
-        write_front(search, None)
+        finalists = Finalists(study, folder)
+        write_front(search, finalists)
         if not stop.asked and study.search.finalists:
-            _drive_finalists(search, pool, stop, console)
+            _drive_finalists(search, finalists, pool, stop, console)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -120,7 +121,10 @@ def resolve(study: Study, folder: RunFolder) -> Study:
                 "Only search.trials, hours, workers, finalists and report keys may change; use another --out."
             )
         return study
-    if strangers := sorted({entry.name for entry in folder.path.iterdir()} - {folder.lock.name, folder.split.name}):
+    # A run killed before study.yaml was whole has left no more than these.
+    own, unfinished = (folder.lock.name, folder.split.name), ".tmp"
+    names = sorted(entry.name for entry in folder.path.iterdir())
+    if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:
         raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")
     return _with_population(study, default_population(study.search.trials))
 
@@ -155,11 +159,12 @@ def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Conso
         return _counts(search)
 
     total = search.study.search.trials
-    return _drive(search, pool, stop, console, "search", total, lambda: search.count(State.COMPLETE), after)
+    problem = _drive(search, pool, stop, console, "search", total, lambda: search.count(State.COMPLETE), after)
+    after({})  # duplicates that the last draws brought
+    return problem
 
 
-def _drive_finalists(search: Search, pool: LocalWorkers, stop: Stop, console: Console) -> None:
-    finalists = Finalists(search.study, search.folder)
+def _drive_finalists(search: Search, finalists: Finalists, pool: LocalWorkers, stop: Stop, console: Console) -> None:
     finalists.choose(search)
 
     def after(_: dict[str, Any]) -> str:
@@ -198,11 +203,12 @@ def _drive(
                 raise Interrupted
             for event in pool.wait(0.2):
                 if isinstance(event, Died):
-                    start_deaths += event.task is None
+                    start_deaths += not event.started
                     if start_deaths >= MAX_START_DEATHS:
                         raise WorkFailed(f"workers do not start: {event.reason}")
                     row = phases.died(event.task, event.reason) if event.task else None
                 else:
+                    start_deaths = 0
                     row = _take(phases, event.task)
                 if row is not None:
                     progress.console.print(_line(row))
@@ -245,15 +251,12 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
-def write_front(search: Search, finalists: Finalists | None) -> None:
+def write_front(search: Search, finalists: Finalists) -> None:
     """front.csv, over the finalists as soon as one is complete, over the search's trials until then."""
     study, folder = search.study, search.folder
     columns = front_columns(study)
     searched = {row["number"]: row for row in search.rows()}
-    final_rows = [
-        {**row, "search_accuracy": searched[row["trial"]]["accuracy"]}
-        for row in (finalists.rows() if finalists else [])
-    ]
+    final_rows = [{**row, "search_accuracy": searched[row["trial"]]["accuracy"]} for row in finalists.rows()]
     if final_rows:
         write_rows(folder.finalists, [*columns, "state", "reason"], final_rows)
     rows = final_rows if any(map(_may_stand, final_rows)) else [_as_front_row(row) for row in search.rows()]

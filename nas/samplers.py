@@ -46,6 +46,8 @@ class Inheritance:
     def __call__(
         self, study: optuna.Study, space: dict[str, BaseDistribution], population: list[FrozenTrial]
     ) -> dict[str, Any]:
+        # Optuna hands over a generation's parents in order of merit once, and by number ever after.
+        population = sorted(population, key=lambda trial: trial.number)
         parents = [self._tournament(study, population)]
         if self._random.random() < self._crossover_probability:
             parents.append(self._tournament(study, population))

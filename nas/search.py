@@ -77,7 +77,8 @@ class Phases:
     def died(self, task: Task, reason: str) -> dict[str, Any] | None:
         """A worker died over `task`: it is proposed again, or FAILED at its third death (then its row is returned)."""
         self._running.pop(task.number, None)
-        return self._again(task.number, reason)
+        evaluation = read_evaluation(task.folder)  # it may have died after the result was written
+        return self._again(task.number, reason) if evaluation is None else self.finish(task, evaluation)
 
     def give_up(self, task: Task) -> None:
         """The driver ends a running task on purpose: that is no death of the candidate's."""
@@ -170,6 +171,10 @@ class Search(Phases):
         super().__init__(study, folder, study.name, directions)
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
+
+    def _recover(self) -> None:
+        super()._recover()
+        self._settle_duplicates()  # a duplicate of a finished trial must not stay RUNNING: samplers look at it
 
     def propose(self) -> Task | Wait | Done:
         """The next task. The search is over at `trials` COMPLETE ones, after `hours`, or where it cannot go on."""

@@ -25,10 +25,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker process ended over a task, or, with `task` None, before it could take one."""
+    """A worker process ended, over a task if it had one; `started` says whether it had ever become ready."""
 
     task: Task | None
     reason: str
+    started: bool
 
 
 @dataclass
@@ -36,6 +37,7 @@ class _Worker:
     process: subprocess.Popen[str]
     errors: IO[str]
     task: Task | None = None
+    started: bool = False
 
     def last_words(self) -> str:
         """How the process ended, with the last line it wrote to stderr."""
@@ -91,14 +93,16 @@ class LocalWorkers:
         events: list[Finished | Died] = []
         for key, _ in self._selector.select(timeout):
             worker: _Worker = key.data
-            line = key.fileobj.readline()  # type: ignore[union-attr]
-            if not line:
-                events.append(Died(worker.task, worker.last_words()))
+            answers = os.read(key.fd, 65536)  # all of them: a line left in a buffer would wake nobody
+            if not answers:
+                events.append(Died(worker.task, worker.last_words(), worker.started))
                 self._replace(worker)
-            elif "done" in json.loads(line):
-                assert worker.task is not None
-                events.append(Finished(worker.task))
-                worker.task = None
+            for line in answers.splitlines():
+                worker.started = True
+                if "done" in json.loads(line):
+                    assert worker.task is not None
+                    events.append(Finished(worker.task))
+                    worker.task = None
         return events
 
     def _start(self) -> None:

@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper, shape_inference
 from nas.runtimes.onnx_packing import FUNCTIONS
 
 LAYER_OPS = ("Conv", "Gemm", "MatMul")
-FUSED_OPS = ("Relu", "Clip", "BatchNormalization")
+FUSED_OPS = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
 _BYTES = {TensorProto.UINT8: 1, TensorProto.INT8: 1, TensorProto.FLOAT16: 2, TensorProto.FLOAT: 4}
 
 

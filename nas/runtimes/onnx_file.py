@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from compressors.folding import fold_batch_norm
-from compressors.preparation import PixelGrid
+from compressors.preparation import CLAMPING, PixelGrid
 from compressors.quantization import ActivationQuantizer, PackedWeight, QuantizedConv2d, QuantizedLinear
 from nas.runtimes.onnx_packing import FUNCTIONS, UNPACK, Codes, pack, to_planes, unpack_function
 
@@ -130,8 +130,9 @@ class _Writer:
     unpacked: set[int] = field(default_factory=set)
 
     def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
-        """Append a node; returns its one output."""
+        """Append a node; returns its one output. A layer that runs twice names its first node only."""
         output = f"v{len(self.nodes)}"
+        name = "" if any(node.name == name for node in self.nodes) else name
         self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
         return output
 
@@ -212,16 +213,31 @@ def _conv_attributes(conv: nn.Conv2d) -> dict[str, Any]:
 
 
 def _conv(writer: _Writer, node: fx.Node, conv: nn.Conv2d) -> str:
-    return writer.add("Conv", _float_inputs(writer, node, conv), name=str(node.target), **_conv_attributes(conv))
+    inputs = _float_inputs(writer, node, conv)
+    return _kept_float(writer, node, writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(conv)))
 
 
 def _linear(writer: _Writer, node: fx.Node, linear: nn.Linear) -> str:
-    return writer.add("Gemm", _float_inputs(writer, node, linear), name=str(node.target), transB=1)
+    inputs = _float_inputs(writer, node, linear)
+    return _kept_float(writer, node, writer.add("Gemm", inputs, name=str(node.target), transB=1))
 
 
 def _float_inputs(writer: _Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> list[str]:
     inputs = [writer.source(node), writer.constant(_array(layer.weight), f"{node.target}.weight")]
     return inputs if layer.bias is None else [*inputs, writer.constant(_array(layer.bias), f"{node.target}.bias")]
+
+
+def _kept_float(writer: _Writer, node: fx.Node, output: str) -> str:
+    """Behind a float layer between integer tensors, a LeakyRelu of slope 1: an operation that changes nothing.
+
+    Where at most a ReLU stands between such a layer and the next quantizer, ONNX Runtime takes its float weights for
+    an oversight and rounds them to 8 bits (WeightBiasQuantization). LeakyRelu stops that and fuses with the layer.
+    """
+    reads_codes = isinstance(writer.modules.get(str(node.all_input_nodes[0].target)), ActivationQuantizer)
+    users = list(node.users)
+    clamped = len(users) == 1 and isinstance(writer.modules.get(str(users[0].target)), CLAMPING)
+    is_quantized_again = writer.sole_quantizer(users[0] if clamped else node) is not None
+    return writer.add("LeakyRelu", [output], alpha=1.0) if reads_codes and is_quantized_again else output
 
 
 def _quantized_conv(writer: _Writer, node: fx.Node, module: QuantizedConv2d) -> str:

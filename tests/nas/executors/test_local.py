@@ -1,0 +1,196 @@
+"""Worker processes, real ones: tasks are done, deaths are told with their task, and nobody outlives the driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nas.candidate import Candidate, sample
+from nas.executors.local import Died, Finished, LocalWorkers, threads_per_worker
+from nas.records import State
+from nas.run_folder import RunFolder, read_evaluation, write_atomically
+from nas.study import Study
+from nas.study_file import dump_study
+from nas.tasks import ATTEMPT_FILE, Task
+from search_spaces.spaces import Pick, first, last
+
+PATIENCE = 90.0
+
+STUDY = Study.model_validate(
+    {
+        "name": "t",
+        "data": {"source": "digits", "train_images": 100},
+        "space": {"preset": "8px"},
+        "compression": {"weight_format": ("int8", "fp32")},
+        "training": {"epochs": 1},
+    }
+)
+
+
+def run_folder(path: Path) -> RunFolder:
+    run = RunFolder(path)
+    write_atomically(run.study, dump_study(STUDY))
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return run_folder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorkers]:
+    """A worker takes seconds to start: tests share one, and leave it idle."""
+    with LocalWorkers(run_folder(tmp_path_factory.mktemp("pool")).path, 1, 1) as workers:
+        yield workers
+
+
+def candidate(pick: Callable[..., object] = first) -> Candidate:
+    return sample(Pick(pick), STUDY.space, STUDY.compression, input_channels=1)
+
+
+def make_task(folder: RunFolder, number: int, *, epochs: int = 1, pick: Callable[..., object] = first) -> Task:
+    drawn = candidate(pick)
+    return Task(number, drawn, "search", number, epochs, folder.artifact(drawn.id, "search", number))
+
+
+def next_event(pool: LocalWorkers) -> Finished | Died:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if events := pool.wait(0.2):
+            assert len(events) == 1
+            return events[0]
+    pytest.fail("nothing happened")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def processes(pool: LocalWorkers) -> list[int]:
+    return [worker.process.pid for worker in pool._workers]
+
+
+def alive(pid: int) -> bool:
+    """A zombie that nobody has waited for yet is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_task_is_finished_and_a_killed_worker_is_replaced(folder: RunFolder, pool: LocalWorkers) -> None:
+    short, long, other = (make_task(folder, i, epochs=epochs) for i, epochs in enumerate((1, 100_000, 1)))
+    assert (pool.idle, pool.running) == (1, [])
+    pool.submit(short)
+    assert (pool.idle, pool.running) == (0, [short])
+    assert next_event(pool) == Finished(short)
+    evaluation = read_evaluation(short.folder)
+    assert evaluation is not None
+    assert (evaluation.state, evaluation.reason) == (State.COMPLETE, "")
+    assert {file.name for file in short.folder.iterdir()} == {
+        "candidate.json", "evaluation.json", "model.onnx", "weights.safetensors",
+    }  # fmt: skip
+
+    pool.submit(long)
+    wait_until((long.folder / ATTEMPT_FILE).exists)
+    (worker,) = processes(pool)
+    os.kill(worker, signal.SIGKILL)
+    event = next_event(pool)
+    assert isinstance(event, Died)
+    assert event.task == long
+    assert event.started
+    assert event.reason.startswith("worker killed by signal 9")
+    assert not (long.folder / "evaluation.json").exists()
+
+    assert (pool.idle, len(processes(pool))) == (1, 1)
+    assert processes(pool) != [worker]
+    pool.submit(other)
+    assert next_event(pool) == Finished(other)
+
+
+def test_nothing_is_missed_while_the_driver_is_busy(folder: RunFolder) -> None:
+    """Both of the worker's lines, ready and done, have come before the driver looks."""
+    task = make_task(folder, 0)
+    with LocalWorkers(folder.path, 1, 1) as pool:
+        pool.submit(task)
+        wait_until((task.folder / "evaluation.json").exists)
+        time.sleep(1.0)
+        assert next_event(pool) == Finished(task)
+
+
+def test_worker_that_cannot_start_is_told_apart(folder: RunFolder) -> None:
+    folder.study.write_text("name: t\n")
+    with LocalWorkers(folder.path, 1, 1) as pool:
+        task = make_task(folder, 0)
+        pool.submit(task)
+        event = next_event(pool)
+        assert isinstance(event, Died)
+        assert (event.task, event.started) == (task, False)
+        assert "worker exited with code 1: " in event.reason
+        assert "space" in event.reason
+        assert pool.idle == 1
+
+
+def test_failing_candidate_is_a_result(folder: RunFolder, pool: LocalWorkers) -> None:
+    """Where the artifact folder cannot take the model, the worker says so and lives on."""
+    task = make_task(folder, 0, pick=last)
+    (task.folder / "model.onnx" / "x").mkdir(parents=True)
+    pool.submit(task)
+    assert next_event(pool) == Finished(task)
+    evaluation = read_evaluation(task.folder)
+    assert evaluation is not None
+    assert (evaluation.state, evaluation.error) == (State.FAILED, "IsADirectoryError")
+    assert "model.onnx" in evaluation.reason
+    assert evaluation.measurement is None
+
+
+def test_leaving_ends_all_workers(folder: RunFolder) -> None:
+    with LocalWorkers(folder.path, 2, 1) as pool:
+        started = processes(pool)
+        pool.submit(make_task(folder, 0))
+    assert len(started) == 2
+    assert not any(map(alive, started))
+
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+from nas.executors.local import LocalWorkers
+with LocalWorkers(Path(sys.argv[1]), 2, 1) as pool:
+    print(*(worker.process.pid for worker in pool._workers), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("after", [0.0, 1.5])
+def test_workers_die_with_their_driver(folder: RunFolder, after: float) -> None:
+    """While they start as well as later."""
+    command = [sys.executable, "-c", DRIVER, str(folder.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        workers = [int(pid) for pid in driver.stdout.readline().split()]
+        assert len(workers) == 2
+        time.sleep(after)
+        assert all(map(alive, workers))
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        wait_until(lambda: not any(map(alive, workers)), seconds=10)
+
+
+@pytest.mark.parametrize(("workers", "input_size"), [(1, 8), (2, 8), (1, 32), (2, 32), (64, 224)])
+def test_threads_per_worker(workers: int, input_size: int) -> None:
+    threads = threads_per_worker(workers, input_size)
+    assert threads >= 1
+    assert threads == 1 if input_size < 32 else threads * workers <= max(os.cpu_count() or 1, workers)

@@ -1,0 +1,164 @@
+"""The runtime: which layers really run as integers, and what a runner gives back."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import fx
+
+from compressors.plan import WeightFormat
+from compressors.preparation import prepare
+from nas.candidate import Candidate, sample
+from nas.data import Images
+from nas.runtimes.onnx_file import FileHeader, emit
+from nas.runtimes.onnx_runtime import Array, Runner, fingerprint, integer_layers
+from nas.study import Compression, Target
+from nas.training import Feed, calibrate
+from search_spaces.network import build_network
+from search_spaces.spaces import MobileSpace, Pick
+
+torch.set_num_threads(1)
+
+CPU = Target(name="cpu")
+CLASSES = tuple("abcdefghij")
+
+
+def candidate(seed: int, *formats: WeightFormat) -> Candidate:
+    compression = Compression(weight_format=formats, granularity="layer", edges_below_int8=True)
+    space = MobileSpace.model_validate({"preset": "8px"})
+    return sample(Pick(random.Random(seed).choice), space, compression, input_channels=1)
+
+
+def calibrated(chosen: Candidate) -> fx.GraphModule:
+    network = prepare(build_network(chosen.architecture, len(CLASSES), seed=0), chosen.plan.formats)
+    images = Images((image(32) * 255).round().astype(np.uint8), np.zeros(32, np.int64))
+    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, flip=False, crop_padding=0, seed=0))
+    return network
+
+
+def write(folder: Path, network: fx.GraphModule | onnx.ModelProto) -> Path:
+    model = network if isinstance(network, onnx.ModelProto) else emit(network, FileHeader(1, 8, CLASSES))
+    file = folder / "model.onnx"
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+def image(count: int) -> Array:
+    codes = np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8))
+    return codes.astype(np.float32) / np.float32(255)
+
+
+@pytest.mark.parametrize("formats", [("fp32",), ("int8",), ("int4",), ("fp32", "int8"), ("fp32", "int8", "int4")])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_layers_asked_for_run_as_integers(formats: tuple[WeightFormat, ...], seed: int, tmp_path: Path) -> None:
+    chosen = candidate(seed, *formats)
+    assert integer_layers(write(tmp_path, calibrated(chosen)), CPU) == set(chosen.plan.formats)
+
+
+def test_looking_leaves_the_file_alone(tmp_path: Path) -> None:
+    file = write(tmp_path, calibrated(candidate(0, "int8")))
+    before = file.read_bytes()
+    integer_layers(file, CPU)
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_a_relu_that_stays_in_the_file_makes_its_layer_float(tmp_path: Path) -> None:
+    """It stays where the quantizer behind it has a zero point other than 0, and stands between layer and codes."""
+    chosen = candidate(1, "int8")
+    network = calibrated(chosen)
+    network.get_submodule("stem_activation_quantizer").zero_point.fill_(3)
+    model = emit(network, FileHeader(1, 8, CLASSES))
+    assert "Relu" in {node.op_type for node in model.graph.node}
+    assert integer_layers(write(tmp_path, model), CPU) == set(chosen.plan.formats) - {"stem.conv"}
+
+
+def test_weights_without_their_quantizer_make_their_layer_float(tmp_path: Path) -> None:
+    """The 4-bit codes of one layer go straight to DequantizeLinear: the runtime does not fuse that."""
+    chosen = candidate(1, "int4")
+    model = emit(calibrated(chosen), FileHeader(1, 8, CLASSES))
+    makers = {node.output[0]: node for node in model.graph.node}
+    (layer,) = [node for node in model.graph.node if node.name == "head.conv"]
+    dequantize = makers[layer.input[1]]
+    cast = makers[dequantize.input[0]]
+    assert cast.op_type == "Cast"
+    dequantize.input[0] = cast.input[0]
+    model.graph.node.remove(cast)
+    assert integer_layers(write(tmp_path, model), CPU) == set(chosen.plan.formats) - {"head.conv"}
+
+
+def test_an_unquantized_output_makes_its_layer_float(tmp_path: Path) -> None:
+    """A convolution whose result nobody quantizes again is no integer kernel, though its inputs are codes."""
+    chosen = candidate(1, "int8")
+    network = calibrated(chosen)
+    (call,) = network.graph.find_nodes(op="call_module", target="head_activation_quantizer")
+    call.replace_all_uses_with(call.args[0])
+    network.graph.erase_node(call)
+    network.recompile()
+    ran = integer_layers(write(tmp_path, network), CPU)
+    assert "head.conv" not in ran
+    assert "stem.conv" in ran
+
+
+@pytest.mark.parametrize("formats", [("fp32",), ("int8",)])
+@pytest.mark.parametrize("batch", [1, 7, 10, 64])
+def test_batches_give_what_one_shot_gives(formats: tuple[WeightFormat, ...], batch: int, tmp_path: Path) -> None:
+    runner = Runner(write(tmp_path, calibrated(candidate(2, *formats))), CPU)
+    whole, parts = runner.predict(image(20), batch=20), runner.predict(image(20), batch=batch)
+    assert whole.shape == parts.shape == (20, len(CLASSES))
+    assert whole.dtype == np.float32
+    assert np.allclose(whole, parts, rtol=0, atol=1e-5 * float(np.ptp(whole)))
+
+
+def test_a_runner_reads_bytes_as_well_as_files(tmp_path: Path) -> None:
+    file = write(tmp_path, calibrated(candidate(2, "fp32")))
+    runners = Runner(file, CPU), Runner(file.read_bytes(), CPU)
+    assert np.array_equal(*(runner.predict(image(3)) for runner in runners))
+    assert [runner.input_shape() for runner in runners] == [(1, 8, 8)] * 2
+
+
+def test_every_call_is_timed(tmp_path: Path) -> None:
+    runner = Runner(write(tmp_path, calibrated(candidate(2, "fp32"))), CPU)
+    samples = runner.time_us(image(1), 5)
+    assert len(samples) == 5
+    assert min(samples) > 0
+
+
+@pytest.mark.parametrize("target", [CPU, Target(name="wide", threads=2, batch=4)])
+def test_a_fingerprint_says_what_latency_depends_on(target: Target) -> None:
+    found = fingerprint(target)
+    assert found.device.strip()
+    assert found.runtime.startswith("onnxruntime ")
+    assert (found.provider, found.threads, found.batch) == (target.provider, target.threads, target.batch)
+    assert all(found.instruction_sets)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "device", "sets"),
+    [
+        ("model name\t: Fast\nflags\t\t: fpu avx2 avx512f\n\nmodel name\t: Fast\n", "Fast", ("avx2", "avx512f")),
+        ("Features\t: fp asimd i8mm\nCPU part\t: 0xd0b\n", None, ("asimd", "i8mm")),
+    ],
+)
+def test_fingerprints_of_other_processors(
+    cpuinfo: str, device: str | None, sets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda self: cpuinfo)
+    found = fingerprint.__wrapped__(CPU)
+    assert found.instruction_sets == sets
+    assert found.device == device if device else found.device
+
+
+def test_a_machine_without_cpuinfo_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> str:
+        raise FileNotFoundError(self)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    found = fingerprint.__wrapped__(CPU)
+    assert found.device
+    assert found.instruction_sets == ()

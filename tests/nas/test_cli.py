@@ -1,0 +1,375 @@
+"""The command line: every mistake is one message and exit code 2; a run from the study file to the exported network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas import cli
+from nas.storage import sole_holder
+
+STUDY = """\
+name: tiny
+data: {source: digits, train_images: 150}
+space: {preset: 8px, kernels: [3], expansions: [1, 2], squeeze_excite: [false], activations: [relu]}
+compression: {pruning_ratio: [0.0, 0.5], weight_format: [int8, fp32], granularity: network}
+objectives: [accuracy, parameters, size_bytes]
+search: {sampler: random, trials: 3, workers: 2, finalists: 2}
+training: {epochs: 2, batch_size: 32}
+"""
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+Nas = Callable[..., Said]
+
+
+@pytest.fixture
+def nas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Nas:
+    """The command within this process, entered where the installed script enters."""
+
+    def run(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capfd.readouterr()
+        try:
+            cli.main()
+            code: Any = 0
+        except SystemExit as end:
+            code = end.code
+        said = capfd.readouterr()
+        return Said(code or 0, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(STUDY)
+    return file
+
+
+def assert_wrong_input(said: Said, *expected: str) -> None:
+    assert (said.code, said.out) == (2, "")
+    assert "Traceback" not in said.err
+    for words in expected:
+        assert words in said.err
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# Single commands
+
+
+def test_check(nas: Nas, study: Path) -> None:
+    said = nas("check", study, "search.trials=7")
+    assert (said.code, said.err) == (0, "")
+    for words in ("tiny: about 10^", "7 trials", "smallest", "reference", "largest"):
+        assert words in said.out
+    assert "warning" not in said.out
+
+
+def test_check_warns(nas: Nas, study: Path) -> None:
+    said = nas("check", study, "objectives=[accuracy]", "constraints.parameters.max=10")
+    assert said.code == 0
+    assert said.out.count("warning:") == 2
+    assert "compression.weight_format: no objective or constraint rewards fewer bits" in said.out
+    assert "constraints.parameters.max: 10 is below the smallest network's" in said.out
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("name: tiny", "name:\ttiny\n\tx: 1"), ["tiny.yaml:", "tab"]),
+        (("name: tiny", "name: tiny\nname: again"), ["tiny.yaml:2: name", "twice"]),
+        (("trials: 3", "trails: 3"), ["tiny.yaml:6: search.trails: unknown key", "did you mean 'trials'?"]),
+        (("[0.0, 0.5]", "[0.0, -1]"), ["tiny.yaml:4: compression.pruning_ratio[1]", "got -1"]),
+        (("[int8, fp32]", "[int9, fp32]"), ["tiny.yaml:4: compression.weight_format[0]", "got 'int9'"]),
+        (("sampler: random", "sampler: nsga9"), ["tiny.yaml:6: search.sampler", "nsga3, got 'nsga9'"]),
+        (("kernels: [3]", "input_size: 2"), ["tiny.yaml:3: space.input_size", "got 2"]),
+        (
+            ("preset: 8px, kernels: [3]", "preset: 96px, input_size: 8, kernels: [3]"),
+            ["tiny.yaml:3: space.input_size: expected at least the total stride 32, got 8"],
+        ),
+        (("epochs: 2", "epochs: 0, batch_size: 1.5"), ["training.epochs", "training.batch_size"]),
+    ],
+    ids=lambda value: value[1][:30] if isinstance(value, tuple) else "",
+)
+def test_wrong_study(
+    nas: Nas, study: Path, tmp_path: Path, command: str, change: tuple[str, str], expected: Sequence[str]
+) -> None:
+    assert change[0] in STUDY
+    study.write_text(STUDY.replace(*change))
+    out = () if command == "check" else ("--out", tmp_path / "run")
+    assert_wrong_input(nas(command, study, *out), *expected)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_missing_study(nas: Nas, tmp_path: Path, command: str) -> None:
+    assert_wrong_input(nas(command, tmp_path / "no.yaml"), "no.yaml: cannot be read: No such file")
+
+
+def test_wrong_override(nas: Nas, study: Path) -> None:
+    assert_wrong_input(nas("check", study, "search.trials=0"), "command line: search.trials", "got 0")
+    assert_wrong_input(nas("check", study, "search.trials"), "command line: expected KEY=VALUE", "'search.trials'")
+
+
+@pytest.mark.parametrize("command", [["front"], ["report"], ["export", "1"]])
+@pytest.mark.parametrize("there", [False, True])
+def test_commands_that_need_a_run_folder(nas: Nas, tmp_path: Path, command: list[str], there: bool) -> None:
+    folder = tmp_path / "[bold]odd"
+    if there:
+        folder.mkdir()
+    options = ("--to", tmp_path / "out") if command[0] == "export" else ()
+    name, *rest = command
+    said = nas(name, folder, *rest, *options)
+    assert_wrong_input(said, f"{folder}: expected a run folder, with study.yaml in it")
+    assert not (tmp_path / "out").exists()
+    if there:
+        (folder / "study.yaml").write_text(STUDY)
+        assert_wrong_input(nas(name, folder, *rest, *options), "holds no trials.csv yet")
+
+
+@pytest.mark.parametrize("arguments", [["front"], ["fly"], ["front", "x", "--format", "xml"], ["export", "x", "1"]])
+def test_wrong_usage(nas: Nas, arguments: list[str]) -> None:
+    assert_wrong_input(nas(*arguments), "Usage: ")
+
+
+# Folders that `nas run` refuses
+
+
+def test_foreign_folder(nas: Nas, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("")
+    said = nas("run", study, "--out", tmp_path / "thesis")
+    assert_wrong_input(said, "thesis: is no run folder, but not empty either (it holds 'chapter1.tex')")
+
+
+def test_out_is_a_file(nas: Nas, study: Path, tmp_path: Path) -> None:
+    assert_wrong_input(nas("run", study, "--out", study), "--out: cannot make the folder", "File exists")
+    assert_wrong_input(nas("run", study, "--out", study / "x"), "--out: cannot make the folder", "Not a directory")
+
+
+def test_folder_of_another_study(nas: Nas, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "study.yaml").write_text(STUDY)
+    said = nas("run", study, "search.seed=1", "training.epochs=9", "search.trials=9", "--out", tmp_path / "run")
+    assert_wrong_input(said, "holds a run of another study", "search.seed: 0 -> 1", "training.epochs: 2 -> 9")
+    assert "search.trials:" not in said.err
+    assert (tmp_path / "run" / "study.yaml").read_text() == STUDY
+
+
+def test_folder_in_use(nas: Nas, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with sole_holder(tmp_path / "run" / "study.lock"):
+        said = nas("run", study, "--out", tmp_path / "run")
+    assert_wrong_input(said, f"another `nas run` (process {os.getpid()}) works in this folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_permission(nas: Nas, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o555)
+    assert_wrong_input(nas("run", study, "--out", tmp_path / "run"), "run: no permission to write")
+    assert_wrong_input(nas("run", study, "--out", tmp_path / "run" / "deeper"), "cannot make the folder")
+
+
+def test_missing_data(nas: Nas, study: Path, tmp_path: Path) -> None:
+    options = ("data.source=image_folder", f"data.path={tmp_path / 'none'}", "--out", tmp_path / "run")
+    said = nas("run", study, *options)
+    assert said.code == 2
+    assert "data.path: expected a folder" in said.err
+    assert not (tmp_path / "run" / "study.yaml").exists()
+
+
+def test_workers_that_never_start(nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No endless loop of new processes: the last line of what they said, and exit code 1."""
+    broken = tmp_path / "broken" / "torch"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libtorch is not what it was')")
+    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    said = nas("run", study, "--out", tmp_path / "run")
+    assert said.code == 1
+    assert said.err.startswith("workers do not start: worker exited with code 1")
+    assert "libtorch is not what it was" in said.err
+
+
+# A whole run
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "nas.cli", *map(str, arguments)]
+
+
+def test_a_run_from_end_to_end(nas: Nas, study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "run"
+    leftover = out / ".split.json.123.tmp"  # of a run that was killed at once
+    leftover.parent.mkdir(parents=True)
+    leftover.write_text("{")
+    said = nas("run", study, "--out", out)
+    assert (said.code, said.err) == (0, "")
+    for file in ("study.yaml", "study.log", "split.json", "report.html", "front.png"):
+        assert (out / file).stat().st_size > 0
+    trials, finalists, front = (rows_of(out / f"{name}.csv") for name in ("trials", "finalists", "front"))
+    complete = [row for row in trials if row["state"] == "COMPLETE"]
+    assert (len(complete), len(finalists)) == (3, 2)
+    check_against_artifacts(out, complete, front)
+    check_front_command(nas, out, front)
+    check_export(nas, out, front[0], tmp_path)
+
+    again = nas("run", study, "--out", out)
+    assert again.code == 0
+    assert [rows_of(out / f"{name}.csv") for name in ("trials", "finalists", "front")] == [trials, finalists, front]
+
+    table = out / "trials.csv"
+    table.write_text(table.read_text()[:-5])  # torn: rebuilt from the journal, by number
+    more = nas("run", study, "search.trials=4", "--out", out)
+    assert more.code == 0
+    later = rows_of(table)
+    assert later[: len(trials)] == sorted(trials, key=lambda row: int(row["number"]))
+    assert sum(row["state"] == "COMPLETE" for row in later) == 4
+    assert rows_of(out / "finalists.csv")[:2] == finalists
+
+
+def check_against_artifacts(out: Path, trials: Sequence[dict[str, str]], front: Sequence[dict[str, str]]) -> None:
+    """Every number of the tables is the one that was recorded beside the file."""
+    for row, phase in [*((row, "search") for row in trials), *((row, "final") for row in front)]:
+        folder = out / row["artifact"]
+        recorded = json.loads((folder / "evaluation.json").read_text())
+        measurement = recorded["measurement"]
+        assert (recorded["phase"], recorded["candidate_id"]) == (phase, row["id"])
+        for name in ("parameters", "macs", "size_bytes", "peak_memory_bytes"):
+            assert row[name] == str(measurement[name])
+        assert row["size_bytes"] == str((folder / "model.onnx").stat().st_size)
+        assert float(row["latency_ms"]) == measurement["latency"]["cpu"]["latency_ms"]
+        assert float(row["accuracy"]) == recorded["validation"]["accuracy"]
+        assert float(row["accuracy_se"]) == recorded["validation"]["se"]
+        assert (recorded["test"] is not None) == (phase == "final")
+        if phase == "final":
+            assert float(row["test_accuracy"]) == recorded["test"]["accuracy"]
+
+
+def check_front_command(nas: Nas, out: Path, front: Sequence[dict[str, str]]) -> None:
+    ids = [row["id"] for row in front]
+    assert [row["id"] for row in csv.DictReader(nas("front", out, "--format", "csv").out.splitlines())] == ids
+    assert [row["id"] for row in json.loads(nas("front", out, "--format", "json").out)] == ids
+    assert all(identity in nas("front", out).out for identity in ids)
+    smallest = json.loads(nas("front", out, "--format", "json", "--objectives", "parameters").out)
+    final = rows_of(out / "finalists.csv")
+    assert smallest[0]["parameters"] == min(int(row["parameters"]) for row in final)
+    assert_wrong_input(nas("front", out, "--objectives", "beauty"), "objectives: expected some of", "got beauty")
+    (out / "report.html").unlink()
+    assert nas("report", out).out.splitlines()[-1] == str(out / "report.html")
+    assert (out / "report.html").exists()
+
+
+def check_export(nas: Nas, out: Path, best: dict[str, str], tmp_path: Path) -> None:
+    to = tmp_path / "model"
+    said = nas("export", out, best["trial"], "--to", to)
+    assert said.code == 0
+    files = {"model.onnx", "candidate.json", "evaluation.json", "README.md"}
+    assert {Path(line).name for line in said.out.splitlines()} == {file.name for file in to.iterdir()} == files
+    for file in files - {"README.md"}:
+        assert (to / file).read_bytes() == (out / best["artifact"] / file).read_bytes()
+    card = (to / "README.md").read_text()
+    assert f"{100 * float(best['test_accuracy']):.1f}" in card
+    assert f"{best['size_bytes']} bytes of model.onnx" in card
+    check_snippet(card, to)
+
+    assert_wrong_input(nas("export", out, best["trial"], "--to", to), f"--to: {to} exists and is not an empty folder")
+    by_id = tmp_path / "by-id"
+    assert nas("export", out, best["id"][:10], "--to", by_id).code == 0
+    assert (by_id / "model.onnx").read_bytes() == (to / "model.onnx").read_bytes()
+    assert_wrong_input(nas("export", out, "99", "--to", tmp_path / "none"), "TRIAL: expected a complete trial", "'99'")
+    assert_wrong_input(nas("export", out, "", "--to", tmp_path / "none"), "TRIAL: ''")
+    assert not (tmp_path / "none").exists()
+
+
+def check_snippet(card: str, to: Path) -> None:
+    """The card's own program classifies an image."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    snippet = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert snippet is not None
+    (to / "classify.py").write_text(snippet[1])
+    Image.fromarray((load_digits().images[0] * 15).astype("uint8")).save(to / "digit.png")
+    ran = subprocess.run(
+        [sys.executable, "classify.py", "digit.png"], cwd=to, capture_output=True, text=True, check=True
+    )
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    assert len(lines) == 5
+    assert {name for _, name in lines} <= set("0123456789")
+    (to / "classify.py").unlink()
+    (to / "digit.png").unlink()
+
+
+def test_exhausted_space_ends_early_and_all_rows_are_there(nas: Nas, study: Path, tmp_path: Path) -> None:
+    small = [
+        "space={input_size: 8, stem_widths: [8], head_widths: [8], kernels: [3], expansions: [1], "
+        "squeeze_excite: [false], activations: [relu], stages: [{depths: [1], widths: [8]}]}",
+        "compression={}", "search.trials=5", "search.finalists=0", "training.epochs=1", "search.workers=1",
+    ]  # fmt: skip
+    said = nas("run", study, *small, "--out", tmp_path / "run")
+    assert said.code == 0
+    assert "The search ended early: 20 draws in a row were duplicates" in said.out
+    states = [row["state"] for row in rows_of(tmp_path / "run" / "trials.csv")]
+    assert states == ["COMPLETE"] + ["DUPLICATE"] * 20
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_and_continued(nas: Nas, study: Path, tmp_path: Path, how: signal.Signals) -> None:
+    """Ctrl-C once finishes what is running and is no failure; kill -9 loses nothing that was finished."""
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        command("run", study, "search.trials=6", "--out", out),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: (out / "trials.csv").exists() and len(rows_of(out / "trials.csv")) >= 2)
+    process.send_signal(how)
+    said, errors = process.communicate(timeout=120)
+    before = rows_of(out / "trials.csv")
+    if how == signal.SIGINT:
+        assert (process.returncode, errors) == (0, "")
+        assert "Finishing what is running" in said
+        assert "Stopped before the end. Go on with:" in said
+        assert len(before) < 6
+        assert "holds" not in nas("front", out).err
+    assert nas("run", study, "search.trials=6", "--out", out).code == 0
+    after = rows_of(out / "trials.csv")
+    assert after[: len(before)] == before
+    assert [int(row["number"]) for row in sorted(after, key=lambda row: int(row["number"]))] == list(range(len(after)))
+    assert sum(row["state"] == "COMPLETE" for row in after) == 6
+    assert len(rows_of(out / "finalists.csv")) == 2

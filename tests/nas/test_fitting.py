@@ -1,0 +1,188 @@
+"""A candidate's training is a function of (seed, step, total): stopped anywhere and continued, it ends the same."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import nas.fitting
+from compressors.plan import CompressionPlan
+from nas.candidate import Candidate
+from nas.data import Images
+from nas.fitting import Fitting, load_checkpoint
+from nas.study import Study
+from nas.training import Feed
+from search_spaces.architecture import Architecture, HeadConfig, InvertedResidualConfig, StageConfig, StemConfig
+from search_spaces.network import build_network
+
+STEPS, EPOCHS = 3, 8  # shares .5 .25 .25: four dense epochs, two pruned, two quantization-aware
+
+ARCHITECTURE = Architecture(
+    input_size=8,
+    input_channels=1,
+    stem=StemConfig(width=8),
+    stages=(
+        StageConfig(width=8, stride=1, blocks=(InvertedResidualConfig(kernel=3, expansion=2, squeeze_excite=True),)),
+        StageConfig(width=8, stride=2, blocks=(InvertedResidualConfig(kernel=3, expansion=1),)),
+    ),
+    head=HeadConfig(width=16),
+)
+FORMATS: dict[str, Literal["fp32", "int8", "int4"]] = {
+    layer.name: "int8" if i % 2 else "int4" for i, layer in enumerate(ARCHITECTURE.layers(4))
+}
+PLANS = {
+    "dense": CompressionPlan(),
+    "pruned": CompressionPlan(kept={"stage1.block1.inner": 8}),
+    "quantized": CompressionPlan(formats=FORMATS),
+    "both": CompressionPlan(kept={"stage1.block1.inner": 8}, formats=FORMATS),
+}
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+@pytest.fixture(autouse=True)
+def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(nas.fitting, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker does for tiny images: barriers cost more than they save
+    yield
+    torch.set_num_threads(threads)
+
+
+def fitting(checkpoint: Path, plan: str, *, optimizer: str = "sgd", attempt: int = 1) -> Fitting:
+    study = Study.model_validate(
+        {
+            "name": "t",
+            "data": {"source": "digits"},
+            "space": {"preset": "8px"},
+            "training": {"epochs": EPOCHS, "shares": (0.5, 0.25, 0.25), "optimizer": optimizer},
+        }
+    )
+    random = np.random.default_rng(0)
+    images = Images(random.integers(0, 256, (48, 1, 8, 8), dtype=np.uint8), random.integers(0, 4, 48))
+    feed = Feed.of(images, torch.device("cpu"), batch_size=16, flip=True, crop_padding=1, seed=5)
+    candidate = Candidate(architecture=ARCHITECTURE, plan=PLANS[plan])
+    return Fitting(study, candidate, feed, EPOCHS, checkpoint, attempt)
+
+
+def network() -> nn.Module:
+    built = build_network(ARCHITECTURE, 4, mean=0.5, std=0.25, seed=5)
+    return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def batches(limit: int | None = None) -> tuple[list[int], Callable[[], None]]:
+    """A count of the batches trained, and a `give_way` that kills at the one after `limit`."""
+    trained: list[int] = []
+
+    def give_way() -> None:
+        if len(trained) == limit:
+            raise Killed
+        trained.append(1)
+
+    return trained, give_way
+
+
+def fit(own: Fitting, limit: int | None = None) -> tuple[int, dict[str, Tensor] | None]:
+    """Batches trained, and the network's state, or None where it was killed."""
+    trained, give_way = batches(limit)
+    try:
+        state = own.fit(network(), give_way).state_dict()
+    except Killed:
+        return len(trained), None
+    return len(trained), state
+
+
+def assert_same(first: dict[str, Tensor] | None, second: dict[str, Tensor] | None) -> None:
+    assert first is not None
+    assert second is not None
+    assert list(first) == list(second)
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+@cache
+def straight(plan: str, optimizer: str = "sgd") -> tuple[int, dict[str, Tensor] | None]:
+    """An uninterrupted training."""
+    with tempfile.TemporaryDirectory() as folder:
+        return fit(fitting(Path(folder) / "checkpoint.pt", plan, optimizer=optimizer))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("plan", sorted(PLANS))
+def test_stopped_and_continued_ends_bit_for_bit_the_same(tmp_path: Path, plan: str, optimizer: str) -> None:
+    total, expected = straight(plan, optimizer)
+    assert total == EPOCHS * STEPS
+    for stop in np.random.default_rng(len(plan)).permutation(total)[:2].tolist():
+        checkpoint = tmp_path / f"{stop}.pt"
+        assert fit(fitting(checkpoint, plan, optimizer=optimizer), stop) == (stop, None)
+        rest, continued = fit(fitting(checkpoint, plan, optimizer=optimizer, attempt=2))
+        assert rest == total - stop // STEPS * STEPS  # only the epoch it was killed in is done again
+        assert_same(expected, continued)
+
+
+@pytest.mark.parametrize("epoch", range(EPOCHS + 1))
+def test_stopped_at_the_end_of_every_epoch_of_every_phase(tmp_path: Path, epoch: int) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    # After the last epoch: trained to the end, killed before the file was shipped.
+    fit(fitting(checkpoint, "both"), epoch * STEPS if epoch < EPOCHS else None)
+    rest, continued = fit(fitting(checkpoint, "both", attempt=2))
+    assert rest == (EPOCHS - epoch) * STEPS
+    assert_same(straight("both")[1], continued)
+
+
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    for attempt in range(1, EPOCHS):
+        _, state = fit(fitting(checkpoint, "both", attempt=attempt), STEPS + 1)
+        saved = load_checkpoint(checkpoint)
+        assert state is None
+        assert saved is not None
+        assert saved["attempt"] == attempt
+    assert_same(straight("both")[1], fit(fitting(checkpoint, "both", attempt=EPOCHS))[1])
+
+
+def test_checkpoints_are_spaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.fitting, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
+    fit(fitting(tmp_path / "checkpoint.pt", "both"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_optimizers_end_otherwise() -> None:
+    """The comparison above can fail at all."""
+    with pytest.raises(AssertionError):
+        assert_same(straight("dense", "sgd")[1], straight("dense", "adamw")[1])
+
+
+class Code:
+    def __reduce__(self) -> Any:
+        return print, ("code of a checkpoint ran",)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_checkpoint_with_code_is_refused(tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file, state = tmp_path / "checkpoint.pt", {"phase": 0, "epoch": 1, "network": Code()}
+    if how == "torch":
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        file.write_bytes(buffer.getvalue())
+    else:
+        file.write_bytes(pickle.dumps(state, protocol=2))
+    with pytest.raises(pickle.UnpicklingError):
+        load_checkpoint(file)
+    assert capsys.readouterr().out == ""
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "checkpoint.pt") is None

@@ -1,0 +1,843 @@
+"""The driver, with evaluations made by hand: what counts, what is repeated, when it ends, and that a restart changes
+nothing. No training here."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from rich.console import Console
+
+import nas.launch
+import nas.search
+from nas.candidate import Candidate, sample
+from nas.executors.local import Died, Finished
+from nas.launch import front_of
+from nas.pareto import non_dominated
+from nas.records import Evaluation, Fingerprint, Latency, Measurement, State, score
+from nas.run_folder import RunFolder, read_evaluation, write_evaluation
+from nas.search import WAIT, Done, Finalists, Search, as_minimised, default_population, finalists_of
+from nas.storage import repair
+from nas.study import Compression, Study
+from nas.study_file import load_study
+from nas.tasks import ATTEMPT_FILE, CHECKPOINT_FILE, Task
+from nas.trial_rows import append_row, count_rows, front_columns, row_of, trial_columns, write_rows
+from search_spaces.spaces import MobileSpace, Pick
+
+FINGERPRINT = Fingerprint(device="cpu", instruction_sets=(), runtime="none", provider="CPU", threads=1, batch=1)
+SPACE = {
+    "input_size": 8, "stem_widths": (8,), "head_widths": (8, 16), "kernels": (3,), "expansions": (1, 2),
+    "squeeze_excite": (False,), "activations": ("relu",), "stages": ({"depths": (1, 2), "widths": (8, 16)},),
+}  # fmt: skip
+COMPRESSION = {"weight_format": ("fp32", "int8"), "granularity": "stage"}
+
+
+@pytest.fixture(autouse=True)
+def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deaths are simulated between writes here, never within the kernel; syncing would only take time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def make_study(*, constraints: dict[str, float] | None = None, **search: Any) -> Study:
+    return Study.model_validate(
+        {
+            "name": "t",
+            "data": {"source": "digits"},
+            "space": SPACE,
+            "compression": COMPRESSION,
+            "objectives": ("accuracy", "parameters", "size_bytes"),
+            "constraints": {name: {"max": float(limit)} for name, limit in (constraints or {}).items()},
+            "search": {"population": 4, **search},
+            "training": {"epochs": 8},
+        }
+    )
+
+
+def measured(candidate: Candidate) -> Measurement:
+    latency = Latency(
+        latency_ms=candidate.macs(10) * 1e-6 + 0.01,
+        stable=True,
+        protocol="by hand",
+        reference_ms=1.0,
+        fingerprint=FINGERPRINT,
+        passes_us=((10.0,),),
+    )
+    return Measurement(
+        origin="shipped file",
+        parameters=candidate.parameters(10),
+        macs=candidate.macs(10),
+        size_bytes=candidate.weight_bytes(10),
+        peak_memory_bytes=1000 + len(candidate.layers(10)),
+        latency={"cpu": latency},
+    )
+
+
+def evaluated(task: Task, study: Study, state: State | None = None, **fields: Any) -> Evaluation:
+    """An evaluation in closed form: INFEASIBLE where costs break a constraint, else COMPLETE, unless told."""
+    measurement = measured(task.candidate)
+    costs = measurement.costs("cpu")
+    excess = {name: costs[name] / limit.max - 1 for name, limit in study.constraints.items()}
+    violations = {name: value for name, value in excess.items() if value > 0}
+    state = state or (State.INFEASIBLE if violations else State.COMPLETE)
+    known: dict[str, Any] = {
+        "candidate_id": task.candidate.id, "structure_id": task.candidate.structure_id(10), "phase": task.phase,
+        "seed": task.seed, "state": state, "budget": study.training.epochs, "target": "cpu", "started_at": "2030",
+        "seconds": {"train": 0.25, "emit": 0.5},
+    }  # fmt: skip
+    if state is State.INFEASIBLE:
+        known |= {"measurement": measurement, "violations": violations}
+    if state is State.COMPLETE:
+        known |= {"measurement": measurement, "epochs": task.epochs}
+        known["validation"] = score(int(task.candidate.id, 16) % 90 + 10, 100)
+    return Evaluation.model_validate({**known, **fields})
+
+
+def finish(phases: Search | Finalists, task: Task, state: State | None = None, **fields: Any) -> dict[str, Any]:
+    """What a worker and the loop do: write evaluation.json, tell."""
+    write_evaluation(task.folder, evaluated(task, phases.study, state, **fields))
+    read = read_evaluation(task.folder)
+    assert read is not None
+    return phases.finish(task, read)
+
+
+def drive(phases: Search | Finalists) -> Done:
+    """To the end with one worker."""
+    while isinstance(answer := phases.propose(), Task):
+        finish(phases, answer)
+    assert isinstance(answer, Done)
+    return answer
+
+
+def task_of(phases: Search | Finalists) -> Task:
+    task = phases.propose()
+    assert isinstance(task, Task)
+    return task
+
+
+def different(count: int) -> list[Candidate]:
+    """Candidates of another, larger space, for tests that script what is drawn."""
+    space = MobileSpace.model_validate({"preset": "8px"})
+    pick = Pick(random.Random(0).choice)
+    found: dict[str, Candidate] = {}
+    while len(found) < count:
+        candidate = sample(pick, space, Compression(), input_channels=1)
+        found[candidate.id] = candidate
+    return list(found.values())
+
+
+Script = Callable[[Sequence[Candidate]], None]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Have the search draw these candidates, in order."""
+
+    def use(candidates: Sequence[Candidate]) -> None:
+        queue = iter(candidates)
+        monkeypatch.setattr(nas.search, "sample", lambda *_, **__: next(queue))
+
+    return use
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture(autouse=True)
+def _made(folder: RunFolder) -> None:
+    folder.path.mkdir()
+
+
+def states(search: Search) -> list[str]:
+    return [row["state"] for row in search.rows()]
+
+
+# What counts
+
+
+def test_trials_counts_complete_ones_alone(folder: RunFolder, script: Script) -> None:
+    drawn = different(6)
+    script([*drawn[:3], drawn[0], *drawn[3:]])
+    search = Search(make_study(trials=3), folder)
+    for state in (State.COMPLETE, State.INFEASIBLE, State.FAILED, State.COMPLETE, State.COMPLETE):
+        finish(search, task_of(search), state)
+    assert search.propose() == Done()
+    assert states(search) == ["COMPLETE", "INFEASIBLE", "FAILED", "DUPLICATE", "COMPLETE", "COMPLETE"]
+
+
+def test_no_more_tasks_are_started_than_trials_are_wanted(folder: RunFolder, script: Script) -> None:
+    script(different(4))
+    search = Search(make_study(trials=2), folder)
+    first, second = task_of(search), task_of(search)
+    assert search.propose() is WAIT
+    finish(search, first, State.FAILED)
+    third = task_of(search)
+    finish(search, second)
+    assert search.propose() is WAIT
+    finish(search, third)
+    assert search.propose() == Done()
+
+
+def test_tasks_carry_what_the_study_says(folder: RunFolder) -> None:
+    search = Search(make_study(trials=2, seed=7, epochs=3), folder)
+    task = task_of(search)
+    assert (task.number, task.phase, task.seed, task.epochs, task.attempt) == (0, "search", 7, 3, 1)
+    assert task.folder == folder.path / "artifacts" / task.candidate.id / "search-7"
+    assert Task.from_line(task.to_line()) == task
+
+
+def test_infeasible_is_told_with_its_costs_and_positive_constraint_values(folder: RunFolder, script: Script) -> None:
+    drawn = different(2)
+    script(drawn)
+    costs = measured(drawn[0]).costs("cpu")
+    study = make_study(trials=1, constraints={"parameters": costs["parameters"] / 2, "size_bytes": 1e9})
+    search = Search(study, folder)
+    row = finish(search, task_of(search))
+    trial = search.journal.trials()[0]
+    assert trial.state is TrialState.COMPLETE
+    assert trial.values == [0.0, costs["parameters"], costs["size_bytes"]]
+    assert trial.constraints == {"parameters": 1.0, "size_bytes": pytest.approx(costs["size_bytes"] / 1e9 - 1)}
+    assert (row["state"], row["accuracy"], row["violation"]) == ("INFEASIBLE", None, {"parameters": 1.0})
+    assert row["reason"] == "parameters 100.0% above its limit"
+    assert search.count(State.COMPLETE) == 0
+    assert finalists_of(search.rows(), study) == front_of(search.rows(), study) == []
+
+
+def test_time_is_up(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search(make_study(trials=5, hours=1.0), folder)
+    now = nas.search.time.monotonic()
+    first = task_of(search)
+    monkeypatch.setattr(nas.search.time, "monotonic", lambda: now + 3599)
+    second = task_of(search)
+    monkeypatch.setattr(nas.search.time, "monotonic", lambda: now + 3601)
+    assert search.propose() is WAIT
+    finish(search, first)
+    finish(search, second)
+    assert search.propose() == Done()
+
+
+# Duplicates
+
+
+def test_duplicate_gets_the_values_of_the_first(folder: RunFolder, script: Script) -> None:
+    a, b = different(2)
+    script([a, a, a, b])
+    search = Search(make_study(trials=2), folder)
+    row = finish(search, task_of(search))
+    task = task_of(search)
+    assert (task.number, task.candidate) == (3, b)
+    first, *repeats = search.journal.trials()[:3]
+    for trial in repeats:
+        assert trial.user_attrs["duplicate_of"] == 0
+        assert (trial.state, trial.values) == (TrialState.COMPLETE, first.values)
+        told = search.rows()[trial.number]
+        assert (told["state"], told["reason"]) == ("DUPLICATE", "same candidate as trial 0")
+        assert told == {**row, "number": trial.number, "state": "DUPLICATE", "reason": told["reason"]}
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.INFEASIBLE, State.FAILED])
+def test_duplicate_of_a_running_trial_is_told_with_it(folder: RunFolder, script: Script, state: State) -> None:
+    a, b = different(2)
+    script([a, a, b])
+    search = Search(make_study(trials=2, constraints={"parameters": 1e3}), folder)
+    first, second = task_of(search), task_of(search)
+    assert (first.number, second.number) == (0, 2)
+    assert search.journal.trials()[1].state is TrialState.RUNNING
+    finish(search, first, state)
+    original, repeat = search.journal.trials()[:2]
+    assert repeat.state is original.state
+    assert repeat.constraints == original.constraints
+    assert states(search) == [state, "DUPLICATE"]
+    if original.state is TrialState.COMPLETE:
+        assert repeat.values == original.values
+
+
+def test_redraws_are_bounded_and_helped_by_random_ones(
+    folder: RunFolder, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    original = nas.search.make_sampler
+
+    def spy(name: str, **options: Any) -> Any:
+        asked.append(name)
+        return original(name, **options)
+
+    monkeypatch.setattr(nas.search, "make_sampler", spy)
+    (a,) = different(1)
+    script([a] * 100)
+    search = Search(make_study(trials=5, sampler="nsga2"), folder)
+    task = task_of(search)
+    assert search.propose() is WAIT  # what is running could still make no difference, but it must end first
+    finish(search, task)
+    answer = search.propose()
+    assert isinstance(answer, Done)
+    assert "20 draws in a row were duplicates: the space is exhausted" in answer.problem
+    assert asked == ["nsga2"] * 11 + ["random"] * 10
+    assert states(search) == ["COMPLETE"] + ["DUPLICATE"] * 20
+    assert Search(search.study, folder).propose() == answer
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3"])
+def test_small_space_is_searched_to_its_end(folder: RunFolder, sampler: str) -> None:
+    study = make_study(trials=1000, sampler=sampler)
+    tiny = {**SPACE, "head_widths": (8,), "stages": ({"depths": (1,), "widths": (8, 16)},)}
+    space, compression = MobileSpace.model_validate(tiny), Compression()
+    search = Search(study.model_copy(update={"space": space, "compression": compression}), folder)
+    assert "exhausted" in drive(search).problem
+    assert search.count(State.COMPLETE) == 4
+
+
+# Reasons to stop
+
+
+@pytest.mark.parametrize(("infeasible", "stops"), [(94, False), (95, True), (100, True)])
+def test_hopeless_constraint_is_named(
+    folder: RunFolder, script: Script, monkeypatch: pytest.MonkeyPatch, infeasible: int, stops: bool
+) -> None:
+    monkeypatch.setattr(Search, "_repeats", lambda _: 0)
+    script(different(102))
+    study = make_study(trials=1000, sampler="random", constraints={"parameters": 5.0, "macs": 1e5})
+    search = Search(study, folder)
+    for i in range(100):
+        broken = {"parameters": 0.5} | ({"macs": 0.1} if i % 2 else {})
+        state = State.INFEASIBLE if i < infeasible else State.COMPLETE
+        finish(search, task_of(search), state, violations=broken if i < infeasible else {})
+    least = min(row["parameters"] for row in search.rows()[:infeasible])
+    answer = search.propose()
+    if not stops:
+        assert isinstance(answer, Task)
+        return
+    assert answer == Done(
+        f"{infeasible} of the last 100 candidates are infeasible; "
+        f"constraints.parameters.max 5 is broken by {infeasible} of them, the least has {least:g}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "failures", "stops"), [([], 9, False), ([], 10, True), ([State.COMPLETE], 10, True)]
+)
+def test_ten_failures_in_a_row(
+    folder: RunFolder, script: Script, before: list[State], failures: int, stops: bool
+) -> None:
+    drawn = different(13)
+    script([*drawn[:6], drawn[0], *drawn[6:]])  # a duplicate in between does not break the row
+    search = Search(make_study(trials=100), folder)
+    for i, state in enumerate([*before, *[State.FAILED] * failures]):
+        finish(search, task_of(search), state, reason=f"no {i}")
+    answer = search.propose()
+    newest = len(before) + failures - 1
+    assert isinstance(answer, Task) != stops
+    if stops:
+        assert answer == Done(f"the last 10 candidates all failed, the newest with: no {newest}")
+
+
+def test_what_is_running_ends_before_a_stop(folder: RunFolder, script: Script) -> None:
+    script(different(12))
+    search = Search(make_study(trials=100), folder)
+    slow = task_of(search)
+    for _ in range(10):
+        finish(search, task_of(search), State.FAILED)
+    assert search.propose() is WAIT
+    finish(search, slow)
+    answer = search.propose()
+    assert isinstance(answer, Done)
+    assert "all failed" in answer.problem
+
+
+# Deaths
+
+
+def begin(task: Task, *, at: float = 1000.0) -> None:
+    """What a worker writes first."""
+    task.folder.mkdir(parents=True, exist_ok=True)
+    (task.folder / ATTEMPT_FILE).write_text(f"{task.attempt}\n")
+    os.utime(task.folder / ATTEMPT_FILE, (at, at))
+
+
+def save(task: Task, *, at: float) -> None:
+    (task.folder / CHECKPOINT_FILE).write_bytes(b"")
+    os.utime(task.folder / CHECKPOINT_FILE, (at, at))
+
+
+def test_third_death_fails_the_candidate(folder: RunFolder) -> None:
+    search = Search(make_study(trials=3), folder)
+    first = task = task_of(search)
+    for attempt in (1, 2):
+        assert task.attempt == attempt
+        begin(task)
+        assert search.died(task, "killed by signal 9") is None
+        task = task_of(search)
+        assert (task.number, task.candidate) == (first.number, first.candidate)
+    begin(task)
+    row = search.died(task, "killed by signal 9")
+    assert row is not None
+    assert (row["number"], row["state"], row["attempts"]) == (0, "FAILED", 3)
+    assert row["reason"] == "killed by signal 9, 3 times without progress"
+    assert search.journal.trials()[0].state is TrialState.FAIL
+    assert task_of(search).number == 1
+    recorded = read_evaluation(task.folder)
+    assert recorded is not None
+    assert recorded.state is State.FAILED
+
+
+def test_a_death_before_the_attempt_began_does_not_count(folder: RunFolder) -> None:
+    search = Search(make_study(trials=3), folder)
+    task = task_of(search)
+    begin(task)
+    for _ in range(6):  # the attempt file of the first attempt says nothing about the later ones
+        assert search.died(task, "") is None
+        task = task_of(search)
+    assert search.journal.trials()[0].user_attrs["deaths"] == 1
+
+
+def test_a_death_after_progress_does_not_count_and_resets_nothing(folder: RunFolder) -> None:
+    search = Search(make_study(trials=3), folder)
+    task = task_of(search)
+    # (begun at, checkpoint at) -> deaths so far: without a checkpoint, with an older, a newer and no newer one
+    for begun, saved, deaths in ((10, None, 1), (20, 30, 1), (40, 50, 1), (60, 50, 2), (70, 80, 2)):
+        begin(task, at=begun)
+        if saved is not None:
+            save(task, at=saved)
+        assert search.died(task, "") is None
+        assert search.journal.trials()[0].user_attrs["deaths"] == deaths
+        task = task_of(search)
+    begin(task, at=90)
+    row = search.died(task, "gone")
+    assert row is not None
+    assert (row["state"], row["reason"]) == ("FAILED", "gone, 3 times without progress")
+
+
+def test_a_task_given_up_is_no_death(folder: RunFolder) -> None:
+    study = make_study(trials=3)
+    for _ in range(5):
+        search = Search(study, folder)
+        task = task_of(search)
+        begin(task)
+        search.give_up(task)
+    assert task.number == 0
+    assert search.journal.trials()[0].user_attrs["deaths"] == 0
+
+
+def test_deaths_of_the_driver_count_like_those_of_a_worker(folder: RunFolder) -> None:
+    study = make_study(trials=3)
+    for attempt in (1, 2, 3):
+        task = task_of(Search(study, folder))
+        assert (task.number, task.attempt) == (0, attempt)
+        begin(task)
+    search = Search(study, folder)
+    assert states(search) == ["FAILED"]
+    assert task_of(search).number == 1
+
+
+def test_a_worker_that_dies_after_its_result_was_written_has_finished(folder: RunFolder) -> None:
+    search = Search(make_study(trials=3), folder)
+    task = task_of(search)
+    begin(task)
+    write_evaluation(task.folder, evaluated(task, search.study))
+    row = search.died(task, "killed by signal 9")
+    assert row is not None
+    assert row["state"] == "COMPLETE"
+    assert task_of(search).number == 1
+
+
+# Restarts
+
+
+@dataclass
+class Recorded:
+    """An uninterrupted run: its journal line by line, and each evaluation with the lines that came before it."""
+
+    lines: list[bytes]
+    evaluations: list[tuple[int, Path, bytes]]
+    candidates: list[str]
+    rows: list[dict[str, Any]]
+
+    def points(self) -> list[tuple[int, int]]:
+        """Every (lines, evaluations) that a kill can leave behind, once the study is in the journal."""
+        found = []
+        for lines in range(1, len(self.lines) + 1):
+            before = sum(at < lines for at, _, _ in self.evaluations)
+            after = sum(at <= lines for at, _, _ in self.evaluations)
+            found += [(lines, count) for count in range(before, after + 1)]
+        return found
+
+    def restore(self, folder: RunFolder, lines: int, evaluations: int) -> None:
+        folder.path.mkdir()
+        folder.journal.write_bytes(b"".join(self.lines[:lines]))
+        for _, file, content in self.evaluations[:evaluations]:
+            place = folder.path / file
+            place.parent.mkdir(parents=True)
+            place.write_bytes(content)
+
+
+def summary(search: Search) -> tuple[list[str], list[dict[str, Any]]]:
+    ids = [Candidate.from_json(trial.user_attrs["candidate"]).id for trial in search.journal.trials()]
+    return ids, search.rows()
+
+
+def record(study: Study, folder: RunFolder) -> Recorded:
+    search = Search(study, folder)
+    evaluations = []
+    while isinstance(task := search.propose(), Task):
+        before = folder.journal.read_bytes().count(b"\n")
+        finish(search, task)
+        file = task.folder / "evaluation.json"
+        evaluations.append((before, file.relative_to(folder.path), file.read_bytes()))
+    return Recorded(folder.journal.read_bytes().splitlines(keepends=True), evaluations, *summary(search))
+
+
+def restart_study(sampler: str) -> Study:
+    """With infeasible candidates and, in so small a space, duplicates."""
+    return make_study(trials=9, sampler=sampler, constraints={"parameters": 900})
+
+
+def check_restarts(sampler: str, tmp_path: Path, take: slice) -> Recorded:
+    straight = record(restart_study(sampler), RunFolder(tmp_path / "run"))
+    points = straight.points()[take]
+    for lines, evaluations in points:
+        folder = RunFolder(tmp_path / f"{lines}-{evaluations}")
+        straight.restore(folder, lines, evaluations)
+        search = Search(restart_study(sampler), folder)
+        drive(search)
+        assert summary(search) == (straight.candidates, straight.rows), (lines, evaluations)
+    return straight
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3"])
+def test_a_restart_at_any_point_changes_nothing(tmp_path: Path, sampler: str) -> None:
+    straight = record(restart_study(sampler), RunFolder(tmp_path / "run"))
+    assert {row["state"] for row in straight.rows} == {"COMPLETE", "INFEASIBLE", "DUPLICATE"}
+    for lines, evaluations in straight.points():
+        folder = RunFolder(tmp_path / f"{lines}-{evaluations}")
+        straight.restore(folder, lines, evaluations)
+        search = Search(restart_study(sampler), folder)
+        drive(search)
+        assert summary(search) == (straight.candidates, straight.rows), (lines, evaluations)
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+def test_killed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every driver dies at its n-th write to the journal, whatever it writes, and leaves half a record."""
+    study = restart_study("nsga2")
+    straight = record(study, RunFolder(tmp_path / "run"))
+    folder = RunFolder(tmp_path / "killed")
+    folder.path.mkdir()
+    original = JournalFileBackend.append_logs
+    patience: Iterator[int] = iter(())
+
+    def append(self: JournalFileBackend, logs: list[dict[str, Any]]) -> None:
+        if next(patience, None) is None:
+            with folder.journal.open("ab") as file:
+                file.write(b'{"op_code": 4, "worker_id": "7')
+            raise Killed
+        original(self, logs)
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", append)
+    for life in range(200):
+        patience = iter(range(5 + life % 7))
+        repair(folder.journal)
+        try:
+            search = Search(study, folder)
+            drive(search)
+            break
+        except Killed:
+            continue
+    else:
+        pytest.fail("no progress")
+    assert life > 5
+    assert summary(search) == (straight.candidates, straight.rows)
+
+
+def test_more_trials_later_are_the_trials_of_a_longer_search(tmp_path: Path) -> None:
+    long, short = RunFolder(tmp_path / "long"), RunFolder(tmp_path / "short")
+    for place in (long, short):
+        place.path.mkdir()
+    whole = Search(make_study(trials=9), long)
+    drive(whole)
+    drive(Search(make_study(trials=5), short))
+    continued = Search(make_study(trials=9), short)
+    drive(continued)
+    assert summary(continued) == summary(whole)
+
+
+# Finalists and front
+
+
+def row(number: int, accuracy: float, parameters: int, size: int, **fields: Any) -> dict[str, Any]:
+    known = {"number": number, "state": "COMPLETE", "flags": [], "id": f"{number:012}"}
+    return {**known, "accuracy": accuracy, "parameters": parameters, "size_bytes": size, **fields}
+
+
+values = st.tuples(st.integers(0, 6).map(lambda n: n / 6), st.integers(1, 6), st.integers(1, 6))
+
+
+@given(
+    st.lists(st.tuples(values, st.sampled_from(["COMPLETE", "INFEASIBLE", "DUPLICATE"]), st.booleans()), max_size=12),
+    st.integers(0, 5),
+)
+def test_finalists_and_front(told: list[tuple[tuple[float, int, int], str, bool]], wanted: int) -> None:
+    study = make_study(finalists=wanted)
+    rows = [
+        row(i, *point, state=state, flags=["parity"] if broken else []) for i, (point, state, broken) in enumerate(told)
+    ]
+    may = [r for r in rows if r["state"] == "COMPLETE" and not r["flags"]]
+
+    def better(a: dict[str, Any], b: dict[str, Any]) -> bool:
+        pairs = [(-a["accuracy"], -b["accuracy"]), *((a[c], b[c]) for c in ("parameters", "size_bytes"))]
+        return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
+
+    def front_among(some: list[dict[str, Any]]) -> list[int]:
+        return [r["number"] for r in some if not any(better(other, r) for other in some)]
+
+    chosen = [r["number"] for r in finalists_of(rows, study)]
+    assert len(chosen) == len(set(chosen)) == min(wanted, len(may))
+    left = may
+    while chosen:  # front after front, until there are enough
+        layer = front_among(left)
+        head, chosen = chosen[: len(layer)], chosen[len(layer) :]
+        assert set(head) <= set(layer)
+        left = [r for r in left if r["number"] not in layer]
+    front, shown = front_among(may), front_of(rows, study)
+    assert sorted(r["number"] for r in shown) == front
+    accuracies = [r["accuracy"] for r in shown]
+    assert accuracies == sorted(accuracies, reverse=True)
+
+
+def test_finalists_follow_the_studys_objectives() -> None:
+    rows = [row(0, 0.9, 10, 10), row(1, 0.8, 20, 5), row(2, 0.7, 30, 1)]
+    two = make_study(finalists=3).model_copy(update={"objectives": ("accuracy", "parameters")})
+    assert [r["number"] for r in front_of(rows, two)] == [0]
+    assert {r["number"] for r in finalists_of(rows, make_study(finalists=3))} == {0, 1, 2}
+
+
+def test_finalists_are_trained_anew_and_survive_restarts(folder: RunFolder) -> None:
+    study = make_study(trials=8, finalists=3, seed=4, epochs=2)
+    search = Search(study, folder)
+    drive(search)
+    expected = [r["number"] for r in finalists_of(search.rows(), study)]
+    finalists = Finalists(study, folder)
+    finalists.choose(search)
+    first = task_of(finalists)
+    assert (first.phase, first.seed, first.epochs) == ("final", 5, 8)
+    assert first.folder.name == "final-5"
+    finish(finalists, first)
+    second = task_of(finalists)
+    write_evaluation(second.folder, evaluated(second, study))  # and the driver dies before it hears of it
+    again = Finalists(study, folder)
+    again.choose(search)
+    assert [r["trial"] for r in again.rows()] == expected[:2]
+    drive(again)
+    assert [r["trial"] for r in again.rows()] == expected
+    assert [r["id"] for r in again.rows()] == [search.rows()[number]["id"] for number in expected]
+    finished = Finalists(study, folder)
+    finished.choose(search)
+    assert finished.propose() == Done()
+    assert len(finished.journal.trials()) == len(expected)
+
+
+def test_scale_of_fronts() -> None:
+    assert as_minimised("accuracy", 0.75) == 0.25
+    assert as_minimised("latency_ms", 1.0) == 0.0
+    points = [[as_minimised("accuracy", 0.5), as_minimised("parameters", p)] for p in (10, 20)]
+    assert non_dominated(points).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(1, 8), (48, 12), (100, 25), (1000, 50)])
+def test_default_population(trials: int, expected: int) -> None:
+    assert default_population(trials) == expected
+
+
+# The local loop, with workers made by hand
+
+
+@dataclass
+class Workers:
+    """Evaluates by hand what it is given; `press` says after how many results Ctrl-C comes, and how often."""
+
+    folder: Path
+    count: int
+    threads: int
+    press: dict[int, int] = field(default_factory=dict)
+    running: list[Task] = field(default_factory=list)
+    results: int = 0
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def idle(self) -> int:
+        return self.count - len(self.running)
+
+    def submit(self, task: Task) -> None:
+        begin(task)
+        self.running.append(task)
+
+    def wait(self, _: float) -> list[Finished]:
+        for _press in range(self.press.get(self.results, 0)):
+            signal.raise_signal(signal.SIGINT)
+        self.results += 1
+        task = self.running.pop(0)
+        passed = {"test": score(50, 100)} if task.phase == "final" else {}
+        write_evaluation(task.folder, evaluated(task, load_study(self.folder / "study.yaml"), **passed))
+        return [Finished(task)]
+
+
+Run = Callable[..., bool]
+
+
+@pytest.fixture
+def run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Run:
+    def start(press: dict[int, int] | None = None, **search: Any) -> bool:
+        def workers(path: Path, count: int, threads: int) -> Workers:
+            return Workers(path, count, threads, press or {})
+
+        monkeypatch.setattr(nas.launch, "LocalWorkers", workers)
+        options = {"trials": 6, "finalists": 2, "workers": 2, "sampler": "nsga2", **search}
+        return nas.launch.run(make_study(**options), folder.path, Console(quiet=True))
+
+    return start
+
+
+def read(folder: RunFolder, name: str) -> list[dict[str, str]]:
+    return Table(folder.path / f"{name}.csv", []).read()
+
+
+def test_a_run_writes_its_tables(folder: RunFolder, run: Run) -> None:
+    assert run()
+    trials, finalists, front = (read(folder, name) for name in ("trials", "finalists", "front"))
+    assert sum(row["state"] == "COMPLETE" for row in trials) == 6
+    assert len(finalists) == 2
+    assert {row["id"] for row in front} <= {row["id"] for row in finalists}
+    assert all(row["test_accuracy"] == "0.5" and row["artifact"].endswith("/final-1") for row in front)
+    assert run()
+    assert [read(folder, name) for name in ("trials", "finalists", "front")] == [trials, finalists, front]
+
+
+def test_ctrl_c_once_finishes_what_is_running(folder: RunFolder, run: Run) -> None:
+    assert not run({2: 1})
+    before = read(folder, "trials")
+    assert sum(row["state"] == "COMPLETE" for row in before) == 4  # two were done, two were running
+    assert not (folder.path / "finalists.csv").exists()
+    front = read(folder, "front")
+    assert front
+    assert all(row["test_accuracy"] == "" and row["artifact"].endswith("/search-0") for row in front)
+    assert run()
+    assert read(folder, "trials")[: len(before)] == before
+    assert {row["attempts"] for row in read(folder, "trials")} == {"1"}
+
+
+def test_ctrl_c_in_a_longer_search_keeps_the_front_of_the_finalists(folder: RunFolder, run: Run) -> None:
+    assert run()
+    front = read(folder, "front")
+    assert not run({1: 1}, trials=9)
+    assert read(folder, "front") == front
+
+
+def test_ctrl_c_twice_stops_now_and_is_no_death(folder: RunFolder, run: Run) -> None:
+    for _ in range(4):
+        with pytest.raises(nas.launch.Interrupted):
+            run({0: 2}, trials=30)
+    trials = Search(make_study(trials=30, workers=2), folder).journal.trials()
+    assert {trial.user_attrs["deaths"] for trial in trials} == {0}
+
+
+def test_first_deaths_of_workers_are_not_the_candidates(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workers, "submit", lambda self, task: self.running.append(task))
+    monkeypatch.setattr(Workers, "wait", lambda self, _: [Died(self.running.pop(0), "no torch", started=False)])
+    with pytest.raises(nas.launch.WorkFailed, match="workers do not start: no torch"):
+        run()
+    assert Search(make_study(trials=6), folder).journal.trials()[0].user_attrs["deaths"] == 0
+
+
+# Tables
+
+
+@dataclass
+class Table:
+    file: Path
+    columns: list[str]
+    rows: list[dict[str, str]] = field(default_factory=list)
+
+    def read(self) -> list[dict[str, str]]:
+        with self.file.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+def evaluated_row(study: Study, folder: RunFolder, **fields: Any) -> dict[str, Any]:
+    candidate = different(1)[0]
+    task = Task(3, candidate, "search", 1, 8, folder.path)
+    return row_of(3, evaluated(task, study, **fields), "artifacts/x", {"stem.width": 8, "head.width": 16}, study)
+
+
+def test_columns_of_the_tables(folder: RunFolder) -> None:
+    study = make_study()
+    row = evaluated_row(study, folder)
+    for columns in (trial_columns(study), front_columns(study)):
+        assert len(set(columns)) == len(columns)
+    assert set(row) - {"test_accuracy", "test_accuracy_se"} <= set(trial_columns(study))
+    genes = [column.removeprefix("params_") for column in trial_columns(study) if column.startswith("params_")]
+    assert genes == [
+        "stem.width", "stage1.depth", "stage1.width",
+        *(f"stage1.block{b}.{g}" for b in (1, 2) for g in ("kernel", "expansion", "squeeze_excite", "activation")),
+        "head.width", "stem.weight_format", "stage1.weight_format", "head.weight_format", "classifier.weight_format",
+    ]  # fmt: skip
+
+
+def test_cells(folder: RunFolder, tmp_path: Path) -> None:
+    study = make_study()
+    violations = {"parameters": 0.1, "macs": 1 / 3}
+    row = evaluated_row(study, folder, flags=("parity", "x"), violations=violations)
+    table = Table(tmp_path / "trials.csv", trial_columns(study))
+    write_rows(table.file, table.columns, [row])
+    (cells,) = table.read()
+    assert list(cells) == table.columns
+    for name in ("number", "epochs", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed"):
+        assert cells[name] == str(int(row[name]))
+    for name in ("fidelity", "accuracy", "accuracy_se", "latency_ms", "seconds"):
+        assert float(cells[name]) == row[name]
+    assert (cells["seconds"], cells["fidelity"]) == ("0.75", "1.0")
+    assert (cells["flags"], cells["violation"]) == ("parity x", "parameters=0.1; macs=0.3333333333333333")
+    assert (cells["train_accuracy"], cells["params_stage1.depth"]) == ("", "")
+    assert (cells["params_stem.width"], cells["artifact"]) == ("8", "artifacts/x")
+
+
+@given(st.floats(0, 1), st.floats(1e-9, 1e9), st.integers(0, 2**53))
+def test_numbers_survive_the_table(tmp_path_factory: pytest.TempPathFactory, a: float, ms: float, count: int) -> None:
+    table = Table(tmp_path_factory.getbasetemp() / "numbers.csv", ["accuracy", "latency_ms", "parameters"])
+    write_rows(table.file, table.columns, [{"accuracy": a, "latency_ms": ms, "parameters": float(count)}])
+    (cells,) = table.read()
+    assert (float(cells["accuracy"]), float(cells["latency_ms"]), cells["parameters"]) == (a, ms, str(count))
+
+
+def test_appended_rows_and_torn_tables(tmp_path: Path) -> None:
+    table = Table(tmp_path / "trials.csv", ["number", "reason"])
+    assert count_rows(table.file, table.columns) == -1
+    write_rows(table.file, table.columns, [])
+    for number in range(3):
+        append_row(table.file, table.columns, {"number": number, "reason": 'a "b", c\nd', "other": 1})
+    assert count_rows(table.file, table.columns) == 3
+    assert table.read()[2] == {"number": "2", "reason": 'a "b", c\nd'}
+    assert count_rows(table.file, ["number"]) == -1
+    whole = table.file.read_bytes()
+    table.file.write_bytes(whole[:-1])
+    assert count_rows(table.file, table.columns) == -1

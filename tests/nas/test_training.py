@@ -1,0 +1,276 @@
+"""Training: how epochs are shared out, the learning rate, batches and their augmentation, divergence."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from nas.data import Images
+from nas.study import Training
+from nas.training import (
+    PEAK,
+    Feed,
+    Phase,
+    PhaseName,
+    TrainingDiverged,
+    epoch_seed,
+    estimate_batch_norm,
+    learning_rate,
+    make_optimizer,
+    phases,
+    predict,
+    random_crop,
+    train_phase,
+)
+
+NAMES: tuple[PhaseName, ...] = ("dense", "pruned", "quantized")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """As a worker does for tiny images: barriers cost more than they save."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@st.composite
+def shares(draw: st.DrawFn) -> tuple[float, float, float]:
+    parts = [draw(st.integers(1, 20)), *draw(st.tuples(st.integers(0, 20), st.integers(0, 20)))]
+    if sum(parts[1:]) == 0:
+        parts[1] = 1
+    return parts[0] / sum(parts), parts[1] / sum(parts), parts[2] / sum(parts)
+
+
+@given(shares(), st.integers(1, 300), st.booleans(), st.booleans())
+def test_epochs_are_shared_out(
+    given_shares: tuple[float, float, float], epochs: int, prunes: bool, quantizes: bool
+) -> None:
+    found = phases(Training(shares=given_shares), epochs, prunes=prunes, quantizes=quantizes)
+    happens = (True, prunes, quantizes)
+    assert [phase.name for phase in found] == list(itertools.compress(NAMES, happens))
+    assert sum(phase.epochs for phase in found) == epochs
+    owed = {"dense": 0.0}
+    for name, share, does in zip(NAMES, given_shares, happens, strict=True):
+        heir = name if does else list(owed)[-1]  # a phase that changes nothing gives its share to the one before
+        owed[heir] = owed.get(heir, 0.0) + share * epochs
+    assert all(abs(phase.epochs - owed[phase.name]) < 1 for phase in found)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "prunes", "quantizes", "expected"),
+    [
+        (20, True, True, [10, 4, 6]),
+        (20, False, True, [14, 6]),
+        (20, True, False, [10, 10]),
+        (20, False, False, [20]),
+        (1, True, True, [1, 0, 0]),
+        (2, True, True, [1, 0, 1]),
+        (3, True, True, [1, 1, 1]),
+    ],
+)
+def test_known_shares(epochs: int, prunes: bool, quantizes: bool, expected: list[int]) -> None:
+    found = phases(Training(), epochs, prunes=prunes, quantizes=quantizes)
+    assert [phase.epochs for phase in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("schedule", "phase", "progress", "expected"),
+    [
+        ("cosine", "dense", 0.0, 0.1),
+        ("cosine", "dense", 0.5, 0.05),
+        ("cosine", "dense", 1.0, 0.0),
+        ("cosine", "pruned", 0.0, 0.05),
+        ("cosine", "quantized", 0.5, 0.005),
+        ("one_cycle", "dense", 0.0, 0.004),
+        ("one_cycle", "dense", 0.125, 0.052),
+        ("one_cycle", "dense", 0.25, 0.1),
+        ("one_cycle", "dense", 0.625, 0.05),
+        ("one_cycle", "quantized", 0.25, 0.01),
+        ("one_cycle", "dense", 1.0, 0.0),
+    ],
+)
+def test_learning_rate_at_known_points(schedule: str, phase: PhaseName, progress: float, expected: float) -> None:
+    training = Training.model_validate({"schedule": schedule, "learning_rate": 0.1})
+    assert learning_rate(training, phase, progress) == pytest.approx(expected, abs=1e-12)
+
+
+@given(
+    st.sampled_from(["cosine", "one_cycle"]),
+    st.sampled_from(NAMES),
+    st.floats(0, 0.99999, allow_subnormal=False),
+)
+def test_learning_rate_is_positive_and_continuous(schedule: str, phase: PhaseName, progress: float) -> None:
+    training = Training.model_validate({"schedule": schedule, "learning_rate": 1.0})
+    rate = learning_rate(training, phase, progress)
+    assert 0 < rate <= PEAK[phase]
+    step = 1e-6
+    assert abs(learning_rate(training, phase, min(progress + step, 1.0)) - rate) <= 8 * step
+
+
+def feed_of(count: int, *, batch_size: int = 8, flip: bool = False, crop_padding: int = 0, seed: int = 0) -> Feed:
+    """Images of random pixels, the label of each its index."""
+    pixels = np.random.default_rng(count).integers(1, 256, (count, 2, 5, 6), dtype=np.uint8)
+    images = Images(pixels, np.arange(count))
+    options = {"batch_size": batch_size, "flip": flip, "crop_padding": crop_padding, "seed": seed}
+    return Feed.of(images, torch.device("cpu"), **options)
+
+
+def order(batches: Sequence[tuple[Tensor, Tensor]]) -> list[int]:
+    return torch.cat([labels for _, labels in batches]).tolist()
+
+
+@given(st.integers(2, 40), st.integers(2, 12), st.integers(0, 3))
+def test_epoch_covers_every_image_once(count: int, batch_size: int, seed: int) -> None:
+    feed = feed_of(count, batch_size=batch_size, seed=seed)
+    batches = list(feed.epoch(seed))
+    seen = order(batches)
+    alone = count % batch_size == 1  # batch norm cannot use a last batch of one
+    assert len(seen) == len(set(seen)) == count - alone
+    assert len(batches) == feed.steps
+    assert {len(labels) for _, labels in batches[:-1]} <= {batch_size}
+    for images, labels in batches:
+        assert torch.equal(images, feed.images[labels].float() / 255)
+
+
+def test_epochs_depend_on_seed_and_epoch_alone() -> None:
+    feed = feed_of(40, flip=True, crop_padding=2)
+    first, again = list(feed.epoch(3)), list(feed.epoch(3))
+    assert order(first) == order(again)
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(first, again, strict=True))
+    others = [feed.epoch(4), feed_of(40, seed=1).epoch(3), feed_of(40).epoch(epoch_seed("pruned", 3))]
+    assert len({tuple(order(list(batches))) for batches in others} | {tuple(order(first))}) == 4
+
+
+def test_epoch_seeds_never_meet() -> None:
+    seeds = [epoch_seed(phase, epoch) for phase in NAMES for epoch in range(2000)]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_plain_batches_are_neither_augmented_nor_single() -> None:
+    feed = feed_of(17, flip=True, crop_padding=2)
+    batches = list(feed.plain(8))
+    assert [len(batch) for batch in batches] == [8, 8]
+    rows = {tuple(image.flatten().tolist()) for image in feed.images.float() / 255}
+    assert all(tuple(image.flatten().tolist()) in rows for batch in batches for image in batch)
+    assert [len(batch) for batch in feed.plain(1)] == [8]
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 2**31))
+def test_random_crop_against_slicing(count: int, padding: int, seed: int) -> None:
+    batch = torch.randint(0, 256, (count, 3, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    found = random_crop(batch, padding, torch.Generator().manual_seed(seed))
+    padded = np.pad(batch.numpy(), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    windows = [
+        [padded[i, :, y : y + 6, x : x + 7] for y in range(2 * padding + 1) for x in range(2 * padding + 1)]
+        for i in range(count)
+    ]
+    for image, possible in zip(found.numpy(), windows, strict=True):
+        assert any(np.array_equal(image, window) for window in possible)
+
+
+def test_random_crop_gives_every_image_its_own_of_all_offsets() -> None:
+    where = torch.arange(1, 26, dtype=torch.uint8).reshape(1, 1, 5, 5).expand(600, 1, 5, 5)
+    found = random_crop(where, 1, torch.Generator().manual_seed(0))
+    centres = torch.bincount(found[:, 0, 2, 2].long(), minlength=26)
+    assert centres.nonzero().flatten().tolist() == [7, 8, 9, 12, 13, 14, 17, 18, 19]  # the nine around 13
+    assert centres[centres > 0].min() > 600 / 9 / 2
+
+
+def test_flip_mirrors_about_half_of_the_images() -> None:
+    feed = feed_of(200, flip=True, batch_size=50)
+    mirrored = 0
+    for images, labels in feed.epoch(0):
+        original = feed.images[labels].float() / 255
+        for image, plain in zip(images, original, strict=True):
+            assert torch.equal(image, plain) or torch.equal(image, plain.flip(2))
+            mirrored += not torch.equal(image, plain)
+    assert 70 <= mirrored <= 130
+
+
+def small_network(classes: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 3 * 4, classes))
+
+
+def train(network: nn.Module, training: Training, epochs: int = 2) -> tuple[list[int], list[float], int]:
+    """Epochs reported, the learning rate of every batch, and how often way was given."""
+    feed = feed_of(20)
+    optimizer = make_optimizer(network, training)
+    done: list[int] = []
+    rates: list[float] = []
+    ways: list[None] = []
+    optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))  # type: ignore[arg-type]
+    train_phase(
+        network,
+        feed,
+        training,
+        Phase("dense", epochs),
+        optimizer=optimizer,
+        give_way=lambda: ways.append(None),
+        after_epoch=done.append,
+    )
+    return done, rates, len(ways)
+
+
+def test_every_batch_gives_way_and_follows_the_schedule() -> None:
+    training = Training(schedule="cosine", learning_rate=0.1)
+    done, rates, ways = train(small_network(20), training)
+    assert (done, ways) == ([1, 2], 6)
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 6)) for step in range(6)])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_training_learns(optimizer: str) -> None:
+    network = small_network(20)
+    training = Training.model_validate({"optimizer": optimizer, "learning_rate": 0.01, "schedule": "cosine"})
+    train(network, training, epochs=30)
+    feed = feed_of(20)
+    assert (predict(network, feed.images, batch=7).argmax(1) == feed.labels).float().mean() == 1
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_divergence_is_told(poison: float) -> None:
+    network = small_network(20)
+    with torch.no_grad():
+        next(network.parameters()).fill_(poison)
+    with pytest.raises(TrainingDiverged, match="loss is nan in epoch 1 of the dense phase"):
+        train(network, Training())
+
+
+def test_weights_decay_and_biases_do_not() -> None:
+    network = small_network(20)
+    groups = make_optimizer(network, Training(weight_decay=0.5)).param_groups
+    decaying = {id(parameter) for parameter in groups[0]["params"]}
+    assert decaying == {id(module.weight) for module in network if isinstance(module, nn.Conv2d | nn.Linear)}
+    assert (groups[0]["weight_decay"], groups[1]["weight_decay"]) == (0.5, 0.0)
+    assert len(decaying) + len(groups[1]["params"]) == len(list(network.parameters()))
+
+
+def test_estimated_batch_norm_is_the_average_over_batches() -> None:
+    network, feed = small_network(20), feed_of(17)
+    norm = network[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    estimate_batch_norm(network, feed)
+    with torch.no_grad():
+        maps = [network[0](images) for images in feed.plain(8)]
+    mean = torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0)
+    variance = torch.stack([m.var((0, 2, 3)) for m in maps]).mean(0)
+    assert torch.allclose(norm.running_mean, mean, atol=1e-6)
+    assert torch.allclose(norm.running_var, variance, atol=1e-6)
+    assert norm.momentum == 0.1
+
+
+def test_batch_norm_is_estimated_where_only_one_pixel_and_one_image_are_left() -> None:
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(2))
+    estimate_batch_norm(network, feed_of(9))
+    assert torch.isfinite(predict(network, feed_of(9).images)).all()
