@@ -39,7 +39,7 @@ def weight_range(bits: int) -> tuple[int, int]:
     return (-top, top) if bits == 8 else (-top - 1, top)
 
 
-def mse_scales(weight: Tensor, bits: int, *, steps: int = 40) -> Tensor:
+def mse_scales(weight: Tensor, bits: int, *, steps: int = 46) -> Tensor:
     """Per-output-channel scales of least mean squared error, by search over `steps` clipping points: (out,).
 
     A dead channel gets the scale of one whose largest weight is 1: any is right, and its inverse stays finite.
@@ -49,20 +49,13 @@ def mse_scales(weight: Tensor, bits: int, *, steps: int = 40) -> Tensor:
     largest = rows.abs().amax(1)
     full = torch.where(largest > _DEAD, largest, torch.ones_like(largest)) / high
     best, best_error = full, torch.full_like(full, torch.inf)
-    for fraction in torch.linspace(1.0, 0.3, steps).tolist():
+    for fraction in torch.linspace(1.0, 0.1, steps).tolist():
         scale = full * fraction
         restored = (rows / scale[:, None]).round().clamp(low, high) * scale[:, None]
         error = (rows - restored).square().sum(1)
         better = error < best_error
         best, best_error = torch.where(better, scale, best), torch.where(better, error, best_error)
     return best
-
-
-def activation_grid(low: float, high: float) -> tuple[float, int]:
-    """Scale and zero point of unsigned 8-bit codes that cover [low, high] and hold 0 exactly."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = max(high - low, 1e-6) / ACTIVATION_LEVELS
-    return scale, round(-low / scale)
 
 
 class ActivationQuantizer(nn.Module):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from compressors.folding import fold_batch_norm
 from compressors.preparation import prepare
 from compressors.pruning import IMPORTANCES, prune
 from nas.candidate import Candidate
@@ -59,7 +60,7 @@ class Fitting:
             optimizer = make_optimizer(network, self.study.training)
             start = _restore(saved, network, optimizer) if saved is not None and resumes else 0
             self._train(network, phase, index, start, optimizer, give_way)
-        return network
+        return network if plan.formats else fold_batch_norm(network)
 
     def change(self, network: nn.Module, phase: PhaseName, *, restoring: bool = False) -> nn.Module:
         """What is done to the network before a phase; when restoring only its shape matters, weights follow."""

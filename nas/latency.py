@@ -111,7 +111,11 @@ def _open_lock(name: str) -> int:
 
 
 def _open(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)  # a sticky folder may forbid O_CREAT on another user's file
+    except FileNotFoundError:
+        descriptor = os.open(path, flags | os.O_CREAT, 0o666)
     if os.fstat(descriptor).st_uid == os.getuid():
         os.fchmod(descriptor, 0o666)
     return descriptor

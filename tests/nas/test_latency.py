@@ -224,7 +224,6 @@ def test_two_train_at_the_same_time_and_both_give_way(tmp_path: Path) -> None:
     with process(TRAIN, counters[0]), process(TRAIN, counters[1]):
         seen = [count(counter) for counter in counters]
         wait_until(lambda: all(count(c) > s + 2 for c, s in zip(counters, seen, strict=True)))
-        assert in_background(take_and_release).wait(PATIENCE), "they hold the machine by turns"
         with exclusive():
             held = [count(counter) for counter in counters]
             time.sleep(0.1)
@@ -235,6 +234,17 @@ def test_training_begins_only_after_the_measurement(tmp_path: Path) -> None:
     with exclusive():
         begun = in_background(begin_and_end)
         assert not begun.wait(0.2)
+    assert begun.wait(PATIENCE)
+
+
+def test_newcomers_queue_behind_a_measurement_that_waits() -> None:
+    """Else trainers that hold the machine by turns would keep it for ever."""
+    with yielding():
+        measured = in_background(take_and_release)
+        assert not measured.wait(0.2)
+        begun = in_background(begin_and_end)
+        assert not begun.wait(0.2)
+    assert measured.wait(PATIENCE)
     assert begun.wait(PATIENCE)
 
 

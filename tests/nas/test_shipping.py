@@ -54,7 +54,12 @@ def pixels(count: int = 32) -> Array:
 
 
 def quantized(formats: dict[str, WeightFormat]) -> fx.GraphModule:
-    network = prepare(build_network(ARCHITECTURE, len(CLASSES), seed=0), formats)
+    whole = build_network(ARCHITECTURE, len(CLASSES), seed=0)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in whole.named_parameters():
+        if name.endswith("bias"):
+            parameter.data.normal_(0, 1, generator=generator)
+    network = prepare(whole, formats)
     images = Images(pixels(), np.zeros(32, np.int64))
     calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, flip=False, crop_padding=0, seed=0))
     return network

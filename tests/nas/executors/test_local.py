@@ -167,22 +167,26 @@ DRIVER = """
 import sys, time
 from pathlib import Path
 from nas.executors.local import LocalWorkers
+from nas.tasks import Task
 with LocalWorkers(Path(sys.argv[1]), 2, 1) as pool:
     print(*(worker.process.pid for worker in pool._workers), flush=True)
+    pool.submit(Task.from_line(sys.argv[2]))
     time.sleep(600)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("after", [0.0, 1.5])
-def test_workers_die_with_their_driver(folder: RunFolder, after: float) -> None:
-    """While they start as well as later."""
-    command = [sys.executable, "-c", DRIVER, str(folder.path)]
+@pytest.mark.parametrize("busy", [False, True])
+def test_workers_die_with_their_driver(folder: RunFolder, busy: bool) -> None:
+    """While they start as well as in the middle of a task."""
+    task = make_task(folder, 0, epochs=100_000)
+    command = [sys.executable, "-c", DRIVER, str(folder.path), task.to_line()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         workers = [int(pid) for pid in driver.stdout.readline().split()]
         assert len(workers) == 2
-        time.sleep(after)
+        if busy:
+            wait_until((task.folder / ATTEMPT_FILE).exists)
         assert all(map(alive, workers))
         driver.send_signal(signal.SIGKILL)
         driver.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,11 +138,15 @@ def one_block(block: InvertedResidualConfig) -> Architecture:
     )
 
 
-def within_three_steps(network: nn.Module, x: Array) -> float:
-    """Share of the logits that differ by at most three steps of an 8-bit grid."""
+def steps_apart(network: nn.Module, x: Array) -> Array:
+    """By how many steps of an 8-bit grid each logit differs."""
     expected = in_torch(network, x)
-    difference = np.abs(in_runtime(emit(network, header()), x) - expected)
-    return float((difference <= 3 / 255 * span(expected)).mean())
+    steps: Array = np.abs(in_runtime(emit(network, header()), x) - expected) / span(expected) * 255
+    return steps
+
+
+def within_three_steps(network: nn.Module, x: Array) -> float:
+    return float((steps_apart(network, x) <= 3).mean())
 
 
 @pytest.mark.parametrize("formats", FORMATS, ids="-".join)
@@ -166,35 +169,23 @@ def test_a_quantized_block_computes_what_torch_does(
 def test_a_quantized_file_computes_what_torch_does(seed: int, formats: tuple[WeightFormat, ...]) -> None:
     """Some twenty layers of random weights turn a tie in the first one into several steps in the last."""
     network = prepared_network(random_candidate(seed, *formats), seed)
-    assert within_three_steps(network, image(seed + 100, 256)) >= 0.95
+    assert float(steps_apart(network, image(seed + 100, 256)).mean()) < 2
 
 
 @pytest.mark.parametrize("name", ["stage1.block1.expand", "stage1.block1.depthwise", "stage1.block1.project"])
 @pytest.mark.parametrize("activation", ["relu", "relu6"])
-def test_a_float_layer_between_integer_ones_stays_float(name: str, activation: Activation) -> None:
-    """ONNX Runtime would round its weights to 8 bits per tensor; a few large weights make that show."""
+def test_a_float_layer_between_integer_ones_stays_float(name: str, activation: Activation, tmp_path: Path) -> None:
+    """ONNX Runtime would take float weights there for an oversight and round them to 8 bits."""
     architecture = one_block(InvertedResidualConfig(kernel=3, expansion=2, activation=activation))
     names = [layer.name for layer in architecture.layers(len(CLASSES))]
-    formats: dict[str, WeightFormat] = dict.fromkeys(names, "int8") | {name: "fp32"}
-    network = pruned_network(Candidate(architecture=architecture), 0)
-    network.get_submodule(name).weight.data[::2] *= 0.01
-    estimate_batch_norm(network, feed(0))
-    prepared = prepare(network, formats)
-    calibrate(prepared, feed(0))
-    model = emit(prepared, header())
-    floats = {node.op_type for node in optimized(model) if node.op_type in ("Conv", "FusedConv")}
-    assert floats, "no float convolution was run"
-    x = image(100, 256)
-    expected = in_torch(prepared, x)
-    assert np.allclose(in_runtime(model, x), expected, rtol=0, atol=1.01 / 255 * span(expected))
-
-
-def optimized(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes the runtime really runs."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "optimized.onnx"
-        Runner(model.SerializeToString(), CPU, optimized=file)
-        return list(onnx.load(file).graph.node)
+    plan = CompressionPlan(formats=dict.fromkeys(names, "int8") | {name: "fp32"})
+    network = prepared_network(Candidate(architecture=architecture, plan=plan), 0)
+    optimized = tmp_path / "optimized.onnx"
+    Runner(emit(network, header()).SerializeToString(), CPU, optimized=optimized)
+    ran = [node.op_type for node in onnx.load(optimized).graph.node]
+    assert (ran.count("Conv") + ran.count("FusedConv"), ran.count("QLinearConv")) == (1, 4)
+    assert "LeakyRelu" not in ran, "what keeps it float costs nothing: it fuses with the layer"
+    assert within_three_steps(network, image(100, 256)) >= 0.999
 
 
 def test_a_relu6_whose_range_goes_beyond_six_stays_in_the_file() -> None:

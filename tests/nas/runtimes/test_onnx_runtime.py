@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,15 @@ def image(count: int) -> Array:
 @pytest.mark.parametrize("formats", [("fp32",), ("int8",), ("int4",), ("fp32", "int8"), ("fp32", "int8", "int4")])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_layers_asked_for_run_as_integers(formats: tuple[WeightFormat, ...], seed: int, tmp_path: Path) -> None:
+    """And all others in float."""
     chosen = candidate(seed, *formats)
-    assert integer_layers(write(tmp_path, calibrated(chosen)), CPU) == set(chosen.plan.formats)
+    file = write(tmp_path, calibrated(chosen))
+    assert integer_layers(file, CPU) == set(chosen.plan.formats)
+    Runner(file, CPU, optimized=tmp_path / "optimized.onnx")
+    ran = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    assert ran["QLinearConv"] + ran["QGemm"] == len(chosen.plan.formats)
+    floats = sum(ran[kind] for kind in ("Conv", "FusedConv", "Gemm", "FusedGemm"))
+    assert floats == len(chosen.layers(len(CLASSES))) - len(chosen.plan.formats)
 
 
 def test_looking_leaves_the_file_alone(tmp_path: Path) -> None:
