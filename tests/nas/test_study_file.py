@@ -128,15 +128,16 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("report: {title: 3}\n", "6: report.title: expected text or null, got 3"),
         (
             "compression:\n  weight_format:\n    - fp32\n    - int9\n",
-            "9: compression.weight_format[1]: expected one of fp32, int8, int4, got 'int9'",
+            "9: compression.weight_format[1]: expected one of fp32, int8, int6, int5, int4, int3, int2, got 'int9'",
         ),
         (
             "compression:\n  weight_format: [int9]\n",
-            "7: compression.weight_format[0]: expected one of fp32, int8, int4, got 'int9'",
+            "7: compression.weight_format[0]: expected one of fp32, int8, int6, int5, int4, int3, int2, got 'int9'",
         ),
         (
             "compression:\n  weight_format: int8\n",
-            "7: compression.weight_format: expected a list of at least 1, each one of fp32, int8, int4, got 'int8'",
+            "7: compression.weight_format: expected a list of at least 1, each one of fp32, int8, "
+            "int6, int5, int4, int3, int2, got 'int8'",
         ),
         (
             "compression: {pruning_ratio: []}\n",
@@ -421,7 +422,7 @@ studies = st.builds(
     compression=st.builds(
         Compression,
         pruning_ratio=some_of(0.0, 0.25, 1e-9, 0.875),
-        weight_format=some_of("fp32", "int8", "int4"),
+        weight_format=some_of("fp32", "int8", "int5", "int4", "int2"),
         edges_below_int8=st.booleans(),
     ),
     objectives=some_of(*OBJECTIVES),

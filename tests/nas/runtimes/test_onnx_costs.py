@@ -24,7 +24,13 @@ from search_spaces.spaces import MobileSpace, Pick, first
 torch.set_num_threads(1)
 
 CLASSES = tuple("abcdefghij")
-FORMATS: tuple[tuple[WeightFormat, ...], ...] = (("fp32",), ("int8",), ("int4",), ("fp32", "int8", "int4"))
+FORMATS: tuple[tuple[WeightFormat, ...], ...] = (
+    ("fp32",),
+    ("int8",),
+    ("int4",),
+    ("fp32", "int8", "int4"),
+    ("int6", "int5", "int3", "int2"),
+)
 
 
 def costs(candidate: Candidate, size: int) -> FileCosts:

@@ -12,21 +12,20 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import Tensor, fx, nn
 
 from compressors.folding import fold_batch_norm
-from compressors.plan import CompressionPlan, WeightFormat
+from compressors.plan import BITS, CompressionPlan, WeightFormat
 from compressors.preparation import prepare
 from compressors.pruning import prune, weight_norm
 from compressors.quantization import QuantizedConv2d, QuantizedLinear
 from nas.candidate import Candidate, sample
 from nas.data import Images
 from nas.runtimes.onnx_costs import read_costs
-from nas.runtimes.onnx_file import FileHeader, UnknownOperation, emit, emit_or_export, export_with_torch, pack_int4
+from nas.runtimes.onnx_file import FileHeader, UnknownOperation, emit, emit_or_export, export_with_torch
+from nas.runtimes.onnx_packing import FUNCTIONS
 from nas.runtimes.onnx_runtime import Array, Runner
 from nas.study import Compression, Target
 from nas.training import Feed, calibrate, estimate_batch_norm
@@ -45,7 +44,8 @@ torch.set_num_threads(1)
 
 CPU = Target(name="cpu")
 CLASSES = tuple("abcdefghij")
-FORMATS: tuple[tuple[WeightFormat, ...], ...] = (("int8",), ("int4",), ("fp32", "int8", "int4"))
+LOW_BITS: tuple[WeightFormat, ...] = ("int6", "int5", "int4", "int3", "int2")
+FORMATS: tuple[tuple[WeightFormat, ...], ...] = (("int8",), ("int4",), ("fp32", "int8", "int4"), LOW_BITS)
 
 
 def random_candidate(seed: int, *formats: WeightFormat) -> Candidate:
@@ -161,7 +161,8 @@ def test_a_quantized_block_computes_what_torch_does(
     names = [layer.name for layer in architecture.layers(len(CLASSES))]
     plan = CompressionPlan(formats=dict(zip(names, itertools.cycle(formats), strict=False)))
     network = prepared_network(Candidate(architecture=architecture, plan=plan), 0)
-    assert within_three_steps(network, image(100, 256)) >= 0.999
+    # Logits of 2-bit weights span little, so that one rounding at a tie is more of their steps.
+    assert within_three_steps(network, image(100, 256)) >= (0.995 if formats is LOW_BITS else 0.999)
 
 
 @pytest.mark.parametrize("formats", FORMATS, ids="-".join)
@@ -266,19 +267,6 @@ def test_files_are_hardly_larger_than_their_weights(formats: tuple[WeightFormat,
     assert packed < size < packed + scales + 800 * len(candidate.layers(len(CLASSES))) + 1000
 
 
-@given(hnp.arrays(np.int8, hnp.array_shapes(max_dims=4, max_side=7), elements=st.integers(-8, 7)))
-def test_pack_int4_is_how_onnx_stores_int4(codes: Array) -> None:
-    packed = pack_int4(codes)
-    assert packed.dtype == np.uint8
-    assert packed.size == (codes.size + 1) // 2
-    tensor = helper.make_tensor("codes", TensorProto.INT4, codes.shape, packed.tobytes(), raw=True)
-    assert np.array_equal(numpy_helper.to_array(tensor).astype(np.int8), codes)
-
-
-def test_pack_int4_by_hand() -> None:
-    assert pack_int4(np.array([1, -1, 7, -8, 3], np.int8)).tolist() == [0xF1, 0x87, 0x03]
-
-
 @pytest.mark.parametrize("formats", FORMATS, ids="-".join)
 def test_stored_codes_are_the_packed_weights(formats: tuple[WeightFormat, ...]) -> None:
     network = prepared_network(random_candidate(3, *formats), 3)
@@ -286,8 +274,33 @@ def test_stored_codes_are_the_packed_weights(formats: tuple[WeightFormat, ...]) 
     layers = {n: m for n, m in network.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
     assert layers
     for name, layer in layers.items():
-        codes = numpy_helper.to_array(codes_of(model, name)).astype(np.int8)
-        assert np.array_equal(codes, layer.packed().codes.numpy()), name
+        assert np.array_equal(restored_codes(model, name), layer.packed().codes.numpy()), name
+
+
+def restored_codes(model: onnx.ModelProto, layer: str) -> Array:
+    """What a layer's DequantizeLinear reads, computed by ONNX's reference implementation from what is stored."""
+    makers = {node.output[0]: node for node in model.graph.node}
+    (node,) = [node for node in model.graph.node if node.name == layer]
+    name = makers[node.input[1]].input[0]
+    if name not in makers:
+        return numpy_helper.to_array(stored(model)[name])
+    maker = makers[name]
+    weights = [stored(model)[source] for source in maker.input]
+    graph = helper.make_graph([maker], "codes", [], [onnx.ValueInfoProto(name=name)], weights)
+    own = helper.make_model(graph, opset_imports=model.opset_import, functions=model.functions)
+    own.ir_version = model.ir_version
+    codes: Array = ReferenceEvaluator(own).run(None, {})[0]
+    return codes.astype(np.int8)
+
+
+@pytest.mark.parametrize("fmt", LOW_BITS)
+def test_fewer_bits_are_fewer_bytes(fmt: WeightFormat) -> None:
+    """Between two widths of the same network only codes differ, and the function that unpacks them."""
+    low, full = random_candidate(1, fmt), random_candidate(1, "int8")
+    small, large = (len(emit(prepared_network(c, 1), header()).SerializeToString()) for c in (low, full))
+    weights = sum(layer.weight_count for layer in full.layers(len(CLASSES)))
+    saved = weights * (8 - BITS[fmt]) // 8
+    assert saved * 1.01 > large - small > saved - 60 * len(full.layers(len(CLASSES))) - 1500
 
 
 # What a file says about itself.
@@ -315,7 +328,9 @@ def test_input_output_and_metadata(file: onnx.ModelProto) -> None:
     properties = {p.key: p.value for p in file.metadata_props}
     assert properties == {"class_names": json.dumps(list(CLASSES)), "input_size": "8", "input_range": "[0, 1]"}
     assert file.producer_name == "compact-nas"
-    assert [(opset.domain, opset.version) for opset in file.opset_import] == [("", 21)]
+    narrow = TensorProto.INT2 in {weight.data_type for weight in file.graph.initializer}
+    assert file.opset_import[0].version == (25 if narrow else 21), "the oldest version that knows what is stored"
+    assert [opset.domain for opset in file.opset_import] == ([""] if not file.functions else ["", FUNCTIONS])
 
 
 def described(model: onnx.ModelProto) -> Iterator[onnx.NodeProto | onnx.ValueInfoProto | onnx.TensorProto]:

@@ -54,7 +54,17 @@ def image(count: int) -> Array:
     return codes.astype(np.float32) / np.float32(255)
 
 
-@pytest.mark.parametrize("formats", [("fp32",), ("int8",), ("int4",), ("fp32", "int8"), ("fp32", "int8", "int4")])
+@pytest.mark.parametrize(
+    "formats",
+    [
+        ("fp32",),
+        ("int8",),
+        ("int4",),
+        ("fp32", "int8"),
+        ("fp32", "int8", "int4"),
+        ("int6", "int5", "int3", "int2"),
+    ],
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_layers_asked_for_run_as_integers(formats: tuple[WeightFormat, ...], seed: int, tmp_path: Path) -> None:
     """And all others in float."""
