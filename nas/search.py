@@ -171,6 +171,7 @@ class Search(Phases):
         super().__init__(study, folder, study.name, directions)
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
+        self._earlier = {row["number"] for row in self.rows()}
 
     def _recover(self) -> None:
         super()._recover()
@@ -266,7 +267,8 @@ class Search(Phases):
     def _hopeless(self) -> str:
         """Why going on is pointless: nearly everything is infeasible, or everything fails."""
         recent = [row for row in self.rows() if row["state"] != State.DUPLICATE]
-        failed = recent[-FAILURES_IN_A_ROW:]
+        # Failures of an earlier invocation do not count: their cause may have been mended since.
+        failed = [row for row in recent if row["number"] not in self._earlier][-FAILURES_IN_A_ROW:]
         if len(failed) == FAILURES_IN_A_ROW and all(row["state"] == State.FAILED for row in failed):
             return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {failed[-1]['reason']}"
         window = recent[-INFEASIBLE_WINDOW:]

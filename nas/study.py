@@ -80,7 +80,7 @@ class Search(Section):
     sampler: Literal["random", "tpe", "nsga2", "nsga3"] = "nsga2"
     trials: AtLeastOne = 24
     hours: Annotated[float, Field(gt=0)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     workers: Literal[1, 2] = 1
     finalists: Annotated[int, Field(ge=0)] = 8
     epochs: AtLeastOne | None = None

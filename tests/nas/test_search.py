@@ -341,6 +341,8 @@ def test_ten_failures_in_a_row(
     assert isinstance(answer, Task) != stops
     if stops:
         assert answer == Done(f"the last 10 candidates all failed, the newest with: no {newest}")
+        again = Search(make_study(trials=100), folder)
+        assert isinstance(again.propose(), Task), "a new start tries again: the cause may be mended"
 
 
 def test_what_is_running_ends_before_a_stop(folder: RunFolder, script: Script) -> None:
