@@ -17,10 +17,10 @@ from compressors.pruning import IMPORTANCES, prune
 from nas.fitting import Fitting
 from nas.latency import yielding
 from nas.records import Evaluation, Measurement, State
-from nas.run_folder import write_atomically, write_evaluation
+from nas.run_folder import write_evaluation
 from nas.shipping import check, measure_file, score_file, ship
 from nas.study import Study
-from nas.tasks import ATTEMPT_FILE, CHECKPOINT_FILE, Task
+from nas.tasks import CHECKPOINT_FILE, Task
 from nas.training import calibrate
 from nas.workbench import Workbench
 from search_spaces.network import build_network
@@ -45,7 +45,6 @@ class Clock:
 def evaluate(task: Task, bench: Workbench) -> Evaluation:
     """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it."""
     clock, study = Clock(), bench.study
-    write_atomically(task.folder / ATTEMPT_FILE, f"{task.attempt}\n")
     with clock("build"):
         network = build(task, bench)
 
@@ -56,7 +55,7 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
 
     with clock("train"), yielding() as give_way:
         feed = bench.feed(task.seed)
-        fitting = Fitting(study, task.candidate, feed, task.epochs, task.folder / CHECKPOINT_FILE, task.attempt)
+        fitting = Fitting(study, task.candidate, feed, task.epochs, task.folder / CHECKPOINT_FILE)
         network = fitting.fit(network, give_way).cpu().eval()
 
     with clock("emit"):
@@ -131,8 +130,7 @@ def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: A
         **fields,
     )
     write_evaluation(task.folder, evaluation)
-    for scaffold in (CHECKPOINT_FILE, ATTEMPT_FILE):
-        (task.folder / scaffold).unlink(missing_ok=True)
+    (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return evaluation
 
 

@@ -41,7 +41,6 @@ class Fitting:
     feed: Feed
     epochs: int
     checkpoint: Path
-    attempt: int = 1
 
     def fit(self, network: nn.Module, give_way: Callable[[], None]) -> nn.Module:
         """Train `network` (untrained, dense) through all phases; returns it folded and quantized where asked for.
@@ -108,7 +107,6 @@ class Fitting:
         state = {
             "phase": phase,
             "epoch": epoch,
-            "attempt": self.attempt,
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
         }

@@ -198,15 +198,13 @@ def _drive(
             if isinstance(answer, Done) or (stop.asked and not pool.running):
                 return answer.problem if isinstance(answer, Done) else ""
             if stop.presses > 1:
-                for task in pool.running:
-                    phases.give_up(task)
                 raise Interrupted
             for event in pool.wait(0.2):
                 if isinstance(event, Died):
                     start_deaths += not event.started
                     if start_deaths >= MAX_START_DEATHS:
                         raise WorkFailed(f"workers do not start: {event.reason}")
-                    row = phases.died(event.task, event.reason) if event.task else None
+                    row = phases.died(event.task, event.reason, started=event.started) if event.task else None
                 else:
                     start_deaths = 0
                     row = _take(phases, event.task)

@@ -23,7 +23,7 @@ from nas.run_folder import RunFolder, read_evaluation, write_evaluation
 from nas.samplers import make_sampler, seed_of
 from nas.storage import Direction, Journal
 from nas.study import Study
-from nas.tasks import ATTEMPT_FILE, CHECKPOINT_FILE, Task
+from nas.tasks import Task
 from nas.trial_rows import row_of
 
 MAX_REDRAWS, RANDOM_AFTER = 20, 10
@@ -74,15 +74,21 @@ class Phases:
         self._tell(task.number, evaluation, row)
         return row
 
-    def died(self, task: Task, reason: str) -> dict[str, Any] | None:
-        """A worker died over `task`: it is proposed again, or FAILED at its third death (then its row is returned)."""
+    def died(self, task: Task, reason: str, *, started: bool = True) -> dict[str, Any] | None:
+        """A worker died over `task`: it is proposed again, or FAILED at its third death (then its row is returned).
+
+        A worker that had never `started` says nothing about the candidate; nor does a death of the driver.
+        """
         self._running.pop(task.number, None)
         evaluation = read_evaluation(task.folder)  # it may have died after the result was written
-        return self._again(task.number, reason) if evaluation is None else self.finish(task, evaluation)
-
-    def give_up(self, task: Task) -> None:
-        """The driver ends a running task on purpose: that is no death of the candidate's."""
-        (task.folder / ATTEMPT_FILE).unlink(missing_ok=True)
+        deaths = self.journal.trials()[task.number].user_attrs["deaths"] + started
+        if evaluation is None and deaths >= MAX_DEATHS:
+            evaluation = self._dead(task, f"{reason} (death {deaths})")
+        if evaluation is not None:
+            return self.finish(task, evaluation)
+        self.journal.note(task.number, "deaths", deaths)
+        self._again(task)
+        return None
 
     def _recover(self) -> None:
         """Tell what was finished while no driver listened; queue what was not."""
@@ -94,20 +100,12 @@ class Phases:
             if evaluation is not None:
                 self.finish(task, evaluation)
             else:
-                self._again(trial.number, "the process died")
+                self._again(task)
 
-    def _again(self, number: int, reason: str) -> dict[str, Any] | None:
-        """Queue an unfinished trial once more. A death counts if the attempt had begun and saved nothing."""
-        trial = self.journal.trials()[number]
-        task = self._task(trial)
-        deaths = trial.user_attrs["deaths"] + _died_without_progress(task)
-        self.journal.note(number, "deaths", deaths)
-        if deaths >= MAX_DEATHS:
-            evaluation = self._dead(task, f"{reason}, {deaths} times without progress")
-            return self.finish(task, evaluation)
-        self.journal.note(number, "attempts", task.attempt + 1)
-        self._waiting.append(self._task(self.journal.trials()[number]))
-        return None
+    def _again(self, task: Task) -> None:
+        """Queue an unfinished trial once more; it goes on from its checkpoint."""
+        self.journal.note(task.number, "attempts", task.attempt + 1)
+        self._waiting.append(self._task(self.journal.trials()[task.number]))
 
     def _dead(self, task: Task, reason: str) -> Evaluation:
         evaluation = Evaluation(
@@ -355,11 +353,3 @@ def _slacks(evaluation: Evaluation, study: Study) -> dict[str, float]:
         return {}
     costs = evaluation.measurement.costs(evaluation.target)
     return {name: costs[name] / limit.max - 1 for name, limit in study.constraints.items()}
-
-
-def _died_without_progress(task: Task) -> int:
-    """1 where this attempt had begun and left no newer checkpoint behind."""
-    begun, checkpoint = task.folder / ATTEMPT_FILE, task.folder / CHECKPOINT_FILE
-    if not begun.exists() or begun.read_text().strip() != str(task.attempt):
-        return 0
-    return int(not checkpoint.exists() or checkpoint.stat().st_mtime < begun.stat().st_mtime)

@@ -9,7 +9,6 @@ from pathlib import Path
 from nas.candidate import Candidate
 from nas.records import Phase
 
-ATTEMPT_FILE = "attempt"
 CHECKPOINT_FILE = "checkpoint.pt"
 
 

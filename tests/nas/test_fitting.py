@@ -61,7 +61,7 @@ def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def fitting(checkpoint: Path, plan: str, *, optimizer: str = "sgd", attempt: int = 1) -> Fitting:
+def fitting(checkpoint: Path, plan: str, *, optimizer: str = "sgd") -> Fitting:
     study = Study.model_validate(
         {
             "name": "t",
@@ -74,7 +74,7 @@ def fitting(checkpoint: Path, plan: str, *, optimizer: str = "sgd", attempt: int
     images = Images(random.integers(0, 256, (48, 1, 8, 8), dtype=np.uint8), random.integers(0, 4, 48))
     feed = Feed.of(images, torch.device("cpu"), batch_size=16, flip=True, crop_padding=1, seed=5)
     candidate = Candidate(architecture=ARCHITECTURE, plan=PLANS[plan])
-    return Fitting(study, candidate, feed, EPOCHS, checkpoint, attempt)
+    return Fitting(study, candidate, feed, EPOCHS, checkpoint)
 
 
 def network() -> nn.Module:
@@ -127,7 +127,7 @@ def test_stopped_and_continued_ends_bit_for_bit_the_same(tmp_path: Path, plan: s
     for stop in np.random.default_rng(len(plan)).permutation(total)[:2].tolist():
         checkpoint = tmp_path / f"{stop}.pt"
         assert fit(fitting(checkpoint, plan, optimizer=optimizer), stop) == (stop, None)
-        rest, continued = fit(fitting(checkpoint, plan, optimizer=optimizer, attempt=2))
+        rest, continued = fit(fitting(checkpoint, plan, optimizer=optimizer))
         assert rest == total - stop // STEPS * STEPS  # only the epoch it was killed in is done again
         assert_same(expected, continued)
 
@@ -137,20 +137,22 @@ def test_stopped_at_the_end_of_every_epoch_of_every_phase(tmp_path: Path, epoch:
     checkpoint = tmp_path / "checkpoint.pt"
     # After the last epoch: trained to the end, killed before the file was shipped.
     fit(fitting(checkpoint, "both"), epoch * STEPS if epoch < EPOCHS else None)
-    rest, continued = fit(fitting(checkpoint, "both", attempt=2))
+    rest, continued = fit(fitting(checkpoint, "both"))
     assert rest == (EPOCHS - epoch) * STEPS
     assert_same(straight("both")[1], continued)
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
-    for attempt in range(1, EPOCHS):
-        _, state = fit(fitting(checkpoint, "both", attempt=attempt), STEPS + 1)
+    reached = (-1, -1)
+    for _ in range(1, EPOCHS):
+        _, state = fit(fitting(checkpoint, "both"), STEPS + 1)
         saved = load_checkpoint(checkpoint)
         assert state is None
         assert saved is not None
-        assert saved["attempt"] == attempt
-    assert_same(straight("both")[1], fit(fitting(checkpoint, "both", attempt=EPOCHS))[1])
+        assert (saved["phase"], saved["epoch"]) > reached
+        reached = (saved["phase"], saved["epoch"])
+    assert_same(straight("both")[1], fit(fitting(checkpoint, "both"))[1])
 
 
 def test_checkpoints_are_spaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

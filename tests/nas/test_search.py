@@ -31,7 +31,7 @@ from nas.search import WAIT, Done, Finalists, Search, as_minimised, default_popu
 from nas.storage import repair
 from nas.study import Compression, Study
 from nas.study_file import load_study
-from nas.tasks import ATTEMPT_FILE, CHECKPOINT_FILE, Task
+from nas.tasks import Task
 from nas.trial_rows import append_row, count_rows, front_columns, row_of, trial_columns, write_rows
 from search_spaces.spaces import MobileSpace, Pick
 
@@ -361,32 +361,18 @@ def test_what_is_running_ends_before_a_stop(folder: RunFolder, script: Script) -
 # Deaths
 
 
-def begin(task: Task, *, at: float = 1000.0) -> None:
-    """What a worker writes first."""
-    task.folder.mkdir(parents=True, exist_ok=True)
-    (task.folder / ATTEMPT_FILE).write_text(f"{task.attempt}\n")
-    os.utime(task.folder / ATTEMPT_FILE, (at, at))
-
-
-def save(task: Task, *, at: float) -> None:
-    (task.folder / CHECKPOINT_FILE).write_bytes(b"")
-    os.utime(task.folder / CHECKPOINT_FILE, (at, at))
-
-
 def test_third_death_fails_the_candidate(folder: RunFolder) -> None:
     search = Search(make_study(trials=3), folder)
     first = task = task_of(search)
     for attempt in (1, 2):
         assert task.attempt == attempt
-        begin(task)
         assert search.died(task, "killed by signal 9") is None
         task = task_of(search)
         assert (task.number, task.candidate) == (first.number, first.candidate)
-    begin(task)
     row = search.died(task, "killed by signal 9")
     assert row is not None
     assert (row["number"], row["state"], row["attempts"]) == (0, "FAILED", 3)
-    assert row["reason"] == "killed by signal 9, 3 times without progress"
+    assert row["reason"] == "killed by signal 9 (death 3)"
     assert search.journal.trials()[0].state is TrialState.FAIL
     assert task_of(search).number == 1
     recorded = read_evaluation(task.folder)
@@ -394,59 +380,39 @@ def test_third_death_fails_the_candidate(folder: RunFolder) -> None:
     assert recorded.state is State.FAILED
 
 
-def test_a_death_before_the_attempt_began_does_not_count(folder: RunFolder) -> None:
-    search = Search(make_study(trials=3), folder)
-    task = task_of(search)
-    begin(task)
-    for _ in range(6):  # the attempt file of the first attempt says nothing about the later ones
-        assert search.died(task, "") is None
-        task = task_of(search)
-    assert search.journal.trials()[0].user_attrs["deaths"] == 1
-
-
-def test_a_death_after_progress_does_not_count_and_resets_nothing(folder: RunFolder) -> None:
-    search = Search(make_study(trials=3), folder)
-    task = task_of(search)
-    # (begun at, checkpoint at) -> deaths so far: without a checkpoint, with an older, a newer and no newer one
-    for begun, saved, deaths in ((10, None, 1), (20, 30, 1), (40, 50, 1), (60, 50, 2), (70, 80, 2)):
-        begin(task, at=begun)
-        if saved is not None:
-            save(task, at=saved)
-        assert search.died(task, "") is None
-        assert search.journal.trials()[0].user_attrs["deaths"] == deaths
-        task = task_of(search)
-    begin(task, at=90)
-    row = search.died(task, "gone")
-    assert row is not None
-    assert (row["state"], row["reason"]) == ("FAILED", "gone, 3 times without progress")
-
-
-def test_a_task_given_up_is_no_death(folder: RunFolder) -> None:
+def test_deaths_are_remembered_over_a_restart(folder: RunFolder) -> None:
     study = make_study(trials=3)
-    for _ in range(5):
-        search = Search(study, folder)
+    search = Search(study, folder)
+    for _ in range(2):
+        assert search.died(task_of(search), "") is None
+    again = Search(study, folder)
+    row = again.died(task_of(again), "gone")
+    assert row is not None
+    assert (row["number"], row["state"], row["reason"]) == (0, "FAILED", "gone (death 3)")
+
+
+def test_a_worker_that_never_started_is_no_death(folder: RunFolder) -> None:
+    search = Search(make_study(trials=3), folder)
+    for attempt in range(1, 7):
         task = task_of(search)
-        begin(task)
-        search.give_up(task)
-    assert task.number == 0
+        assert (task.number, task.attempt) == (0, attempt)
+        assert search.died(task, "", started=False) is None
     assert search.journal.trials()[0].user_attrs["deaths"] == 0
 
 
-def test_deaths_of_the_driver_count_like_those_of_a_worker(folder: RunFolder) -> None:
+def test_deaths_of_the_driver_are_no_deaths_of_the_candidate(folder: RunFolder) -> None:
     study = make_study(trials=3)
-    for attempt in (1, 2, 3):
+    for attempt in range(1, 7):
         task = task_of(Search(study, folder))
         assert (task.number, task.attempt) == (0, attempt)
-        begin(task)
     search = Search(study, folder)
-    assert states(search) == ["FAILED"]
-    assert task_of(search).number == 1
+    finish(search, task_of(search))
+    assert states(search) == ["COMPLETE"]
 
 
 def test_a_worker_that_dies_after_its_result_was_written_has_finished(folder: RunFolder) -> None:
     search = Search(make_study(trials=3), folder)
     task = task_of(search)
-    begin(task)
     write_evaluation(task.folder, evaluated(task, search.study))
     row = search.died(task, "killed by signal 9")
     assert row is not None
@@ -693,7 +659,6 @@ class Workers:
         return self.count - len(self.running)
 
     def submit(self, task: Task) -> None:
-        begin(task)
         self.running.append(task)
 
     def wait(self, _: float) -> list[Finished]:

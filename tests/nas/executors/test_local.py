@@ -18,7 +18,7 @@ from nas.records import State
 from nas.run_folder import RunFolder, read_evaluation, write_atomically
 from nas.study import Study
 from nas.study_file import dump_study
-from nas.tasks import ATTEMPT_FILE, Task
+from nas.tasks import Task
 from search_spaces.spaces import Pick, first, last
 
 PATIENCE = 90.0
@@ -103,7 +103,7 @@ def test_task_is_finished_and_a_killed_worker_is_replaced(folder: RunFolder, poo
     }  # fmt: skip
 
     pool.submit(long)
-    wait_until((long.folder / ATTEMPT_FILE).exists)
+    wait_until(long.folder.exists)
     (worker,) = processes(pool)
     os.kill(worker, signal.SIGKILL)
     event = next_event(pool)
@@ -186,7 +186,7 @@ def test_workers_die_with_their_driver(folder: RunFolder, busy: bool) -> None:
         workers = [int(pid) for pid in driver.stdout.readline().split()]
         assert len(workers) == 2
         if busy:
-            wait_until((task.folder / ATTEMPT_FILE).exists)
+            wait_until(task.folder.exists)
         assert all(map(alive, workers))
         driver.send_signal(signal.SIGKILL)
         driver.wait()
