@@ -241,10 +241,10 @@ def _counts(search: Search) -> str:
 def _line(row: dict[str, Any]) -> str:
     number = row.get("trial", row["number"])
     if row["state"] != State.COMPLETE:
-        return f"[dim]{number:>5}  {row['id']}  {row['state'].lower()}: {row['reason']}[/]"
+        return f"[dim]{number:>5}  {row['id'][:8]}  {row['state'].lower()}: {row['reason']}[/]"
     test = f"  test {row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else ""
     return (
-        f"{number:>5}  {row['id']}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} parameters  "
+        f"{number:>5}  {row['id'][:8]}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} params  "
         f"{row['size_bytes'] / 1000:.1f} KB  {row['latency_ms']:.4f} ms  ({row['seconds']:.1f} s)"
     )
 
