@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nas.data import load
@@ -241,7 +242,7 @@ def _counts(search: Search) -> str:
 def _line(row: dict[str, Any]) -> str:
     number = row.get("trial", row["number"])
     if row["state"] != State.COMPLETE:
-        return f"[dim]{number:>5}  {row['id'][:8]}  {row['state'].lower()}: {row['reason']}[/]"
+        return f"[dim]{number:>5}  {row['id'][:8]}  {row['state'].lower()}: {escape(row['reason'])}[/]"
     test = f"  test {row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else ""
     return (
         f"{number:>5}  {row['id'][:8]}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} params  "
