@@ -64,7 +64,7 @@ def test_json_round_trip_in_sorted_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"kept": {"a": 0}}, {"kept": {"a": 8.5}}, {"formats": {"a": "int3"}}, {"bits": {"a": 8}}]
+    "fields", [{"kept": {"a": 0}}, {"kept": {"a": 8.5}}, {"formats": {"a": "int7"}}, {"bits": {"a": 8}}]
 )
 def test_wrong_decisions_are_refused(fields: Mapping[str, object]) -> None:
     with pytest.raises(ValidationError):

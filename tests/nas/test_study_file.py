@@ -173,7 +173,7 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("targets:\n- {name: a, runtime: b}\n", "7: targets[0].runtime: expected onnxruntime, got 'b'"),
         (
             "search:\n  seed: " + "9" * 5000,
-            "7: search.seed: expected an integer of at least 0, got '" + "9" * 196 + "...",
+            "7: search.seed: expected an integer of at least 0 and below 2147483648, got '" + "9" * 196 + "...",
         ),
     ],
 )
@@ -229,7 +229,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         "x.yaml:3: search.epochs: expected an integer of at least 1 or null, got 0",
         "x.yaml:5: report.titel: unknown key, expected one of title; did you mean 'title'?",
         f"x.yaml:6: name: expected {NAME_RULE}, got ''",
-        "command line: search.seed: expected an integer of at least 0, got -2",
+        "command line: search.seed: expected an integer of at least 0 and below 2147483648, got -2",
         "command line: training.epochs: expected an integer of at least 1, got 0",
     ]
 
