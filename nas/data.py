@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class DataSet:
     split: Split
     load_test: Callable[[], Images]
 
-    @property
+    @cached_property
     def mean_std(self) -> tuple[float, float]:
         """Mean and standard deviation over all channels of the training pixels in [0, 1]."""
         sample = self.train.images[:: max(1, len(self.train) // 5000)]
