@@ -1,13 +1,14 @@
 """Which tensors of a folded network are quantized: layers and quantizers are put into its torch.fx graph.
 
-A layer below fp32 gets integer inputs and outputs. An element-wise operation, pooling or reshape whose inputs are all
-quantized gives a quantized output too, so that integer regions stay whole. The network's output stays float.
+A layer below fp32 gets integer inputs and outputs. An element-wise operation, pooling, concatenation or a move of data
+whose inputs are all quantized gives a quantized output too, so that integer regions stay whole. The network's output
+stays float.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -15,11 +16,12 @@ from torch import fx, nn
 
 from compressors.folding import fold_batch_norm
 from compressors.plan import BITS, WeightFormat
-from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
+from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 
 CLAMPING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
 ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d)
 ELEMENTWISE_FUNCTIONS: tuple[Callable[..., Any], ...] = (operator.add, operator.mul)
+CONCATENATING: tuple[Callable[..., Any], ...] = (torch.cat,)
 RESHAPING: tuple[Callable[..., Any], ...] = (torch.flatten,)
 
 
@@ -28,6 +30,13 @@ class PixelGrid(Protocol):
     """A first module that says on which 8-bit grid it puts 8-bit pixels."""
 
     def pixel_grid(self) -> tuple[float, int]: ...
+
+
+@runtime_checkable
+class ChannelSelection(Protocol):
+    """A module that moves whole channels: output channel i is input channel `selected()[i]`."""
+
+    def selected(self) -> Sequence[int]: ...
 
 
 def prepare(module: nn.Module, formats: Mapping[str, WeightFormat]) -> fx.GraphModule:
@@ -70,35 +79,44 @@ def quantized_tensors(network: fx.GraphModule, asked: Mapping[str, int]) -> set[
             held |= {node.args[0], _result(node, modules)}
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in held for source in node.all_input_nodes):
-            held.add(node)
+            held.add(_result(node, modules))
     return {node for node in held if not any(user.op == "output" for user in node.users)}
 
 
-def _result(layer: fx.Node, modules: Mapping[str, nn.Module]) -> fx.Node:
-    """Where a layer's codes appear: after the ReLU that fuses with it, or at the layer itself."""
-    user = next(iter(layer.users))
+def _result(node: fx.Node, modules: Mapping[str, nn.Module]) -> fx.Node:
+    """Where a layer's or a sum's codes appear: after the ReLU that fuses with it, or at the node itself."""
+    user = next(iter(node.users))
     fuses = user.op == "call_module" and isinstance(modules[str(user.target)], CLAMPING)
-    return user if fuses and len(layer.users) == 1 else layer
+    return user if fuses and len(node.users) == 1 else node
 
 
 def _keeps_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     if node.op == "call_module":
-        return isinstance(modules[str(node.target)], ELEMENTWISE_MODULES)
-    return node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS + RESHAPING
+        return isinstance(modules[str(node.target)], (*ELEMENTWISE_MODULES, ChannelSelection))
+    return node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS + CONCATENATING + RESHAPING
+
+
+def _moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether a node's output holds its input's codes in another order, hence on the same grid."""
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], ChannelSelection)
+    return node.target in RESHAPING
 
 
 def _insert_quantizers(
     network: fx.GraphModule, modules: Mapping[str, nn.Module], held: set[fx.Node]
 ) -> dict[fx.Node, ActivationQuantizer]:
-    """Put a quantizer behind every held tensor, by its new node. A reshape of codes shares their grid."""
+    """Put a quantizer behind every held tensor, by its new node. Moved codes share their grid."""
     made: dict[fx.Node, ActivationQuantizer] = {}
     for node in list(network.graph.nodes):
         if node not in held:
             continue
-        if node.target in RESHAPING and node.args[0] in made:
-            target, quantizer = str(node.args[0].target), made[node.args[0]]
+        target = f"{node.name}_quantizer"
+        if _moves_codes(node, modules) and node.args[0] in made:
+            quantizer = made[node.args[0]]
+            network.add_submodule(target, SharedGrid(quantizer))
         else:
-            target, quantizer = f"{node.name}_quantizer", _quantizer_for(node, modules)
+            quantizer = _quantizer_for(node, modules)
             network.add_submodule(target, quantizer)
         with network.graph.inserting_after(node):
             call = network.graph.call_module(target, (node,))

@@ -101,6 +101,26 @@ class ActivationQuantizer(nn.Module):
         return float(self.scale), int(self.zero_point)
 
 
+class SharedGrid(nn.Module):
+    """Behind a move of codes: they lie on the grid they come from, so nothing is rounded or observed."""
+
+    is_traced_as_leaf = True
+
+    def __init__(self, source: ActivationQuantizer) -> None:
+        super().__init__()
+        self._source = (source,)  # in a tuple, so that its buffers are not registered here a second time
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    @property
+    def source(self) -> ActivationQuantizer:
+        return self._source[0]
+
+    def grid(self) -> tuple[float, int]:
+        return self.source.grid()
+
+
 class _QuantizedLayer(nn.Module):
     """What a quantized convolution and a quantized linear layer share: a weight on a grid and a bias on a finer one."""
 

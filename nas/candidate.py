@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from compressors.plan import BITS, CompressionPlan, WeightFormat, kept_channels
 from nas.study import Compression
-from search_spaces.architecture import Architecture, BlockSite, InvertedResidualConfig, LayerSpec
-from search_spaces.spaces import MobileSpace, Trial
+from search_spaces.architecture import Architecture
+from search_spaces.sites import BlockSite, ChannelGroup, LayerSpec
+from search_spaces.spaces import Space, Trial
 
 SCHEMA = 1
 Choice = TypeVar("Choice")
@@ -65,14 +66,20 @@ class Candidate(BaseModel):
              layer.input_size, self.plan.format_of(layer.name)]
             for layer in self.layers(num_classes)
         ]  # fmt: skip
-        activations = [site.config.activation for site in self.architecture.blocks()]
-        ends = [self.architecture.stem.activation, self.architecture.head.activation]
+        configs = [site.config for site in self.architecture.blocks()]
+        activations = [
+            config.activation if config.kind == "inverted_residual" else [config.kind, config.activation]
+            for config in configs
+        ]
+        head = self.architecture.head
+        ends = [self.architecture.stem.activation, head.activation if head is not None else None]
         return _digest({"layers": shipped, "activations": activations, "ends": ends})
 
 
 def canonical(candidate: Candidate) -> Candidate:
     """Drop decisions without effect (all channels kept, fp32) and refuse names the network does not have."""
-    widths = {group.name: group.width for group in candidate.architecture.groups()}
+    architecture = candidate.architecture
+    widths = {group.name: group.width for group in architecture.all_groups()}
     layers = {layer.name for layer in candidate.architecture.layers(1)}
     plan = candidate.plan
     unknown = [name for name in plan.kept if name not in widths] + [n for n in plan.formats if n not in layers]
@@ -91,11 +98,11 @@ def _digest(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def sample(trial: Trial, space: MobileSpace, compression: Compression, *, input_channels: Literal[1, 3]) -> Candidate:
+def sample(trial: Trial, space: Space, compression: Compression, *, input_channels: Literal[1, 3]) -> Candidate:
     """Draw one candidate: the architecture first, then a ratio per channel group and a format per layer."""
     architecture = space.sample(trial, input_channels=input_channels)
     kept: dict[str, int] = {}
-    for group in architecture.groups():
+    for group in prunable_groups(architecture, compression):
         gene = f"{_scope(group.block, group.block, compression.granularity)}.pruning_ratio"
         ratio = _ask(trial, gene, compression.pruning_ratio)
         kept[group.name] = kept_channels(group.width, ratio, space.width_grid)
@@ -106,6 +113,11 @@ def sample(trial: Trial, space: MobileSpace, compression: Compression, *, input_
         gene = f"{_scope(layer.name, layer.block, compression.granularity)}.weight_format"
         formats[layer.name] = _format(trial, gene, compression, protect=layer.name in edges)
     return canonical(Candidate(architecture=architecture, plan=CompressionPlan(kept=kept, formats=formats)))
+
+
+def prunable_groups(architecture: Architecture, compression: Compression) -> tuple[ChannelGroup, ...]:
+    """The groups a study prunes: inner widths, and where it says so the widths between blocks."""
+    return architecture.all_groups() if compression.stage_widths else architecture.groups()
 
 
 def _scope(name: str, block: str, granularity: str) -> str:
@@ -140,32 +152,54 @@ def _ask(trial: Trial, gene: str, choices: tuple[Choice, ...]) -> Choice:
     return answer
 
 
-def space_size(space: MobileSpace, compression: Compression) -> int:
-    """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1."""
+def space_size(space: Space, compression: Compression) -> int:
+    """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
+
+    With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together.
+    """
     ratios, formats = len(compression.pruning_ratio), len(compression.weight_format)
-    ends = formats * len(edge_formats(compression)) ** 2
-    blocks = space.block_choices()
-    whole = [block for block in blocks if block.expansion == 1]  # have no inner width that could be pruned
+    edges = len(edge_formats(compression)) ** 2
+    widths = ratios ** (1 + len(space.stages)) if compression.stage_widths else 1
 
-    def pruned_together(depth: int) -> int:
-        unpruned: int = len(whole) ** depth
-        return ratios * (int(len(blocks) ** depth) - unpruned) + unpruned
+    def head(width: int) -> int:
+        return formats if width else 1
 
-    def each_block(formats_of: Callable[[InvertedResidualConfig], int]) -> int:
-        ways = sum(formats_of(block) * (ratios if block.expansion > 1 else 1) for block in blocks)
-        return space.count(lambda depth: ways**depth) * ends
+    def together(firsts: Sites, others: Sites, depth: int) -> int:
+        unpruned = 0 if compression.stage_widths else _unpruned(firsts, others, depth)
+        return formats * (ratios * (_all(firsts, others, depth) - unpruned) + unpruned)
 
     match compression.granularity:
         case "network":
-            unpruned = space.count(lambda depth: len(whole) ** depth)
-            return formats * (ratios * (space.count() - unpruned) + unpruned)
+            unpruned = 0 if compression.stage_widths else space.count(_unpruned, lambda _: 1)
+            return formats * (ratios * (space.count(_all, lambda _: 1) - unpruned) + unpruned)
         case "stage":
-            return space.count(lambda depth: formats * pruned_together(depth)) * ends
+            return (ratios if compression.stage_widths else 1) * space.count(together, head) * edges
         case "block":
-            return each_block(lambda _: formats)
+            blocks = _each(lambda site: formats * (ratios if site.has_group else 1))
+            return widths * space.count(blocks, head) * edges
         case "layer":
-            return each_block(lambda block: formats ** _layers_in(block))
+            blocks = _each(lambda site: formats ** len(site.rows()) * (ratios if site.has_group else 1))
+            return widths * space.count(blocks, head) * edges
 
 
-def _layers_in(config: InvertedResidualConfig) -> int:
-    return len(BlockSite("", config, 8, 8, 1, 8).layers(8))
+Sites = Sequence[BlockSite]
+
+
+def _all(firsts: Sites, others: Sites, depth: int) -> int:
+    total: int = len(firsts) * len(others) ** (depth - 1)
+    return total
+
+
+def _unpruned(firsts: Sites, others: Sites, depth: int) -> int:
+    """Stages without any free inner width."""
+    return _each(lambda site: not site.has_group)(firsts, others, depth)
+
+
+def _each(ways: Callable[[BlockSite], int]) -> Callable[[Sites, Sites, int], int]:
+    """Stages counted with `ways(site)` for each of their blocks."""
+
+    def count(firsts: Sites, others: Sites, depth: int) -> int:
+        total: int = sum(map(ways, firsts)) * sum(map(ways, others)) ** (depth - 1)
+        return total
+
+    return count

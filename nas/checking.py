@@ -12,11 +12,14 @@ from compressors.plan import BITS
 from nas.candidate import Candidate, sample, space_size
 from nas.data import class_count
 from nas.study import Study
-from search_spaces.spaces import Pick, first, last, middle
+from search_spaces.spaces import Pick, Space, first, last, middle
 
 
 def extremes(study: Study) -> dict[str, Candidate]:
-    """The smallest network with the strongest compression, the middle of every choice, the largest without any."""
+    """The smallest network with the strongest compression, the middle of every choice, the largest without any.
+
+    Where stages choose among kinds of blocks, the smallest and the largest are those of a single kind.
+    """
     compression = study.compression.model_copy(
         update={
             "pruning_ratio": tuple(sorted(study.compression.pruning_ratio, reverse=True)),
@@ -24,10 +27,18 @@ def extremes(study: Study) -> dict[str, Candidate]:
         }
     )
 
-    def corner(pick: Callable[[Sequence[Any]], Any]) -> Candidate:
-        return sample(Pick(pick), study.space, compression, input_channels=study.data.input_channels)
+    def corner(pick: Callable[[Sequence[Any]], Any], space: Space) -> Candidate:
+        return sample(Pick(pick), space, compression, input_channels=study.data.input_channels)
 
-    return {"smallest": corner(first), "reference": corner(middle), "largest": corner(last)}
+    def size(candidate: Candidate) -> int:
+        return candidate.parameters(1)
+
+    kinds = study.space.of_one_kind()
+    return {
+        "smallest": min((corner(first, kind) for kind in kinds), key=size),
+        "reference": corner(middle, study.space),
+        "largest": max((corner(last, kind) for kind in kinds), key=size),
+    }
 
 
 def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:

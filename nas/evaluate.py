@@ -45,6 +45,7 @@ class Clock:
 def evaluate(task: Task, bench: Workbench) -> Evaluation:
     """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it."""
     clock, study = Clock(), bench.study
+    bench = bench.at(task.candidate.architecture.input_size)
     with clock("build"):
         network = build(task, bench)
 
@@ -89,7 +90,7 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
             shape = copy.deepcopy(network).cpu()
             plan = task.candidate.plan
             importance = IMPORTANCES[bench.study.compression.importance]
-            prune(shape, task.candidate.architecture.groups(), plan.kept, importance=importance)
+            prune(shape, task.candidate.architecture.all_groups(), plan.kept, importance=importance)
             shape = prepare(shape, plan.formats)
             calibrate(shape, bench.tiny_feed())
         with clock("emit"):

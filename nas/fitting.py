@@ -66,7 +66,7 @@ class Fitting:
         plan = self.candidate.plan
         if phase == "pruned":
             importance = IMPORTANCES[self.study.compression.importance]
-            prune(network, self.candidate.architecture.groups(), plan.kept, importance=importance)
+            prune(network, self.candidate.architecture.all_groups(), plan.kept, importance=importance)
             if not restoring:
                 estimate_batch_norm(network, self.feed)
         elif phase == "quantized":

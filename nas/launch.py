@@ -87,7 +87,7 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
-        data = load(study.data, input_size=study.space.input_size, seed=study.search.seed)
+        data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     _keep_split(folder, data.split.to_json())
     write_atomically(folder.study, dump_study(study))
     console.print(
@@ -95,7 +95,7 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
     workers = study.search.workers
-    threads = threads_per_worker(workers, study.space.input_size)
+    threads = threads_per_worker(workers, study.space.input_sizes[-1])
     search = Search(study, folder)
     with LocalWorkers(folder.path, workers, threads) as pool:
         problem = _drive_search(search, pool, stop, console)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from compressors.plan import WeightFormat
 from nas.records import COSTS, OBJECTIVES
-from search_spaces.spaces import MobileSpace
+from search_spaces.spaces import AnySpace
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -52,12 +52,17 @@ class Data(Section):
 
 
 class Compression(Section):
-    """The freedom of pruning and quantization; `granularity` says what shares one gene."""
+    """The freedom of pruning and quantization; `granularity` says what shares one gene.
+
+    Pruned are the inner widths of blocks and, with `stage_widths`, the widths between them: one ratio for all that a
+    skip ties together.
+    """
 
     pruning_ratio: Annotated[tuple[Annotated[float, Field(ge=0, le=0.875)], ...], Field(min_length=1)] = (0.0,)
     weight_format: Annotated[tuple[WeightFormat, ...], Field(min_length=1)] = ("fp32",)
     granularity: Literal["network", "stage", "block", "layer"] = "block"
     importance: Literal["l1", "l2", "bn_scale"] = "l2"
+    stage_widths: bool = False
     edges_below_int8: bool = False
 
     @field_validator("pruning_ratio", "weight_format")
@@ -138,7 +143,7 @@ class Study(Section):
 
     name: Name
     data: Data
-    space: MobileSpace
+    space: AnySpace
     compression: Compression = Compression()
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = (
         "accuracy",

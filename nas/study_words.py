@@ -15,6 +15,7 @@ from nas.study import Study
 Schema = Mapping[str, Any]
 
 SCHEMA: Schema = Study.model_json_schema()
+TAG = "family"  # what tells the records of a union apart
 
 
 def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
@@ -24,6 +25,9 @@ def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
         parent, schema = _walk(loc[:-1])
         return (*parent, loc[-1]), _unknown(str(loc[-1]), schema.get("properties", ()))
     key, schema = _walk(loc)
+    if error["type"] == "union_tag_invalid" and isinstance(error["input"], dict):
+        tags = ", ".join(str(_tag(member)) for member in _members(schema))
+        return (*key, TAG), f"expected one of {tags}, got {show(error['input'].get(TAG))}"
     if loc[-1] == "[key]":
         return key, _unknown(str(key[-1]), schema_at(key[:-1])["propertyNames"]["enum"])
     if error["type"] == "value_error":
@@ -69,6 +73,8 @@ def describe(schema: Schema) -> str:
     schema = _resolved(schema)
     if "anyOf" in schema:
         return " or ".join(describe(option) for option in schema["anyOf"])
+    if "oneOf" in schema:
+        return "a mapping"
     if "enum" in schema:
         return f"one of {', '.join(str(option) for option in schema['enum'])}"
     if "const" in schema:
@@ -132,10 +138,25 @@ def _walk(loc: KeyPath) -> tuple[KeyPath, Schema]:
         child = _child(schema, part)
         if child is not None:
             key, schema = (*key, part), child
+        else:
+            schema = next((member for member in _members(schema) if _tag(member) == part), schema)
     return key, schema
 
 
+def _members(schema: Schema) -> list[Schema]:
+    """The records of a tagged union."""
+    return [_resolved(option) for option in schema.get("oneOf", ())]
+
+
+def _tag(record: Schema) -> str | None:
+    tag: str | None = record.get("properties", {}).get(TAG, {}).get("const")
+    return tag
+
+
 def _child(schema: Schema, part: str | int) -> Schema | None:
+    for member in _members(schema):
+        if (child := _child(member, part)) is not None:
+            return child
     if isinstance(part, int):
         items = schema.get("prefixItems", ())
         child = items[part] if part < len(items) else schema.get("items")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nas import __version__
-from nas.data import DataSet, Images
+from nas.data import DataSet, Images, load
 from nas.records import Measurement
 from nas.runtimes.onnx_file import FileHeader
 from nas.study import Study
@@ -28,6 +28,7 @@ class Workbench:
     study: Study
     data: DataSet
     structure_costs: dict[str, Measurement] = field(default_factory=dict)
+    other_sizes: dict[int, Workbench] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
@@ -39,16 +40,28 @@ class Workbench:
     def place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
+    @property
+    def input_size(self) -> int:
+        return int(self.data.train.images.shape[-1])
+
+    def at(self, input_size: int) -> Workbench:
+        """This bench with the images in another size; costs are shared, for a structure's id holds the size."""
+        if input_size == self.input_size:
+            return self
+        if input_size not in self.other_sizes:
+            data = load(self.study.data, input_size=input_size, seed=self.study.search.seed)
+            self.other_sizes[input_size] = Workbench(self.study, data, self.structure_costs)
+        return self.other_sizes[input_size]
+
     @cached_property
     def header(self) -> FileHeader:
-        space = self.study.space
-        return FileHeader(self.study.data.input_channels, space.input_size, self.data.class_names)
+        return FileHeader(self.study.data.input_channels, self.input_size, self.data.class_names)
 
     def feed(self, seed: int) -> Feed:
         """Training images on the device, augmented as the study says."""
         options = self.study.data
         augments = options.source != "digits"
-        padding = max(1, self.study.space.input_size // 8)
+        padding = max(1, self.input_size // 8)
         return Feed.of(
             self.data.train,
             self.device,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from search_spaces.architecture import Activation
+from search_spaces.block_configs import Activation
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -115,3 +117,123 @@ class InvertedResidual(nn.Module):
             out = self.squeeze_excite(out)
         out = self.project_bn(self.project(out))
         return x + out if self.has_skip else out
+
+
+class FusedInvertedResidual(nn.Module):
+    """A full convolution to the inner width and a projection; a skip where shapes allow (arXiv:2104.00298).
+
+    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, inner: int, kernel: int, stride: int, activation: Activation
+    ) -> None:
+        super().__init__()
+        self.has_skip = stride == 1 and in_channels == out_channels
+        self.expand = nn.Conv2d(in_channels, inner, kernel, stride, kernel // 2, bias=False)
+        self.expand_bn = nn.BatchNorm2d(inner)
+        self.activation = ACTIVATIONS[activation]()
+        self.project = nn.Conv2d(inner, out_channels, 1, bias=False)
+        self.project_bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.expand_bn(self.expand(x)))
+        out = self.project_bn(self.project(out))
+        return x + out if self.has_skip else out
+
+
+class Residual(nn.Module):
+    """Two convolutions and a shortcut, 1x1 where shapes differ; the activation follows the sum (arXiv:1512.03385).
+
+    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, inner: int, kernel: int, stride: int, activation: Activation
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, inner, kernel, stride, kernel // 2, bias=False)
+        self.conv1_bn = nn.BatchNorm2d(inner)
+        self.activation1 = ACTIVATIONS[activation]()
+        self.conv2 = nn.Conv2d(inner, out_channels, kernel, 1, kernel // 2, bias=False)
+        self.conv2_bn = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.shortcut_bn = nn.BatchNorm2d(out_channels)
+        self.activation2 = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation1(self.conv1_bn(self.conv1(x)))
+        out = self.conv2_bn(self.conv2(out))
+        if self.shortcut is not None:
+            x = self.shortcut_bn(self.shortcut(x))
+        summed: Tensor = self.activation2(x + out)
+        return summed
+
+
+class SelectChannels(nn.Module):
+    """Channels by number, in the given order: (N, C, H, W) -> (N, len(channels), H, W)."""
+
+    is_traced_as_leaf = True
+    index: Tensor
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.channels = tuple(channels)
+        self.register_buffer("index", torch.tensor(self.channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.index_select(x, 1, self.index)
+
+    def selected(self) -> tuple[int, ...]:
+        return self.channels
+
+
+class ShuffleUnit(nn.Module):
+    """A ShuffleNetV2 unit (Ma et al. 2018, arXiv:1807.11164).
+
+    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)). Where shapes stay, one half of the
+    channels passes and the other is worked on; else both branches read all of them. The paper shuffles behind the
+    concatenation and splits in the next unit; here the next unit takes its halves from the unshuffled channels, which
+    is the same and moves each channel once.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, inner: int, kernel: int, stride: int, activation: Activation
+    ) -> None:
+        super().__init__()
+        if out_channels % 2:
+            raise ValueError(f"out_channels: expected an even number, got {out_channels}")
+        half = out_channels // 2
+        self.splits = stride == 1 and in_channels == out_channels
+        if self.splits:
+            shuffled = [channel for pair in zip(range(half), range(half, 2 * half), strict=True) for channel in pair]
+            self.passed, self.worked_on = SelectChannels(shuffled[:half]), SelectChannels(shuffled[half:])
+        else:
+            self.shortcut_depthwise = nn.Conv2d(
+                in_channels, in_channels, kernel, stride, kernel // 2, groups=in_channels, bias=False
+            )
+            self.shortcut_depthwise_bn = nn.BatchNorm2d(in_channels)
+            self.shortcut_project = nn.Conv2d(in_channels, half, 1, bias=False)
+            self.shortcut_project_bn = nn.BatchNorm2d(half)
+            self.shortcut_activation = ACTIVATIONS[activation]()
+        self.expand = nn.Conv2d(half if self.splits else in_channels, inner, 1, bias=False)
+        self.expand_bn = nn.BatchNorm2d(inner)
+        self.expand_activation = ACTIVATIONS[activation]()
+        self.depthwise = nn.Conv2d(inner, inner, kernel, stride, kernel // 2, groups=inner, bias=False)
+        self.depthwise_bn = nn.BatchNorm2d(inner)
+        self.project = nn.Conv2d(inner, half, 1, bias=False)
+        self.project_bn = nn.BatchNorm2d(half)
+        self.project_activation = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.splits:
+            first, x = self.passed(x), self.worked_on(x)
+        else:
+            first = self.shortcut_depthwise_bn(self.shortcut_depthwise(x))
+            first = self.shortcut_activation(self.shortcut_project_bn(self.shortcut_project(first)))
+        out = self.expand_activation(self.expand_bn(self.expand(x)))
+        out = self.depthwise_bn(self.depthwise(out))
+        out = self.project_activation(self.project_bn(self.project(out)))
+        return torch.cat((first, out), 1)

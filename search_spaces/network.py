@@ -5,8 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture, BlockSite
-from search_spaces.blocks import ConvBlock, InvertedResidual, Normalize
+from search_spaces.architecture import Architecture
+from search_spaces.block_configs import FusedInvertedResidualConfig, InvertedResidualConfig, ResidualConfig
+from search_spaces.blocks import (
+    ConvBlock,
+    FusedInvertedResidual,
+    InvertedResidual,
+    Normalize,
+    Residual,
+    ShuffleUnit,
+)
+from search_spaces.sites import BlockSite
 
 
 class Network(nn.Module):
@@ -26,29 +35,48 @@ class Network(nn.Module):
                 self._stages.append(stage)
                 self.add_module(stage, nn.Sequential())
             self.get_submodule(stage).add_module(block, build_block(site))
-        self.head = ConvBlock(architecture.stages[-1].width, head.width, kernel=1, stride=1, activation=head.activation)
+        width = architecture.stages[-1].width
+        self.head: nn.Module | None = None
+        if head is not None:
+            self.head = ConvBlock(width, head.width, kernel=1, stride=1, activation=head.activation)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(head.width, num_classes)
+        self.classifier = nn.Linear(head.width if head is not None else width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(self.normalize(x))
         for stage in self._stages:
             x = self.get_submodule(stage)(x)
-        logits: Tensor = self.classifier(torch.flatten(self.pool(self.head(x)), 1))
+        if self.head is not None:
+            x = self.head(x)
+        logits: Tensor = self.classifier(torch.flatten(self.pool(x), 1))
         return logits
 
 
-def build_block(site: BlockSite) -> InvertedResidual:
+def build_block(site: BlockSite) -> nn.Module:
     config = site.config
-    return InvertedResidual(
+    if isinstance(config, InvertedResidualConfig):
+        return InvertedResidual(
+            site.in_width,
+            site.out_width,
+            inner=site.inner_width,
+            kernel=config.kernel,
+            stride=site.stride,
+            activation=config.activation,
+            expand=config.expansion > 1,
+            squeezed=site.squeeze_width if config.squeeze_excite else 0,
+        )
+    block: type[FusedInvertedResidual | Residual | ShuffleUnit] = ShuffleUnit
+    if isinstance(config, FusedInvertedResidualConfig):
+        block = FusedInvertedResidual
+    elif isinstance(config, ResidualConfig):
+        block = Residual
+    return block(
         site.in_width,
         site.out_width,
         inner=site.inner_width,
         kernel=config.kernel,
         stride=site.stride,
         activation=config.activation,
-        expand=config.expansion > 1,
-        squeezed=site.squeeze_width if config.squeeze_excite else 0,
     )
 
 

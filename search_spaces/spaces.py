@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from search_spaces.architecture import (
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
+from search_spaces.block_configs import (
     Activation,
-    Architecture,
-    HeadConfig,
+    BlockConfig,
+    Family,
+    FusedInvertedResidualConfig,
     InvertedResidualConfig,
     Positive,
     Record,
-    StageConfig,
-    StemConfig,
+    ResidualConfig,
+    ShuffleConfig,
 )
+from search_spaces.presets import FAMILY_PRESETS, PRESETS
+from search_spaces.sites import BlockSite
 
 Gene = bool | int | float | str
 
@@ -74,66 +80,115 @@ def last(choices: Sequence[Any]) -> Any:
     return choices[-1]
 
 
+InputSize = Annotated[int, Field(ge=8, le=224)]
+Kernel = Literal[3, 5, 7]
+Expansion = Literal[1, 2, 3, 4, 6]
+Preset = Literal["8px", "32px", "96px", "224px"]
 Choices = Annotated[tuple[Positive, ...], Field(min_length=1)]
+Kernels = Annotated[tuple[Kernel, ...], Field(min_length=1)]
+Expansions = Annotated[tuple[Expansion, ...], Field(min_length=1)]
+Activations = Annotated[tuple[Activation, ...], Field(min_length=1)]
+SqueezeExcite = Annotated[tuple[bool, ...], Field(min_length=1)]
+_CONFIGS: Mapping[Family, Callable[..., BlockConfig]] = {
+    "inverted_residual": InvertedResidualConfig,
+    "fused_inverted_residual": FusedInvertedResidualConfig,
+    "residual": ResidualConfig,
+    "shuffle": ShuffleConfig,
+}
+
+
+class BlockSpace(Record):
+    """The freedom of one kind of block. Only inverted residuals know squeeze-excite."""
+
+    kernels: Kernels
+    expansions: Expansions
+    squeeze_excite: SqueezeExcite = (False,)
+    activations: Activations = ("relu",)
+
+    def configs(self, family: Family, expansions: Expansions | None = None) -> list[BlockConfig]:
+        """Every configuration a block may take."""
+        choices = product(self.kernels, expansions or self.expansions, self.squeeze_excite, self.activations)
+        return [block_config(family, *choice) for choice in choices]
+
+
+def block_config(
+    family: Family, kernel: Kernel, expansion: int, squeeze_excite: bool, activation: Activation
+) -> BlockConfig:
+    fields: dict[str, Any] = {"kind": family, "kernel": kernel, "expansion": expansion, "activation": activation}
+    if family == "inverted_residual":
+        fields["squeeze_excite"] = squeeze_excite
+    return _CONFIGS[family](**fields)
 
 
 class StageSpace(Record):
-    """One stage's freedom: how deep, how wide; the stride is fixed."""
+    """One stage's freedom: how deep, how wide; the stride is fixed. `expansions` and `families` narrow the space's."""
 
     depths: Choices
     widths: Choices
     stride: Literal[1, 2] = 1
+    expansions: Expansions | None = None
+    families: Annotated[tuple[Family, ...], Field(min_length=1)] | None = None
 
 
-class MobileSpace(Record):
-    """Networks of inverted residual blocks. A preset fills what is not given.
+class Space(Record):
+    """What all families share: input, stem, stages and head. A preset fills what is not given.
 
     Choices are kept in ascending order, so the first of each gives the smallest network and the last the largest.
+    Several input sizes, like several of anything, are searched; head width 0 is a network without head convolution.
     """
 
-    family: Literal["mobile"] = "mobile"
-    preset: Literal["8px", "32px", "96px", "224px"] | None = None
-    input_size: Annotated[int, Field(ge=8, le=224)]
+    family: Literal["mobile", "shuffle", "mixed"]
+    preset: Preset | None = None
+    input_size: InputSize | Annotated[tuple[InputSize, ...], Field(min_length=1)]
     width_grid: Literal[8, 16] = 8
     stem_widths: Choices
     stem_stride: Literal[1, 2] = 1
     stages: Annotated[tuple[StageSpace, ...], Field(min_length=1)]
-    kernels: Annotated[tuple[Literal[3, 5, 7], ...], Field(min_length=1)] = (3, 5, 7)
-    expansions: Annotated[tuple[Literal[1, 2, 3, 4, 6], ...], Field(min_length=1)] = (1, 2, 3, 4, 6)
-    squeeze_excite: Annotated[tuple[bool, ...], Field(min_length=1)] = (False, True)
-    activations: Annotated[tuple[Activation, ...], Field(min_length=1)] = ("relu", "relu6", "hardswish")
-    head_widths: Choices
+    head_widths: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, given: Any) -> Any:
         name = given.get("preset") if isinstance(given, dict) else None
-        return {**PRESETS[name], **given} if isinstance(name, str) and name in PRESETS else given
+        if not isinstance(name, str) or name not in PRESETS:
+            return given
+        family = given.get("family", "mobile")
+        return {**PRESETS[name], **FAMILY_PRESETS.get((family, name), {}), **given}
 
     @model_validator(mode="after")
-    def _check(self) -> MobileSpace:
+    def _check(self) -> Space:
         for name, values in self._choice_lists():
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name}: every choice once, got {list(values)}")
-            if name.endswith("widths") and any(value % self.width_grid for value in values):
-                raise ValueError(f"{name}: expected multiples of width_grid {self.width_grid}, got {list(values)}")
-            if all(isinstance(v, int) for v in values) and list(values) != sorted(values):
-                raise ValueError(f"{name}: expected ascending order, got {list(values)}")
-        if self.input_size < self.stride:
-            raise ValueError(f"input_size: expected at least the total stride {self.stride}, got {self.input_size}")
+            _check_choices(name, values, self.width_grid)
+        for i, stage in enumerate(self.stages):
+            if strangers := set(stage.families or ()) - set(self.block_spaces()):
+                known = ", ".join(self.block_spaces())
+                raise ValueError(f"stages[{i}].families: expected some of {known}, got {', '.join(sorted(strangers))}")
+        if min(self.input_sizes) < self.stride:
+            raise ValueError(
+                f"input_size: expected at least the total stride {self.stride}, got {min(self.input_sizes)}"
+            )
         return self
 
-    def _choice_lists(self) -> list[tuple[str, Sequence[Gene]]]:
-        stages = enumerate(self.stages)
-        return [
-            ("stem_widths", self.stem_widths),
-            ("head_widths", self.head_widths),
-            ("kernels", self.kernels),
-            ("expansions", self.expansions),
-            ("squeeze_excite", self.squeeze_excite),
-            ("activations", self.activations),
-            *((f"stages[{i}].{key}", getattr(s, key)) for i, s in stages for key in ("depths", "widths")),
-        ]
+    def _choice_lists(self) -> Iterator[tuple[str, Sequence[Gene]]]:
+        yield "input_size", self.input_sizes
+        for name in ("stem_widths", "head_widths", *self._block_keys()):
+            yield name, getattr(self, name)
+        for i, stage in enumerate(self.stages):
+            for key in ("depths", "widths", "expansions", "families"):
+                if getattr(stage, key) is not None:
+                    yield f"stages[{i}].{key}", getattr(stage, key)
+
+    def _block_keys(self) -> tuple[str, ...]:
+        """Names of the lists of choices for blocks that this family's space has itself."""
+        return tuple(key for key in BlockSpace.model_fields if key in type(self).model_fields)
+
+    @abstractmethod
+    def block_spaces(self) -> Mapping[Family, BlockSpace]:
+        """The kinds of blocks a stage may hold, each with its freedom."""
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        return (self.input_size,) if isinstance(self.input_size, int) else self.input_size
 
     @property
     def stride(self) -> int:
@@ -143,92 +198,147 @@ class MobileSpace(Record):
         """Draw one architecture. Stages and blocks are numbered from 1 in gene names."""
         stem = StemConfig(width=trial.suggest_categorical("stem.width", self.stem_widths), stride=self.stem_stride)
         stages = tuple(self._stage(trial, f"stage{s}", stage) for s, stage in enumerate(self.stages, start=1))
-        head = HeadConfig(width=trial.suggest_categorical("head.width", self.head_widths))
-        return Architecture(
-            input_size=self.input_size, input_channels=input_channels, stem=stem, stages=stages, head=head
-        )
+        head_width = trial.suggest_categorical("head.width", self.head_widths)
+        head = HeadConfig(width=head_width) if head_width else None
+        size = _ask(trial, "input_size", self.input_sizes)
+        return Architecture(input_size=size, input_channels=input_channels, stem=stem, stages=stages, head=head)
 
     def _stage(self, trial: Trial, name: str, space: StageSpace) -> StageConfig:
+        family: Family = _ask(trial, f"{name}.family", self.families(space))
         depth = trial.suggest_categorical(f"{name}.depth", space.depths)
         width = trial.suggest_categorical(f"{name}.width", space.widths)
-        blocks = tuple(self._block(trial, f"{name}.block{b}") for b in range(1, depth + 1))
+        names = [f"{name}.block{b}" for b in range(1, depth + 1)]
+        blocks = tuple(self._block(trial, block, family, space.expansions) for block in names)
         return StageConfig(width=width, stride=space.stride, blocks=blocks)
 
-    def _block(self, trial: Trial, name: str) -> InvertedResidualConfig:
-        return InvertedResidualConfig(
-            kernel=trial.suggest_categorical(f"{name}.kernel", self.kernels),
-            expansion=trial.suggest_categorical(f"{name}.expansion", self.expansions),
-            squeeze_excite=trial.suggest_categorical(f"{name}.squeeze_excite", self.squeeze_excite),
-            activation=trial.suggest_categorical(f"{name}.activation", self.activations),
-        )
+    def families(self, stage: StageSpace) -> tuple[Family, ...]:
+        return stage.families or tuple(self.block_spaces())
 
-    def block_choices(self) -> list[InvertedResidualConfig]:
-        """Every configuration a single block may take."""
+    def of_one_kind(self) -> list[Space]:
+        """This space once per kind of block, with no other kind in any stage that need not have one."""
         return [
-            InvertedResidualConfig(kernel=k, expansion=e, squeeze_excite=s, activation=a)
-            for k in self.kernels
-            for e in self.expansions
-            for s in self.squeeze_excite
-            for a in self.activations
+            self.model_copy(update={"stages": tuple(map(_preferring(kind), self.stages))})
+            for kind in self.block_spaces()
         ]
 
-    def count(self, ways: Callable[[int], int] | None = None) -> int:
-        """Number of architectures; `ways(depth)` counts the choices for the blocks of one stage of that depth."""
-        blocks = len(self.block_choices())
-        total = len(self.stem_widths) * len(self.head_widths)
+    def _block(self, trial: Trial, name: str, family: Family, expansions: Expansions | None) -> BlockConfig:
+        space = self.block_spaces()[family]
+        kernel = trial.suggest_categorical(f"{name}.kernel", space.kernels)
+        expansion = trial.suggest_categorical(f"{name}.expansion", expansions or space.expansions)
+        squeeze = family == "inverted_residual" and trial.suggest_categorical(
+            f"{name}.squeeze_excite", space.squeeze_excite
+        )
+        activation = trial.suggest_categorical(f"{name}.activation", space.activations)
+        return block_config(family, kernel, expansion, squeeze, activation)
+
+    def count(
+        self, ways: Callable[[Sequence[BlockSite], Sequence[BlockSite], int], int], head: Callable[[int], int]
+    ) -> int:
+        """Number of architectures, each stage counted by `ways(firsts, others, depth)`, each head by `head(width)`.
+
+        `firsts` are all sites a stage's first block may be, `others` those of every later block. Which layers a block
+        has may depend on the width before it, so the sum runs over widths from stage to stage.
+        """
+        counts = dict.fromkeys(self.stem_widths, 1)
         for stage in self.stages:
-            total *= len(stage.widths) * sum(ways(d) if ways else blocks**d for d in stage.depths)
-        return total
+            after = dict.fromkeys(stage.widths, 0)
+            for (before, count), width, family, depth in product(
+                counts.items(), stage.widths, self.families(stage), stage.depths
+            ):
+                configs = self.block_spaces()[family].configs(family, stage.expansions)
+                firsts = [BlockSite("stage.block1", c, before, width, stage.stride, self.stride) for c in configs]
+                others = [BlockSite("stage.block2", c, width, width, 1, self.stride) for c in configs]
+                after[width] += count * ways(firsts, others, depth)
+            counts = after
+        return sum(counts.values()) * sum(map(head, self.head_widths)) * len(self.input_sizes)
 
 
-def _stages(*rows: tuple[tuple[int, ...], tuple[int, ...], int]) -> tuple[dict[str, Any], ...]:
-    return tuple({"depths": depths, "widths": widths, "stride": stride} for depths, widths, stride in rows)
+class MobileSpace(Space):
+    """Networks of inverted residual blocks."""
+
+    family: Literal["mobile"] = "mobile"
+    kernels: Kernels = (3, 5, 7)
+    expansions: Expansions = (1, 2, 3, 4, 6)
+    squeeze_excite: SqueezeExcite = (False, True)
+    activations: Activations = ("relu", "relu6", "hardswish")
+
+    def block_spaces(self) -> Mapping[Family, BlockSpace]:
+        choices = {key: getattr(self, key) for key in BlockSpace.model_fields}
+        return {"inverted_residual": BlockSpace(**choices)}
 
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "8px": {
-        "input_size": 8,
-        "stem_widths": (8, 16),
-        "kernels": (3, 5),
-        "stages": _stages(((1, 2), (8, 16, 24), 1), ((1, 2), (16, 24, 32), 2), ((1, 2), (24, 32, 48), 2)),
-        "head_widths": (32, 64, 96),
-    },
-    "32px": {
-        "input_size": 32,
-        "stem_widths": (16, 24, 32),
-        "stages": _stages(
-            ((1, 2), (16, 24), 1),
-            ((1, 2, 3), (24, 32, 48), 2),
-            ((1, 2, 3, 4), (48, 64, 96), 2),
-            ((1, 2, 3), (96, 128, 160), 2),
+class ShuffleSpace(Space):
+    """Networks of ShuffleNetV2 units."""
+
+    family: Literal["shuffle"]
+    kernels: Kernels = (3, 5, 7)
+    expansions: Expansions = (1, 2)
+    activations: Activations = ("relu",)
+
+    def block_spaces(self) -> Mapping[Family, BlockSpace]:
+        own = BlockSpace(kernels=self.kernels, expansions=self.expansions, activations=self.activations)
+        return {"shuffle": own}
+
+
+def _mixed_blocks() -> dict[Family, BlockSpace]:
+    return {
+        "residual": BlockSpace(kernels=(3,), expansions=(1,)),
+        "fused_inverted_residual": BlockSpace(kernels=(3,), expansions=(1, 2, 4)),
+        "inverted_residual": BlockSpace(
+            kernels=(3, 5), expansions=(2, 3, 4, 6), squeeze_excite=(False, True), activations=("relu", "hardswish")
         ),
-        "head_widths": (128, 192, 256),
-    },
-    "96px": {
-        "input_size": 96,
-        "stem_widths": (16, 24, 32),
-        "stem_stride": 2,
-        "stages": _stages(
-            ((1, 2), (16, 24), 1),
-            ((1, 2, 3), (24, 32), 2),
-            ((1, 2, 3), (32, 48), 2),
-            ((1, 2, 3, 4), (64, 80, 96), 2),
-            ((1, 2, 3), (96, 128, 160), 2),
-        ),
-        "head_widths": (256, 384, 512),
-    },
-    "224px": {
-        "input_size": 224,
-        "stem_widths": (16, 24, 32),
-        "stem_stride": 2,
-        "stages": _stages(
-            ((1, 2), (16, 24), 1),
-            ((1, 2, 3), (24, 32), 2),
-            ((2, 3, 4), (32, 40, 48), 2),
-            ((2, 3, 4), (64, 80), 2),
-            ((1, 2, 3), (96, 112), 1),
-            ((1, 2, 3), (160, 192), 2),
-        ),
-        "head_widths": (640, 960, 1280),
-    },
-}
+        "shuffle": BlockSpace(kernels=(3, 5), expansions=(1, 2)),
+    }
+
+
+class MixedSpace(Space):
+    """Networks whose stages each choose a kind of block; `blocks` names the kinds and their freedom."""
+
+    family: Literal["mixed"]
+    blocks: Annotated[dict[Family, BlockSpace], Field(min_length=1, default_factory=_mixed_blocks)]
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> MixedSpace:
+        for family, space in self.blocks.items():
+            if family != "inverted_residual" and space.squeeze_excite != (False,):
+                raise ValueError(f"blocks.{family}.squeeze_excite: only inverted residuals have it")
+            for key in BlockSpace.model_fields:
+                _check_choices(f"blocks.{family}.{key}", getattr(space, key), self.width_grid)
+        return self
+
+    def block_spaces(self) -> Mapping[Family, BlockSpace]:
+        return self.blocks
+
+
+def _family(value: Any) -> str:
+    return str(value.get("family", "mobile")) if isinstance(value, dict) else str(getattr(value, "family", None))
+
+
+AnySpace = Annotated[
+    Annotated[MobileSpace, Tag("mobile")]
+    | Annotated[ShuffleSpace, Tag("shuffle")]
+    | Annotated[MixedSpace, Tag("mixed")],
+    Discriminator(_family),
+]
+
+
+def _preferring(kind: Family) -> Callable[[StageSpace], StageSpace]:
+    def narrowed(stage: StageSpace) -> StageSpace:
+        allowed = stage.families is None or kind in stage.families
+        return stage.model_copy(update={"families": (kind,)}) if allowed else stage
+
+    return narrowed
+
+
+def _check_choices(name: str, values: Sequence[Gene], grid: int) -> None:
+    if len(set(values)) != len(values):
+        raise ValueError(f"{name}: every choice once, got {list(values)}")
+    if name.endswith("widths") and any(int(value) % grid for value in values):
+        raise ValueError(f"{name}: expected multiples of width_grid {grid}, got {list(values)}")
+    if all(isinstance(v, int) for v in values) and list(values) != sorted(values):
+        raise ValueError(f"{name}: expected ascending order, got {list(values)}")
+
+
+def _ask(trial: Trial, name: str, choices: Sequence[Any]) -> Any:
+    """A question that a single choice answers is not asked."""
+    return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)

@@ -49,7 +49,7 @@ def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
 
     torch.set_num_threads(threads)
     study = load_study(folder.study)
-    data = load(study.data, input_size=study.space.input_size, seed=study.search.seed)
+    data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     bench = Workbench(study, data)
     answers.write(json.dumps({"ready": os.getpid()}) + "\n")
     for line in sys.stdin:

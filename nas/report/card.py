@@ -74,14 +74,17 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     architecture = candidate.architecture
     blocks = [site.config for site in architecture.blocks()]
     kernels = ", ".join(f"{k}x{k}" for k in sorted({block.kernel for block in blocks}))
-    excited = sum(block.squeeze_excite for block in blocks)
+    kinds = Counter(block.kind.replace("_", " ") for block in blocks)
+    named = " and ".join(f"{count} {kind}" for kind, count in kinds.items())
+    excited = sum(getattr(block, "squeeze_excite", False) for block in blocks)
     squeeze = f", {excited} with squeeze-excite" if excited else ""
+    head = f"head of {architecture.head.width} channels" if architecture.head is not None else "no head convolution"
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, found by compact-nas (study {text(study.name)}), "
         "which chose architecture, pruning and weight formats together.\n"
-        f"Stem of {architecture.stem.width} channels, {len(blocks)} inverted residual blocks (kernels {kernels}"
-        f"{squeeze}) in {len(architecture.stages)} stages, head of {architecture.head.width} channels.\n"
+        f"Stem of {architecture.stem.width} channels, {named} blocks (kernels {kernels}"
+        f"{squeeze}) in {len(architecture.stages)} stages, {head}.\n"
         f"Trained for {evaluation.epochs} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}."
     )

@@ -76,7 +76,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def data_words(study: Study) -> str:
-    data, size = study.data, study.space.input_size
+    data, size = study.data, " or ".join(map(str, study.space.input_sizes))
     channels = "grey" if data.input_channels == 1 else "colour"
     return f"{_source(data)}, {size} × {size} {channels}"
 

@@ -21,14 +21,21 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from compressors.folding import fold_batch_norm
-from compressors.preparation import CLAMPING, PixelGrid
-from compressors.quantization import ActivationQuantizer, PackedWeight, QuantizedConv2d, QuantizedLinear
+from compressors.preparation import CLAMPING, ChannelSelection, PixelGrid
+from compressors.quantization import (
+    ActivationQuantizer,
+    PackedWeight,
+    QuantizedConv2d,
+    QuantizedLinear,
+    SharedGrid,
+)
 from nas.runtimes.onnx_packing import FUNCTIONS, UNPACK, Codes, pack, to_planes, unpack_function
 
 OPSET = 21
 IR_VERSION = 10
 PRODUCER = "compact-nas"
 WEIGHT_SCALE = ".weight_scale"
+Quantizer = ActivationQuantizer | SharedGrid
 _VERSION_OF = {TensorProto.INT2: (25, 13)}
 
 
@@ -153,11 +160,11 @@ class _Writer:
     def source(self, node: fx.Node, index: int = 0) -> str:
         return self.values[node.all_input_nodes[index]]
 
-    def sole_quantizer(self, node: fx.Node) -> ActivationQuantizer | None:
+    def sole_quantizer(self, node: fx.Node) -> Quantizer | None:
         """The quantizer behind a tensor that nothing else reads."""
         users = list(node.users)
         module = self.modules.get(str(users[0].target)) if len(users) == 1 else None
-        return module if isinstance(module, ActivationQuantizer) else None
+        return module if isinstance(module, Quantizer) else None
 
 
 Emit = Callable[[_Writer, fx.Node, Any], str]
@@ -233,7 +240,7 @@ def _kept_float(writer: _Writer, node: fx.Node, output: str) -> str:
     Where at most a ReLU stands between such a layer and the next quantizer, ONNX Runtime takes its float weights for
     an oversight and rounds them to 8 bits (WeightBiasQuantization). LeakyRelu stops that and fuses with the layer.
     """
-    reads_codes = isinstance(writer.modules.get(str(node.all_input_nodes[0].target)), ActivationQuantizer)
+    reads_codes = isinstance(writer.modules.get(str(node.all_input_nodes[0].target)), Quantizer)
     users = list(node.users)
     clamped = len(users) == 1 and isinstance(writer.modules.get(str(users[0].target)), CLAMPING)
     is_quantized_again = writer.sole_quantizer(users[0] if clamped else node) is not None
@@ -302,7 +309,7 @@ _STORE: Mapping[int, Callable[[_Writer, Codes], str]] = {
 }
 
 
-def _quantizer(writer: _Writer, node: fx.Node, module: ActivationQuantizer) -> str:
+def _quantizer(writer: _Writer, node: fx.Node, module: Quantizer) -> str:
     """QuantizeLinear and DequantizeLinear on the module's grid; pixels go to their codes without arithmetic."""
     scale, zero_point = module.grid()
     from_pixels = _is_normalize(writer, node.all_input_nodes[0])
@@ -368,6 +375,17 @@ def _flatten(writer: _Writer, node: fx.Node, _: Any) -> str:
     return writer.add("Flatten", [writer.source(node)], axis=1)
 
 
+def _select(writer: _Writer, node: fx.Node, module: ChannelSelection) -> str:
+    indices = writer.constant(np.array(module.selected(), np.int64))
+    return writer.add("Gather", [writer.source(node), indices], axis=1)
+
+
+def _concatenate(writer: _Writer, node: fx.Node, _: Any) -> str:
+    if node.args[1:] != (1,) or node.kwargs:
+        raise UnknownOperation(f"{node.name}: no ONNX rule for cat{node.args[1:]}")
+    return writer.add("Concat", [writer.values[part] for part in node.all_input_nodes], axis=1)
+
+
 _EMIT_BY_OP: Mapping[str, Callable[[_Writer, fx.Node], None]] = {
     "placeholder": _placeholder,
     "output": _output,
@@ -380,6 +398,7 @@ _MODULES: Mapping[type, Emit] = {
     QuantizedConv2d: _quantized_conv,
     QuantizedLinear: _quantized_linear,
     ActivationQuantizer: _quantizer,
+    SharedGrid: _quantizer,
     nn.Conv2d: _conv,
     nn.Linear: _linear,
     nn.ReLU: _relu,
@@ -388,9 +407,11 @@ _MODULES: Mapping[type, Emit] = {
     nn.Hardsigmoid: _hardsigmoid,
     nn.AdaptiveAvgPool2d: _global_average,
     PixelGrid: _normalize,
+    ChannelSelection: _select,
 }
 _FUNCTIONS: Mapping[Callable[..., Any], Emit] = {
     operator.add: _binary("Add"),
     operator.mul: _binary("Mul"),
+    torch.cat: _concatenate,
     torch.flatten: _flatten,
 }

@@ -11,8 +11,16 @@ from torch import Tensor, fx, nn
 from compressors.folding import fold_batch_norm
 from compressors.plan import WeightFormat
 from compressors.preparation import prepare
-from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, observe, refresh_scales
-from search_spaces.architecture import Architecture, HeadConfig, InvertedResidualConfig, StageConfig, StemConfig
+from compressors.quantization import (
+    ActivationQuantizer,
+    QuantizedConv2d,
+    QuantizedLinear,
+    SharedGrid,
+    observe,
+    refresh_scales,
+)
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
+from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import Network, build_network
 
 torch.set_num_threads(1)
@@ -67,6 +75,8 @@ def int8(*layers: str) -> dict[str, WeightFormat]:
 
 def quantizer_of(prepared: fx.GraphModule, node: fx.Node) -> ActivationQuantizer | None:
     module = prepared.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if isinstance(module, SharedGrid):
+        return module.source
     return module if isinstance(module, ActivationQuantizer) else None
 
 

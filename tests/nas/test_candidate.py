@@ -18,10 +18,10 @@ from nas.study import Compression
 from search_spaces.architecture import (
     Architecture,
     HeadConfig,
-    InvertedResidualConfig,
     StageConfig,
     StemConfig,
 )
+from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.spaces import PRESETS, MobileSpace, Pick, Replay, Trial, last
 
 PINNED = json.loads((Path(__file__).parent / "pinned_ids.json").read_text())

@@ -22,7 +22,8 @@ from nas.data import Images
 from nas.fitting import Fitting, load_checkpoint
 from nas.study import Study
 from nas.training import Feed
-from search_spaces.architecture import Architecture, HeadConfig, InvertedResidualConfig, StageConfig, StemConfig
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
+from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
 
 STEPS, EPOCHS = 3, 8  # shares .5 .25 .25: four dense epochs, two pruned, two quantization-aware

@@ -27,7 +27,8 @@ from nas.runtimes.onnx_runtime import Array, Runner
 from nas.shipping import accuracy, as_float, compare, layer_reports, ship, stored_weights
 from nas.study import Target
 from nas.training import Feed, calibrate
-from search_spaces.architecture import Architecture, HeadConfig, InvertedResidualConfig, StageConfig, StemConfig
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
+from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
 
 torch.set_num_threads(1)

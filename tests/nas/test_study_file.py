@@ -205,7 +205,8 @@ def test_wrong_preset(tmp_path: Path, space: str, expected: str) -> None:
          "x.yaml:7: space.stages[0].depths: every choice once, got [1, 1]"),
         ("  kernels: [3.0]\n", "x.yaml:6: space.kernels[0]: expected one of 3, 5, 7, got 3.0"),
         ("  squeeze_excite: [1]\n", "x.yaml:6: space.squeeze_excite[0]: expected true or false, got 1"),
-        ("  input_size: 300\n", "x.yaml:6: space.input_size: expected an integer of at least 8 and at most 224, "
+        ("  input_size: 300\n", "x.yaml:6: space.input_size: expected an integer of at least 8 and at most 224 "
+         "or a list of at least 1, each an integer of at least 8 and at most 224, "
          "got 300"),
     ],
 )  # fmt: skip

@@ -12,14 +12,12 @@ from pydantic import ValidationError
 
 from search_spaces.architecture import (
     Architecture,
-    BlockSite,
     HeadConfig,
-    InvertedResidualConfig,
-    LayerSpec,
     StageConfig,
     StemConfig,
-    downsampled,
 )
+from search_spaces.block_configs import InvertedResidualConfig
+from search_spaces.sites import BlockSite, LayerSpec, downsampled
 from search_spaces.spaces import PRESETS, MobileSpace, Pick
 
 PLAIN = InvertedResidualConfig(kernel=3, expansion=1)

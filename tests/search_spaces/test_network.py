@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import mobilenetv2, mobilenetv3
 
-from search_spaces.architecture import Activation, Architecture
+from search_spaces.architecture import Architecture
+from search_spaces.block_configs import Activation
 from search_spaces.blocks import ACTIVATIONS, InvertedResidual, Normalize
 from search_spaces.network import Network, build_network
 from search_spaces.spaces import PRESETS, MobileSpace, Pick, first

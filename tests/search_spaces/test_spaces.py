@@ -88,7 +88,7 @@ def test_sample_builds_what_was_answered() -> None:
             {
                 "width": 16,
                 "stride": 2,
-                "blocks": ({"kernel": 5, "expansion": 4, "squeeze_excite": True, "activation": "hardswish"},),
+                "blocks": ({"kind": "inverted_residual", "kernel": 5, "expansion": 4, "squeeze_excite": True, "activation": "hardswish"},),
             },
         ),
         "head": {"width": 16, "activation": "relu"},
@@ -106,8 +106,9 @@ def test_replay_of_integers_refuses_what_is_out_of_range() -> None:
 
 def test_count_of_a_small_space() -> None:
     own = space(**{**OWN, "stages": [{"depths": [1, 2], "widths": [8, 16]}]}, kernels=[3], activations=["relu"])
-    assert len(own.block_choices()) == 5 * 2
-    assert own.count() == 2 * (10 + 10**2)
+    blocks = own.block_spaces()["inverted_residual"].configs("inverted_residual")
+    assert len(blocks) == 5 * 2
+    assert own.count(lambda firsts, others, depth: len(firsts) * len(others) ** (depth - 1), bool) == 2 * (10 + 10**2)
 
 
 @pytest.mark.parametrize(

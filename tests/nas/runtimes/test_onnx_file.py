@@ -30,13 +30,12 @@ from nas.runtimes.onnx_runtime import Array, Runner
 from nas.study import Compression, Target
 from nas.training import Feed, calibrate, estimate_batch_norm
 from search_spaces.architecture import (
-    Activation,
     Architecture,
     HeadConfig,
-    InvertedResidualConfig,
     StageConfig,
     StemConfig,
 )
+from search_spaces.block_configs import Activation, InvertedResidualConfig
 from search_spaces.network import build_network
 from search_spaces.spaces import MobileSpace, Pick
 
