@@ -22,7 +22,7 @@ from search_spaces.architecture import (
     StemConfig,
 )
 from search_spaces.block_configs import InvertedResidualConfig
-from search_spaces.spaces import PRESETS, MobileSpace, Pick, Replay, Trial, last
+from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace, Pick, Replay, Space, Trial, last
 
 PINNED = json.loads((Path(__file__).parent / "pinned_ids.json").read_text())
 FULL = {"pruning_ratio": (0.0, 0.25, 0.5), "weight_format": ("fp32", "int8", "int4")}
@@ -297,7 +297,7 @@ class Odometer:
         return int(self.suggest_categorical(name, range(low, high + 1)))
 
 
-def assignments(space: MobileSpace, compression: Compression) -> Iterator[frozenset[tuple[str, Any]]]:
+def assignments(space: Space, compression: Compression) -> Iterator[frozenset[tuple[str, Any]]]:
     """Every way to answer what `sample` asks."""
     digits: list[tuple[Sequence[Any], int]] = []
     while True:
@@ -321,6 +321,19 @@ def small_space(stages: Sequence[tuple[int, ...]], **fields: Any) -> MobileSpace
     return MobileSpace.model_validate({**own, "stages": table, **fields})
 
 
+def mixed_space(depths: tuple[int, ...], **fields: Any) -> MixedSpace:
+    own = {
+        "family": "mixed", "input_size": 8, "stem_widths": (8,), "head_widths": (8,),
+        "stages": ({"depths": depths, "widths": (8, 16)},),
+        "blocks": {
+            "inverted_residual": {"kernels": (3,), "expansions": (1, 2)},
+            "residual": {"kernels": (3,), "expansions": (1,)},
+            "shuffle": {"kernels": (3,), "expansions": (1,)},
+        },
+    }  # fmt: skip
+    return MixedSpace.model_validate({**own, **fields})
+
+
 TWO_FORMATS = {"weight_format": ("fp32", "int4"), "pruning_ratio": (0.0, 0.5)}
 
 
@@ -335,8 +348,13 @@ TWO_FORMATS = {"weight_format": ("fp32", "int4"), "pruning_ratio": (0.0, 0.5)}
         (small_space([(1,)], expansions=(1,)), freedom("stage", edges_below_int8=True)),
         (small_space([(2,)], stem_widths=(8, 16)), freedom("block", weight_format=("int4",))),
         (small_space([(2,)]), freedom("layer", pruning_ratio=(0.5,), weight_format=("int4", "int8"))),
+        (mixed_space((1, 2), head_widths=(0, 8)), freedom("network", **TWO_FORMATS)),
+        (mixed_space((1, 2), input_size=(8, 16)), freedom("stage", **TWO_FORMATS)),
+        (mixed_space((1, 2), head_widths=(0, 8)), freedom("block", **TWO_FORMATS)),
+        (mixed_space((1,), head_widths=(0, 8)), freedom("layer", **TWO_FORMATS)),
+        (mixed_space((1, 2)), freedom("network", pruning_ratio=(0.0, 0.5), stage_widths=True)),
     ],
 )
-def test_space_size_counts_all_answers(space: MobileSpace, compression: Compression) -> None:
+def test_space_size_counts_all_answers(space: Space, compression: Compression) -> None:
     found = list(assignments(space, compression))
     assert len(set(found)) == len(found) == space_size(space, compression)

@@ -88,7 +88,15 @@ def test_sample_builds_what_was_answered() -> None:
             {
                 "width": 16,
                 "stride": 2,
-                "blocks": ({"kind": "inverted_residual", "kernel": 5, "expansion": 4, "squeeze_excite": True, "activation": "hardswish"},),
+                "blocks": (
+                    {
+                        "kind": "inverted_residual",
+                        "kernel": 5,
+                        "expansion": 4,
+                        "squeeze_excite": True,
+                        "activation": "hardswish",
+                    },
+                ),
             },
         ),
         "head": {"width": 16, "activation": "relu"},
