@@ -8,7 +8,7 @@ stays float.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -39,8 +39,12 @@ class ChannelSelection(Protocol):
     def selected(self) -> Sequence[int]: ...
 
 
-def prepare(module: nn.Module, formats: Mapping[str, WeightFormat]) -> fx.GraphModule:
+def prepare(
+    module: nn.Module, formats: Mapping[str, WeightFormat], *, learned: Collection[WeightFormat] = ()
+) -> fx.GraphModule:
     """Fold batch norm and put quantizers where `formats` (layer -> format, absent: fp32) asks for integers.
+
+    Layers of the formats in `learned` have step sizes that are trained.
 
     Ranges and scales are not set yet: run calibration batches with `observe(True)`, then `refresh_scales`.
     """
@@ -56,17 +60,19 @@ def prepare(module: nn.Module, formats: Mapping[str, WeightFormat]) -> fx.GraphM
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
             source = quantizers[node.args[0]]
-            network.set_submodule(node.target, _quantized(modules[node.target], asked[node.target], source))
+            learns = formats[node.target] in learned
+            layer = _quantized(modules[node.target], asked[node.target], source, learned=learns)
+            network.set_submodule(node.target, layer)
     network.graph.lint()
     network.recompile()
     return network
 
 
-def _quantized(layer: nn.Module, bits: int, source: ActivationQuantizer) -> nn.Module:
+def _quantized(layer: nn.Module, bits: int, source: ActivationQuantizer, *, learned: bool) -> nn.Module:
     if isinstance(layer, nn.Conv2d):
-        return QuantizedConv2d(layer, bits, source)
+        return QuantizedConv2d(layer, bits, source, learned=learned)
     if isinstance(layer, nn.Linear):
-        return QuantizedLinear(layer, bits, source)
+        return QuantizedLinear(layer, bits, source, learned=learned)
     raise TypeError(f"cannot quantize {type(layer).__name__}")
 
 

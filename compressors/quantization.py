@@ -15,6 +15,7 @@ from torch.nn import functional as F
 ACTIVATION_LEVELS = 255
 _LARGEST_BIAS_CODE = 2**30
 _DEAD = 1e-20
+_SMALLEST_SCALE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,19 @@ def mse_scales(weight: Tensor, bits: int, *, steps: int = 46) -> Tensor:
         better = error < best_error
         best, best_error = torch.where(better, scale, best), torch.where(better, error, best_error)
     return best
+
+
+def learned_step(weight: Tensor, scales: Tensor, low: int, high: int) -> Tensor:
+    """Weights on grids whose step sizes learn with them (Esser et al. 2020, LSQ, arXiv:1902.08153), per output channel.
+
+    Values are those of rounding to `scales`; the step's gradient is scaled by 1 / sqrt(weights of a channel * high).
+    """
+    factor = (weight[0].numel() * high) ** -0.5
+    step = scales * factor + (scales - scales * factor).detach()
+    step = step.reshape(-1, *(1,) * (weight.dim() - 1))
+    codes = (weight / step).clamp(low, high)
+    on_grid: Tensor = (codes + (codes.round() - codes).detach()) * step
+    return on_grid
 
 
 class ActivationQuantizer(nn.Module):
@@ -127,7 +141,9 @@ class _QuantizedLayer(nn.Module):
     is_traced_as_leaf = True
     scales: Tensor
 
-    def __init__(self, layer: nn.Conv2d | nn.Linear, bits: int, source: ActivationQuantizer) -> None:
+    def __init__(
+        self, layer: nn.Conv2d | nn.Linear, bits: int, source: ActivationQuantizer, *, learned: bool = False
+    ) -> None:
         super().__init__()
         if layer.bias is None:
             raise ValueError("a quantized layer needs a bias: fold batch norm first")
@@ -135,7 +151,12 @@ class _QuantizedLayer(nn.Module):
         self.layer = layer
         # In a tuple, so that the producer's buffers are not registered here a second time.
         self._source = (source,)
-        self.register_buffer("scales", torch.ones(layer.weight.shape[0]))
+        self.learned = learned
+        scales = torch.ones(layer.weight.shape[0], device=layer.weight.device)
+        if learned:
+            self.scales = nn.Parameter(scales)
+        else:
+            self.register_buffer("scales", scales)
         self.refresh_scales()
 
     @property
@@ -150,25 +171,30 @@ class _QuantizedLayer(nn.Module):
     @torch.no_grad()
     def refresh_scales(self) -> None:
         """Set the scales of least squared error for the weights as they are now."""
-        scales = mse_scales(self.layer.weight, self.bits)
-        # A nearly dead channel would otherwise push its bias beyond int32.
-        floor = self.bias.abs() / (self.input_scale * _LARGEST_BIAS_CODE)
-        self.scales.copy_(torch.maximum(scales, floor))
+        self.scales.copy_(self._bounded(mse_scales(self.layer.weight, self.bits)))
+
+    def _bounded(self, scales: Tensor) -> Tensor:
+        """Scales large enough for the bias: a nearly dead channel would otherwise push it beyond int32."""
+        floor: Tensor = self.bias.detach().abs() / (self.input_scale * _LARGEST_BIAS_CODE)
+        return torch.maximum(scales, floor.clamp(min=_SMALLEST_SCALE))
 
     def quantized(self) -> tuple[Tensor, Tensor]:
         """Weight and bias on their grids, gradients straight through."""
         low, high = weight_range(self.bits)
-        weight = self.layer.weight
-        zero_points = torch.zeros_like(self.scales, dtype=torch.int32)
-        on_grid = torch.fake_quantize_per_channel_affine(weight, self.scales, zero_points, 0, low, high)
-        step = self.input_scale * self.scales
+        weight, scales = self.layer.weight, self._bounded(self.scales)
+        if self.learned and self.training:
+            on_grid = learned_step(weight, scales, low, high)
+        else:
+            zero_points = torch.zeros_like(scales, dtype=torch.int32)
+            on_grid = torch.fake_quantize_per_channel_affine(weight, scales.detach(), zero_points, 0, low, high)
+        step = self.input_scale * scales.detach()
         bias = self.bias + ((self.bias / step).round() * step - self.bias).detach()
         return on_grid, bias
 
     def packed(self) -> PackedWeight:
         """The layer as plain data, on the CPU."""
         low, high = weight_range(self.bits)
-        scales = self.scales.detach().cpu()
+        scales = self._bounded(self.scales).detach().cpu()
         shape = (-1,) + (1,) * (self.layer.weight.dim() - 1)
         # The same arithmetic as fake_quantize (multiply by the inverse), so that codes agree at ties.
         codes = (self.layer.weight.detach().cpu() * (1.0 / scales).reshape(shape)).round().clamp(low, high)
@@ -206,8 +232,8 @@ def observe(module: nn.Module, on: bool) -> None:
             child.observing = on
 
 
-def refresh_scales(module: nn.Module) -> None:
-    """Refit every quantized layer's weight scales."""
+def refresh_scales(module: nn.Module, *, learned: bool = True) -> None:
+    """Refit every quantized layer's weight scales; without `learned` those that are being trained stay."""
     for child in module.modules():
-        if isinstance(child, _QuantizedLayer):
+        if isinstance(child, _QuantizedLayer) and (learned or not child.learned):
             child.refresh_scales()

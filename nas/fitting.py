@@ -70,7 +70,9 @@ class Fitting:
             if not restoring:
                 estimate_batch_norm(network, self.feed)
         elif phase == "quantized":
-            network = prepare(network, plan.formats).to(self.feed.images.device)
+            network = prepare(network, plan.formats, learned=self.study.compression.learned_step_sizes).to(
+                self.feed.images.device
+            )
             if not restoring:
                 calibrate(network, self.feed)
         return network

@@ -64,8 +64,9 @@ class Compression(Section):
     importance: Literal["l1", "l2", "bn_scale"] = "l2"
     stage_widths: bool = False
     edges_below_int8: bool = False
+    learned_step_sizes: tuple[WeightFormat, ...] = ()
 
-    @field_validator("pruning_ratio", "weight_format")
+    @field_validator("pruning_ratio", "weight_format", "learned_step_sizes")
     @classmethod
     def _distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(choices)) != len(choices):

@@ -169,7 +169,7 @@ def train_phase(
     for epoch in range(start_epoch, phase.epochs):
         network.train()
         if phase.name == "quantized":
-            refresh_scales(network)
+            refresh_scales(network, learned=False)
             observe(network, epoch < (phase.epochs + 1) // 2)
         losses = torch.zeros((), device=feed.labels.device)
         for step, (images, labels) in enumerate(feed.epoch(epoch_seed(phase.name, epoch)), epoch * feed.steps):

@@ -303,3 +303,12 @@ def test_a_prepared_network_restores_from_its_checkpoint() -> None:
     calibrate(prepared, pixels())
     restored.load_state_dict(prepared.state_dict())
     assert torch.equal(prepared(pixels()), restored(pixels()))
+
+
+def test_only_the_named_formats_learn_their_steps() -> None:
+    formats = int8(*(layer.name for layer in ARCHITECTURE.layers(10)))
+    names = list(formats)
+    formats |= {names[1]: "int4", names[2]: "int2"}
+    prepared = prepare(network(), formats, learned=["int2"])
+    layers = {n: m for n, m in prepared.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
+    assert {name for name, layer in layers.items() if layer.learned} == {names[2]}

@@ -13,6 +13,7 @@ from compressors.quantization import (
     ActivationQuantizer,
     QuantizedConv2d,
     QuantizedLinear,
+    learned_step,
     mse_scales,
     observe,
     refresh_scales,
@@ -318,3 +319,68 @@ def test_grid_and_range_survive_a_checkpoint() -> None:
     restored.observing = True
     restored(ramp(-2, 5))
     assert float(restored.low) == -2.0
+
+
+# Learned step sizes.
+
+
+@pytest.mark.parametrize("bits", BITS)
+@given(seed=st.integers(0, 2**31))
+def test_a_learned_step_rounds_like_a_fitted_one(bits: int, seed: int) -> None:
+    weight = random_weight(seed, 3, 4, 3, 3)
+    scales, (low, high) = mse_scales(weight, bits), weight_range(bits)
+    zero_points = torch.zeros(3, dtype=torch.int32)
+    expected = torch.fake_quantize_per_channel_affine(weight, scales, zero_points, 0, low, high)
+    away_from_ties = ((weight / scales[:, None, None, None]) % 1 - 0.5).abs() > 1e-3
+    found = learned_step(weight, scales, low, high)
+    torch.testing.assert_close(found[away_from_ties], expected[away_from_ties])
+
+
+@pytest.mark.parametrize("bits", [4, 3, 2])
+def test_gradient_of_a_learned_step_is_that_of_the_paper(bits: int) -> None:
+    """Equation 3 of LSQ, in double precision, its gradient scale included."""
+    low, high = weight_range(bits)
+    weight = random_weight(1, 3, 20).double().requires_grad_()
+    scales = (mse_scales(weight, bits).double() * 0.7).requires_grad_()
+    upstream = torch.randn(3, 20, generator=torch.Generator().manual_seed(2), dtype=torch.double)
+    (learned_step(weight, scales, low, high) * upstream).sum().backward()  # type: ignore[no-untyped-call]
+    ratio = (weight / scales[:, None]).detach()
+    inside = (ratio > low) & (ratio < high)
+    assert 0 < inside.sum() < inside.numel()
+    slope = torch.where(inside, ratio.round() - ratio, ratio.clamp(low, high))
+    assert scales.grad is not None
+    assert weight.grad is not None
+    torch.testing.assert_close(scales.grad, (upstream * slope).sum(1) / (20 * high) ** 0.5)
+    torch.testing.assert_close(weight.grad, upstream * inside)
+
+
+def learning_layer(bits: int = 3) -> QuantizedConv2d:
+    conv = nn.Conv2d(6, 5, 3)
+    conv.weight.data = random_weight(3, 5, 6, 3, 3)
+    return QuantizedConv2d(conv, bits, ActivationQuantizer(fixed=(0.02, 3)), learned=True)
+
+
+def test_training_moves_learned_steps_and_a_refresh_may_leave_them() -> None:
+    layer = learning_layer()
+    before = layer.scales.detach().clone()
+    torch.testing.assert_close(before, mse_scales(layer.layer.weight, 3))
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    layer.train()(torch.rand(2, 6, 8, 8)).square().mean().backward()
+    optimizer.step()
+    moved = layer.scales.detach().clone()
+    assert bool((moved != before).all())
+    refresh_scales(layer, learned=False)
+    assert torch.equal(layer.scales, moved)
+    refresh_scales(layer)
+    assert not torch.equal(layer.scales, moved)
+
+
+def test_a_learned_layer_ships_what_it_computes() -> None:
+    """Also where training drove a step below what the bias allows, or below zero."""
+    layer = learning_layer().eval()
+    layer.scales.data[0] = -1.0
+    packed = layer.packed()
+    weight, _ = layer.quantized()
+    assert bool((packed.scales > 0).all())
+    torch.testing.assert_close(weight, packed.codes * packed.scales[:, None, None, None])
+    assert int(packed.bias_codes.abs().max()) <= 2**30
