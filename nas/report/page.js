@@ -1,6 +1,5 @@
-// The report's page: two plots, a sortable table, and the layers of each network. Data comes from #data.
-(() => {
-"use strict";
+// The report's page: its plots, a sortable table, and the layers of each network. Data comes from #data.
+// The scripts are joined into one function, this one last.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const axisOf = Object.fromEntries(data.axes.map((axis) => [axis.key, axis]));
@@ -286,6 +285,8 @@ function openTarget() {
 function draw() {
   if (data.axes.length > 1) drawFront();
   drawProgress();
+  drawParallel();
+  drawGap();
 }
 
 if (data.axes.length > 1) {
@@ -307,4 +308,3 @@ document.querySelectorAll("details.member").forEach((details) => {
 });
 addEventListener("hashchange", openTarget);
 openTarget();
-})();

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nas.report.details import read_artifact
-from nas.report.html import default_axes, link, read_run, safe_json, script, shown_figures, write_html
+from nas.report.html import link, safe_json, script, write_html
+from nas.report.run import default_axes, read_run, shown_figures
 from nas.study import ReportOptions
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -130,9 +131,9 @@ def test_it_needs_no_network(make_run):
 
 def test_a_thousand_trials_stay_light_and_quick(make_run):
     run = make_run(trials=1000, finalists=0)
-    began = time.perf_counter()
+    began = time.process_time()  # of this process alone, whatever else the machine does
     path = write_html(run.path)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert path.stat().st_size < 8_000_000
     page = Page(path)
     assert len(page.data["complete"]["hover"]) + len(run.front) == len(run.state("COMPLETE")) > 500
