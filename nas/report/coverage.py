@@ -62,7 +62,8 @@ def _kind(
         drawn.update({option: counts[option] for option in options})
         kept.update({option: number for option, number in Counter(answers[on_front]).items() if option in options})
         seen += sum(counts[option] > 0 for option in options)
-    options = list(dict.fromkeys(option for some in genes.values() for option in some))
+    longest_first = sorted(genes.values(), key=len, reverse=True)  # has the study's order, others a part of it
+    options = list(dict.fromkeys(option for some in longest_first for option in some))
     if all(map(_is_number, options)):
         options.sort(key=float)
     uses = tuple(ChoiceUse(option, _share(drawn, option), _share(kept, option)) for option in options)

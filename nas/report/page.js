@@ -46,13 +46,16 @@ function scale(axis, at) {
     title: { text: axis.title.replace(/&/g, "&amp;").replace(/</g, "&lt;"), standoff: 12 },
     type: log ? "log" : "linear", tickformat: format, nticks: 9, tickangle: 0, automargin: true, zeroline: false,
     gridcolor: colour("faint"), linecolor: colour("line"), showline: true, ticks: "outside", tickcolor: colour("line"),
-    autorange: true, ...(log && at.clientWidth < 600 ? sparseTicks(axis.key, at) : {}),
+    autorange: true, ...(log && at.clientWidth < 600 ? sparseTicks(shownValues(axis.key), at) : {}),
   };
 }
 
+function shownValues(key) {
+  return [data.front, data.finalists, data.complete, data.infeasible].flatMap((points) => points.values[key]);
+}
+
 // Round numbers across all that is drawn: on a phone plotly's own labels of a log axis run into each other.
-function sparseTicks(key, at) {
-  const all = [data.front, data.finalists, data.complete, data.infeasible].flatMap((points) => points.values[key]);
+function sparseTicks(all, at) {
   const values = all.filter((value) => value !== null && value > 0);
   const [low, high] = [Math.min(...values) * 0.9, Math.max(...values) * 1.1];
   let found = [];

@@ -1,5 +1,5 @@
 // Parallel coordinates as plain SVG: plotly's need WebGL and code made at run time, which this page forbids itself.
-const PARALLEL = { top: 62, bottom: 30, side: 58, height: 400, shortest: 4 };
+const PARALLEL = { top: 62, bottom: 30, side: 58, height: 400, shortest: 4, room: 92 };
 const brushes = new Map(); // axis index -> [low, high], as shares of its height
 
 function svg(tag, attributes, text) {
@@ -43,11 +43,11 @@ function drawParallel() {
   const at = document.getElementById("parallel-plot");
   if (!at) return;
   const { axes, lines } = data.parallel, { top, bottom, side, height } = PARALLEL;
-  const width = Math.max(at.clientWidth, axes.length * 84);
+  const width = Math.max(at.clientWidth, axes.length * PARALLEL.room);
   const step = (width - 2 * side) / (axes.length - 1), xs = axes.map((_, i) => side + i * step);
   const y = (share) => height - bottom - share * (height - top - bottom);
   const image = svg("svg", { viewBox: `0 0 ${width} ${height}`, height });
-  at.style.minWidth = `${axes.length * 84}px`;
+  at.style.minWidth = `${axes.length * PARALLEL.room}px`;
   for (const line of lines) {
     line.places = axes.map((axis, i) => place(axis, line.at[i]));
     line.path = svg("path", { class: line.front ? "line front" : "line", d: pathOf(line.places, xs, y) });
@@ -57,7 +57,7 @@ function drawParallel() {
   axes.forEach((axis, i) => {
     const [lower, upper] = axis.upward ? axis.ends : [...axis.ends].reverse();
     image.append(
-      svg("line", { class: "axis", x1: xs[i], x2: xs[i], y1: y(0), y2: y(1) }), titleOf(axis, xs[i], step),
+      svg("line", { class: "axis", x1: xs[i], x2: xs[i], y1: y(0), y2: y(1) }), titleOf(axis, xs[i], step - 12),
       svg("text", { class: "end", x: xs[i], y: y(1) - 7 }, upper), svg("text", { class: "end", x: xs[i], y: y(0) + 17 }, lower),
     );
     brushable(image, i, xs[i], y);
