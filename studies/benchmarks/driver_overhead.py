@@ -36,12 +36,13 @@ GOAL_MS = 50
 
 @dataclass
 class Overhead:
-    """Milliseconds per trial, the mean of the last WINDOW trials before `trials`."""
+    """Milliseconds per trial, the mean of the last WINDOW trials before `trials`; `processor_ms` of both steps."""
 
     sampler: str
     trials: int
     propose_ms: float
     finish_ms: float
+    processor_ms: float
     restart_s: float
     journal_mb: float
 
@@ -59,22 +60,25 @@ def drive(sampler: str, sizes: list[int], folder: Path, console: Console) -> lis
     search = Search(study, run)
     proposing: list[float] = []
     finishing: list[float] = []
+    computing: list[float] = []  # what a busy machine or disk does not add to
     found: list[Overhead] = []
     for number in range(1, max(sizes) + 1):
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), time.process_time()
         task = search.propose()
         proposing.append(time.perf_counter() - began)
+        computing.append(time.process_time() - computed)
         assert isinstance(task, Task)
         evaluation = evaluate(task, study)
         write_evaluation(task.folder, evaluation)
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), time.process_time()
         search.finish(task, evaluation)
         finishing.append(time.perf_counter() - began)
+        computing[-1] += time.process_time() - computed
         if number in sizes:
             began = time.perf_counter()
             Search(study, run)
             restart_s = time.perf_counter() - began
-            times = [1e3 * mean(part[-WINDOW:]) for part in (proposing, finishing)]
+            times = [1e3 * mean(part[-WINDOW:]) for part in (proposing, finishing, computing)]
             found.append(Overhead(sampler, number, *times, restart_s, run.journal.stat().st_size / 1e6))
             console.print(found[-1])
     return found
@@ -82,10 +86,11 @@ def drive(sampler: str, sizes: list[int], folder: Path, console: Console) -> lis
 
 def show(rows: list[Overhead], genes: int) -> Table:
     table = Table(title=f"Driver overhead per trial, {genes} genes, no training")
-    for column in ("sampler", "trials", "propose ms", "finish ms", "together ms", "restart s", "journal MB"):
+    columns = ("sampler", "trials", "propose ms", "finish ms", "together ms", "processor ms", "restart s", "journal MB")
+    for column in columns:
         table.add_column(column, justify="left" if column == "sampler" else "right")
     for row in rows:
-        milliseconds = (row.propose_ms, row.finish_ms, row.total_ms)
+        milliseconds = (row.propose_ms, row.finish_ms, row.total_ms, row.processor_ms)
         cells = [f"{value:.1f}" for value in (*milliseconds, row.restart_s, row.journal_mb)]
         table.add_row(row.sampler, str(row.trials), *cells)
     return table

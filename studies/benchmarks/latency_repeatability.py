@@ -90,10 +90,11 @@ def measure_pass(files: Sequence[Path], seed: int) -> dict[str, float]:
     return {str(file): measure(file, Target(name="cpu")).latency_ms for file in order}
 
 
-def measure_passes(files: Sequence[Path], passes: int) -> list[dict[str, float]]:
+def measure_passes(files: Sequence[Path], passes: int, console: Console) -> list[dict[str, float]]:
     """Each pass in a fresh process."""
     found = []
     for seed in range(passes):
+        console.print(f"pass {seed + 1} of {passes}", style="dim")
         command = [sys.executable, __file__, "--measure", str(seed), *map(str, files)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found.append({name: float(value) for name, value in json.loads(output).items()})
@@ -159,15 +160,16 @@ def main() -> int:
     table = Table(title=f"{arguments.networks} networks, {arguments.passes} fresh processes each way")
     for column in ("machine", "tau-b mean", "least", "spread mean", "largest", "fastest ms", "slowest ms"):
         table.add_column(column, justify="left" if column == "machine" else "right")
-    found = {}
+    found, console = {}, Console()
     with tempfile.TemporaryDirectory(prefix="latency-repeatability-") as folder:
         files = emit_networks(Path(folder), arguments.networks, arguments.seed)
         for machine in ("as it is", "another core busy"):
+            console.print(f"machine: {machine}", style="dim")
             if machine == "as it is":
-                passes = measure_passes(files, arguments.passes)
+                passes = measure_passes(files, arguments.passes, console)
             else:
                 with busy_neighbour():
-                    passes = measure_passes(files, arguments.passes)
+                    passes = measure_passes(files, arguments.passes, console)
             summary = summarise(passes, files)
             columns = [[one[str(file)] for one in passes] for file in files]
             found[machine] = {**summary, "latency_ms": columns}
@@ -175,7 +177,7 @@ def main() -> int:
             ends = (summary["fastest_ms"], summary["slowest_ms"])
             cells = [*(f"{v:.3f}" for v in taus), *(f"{v:.2%}" for v in spreads), *(f"{v:.4f}" for v in ends)]
             table.add_row(machine, *cells)
-    Console().print(table)
+    console.print(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
     return int(any(s["tau_mean"] < GOAL_TAU or s["spread_mean"] > GOAL_SPREAD for s in found.values()))
