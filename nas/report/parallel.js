@@ -46,7 +46,7 @@ function drawParallel() {
   const width = Math.max(at.clientWidth, axes.length * PARALLEL.room);
   const step = (width - 2 * side) / (axes.length - 1), xs = axes.map((_, i) => side + i * step);
   const y = (share) => height - bottom - share * (height - top - bottom);
-  const image = svg("svg", { viewBox: `0 0 ${width} ${height}`, height });
+  const image = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, class: lines.length > 300 ? "many" : "few" });
   at.style.minWidth = `${axes.length * PARALLEL.room}px`;
   for (const line of lines) {
     line.places = axes.map((axis, i) => place(axis, line.at[i]));
