@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from nas.report.figures import per_cent
 
@@ -41,7 +41,7 @@ class Confusion:
 def confusion(split: str, score: Mapping[str, Any] | None, names: Sequence[str]) -> Confusion | None:
     """The confusion recorded in a score of evaluation.json, None where it records none (or no square matrix)."""
     matrix = (score or {}).get("confusion")
-    if not score or not matrix or any(len(row) != len(matrix) for row in matrix):
+    if not score or not _is_square(matrix):
         return None
     shown = tuple(names) if len(names) == len(matrix) else tuple(str(number) for number in range(len(matrix)))
     small = len(matrix) <= LARGEST_MATRIX
@@ -53,6 +53,13 @@ def confusion(split: str, score: Mapping[str, Any] | None, names: Sequence[str])
         worst_confusions(matrix, shown)[:SHOWN_CONFUSIONS],
         _summary(score),
     )
+
+
+def _is_square(matrix: Any) -> TypeGuard[list[list[int]]]:
+    """Whether this is a confusion matrix: as many counts in every row as there are rows."""
+    if not isinstance(matrix, list) or not matrix or not all(isinstance(row, list) for row in matrix):
+        return False
+    return all(len(row) == len(matrix) and all(isinstance(number, int) for number in row) for row in matrix)
 
 
 def per_class(matrix: Matrix, names: Sequence[str]) -> tuple[ClassFigures, ...]:

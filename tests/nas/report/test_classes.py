@@ -58,7 +58,10 @@ def test_unknown_names_are_numbers_and_missing_figures_no_words():
     assert (found.names, found.summary) == (("0", "1", "2"), "")
 
 
-@pytest.mark.parametrize("score", [None, {}, {"accuracy": 0.5}, {"confusion": []}, {"confusion": [[1, 2]]}])
+@pytest.mark.parametrize(
+    "score",
+    [None, {}, {"accuracy": 0.5}, {"confusion": []}, {"confusion": [[1, 2]]}, {"confusion": 5}, {"confusion": [["a"]]}],
+)
 def test_no_confusion_recorded(score):
     assert confusion("validation", score, NAMES) is None
 
