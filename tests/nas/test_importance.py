@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.importance import PREFIX, _shares, group_features, group_of, importances
+from nas.importance import PREFIX, _shares, _shuffled, group_features, group_of, importances
 
 
 def trials(number, *, seed=0, noise=0.1, stages=4, blocks=4):
@@ -117,3 +117,11 @@ def test_a_thousand_trials_of_a_hundred_and_fifty_genes_take_less_than_two_secon
     began = time.process_time()
     importances(frame, ["accuracy", "parameters", "size_bytes", "latency_ms"])
     assert time.process_time() - began < 2
+
+
+def test_shuffling_moves_one_groups_columns_together():
+    features = np.arange(40.0).reshape(10, 4)
+    found = _shuffled(features, 1, 3, np.random.default_rng(0))
+    assert (found[:, [0, 3]] == features[:, [0, 3]]).all()
+    assert (found[:, 2] - found[:, 1] == 1).all()
+    assert sorted(found[:, 1]) == features[:, 1].tolist() != found[:, 1].tolist()
