@@ -74,11 +74,15 @@ def run(
 
 
 def _write_report(folder: Path, console: Console) -> None:
+    from nas.importance import importances
     from nas.report.html import write_html
     from nas.report.picture import write_picture
+    from nas.report.tables import read_trials
+    from nas.study_file import load_study
 
     with console.status("writing the report"):
-        write_html(folder)
+        study = load_study(folder / "study.yaml")
+        write_html(folder, importance=importances(read_trials(folder), study.objectives, seed=study.search.seed))
         write_picture(folder)
 
 

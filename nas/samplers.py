@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import optuna
@@ -75,11 +76,17 @@ def beats(first: FrozenTrial, second: FrozenTrial, study: optuna.Study) -> bool:
 
 
 def genes_so_far(study: optuna.Study) -> dict[str, BaseDistribution]:
-    """Every gene that a complete trial has had, conditional ones too."""
-    found: dict[str, BaseDistribution] = {}
+    """Every gene that a complete trial has had, conditional ones too. Reads each complete trial of a study once."""
+    read, found = _GENES.setdefault(study, (set(), {}))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        found.update(trial.distributions)
+        if trial.number not in read:
+            read.add(trial.number)
+            found.update(trial.distributions)
     return {gene: distribution for gene, distribution in found.items() if not distribution.single()}
+
+
+# By study: the complete trials read and the genes they had. Complete trials never change.
+_GENES: WeakKeyDictionary[optuna.Study, tuple[set[int], dict[str, BaseDistribution]]] = WeakKeyDictionary()
 
 
 class ConditionalNSGAII(NSGAIISampler):

@@ -7,10 +7,12 @@ what was finished meanwhile and proposes what was not again, with the same trial
 from __future__ import annotations
 
 import time
+from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -58,14 +60,36 @@ class Phases:
         self.journal = Journal(folder.journal, name, directions)
         self._waiting: list[Task] = []
         self._running: dict[int, Task] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._counts: Counter[str] = Counter()
+        self._unfinished: list[int] = []
+        self._looked_at = 0
         self._recover()
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per finished trial, in order of number."""
-        return [trial.user_attrs["row"] for trial in self.journal.trials() if "row" in trial.user_attrs]
+        self._look()
+        return list(self._rows)
 
     def count(self, state: State) -> int:
-        return sum(row["state"] == state for row in self.rows())
+        self._look()
+        return self._counts[state]
+
+    def _look(self) -> list[FrozenTrial]:
+        """Take in what finished since the last look, so that an ask does not read every trial again.
+
+        A finished trial never changes. Returns the trials.
+        """
+        trials = self.journal.trials()
+        waiting = [*self._unfinished, *range(self._looked_at, len(trials))]
+        self._looked_at = len(trials)
+        self._unfinished = [number for number in waiting if not trials[number].state.is_finished()]
+        for trial in (trials[number] for number in waiting):
+            if trial.state.is_finished() and "row" in trial.user_attrs:
+                row = trial.user_attrs["row"]
+                insort(self._rows, row, key=lambda r: int(r["number"]))
+                self._counts[row["state"]] += 1
+        return trials
 
     def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
         """Tell a result; returns its row."""
@@ -170,6 +194,8 @@ class Search(Phases):
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
         self._earlier = {row["number"] for row in self.rows()}
+        self._first: dict[str, int] = {}
+        self._indexed = 0
 
     def _recover(self) -> None:
         super()._recover()
@@ -235,11 +261,12 @@ class Search(Phases):
 
     def _first_of_each(self) -> dict[str, int]:
         """Candidate id -> the trial that holds its evaluation."""
-        found: dict[str, int] = {}
-        for trial in self.journal.trials():
+        trials = self.journal.trials()
+        for trial in trials[self._indexed :]:
             if "duplicate_of" not in trial.user_attrs:
-                found.setdefault(trial.user_attrs["id"], trial.number)
-        return found
+                self._first.setdefault(trial.user_attrs["id"], trial.number)
+        self._indexed = len(trials)
+        return self._first
 
     def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
         row = super().finish(task, evaluation)
@@ -248,9 +275,9 @@ class Search(Phases):
 
     def _settle_duplicates(self) -> None:
         """Tell duplicates the values of the trial they repeat, once it is finished."""
-        trials = self.journal.trials()
-        for trial in trials:
-            if trial.state is not TrialState.RUNNING or "duplicate_of" not in trial.user_attrs:
+        trials = self._look()
+        for trial in [trials[number] for number in self._unfinished]:
+            if "duplicate_of" not in trial.user_attrs:
                 continue
             original = trials[trial.user_attrs["duplicate_of"]]
             if not original.state.is_finished():
@@ -264,14 +291,15 @@ class Search(Phases):
 
     def _hopeless(self) -> str:
         """Why going on is pointless: nearly everything is infeasible, or everything fails."""
-        recent = [row for row in self.rows() if row["state"] != State.DUPLICATE]
+        self._look()
+        newest = (row for row in reversed(self._rows) if row["state"] != State.DUPLICATE)
+        recent = list(islice(newest, INFEASIBLE_WINDOW))[::-1]
         # Failures of an earlier invocation do not count: their cause may have been mended since.
         failed = [row for row in recent if row["number"] not in self._earlier][-FAILURES_IN_A_ROW:]
         if len(failed) == FAILURES_IN_A_ROW and all(row["state"] == State.FAILED for row in failed):
             return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {failed[-1]['reason']}"
-        window = recent[-INFEASIBLE_WINDOW:]
-        infeasible = [row for row in window if row["state"] == State.INFEASIBLE]
-        if len(window) < INFEASIBLE_WINDOW or len(infeasible) < INFEASIBLE_SHARE * INFEASIBLE_WINDOW:
+        infeasible = [row for row in recent if row["state"] == State.INFEASIBLE]
+        if len(recent) < INFEASIBLE_WINDOW or len(infeasible) < INFEASIBLE_SHARE * INFEASIBLE_WINDOW:
             return ""
         broken = Counter(name for row in infeasible for name in row["violation"])
         name, count = broken.most_common(1)[0]

@@ -76,7 +76,8 @@ class Journal:
         self._study_id = self._storage.get_study_id_from_name(name)
         for trial in self._study.get_trials(deepcopy=False):
             self._copy.add_trial(trial)
-        for key, value in self._study.user_attrs.get(SAMPLER_STATE, {}).items():
+        self._sampler_state: dict[str, Any] = self._study.user_attrs.get(SAMPLER_STATE, {})
+        for key, value in self._sampler_state.items():
             self._memory.set_study_system_attr(self._copy_id, key, value)
 
     def trials(self) -> list[FrozenTrial]:
@@ -134,5 +135,6 @@ class Journal:
         """Keep what samplers remember between asks (NSGA's parents), so that a restart changes nothing."""
         state = self._memory.get_study_system_attrs(self._copy_id)
         kept = {key: value for key, value in state.items() if not key.startswith("study:")}
-        if kept != self._study.user_attrs.get(SAMPLER_STATE, {}):
+        if kept != self._sampler_state:
             self._study.set_user_attr(SAMPLER_STATE, kept)
+            self._sampler_state = kept

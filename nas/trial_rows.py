@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from compressors.plan import BITS
 from nas.candidate import sample
-from nas.records import COSTS, Evaluation
+from nas.records import COSTS, Evaluation, LayerReport
 from nas.run_folder import write_atomically
 from nas.study import Study
 from search_spaces.spaces import Pick, last
 
 Row = Mapping[str, Any]
+
+STRUCTURE = ("blocks", "mean_width", "kept_share", "mean_bits")
 
 
 def row_of(number: int, evaluation: Evaluation, artifact: str, params: Row, study: Study) -> dict[str, Any]:
@@ -44,7 +47,26 @@ def row_of(number: int, evaluation: Evaluation, artifact: str, params: Row, stud
     if measurement is not None:
         row |= measurement.costs(evaluation.target)
         row |= {f"latency_ms@{t.name}": measurement.latency[t.name].latency_ms for t in study.targets[1:]}
-    return row | {f"params_{gene}": value for gene, value in params.items()}
+    return row | structure_of(evaluation.layers) | {f"params_{gene}": value for gene, value in params.items()}
+
+
+def structure_of(layers: Sequence[LayerReport]) -> dict[str, float]:
+    """The shipped network in STRUCTURE's four numbers; nothing where no layers are recorded.
+
+    blocks: those inside stages, named `stage2.block1`. mean_width: output channels per layer, without the classifier's.
+    kept_share: channels left by pruning, of all there were. mean_bits: stored bits per weight, biases apart.
+    """
+    inner = [layer for layer in layers if layer.kind != "linear"]
+    weights = [layer.parameters - layer.out_channels for layer in layers]
+    if not inner or not sum(weights):
+        return {}
+    return {
+        "blocks": len({layer.block for layer in layers if "." in layer.block}),
+        "mean_width": sum(layer.out_channels for layer in inner) / len(inner),
+        "kept_share": sum(layer.out_channels for layer in inner)
+        / sum(layer.unpruned_channels or layer.out_channels for layer in inner),
+        "mean_bits": sum(n * BITS[layer.format] for n, layer in zip(weights, layers, strict=True)) / sum(weights),
+    }
 
 
 def _violation_text(violations: Mapping[str, float]) -> str:
@@ -58,6 +80,7 @@ def trial_columns(study: Study) -> list[str]:
         "train_accuracy", "parameters", "size_bytes", "latency_ms",
         *(f"latency_ms@{target.name}" for target in study.targets[1:]),
         "macs", "peak_memory_bytes", "violation", "attempts", "seconds", "seed", "started_at", "artifact", "flags",
+        *STRUCTURE,
         *(f"params_{gene}" for gene in all_genes(study)),
     ]  # fmt: skip
 
@@ -75,15 +98,19 @@ class _Recorder(Pick):
 
     def __init__(self) -> None:
         super().__init__(last)
-        self.genes: list[str] = []
+        self.genes: dict[str, tuple[Any, ...]] = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        if name not in self.genes:
-            self.genes.append(name)
+        self.genes.setdefault(name, tuple(choices))
         return super().suggest_categorical(name, choices)
 
 
 def all_genes(study: Study) -> list[str]:
+    return list(gene_choices(study))
+
+
+def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
+    """Every gene with its choices, in the order they are asked for."""
     recorder = _Recorder()
     sample(recorder, study.space, study.compression, input_channels=study.data.input_channels)
     return recorder.genes

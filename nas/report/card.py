@@ -18,6 +18,7 @@ from nas.report.details import (
 )
 from nas.report.figures import FIGURES, accuracy_text
 from nas.study import Study
+from search_spaces.sites import LayerSpec
 
 # Single braces are filled in; everything else the snippet reads from the file itself.
 SNIPPET = """\
@@ -71,22 +72,27 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_names: Sequence[str]) -> str:
-    architecture = candidate.architecture
-    blocks = [site.config for site in architecture.blocks()]
-    kernels = ", ".join(f"{k}x{k}" for k in sorted({block.kernel for block in blocks}))
-    kinds = Counter(block.kind.replace("_", " ") for block in blocks)
-    named = " and ".join(f"{count} {kind}" for kind, count in kinds.items())
-    excited = sum(getattr(block, "squeeze_excite", False) for block in blocks)
-    squeeze = f", {excited} with squeeze-excite" if excited else ""
-    head = f"head of {architecture.head.width} channels" if architecture.head is not None else "no head convolution"
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, found by compact-nas (study {text(study.name)}), "
         "which chose architecture, pruning and weight formats together.\n"
-        f"Stem of {architecture.stem.width} channels, {named} blocks (kernels {kernels}"
-        f"{squeeze}) in {len(architecture.stages)} stages, {head}.\n"
+        f"{_shape(candidate.layers(len(class_names)))}\n"
         f"Trained for {evaluation.epochs} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}."
+    )
+
+
+def _shape(layers: Sequence[LayerSpec]) -> str:
+    """The network in a sentence, read off its layers as shipped, so that it holds for blocks of any kind."""
+    blocks = dict.fromkeys(layer.block for layer in layers if "." in layer.block)
+    stages = {block.partition(".")[0] for block in blocks}
+    inside = [layer for layer in layers if layer.block in blocks]
+    kernels = ", ".join(f"{k}x{k}" for k in sorted({layer.kernel for layer in inside} - {1})) or "1x1"
+    excited = len({layer.block for layer in inside if ".squeeze_excite." in layer.name})
+    squeeze = f", {excited} with squeeze-excite" if excited else ""
+    return (
+        f"Stem of {layers[0].out_channels} channels, {len(blocks)} blocks (kernels {kernels}{squeeze}) in "
+        f"{len(stages)} stages, {layers[-1].in_channels} features before the classifier; {len(layers)} layers."
     )
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from nas.records import Evaluation, Latency, LayerReport, Parity, Score
 from nas.report.figures import NONE, accuracy_text, significant
 
 Fact = tuple[str, str]
 
+SPLITS = ("validation", "test")
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A folder's evaluation, or in words why there is none."""
+    """A folder's evaluation, or in words why there is none. `scores` are its splits' scores as the file has them."""
 
     evaluation: Evaluation | None
     missing: str = ""
+    scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read_artifact(folder: Path, artifact: str) -> Artifact:
@@ -30,10 +32,13 @@ def read_artifact(folder: Path, artifact: str) -> Artifact:
         return Artifact(None, "No artifact folder is recorded.")
     path = folder / artifact / "evaluation.json"
     try:
-        return Artifact(Evaluation.model_validate_json(path.read_bytes()))
+        record = json.loads(path.read_bytes())
+        scores = {split: record[split] for split in SPLITS if record.get(split)}
+        known = {split: {k: v for k, v in score.items() if k in Score.model_fields} for split, score in scores.items()}
+        return Artifact(Evaluation.model_validate({**record, **known}), scores=scores)
     except FileNotFoundError:
         return Artifact(None, f"The artifact is missing: there is no {artifact}/evaluation.json.")
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # whatever a broken file may hold
         reason = str(error).splitlines()[0]
         return Artifact(None, f"{artifact}/evaluation.json cannot be read: {reason}")
 

@@ -1,6 +1,5 @@
-// The report's page: two plots, a sortable table, and the layers of each network. Data comes from #data.
-(() => {
-"use strict";
+// The report's page: its plots, a sortable table, and the layers of each network. Data comes from #data.
+// The scripts are joined into one function, this one last.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const axisOf = Object.fromEntries(data.axes.map((axis) => [axis.key, axis]));
@@ -47,13 +46,16 @@ function scale(axis, at) {
     title: { text: axis.title.replace(/&/g, "&amp;").replace(/</g, "&lt;"), standoff: 12 },
     type: log ? "log" : "linear", tickformat: format, nticks: 9, tickangle: 0, automargin: true, zeroline: false,
     gridcolor: colour("faint"), linecolor: colour("line"), showline: true, ticks: "outside", tickcolor: colour("line"),
-    autorange: true, ...(log && at.clientWidth < 600 ? sparseTicks(axis.key, at) : {}),
+    autorange: true, ...(log && at.clientWidth < 600 ? sparseTicks(shownValues(axis.key), at) : {}),
   };
 }
 
+function shownValues(key) {
+  return [data.front, data.finalists, data.complete, data.infeasible].flatMap((points) => points.values[key]);
+}
+
 // Round numbers across all that is drawn: on a phone plotly's own labels of a log axis run into each other.
-function sparseTicks(key, at) {
-  const all = [data.front, data.finalists, data.complete, data.infeasible].flatMap((points) => points.values[key]);
+function sparseTicks(all, at) {
   const values = all.filter((value) => value !== null && value > 0);
   const [low, high] = [Math.min(...values) * 0.9, Math.max(...values) * 1.1];
   let found = [];
@@ -286,6 +288,8 @@ function openTarget() {
 function draw() {
   if (data.axes.length > 1) drawFront();
   drawProgress();
+  drawParallel();
+  drawGap();
 }
 
 if (data.axes.length > 1) {
@@ -307,4 +311,3 @@ document.querySelectorAll("details.member").forEach((details) => {
 });
 addEventListener("hashchange", openTarget);
 openTarget();
-})();

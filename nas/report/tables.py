@@ -29,15 +29,15 @@ FINALIST_COLUMNS = (*FRONT_COLUMNS, "state", "reason")
 TRIAL_COLUMNS = (
     "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
     "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes", "violation",
-    "attempts", "seconds", "seed", "started_at", "artifact",
+    "attempts", "seconds", "seed", "started_at", "artifact", "blocks", "mean_width", "kept_share", "mean_bits",
 )  # fmt: skip
 COUNTS = frozenset(
-    {"number", "trial", "epochs", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed"}
+    {"number", "trial", "epochs", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed", "blocks"}
 )
 
 MEASURES = frozenset(
     {"fidelity", "accuracy", "accuracy_se", "train_accuracy", "seconds", "search_accuracy", "test_accuracy"}
-    | {"test_accuracy_se", *FIGURES}
+    | {"test_accuracy_se", "mean_width", "kept_share", "mean_bits", *FIGURES}
 )
 
 Points = np.ndarray[Any, np.dtype[np.float64]]

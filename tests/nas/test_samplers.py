@@ -277,6 +277,18 @@ def test_genes_so_far_are_those_of_any_complete_trial() -> None:
     assert set(genes_so_far(study)) == {"a", "b", "c"}
 
 
+def test_genes_of_trials_that_end_later_and_of_other_studies() -> None:
+    study, other = (optuna.create_study(directions=["minimize", "minimize"]) for _ in range(2))
+    first, second = study.ask(), study.ask()
+    first.suggest_categorical("early", (0, 1))
+    second.suggest_categorical("late", (0, 1))
+    study.tell(second, [0, 0])
+    assert set(genes_so_far(study)) == {"late"}
+    study.tell(first, [0, 0])
+    assert set(genes_so_far(study)) == set(genes_so_far(study)) == {"early", "late"}
+    assert genes_so_far(other) == {}
+
+
 def drive(sampler: str, seed: int, asks: int, draw_one: Callable[[optuna.Trial], Genes]) -> list[Genes]:
     """Ask and tell in memory, every ask with a sampler of its own, as the journal does it."""
     study = optuna.create_study(directions=DIRECTIONS)

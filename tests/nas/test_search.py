@@ -25,14 +25,25 @@ from nas.candidate import Candidate, sample
 from nas.executors.local import Died, Finished
 from nas.launch import front_of
 from nas.pareto import non_dominated
-from nas.records import Evaluation, Fingerprint, Latency, Measurement, State, score
+from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, State, score
 from nas.run_folder import RunFolder, read_evaluation, write_evaluation
 from nas.search import WAIT, Done, Finalists, Search, as_minimised, default_population, finalists_of
 from nas.storage import repair
 from nas.study import Compression, Study
 from nas.study_file import load_study
 from nas.tasks import Task
-from nas.trial_rows import append_row, count_rows, front_columns, row_of, trial_columns, write_rows
+from nas.trial_rows import (
+    STRUCTURE,
+    all_genes,
+    append_row,
+    count_rows,
+    front_columns,
+    gene_choices,
+    row_of,
+    structure_of,
+    trial_columns,
+    write_rows,
+)
 from search_spaces.spaces import MobileSpace, Pick
 
 FINGERPRINT = Fingerprint(device="cpu", instruction_sets=(), runtime="none", provider="CPU", threads=1, batch=1)
@@ -812,3 +823,54 @@ def test_appended_rows_and_torn_tables(tmp_path: Path) -> None:
     whole = table.file.read_bytes()
     table.file.write_bytes(whole[:-1])
     assert count_rows(table.file, table.columns) == -1
+
+
+def test_structure_is_summed_up_by_hand(folder: RunFolder) -> None:
+    def layer(name: str, kind: str, out: int, parameters: int, weight_format: str, unpruned: int | None) -> LayerReport:
+        block = name.rpartition(".")[0] or name
+        fields = {"in_channels": 1, "kernel": 1, "macs": 0, "ran": "float", "unpruned_channels": unpruned}
+        return LayerReport.model_validate(
+            {"name": name, "block": block, "kind": kind, "out_channels": out, "parameters": parameters}
+            | {"format": weight_format, **fields}
+        )
+
+    layers = (
+        layer("stem.conv", "conv", 8, 8 + 72, "int8", None),
+        layer("stage1.block1.expand", "pointwise", 12, 12 + 100, "int4", 24),
+        layer("stage1.block1.project", "pointwise", 10, 10 + 100, "fp32", 10),
+        layer("classifier", "linear", 5, 5 + 50, "int2", 5),
+    )
+    row = evaluated_row(make_study(), folder, layers=layers)
+    assert {name: row[name] for name in STRUCTURE} == {
+        "blocks": 1,
+        "mean_width": 10.0,
+        "kept_share": 30 / 42,
+        "mean_bits": (72 * 8 + 100 * 4 + 100 * 32 + 50 * 2) / 322,
+    }
+    assert structure_of(()) == {}
+    assert set(STRUCTURE) <= set(trial_columns(make_study()))
+
+
+def test_choices_of_every_gene() -> None:
+    choices = gene_choices(make_study())
+    assert choices["stage1.depth"] == (1, 2)
+    assert choices["stage1.block2.expansion"] == (1, 2)
+    assert choices["stage1.weight_format"] == ("fp32", "int8")
+    assert list(choices) == all_genes(make_study())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_rows_and_counts_follow_every_finish(folder: RunFolder, script: Script, order: tuple[int, ...]) -> None:
+    script([*different(3), different(1)[0], *different(5)[3:]])
+    search = Search(make_study(trials=9), folder)
+    tasks = [task_of(search) for _ in range(3)]
+    assert (search.rows(), search.count(State.COMPLETE)) == ([], 0)
+    for seen, index in enumerate(order, start=1):
+        finish(search, tasks[index], State.FAILED if index == 1 else State.COMPLETE)
+        assert [row["number"] for row in search.rows()] == sorted(order[:seen])
+        assert search.count(State.FAILED) == (1 in order[:seen])
+    finish(search, task_of(search))
+    expected = [trial.user_attrs["row"] for trial in search.journal.trials() if "row" in trial.user_attrs]
+    assert search.rows() == expected == Search(search.study, folder).rows()
+    assert states(search) == ["COMPLETE", "FAILED", "COMPLETE", "DUPLICATE", "COMPLETE"]
+    assert search.count(State.DUPLICATE) == 1

@@ -15,6 +15,7 @@ from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measureme
 from nas.report.tables import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS
 from nas.study import Compression, Data, ReportOptions, Study, Target
 from nas.study_file import dump_study
+from nas.trial_rows import structure_of
 from search_spaces.spaces import MobileSpace, Pick
 
 CLASSES = 10
@@ -179,7 +180,8 @@ def _search_row(run: RunFolder, number: int, *, artifacts: bool) -> dict[str, An
     if artifacts:
         _write_artifact(run, row["artifact"], make_evaluation(candidate, phase="search", correct=correct))
     found = score(correct, IMAGES)
-    return row | {"accuracy": found.accuracy, "accuracy_se": found.se, "train_accuracy": 0.98}
+    measured = {"accuracy": found.accuracy, "accuracy_se": found.se, "train_accuracy": 0.98}
+    return row | measured | structure_of(make_layers(candidate))
 
 
 def _write_artifact(run: RunFolder, artifact: str, evaluation: Evaluation) -> None:

@@ -1,6 +1,6 @@
 """What the page says about a run as a whole: what went wrong and how often, what is on offer, when."""
 
-from nas.report.html import read_run
+from nas.report.run import read_run
 from nas.report.summary import alike, offer, problems, tiles, when
 from nas.report.tables import read_finalists, read_trials
 

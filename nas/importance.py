@@ -1,0 +1,144 @@
+"""Parameter importance: what an additive model can tell of the objectives from groups of genes, and how sure it is.
+
+Genes of one kind within one stage form a group (`stage2.kernel`), described by how often each choice was taken among
+the blocks that were asked. So genes that only some networks have need no made-up value, and a hundred genes become some
+thirty groups. The model is ridge regression on these shares, costs by their logarithm; on such data it explains more
+of unseen trials than a model of trees and takes a tenth of the time. A group's importance is the held-out R2 that is
+lost when its values are shuffled among the held-out trials (permutation importance: Breiman 2001,
+doi:10.1023/A:1010933404324; Fisher et al. 2019, arXiv:1801.01489). Groups that vary together share their importance.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nas.records import State
+
+PREFIX = "params_"
+FOLDS, REPEATS = 5, 5
+FEWEST_TRIALS = 20
+SMALLEST_R2 = 0.05
+PENALTIES = np.logspace(0, 4, 9)
+NOT_ASKED = ""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupImportance:
+    """`loss`: the drop of the held-out R2 when this group's values are shuffled, its standard error over the folds."""
+
+    group: str
+    loss: float
+    se: float
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveImportance:
+    """Importances for one objective, the largest first, with the R2 of the model on trials it had not seen.
+
+    `clear` says whether that R2 is at least 0.05 and more than two standard errors above 0; where it is not, the
+    importances mean nothing. `r2` is None where there are too few trials, or only one value, to try.
+    """
+
+    objective: str
+    trials: int
+    r2: float | None
+    r2_se: float | None
+    groups: tuple[GroupImportance, ...] = ()
+
+    @property
+    def clear(self) -> bool:
+        return self.r2 is not None and self.r2_se is not None and self.r2 > max(SMALLEST_R2, 2 * self.r2_se)
+
+
+def importances(trials: pd.DataFrame, objectives: Sequence[str], *, seed: int = 0) -> list[ObjectiveImportance]:
+    """Importances for every objective, from the COMPLETE rows of trials.csv (genes as text, empty if not asked)."""
+    complete = trials[trials["state"] == State.COMPLETE]
+    groups = group_features(complete)
+    return [_importance(complete, groups, objective, seed) for objective in objectives]
+
+
+def group_of(gene: str) -> str:
+    """`stage2.block1.kernel` -> `stage2.kernel`: genes of one kind in one stage belong together."""
+    parts = gene.split(".")
+    return gene if len(parts) == 1 else f"{parts[0]}.{parts[-1]}"
+
+
+def group_features(trials: pd.DataFrame) -> dict[str, Array]:
+    """Group -> features (trials, choices): the share of each choice among the genes asked; groups that vary only."""
+    members: Mapping[str, list[str]] = defaultdict(list)
+    for column in trials:
+        if str(column).startswith(PREFIX):
+            members[group_of(str(column).removeprefix(PREFIX))].append(str(column))
+    features = {group: _shares(trials[columns].to_numpy(dtype=object)) for group, columns in members.items()}
+    return {group: values for group, values in features.items() if len(values) and np.ptp(values, axis=0).any()}
+
+
+def _shares(answers: NDArray[Any]) -> Array:
+    """(trials, genes) -> (trials, choices)."""
+    choices = sorted(set(answers.ravel().tolist()) - {NOT_ASKED})
+    counts = np.stack([(answers == choice).sum(axis=1) for choice in choices] or [np.zeros(len(answers))], axis=1)
+    asked = np.maximum(1, (answers != NOT_ASKED).sum(axis=1, keepdims=True))
+    shares: Array = counts / asked
+    return shares
+
+
+def _importance(complete: pd.DataFrame, groups: Mapping[str, Array], objective: str, seed: int) -> ObjectiveImportance:
+    measured = complete[objective].notna().to_numpy() if objective in complete else np.zeros(len(complete), bool)
+    values = complete.loc[measured, objective].to_numpy(dtype="float64") if measured.any() else np.zeros(0)
+    if len(values) < FEWEST_TRIALS or not np.ptp(values) or not groups:
+        return ObjectiveImportance(objective, len(values), None, None)
+    target = values if objective == "accuracy" else np.log(np.maximum(values, 1e-12))  # costs count by ratio
+    r2, losses = _held_out({group: features[measured] for group, features in groups.items()}, target, seed)
+    found = [
+        GroupImportance(group, float(loss.mean()), _standard_error(loss))
+        for group, loss in zip(groups, losses.T, strict=True)
+    ]
+    found.sort(key=lambda importance: -importance.loss)
+    return ObjectiveImportance(objective, len(values), float(r2.mean()), _standard_error(r2), tuple(found))
+
+
+def _standard_error(values: Array) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _held_out(groups: Mapping[str, Array], target: Array, seed: int) -> tuple[Array, Array]:
+    """R2 per fold (folds,) and its loss per fold and group (folds, groups), on the trials of that fold alone."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    features = np.hstack(list(groups.values()))
+    ends = np.cumsum([values.shape[1] for values in groups.values()])
+    random = np.random.default_rng(seed)
+    r2, losses = np.zeros(FOLDS), np.zeros((FOLDS, len(groups)))
+    for fold, held in enumerate(np.array_split(random.permutation(len(target)), FOLDS)):
+        known = np.setdiff1d(np.arange(len(target)), held)
+        model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
+        model.fit(features[known], target[known])
+        spread = max(float(np.mean((target[held] - target[known].mean()) ** 2)), 1e-12)
+        shuffled = [
+            _shuffled(features[held], start, end, random)
+            for start, end in zip([0, *ends[:-1]], ends, strict=True)
+            for _ in range(REPEATS)
+        ]
+        predicted = model.predict(np.vstack([features[held], *shuffled])).reshape(-1, len(held))
+        errors = np.mean((predicted - target[held]) ** 2, axis=1) / spread
+        r2[fold] = 1 - errors[0]
+        losses[fold] = errors[1:].reshape(-1, REPEATS).mean(axis=1) - errors[0]
+    return r2, losses
+
+
+def _shuffled(features: Array, start: int, end: int, random: np.random.Generator) -> Array:
+    """A copy in which the columns of one group went, together, to other rows."""
+    copy = features.copy()
+    copy[:, start:end] = features[random.permutation(len(features)), start:end]
+    return copy

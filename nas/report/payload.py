@@ -1,0 +1,90 @@
+"""What page.js draws from, as plain data; every text in it is already escaped for the plots' hover labels."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from nas.records import State
+from nas.report.details import layer_rows
+from nas.report.figures import FIGURES, Figure, accuracy_text, present
+from nas.report.parallel import parallel
+from nas.report.progress import Progress
+from nas.report.run import Row, Run, default_axes
+from nas.report.tables import records
+
+MAX_DETAILED = 100  # members shown layer by layer: a search-time front may be long, the page stays light
+
+
+def payload(run: Run, axes: Sequence[Figure], curve: Progress) -> dict[str, Any]:
+    """What page.js draws from; every text in it is already escaped for the plot's hover labels."""
+    x, y = default_axes(run.study, axes)
+    known, final = {row["trial"] for row in run.front}, run.final
+    trials = records(run.trials)
+    # A search-time front is the same rows again; finalists were trained anew and stand beside theirs.
+    grey = [r for r in trials if r["state"] == State.COMPLETE and (final or r["number"] not in known)]
+    infeasible = [r for r in trials if r["state"] == State.INFEASIBLE]
+    others = [r for r in records(run.finalists) if r["state"] == State.COMPLETE and r["trial"] not in known]
+    return {
+        "axes": [_axis(axis) for axis in axes],
+        "x": x,
+        "y": y,
+        "final": final,
+        "front": points(run.front, axes),
+        "finalists": points(others if final else [], axes),
+        "complete": points(grey, axes),
+        "infeasible": points(infeasible, axes),
+        "progress": {"trials": curve.trials, "values": curve.values},
+        "parallel": parallel(run.trials, known, run.study.objectives),
+        "gap": gap(trials, known),
+        "layers": [layer_rows(a.evaluation.layers if a.evaluation else ()) for a in run.artifacts[:MAX_DETAILED]],
+    }
+
+
+def _axis(axis: Figure) -> dict[str, Any]:
+    return {"key": axis.key, "title": axis.title, "cost": axis.is_cost, "unit": axis.unit}
+
+
+def points(rows: Sequence[Row], axes: Sequence[Figure]) -> dict[str, Any]:
+    """Columns for one trace: values in the screen's unit, None where not measured, and the hover label."""
+    values = {axis.key: [_scaled(row.get(axis.key), axis) for row in rows] for axis in axes}
+    errors = [_scaled(row.get("accuracy_se"), FIGURES["accuracy"]) for row in rows]
+    return {"values": values, "se": errors, "hover": [hover(row, axes) for row in rows]}
+
+
+def _scaled(value: float | None, axis: Figure) -> float | None:
+    return float(f"{float(value) * axis.scale:.7g}") if value is not None and present(value) else None
+
+
+def hover(row: Mapping[str, Any], axes: Sequence[Figure]) -> str:
+    """A hover label with all figures; plotly reads tags in it, so data is escaped."""
+    number = row.get("trial", row.get("number"))
+    lines = [f"<b>trial {number}</b>  {html.escape(str(row['id']))}"]
+    if present(row.get("accuracy")):
+        lines.append(f"validation {accuracy_text(row['accuracy'], row.get('accuracy_se'))} %")
+    if present(row.get("test_accuracy")):
+        lines.append(f"test {accuracy_text(row['test_accuracy'], row['test_accuracy_se'])} %")
+    for axis in axes:
+        if axis.is_cost and present(row.get(axis.key)):
+            lines.append(f"{html.escape(axis.label)} {axis.text(row[axis.key], unit=True)}")
+    if row.get("state") == State.INFEASIBLE:
+        lines.append(html.escape(str(row["reason"])[:80]))
+    return "<br>".join(lines)
+
+
+def gap(trials: Sequence[Row], front: Collection[int]) -> dict[str, Any]:
+    """Training less validation accuracy, in points, of every complete trial that has both, at search time."""
+    able = [
+        row
+        for row in trials
+        if row["state"] == State.COMPLETE and present(row["train_accuracy"]) and present(row["accuracy"])
+    ]
+    points = [round(100 * (row["train_accuracy"] - row["accuracy"]), 3) for row in able]
+    return {
+        "points": points,
+        "parameters": [row["parameters"] for row in able],
+        "mean_bits": [None if row["mean_bits"] is None else round(row["mean_bits"], 3) for row in able],
+        "front": [row["number"] in front for row in able],
+        "trials": [row["number"] for row in able],
+    }

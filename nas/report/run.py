@@ -1,0 +1,83 @@
+"""All a page is made from: a run folder's tables and the records of its front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nas.records import Evaluation, State
+from nas.report.details import Artifact, read_artifact
+from nas.report.figures import FIGURES, Figure, figure, present
+from nas.report.tables import disagrees, front_rows, read_finalists, read_front, read_trials, records
+from nas.study import Study
+from nas.study_file import load_study
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All the page is made from."""
+
+    folder: Path
+    study: Study
+    trials: pd.DataFrame
+    finalists: pd.DataFrame
+    front: list[Row]
+    artifacts: list[Artifact]
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        return [a.evaluation for a in self.artifacts if a.evaluation is not None]
+
+    @property
+    def final(self) -> bool:
+        """Whether the front stands on finalists rather than on search-time figures."""
+        standing = (self.finalists["state"] == State.COMPLETE) & ~disagrees(self.finalists)
+        return bool(standing.any())
+
+
+def read_run(folder: Path) -> Run:
+    study = load_study(folder / "study.yaml")
+    front = read_front(folder)
+    if front.empty:
+        front = front_rows(folder)
+    rows = records(front)
+    artifacts = [read_artifact(folder, row["artifact"]) for row in rows]
+    for row, artifact in zip(rows, artifacts, strict=True):
+        row |= _other_latencies(row, artifact.evaluation)
+    return Run(folder, study, read_trials(folder), read_finalists(folder), rows, artifacts)
+
+
+def _other_latencies(row: Row, evaluation: Evaluation | None) -> Row:
+    """Latencies on targets front.csv has no column for, from the same evaluation."""
+    if evaluation is None or evaluation.measurement is None:
+        return {}
+    measured = evaluation.measurement.latency
+    others = {f"latency_ms@{name}": measured[name].latency_ms for name in measured if name != evaluation.target}
+    return {key: value for key, value in others.items() if key not in row}
+
+
+def shown_figures(run: Run) -> list[Figure]:
+    """The figures anybody measured, each target's latency apart, in the order of FIGURES."""
+    rows = [*run.front, *records(run.trials)]
+    keys = dict.fromkeys(key for row in rows for key in row if key.partition("@")[0] in FIGURES)
+    measured = [key for key in keys if any(present(row.get(key)) for row in rows)]
+    order = list(FIGURES)
+    return [figure(key) for key in sorted(measured, key=lambda k: (order.index(k.partition("@")[0]), k))]
+
+
+def default_axes(study: Study, axes: Sequence[Figure]) -> tuple[str, str]:
+    """Accuracy over latency or the first cost that is an objective; costs alone where accuracy is no matter."""
+    known = [axis.key for axis in axes]
+    wanted = [key for key in ("latency_ms", "size_bytes") if key in study.objectives]
+    costs = [key for key in (*wanted, *study.objectives, *known) if key in known and key != "accuracy"]
+    costs = list(dict.fromkeys(costs)) or ["latency_ms"]
+    without = "accuracy" not in study.objectives and len(study.objectives) > 1
+    if "accuracy" not in known or without:
+        return costs[0], costs[min(1, len(costs) - 1)]
+    return costs[0], "accuracy"
