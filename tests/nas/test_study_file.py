@@ -346,7 +346,7 @@ def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
 
 def test_missing_key_in_a_section_the_command_line_opened(tmp_path: Path) -> None:
     text = "name: a\nspace: {preset: 8px}\n"
-    expected = "command line: data.source: expected one of digits, image_folder, got nothing"
+    expected = "command line: data.source: expected one of digits, image_folder, npz, torchvision, got nothing"
     assert mistakes(tmp_path, text, "data.test=0.2") == [expected]
 
 
