@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+import zlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image
@@ -23,7 +25,8 @@ from nas.study import Data
 
 SPLITS = ("train", "val", "test")
 KEYS = "images and labels (or train_images and train_labels), val_ and test_ ones, classes, groups"
-CHANNELS = (1, 3, 4)
+CHANNELS_LAST, CHANNELS_FIRST = (1, 3, 4), (1, 3)
+_LOADING = Lock()  # threads that decode must not each load an array of gigabytes
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,11 @@ class _Archive:
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[np.generic]]]
 
     def array(self, key: str) -> Array:
-        with np.load(self.path, allow_pickle=False) as arrays:
-            return np.asarray(arrays[key])
+        try:
+            with np.load(self.path, allow_pickle=False) as arrays:
+                return np.asarray(arrays[key])
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise _wrong(self.path, f"{key}: cannot be read: {error}") from None
 
     def key(self, part: str, kind: str) -> str | None:
         """The name of a part's images, labels or groups; those of train may stand without prefix."""
@@ -56,12 +62,14 @@ class _Pixels:
     too_large: bool
 
     @cached_property
-    def array(self) -> Array:
+    def _array(self) -> Array:
         """In memory, or mapped from an unpacked copy where it would fill more than a quarter of it."""
         return _unpacked(self.archive.path, self.key) if self.too_large else self.archive.array(self.key)
 
     def image(self, index: int) -> Image.Image:
-        pixels = np.asarray(self.array[index])
+        with _LOADING:
+            array = self._array
+        pixels = np.asarray(array[index])
         pixels = pixels.transpose(1, 2, 0) if self.channels_first else pixels
         return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
 
@@ -143,8 +151,8 @@ def _pixels(archive: _Archive, key: str) -> _Pixels:
     shape, dtype = archive.shapes[key]
     if dtype != np.uint8:
         raise _wrong(archive.path, f"{key}: expected uint8, got {dtype}")
-    last = len(shape) == 4 and shape[3] in CHANNELS
-    first = len(shape) == 4 and not last and shape[1] in CHANNELS
+    last = len(shape) == 4 and shape[3] in CHANNELS_LAST
+    first = len(shape) == 4 and not last and shape[1] in CHANNELS_FIRST
     if not (len(shape) == 3 or last or first) or 0 in shape:
         raise _wrong(archive.path, f"{key}: expected (N, H, W), (N, H, W, C) or (N, C, H, W), got {shape}")
     return _Pixels(archive, key, first, too_large=int(np.prod(shape)) > memory_bytes() // 4)
