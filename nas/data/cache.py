@@ -6,6 +6,7 @@ name and renamed when whole, so a reader sees both files or none, and writers of
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -29,6 +30,22 @@ def cache_folder() -> Path:
     """Where decoded images are kept: COMPACT_NAS_CACHE, or compact-nas in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("COMPACT_NAS_CACHE") or f"{base}/compact-nas").expanduser()
+
+
+def key_of(text: str) -> str:
+    """A short name for all that an entry depends on."""
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def is_marked(key: str) -> bool:
+    return (cache_folder() / f"{key}.ok").exists()
+
+
+def set_mark(key: str) -> None:
+    """Remember that a check passed; a cache that cannot be written only costs time."""
+    with suppress(OSError):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        (cache_folder() / f"{key}.ok").touch()
 
 
 def stored(key: str) -> Block | None:

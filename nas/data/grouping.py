@@ -7,6 +7,8 @@ import numpy as np
 from nas.data.records import Array, Listing
 from nas.errors import InputError
 
+ATTEMPTS = 20  # other orders, where the first one cannot give every class to both sides
+
 
 def cut_groups(
     indices: Array, listing: Listing, fraction: float, random: np.random.Generator, *, keep: int
@@ -22,9 +24,16 @@ def cut_groups(
     counts = np.zeros((codes.max() + 1, len(listing.class_names)), np.int64)
     np.add.at(counts, (codes, listing.labels[indices]), 1)
     _check(counts, listing, keep)
-    taken = _choose(counts, np.maximum(1, np.round(fraction * counts.sum(0))), random, keep)
-    if missing := np.flatnonzero(counts[taken].sum(0) == 0).tolist():
-        raise InputError(_too_few(listing, missing[0], "which others share with it"))
+    goal = np.maximum(1, np.round(fraction * counts.sum(0)))
+    for attempt in range(ATTEMPTS):
+        order = random.permutation(len(counts))
+        order = order[np.argsort(-counts[order].sum(1), kind="stable")] if attempt == 0 else order
+        taken = _choose(counts, goal, order, keep, missing_first=attempt > 0)
+        missing = np.flatnonzero(counts[taken].sum(0) == 0).tolist()
+        if not missing:
+            break
+    else:
+        raise InputError(_too_few(listing, missing[0], "each holds too much of other classes"))
     inside = np.isin(codes, taken)
     return indices[inside], indices[~inside]
 
@@ -40,10 +49,8 @@ def _too_few(listing: Listing, label: int, why: str) -> str:
     return f"data: class {name!r} has too few groups to be split into train, validation and test: {why}"
 
 
-def _choose(counts: Array, goal: Array, random: np.random.Generator, keep: int) -> list[int]:
-    """Rows of `counts` (groups, classes): first what brings the sum nearer to the goal, then classes still missing."""
-    order = random.permutation(len(counts))
-    order = order[np.argsort(-counts[order].sum(1), kind="stable")]
+def _choose(counts: Array, goal: Array, order: Array, keep: int, *, missing_first: bool) -> list[int]:
+    """Rows of `counts` (groups, classes): what brings the sum nearer to the goal, and what holds a missing class."""
     left = (counts > 0).sum(0)
     total = np.zeros(counts.shape[1])
     chosen: list[int] = []
@@ -51,7 +58,7 @@ def _choose(counts: Array, goal: Array, random: np.random.Generator, keep: int) 
     def distance(sums: Array) -> float:
         return float((((sums - goal) / goal) ** 2).sum())
 
-    for only_missing in (False, True):
+    for only_missing in (missing_first, not missing_first):
         for group in order if not only_missing else order[::-1]:
             own = counts[group] > 0
             spared = group not in chosen and (left[own] > keep).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from nas.data.cache import is_marked, key_of, set_mark
 from nas.data.decoding import SUFFIXES, UNREADABLE, reason_of
 from nas.data.paths import folder_of
 from nas.data.records import Array, Listing
@@ -49,7 +51,7 @@ def class_names_in(data: Data) -> tuple[str, ...]:
 
 def identity_of(files: Sequence[Path]) -> str:
     """What decoding these files depends on: their places, sizes and times of change."""
-    stats = [(file.resolve(), file.stat()) for file in files]
+    stats = [(os.path.abspath(file), os.stat(file)) for file in files]
     return "\n".join(f"{place} {stat.st_size} {stat.st_mtime_ns}" for place, stat in stats)
 
 
@@ -91,10 +93,15 @@ def _list_split(folder: Path, class_names: Sequence[str], files: list[Path], lab
 
 
 def _header_faults(files: Sequence[Path]) -> dict[int, str]:
-    """Open every file far enough to see whether it is an image, before any work starts."""
+    """Open every file far enough to see whether it is an image, before any work starts; once, where all are."""
+    mark = key_of(f"headers\n{identity_of(files)}")
+    if is_marked(mark):
+        return {}
     with ThreadPoolExecutor(8) as pool:
-        faults = pool.map(_header_fault, files)
-        return {index: fault for index, fault in enumerate(faults) if fault}
+        faults = {index: fault for index, fault in enumerate(pool.map(_header_fault, files)) if fault}
+    if not faults:
+        set_mark(mark)
+    return faults
 
 
 def _header_fault(file: Path) -> str | None:

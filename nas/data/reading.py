@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from nas.data.cache import Block, Faults, cache_folder, store, stored
+from nas.data.cache import Block, Faults, cache_folder, key_of, store, stored
 from nas.data.decoding import UNREADABLE, Form, decode, reason_of
 from nas.data.records import Array, Images, Listing
 from nas.errors import InputError
@@ -32,8 +31,7 @@ def _pixels(listing: Listing, indices: Array, form: Form) -> Block:
     blocks, shape = _blocks(listing, indices, form), (form.channels, form.size, form.size)
     if listing.identity is None:
         return _in_memory(blocks, shape)
-    text = f"{DECODING} {form.channels} {form.size} {form.resize}\n{listing.identity(indices)}"
-    key = hashlib.sha256(text.encode()).hexdigest()[:24]
+    key = key_of(f"{DECODING} {form.channels} {form.size} {form.resize}\n{listing.identity(indices)}")
     try:
         found = stored(key) or store(key, blocks, shape)
     except OSError as error:

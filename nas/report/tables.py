@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -185,12 +186,18 @@ def front_table(frame: pd.DataFrame, objectives: Sequence[str]) -> Table:
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
     for title in ("validation (%)", "test (%)", *(figure(cost).title for cost in costs)):
-        table.add_column(Text(title.replace(" (", "\n(")), justify="right", no_wrap=True)
+        table.add_column(Text(_stacked(title)), justify="right", no_wrap=True)
     if flagged := bool(frame["flags"].astype(bool).any()):
         table.add_column("flags")
     for row in records(frame):
         table.add_row(*_cells(row, costs, flagged=flagged))
     return table
+
+
+def _stacked(title: str) -> str:
+    """A column's head in short lines, the unit on one of its own: eighty columns must do."""
+    label, opening, unit = title.partition(" (")
+    return "\n".join([*textwrap.wrap(label, 12), *([f"({unit}"] if opening else [])])
 
 
 def _cells(row: dict[str, Any], costs: Iterable[str], *, flagged: bool) -> list[Text]:

@@ -161,7 +161,10 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
             "training:\n  shares: [0.1, 0.2, 0.3]\n",
             "7: training.shares: expected shares that sum to 1, the first above 0, got [0.1, 0.2, 0.3]",
         ),
-        ("objectives: [speed]\n", f"6: objectives[0]: expected one of accuracy, {COST_NAMES}, got 'speed'"),
+        (
+            "objectives: [speed]\n",
+            f"6: objectives[0]: expected one of accuracy, balanced_accuracy, macro_f1, {COST_NAMES}, got 'speed'",
+        ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
             "constraints:\n  mac: {max: 1}\n",

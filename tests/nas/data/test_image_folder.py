@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import nas.data.image_folder
 from nas.data import class_count, load
 from nas.errors import InputError
 from nas.study import Data
@@ -67,6 +68,20 @@ def test_a_folder_train_makes_it_the_layout_of_parts(tmp_path: Path) -> None:
 def test_folders_that_are_neither(tmp_path: Path, names: list[str], expected: str) -> None:
     root = write(tmp_path / "d", *names)
     assert expected.format(root=root) in refused(folder_data(root))
+
+
+def test_headers_are_read_again_only_where_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i:02}.png" for name in "ab" for i in range(20)))
+    opened: list[str] = []
+    fault = nas.data.image_folder._header_fault
+    monkeypatch.setattr(nas.data.image_folder, "_header_fault", lambda file: (opened.append(file.name), fault(file))[1])
+    for _ in range(2):
+        load(folder_data(root), input_size=4, seed=0)
+        assert len(opened) == 40
+    (root / "a" / "07.png").write_text("no image")
+    for _ in range(2):
+        assert len(load(folder_data(root), input_size=4, seed=0).skipped) == 1
+    assert len(opened) == 120
 
 
 def tracks(groups: int, *, images: int = 4, names: str = "ab") -> list[str]:
