@@ -83,10 +83,10 @@ def _unfinished_folder(key: str) -> Iterator[Path]:
 
 def _sweep(root: Path) -> None:
     """Remove what processes that were killed left behind a day ago or earlier."""
-    for folder in root.glob(f"*{UNFINISHED}"):
+    for path in root.glob(f"*{UNFINISHED}"):
         with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def _write(folder: Path, blocks: Iterable[Block], shape: tuple[int, ...]) -> Faults | None:

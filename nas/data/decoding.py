@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,10 @@ from nas.data.records import Array
 
 Resize = Literal["stretch", "crop", "letterbox"]
 # What Pillow raises at files that are damaged, too large or in a variant it does not know.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".tif", ".tiff")
 _ORIENTATION = 0x0112
 _SIXTEEN_BIT = 65535
@@ -34,9 +38,7 @@ def decode(image: Image.Image, form: Form) -> Array:
     The first frame of an animation counts; EXIF orientation is applied; 16-bit samples are divided by 257; what is
     transparent is laid over black. Raises one of UNREADABLE where the pixels cannot be had.
     """
-    if image.getexif().get(_ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    shown = _resized(_opaque(_eight_bit(image)).convert("L" if form.channels == 1 else "RGB"), form)
+    shown = _resized(_opaque(_eight_bit(_upright(image))).convert("L" if form.channels == 1 else "RGB"), form)
     array = np.asarray(shown, np.uint8)
     return array[None] if form.channels == 1 else array.transpose(2, 0, 1)
 
@@ -44,6 +46,14 @@ def decode(image: Image.Image, form: Form) -> Array:
 def reason_of(error: Exception) -> str:
     """Why an image could not be read, in a few words."""
     return "not an image" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+    except (*UNREADABLE, TypeError):  # damaged EXIF data beside sound pixels
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

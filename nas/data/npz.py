@@ -193,13 +193,16 @@ def _unpacked(path: Path, key: str) -> Array:
     """An array of the archive, mapped from a copy in the cache: a compressed one cannot be mapped."""
     stat = path.stat()
     copy = cache_folder() / f"{path.stem}-{key}-{stat.st_size}-{stat.st_mtime_ns}.npy"
-    if not copy.exists():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = copy.with_suffix(f".{os.getpid()}.tmp")
-        with zipfile.ZipFile(path) as file, file.open(f"{key}.npy") as source, unfinished.open("wb") as target:
-            shutil.copyfileobj(source, target)
-        unfinished.replace(copy)
-    mapped: Array = np.load(copy, mmap_mode="r", allow_pickle=False)
+    try:
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = copy.with_suffix(f".{os.getpid()}.tmp")
+            with zipfile.ZipFile(path) as file, file.open(f"{key}.npy") as source, unfinished.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            unfinished.replace(copy)
+        mapped: Array = np.load(copy, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _wrong(path, f"{key}: too large for memory, and cannot be unpacked to {copy.parent}: {error}") from None
     return mapped
 
 

@@ -92,6 +92,12 @@ def test_orientation_of_the_camera_is_applied(tmp_path: Path, orientation: int) 
     assert np.array_equal(saved(image, tmp_path / "x.png", GREY, exif=exif)[0], upright)
 
 
+def test_damaged_exif_data_beside_sound_pixels(tmp_path: Path) -> None:
+    image = Image.new("L", (4, 4), 255)
+    assert (saved(image, tmp_path / "x.jpg", GREY, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f") == 255).all()
+    assert (saved(image, tmp_path / "y.jpg", GREY, exif=b"Exif\x00\x00no tags") == 255).all()
+
+
 @pytest.mark.parametrize("suffix", ["gif", "webp", "tif", "png"])
 def test_of_an_animation_the_first_frame_counts(tmp_path: Path, suffix: str) -> None:
     frames = [Image.new("RGB", (4, 4), (shade,) * 3) for shade in (255, 0, 120)]

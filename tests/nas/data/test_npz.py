@@ -196,5 +196,10 @@ def test_an_archive_too_large_for_memory_is_mapped(
         assert isinstance(large.train.images, np.memmap)
         assert np.array_equal(large.train.images, small.train.images)
         assert np.array_equal(large.load_test().images, small.load_test().images)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(UserWarning, match="cannot be written"):
+        assert "images: too large for memory, and cannot be unpacked to" in refused(data)
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(cache))
     np.savez(tmp_path / "x.npz", **plain(images=numbered(20, 100)))
     assert min(shades(load(data, input_size=4, seed=0).train.images)) >= 100
