@@ -57,7 +57,9 @@ def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:120])
 
 
-def test_unreadable_images_are_named_and_left_out(root: Path) -> None:
+@pytest.mark.parametrize("block", [7, 512])
+def test_unreadable_images_are_named_and_left_out(root: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.data.reading, "BLOCK_IMAGES", block)
     whole = read(root)
     lost = {whole.split.train[3], whole.split.train[50], whole.split.validation[2]}
     files = sorted((root / "train").rglob("*.png"))

@@ -105,3 +105,23 @@ def test_one_huge_group_stays_in_train() -> None:
     labels = np.arange(70) % 2
     cut, _ = cut_groups(np.arange(70), listing(labels, codes), 0.1, np.random.default_rng(0), keep=1)
     assert 0 not in codes[cut]
+
+
+def both_classes(*sizes: int) -> Listing:
+    """Groups with `sizes` images of each of two classes."""
+    codes = np.repeat(np.arange(len(sizes)), [2 * size for size in sizes])
+    return listing(np.arange(len(codes)) % 2, codes)
+
+
+def test_the_largest_group_that_fits_comes_first() -> None:
+    found = both_classes(3, 3, 3, 3, 3, 5)  # five of twenty: the last group alone, not two of three
+    for seed in range(5):
+        cut, _ = cut_groups(np.arange(40), found, 0.25, np.random.default_rng(seed), keep=1)
+        assert cut.tolist() == list(range(30, 40))
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_as_many_groups_are_kept_as_later_cuts_need(keep: int) -> None:
+    cut, rest = cut_groups(np.arange(32), both_classes(4, 4, 4, 4), 0.9, np.random.default_rng(0), keep=keep)
+    assert len(rest) == 8 * keep
+    assert len(cut) == 32 - 8 * keep
