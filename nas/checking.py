@@ -11,6 +11,7 @@ from rich.table import Table
 from compressors.plan import BITS
 from nas.candidate import Candidate, sample, space_size
 from nas.data import class_count
+from nas.records import QUALITIES
 from nas.study import Study
 from search_spaces.spaces import Pick, Space, first, last, middle
 
@@ -68,7 +69,7 @@ def warnings_of(study: Study) -> list[str]:
     rewarded = {*study.objectives, *study.constraints}
     if len(study.compression.weight_format) > 1 and not rewarded & {"size_bytes", "latency_ms", "peak_memory_bytes"}:
         found.append("compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)")
-    if len(study.compression.pruning_ratio) > 1 and rewarded <= {"accuracy"}:
+    if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
         found.append("compression.pruning_ratio: no objective or constraint rewards a smaller network")
     least = closed_form_costs(extremes(study)["smallest"], class_count(study.data))
     for name, limit in study.constraints.items():

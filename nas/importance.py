@@ -96,7 +96,7 @@ def _importance(complete: pd.DataFrame, groups: Mapping[str, Array], objective: 
     values = complete.loc[measured, objective].to_numpy(dtype="float64") if measured.any() else np.zeros(0)
     if len(values) < FEWEST_TRIALS or not np.ptp(values) or not groups:
         return ObjectiveImportance(objective, len(values), None, None)
-    target = values if objective == "accuracy" else np.log(np.maximum(values, 1e-12))  # costs count by ratio
+    target = values if objective in QUALITIES else np.log(np.maximum(values, 1e-12))  # costs count by ratio
     r2, losses = _held_out({group: features[measured] for group, features in groups.items()}, target, seed)
     found = [
         GroupImportance(group, float(loss.mean()), _standard_error(loss))

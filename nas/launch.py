@@ -18,7 +18,7 @@ from nas.data import load
 from nas.errors import InputError
 from nas.executors.local import Died, LocalWorkers, threads_per_worker
 from nas.pareto import non_dominated
-from nas.records import State
+from nas.records import QUALITIES, State
 from nas.run_folder import RunFolder, read_evaluation, write_atomically
 from nas.search import Done, Finalists, Phases, Search, as_minimised, default_population
 from nas.storage import repair, sole_holder
@@ -94,6 +94,7 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
         f"{study.name}: {len(data.train)} training, {len(data.validation)} validation, "
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
+    _name_skipped(data.skipped, console)
     workers = study.search.workers
     threads = threads_per_worker(workers, study.space.input_sizes[-1])
     search = Search(study, folder)
@@ -108,6 +109,13 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     if problem:
         console.print(f"[yellow]The search ended early: {problem}.[/]")
     return not stop.asked
+
+
+def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
+    if skipped:
+        more = f"\n  and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        lines = escape("\n  ".join(skipped[:5]) + more)
+        console.print(f"[yellow]warning:[/] {len(skipped)} unreadable image file(s) left out:\n  {lines}")
 
 
 def resolve(study: Study, folder: RunFolder) -> Study:
@@ -271,10 +279,19 @@ def _may_stand(row: dict[str, Any]) -> bool:
 
 
 def front_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
-    """Rows not dominated by another in the study's objectives, best accuracy (or first objective) first."""
+    """Rows not dominated by another in the study's objectives, best in the first one first.
+
+    Log-loss orders rows of exactly equal quality. It decides nothing else: a row beaten in every objective stays off.
+    """
     standing = [row for row in rows if _may_stand(row)]
     if not standing:
         return []
     points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in standing])
     kept = np.flatnonzero(non_dominated(points))
-    return [standing[i] for i in sorted(kept, key=lambda i: tuple(points[i]))]
+    by_quality = study.objectives[0] in QUALITIES
+
+    def rank(index: int) -> tuple[float, ...]:
+        loss = standing[index].get("log_loss") if by_quality else None
+        return (points[index][0], np.inf if loss is None else loss, *points[index][1:])
+
+    return [standing[i] for i in sorted(kept.tolist(), key=rank)]

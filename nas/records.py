@@ -16,7 +16,8 @@ Milliseconds = Annotated[float, Field(gt=0)]
 
 Phase = Literal["search", "rung", "repeat", "final", "reference"]
 COSTS = ("parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms")
-OBJECTIVES = ("accuracy", *COSTS)
+QUALITIES = ("accuracy", "balanced_accuracy", "macro_f1")  # fractions, the more the better
+OBJECTIVES = (*QUALITIES, *COSTS)
 
 
 class State(StrEnum):
@@ -37,11 +38,19 @@ class Record(BaseModel):
 
 
 class Score(Record):
-    """An accuracy with its standard error sqrt(p (1 - p) / n), n images, read off the runtime."""
+    """An accuracy with its standard error sqrt(p (1 - p) / n), n images, read off the runtime.
+
+    `log_loss` is the mean negative log likelihood in nats; `confusion` counts images, rows true class, columns
+    predicted, and is left out for more than 100 classes.
+    """
 
     accuracy: Fraction
     se: Fraction
     images: Annotated[int, Field(ge=1)]
+    balanced_accuracy: Fraction | None = None
+    macro_f1: Fraction | None = None
+    log_loss: Annotated[float, Field(ge=0)] | None = None
+    confusion: tuple[tuple[Count, ...], ...] | None = None
 
 
 class Fingerprint(Record):
@@ -162,11 +171,12 @@ class Evaluation(Record):
         return [self._value(name, self.measurement) for name in objectives]
 
     def _value(self, name: str, measurement: Measurement) -> float:
-        if name != "accuracy":
+        if name not in QUALITIES:
             return measurement.cost(name, self.target)
-        if self.validation is None:
-            raise ValueError(f"{self.candidate_id}: no accuracy ({self.state})")
-        return self.validation.accuracy
+        value: float | None = getattr(self.validation, name, None)
+        if value is None:
+            raise ValueError(f"{self.candidate_id}: no {name} ({self.state})")
+        return value
 
     @property
     def on_front(self) -> bool:

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.candidate import Candidate, sample
 from nas.pareto import non_dominated, thin
-from nas.records import Evaluation, Phase, State
+from nas.records import QUALITIES, Evaluation, Phase, State
 from nas.run_folder import RunFolder, read_evaluation, write_evaluation
 from nas.samplers import make_sampler, seed_of
 from nas.storage import Direction, Journal
@@ -170,10 +170,10 @@ class Phases:
         return row_of(trial.number, evaluation, artifact, trial.params, self.study)
 
     def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
-        """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst accuracy as a placeholder."""
+        """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""
         values = None
         if evaluation.measurement is not None and evaluation.state is not State.FAILED:
-            placeholder = {"accuracy": 0.0} if evaluation.state is State.INFEASIBLE else {}
+            placeholder = dict.fromkeys(QUALITIES, 0.0) if evaluation.state is State.INFEASIBLE else {}
             values = [_objective(name, evaluation, placeholder) for name in self.study.objectives]
         self.journal.tell(number, values, _slacks(evaluation, self.study), {"row": dict(row)})
 
@@ -189,7 +189,7 @@ class Search(Phases):
     phase: Phase = "search"
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
-        directions: list[Direction] = ["maximize" if name == "accuracy" else "minimize" for name in study.objectives]
+        directions: list[Direction] = ["maximize" if name in QUALITIES else "minimize" for name in study.objectives]
         super().__init__(study, folder, study.name, directions)
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
@@ -362,8 +362,8 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
 
 
 def as_minimised(objective: str, value: float) -> float:
-    """An objective on the scale fronts are compared on: error for accuracy, the logarithm for costs."""
-    return 1 - value if objective == "accuracy" else float(np.log(max(value, 1e-12)))
+    """An objective on the scale fronts are compared on: error for a quality, the logarithm for costs."""
+    return 1 - value if objective in QUALITIES else float(np.log(max(value, 1e-12)))
 
 
 def default_population(trials: int) -> int:

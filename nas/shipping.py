@@ -17,7 +17,8 @@ from compressors.quantization import QuantizedConv2d, QuantizedLinear
 from nas.candidate import Candidate
 from nas.data import Images
 from nas.latency import measure
-from nas.records import LayerReport, Measurement, Parity, Score, score
+from nas.metrics import score_logits
+from nas.records import LayerReport, Measurement, Parity, Score
 from nas.run_folder import write_atomically
 from nas.runtimes.onnx_costs import read_costs
 from nas.runtimes.onnx_file import FileHeader, emit, emit_or_export
@@ -166,11 +167,10 @@ def score_file(file: Path, bench: Workbench, *, test: bool) -> dict[str, Any]:
 
 
 def accuracy(runner: Runner, images: Images) -> Score:
-    correct = 0
-    for start in range(0, len(images), 512):
-        part = images.take(slice(start, start + 512))
-        correct += int((runner.predict(as_float(part.images)).argmax(1) == part.labels).sum())
-    return score(correct, len(images))
+    """Every metric of the file's logits, read off the runtime."""
+    starts = range(0, len(images), 512)
+    logits = [runner.predict(as_float(images.images[start : start + 512])) for start in starts]
+    return score_logits(np.concatenate(logits), images.labels)
 
 
 def as_float(images: Array) -> Array:

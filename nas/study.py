@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from compressors.plan import WeightFormat
-from nas.records import COSTS, OBJECTIVES
+from nas.records import COSTS, OBJECTIVES, QUALITIES
 from search_spaces.spaces import AnySpace
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
@@ -21,34 +22,71 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+TorchvisionSet = Literal[
+    "CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "KMNIST", "USPS", "SVHN", "STL10", "GTSRB", "DTD", "FGVCAircraft",
+    "Flowers102", "Food101", "OxfordIIITPet", "RenderedSST2", "StanfordCars", "Imagenette",
+]  # fmt: skip
+GREY_SETS = ("MNIST", "FashionMNIST", "KMNIST", "USPS")
+MIRRORED_MEANS_ANOTHER = ("MNIST", "KMNIST", "USPS", "SVHN", "GTSRB", "RenderedSST2")
+
+
 class Data(Section):
     """Where the labelled images come from and how they are split.
 
     digits: scikit-learn's 8x8 scans. image_folder: `path` holds train/ and, if there are any, val/ and test/, each
-    with one folder per class.
-    `validation` and `test` are fractions cut, stratified, from train where that split is missing.
+    with one folder per class; or the class folders themselves. npz: `path` is a file with arrays images and labels,
+    and val_ and test_ ones if there are any. torchvision: its `dataset`, below the folder `path`.
+    `validation` and `test` are fractions cut, stratified, from train where that split is missing; what
+    `group_pattern` finds in a file's path below its class folder stays in one part.
     """
 
-    source: Literal["digits", "image_folder"]
+    source: Literal["digits", "image_folder", "npz", "torchvision"]
     path: str | None = None
+    dataset: TorchvisionSet | None = None
+    download: bool = False
     validation: Share = 0.1
     test: Share = 0.1
+    group_pattern: str | None = None
     channels: Literal[1, 3] | None = None
+    resize: Literal["stretch", "crop", "letterbox"] = "stretch"
+    unreadable: Literal["skip", "error"] = "skip"
     flip: bool | None = None
     crop_padding: Annotated[int, Field(ge=0)] | None = None
     train_images: AtLeastOne | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Data:
-        if self.source == "image_folder" and not self.path:
-            raise ValueError("path: expected a folder for source image_folder, got nothing")
+        if self.source != "digits" and not self.path:
+            kind = "a file" if self.source == "npz" else "a folder"
+            raise ValueError(f"path: expected {kind} for source {self.source}, got nothing")
+        if self.source == "torchvision" and self.dataset is None:
+            raise ValueError("dataset: expected the name of a set for source torchvision, got nothing")
+        for key, source in (("dataset", "torchvision"), ("download", "torchvision"), ("group_pattern", "image_folder")):
+            if getattr(self, key) and self.source != source:
+                raise ValueError(f"{key}: expected only with source {source}, got source {self.source}")
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test: expected less than 1, got {self.validation + self.test}")
         return self
 
+    @field_validator("group_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"expected a regular expression, got {pattern!r} ({error})") from None
+        return pattern
+
     @property
     def input_channels(self) -> Literal[1, 3]:
-        return self.channels or (1 if self.source == "digits" else 3)
+        grey = self.source == "digits" or self.dataset in GREY_SETS
+        return self.channels or (1 if grey else 3)
+
+    @property
+    def augments_flip(self) -> bool:
+        """Whether training mirrors images: not where a mirrored one is another sign, unless the study says so."""
+        keeps_side = self.source == "digits" or self.dataset in MIRRORED_MEANS_ANOTHER
+        return not keeps_side if self.flip is None else self.flip
 
 
 class Compression(Section):
@@ -136,7 +174,9 @@ class ReportOptions(Section):
 
 
 Cost = Literal["parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"]
-Objective = Literal["accuracy", "parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"]
+Objective = Literal[
+    "accuracy", "balanced_accuracy", "macro_f1", "parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"
+]  # fmt: skip
 
 
 class Study(Section):
@@ -182,4 +222,4 @@ class Study(Section):
         return self.search.epochs or self.training.epochs
 
 
-assert set(COSTS) | {"accuracy"} == set(OBJECTIVES)
+assert {*QUALITIES, *COSTS} == set(OBJECTIVES)

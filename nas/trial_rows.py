@@ -16,6 +16,7 @@ from nas.study import Study
 from search_spaces.spaces import Pick, last
 
 Row = Mapping[str, Any]
+MORE_SCORES = ("balanced_accuracy", "macro_f1", "log_loss")
 
 STRUCTURE = ("blocks", "mean_width", "kept_share", "mean_bits")
 
@@ -43,6 +44,9 @@ def row_of(number: int, evaluation: Evaluation, artifact: str, params: Row, stud
         "flags": list(evaluation.flags),
         "test_accuracy": evaluation.test.accuracy if evaluation.test else None,
         "test_accuracy_se": evaluation.test.se if evaluation.test else None,
+        **{name: getattr(validation, name, None) for name in MORE_SCORES},
+        "test_balanced_accuracy": evaluation.test.balanced_accuracy if evaluation.test else None,
+        "test_macro_f1": evaluation.test.macro_f1 if evaluation.test else None,
     }
     if measurement is not None:
         row |= measurement.costs(evaluation.target)
@@ -79,8 +83,8 @@ def trial_columns(study: Study) -> list[str]:
         "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
         "train_accuracy", "parameters", "size_bytes", "latency_ms",
         *(f"latency_ms@{target.name}" for target in study.targets[1:]),
-        "macs", "peak_memory_bytes", "violation", "attempts", "seconds", "seed", "started_at", "artifact", "flags",
-        *STRUCTURE,
+        "macs", "peak_memory_bytes", *MORE_SCORES, "violation",
+        "attempts", "seconds", "seed", "started_at", "artifact", "flags", *STRUCTURE,
         *(f"params_{gene}" for gene in all_genes(study)),
     ]  # fmt: skip
 
@@ -89,7 +93,7 @@ def front_columns(study: Study) -> list[str]:
     return [
         "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",
         "parameters", "size_bytes", "latency_ms", *(f"latency_ms@{target.name}" for target in study.targets[1:]),
-        "macs", "peak_memory_bytes", "flags", "artifact",
+        "macs", "peak_memory_bytes", *MORE_SCORES, "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
     ]  # fmt: skip
 
 

@@ -60,13 +60,12 @@ class Workbench:
     def feed(self, seed: int) -> Feed:
         """Training images on the device, augmented as the study says."""
         options = self.study.data
-        augments = options.source != "digits"
         padding = max(1, self.input_size // 8)
         return Feed.of(
             self.data.train,
             self.device,
             batch_size=min(self.study.training.batch_size, len(self.data.train)),
-            flip=augments if options.flip is None else options.flip,
+            flip=options.augments_flip,
             crop_padding=padding if options.crop_padding is None else options.crop_padding,
             seed=seed,
         )

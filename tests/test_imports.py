@@ -20,7 +20,8 @@ RAY = ("nas/executors/ray*.py", "nas/integrations/ray.py")
 WITHOUT_TORCH = (
     "search_spaces/architecture.py", "search_spaces/spaces.py", "compressors/plan.py", "nas/errors.py",
     "nas/records.py", "nas/study.py", "nas/study_file.py", "nas/study_words.py", "nas/located_yaml.py",
-    "nas/candidate.py", "nas/pareto.py", "nas/halving.py", "nas/samplers.py", "nas/report/**/*.py",
+    "nas/metrics.py", "nas/checking.py", "nas/data/__init__.py", "nas/candidate.py", "nas/pareto.py", "nas/halving.py",
+    "nas/samplers.py", "nas/report/**/*.py",
 )  # fmt: skip
 TORCH = {"torch", "torchvision"}
 

@@ -198,7 +198,9 @@ def _block(name: str, layers: Sequence[LayerReport]) -> tuple[str, ...]:
 
 def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
     size = candidate.architecture.input_size
-    source = "scikit-learn's digits" if study.data.source == "digits" else "the study's image folder"
+    data = study.data
+    named = {"digits": "scikit-learn's digits", "torchvision": f"torchvision's {data.dataset}"}
+    source = named.get(data.source, f"the study's {'images' if data.source == 'npz' else 'image folder'}")
     points = [
         f"Trained and scored on {source} at {size}x{size}; on other images nothing here is promised.",
         "It always answers with one of its classes; an image of none of them gets one all the same.",

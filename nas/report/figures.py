@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeGuard
 
+from nas.records import QUALITIES
+
 NONE = "–"
 THIN = "\u202f"  # narrow no-break space: 77 706 stays on one line
 FIXED = "\u00a0"  # no-break space between a number and its unit
@@ -53,7 +55,7 @@ class Figure:
 
     @property
     def is_cost(self) -> bool:
-        return self.key != "accuracy"
+        return self.key not in QUALITIES
 
 
 FIGURES: Mapping[str, Figure] = MappingProxyType(
@@ -61,6 +63,8 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         figure.key: figure
         for figure in (
             Figure("accuracy", "validation accuracy", "%", 100, per_cent),
+            Figure("balanced_accuracy", "balanced accuracy", "%", 100, per_cent),
+            Figure("macro_f1", "macro F1", "%", 100, per_cent),
             Figure("latency_ms", "latency", "ms", 1, significant),
             Figure("size_bytes", "file size", "KB", 1e-3, significant),
             Figure("parameters", "parameters", "", 1, count),

@@ -85,7 +85,7 @@ function errors(axis) {
 
 // The front among what the two axes show: the other members are on it for an objective not shown here.
 function staircase() {
-  const sign = (key) => (key === "accuracy" ? -1 : 1);
+  const sign = (key) => (axisOf[key].cost ? 1 : -1);
   const [xs, ys] = [data.front.values[state.x], data.front.values[state.y]];
   const [sx, sy] = [sign(state.x), sign(state.y)];
   const able = xs.map((_, i) => i).filter((i) => xs[i] !== null && ys[i] !== null);
@@ -99,11 +99,11 @@ function staircase() {
 }
 
 function traces() {
-  const accuracy = state.x === "accuracy" || state.y === "accuracy";
+  const quality = !axisOf[state.x].cost || !axisOf[state.y].cost;
   const none = { values: { [state.x]: [], [state.y]: [] }, hover: [] };
   const size = data.complete.hover.length > 400 ? 5 : 7;
   return [
-    trace(accuracy ? none : data.infeasible, "infeasible", { symbol: "x-thin", size: 7, line: { width: 1.3, color: colour("grey") } }),
+    trace(quality ? none : data.infeasible, "infeasible", { symbol: "x-thin", size: 7, line: { width: 1.3, color: colour("grey") } }),
     trace(data.complete, data.final ? "search trials" : "dominated", { size, color: colour("grey"), opacity: 0.6 }),
     trace(data.finalists, "other finalists", { size: 8, color: colour("second"), opacity: 0.9 }),
     staircase(),
@@ -117,10 +117,11 @@ function traces() {
 function drawFront() {
   const note = document.getElementById("plot-note");
   const accuracy = state.x === "accuracy" || state.y === "accuracy";
+  const quality = !axisOf[state.x].cost || !axisOf[state.y].cost;
   const infeasible = Number(note.dataset.infeasible);
   const words = ["The line joins the members that lead in the two figures shown; the others lead in another objective."];
   if (accuracy) words.push("Bars: ± one standard error.");
-  if (infeasible && accuracy) {
+  if (infeasible && quality) {
     words.push(`Infeasible candidates (${infeasible}) have no accuracy: they appear when both axes are costs.`);
   };
   if (!coarse) words.push("Drag to zoom, double-click to reset; click a member to mark its row.");

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from nas.pareto import non_dominated
-from nas.records import State
+from nas.records import QUALITIES, State
 from nas.report.figures import Figure, figure
 from nas.report.tables import front_rows, minimised, read_front, read_trials
 from nas.study import Study
@@ -84,18 +84,19 @@ def draw(study: Study, complete: pd.DataFrame, front: pd.DataFrame) -> Canvas:
 
 
 def panels(study: Study) -> list[tuple[str, str]]:
-    """Accuracy over latency and size where these are objectives, else over the first two costs that are.
+    """The quality over latency and size where these are objectives, else over the first two costs that are.
 
-    Without accuracy among the objectives the costs stand against each other.
+    Without a quality among the objectives the costs stand against each other.
     """
     objectives = study.objectives
+    quality = next((key for key in objectives if key in QUALITIES), None)
     preferred = [key for key in ("latency_ms", "size_bytes") if key in objectives]
-    costs = [key for key in objectives if key != "accuracy"]
-    if "accuracy" not in objectives and len(costs) > 1:
+    costs = [key for key in objectives if key not in QUALITIES]
+    if quality is None and len(costs) > 1:
         return [(costs[0], costs[1]), (costs[0], costs[2] if len(costs) > 2 else "accuracy")]
     chosen = preferred if len(preferred) == 2 else costs[:2]
     chosen += [key for key in ("latency_ms", "size_bytes") if key not in chosen]
-    return [(key, "accuracy") for key in chosen[:2]]
+    return [(key, quality or "accuracy") for key in chosen[:2]]
 
 
 def _panel(axes: Axes, complete: pd.DataFrame, front: pd.DataFrame, x: Figure, y: Figure) -> None:

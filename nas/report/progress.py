@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nas.pareto import hypervolume
-from nas.records import State
+from nas.records import QUALITIES, State
 from nas.report.tables import Points, minimised
 
 MARGIN = 1.1  # the reference lies this factor beyond the worst complete trial, so that it too adds something
@@ -26,7 +26,7 @@ class Progress:
 
 
 def progress(trials: pd.DataFrame, objectives: Sequence[str]) -> Progress:
-    """Accuracy counts as a fraction, costs as log10; nothing complete gives an empty curve."""
+    """A quality counts as a fraction, costs as log10; nothing complete gives an empty curve."""
     known = [name for name in objectives if name in trials]
     complete = trials[(trials["state"] == State.COMPLETE) & trials[known].notna().all(axis=1)]
     if complete.empty or len(known) < len(objectives):
@@ -39,13 +39,13 @@ def progress(trials: pd.DataFrame, objectives: Sequence[str]) -> Progress:
 
 def reference_point(complete: pd.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
     """The worst value of each objective, a little worse still."""
-    worst = {name: complete[name].min() if name == "accuracy" else complete[name].max() for name in objectives}
-    return {name: float(worst[name]) * (1 / MARGIN if name == "accuracy" else MARGIN) for name in objectives}
+    worst = {name: complete[name].min() if name in QUALITIES else complete[name].max() for name in objectives}
+    return {name: float(worst[name]) * (1 / MARGIN if name in QUALITIES else MARGIN) for name in objectives}
 
 
 def _log_costs(points: Points, objectives: Sequence[str]) -> Points:
     columns = [
-        points[:, i] if name == "accuracy" else np.log10(np.maximum(points[:, i], SMALLEST_COST))
+        points[:, i] if name in QUALITIES else np.log10(np.maximum(points[:, i], SMALLEST_COST))
         for i, name in enumerate(objectives)
     ]
     return np.stack(columns, axis=1)

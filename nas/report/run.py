@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nas.records import Evaluation, State
+from nas.records import QUALITIES, Evaluation, State
 from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
 from nas.report.tables import disagrees, front_rows, read_finalists, read_front, read_trials, records
@@ -72,12 +72,13 @@ def shown_figures(run: Run) -> list[Figure]:
 
 
 def default_axes(study: Study, axes: Sequence[Figure]) -> tuple[str, str]:
-    """Accuracy over latency or the first cost that is an objective; costs alone where accuracy is no matter."""
+    """The quality over latency or the first cost that is an objective; costs alone where no quality is asked for."""
     known = [axis.key for axis in axes]
     wanted = [key for key in ("latency_ms", "size_bytes") if key in study.objectives]
-    costs = [key for key in (*wanted, *study.objectives, *known) if key in known and key != "accuracy"]
+    costs = [key for key in (*wanted, *study.objectives, *known) if key in known and key not in QUALITIES]
     costs = list(dict.fromkeys(costs)) or ["latency_ms"]
-    without = "accuracy" not in study.objectives and len(study.objectives) > 1
-    if "accuracy" not in known or without:
+    quality = next((key for key in study.objectives if key in QUALITIES), "accuracy")
+    without = quality not in study.objectives and len(study.objectives) > 1
+    if quality not in known or without:
         return costs[0], costs[min(1, len(costs) - 1)]
-    return costs[0], "accuracy"
+    return costs[0], quality

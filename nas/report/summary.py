@@ -84,6 +84,8 @@ def data_words(study: Study) -> str:
 def _source(data: Data) -> str:
     if data.source == "digits":
         return "digits (scikit-learn)"
+    if data.source == "torchvision":
+        return f"{data.dataset} (torchvision)"
     # Only the folder's name: a report is passed on, and the path says where its maker keeps files.
     return f"images of {PurePath(data.path or '').name}"
 

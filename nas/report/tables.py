@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,19 +18,22 @@ from rich.text import Text
 
 from nas.errors import InputError
 from nas.pareto import non_dominated
-from nas.records import State
+from nas.records import QUALITIES, State
 from nas.report.figures import FIGURES, accuracy_text, figure
 from nas.study_file import load_study
 
 FRONT_COLUMNS = (
     "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",
-    "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes", "flags", "artifact",
+    "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
+    "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
 )  # fmt: skip
+_TEST_COLUMNS = tuple(name for name in FRONT_COLUMNS if name.startswith("test_"))
 FINALIST_COLUMNS = (*FRONT_COLUMNS, "state", "reason")
 TRIAL_COLUMNS = (
     "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
-    "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes", "violation",
-    "attempts", "seconds", "seed", "started_at", "artifact", "blocks", "mean_width", "kept_share", "mean_bits",
+    "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
+    "balanced_accuracy", "macro_f1", "log_loss", "violation", "attempts", "seconds", "seed", "started_at", "artifact",
+    "blocks", "mean_width", "kept_share", "mean_bits",
 )  # fmt: skip
 COUNTS = frozenset(
     {"number", "trial", "epochs", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed", "blocks"}
@@ -37,7 +41,8 @@ COUNTS = frozenset(
 
 MEASURES = frozenset(
     {"fidelity", "accuracy", "accuracy_se", "train_accuracy", "seconds", "search_accuracy", "test_accuracy"}
-    | {"test_accuracy_se", "mean_width", "kept_share", "mean_bits", *FIGURES}
+    | {"test_accuracy_se", "log_loss", "test_balanced_accuracy", "test_macro_f1"}
+    | {"mean_width", "kept_share", "mean_bits", *FIGURES}
 )
 
 Points = np.ndarray[Any, np.dtype[np.float64]]
@@ -109,12 +114,14 @@ def _front(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
     if candidates.empty:
         return candidates
     members = candidates[non_dominated(minimised(candidates, objectives))]
-    return members.sort_values(objectives[0], ascending=objectives[0] != "accuracy", kind="stable")
+    is_quality = objectives[0] in QUALITIES
+    keys = [objectives[0], *(["log_loss"] if is_quality and "log_loss" in members else [])]  # breaks ties of quality
+    return members.sort_values(keys, ascending=[not is_quality, True][: len(keys)], kind="stable")
 
 
 def minimised(frame: pd.DataFrame, objectives: Sequence[str]) -> Points:
     """Objective values as points (n, m) that are all better when smaller."""
-    signs = [-1.0 if name == "accuracy" else 1.0 for name in objectives]
+    signs = [-1.0 if name in QUALITIES else 1.0 for name in objectives]
     points: Points = frame[list(objectives)].to_numpy(dtype="float64") * np.array(signs)
     return points
 
@@ -145,7 +152,7 @@ def _recorded_flags(artifact: Path) -> str:
 def _as_front(trials: pd.DataFrame) -> pd.DataFrame:
     """Search-time rows under the names of front.csv; the test split was not read for them."""
     renamed = trials.rename(columns={"number": "trial"}).assign(
-        search_accuracy=trials["accuracy"], test_accuracy=np.nan, test_accuracy_se=np.nan
+        search_accuracy=trials["accuracy"], **dict.fromkeys(_TEST_COLUMNS, np.nan)
     )
     others = [column for column in renamed if str(column).startswith("latency_ms@")]
     return renamed[[*FRONT_COLUMNS, *others]]
@@ -177,16 +184,22 @@ def _plain(value: Any) -> Any:
 def front_table(frame: pd.DataFrame, objectives: Sequence[str]) -> Table:
     """The front for a terminal, with the costs among `objectives`: per cent with standard error, KB, ms."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    costs = [cost for cost in objectives if cost != "accuracy"]
+    costs = [name for name in objectives if name != "accuracy"]
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("id", no_wrap=True)
     for title in ("validation (%)", "test (%)", *(figure(cost).title for cost in costs)):
-        table.add_column(Text(title.replace(" (", "\n(")), justify="right", no_wrap=True)
+        table.add_column(Text(_stacked(title)), justify="right", no_wrap=True)
     if flagged := bool(frame["flags"].astype(bool).any()):
         table.add_column("flags")
     for row in records(frame):
         table.add_row(*_cells(row, costs, flagged=flagged))
     return table
+
+
+def _stacked(title: str) -> str:
+    """A column's head in short lines, the unit on one of its own: eighty columns must do."""
+    label, opening, unit = title.partition(" (")
+    return "\n".join([*textwrap.wrap(label, 12), *([f"({unit}"] if opening else [])])
 
 
 def _cells(row: dict[str, Any], costs: Iterable[str], *, flagged: bool) -> list[Text]:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from nas import cli
 from nas.storage import sole_holder
@@ -253,6 +255,31 @@ def test_a_run_from_end_to_end(nas: Nas, study: Path, tmp_path: Path) -> None:
     assert rows_of(out / "finalists.csv")[:2] == finalists
 
 
+def test_a_run_on_a_folder_with_an_unreadable_image(
+    nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "cache"))
+    for label in range(3):
+        (tmp_path / "d" / f"class{label}").mkdir(parents=True)
+        for i in range(40):
+            shade = np.full((8, 8), 80 * label + i, np.uint8)
+            Image.fromarray(shade).save(tmp_path / "d" / f"class{label}" / f"film{i // 4}_{i}.png")
+    (tmp_path / "d" / "class1" / "film3_13.png").write_text("no image")
+    text = STUDY.replace(
+        "source: digits, train_images: 150", f"source: image_folder, path: {tmp_path / 'd'}, channels: 1"
+    )
+    study.write_text(text.replace("[accuracy,", "[macro_f1, balanced_accuracy,"))
+    options = ("search.trials=1", "search.finalists=1", "search.workers=1", "data.group_pattern=^film[0-9]+")
+    said = nas("run", study, *options, "--out", tmp_path / "run")
+    assert (said.code, said.err) == (0, "")
+    assert "warning: 1 unreadable image file(s) left out" in said.out
+    assert f"{tmp_path}/d/class1/film3_13.png: not an image" in said.out.replace("\n", "")
+    assert "macro F1" in said.out
+    assert float(rows_of(tmp_path / "run" / "front.csv")[0]["test_macro_f1"]) >= 0
+    refused = nas("run", study, *options, "data.unreadable=error", "--out", tmp_path / "other")
+    assert_wrong_input(refused, "data.path: 1 unreadable image file(s):", "film3_13.png: not an image")
+
+
 def check_against_artifacts(out: Path, trials: Sequence[dict[str, str]], front: Sequence[dict[str, str]]) -> None:
     """Every number of the tables is the one that was recorded beside the file."""
     for row, phase in [*((row, "search") for row in trials), *((row, "final") for row in front)]:
@@ -266,9 +293,14 @@ def check_against_artifacts(out: Path, trials: Sequence[dict[str, str]], front: 
         assert float(row["latency_ms"]) == measurement["latency"]["cpu"]["latency_ms"]
         assert float(row["accuracy"]) == recorded["validation"]["accuracy"]
         assert float(row["accuracy_se"]) == recorded["validation"]["se"]
+        for name in ("balanced_accuracy", "macro_f1", "log_loss"):
+            assert float(row[name]) == recorded["validation"][name]
+        assert sum(map(sum, recorded["validation"]["confusion"])) == recorded["validation"]["images"]
         assert (recorded["test"] is not None) == (phase == "final")
         if phase == "final":
             assert float(row["test_accuracy"]) == recorded["test"]["accuracy"]
+            assert float(row["test_balanced_accuracy"]) == recorded["test"]["balanced_accuracy"]
+            assert float(row["test_macro_f1"]) == recorded["test"]["macro_f1"]
 
 
 def check_front_command(nas: Nas, out: Path, front: Sequence[dict[str, str]]) -> None:

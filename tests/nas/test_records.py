@@ -150,7 +150,9 @@ def test_costs_by_name() -> None:
 
 
 def test_values_in_the_order_of_the_objectives() -> None:
-    assert ("accuracy", *COSTS) == OBJECTIVES
+    assert ("accuracy", "balanced_accuracy", "macro_f1", *COSTS) == OBJECTIVES
+    scored = Score(accuracy=0.9, se=0.1, images=10, balanced_accuracy=0.7, macro_f1=0.6)
+    assert evaluation(validation=scored).values(("macro_f1", "accuracy", "balanced_accuracy")) == [0.6, 0.9, 0.7]
     assert evaluation().values(("macs", "accuracy", "latency_ms")) == [20, 0.9, 1.5]
     assert evaluation(validation=None).values(("macs",)) == [20]
 

@@ -25,7 +25,7 @@ from nas.candidate import Candidate, sample
 from nas.executors.local import Died, Finished
 from nas.launch import front_of
 from nas.pareto import non_dominated
-from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, State, score
+from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, Score, State, score
 from nas.run_folder import RunFolder, read_evaluation, write_evaluation
 from nas.search import WAIT, Done, Finalists, Search, as_minimised, default_population, finalists_of
 from nas.storage import repair
@@ -633,8 +633,38 @@ def test_finalists_are_trained_anew_and_survive_restarts(folder: RunFolder) -> N
     assert len(finished.journal.trials()) == len(expected)
 
 
+@pytest.mark.parametrize("quality", ["accuracy", "balanced_accuracy", "macro_f1"])
+def test_qualities_are_maximised(folder: RunFolder, quality: str) -> None:
+    study = make_study(trials=3).model_copy(update={"objectives": ("parameters", quality)})
+    search = Search(study, folder)
+    assert [str(d.name) for d in search.journal._study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    scored = Score(accuracy=0.9, se=0.01, images=100, balanced_accuracy=0.8, macro_f1=0.7, log_loss=0.3)
+    told = finish(search, task_of(search), validation=scored, test=scored)
+    expected = {"accuracy": 0.9, "balanced_accuracy": 0.8, "macro_f1": 0.7}[quality]
+    assert search.journal.trials()[0].values == [told["parameters"], expected]
+    finish(search, task_of(search), State.INFEASIBLE)
+    assert search.journal.trials()[-1].values[1] == 0  # the worst there is, which only samplers see
+    assert (told["balanced_accuracy"], told["macro_f1"], told["log_loss"]) == (0.8, 0.7, 0.3)
+    assert (told["test_balanced_accuracy"], told["test_macro_f1"]) == (0.8, 0.7)
+    better = [
+        row(0, 0.5, 10, 1, macro_f1=0.9, balanced_accuracy=0.9),
+        row(1, 0.9, 10, 1, macro_f1=0.5, balanced_accuracy=0.5),
+    ]
+    assert [r["number"] for r in front_of(better, study)] == [1 if quality == "accuracy" else 0]
+
+
+def test_log_loss_orders_rows_of_equal_quality_and_nothing_else() -> None:
+    rows = [
+        row(0, 0.9, 10, 30, log_loss=0.5), row(1, 0.9, 20, 20, log_loss=0.2), row(2, 0.9, 30, 10, log_loss=None),
+        row(3, 0.9, 40, 40, log_loss=0.1), row(4, 0.8, 1, 1, log_loss=0.0),
+    ]  # fmt: skip
+    assert [r["number"] for r in front_of(rows, make_study())] == [1, 0, 2, 4]
+    costs = make_study().model_copy(update={"objectives": ("parameters", "size_bytes")})
+    assert [r["number"] for r in front_of(rows[:3], costs)] == [0, 1, 2]
+
+
 def test_scale_of_fronts() -> None:
-    assert as_minimised("accuracy", 0.75) == 0.25
+    assert as_minimised("accuracy", 0.75) == as_minimised("macro_f1", 0.75) == 0.25
     assert as_minimised("latency_ms", 1.0) == 0.0
     points = [[as_minimised("accuracy", 0.5), as_minimised("parameters", p)] for p in (10, 20)]
     assert non_dominated(points).tolist() == [True, False]
@@ -776,7 +806,9 @@ def test_columns_of_the_tables(folder: RunFolder) -> None:
     row = evaluated_row(study, folder)
     for columns in (trial_columns(study), front_columns(study)):
         assert len(set(columns)) == len(columns)
-    assert set(row) - {"test_accuracy", "test_accuracy_se"} <= set(trial_columns(study))
+    tests = {"test_accuracy", "test_accuracy_se", "test_balanced_accuracy", "test_macro_f1"}
+    assert set(row) - tests <= set(trial_columns(study))
+    assert tests <= set(front_columns(study))
     genes = [column.removeprefix("params_") for column in trial_columns(study) if column.startswith("params_")]
     assert genes == [
         "stem.width", "stage1.depth", "stage1.width",

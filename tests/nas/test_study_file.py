@@ -161,7 +161,10 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
             "training:\n  shares: [0.1, 0.2, 0.3]\n",
             "7: training.shares: expected shares that sum to 1, the first above 0, got [0.1, 0.2, 0.3]",
         ),
-        ("objectives: [speed]\n", f"6: objectives[0]: expected one of accuracy, {COST_NAMES}, got 'speed'"),
+        (
+            "objectives: [speed]\n",
+            f"6: objectives[0]: expected one of accuracy, balanced_accuracy, macro_f1, {COST_NAMES}, got 'speed'",
+        ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
             "constraints:\n  mac: {max: 1}\n",
@@ -347,7 +350,7 @@ def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
 
 def test_missing_key_in_a_section_the_command_line_opened(tmp_path: Path) -> None:
     text = "name: a\nspace: {preset: 8px}\n"
-    expected = "command line: data.source: expected one of digits, image_folder, got nothing"
+    expected = "command line: data.source: expected one of digits, image_folder, npz, torchvision, got nothing"
     assert mistakes(tmp_path, text, "data.test=0.2") == [expected]
 
 

@@ -1,0 +1,90 @@
+"""Data sets and the fixed train / validation / test split. Images are decoded once into uint8 arrays (N, C, H, W).
+
+The canonical order of a data set is its training images, then validation, then test; those of an image folder are
+sorted by class and name. split.json holds indices into it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import assert_never
+
+import numpy as np
+
+from nas.data.cache import Faults, cache_folder
+from nas.data.decoding import Form
+from nas.data.digits import list_digits
+from nas.data.image_folder import class_names_in, list_image_folder
+from nas.data.npz import list_npz, npz_class_names
+from nas.data.paths import folder_of
+from nas.data.reading import check_classes, check_faults, named, read
+from nas.data.records import Array, DataSet, Images, Listing, Split
+from nas.data.splitting import split_listing
+from nas.data.torchvision_sets import SETS, list_torchvision
+from nas.study import Data
+
+__all__ = ["DataSet", "Images", "Listing", "Split", "cache_folder", "class_count", "folder_of", "load"]
+
+
+def load(data: Data, *, input_size: int, seed: int) -> DataSet:
+    """Read what a study names. Raises InputError where the data cannot serve: missing, one class, unreadable ..."""
+    listing = _list(data)
+    form = Form(data.input_channels, input_size, data.resize)
+    skip = data.unreadable == "skip"
+    check_faults(listing, dict(listing.faults), skip=skip)
+    wanted = split_listing(listing, data, seed)
+
+    train, in_train, faults = read(listing, _sound(wanted.train, listing), form)
+    validation, in_validation, more = read(listing, _sound(wanted.validation, listing), form)
+    faults = {**listing.faults, **faults, **more}
+    check_faults(listing, faults, skip=skip)
+    check_classes(listing, in_train, "train")
+    check_classes(listing, in_validation, "validation")
+
+    in_test = _sound(wanted.test, listing)
+    check_classes(listing, in_test, "test")
+    split = Split(*(tuple(part.tolist()) for part in (in_train, in_validation, in_test)))
+    load_test = partial(_load_test, listing, in_test, form, faults, skip=skip)
+    return DataSet(listing.class_names, train, validation, split, load_test, named(listing, faults))
+
+
+def _list(data: Data) -> Listing:
+    match data.source:
+        case "digits":
+            return list_digits()
+        case "image_folder":
+            return list_image_folder(data)
+        case "npz":
+            return list_npz(data)
+        case "torchvision":
+            return list_torchvision(data)
+    assert_never(data.source)
+
+
+def class_count(data: Data) -> int:
+    """How many classes a study has, without reading an image."""
+    match data.source:
+        case "digits":
+            return 10
+        case "image_folder":
+            return len(class_names_in(data))
+        case "npz":
+            return len(npz_class_names(data))
+        case "torchvision":
+            assert data.dataset is not None
+            return SETS[data.dataset].classes
+    assert_never(data.source)
+
+
+def _sound(part: tuple[int, ...], listing: Listing) -> Array:
+    return np.asarray([index for index in part if index not in listing.faults], np.int64)
+
+
+def _load_test(listing: Listing, indices: Array, form: Form, known: Faults, *, skip: bool) -> Images:
+    images, kept, faults = read(listing, indices, form)
+    check_faults(listing, {**known, **faults}, skip=skip)
+    check_classes(listing, kept, "test")
+    if faults:
+        warnings.warn(f"{len(faults)} test image(s) skipped: {'; '.join(named(listing, faults)[:5])}", stacklevel=2)
+    return images

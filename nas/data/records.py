@@ -1,0 +1,90 @@
+"""What a data set is made of: labelled images, the split, the listing every source answers with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images: uint8 (N, C, H, W) and int64 (N,)."""
+
+    images: Array
+    labels: Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: slice | Array) -> Images:
+        return Images(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices in the canonical order; train is what neither validation nor test holds, less what cannot be read."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def to_json(self) -> str:
+        return json.dumps({"validation": self.validation, "test": self.test})
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Train and validation images; the test images are read only when asked for.
+
+    `skipped` names the images that could not be read, each as "path: reason". Of the test images only those are
+    among them whose header is broken: the others are not looked at before `load_test`, which warns of them.
+    """
+
+    class_names: tuple[str, ...]
+    train: Images
+    validation: Images
+    split: Split
+    load_test: Callable[[], Images]
+    skipped: tuple[str, ...] = ()
+
+    @cached_property
+    def mean_std(self) -> tuple[float, float]:
+        """Mean and standard deviation over all channels of the training pixels in [0, 1]."""
+        sample = self.train.images[:: max(1, len(self.train) // 5000)]
+        return float(sample.mean() / 255), float(sample.std() / 255) or 1.0
+
+    @cached_property
+    def class_weights(self) -> tuple[float, ...]:
+        """Per class N / (classes * count) of the N training images: every class weighs the same in sum, and the mean
+        weight of an image is 1 (King and Zeng 2001, doi:10.1093/oxfordjournals.pan.a004868).
+        """
+        counts = np.bincount(self.train.labels, minlength=len(self.class_names))
+        return tuple((len(self.train) / (len(counts) * counts)).tolist())
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every image of a data set in canonical order, and how to open one.
+
+    labels: int64 (N,). given: the indices of each part that comes with the data: train, perhaps val and test.
+    open: image i as PIL sees it; name: what messages call it. identity: a text that changes whenever what decoding
+    these indices gives may change; without it nothing is cached. groups: int64 (N,), images of one group stay in one
+    part. faults: images known to be unreadable before any is decoded, with the reason.
+    """
+
+    class_names: tuple[str, ...]
+    labels: Array
+    given: Mapping[str, Array]
+    open: Callable[[int], Image.Image]
+    name: Callable[[int], str]
+    identity: Callable[[Array], str] | None = None
+    groups: Array | None = None
+    faults: Mapping[int, str] = field(default_factory=dict)

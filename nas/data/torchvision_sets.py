@@ -1,0 +1,159 @@
+"""torchvision's classification sets, read with its own classes; it is imported only when a study names one.
+
+torchvision reads CIFAR's and other sets' original files, some of which are pickles; it compares their MD5 with the
+published one before it opens them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from nas.data.image_folder import identity_of
+from nas.data.paths import folder_of
+from nas.data.records import Array, Listing
+from nas.errors import InputError
+from nas.study import Data
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """How torchvision names a set's splits and where its objects keep labels and images.
+
+    `images` is an attribute with pixels or with file paths; `labels` None says that it holds (path, label) pairs.
+    """
+
+    classes: int
+    argument: Literal["train", "split"]
+    parts: Mapping[str, Any]
+    labels: str | None
+    images: str
+
+
+_BOOLEAN = {"train": True, "test": False}
+_TWO = {"train": "train", "test": "test"}
+_THREE = {"train": "train", "val": "val", "test": "test"}
+
+SETS: Mapping[str, KnownSet] = {
+    "CIFAR10": KnownSet(10, "train", _BOOLEAN, "targets", "data"),
+    "CIFAR100": KnownSet(100, "train", _BOOLEAN, "targets", "data"),
+    "MNIST": KnownSet(10, "train", _BOOLEAN, "targets", "data"),
+    "FashionMNIST": KnownSet(10, "train", _BOOLEAN, "targets", "data"),
+    "KMNIST": KnownSet(10, "train", _BOOLEAN, "targets", "data"),
+    "USPS": KnownSet(10, "train", _BOOLEAN, "targets", "data"),
+    "SVHN": KnownSet(10, "split", _TWO, "labels", "data"),
+    "STL10": KnownSet(10, "split", _TWO, "labels", "data"),
+    "GTSRB": KnownSet(43, "split", _TWO, None, "_samples"),
+    "DTD": KnownSet(47, "split", _THREE, "_labels", "_image_files"),
+    "FGVCAircraft": KnownSet(100, "split", _THREE, "_labels", "_image_files"),
+    "Flowers102": KnownSet(102, "split", _THREE, "_labels", "_image_files"),
+    "Food101": KnownSet(101, "split", _TWO, "_labels", "_image_files"),
+    "OxfordIIITPet": KnownSet(37, "split", {"train": "trainval", "test": "test"}, "_labels", "_images"),
+    "RenderedSST2": KnownSet(2, "split", _THREE, None, "_samples"),
+    "StanfordCars": KnownSet(196, "split", _TWO, None, "_samples"),
+    "Imagenette": KnownSet(10, "split", {"train": "train", "test": "val"}, None, "_samples"),
+}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One split as torchvision opened it; `files` where its images are files, else it holds pixels."""
+
+    source: Any
+    labels: Array
+    files: tuple[Path, ...] | None
+    pixels: Any
+
+    def image(self, index: int) -> Image.Image:
+        if self.files is not None:
+            return Image.open(self.files[index])
+        image: Image.Image = self.source[index][0]
+        return image
+
+
+def list_torchvision(data: Data) -> Listing:
+    """Every image of the set, its published splits as given ones."""
+    assert data.dataset is not None
+    known = SETS[data.dataset]
+    parts = {part: _part(known, _opened(data, known, value)) for part, value in known.parts.items()}
+    labels = np.concatenate([part.labels for part in parts.values()])
+    names = _class_names(next(iter(parts.values())).source, known.classes)
+    _check(data, labels, len(names))
+    starts = np.cumsum([0, *(len(part.labels) for part in parts.values())]).tolist()
+    ordered, keys = list(parts.values()), list(parts)
+
+    def place(index: int) -> tuple[int, int]:
+        at = bisect_right(starts, index) - 1
+        return at, index - starts[at]
+
+    def name(index: int) -> str:
+        at, position = place(index)
+        files = ordered[at].files
+        return str(files[position]) if files else f"{data.dataset}, {keys[at]} image {position}"
+
+    @cache
+    def content() -> str:
+        return " ".join(_content(part) for part in ordered)
+
+    def identity(indices: Array) -> str:
+        places = [place(int(index)) for index in indices]
+        files = [ordered[at].files for at, _ in places]
+        if all(files):
+            return identity_of([own[i] for own, (_, i) in zip(files, places, strict=True) if own])
+        return f"{content()} {indices.tolist()}"
+
+    return Listing(
+        names,
+        labels,
+        {key: np.arange(*starts[i : i + 2]) for i, key in enumerate(keys)},
+        open=lambda index: ordered[place(index)[0]].image(place(index)[1]),
+        name=name,
+        identity=identity,
+    )
+
+
+def _opened(data: Data, known: KnownSet, value: Any) -> Any:
+    """torchvision's object for one split; whatever it misses or finds damaged is an InputError."""
+    from torchvision import datasets
+
+    root = folder_of(data)
+    if not root.is_dir() and not data.download:
+        raise InputError(f"data.path: expected a folder, got {str(root)!r}, which does not exist or is a file")
+    try:
+        return getattr(datasets, str(data.dataset))(root, download=data.download, **{known.argument: value})
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        hint = "" if data.download else "; data.download: true would fetch it"
+        raise InputError(f"data.path: {root}: torchvision finds no {data.dataset} there ({error}){hint}") from None
+
+
+def _part(known: KnownSet, source: Any) -> _Part:
+    held = getattr(source, known.images)
+    labels = [label for _, label in held] if known.labels is None else getattr(source, known.labels)
+    paths = [path for path, _ in held] if known.labels is None else held
+    files = tuple(Path(path) for path in paths) if isinstance(held, list) else None
+    return _Part(source, np.asarray(labels, np.int64), files, None if files else held)
+
+
+def _content(part: _Part) -> str:
+    """A digest of the pixels: a set is the same wherever it lies and whenever it was written."""
+    return hashlib.sha256(np.ascontiguousarray(np.asarray(part.pixels)).data).hexdigest()
+
+
+def _class_names(source: Any, classes: int) -> tuple[str, ...]:
+    """torchvision's names, else numbers."""
+    names = tuple(str(name) for name in getattr(source, "classes", ()))
+    return names if len(names) == classes else tuple(str(label) for label in range(classes))
+
+
+def _check(data: Data, labels: Array, classes: int) -> None:
+    if labels.min() < 0 or labels.max() >= classes:
+        expected = f"labels 0 to {classes - 1}"
+        raise InputError(f"data.dataset: {data.dataset}: expected {expected}, got {labels.min()} to {labels.max()}")

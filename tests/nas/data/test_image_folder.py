@@ -1,0 +1,125 @@
+"""Image folders that are one set to be split, and groups read from file names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nas.data.image_folder
+from nas.data import class_count, load
+from nas.errors import InputError
+from nas.study import Data
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "cache"))
+
+
+def write(root: Path, *names: str) -> Path:
+    """One image per name, its shade the place in the list."""
+    for shade, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), shade).save(root / name)
+    return root
+
+
+def folder_data(root: Path, **options: Any) -> Data:
+    return Data.model_validate({"source": "image_folder", "path": str(root), "channels": 1, **options})
+
+
+def refused(data: Data) -> str:
+    with pytest.raises(InputError) as caught:
+        load(data, input_size=4, seed=0)
+    return str(caught.value)
+
+
+def test_class_folders_without_train_are_one_set(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i:02}.png" for name in ("cats", "dogs", "trains") for i in range(10)))
+    data = folder_data(root, validation=0.2, test=0.3)
+    found = load(data, input_size=4, seed=0)
+    assert found.class_names == ("cats", "dogs", "trains")
+    assert class_count(data) == 3
+    for images, count in ((found.train, 5), (found.validation, 2), (found.load_test(), 3)):
+        assert np.bincount(images.labels).tolist() == [count] * 3
+        assert (images.images[:, 0, 0, 0] // 10 == images.labels).all()
+
+
+def test_a_folder_train_makes_it_the_layout_of_parts(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *(f"train/{name}/{i}.png" for name in "ab" for i in range(4)), "other/x.png")
+    assert load(folder_data(root), input_size=4, seed=0).class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.png"], "expected at least two class folders in {root}, got []"),
+        (["a/0.png"], "expected at least two class folders in {root}, got ['a']"),
+        (
+            ["val/a/0.png", "test/a/0.png"],
+            "expected a folder train/ with one folder per class in {root}, got only val/",
+        ),
+    ],
+)
+def test_folders_that_are_neither(tmp_path: Path, names: list[str], expected: str) -> None:
+    root = write(tmp_path / "d", *names)
+    assert expected.format(root=root) in refused(folder_data(root))
+
+
+def test_headers_are_read_again_only_where_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i:02}.png" for name in "ab" for i in range(20)))
+    opened: list[str] = []
+    fault = nas.data.image_folder._header_fault
+    monkeypatch.setattr(nas.data.image_folder, "_header_fault", lambda file: (opened.append(file.name), fault(file))[1])
+    for _ in range(2):
+        load(folder_data(root), input_size=4, seed=0)
+        assert len(opened) == 40
+    (root / "a" / "07.png").write_text("no image")
+    for _ in range(2):
+        assert len(load(folder_data(root), input_size=4, seed=0).skipped) == 1
+    assert len(opened) == 120
+
+
+def tracks(groups: int, *, images: int = 4, names: str = "ab") -> list[str]:
+    return [f"{name}/track{g:02}_{i}.png" for name in names for g in range(groups) for i in range(images)]
+
+
+@pytest.mark.parametrize("pattern", [r"^(track\d+)_", r"track\d+", r"(?<=track)(\d+)"])
+def test_images_of_one_group_stay_together(tmp_path: Path, pattern: str) -> None:
+    names = tracks(10)
+    data = folder_data(write(tmp_path / "d", *names), validation=0.2, test=0.2, group_pattern=pattern)
+    found = load(data, input_size=4, seed=0)
+    parts = [{names[index].split("_")[0][-2:] for index in part} for part in
+             (found.split.train, found.split.validation, found.split.test)]  # fmt: skip
+    assert [len(part) for part in parts] == [6, 2, 2]  # a track of both classes is one group
+    assert len(set.union(*parts)) == 10
+    assert load(data, input_size=4, seed=0).split == found.split
+    assert any(load(data, input_size=4, seed=seed).split != found.split for seed in (1, 2))
+
+
+def test_the_pattern_sees_the_path_below_the_class_folder(tmp_path: Path) -> None:
+    names = [f"train/{name}/film{g}/{i}.png" for name in "ab" for g in range(5) for i in range(3)]
+    data = folder_data(write(tmp_path / "d", *names), group_pattern="^[^/]+")
+    split = load(data, input_size=4, seed=0).split
+    parts = [{names[index].split("/")[2] for index in part} for part in (split.train, split.validation, split.test)]
+    assert [len(part) for part in parts] == [3, 1, 1]
+
+
+def test_a_file_that_the_pattern_does_not_match(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *tracks(4), "b/deep/odd.png")
+    message = refused(folder_data(root, group_pattern=r"track(\d+)"))
+    assert message == (
+        f"data.group_pattern: expected 'track(\\\\d+)' to match every file, got 'deep/odd.png' in {root}/b/deep/odd.png"
+    )
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_class_with_too_few_groups(tmp_path: Path, groups: int) -> None:
+    names = [*tracks(groups, names="b"), *(name.replace("track", "other") for name in tracks(5, names="a"))]
+    message = refused(folder_data(write(tmp_path / "d", *names), group_pattern=r"^([a-z]+\d+)_"))
+    assert "class 'b' has too few groups to be split into train, validation and test" in message
+    assert f"expected at least 3, got {groups}" in message

@@ -1,0 +1,205 @@
+"""NumPy archives: every layout that is accepted, and one clear error for every one that is not."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nas.data.npz
+from nas.data import class_count, load
+from nas.errors import InputError
+from nas.study import Data
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def numbered(count: int, start: int = 0, shape: tuple[int, ...] = (4, 4)) -> Array:
+    """Images that can be told apart by their shade."""
+    shades = np.arange(start, start + count, dtype=np.uint8)
+    return np.broadcast_to(shades.reshape(-1, *(1 for _ in shape)), (count, *shape)).copy()
+
+
+def plain(**changes: Any) -> dict[str, Any]:
+    """Twenty images of two classes; a change to None leaves an array out."""
+    arrays = {"images": numbered(20), "labels": np.arange(20) % 2} | changes
+    return {key: value for key, value in arrays.items() if value is not None}
+
+
+def archive(tmp_path: Path, arrays: dict[str, Any], **options: Any) -> Data:
+    np.savez_compressed(tmp_path / "x.npz", **arrays)
+    return Data.model_validate({"source": "npz", "path": str(tmp_path / "x.npz"), "channels": 1, **options})
+
+
+def shades(images: Array) -> list[int]:
+    return [int(shade) for shade in images[:, 0, 0, 0]]
+
+
+def refused(data: Data) -> str:
+    with pytest.raises(InputError) as caught:
+        load(data, input_size=4, seed=0)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "train_"])
+def test_one_array_is_split(tmp_path: Path, prefix: str) -> None:
+    arrays = {f"{prefix}{key}": value for key, value in plain().items()}
+    found = load(archive(tmp_path, arrays, validation=0.2, test=0.2), input_size=4, seed=0)
+    assert (len(found.train), len(found.validation), len(found.split.test)) == (12, 4, 4)
+    everything = [(found.train, found.split.train), (found.validation, found.split.validation)]
+    for images, indices in [*everything, (found.load_test(), found.split.test)]:
+        assert shades(images.images) == list(indices)
+        assert images.labels.tolist() == [index % 2 for index in indices]
+    assert found.class_names == ("0", "1")
+
+
+def test_given_parts_as_medmnist_names_them(tmp_path: Path) -> None:
+    column = np.array([[0], [1], [1]], np.uint8)
+    arrays = {f"{part}_images": numbered(3, 10 * i) for i, part in enumerate(("train", "val", "test"))}
+    arrays |= {f"{part}_labels": column for part in ("train", "val", "test")}
+    data = archive(tmp_path, arrays | {"classes": np.array(["no", "yes"])})
+    found = load(data, input_size=4, seed=0)
+    assert (found.split.train, found.split.validation, found.split.test) == ((0, 1, 2), (3, 4, 5), (6, 7, 8))
+    assert shades(found.train.images) + shades(found.load_test().images) == [0, 1, 2, 20, 21, 22]
+    assert found.validation.labels.tolist() == [0, 1, 1]
+    assert found.class_names == ("no", "yes")
+    assert class_count(data) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (1, 5, 7), (5, 7, 3), (3, 5, 7), (5, 7, 4)])
+def test_layouts(tmp_path: Path, shape: tuple[int, ...], channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
+    if shape[-1] == 4:
+        images[..., 3] = 255
+    data = archive(tmp_path, plain(images=images), channels=channels, resize="letterbox")
+    found = load(data, input_size=7, seed=0).train
+    index = load(data, input_size=7, seed=0).split.train[0]
+    rows = images[index] if len(shape) == 2 or shape[0] > 3 else images[index].transpose(1, 2, 0)
+    expected = rows.reshape(5, 7, -1)[..., :3].transpose(2, 0, 1)
+    shown = found.images[0][:, 1:6]
+    if expected.shape[0] == channels:
+        assert np.array_equal(shown, expected)
+    elif channels == 3:
+        assert np.array_equal(shown, np.repeat(expected, 3, axis=0))
+    assert found.images.shape[1:] == (channels, 7, 7)
+
+
+def test_groups_stay_together(tmp_path: Path) -> None:
+    groups = np.array([f"film{i // 4}" for i in range(40)])
+    arrays = plain(images=numbered(40), labels=np.arange(40) % 2, groups=groups)
+    found = load(archive(tmp_path, arrays, validation=0.2, test=0.2), input_size=4, seed=0)
+    parts = [{index // 4 for index in part} for part in (found.split.train, found.split.validation, found.split.test)]
+    assert [len(part) for part in parts] == [6, 2, 2]
+    assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+
+
+OBJECTS = np.array([None, {}], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        (plain(images=None), "expected arrays images and labels (or train_images"),
+        (plain(labels=None), "expected labels of images, got images"),
+        (plain(train_images=numbered(20)), "expected one of train_images and images, got both"),
+        (plain(images=numbered(20) / 255), "images: expected uint8, got float64"),
+        (plain(images=numbered(20, shape=(4, 4, 2))), "expected (N, H, W), (N, H, W, C) or (N, C, H, W), got (20, 4,"),
+        (plain(images=np.arange(20, dtype=np.uint8)), "images: expected (N, H, W), (N, H, W, C) or (N, C, H, W), got"),
+        (plain(images=numbered(0), labels=np.arange(0)), "images: expected (N, H, W), (N, H, W, C) or (N, C, H, W),"),
+        (plain(labels=np.arange(19)), "labels: expected integers of shape (20,), got int64 of shape (19,)"),
+        (plain(labels=np.zeros((20, 14), int)), "labels: expected integers of shape (20,), got int64 of shape (20, 14"),
+        (plain(labels=np.zeros(20)), "labels: expected integers of shape (20,), got float64 of shape (20,)"),
+        (plain(labels=np.zeros(20, int)), "expected at least two classes, each named once, got ['0']"),
+        (plain(labels=np.arange(20) % 2 - 1), "expected at least two classes, each named once, got ['0']"),
+        (plain(labels=np.arange(20) % 3 - 1), "train labels: expected 0 to 1, got -1 to 1"),
+        (plain(labels=np.arange(20) % 2 * 2), "train labels: expected images of every class, got none of '1'"),
+        (plain(classes=np.array(["a"])), "expected at least two classes, each named once, got ['a']"),
+        (plain(classes=np.array(["a", "a"])), "expected at least two classes, each named once, got ['a', 'a']"),
+        (plain(labels=np.arange(20) % 3, classes=np.array(["a", "b"])), "train labels: expected 0 to 1, got 0 to 2"),
+        (plain(groups=np.arange(3)), "groups: expected shape (20,), got (3,)"),
+        (plain(val_images=numbered(2)), "expected labels of val_images, got images, labels, val_images"),
+        (plain(val_images=numbered(2), val_labels=np.array([0, 2])), "val labels: expected 0 to 1, got 0 to 2"),
+        (plain(test_images=numbered(1), test_labels=np.array([0])), "test labels: expected images of every class, got"),
+        (plain(extra=OBJECTS), "extra: expected numbers or text, got Python objects"),
+    ],
+)
+def test_archives_that_cannot_serve(tmp_path: Path, arrays: dict[str, Any], expected: str) -> None:
+    message = refused(archive(tmp_path, arrays))
+    assert message.startswith(f"data.path: {tmp_path / 'x.npz'}: ")
+    assert expected in message
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello", "folder", "npy", "torn", "no array"])
+def test_files_that_are_no_archives(tmp_path: Path, content: str | bytes | None) -> None:
+    data, file = archive(tmp_path, plain()), tmp_path / "x.npz"
+    whole = file.read_bytes()
+    file.unlink()
+    match content:
+        case bytes():
+            file.write_bytes(content)
+        case "folder":
+            file.mkdir()
+        case "npy":
+            with file.open("wb") as out:
+                np.save(out, numbered(3))
+        case "torn":
+            file.write_bytes(whole[:-30])
+        case "no array":
+            with zipfile.ZipFile(file, "w") as out_zip:
+                out_zip.writestr("images.npy", "hello")
+    message = refused(data)
+    expected = "expected a .npz file" if content in (None, "folder") else "expected a .npz archive"
+    assert expected in message
+    assert str(file) in message
+
+
+def test_damage_inside_the_archive(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 16, 16), dtype=np.uint8)
+    data, file = archive(tmp_path, plain(images=images)), tmp_path / "x.npz"
+    damaged = bytearray(file.read_bytes())
+    damaged[1000:1010] = bytes(10)
+    file.write_bytes(damaged)
+    assert f"{file}: images: cannot be read: " in refused(data)
+
+
+def test_test_images_are_not_read_before_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = plain(test_images=numbered(2, 50), test_labels=np.array([0, 1]))
+    asked: list[str] = []
+    array = nas.data.npz._Archive.array
+    monkeypatch.setattr(nas.data.npz._Archive, "array", lambda self, key: (asked.append(key), array(self, key))[1])
+    found = load(archive(tmp_path, arrays), input_size=4, seed=0)
+    assert "images" in asked
+    assert "test_images" not in asked
+    assert shades(found.load_test().images) == [50, 51]
+
+
+def test_an_archive_too_large_for_memory_is_mapped(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = archive(tmp_path, plain())
+    small = load(data, input_size=4, seed=0)
+    assert not isinstance(small.train.images, np.memmap)
+    assert not cache.exists()
+    monkeypatch.setattr(nas.data.npz, "memory_bytes", lambda: 1000)
+    for _ in range(2):
+        large = load(data, input_size=4, seed=0)
+        assert isinstance(large.train.images, np.memmap)
+        assert np.array_equal(large.train.images, small.train.images)
+        assert np.array_equal(large.load_test().images, small.load_test().images)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(UserWarning, match="cannot be written"):
+        assert "images: too large for memory, and cannot be unpacked to" in refused(data)
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(cache))
+    np.savez(tmp_path / "x.npz", **plain(images=numbered(20, 100)))
+    assert min(shades(load(data, input_size=4, seed=0).train.images)) >= 100
