@@ -22,7 +22,7 @@ def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
     loc = error["loc"]
     if error["type"] == "extra_forbidden":
         parent, schema = _walk(loc[:-1])
-        return (*parent, loc[-1]), _unknown(str(loc[-1]), schema.get("properties", ()))
+        return (*parent, loc[-1]), _unknown(str(loc[-1]), _keys(schema))
     key, schema = _walk(loc)
     if loc[-1] == "[key]":
         return key, _unknown(str(key[-1]), schema_at(key[:-1])["propertyNames"]["enum"])
@@ -69,11 +69,18 @@ def describe(schema: Schema) -> str:
     schema = _resolved(schema)
     if "anyOf" in schema:
         return " or ".join(describe(option) for option in schema["anyOf"])
+    if "oneOf" in schema:
+        return " or ".join(_spelled(_resolved(option)) for option in schema["oneOf"])
     if "enum" in schema:
         return f"one of {', '.join(str(option) for option in schema['enum'])}"
     if "const" in schema:
         return str(schema["const"])
     return _WORDS[schema["type"]](schema)
+
+
+def _spelled(schema: Schema) -> str:
+    """One of several ways to write a value; a mapping by its keys."""
+    return f"{{{', '.join(schema['properties'])}}}" if "properties" in schema else describe(schema)
 
 
 def _list(schema: Schema) -> str:
@@ -109,6 +116,12 @@ _WORDS: Mapping[str, Callable[[Schema], str]] = {
 }
 
 
+def _keys(schema: Schema) -> list[str]:
+    """The keys a mapping may have, whichever way it is written."""
+    options = [option for kind in ("anyOf", "oneOf") for option in schema.get(kind, ())]
+    return [*schema.get("properties", ()), *(key for option in options for key in _keys(_resolved(option)))]
+
+
 def _unknown(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -141,7 +154,10 @@ def _child(schema: Schema, part: str | int) -> Schema | None:
         child = items[part] if part < len(items) else schema.get("items")
     else:
         child = schema.get("properties", {}).get(part) or schema.get("additionalProperties")
-    return _resolved(child) if child else None
+    if child:
+        return _resolved(child)
+    options = (_child(_resolved(option), part) for kind in ("anyOf", "oneOf") for option in schema.get(kind, ()))
+    return next((found for found in options if found is not None), None)
 
 
 def _resolved(schema: Schema) -> Schema:

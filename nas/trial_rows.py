@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.candidate import sample
+from nas.hyperparameters import number_genes
 from nas.records import COSTS, Evaluation
 from nas.run_folder import write_atomically
 from nas.study import Study
@@ -86,7 +87,7 @@ class _Recorder(Pick):
 def all_genes(study: Study) -> list[str]:
     recorder = _Recorder()
     sample(recorder, study.space, study.compression, input_channels=study.data.input_channels)
-    return recorder.genes
+    return recorder.genes + number_genes(study.training)
 
 
 def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -12,22 +12,31 @@ import torch
 from torch import nn
 
 from nas import __version__
+from nas.augmentation import Augmentation, Feed, as_input
 from nas.data import DataSet, Images
+from nas.losses import balanced_weights
+from nas.precision import Precision, has_depthwise, probe
 from nas.records import Measurement
+from nas.run_folder import RunFolder
 from nas.runtimes.onnx_file import FileHeader
-from nas.study import Study
-from nas.training import Feed
+from nas.study import Study, Training
 
 TINY_BATCH = 16
+WATCHED_IMAGES = 1000
 
 
 @dataclass
 class Workbench:
-    """One per process. `structure_costs` is a cache by structure id; each entry holds all targets."""
+    """One per process. `structure_costs` is a cache by structure id; each entry holds all targets.
+
+    `folder` is the run folder, where there is one.
+    """
 
     study: Study
     data: DataSet
     structure_costs: dict[str, Measurement] = field(default_factory=dict)
+    folder: RunFolder | None = None
+    _precisions: dict[bool, Precision] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
@@ -44,26 +53,52 @@ class Workbench:
         space = self.study.space
         return FileHeader(self.study.data.input_channels, space.input_size, self.data.class_names)
 
-    def feed(self, seed: int) -> Feed:
-        """Training images on the device, augmented as the study says."""
+    def feed(self, seed: int, training: Training) -> Feed:
+        """Training images on the device, augmented as the study and the candidate's training numbers say."""
         options = self.study.data
         augments = options.source != "digits"
         padding = max(1, self.study.space.input_size // 8)
-        return Feed.of(
-            self.data.train,
-            self.device,
-            batch_size=min(self.study.training.batch_size, len(self.data.train)),
+        augmentation = Augmentation(
             flip=augments if options.flip is None else options.flip,
             crop_padding=padding if options.crop_padding is None else options.crop_padding,
-            seed=seed,
+            randaugment=training.randaugment,
+            cutout=training.cutout,
+            mixup=training.mixup,
         )
+        batch_size = min(training.batch_size, len(self.data.train))
+        return Feed.of(self.data.train, self.device, batch_size=batch_size, seed=seed, augmentation=augmentation)
+
+    @cached_property
+    def watched(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Validation images and labels on the device, at most WATCHED_IMAGES: what early stopping looks at."""
+        images = self.data.validation.take(slice(None, None, -(-len(self.data.validation) // WATCHED_IMAGES)))
+        return torch.from_numpy(images.images).to(self.device), torch.from_numpy(images.labels).to(self.device)
+
+    @cached_property
+    def class_weights(self) -> torch.Tensor | None:
+        """Weights of the classes in the loss, on the device, where the study asks for them."""
+        if self.study.training.class_weights == "none":
+            return None
+        weights = balanced_weights(self.data.train.labels, len(self.data.class_names))
+        return torch.from_numpy(weights).to(self.device, torch.float32)
+
+    def precision(self, network: nn.Module) -> Precision:
+        """The arithmetic a network trains in; `auto` is probed once for networks with and without depthwise layers."""
+        asked = self.study.training.precision
+        if asked != "auto":
+            return asked
+        kind = has_depthwise(network)
+        if kind not in self._precisions:
+            images = torch.from_numpy(self.data.train.images[: self.study.training.batch_size]).to(self.device)
+            self._precisions[kind] = probe(network, as_input(images))
+        return self._precisions[kind]
 
     def tiny_feed(self) -> Feed:
         """A handful of images on the CPU, enough to give an untrained network plausible ranges."""
         few = slice(0, TINY_BATCH)
         images = Images(self.data.train.images[few], self.data.train.labels[few])
         cpu = torch.device("cpu")
-        return Feed.of(images, cpu, batch_size=TINY_BATCH, flip=False, crop_padding=0, seed=0)
+        return Feed.of(images, cpu, batch_size=TINY_BATCH, seed=0)
 
     @cached_property
     def machine(self) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 import nas.fitting
 from compressors.plan import CompressionPlan
+from nas.augmentation import Augmentation, Feed
 from nas.candidate import Candidate
 from nas.data import Images
 from nas.fitting import Fitting, load_checkpoint
-from nas.study import Study
-from nas.training import Feed
+from nas.study import Training
 from search_spaces.architecture import Architecture, HeadConfig, InvertedResidualConfig, StageConfig, StemConfig
 from search_spaces.network import build_network
 
@@ -61,24 +61,22 @@ def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def fitting(checkpoint: Path, plan: str, *, optimizer: str = "sgd") -> Fitting:
-    study = Study.model_validate(
-        {
-            "name": "t",
-            "data": {"source": "digits"},
-            "space": {"preset": "8px"},
-            "training": {"epochs": EPOCHS, "shares": (0.5, 0.25, 0.25), "optimizer": optimizer},
-        }
-    )
+def fitting(checkpoint: Path, plan: str, **options: Any) -> Fitting:
+    training = Training.model_validate({"epochs": EPOCHS, "shares": (0.5, 0.25, 0.25), **options})
     random = np.random.default_rng(0)
     images = Images(random.integers(0, 256, (48, 1, 8, 8), dtype=np.uint8), random.integers(0, 4, 48))
-    feed = Feed.of(images, torch.device("cpu"), batch_size=16, flip=True, crop_padding=1, seed=5)
+    augmentation = Augmentation(
+        flip=True, crop_padding=1, randaugment=training.randaugment, cutout=training.cutout, mixup=training.mixup
+    )
+    feed = Feed.of(images, torch.device("cpu"), batch_size=16, seed=5, augmentation=augmentation)
     candidate = Candidate(architecture=ARCHITECTURE, plan=PLANS[plan])
-    return Fitting(study, candidate, feed, EPOCHS, checkpoint)
+    watched = (feed.images[:30], feed.labels[:30])
+    recorded = torch.from_numpy(random.normal(size=(48, 4)))
+    return Fitting(training, candidate, feed, EPOCHS, checkpoint, validation=watched, recorded=recorded)
 
 
-def network() -> nn.Module:
-    built = build_network(ARCHITECTURE, 4, mean=0.5, std=0.25, seed=5)
+def network(dropout: float = 0.0) -> nn.Module:
+    built = build_network(ARCHITECTURE, 4, mean=0.5, std=0.25, seed=5, dropout=dropout)
     return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
@@ -98,7 +96,7 @@ def fit(own: Fitting, limit: int | None = None) -> tuple[int, dict[str, Tensor] 
     """Batches trained, and the network's state, or None where it was killed."""
     trained, give_way = batches(limit)
     try:
-        state = own.fit(network(), give_way).state_dict()
+        state = own.fit(network(own.training.dropout), give_way).network.state_dict()
     except Killed:
         return len(trained), None
     return len(trained), state
