@@ -14,6 +14,8 @@ from torch import Tensor
 
 SHEAR, ROTATION_DEGREES, TRANSLATION, FACTOR = 0.3, 30.0, 0.45, 0.9
 STRONGEST = 30.0
+# Half way between two pixels the second is nearest, whatever the rounding error: a row moved by 1.5 stays a row.
+TIE = 1e-3
 MOVES = ("identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
@@ -64,8 +66,8 @@ def move(batch: Tensor, matrix: Tensor) -> Tensor:
     xs = (torch.arange(width, device=batch.device) - (width - 1) / 2) / width
     places = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width)]).flatten(1)
     x, y = (matrix[:, :2, :2] @ places + matrix[:, :2, 2:]).unbind(1)
-    column = (x * width + (width - 1) / 2).round().long()
-    row = (y * height + (height - 1) / 2).round().long()
+    column = (x * width + width / 2 + TIE).floor().long()
+    row = (y * height + height / 2 + TIE).floor().long()
     outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
     pixel = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
     found = batch.flatten(2).gather(2, pixel[:, None].expand(n, channels, -1))

@@ -6,6 +6,7 @@ import io
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -128,6 +129,75 @@ def test_stopped_and_continued_ends_bit_for_bit_the_same(tmp_path: Path, plan: s
         rest, continued = fit(fitting(checkpoint, plan, optimizer=optimizer))
         assert rest == total - stop // STEPS * STEPS  # only the epoch it was killed in is done again
         assert_same(expected, continued)
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "ema": {"ema": 0.9},
+    "mixing": {"mixup": 0.4, "randaugment": {"operations": 2, "magnitude": 9}, "cutout": 0.3},
+    "dropout": {"dropout": 0.4, "l1": 1e-4, "optimizer": "rmsprop"},
+    "own teacher": {"distillation": {"teacher": "self"}},
+    "reference teacher": {"distillation": {"teacher": "reference"}, "mixup": 0.2},
+    "patience": {"patience": 1, "ema": 0.9},
+    "bf16": {"precision": "bf16"},
+}
+EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own teacher"], **EXTRAS["patience"]}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
+    def own(name: str) -> Fitting:
+        made = fitting(tmp_path / name, "both", **EXTRAS[extra])
+        return replace(made, choose_precision=lambda _: "bf16" if extra == "bf16" else "fp32")
+
+    total, expected = fit(own("whole"))
+    assert total == EPOCHS * STEPS or "patience" in EXTRAS[extra]
+    with pytest.raises(AssertionError):
+        assert_same(expected, straight("both")[1])  # the craft changes something at all
+    for stop in (STEPS, total // 2, total - 1):
+        name = f"{stop}.pt"
+        assert fit(own(name), stop) == (stop, None)
+        resumed = replace(own(name), choose_precision=lambda _: pytest.fail("chosen twice"))
+        rest, continued = fit(resumed)
+        assert rest == total - stop // STEPS * STEPS
+        assert_same(expected, continued)
+
+
+def test_patience_ends_the_dense_phase_and_keeps_its_best(tmp_path: Path) -> None:
+    """With a rate of nearly nothing the accuracy never changes: one epoch is the best, and so many follow."""
+    own = fitting(tmp_path / "a.pt", "quantized", patience=2, learning_rate=1e-30, epochs=EPOCHS)
+    trained, give_way = batches()
+    fitted = own.fit(network(), give_way)
+    dense, quantized = 3, 2
+    assert fitted.epochs == dense + quantized
+    assert len(trained) == (dense + quantized) * STEPS
+
+
+def test_without_a_phase_to_teach_a_network_teaches_nobody(tmp_path: Path) -> None:
+    taught = fit(fitting(tmp_path / "a.pt", "dense", distillation={"teacher": "self"}))
+    assert_same(straight("dense")[1], taught[1])
+
+
+def test_the_average_is_handed_over(tmp_path: Path) -> None:
+    """What a phase ends with is the average of the weights after each of its steps."""
+    own = fitting(tmp_path / "a.pt", "dense", ema=0.5)
+    seen: list[Tensor] = []
+    built = network()
+
+    def give_way() -> None:
+        seen.append(built.classifier.weight.detach().clone())
+
+    own.fit(built, give_way)
+    average = seen[0]
+    for n, weight in enumerate(seen[1:]):  # the last step's own weights are not seen: fold what is
+        decay = min(0.5, (1 + n) / (10 + n))
+        average = torch.lerp(average, weight, 1 - decay)
+    final = built.classifier.weight.detach()
+    saved = load_checkpoint(tmp_path / "a.pt")
+    assert saved is not None
+    assert saved["average"] is not None
+    last = saved["network"]["classifier.weight"]
+    assert torch.allclose(final, torch.lerp(average, last, 0.5), atol=1e-6)
+    assert not torch.equal(final, last)
 
 
 @pytest.mark.parametrize("epoch", range(EPOCHS + 1))
