@@ -54,8 +54,8 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
     if violations:
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations)
 
-    with clock("teach"), yielding() as give_way:
-        recorded = reference_logits(bench, give_way) if needs_reference(study) else None
+    with clock("teach"):
+        recorded = reference_logits(bench) if needs_reference(study) else None
     with clock("train"), yielding() as give_way:
         fitted = fitting_of(task, bench, recorded).fit(network, give_way)
         network = fitted.network.cpu().eval()

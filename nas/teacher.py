@@ -19,6 +19,7 @@ from nas.checking import extremes
 from nas.errors import InputError
 from nas.fitting import Fitting
 from nas.hyperparameters import middle_numbers
+from nas.latency import yielding
 from nas.run_folder import write_atomically
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE
@@ -27,7 +28,7 @@ from nas.workbench import Workbench
 from search_spaces.network import build_network
 
 
-def reference_logits(bench: Workbench, give_way: Callable[[], None]) -> Tensor:
+def reference_logits(bench: Workbench) -> Tensor:
     """Logits (images, classes) of the teacher on the undistorted training images, mapped from its file.
 
     Where the file is not there yet the teacher is trained first, from its checkpoint on; other workers wait meanwhile.
@@ -39,7 +40,8 @@ def reference_logits(bench: Workbench, give_way: Callable[[], None]) -> Tensor:
     file = folder / "logits.npy"
     with _alone(folder / "lock"):
         if not file.exists():
-            _train(bench, folder, file, give_way)
+            with yielding() as give_way:  # not while waiting for the other worker, which a measurement would wait for
+                _train(bench, folder, file, give_way)
     return torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
 
 
