@@ -15,13 +15,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from nas.candidate import Candidate
-from nas.checking import extremes
-from nas.errors import InputError
+from nas.checking import reference_candidate
 from nas.fitting import Fitting
 from nas.hyperparameters import middle_numbers
 from nas.latency import yielding
 from nas.run_folder import write_atomically
-from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE
 from nas.training import predict
 from nas.workbench import Workbench
@@ -43,26 +41,6 @@ def reference_logits(bench: Workbench) -> Tensor:
             with yielding() as give_way:  # not while waiting for the other worker, which a measurement would wait for
                 _train(bench, folder, file, give_way)
     return torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
-
-
-def reference_candidate(study: Study) -> Candidate:
-    """The network in the file the study names, or the space's largest; uncompressed."""
-    options = study.training.distillation
-    if options is None or options.architecture is None:
-        return Candidate(architecture=extremes(study)["largest"].architecture)
-    try:
-        text = Path(os.path.expandvars(options.architecture)).expanduser().read_text()
-        named = Candidate.from_json(json.loads(text)).architecture
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"training.distillation.architecture: expected a candidate.json, got {reason}") from None
-    expected = (study.space.input_size, study.data.input_channels)
-    if (named.input_size, named.input_channels) != expected:
-        raise InputError(
-            f"training.distillation.architecture: expected images of size and channels {expected}, "
-            f"got {(named.input_size, named.input_channels)}"
-        )
-    return Candidate(architecture=named)
 
 
 def _train(bench: Workbench, folder: Path, file: Path, give_way: Callable[[], None]) -> None:
