@@ -234,4 +234,4 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     state: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    return state if Checkpoint.__required_keys__ <= state.keys() else None  # another version's: train anew

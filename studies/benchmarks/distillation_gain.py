@@ -40,7 +40,7 @@ def accuracy(study: Study, candidate: Candidate, seed: int, folder: Path) -> flo
     """Train once; accuracy of the network, as trained for quantization, on the test images."""
     bench = Workbench(study, load(study.data, input_size=study.space.input_size, seed=0), folder=RunFolder(folder))
     task = Task(0, candidate, "repeat", seed, study.training.epochs, folder / f"{seed}")
-    task.folder.mkdir(exist_ok=True)
+    task.folder.mkdir(parents=True)
     recorded = reference_logits(bench) if needs_reference(study) else None
     network = build(candidate, bench, seed=seed, dropout=study.training.dropout)
     fitted = fitting_of(task, bench, recorded).fit(network, lambda: None)
@@ -68,15 +68,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     options = f"{{teacher: {arguments.teacher}, weight: {arguments.weight}, temperature: {arguments.temperature}}}"
-    studies = [load_study(arguments.study, [f"training.distillation={text}"]) for text in ("null", options)]
-    candidate = compressed(studies[0], arguments.ratio)
+    # Folders of their own: one way's checkpoint must not be continued by the other.
+    ways = {
+        way: load_study(arguments.study, [f"training.distillation={text}"])
+        for way, text in (("without", "null"), ("with", options))
+    }
+    candidate = compressed(ways["without"], arguments.ratio)
     table = Table(title=f"{arguments.study}: teacher {arguments.teacher}, test accuracy %")
     for column in ("seed", "without", "with", "difference"):
         table.add_column(column, justify="right")
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(arguments.seeds):
-            pairs.append([accuracy(study, candidate, seed, Path(folder)) for study in studies])
+            pairs.append([accuracy(study, candidate, seed, Path(folder) / way) for way, study in ways.items()])
             without, taught = pairs[-1]
             table.add_row(str(seed), f"{without:.2%}", f"{taught:.2%}", f"{taught - without:+.2%}")
     differences = np.diff(np.array(pairs), axis=1)[:, 0]

@@ -256,3 +256,10 @@ def test_checkpoint_with_code_is_refused(tmp_path: Path, how: str, capsys: pytes
 
 def test_no_checkpoint(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "checkpoint.pt") is None
+
+
+def test_a_checkpoint_of_another_version_is_no_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    torch.save({"phase": 0, "epoch": 1, "network": {}, "optimizer": {}}, file)
+    assert load_checkpoint(file) is None
+    assert_same(straight("dense")[1], fit(fitting(file, "dense"))[1])

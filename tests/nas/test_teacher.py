@@ -1,4 +1,4 @@
-"""The reference teacher: trained once per run folder, continued after a death, waited for without holding the machine."""
+"""The reference teacher: trained once per run folder, continued after a death; no measurement waits for a pupil."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 import nas.fitting
 import nas.teacher
 from nas.candidate import Candidate
-from nas.checking import extremes
+from nas.checking import extremes, reference_candidate
 from nas.data import load
 from nas.errors import InputError
 from nas.run_folder import RunFolder
 from nas.study import Study
-from nas.teacher import reference_candidate, reference_logits
+from nas.teacher import reference_logits
 from nas.workbench import Workbench
 from search_spaces.spaces import PRESETS
 
@@ -119,10 +119,8 @@ def test_what_is_no_candidate_is_refused(tmp_path: Path, text: str | None) -> No
 
 
 def test_a_teacher_for_other_images_is_refused(tmp_path: Path) -> None:
-    other = extremes(
-        make_study().model_copy(update={"space": make_study().space.model_copy(update={"input_size": 16})})
-    )
+    other = extremes(make_study())["largest"].architecture.model_copy(update={"input_size": 16})
     file = tmp_path / "candidate.json"
-    file.write_text(json.dumps(Candidate(architecture=other["largest"].architecture).to_json()))
+    file.write_text(json.dumps(Candidate(architecture=other).to_json()))
     with pytest.raises(InputError, match=r"expected images of size and channels \(8, 1\), got \(16, 1\)"):
         reference_candidate(make_study(architecture=str(file)))
