@@ -16,15 +16,19 @@ class LeafTracer(fx.Tracer):
 
 
 def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
-    """A copy of `module` without batch norm layers; its outputs are those of `module.eval()`.
+    """A copy of `module` without batch norm and dropout layers; its outputs are those of `module.eval()`.
 
     Every folded convolution keeps its name and has a bias.
     """
     source = copy.deepcopy(module).eval()
     folded = fx.GraphModule(source, LeafTracer().trace(source))
     for node in list(folded.graph.nodes):
-        if node.op == "call_module" and isinstance(folded.get_submodule(node.target), nn.BatchNorm2d):
+        layer = folded.get_submodule(node.target) if node.op == "call_module" else None
+        if isinstance(layer, nn.BatchNorm2d):
             _fold_into_previous(folded, node)
+        elif isinstance(layer, nn.Dropout):  # does nothing in eval mode
+            node.replace_all_uses_with(node.args[0])
+            folded.graph.erase_node(node)
     folded.graph.lint()
     folded.delete_all_unused_submodules()
     folded.recompile()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -11,6 +14,7 @@ from rich.table import Table
 from compressors.plan import BITS
 from nas.candidate import Candidate, sample, space_size
 from nas.data import class_count
+from nas.errors import InputError
 from nas.records import QUALITIES
 from nas.study import Study
 from search_spaces.spaces import Pick, Space, first, last, middle
@@ -40,6 +44,26 @@ def extremes(study: Study) -> dict[str, Candidate]:
         "reference": corner(middle, study.space),
         "largest": max((corner(last, kind) for kind in kinds), key=size),
     }
+
+
+def reference_candidate(study: Study) -> Candidate:
+    """The teacher of all candidates: the network in the file the study names, or the space's largest; uncompressed."""
+    options = study.training.distillation
+    if options is None or options.architecture is None:
+        return Candidate(architecture=extremes(study)["largest"].architecture)
+    try:
+        text = Path(os.path.expandvars(options.architecture)).expanduser().read_text()
+        named = Candidate.from_json(json.loads(text)).architecture
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"training.distillation.architecture: expected a candidate.json, got {reason}") from None
+    expected = (study.space.input_sizes[-1], study.data.input_channels)
+    if (named.input_size, named.input_channels) != expected:
+        raise InputError(
+            f"training.distillation.architecture: expected images of size and channels {expected}, "
+            f"got {(named.input_size, named.input_channels)}"
+        )
+    return Candidate(architecture=named)
 
 
 def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from compressors.preparation import prepare
 from compressors.pruning import IMPORTANCES, prune
@@ -21,9 +21,9 @@ from nas.run_folder import write_evaluation
 from nas.shipping import check, measure_file, score_file, ship
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task
+from nas.teacher import build, reference_logits
 from nas.training import calibrate
 from nas.workbench import Workbench
-from search_spaces.network import build_network
 
 
 @dataclass
@@ -47,17 +47,19 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
     clock, study = Clock(), bench.study
     bench = bench.at(task.candidate.architecture.input_size)
     with clock("build"):
-        network = build(task, bench)
+        dropout = study.training.resolved(task.training).dropout
+        network = build(task.candidate, bench, seed=task.seed, dropout=dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
     violations = broken_constraints(costs, study)
     if violations:
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations)
 
+    with clock("teach"):
+        recorded = reference_logits(bench) if needs_reference(study) else None
     with clock("train"), yielding() as give_way:
-        feed = bench.feed(task.seed)
-        fitting = Fitting(study, task.candidate, feed, task.epochs, task.folder / CHECKPOINT_FILE)
-        network = fitting.fit(network, give_way).cpu().eval()
+        fitted = fitting_of(task, bench, recorded).fit(network, give_way)
+        network = fitted.network.cpu().eval()
 
     with clock("emit"):
         file = ship(network, task.candidate, task.folder, bench.header)
@@ -71,15 +73,28 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
     violations = broken_constraints(measurement, study)
     state = State.INFEASIBLE if violations else State.COMPLETE
     fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": violations}
-    return finish(task, bench, clock, state, epochs=task.epochs, **fields)
+    return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, **fields)
 
 
-def build(task: Task, bench: Workbench) -> nn.Module:
-    """The untrained, dense network on the training device."""
-    mean, std = bench.data.mean_std
-    classes = len(bench.data.class_names)
-    network = build_network(task.candidate.architecture, classes, mean=mean, std=std, seed=task.seed)
-    return bench.place(network)
+def needs_reference(study: Study) -> bool:
+    return study.training.distillation is not None and study.training.distillation.teacher == "reference"
+
+
+def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Fitting:
+    """The task's training, with the logits of a reference teacher where there is one."""
+    training = bench.study.training.resolved(task.training)
+    return Fitting(
+        training,
+        task.candidate,
+        bench.feed(task.seed, training),
+        task.epochs,
+        task.folder / CHECKPOINT_FILE,
+        compression=bench.study.compression,
+        class_weights=bench.class_weights,
+        validation=bench.watched if training.patience else None,
+        recorded=recorded,
+        choose_precision=bench.precision,
+    )
 
 
 def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clock) -> Measurement:
@@ -121,6 +136,7 @@ def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: A
         structure_id=task.candidate.structure_id(len(bench.data.class_names)),
         phase=task.phase,
         seed=task.seed,
+        training=task.training,
         state=state,
         budget=bench.study.training.epochs,
         target=bench.study.target.name,

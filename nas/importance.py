@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.records import State
+from nas.records import QUALITIES, State
 
 PREFIX = "params_"
 FOLDS, REPEATS = 5, 5

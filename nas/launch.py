@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from nas.checking import reference_candidate
 from nas.data import load
 from nas.errors import InputError
 from nas.executors.local import Died, LocalWorkers, threads_per_worker
@@ -84,6 +85,7 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
     study = resolve(study, folder)
+    reference_candidate(study)  # a file that is no candidate is told before any work
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):

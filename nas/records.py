@@ -141,6 +141,8 @@ class Evaluation(Record):
     state: State
     reason: str = ""
     error: str = ""
+    training: Mapping[str, float] = {}
+    precision: Literal["fp32", "bf16"] = "fp32"
     epochs: Count = 0
     budget: Count = 0
     accuracy_source: Literal["trained", "inherited", "predicted", "simulated"] = "trained"

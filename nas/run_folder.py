@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from nas.hyperparameters import Numbers, suffix_of
 from nas.records import Evaluation, Phase
 
 
@@ -43,8 +45,14 @@ class RunFolder:
     def split(self) -> Path:
         return self.path / "split.json"
 
-    def artifact(self, candidate_id: str, phase: Phase, seed: int) -> Path:
-        return self.path / "artifacts" / candidate_id / f"{phase}-{seed}"
+    def artifact(self, candidate_id: str, phase: Phase, seed: int, numbers: Numbers = MappingProxyType({})) -> Path:
+        """Where one evaluation's files are; `numbers` are its searched training numbers."""
+        return self.path / "artifacts" / candidate_id / f"{phase}-{seed}{suffix_of(numbers)}"
+
+    @property
+    def reference(self) -> Path:
+        """The network that teaches all candidates, where the study distils from one."""
+        return self.path / "reference"
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

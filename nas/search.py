@@ -16,9 +16,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.candidate import Candidate, sample
+from nas.hyperparameters import Numbers, ask_numbers
 from nas.pareto import non_dominated, thin
 from nas.records import QUALITIES, Evaluation, Phase, State
 from nas.run_folder import RunFolder, read_evaluation, write_evaluation
@@ -48,6 +50,14 @@ class Done:
     """The phase is over; `problem` says why where it ended before its goal."""
 
     problem: str = ""
+
+
+Identity = tuple[str, tuple[tuple[str, float], ...]]
+
+
+def _identity(notes: Mapping[str, Any]) -> Identity:
+    """What makes two trials the same evaluation: the candidate and its searched training numbers."""
+    return notes["id"], tuple(sorted(notes.get("training", {}).items()))
 
 
 class Phases:
@@ -142,6 +152,7 @@ class Phases:
             reason=reason,
             budget=self.study.training.epochs,
             target=self.study.target.name,
+            training=task.training,
             attempts=task.attempt,
             started_at="",
         )
@@ -154,15 +165,16 @@ class Phases:
 
     def _task(self, trial: FrozenTrial) -> Task:
         notes = trial.user_attrs
-        candidate = Candidate.from_json(notes["candidate"])
+        candidate, numbers = Candidate.from_json(notes["candidate"]), notes.get("training", {})
         return Task(
             number=trial.number,
             candidate=candidate,
             phase=self.phase,
             seed=notes["seed"],
             epochs=notes["epochs"],
-            folder=self.folder.artifact(candidate.id, self.phase, notes["seed"]),
+            folder=self.folder.artifact(candidate.id, self.phase, notes["seed"], numbers),
             attempt=notes["attempts"],
+            training=numbers,
         )
 
     def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
@@ -178,9 +190,9 @@ class Phases:
         self.journal.tell(number, values, _slacks(evaluation, self.study), {"row": dict(row)})
 
     @staticmethod
-    def _notes(candidate: Candidate, seed: int, epochs: int) -> dict[str, Any]:
+    def _notes(candidate: Candidate, numbers: Numbers, seed: int, epochs: int) -> dict[str, Any]:
         notes = {"candidate": candidate.to_json(), "id": candidate.id, "seed": seed, "epochs": epochs}
-        return {**notes, "attempts": 1, "deaths": 0}
+        return {**notes, **({"training": dict(numbers)} if numbers else {}), "attempts": 1, "deaths": 0}
 
 
 class Search(Phases):
@@ -194,7 +206,7 @@ class Search(Phases):
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
         self._earlier = {row["number"] for row in self.rows()}
-        self._first: dict[str, int] = {}
+        self._first: dict[Identity, int] = {}
         self._indexed = 0
 
     def _recover(self) -> None:
@@ -244,27 +256,29 @@ class Search(Phases):
         space, compression = self.study.space, self.study.compression
         channels = self.study.data.input_channels
 
-        def notes(candidate: Candidate) -> dict[str, Any]:
-            own = self._notes(candidate, search.seed, self.study.search_epochs)
-            earlier = first.get(candidate.id)
+        def draw(trial: optuna.Trial) -> tuple[Candidate, dict[str, float]]:
+            candidate = sample(trial, space, compression, input_channels=channels)
+            return candidate, ask_numbers(trial, self.study.training)
+
+        def notes(drawn: tuple[Candidate, dict[str, float]]) -> dict[str, Any]:
+            own = self._notes(*drawn, search.seed, self.study.search_epochs)
+            earlier = first.get(_identity(own))
             return own if earlier is None else {**own, "duplicate_of": earlier}
 
-        number, candidate = self.journal.ask(
-            make_sampler(sampler, seed=seed_of(search.seed, number), population=population),
-            lambda trial: sample(trial, space, compression, input_channels=channels),
-            notes,
+        number, _ = self.journal.ask(
+            make_sampler(sampler, seed=seed_of(search.seed, number), population=population), draw, notes
         )
-        if candidate.id not in first:
+        if "duplicate_of" not in self.journal.trials()[number].user_attrs:
             return self._task(self.journal.trials()[number])
         self._settle_duplicates()
         return None
 
-    def _first_of_each(self) -> dict[str, int]:
-        """Candidate id -> the trial that holds its evaluation."""
+    def _first_of_each(self) -> dict[Identity, int]:
+        """Candidate and training numbers -> the trial that holds their evaluation."""
         trials = self.journal.trials()
         for trial in trials[self._indexed :]:
             if "duplicate_of" not in trial.user_attrs:
-                self._first.setdefault(trial.user_attrs["id"], trial.number)
+                self._first.setdefault(_identity(trial.user_attrs), trial.number)
         self._indexed = len(trials)
         return self._first
 
@@ -321,11 +335,12 @@ class Finalists(Phases):
 
     def choose(self, search: Search) -> None:
         """Enqueue the finalists that are not there yet."""
-        known = {trial.user_attrs["id"] for trial in self.journal.trials()}
+        known = {_identity(trial.user_attrs) for trial in self.journal.trials()}
         for row in finalists_of(search.rows(), self.study):
-            if row["id"] not in known:
-                candidate = Candidate.from_json(search.journal.trials()[row["number"]].user_attrs["candidate"])
-                notes = self._notes(candidate, self.study.search.seed + 1, self.study.training.epochs)
+            searched = search.journal.trials()[row["number"]].user_attrs
+            if _identity(searched) not in known:
+                candidate, numbers = Candidate.from_json(searched["candidate"]), searched.get("training", {})
+                notes = self._notes(candidate, numbers, self.study.search.seed + 1, self.study.training.epochs)
                 number = self.journal.enqueue({**notes, "search_trial": row["number"]})
                 self._waiting.append(self._task(self.journal.trials()[number]))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from compressors.plan import WeightFormat
 from nas.records import COSTS, OBJECTIVES, QUALITIES
@@ -28,6 +29,60 @@ TorchvisionSet = Literal[
 ]  # fmt: skip
 GREY_SETS = ("MNIST", "FashionMNIST", "KMNIST", "USPS")
 MIRRORED_MEANS_ANOTHER = ("MNIST", "KMNIST", "USPS", "SVHN", "GTSRB", "RenderedSST2")
+Number = TypeVar("Number")
+
+
+class Range(Section, Generic[Number]):
+    """A number that is searched between two bounds, `log` on a logarithmic scale."""
+
+    low: Number
+    high: Number
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Range[Number]:
+        low, high = float(self.low), float(self.high)  # type: ignore[arg-type]
+        if low >= high:
+            raise ValueError(f"high: expected a number above low {low:g}, got {high:g}")
+        if self.log and low <= 0:
+            raise ValueError(f"low: expected a number above 0 on a logarithmic scale, got {low:g}")
+        return self
+
+
+class Choices(Section, Generic[Number]):
+    """A number that is searched among some."""
+
+    choices: Annotated[tuple[Number, ...], Field(min_length=1)]
+
+    @field_validator("choices")
+    @classmethod
+    def _distinct(cls, choices: tuple[Number, ...]) -> tuple[Number, ...]:
+        if len(set(choices)) != len(choices):
+            raise ValueError(f"every choice once, got {list(choices)}")
+        return choices
+
+
+def _spelling(value: Any) -> str:
+    """Which of the three ways to write a number is meant."""
+    if isinstance(value, Range | Choices):
+        return "choices" if isinstance(value, Choices) else "range"
+    if not isinstance(value, dict):
+        return "number"
+    return "choices" if "choices" in value else "range"
+
+
+AboveZero = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+if TYPE_CHECKING:
+    Searchable = Annotated[Number, "a number, or how it is searched; after Training.resolved a number"]
+else:
+
+    class Searchable:
+        """`Searchable[X]`: an X, a range of X or choices of X; its bounds hold for each of them."""
+
+        def __class_getitem__(cls, number: Any) -> Any:
+            ways = (("number", number), ("range", Range[number]), ("choices", Choices[number]))
+            return Annotated[Union[*(Annotated[kind, Tag(tag)] for tag, kind in ways)], Discriminator(_spelling)]
 
 
 class Data(Section):
@@ -131,18 +186,63 @@ class Search(Section):
     population: Annotated[int, Field(ge=4)] | None = None
 
 
+class RandAugment(Section):
+    """Random augmentations per image (arXiv:1909.13719): how many, and how strong on a scale to 30."""
+
+    operations: Annotated[int, Field(ge=1, le=8)] = 2
+    magnitude: Annotated[float, Field(ge=0, le=30)] = 9
+
+
+class Distillation(Section):
+    """A teacher's soft targets in the loss (arXiv:1503.02531), with `weight` against the labels' 1 - weight.
+
+    self: the candidate's own dense network teaches the phases after it. reference: one network per study, the space's
+    largest or the one in the file `architecture` (a candidate.json), trained once per run folder.
+    """
+
+    teacher: Literal["self", "reference"] = "self"
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    temperature: AboveZero = 4.0
+    architecture: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Distillation:
+        if self.architecture is not None and self.teacher != "reference":
+            raise ValueError(f"architecture: expected null with teacher {self.teacher}, got {self.architecture!r}")
+        return self
+
+
 class Training(Section):
-    """One candidate's training: dense, then pruned, then quantization-aware; `shares` split the epochs among them."""
+    """One candidate's training: dense, then pruned, then quantization-aware; `shares` split the epochs among them.
+
+    A number may be written as a range or as choices and is then searched; type checkers see what it is after
+    `resolved`. `warm_up` and `milestones` are shares of a phase; `gamma` is the factor at each milestone (step) or at
+    the end of the phase (exponential). `weight_decay` is an L2 penalty, decoupled from the gradient for adamw alone.
+    With `patience` the dense phase ends after so many epochs without a better validation accuracy and keeps its best.
+    """
 
     epochs: AtLeastOne = 20
     batch_size: Annotated[int, Field(ge=2)] = 128
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    momentum: Share = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    schedule: Literal["cosine", "one_cycle"] = "one_cycle"
-    label_smoothing: Share = 0.0
+    optimizer: Literal["sgd", "adamw", "adam", "rmsprop"] = "sgd"
+    learning_rate: Searchable[AboveZero] | None = None
+    momentum: Searchable[Share] = 0.9
+    weight_decay: Searchable[NotNegative] = 5e-4
+    l1: Searchable[NotNegative] = 0.0
+    schedule: Literal["cosine", "one_cycle", "step", "exponential", "linear", "constant"] = "one_cycle"
+    warm_up: Share | None = None
+    milestones: tuple[Share, ...] = (0.5, 0.75)
+    gamma: Searchable[Annotated[float, Field(gt=0, le=1)]] = 0.1
+    label_smoothing: Searchable[Share] = 0.0
+    dropout: Searchable[Share] = 0.0
+    ema: Searchable[Share] = 0.0
+    mixup: Searchable[NotNegative] = 0.0
+    randaugment: RandAugment | None = None
+    cutout: Searchable[Share] = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    distillation: Distillation | None = None
+    patience: AtLeastOne | None = None
     shares: tuple[Share, Share, Share] = (0.5, 0.2, 0.3)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @field_validator("shares")
@@ -152,9 +252,33 @@ class Training(Section):
             raise ValueError(f"expected shares that sum to 1, the first above 0, got {list(shares)}")
         return shares
 
+    @field_validator("milestones")
+    @classmethod
+    def _ascend(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        if list(milestones) != sorted(set(milestones)):
+            raise ValueError(f"expected shares in ascending order, got {list(milestones)}")
+        return milestones
+
+    @property
+    def searched(self) -> dict[str, Range[float] | Choices[float]]:
+        """The numbers that are searched, in the order they are asked for."""
+        values = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {name: value for name, value in values if isinstance(value, Range | Choices)}
+
+    def resolved(self, numbers: Mapping[str, float]) -> Training:
+        """This record with the searched numbers put in: plain numbers everywhere."""
+        if set(numbers) != set(self.searched):
+            raise ValueError(f"training numbers: expected {sorted(self.searched)}, got {sorted(numbers)}")
+        return self.model_copy(update=dict(numbers)) if numbers else self
+
     @property
     def peak_learning_rate(self) -> float:
-        return self.learning_rate or {"sgd": 0.1, "adamw": 3e-3}[self.optimizer]
+        return self.learning_rate or {"sgd": 0.1, "adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3}[self.optimizer]
+
+    @property
+    def warm_up_share(self) -> float:
+        """Share of a phase's steps in which the rate rises: a quarter of one cycle, else none."""
+        return (0.25 if self.schedule == "one_cycle" else 0.0) if self.warm_up is None else self.warm_up
 
 
 class Target(Section):

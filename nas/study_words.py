@@ -23,7 +23,7 @@ def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
     loc = error["loc"]
     if error["type"] == "extra_forbidden":
         parent, schema = _walk(loc[:-1])
-        return (*parent, loc[-1]), _unknown(str(loc[-1]), schema.get("properties", ()))
+        return (*parent, loc[-1]), _unknown(str(loc[-1]), _keys(schema))
     key, schema = _walk(loc)
     if error["type"] == "union_tag_invalid" and isinstance(error["input"], dict):
         tags = ", ".join(str(_tag(member)) for member in _members(schema))
@@ -74,12 +74,18 @@ def describe(schema: Schema) -> str:
     if "anyOf" in schema:
         return " or ".join(describe(option) for option in schema["anyOf"])
     if "oneOf" in schema:
-        return "a mapping"
+        options = [_resolved(option) for option in schema["oneOf"]]
+        return "a mapping" if all(map(_tag, options)) else " or ".join(map(_spelled, options))
     if "enum" in schema:
         return f"one of {', '.join(str(option) for option in schema['enum'])}"
     if "const" in schema:
         return str(schema["const"])
     return _WORDS[schema["type"]](schema)
+
+
+def _spelled(schema: Schema) -> str:
+    """One of several ways to write a value; a mapping by its keys."""
+    return f"{{{', '.join(schema['properties'])}}}" if "properties" in schema else describe(schema)
 
 
 def _list(schema: Schema) -> str:
@@ -115,6 +121,12 @@ _WORDS: Mapping[str, Callable[[Schema], str]] = {
 }
 
 
+def _keys(schema: Schema) -> list[str]:
+    """The keys a mapping may have, whichever way it is written."""
+    options = [option for kind in ("anyOf", "oneOf") for option in schema.get(kind, ())]
+    return [*schema.get("properties", ()), *(key for option in options for key in _keys(_resolved(option)))]
+
+
 def _unknown(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -131,7 +143,7 @@ def _narrowed(key: KeyPath, schema: Schema, text: str) -> tuple[KeyPath, str]:
 
 
 def _walk(loc: KeyPath) -> tuple[KeyPath, Schema]:
-    """Follow `loc` through the schema; elements that name no key (pydantic's union tags) drop out."""
+    """Follow `loc` through the schema; elements that name no key are a union's tags."""
     key: KeyPath = ()
     schema = SCHEMA
     for part in loc:
@@ -154,15 +166,15 @@ def _tag(record: Schema) -> str | None:
 
 
 def _child(schema: Schema, part: str | int) -> Schema | None:
-    for member in _members(schema):
-        if (child := _child(member, part)) is not None:
-            return child
     if isinstance(part, int):
         items = schema.get("prefixItems", ())
         child = items[part] if part < len(items) else schema.get("items")
     else:
         child = schema.get("properties", {}).get(part) or schema.get("additionalProperties")
-    return _resolved(child) if child else None
+    if child:
+        return _resolved(child)
+    options = (_child(_resolved(option), part) for kind in ("anyOf", "oneOf") for option in schema.get(kind, ()))
+    return next((found for found in options if found is not None), None)
 
 
 def _resolved(schema: Schema) -> Schema:

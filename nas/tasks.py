@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.candidate import Candidate
@@ -14,7 +14,7 @@ CHECKPOINT_FILE = "checkpoint.pt"
 
 @dataclass(frozen=True)
 class Task:
-    """What to evaluate, how long, with which seed, and where its files go."""
+    """What to evaluate, how long, with which seed, and where its files go; `training` are its searched numbers."""
 
     number: int
     candidate: Candidate
@@ -23,6 +23,7 @@ class Task:
     epochs: int
     folder: Path
     attempt: int = 1
+    training: dict[str, float] = field(default_factory=dict)
 
     def to_line(self) -> str:
         """One line of JSON, for a pipe."""

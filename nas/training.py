@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from compressors.quantization import observe, refresh_scales
-from nas.data import Images
+from nas.augmentation import Batch, Feed, as_input
+from nas.losses import Loss
+from nas.optimization import MovingAverage, add_l1, penalised, rate_factor
+from nas.precision import Precision, autocast
 from nas.study import Training
 
 PhaseName = Literal["dense", "pruned", "quantized"]
 # Peak learning rate of a phase as a fraction of the dense one: the later phases repair, they do not learn anew.
 PEAK = {"dense": 1.0, "pruned": 0.5, "quantized": 0.1}
 CALIBRATION_BATCHES = 8
-WARM_UP = 0.25
 MAX_GRADIENT_NORM = 5.0
 
 
@@ -61,93 +63,8 @@ def _largest_remainder(shares: list[float], total: int) -> list[int]:
 
 
 def learning_rate(training: Training, phase: PhaseName, progress: float) -> float:
-    """The rate at `progress` in [0, 1) of a phase: half a cosine, or one cycle with a linear warm-up."""
-    peak = training.peak_learning_rate * PEAK[phase]
-    if training.schedule == "one_cycle":
-        if progress < WARM_UP:
-            return peak * (0.04 + 0.96 * progress / WARM_UP)
-        progress = (progress - WARM_UP) / (1 - WARM_UP)
-    return peak * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def make_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum or AdamW; weights decay, biases and batch norms do not."""
-    weights = [p for p in network.parameters() if p.requires_grad and p.dim() > 1]
-    others = [p for p in network.parameters() if p.requires_grad and p.dim() <= 1]
-    groups = [
-        {"params": weights, "weight_decay": training.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=training.peak_learning_rate, fused=True)
-    return torch.optim.SGD(
-        groups,
-        lr=training.peak_learning_rate,
-        momentum=training.momentum,
-        nesterov=training.momentum > 0,
-        fused=True,
-    )
-
-
-@dataclass(frozen=True)
-class Feed:
-    """Training images on the device, and how batches are drawn and augmented."""
-
-    images: Tensor
-    labels: Tensor
-    batch_size: int
-    flip: bool
-    crop_padding: int
-    seed: int
-
-    @classmethod
-    def of(cls, images: Images, device: torch.device, **options: Any) -> Feed:
-        pixels = torch.from_numpy(images.images).to(device)
-        return cls(pixels, torch.from_numpy(images.labels).to(device), **options)
-
-    @property
-    def steps(self) -> int:
-        """Batches per epoch; a last one of a single image is left out, since batch norm cannot use it."""
-        full, rest = divmod(len(self.labels), self.batch_size)
-        return full + (rest > 1)
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of one epoch, float32 in [0, 1]; the same for the same (seed, epoch)."""
-        random = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.labels), generator=random).to(self.images.device)
-        for chosen in torch.split(order, self.batch_size)[: self.steps]:
-            yield as_input(self._augment(self.images[chosen], random)), self.labels[chosen]
-
-    def plain(self, batches: int) -> Iterator[Tensor]:
-        """The first batches of a fixed order, not augmented: for calibration."""
-        random = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(len(self.labels), generator=random).to(self.images.device)
-        for chosen in torch.split(order, self.batch_size)[: min(batches, self.steps)]:
-            yield as_input(self.images[chosen])
-
-    def _augment(self, batch: Tensor, random: torch.Generator) -> Tensor:
-        if self.crop_padding:
-            batch = random_crop(batch, self.crop_padding, random)
-        if self.flip:
-            flipped = torch.rand(len(batch), generator=random).to(batch.device) < 0.5
-            batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
-        return batch
-
-
-def random_crop(batch: Tensor, padding: int, random: torch.Generator) -> Tensor:
-    """Shift every image by up to `padding` pixels each way, with its own offset; the border repeats black."""
-    n, _, height, width = batch.shape
-    padded = F.pad(batch, (padding,) * 4)
-    offsets = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=random).to(batch.device)
-    rows = offsets[0] + torch.arange(height, device=batch.device)
-    columns = offsets[1] + torch.arange(width, device=batch.device)
-    picked = padded[torch.arange(n, device=batch.device)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2)
-
-
-def as_input(batch: Tensor) -> Tensor:
-    """uint8 (N, C, H, W) to float32 in [0, 1], channels last in memory."""
-    return batch.to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
+    """The rate at `progress` in [0, 1) of a phase."""
+    return training.peak_learning_rate * PEAK[phase] * rate_factor(training, progress)
 
 
 def train_phase(
@@ -158,35 +75,86 @@ def train_phase(
     *,
     start_epoch: int = 0,
     optimizer: torch.optim.Optimizer,
+    loss: Loss | None = None,
+    average: MovingAverage | None = None,
+    precision: Precision = "fp32",
     give_way: Callable[[], None],
     after_epoch: Callable[[int], None],
-) -> None:
-    """Train `network` in place through a phase, from `start_epoch` on. Raises TrainingDiverged at NaN or infinity.
+    is_over: Callable[[], bool] = lambda: False,
+) -> int:
+    """Train `network` in place through a phase, from `start_epoch` on; returns the epochs then done.
 
-    `give_way` is called before every batch, `after_epoch` with the number of finished epochs.
+    `give_way` is called before every batch, `after_epoch` with the number of finished epochs; none begins once
+    `is_over`. `average` follows every step. Raises TrainingDiverged at NaN or infinity.
     """
+    loss = loss or Loss(label_smoothing=training.label_smoothing)
+    step = _Step(network, loss, training, optimizer, average, precision if phase.name != "quantized" else "fp32")
     total = phase.epochs * feed.steps
-    for epoch in range(start_epoch, phase.epochs):
+    done = start_epoch
+    while done < phase.epochs and not is_over():
         network.train()
         if phase.name == "quantized":
             refresh_scales(network, learned=False)
-            observe(network, epoch < (phase.epochs + 1) // 2)
+            observe(network, done < (phase.epochs + 1) // 2)
         losses = torch.zeros((), device=feed.labels.device)
-        for step, (images, labels) in enumerate(feed.epoch(epoch_seed(phase.name, epoch)), epoch * feed.steps):
-            give_way()
-            rate = learning_rate(training, phase.name, step / total)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            loss = F.cross_entropy(network(images), labels, label_smoothing=training.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM, foreach=True)
-            optimizer.step()
-            losses += loss.detach()
+        seed = epoch_seed(phase.name, done)
+        with _dropping(network, feed, seed):
+            for number, batch in enumerate(feed.epoch(seed), done * feed.steps):
+                give_way()
+                losses += step(batch, learning_rate(training, phase.name, number / total))
+        done += 1
         if not torch.isfinite(losses):
-            raise TrainingDiverged(f"loss is {float(losses)} in epoch {epoch + 1} of the {phase.name} phase")
-        after_epoch(epoch + 1)
+            raise TrainingDiverged(f"loss is {float(losses)} in epoch {done} of the {phase.name} phase")
+        after_epoch(done)
     observe(network, False)
+    return done
+
+
+class _Step:
+    """One optimizer step; nothing in it waits for the device."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        training: Training,
+        optimizer: torch.optim.Optimizer,
+        average: MovingAverage | None,
+        precision: Precision,
+    ) -> None:
+        self._network, self._loss, self._optimizer, self._average = network, loss, optimizer, average
+        self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), training.l1
+        self._precision = precision
+
+    def __call__(self, batch: Batch, rate: float) -> Tensor:
+        """Train on a batch; returns its loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        with autocast(self._precision, batch.images.device):
+            logits = self._network(batch.images)
+        loss = self._loss(logits.float(), batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._l1:
+            add_l1(self._weights, self._l1)
+        nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM, foreach=True)
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update()
+        return loss.detach()
+
+
+@contextmanager
+def _dropping(network: nn.Module, feed: Feed, seed: int) -> Iterator[None]:
+    """Dropout draws from torch's global generator: seeded within, as it was afterwards."""
+    drops = any(isinstance(module, nn.Dropout) for module in network.modules())
+    device = feed.images.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], enabled=drops):
+        if drops and device.type == "cuda":
+            torch.cuda.manual_seed(feed.seed * 1_000_003 + seed)
+        elif drops:
+            torch.default_generator.manual_seed(feed.seed * 1_000_003 + seed)
+        yield
 
 
 def epoch_seed(phase: PhaseName, epoch: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from compressors.plan import BITS
 from nas.candidate import sample
+from nas.hyperparameters import number_genes
 from nas.records import COSTS, Evaluation, LayerReport
 from nas.run_folder import write_atomically
 from nas.study import Study
@@ -110,13 +111,15 @@ class _Recorder(Pick):
 
 
 def all_genes(study: Study) -> list[str]:
-    return list(gene_choices(study))
+    """Every gene a trial may have, in the order they are asked for."""
+    return [*gene_choices(study), *number_genes(study.training)]
 
 
 def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
-    """Every gene with its choices, in the order they are asked for."""
+    """Every gene of the candidate with its choices; where stages choose among kinds of blocks, those of every kind."""
     recorder = _Recorder()
-    sample(recorder, study.space, study.compression, input_channels=study.data.input_channels)
+    for space in (study.space, *study.space.of_one_kind()):
+        sample(recorder, space, study.compression, input_channels=study.data.input_channels)
     return recorder.genes
 
 

@@ -12,23 +12,31 @@ import torch
 from torch import nn
 
 from nas import __version__
+from nas.augmentation import Augmentation, Feed, as_input
 from nas.data import DataSet, Images, load
+from nas.precision import Precision, has_depthwise, probe
 from nas.records import Measurement
+from nas.run_folder import RunFolder
 from nas.runtimes.onnx_file import FileHeader
-from nas.study import Study
-from nas.training import Feed
+from nas.study import Study, Training
 
 TINY_BATCH = 16
+WATCHED_IMAGES = 1000
 
 
 @dataclass
 class Workbench:
-    """One per process. `structure_costs` is a cache by structure id; each entry holds all targets."""
+    """One per process. `structure_costs` is a cache by structure id; each entry holds all targets.
+
+    `folder` is the run folder, where there is one.
+    """
 
     study: Study
     data: DataSet
     structure_costs: dict[str, Measurement] = field(default_factory=dict)
-    other_sizes: dict[int, Workbench] = field(default_factory=dict)
+    folder: RunFolder | None = None
+    of_size: dict[int, Workbench] = field(default_factory=dict)
+    _precisions: dict[bool, Precision] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
@@ -46,36 +54,60 @@ class Workbench:
 
     def at(self, input_size: int) -> Workbench:
         """This bench with the images in another size; costs are shared, for a structure's id holds the size."""
-        if input_size == self.input_size:
-            return self
-        if input_size not in self.other_sizes:
+        self.of_size.setdefault(self.input_size, self)
+        if input_size not in self.of_size:
             data = load(self.study.data, input_size=input_size, seed=self.study.search.seed)
-            self.other_sizes[input_size] = Workbench(self.study, data, self.structure_costs)
-        return self.other_sizes[input_size]
+            self.of_size[input_size] = Workbench(self.study, data, self.structure_costs, self.folder, self.of_size)
+        return self.of_size[input_size]
 
     @cached_property
     def header(self) -> FileHeader:
         return FileHeader(self.study.data.input_channels, self.input_size, self.data.class_names)
 
-    def feed(self, seed: int) -> Feed:
-        """Training images on the device, augmented as the study says."""
+    def feed(self, seed: int, training: Training) -> Feed:
+        """Training images on the device, augmented as the study and the candidate's training numbers say."""
         options = self.study.data
         padding = max(1, self.input_size // 8)
-        return Feed.of(
-            self.data.train,
-            self.device,
-            batch_size=min(self.study.training.batch_size, len(self.data.train)),
+        augmentation = Augmentation(
             flip=options.augments_flip,
             crop_padding=padding if options.crop_padding is None else options.crop_padding,
-            seed=seed,
+            randaugment=training.randaugment,
+            cutout=training.cutout,
+            mixup=training.mixup,
         )
+        batch_size = min(training.batch_size, len(self.data.train))
+        return Feed.of(self.data.train, self.device, batch_size=batch_size, seed=seed, augmentation=augmentation)
+
+    @cached_property
+    def watched(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Validation images and labels on the device, at most WATCHED_IMAGES: what early stopping looks at."""
+        images = self.data.validation.take(slice(None, None, -(-len(self.data.validation) // WATCHED_IMAGES)))
+        return torch.from_numpy(images.images).to(self.device), torch.from_numpy(images.labels).to(self.device)
+
+    @cached_property
+    def class_weights(self) -> torch.Tensor | None:
+        """Weights of the classes in the loss, on the device, where the study asks for them."""
+        if self.study.training.class_weights == "none":
+            return None
+        return torch.tensor(self.data.class_weights, dtype=torch.float32, device=self.device)
+
+    def precision(self, network: nn.Module) -> Precision:
+        """The arithmetic a network trains in; `auto` is probed once for networks with and without depthwise layers."""
+        asked = self.study.training.precision
+        if asked != "auto":
+            return asked
+        kind = has_depthwise(network)
+        if kind not in self._precisions:
+            images = torch.from_numpy(self.data.train.images[: self.study.training.batch_size]).to(self.device)
+            self._precisions[kind] = probe(network, as_input(images))
+        return self._precisions[kind]
 
     def tiny_feed(self) -> Feed:
         """A handful of images on the CPU, enough to give an untrained network plausible ranges."""
         few = slice(0, TINY_BATCH)
         images = Images(self.data.train.images[few], self.data.train.labels[few])
         cpu = torch.device("cpu")
-        return Feed.of(images, cpu, batch_size=TINY_BATCH, flip=False, crop_padding=0, seed=0)
+        return Feed.of(images, cpu, batch_size=TINY_BATCH, seed=0)
 
     @cached_property
     def machine(self) -> dict[str, Any]:

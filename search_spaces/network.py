@@ -21,7 +21,9 @@ from search_spaces.sites import BlockSite
 class Network(nn.Module):
     """Normalize, stem, stages, head, pooling, classifier: (N, C, H, W) in [0, 1] -> (N, num_classes) logits."""
 
-    def __init__(self, architecture: Architecture, num_classes: int, *, mean: float, std: float) -> None:
+    def __init__(
+        self, architecture: Architecture, num_classes: int, *, mean: float, std: float, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         stem, head = architecture.stem, architecture.head
         self.normalize = Normalize(mean, std)
@@ -40,6 +42,7 @@ class Network(nn.Module):
         if head is not None:
             self.head = ConvBlock(width, head.width, kernel=1, stride=1, activation=head.activation)
         self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout) if dropout else None
         self.classifier = nn.Linear(head.width if head is not None else width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +51,8 @@ class Network(nn.Module):
             x = self.get_submodule(stage)(x)
         if self.head is not None:
             x = self.head(x)
-        logits: Tensor = self.classifier(torch.flatten(self.pool(x), 1))
+        x = torch.flatten(self.pool(x), 1)
+        logits: Tensor = self.classifier(x if self.dropout is None else self.dropout(x))
         return logits
 
 
@@ -87,12 +91,16 @@ def build_network(
     mean: float = 0.5,
     std: float = 0.25,
     seed: int | None = None,
+    dropout: float = 0.0,
 ) -> Network:
-    """Build the unpruned network, He-initialised; `seed` fixes the weights without touching torch's global state."""
+    """Build the unpruned network, He-initialised; `seed` fixes the weights without touching torch's global state.
+
+    `dropout` before the classifier belongs to the training: it is no part of the architecture.
+    """
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed accelerators as well
-        network = Network(architecture, num_classes, mean=mean, std=std)
+        network = Network(architecture, num_classes, mean=mean, std=std, dropout=dropout)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

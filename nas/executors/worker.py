@@ -50,7 +50,7 @@ def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
     torch.set_num_threads(threads)
     study = load_study(folder.study)
     data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
-    bench = Workbench(study, data)
+    bench = Workbench(study, data, folder=folder)
     answers.write(json.dumps({"ready": os.getpid()}) + "\n")
     for line in sys.stdin:
         task = Task.from_line(line)

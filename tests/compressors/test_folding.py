@@ -148,3 +148,11 @@ class TwoNorms(nn.Module):
 def test_norms_without_a_convolution_are_refused(network: nn.Module, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         fold_batch_norm(network)
+
+
+def test_dropout_is_gone_from_a_folded_network() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout(0.5), nn.Flatten(), nn.Dropout(0.9), nn.Linear(2, 3))
+    folded = fold_batch_norm(network)
+    assert not any(isinstance(module, nn.Dropout) for module in folded.modules())
+    x = torch.rand(5, 1, 3, 3)
+    assert torch.equal(folded.train()(x), network.eval()(x))

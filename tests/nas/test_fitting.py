@@ -6,6 +6,7 @@ import io
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 
 import nas.fitting
 from compressors.plan import CompressionPlan
+from nas.augmentation import Augmentation, Feed
 from nas.candidate import Candidate
 from nas.data import Images
 from nas.fitting import Fitting, load_checkpoint
-from nas.study import Study
-from nas.training import Feed
+from nas.study import Training
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -62,24 +63,22 @@ def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def fitting(checkpoint: Path, plan: str, *, optimizer: str = "sgd") -> Fitting:
-    study = Study.model_validate(
-        {
-            "name": "t",
-            "data": {"source": "digits"},
-            "space": {"preset": "8px"},
-            "training": {"epochs": EPOCHS, "shares": (0.5, 0.25, 0.25), "optimizer": optimizer},
-        }
-    )
+def fitting(checkpoint: Path, plan: str, **options: Any) -> Fitting:
+    training = Training.model_validate({"epochs": EPOCHS, "shares": (0.5, 0.25, 0.25), **options})
     random = np.random.default_rng(0)
     images = Images(random.integers(0, 256, (48, 1, 8, 8), dtype=np.uint8), random.integers(0, 4, 48))
-    feed = Feed.of(images, torch.device("cpu"), batch_size=16, flip=True, crop_padding=1, seed=5)
+    augmentation = Augmentation(
+        flip=True, crop_padding=1, randaugment=training.randaugment, cutout=training.cutout, mixup=training.mixup
+    )
+    feed = Feed.of(images, torch.device("cpu"), batch_size=16, seed=5, augmentation=augmentation)
     candidate = Candidate(architecture=ARCHITECTURE, plan=PLANS[plan])
-    return Fitting(study, candidate, feed, EPOCHS, checkpoint)
+    watched = (feed.images[:30], feed.labels[:30])
+    recorded = torch.from_numpy(random.normal(size=(48, 4)))
+    return Fitting(training, candidate, feed, EPOCHS, checkpoint, validation=watched, recorded=recorded)
 
 
-def network() -> nn.Module:
-    built = build_network(ARCHITECTURE, 4, mean=0.5, std=0.25, seed=5)
+def network(dropout: float = 0.0) -> nn.Module:
+    built = build_network(ARCHITECTURE, 4, mean=0.5, std=0.25, seed=5, dropout=dropout)
     return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
@@ -99,7 +98,7 @@ def fit(own: Fitting, limit: int | None = None) -> tuple[int, dict[str, Tensor] 
     """Batches trained, and the network's state, or None where it was killed."""
     trained, give_way = batches(limit)
     try:
-        state = own.fit(network(), give_way).state_dict()
+        state = own.fit(network(own.training.dropout), give_way).network.state_dict()
     except Killed:
         return len(trained), None
     return len(trained), state
@@ -131,6 +130,75 @@ def test_stopped_and_continued_ends_bit_for_bit_the_same(tmp_path: Path, plan: s
         rest, continued = fit(fitting(checkpoint, plan, optimizer=optimizer))
         assert rest == total - stop // STEPS * STEPS  # only the epoch it was killed in is done again
         assert_same(expected, continued)
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "ema": {"ema": 0.9},
+    "mixing": {"mixup": 0.4, "randaugment": {"operations": 2, "magnitude": 9}, "cutout": 0.3},
+    "dropout": {"dropout": 0.4, "l1": 1e-4, "optimizer": "rmsprop"},
+    "own teacher": {"distillation": {"teacher": "self"}},
+    "reference teacher": {"distillation": {"teacher": "reference"}, "mixup": 0.2},
+    "patience": {"patience": 1, "ema": 0.9},
+    "bf16": {"precision": "bf16"},
+}
+EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own teacher"], **EXTRAS["patience"]}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
+    def own(name: str) -> Fitting:
+        made = fitting(tmp_path / name, "both", **EXTRAS[extra])
+        return replace(made, choose_precision=lambda _: "bf16" if extra == "bf16" else "fp32")
+
+    total, expected = fit(own("whole"))
+    assert total == EPOCHS * STEPS or "patience" in EXTRAS[extra]
+    with pytest.raises(AssertionError):
+        assert_same(expected, straight("both")[1])  # the craft changes something at all
+    for stop in (STEPS, total // 2, total - 1):
+        name = f"{stop}.pt"
+        assert fit(own(name), stop) == (stop, None)
+        resumed = replace(own(name), choose_precision=lambda _: pytest.fail("chosen twice"))
+        rest, continued = fit(resumed)
+        assert rest == total - stop // STEPS * STEPS
+        assert_same(expected, continued)
+
+
+def test_patience_ends_the_dense_phase_and_keeps_its_best(tmp_path: Path) -> None:
+    """With a rate of nearly nothing the accuracy never changes: one epoch is the best, and so many follow."""
+    own = fitting(tmp_path / "a.pt", "quantized", patience=2, learning_rate=1e-30, epochs=EPOCHS)
+    trained, give_way = batches()
+    fitted = own.fit(network(), give_way)
+    dense, quantized = 3, 2
+    assert fitted.epochs == dense + quantized
+    assert len(trained) == (dense + quantized) * STEPS
+
+
+def test_without_a_phase_to_teach_a_network_teaches_nobody(tmp_path: Path) -> None:
+    taught = fit(fitting(tmp_path / "a.pt", "dense", distillation={"teacher": "self"}))
+    assert_same(straight("dense")[1], taught[1])
+
+
+def test_the_average_is_handed_over(tmp_path: Path) -> None:
+    """What a phase ends with is the average of the weights after each of its steps."""
+    own = fitting(tmp_path / "a.pt", "dense", ema=0.5)
+    seen: list[Tensor] = []
+    built = network()
+
+    def give_way() -> None:
+        seen.append(built.classifier.weight.detach().clone())
+
+    own.fit(built, give_way)
+    average = seen[0]
+    for n, weight in enumerate(seen[1:]):  # the last step's own weights are not seen: fold what is
+        decay = min(0.5, (1 + n) / (10 + n))
+        average = torch.lerp(average, weight, 1 - decay)
+    final = built.classifier.weight.detach()
+    saved = load_checkpoint(tmp_path / "a.pt")
+    assert saved is not None
+    assert saved["average"] is not None
+    last = saved["network"]["classifier.weight"]
+    assert torch.allclose(final, torch.lerp(average, last, 0.5), atol=1e-6)
+    assert not torch.equal(final, last)
 
 
 @pytest.mark.parametrize("epoch", range(EPOCHS + 1))
@@ -189,3 +257,10 @@ def test_checkpoint_with_code_is_refused(tmp_path: Path, how: str, capsys: pytes
 
 def test_no_checkpoint(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "checkpoint.pt") is None
+
+
+def test_a_checkpoint_of_another_version_is_no_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    torch.save({"phase": 0, "epoch": 1, "network": {}, "optimizer": {}}, file)
+    assert load_checkpoint(file) is None
+    assert_same(straight("dense")[1], fit(fitting(file, "dense"))[1])

@@ -60,7 +60,9 @@ def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
-def make_study(*, constraints: dict[str, float] | None = None, **search: Any) -> Study:
+def make_study(
+    *, constraints: dict[str, float] | None = None, training: dict[str, Any] | None = None, **search: Any
+) -> Study:
     return Study.model_validate(
         {
             "name": "t",
@@ -70,7 +72,7 @@ def make_study(*, constraints: dict[str, float] | None = None, **search: Any) ->
             "objectives": ("accuracy", "parameters", "size_bytes"),
             "constraints": {name: {"max": float(limit)} for name, limit in (constraints or {}).items()},
             "search": {"population": 4, **search},
-            "training": {"epochs": 8},
+            "training": {"epochs": 8, **(training or {})},
         }
     )
 
@@ -104,7 +106,7 @@ def evaluated(task: Task, study: Study, state: State | None = None, **fields: An
     known: dict[str, Any] = {
         "candidate_id": task.candidate.id, "structure_id": task.candidate.structure_id(10), "phase": task.phase,
         "seed": task.seed, "state": state, "budget": study.training.epochs, "target": "cpu", "started_at": "2030",
-        "seconds": {"train": 0.25, "emit": 0.5},
+        "seconds": {"train": 0.25, "emit": 0.5}, "training": task.training,
     }  # fmt: skip
     if state is State.INFEASIBLE:
         known |= {"measurement": measurement, "violations": violations}
@@ -661,6 +663,77 @@ def test_log_loss_orders_rows_of_equal_quality_and_nothing_else() -> None:
     assert [r["number"] for r in front_of(rows, make_study())] == [1, 0, 2, 4]
     costs = make_study().model_copy(update={"objectives": ("parameters", "size_bytes")})
     assert [r["number"] for r in front_of(rows[:3], costs)] == [0, 1, 2]
+
+
+NUMBERS = {"learning_rate": {"low": 0.01, "high": 1.0, "log": True}, "mixup": {"choices": (0.0, 0.2)}}
+
+
+def test_a_candidate_with_other_training_numbers_is_no_duplicate(folder: RunFolder, script: Script) -> None:
+    study = make_study(trials=3, finalists=3, training=NUMBERS)
+    script(different(1) * 3)
+    search = Search(study, folder)
+    tasks = []
+    while isinstance(task := search.propose(), Task):
+        tasks.append(task)
+        row = finish(search, task)
+        assert row["params_training.learning_rate"] == task.training["learning_rate"]
+        assert row["params_training.mixup"] == task.training["mixup"]
+    assert states(search) == ["COMPLETE"] * 3
+    assert len({task.candidate.id for task in tasks}) == 1
+    assert len({tuple(task.training.values()) for task in tasks}) == 3
+    assert len({task.folder for task in tasks}) == 3
+    assert Task.from_line(tasks[0].to_line()) == tasks[0]
+    finalists = Finalists(study, folder)
+    finalists.choose(search)
+    inherited = [task for task in iter(finalists.propose, WAIT) if isinstance(task, Task)]
+    assert sorted(t.training["learning_rate"] for t in inherited) == sorted(t.training["learning_rate"] for t in tasks)
+    Finalists(study, folder).choose(search)
+    assert len(Finalists(study, folder).journal.trials()) == 3
+
+
+def test_choices_alone_can_be_duplicates(folder: RunFolder, script: Script) -> None:
+    script(different(1) * 40)
+    search = Search(make_study(trials=5, training={"mixup": {"choices": (0.0, 0.2)}}), folder)
+    assert "exhausted" in drive(search).problem
+    assert states(search).count("COMPLETE") == 2
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3"])
+def test_searched_numbers_replay_over_restarts(tmp_path: Path, sampler: str) -> None:
+    """The same study, asked with and without a restart before every ask, draws the same numbers."""
+
+    def numbers(path: Path, *, restarts: bool) -> list[dict[str, float]]:
+        folder = RunFolder(path)
+        folder.path.mkdir()
+        study = make_study(trials=14, sampler=sampler, training=NUMBERS)
+        search, found = Search(study, folder), []
+        while isinstance(task := search.propose(), Task):
+            found.append(task.training)
+            finish(search, task)
+            search = Search(study, folder) if restarts else search
+        return found
+
+    straight = numbers(tmp_path / "a", restarts=False)
+    assert straight == numbers(tmp_path / "b", restarts=True)
+    assert len(straight) == 14
+    assert all(0.01 <= n["learning_rate"] <= 1.0 and n["mixup"] in (0.0, 0.2) for n in straight)
+
+
+def test_genes_of_numbers_come_last(folder: RunFolder) -> None:
+    study = make_study(trials=1, training=NUMBERS)
+    search = Search(study, folder)
+    drive(search)
+    plain = trial_columns(make_study(trials=1))
+    assert trial_columns(study) == [*plain, "params_training.learning_rate", "params_training.mixup"]
+    params = list(search.journal.trials()[0].params)
+    assert params[-2:] == ["training.learning_rate", "training.mixup"]
+
+
+def test_notes_of_plain_studies_are_as_before(folder: RunFolder) -> None:
+    search = Search(make_study(trials=1), folder)
+    drive(search)
+    assert set(search.journal.trials()[0].user_attrs) >= {"candidate", "id", "seed", "epochs", "attempts", "deaths"}
+    assert "training" not in search.journal.trials()[0].user_attrs
 
 
 def test_scale_of_fronts() -> None:

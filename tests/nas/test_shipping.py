@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from compressors.plan import CompressionPlan, WeightFormat
 from compressors.preparation import prepare
 from compressors.quantization import QuantizedConv2d, QuantizedLinear
+from nas.augmentation import Feed
 from nas.candidate import Candidate
 from nas.data import Images
 from nas.records import score
@@ -26,7 +27,7 @@ from nas.runtimes.onnx_file import FileHeader
 from nas.runtimes.onnx_runtime import Array, Runner
 from nas.shipping import accuracy, as_float, compare, layer_reports, ship, stored_weights
 from nas.study import Target
-from nas.training import Feed, calibrate
+from nas.training import calibrate
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -62,7 +63,7 @@ def quantized(formats: dict[str, WeightFormat]) -> fx.GraphModule:
             parameter.data.normal_(0, 1, generator=generator)
     network = prepare(whole, formats)
     images = Images(pixels(), np.zeros(32, np.int64))
-    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, flip=False, crop_padding=0, seed=0))
+    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, seed=0))
     return network
 
 

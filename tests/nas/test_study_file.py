@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 from nas.errors import InputError
 from nas.records import COSTS, OBJECTIVES
 from nas.study import (
+    Choices,
     Compression,
     Constraint,
     Cost,
     Data,
+    NotNegative,
     Objective,
+    Range,
     ReportOptions,
     Search,
+    Share,
     Study,
     Target,
     Training,
@@ -164,6 +168,46 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         (
             "objectives: [speed]\n",
             f"6: objectives[0]: expected one of accuracy, balanced_accuracy, macro_f1, {COST_NAMES}, got 'speed'",
+        ),
+        (
+            "training: {learning_rate: fast}\n",
+            "6: training.learning_rate: expected a number above 0 or {low, high, log} or {choices} or null, got 'fast'",
+        ),
+        (
+            "training: {learning_rate: {low: 0, high: 1}}\n",
+            "6: training.learning_rate.low: expected a number above 0, got 0",
+        ),
+        (
+            "training:\n  ema:\n    low: 0.5\n    high: 1.0\n",
+            "9: training.ema.high: expected a number of at least 0 and below 1, got 1.0",
+        ),
+        (
+            "training: {mixup: {low: 0.4, high: 0.2}}\n",
+            "6: training.mixup.high: expected a number above low 0.4, got 0.2",
+        ),
+        (
+            "training: {mixup: {low: 0.0, high: 0.2, log: true}}\n",
+            "6: training.mixup.low: expected a number above 0 on a logarithmic scale, got 0",
+        ),
+        (
+            "training: {dropout: {choices: [0.0, 1.5]}}\n",
+            "6: training.dropout.choices[1]: expected a number of at least 0 and below 1, got 1.5",
+        ),
+        (
+            "training: {dropout: {choices: [0.5, 0.5]}}\n",
+            "6: training.dropout.choices: every choice once, got [0.5, 0.5]",
+        ),
+        (
+            "training: {l1: {low: 0.0, high: 0.5, step: 0.1}}\n",
+            "6: training.l1.step: unknown key, expected one of low, high, log, choices",
+        ),
+        (
+            "training: {milestones: [0.5, 0.25]}\n",
+            "6: training.milestones: expected shares in ascending order, got [0.5, 0.25]",
+        ),
+        (
+            "training: {distillation: {architecture: a.json}}\n",
+            "6: training.distillation.architecture: expected null with teacher self, got 'a.json'",
         ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
@@ -432,7 +476,14 @@ studies = st.builds(
     objectives=some_of(*OBJECTIVES),
     constraints=st.dictionaries(st.sampled_from(COSTS), st.builds(Constraint, max=positive)),
     search=st.builds(Search, trials=counts, hours=st.none() | positive, epochs=st.none() | counts),
-    training=st.builds(Training, weight_decay=positive, momentum=below_one, learning_rate=st.none() | positive),
+    training=st.builds(
+        Training,
+        weight_decay=positive,
+        momentum=below_one,
+        learning_rate=st.none() | positive,
+        ema=below_one | st.builds(Choices[Share], choices=st.just((0.0, 0.5))),
+        mixup=positive | st.builds(Range[NotNegative], low=st.floats(0.1, 1), high=st.floats(2, 3), log=st.booleans()),
+    ),
     targets=st.lists(
         st.builds(Target, name=names, threads=counts), min_size=1, max_size=3, unique_by=lambda target: target.name
     ).map(tuple),

@@ -11,23 +11,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
+from nas.augmentation import Augmentation, Batch, Feed, random_crop
 from nas.data import Images
+from nas.optimization import make_optimizer
 from nas.study import Training
 from nas.training import (
     PEAK,
-    Feed,
     Phase,
     PhaseName,
     TrainingDiverged,
     epoch_seed,
     estimate_batch_norm,
     learning_rate,
-    make_optimizer,
     phases,
     predict,
-    random_crop,
     train_phase,
 )
 
@@ -121,12 +120,12 @@ def feed_of(count: int, *, batch_size: int = 8, flip: bool = False, crop_padding
     """Images of random pixels, the label of each its index."""
     pixels = np.random.default_rng(count).integers(1, 256, (count, 2, 5, 6), dtype=np.uint8)
     images = Images(pixels, np.arange(count))
-    options = {"batch_size": batch_size, "flip": flip, "crop_padding": crop_padding, "seed": seed}
-    return Feed.of(images, torch.device("cpu"), **options)
+    augmentation = Augmentation(flip=flip, crop_padding=crop_padding)
+    return Feed.of(images, torch.device("cpu"), batch_size=batch_size, seed=seed, augmentation=augmentation)
 
 
-def order(batches: Sequence[tuple[Tensor, Tensor]]) -> list[int]:
-    return torch.cat([labels for _, labels in batches]).tolist()
+def order(batches: Sequence[Batch]) -> list[int]:
+    return torch.cat([batch.labels for batch in batches]).tolist()
 
 
 @given(st.integers(2, 40), st.integers(2, 12), st.integers(0, 3))
@@ -137,16 +136,17 @@ def test_epoch_covers_every_image_once(count: int, batch_size: int, seed: int) -
     alone = count % batch_size == 1  # batch norm cannot use a last batch of one
     assert len(seen) == len(set(seen)) == count - alone
     assert len(batches) == feed.steps
-    assert {len(labels) for _, labels in batches[:-1]} <= {batch_size}
-    for images, labels in batches:
-        assert torch.equal(images, feed.images[labels].float() / 255)
+    assert {len(batch.labels) for batch in batches[:-1]} <= {batch_size}
+    for batch in batches:
+        assert torch.equal(batch.indices, batch.labels)
+        assert torch.equal(batch.images, feed.images[batch.labels].float() / 255)
 
 
 def test_epochs_depend_on_seed_and_epoch_alone() -> None:
     feed = feed_of(40, flip=True, crop_padding=2)
     first, again = list(feed.epoch(3)), list(feed.epoch(3))
     assert order(first) == order(again)
-    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(first, again, strict=True))
+    assert all(torch.equal(a.images, b.images) for a, b in zip(first, again, strict=True))
     others = [feed.epoch(4), feed_of(40, seed=1).epoch(3), feed_of(40).epoch(epoch_seed("pruned", 3))]
     assert len({tuple(order(list(batches))) for batches in others} | {tuple(order(first))}) == 4
 
@@ -189,9 +189,9 @@ def test_random_crop_gives_every_image_its_own_of_all_offsets() -> None:
 def test_flip_mirrors_about_half_of_the_images() -> None:
     feed = feed_of(200, flip=True, batch_size=50)
     mirrored = 0
-    for images, labels in feed.epoch(0):
-        original = feed.images[labels].float() / 255
-        for image, plain in zip(images, original, strict=True):
+    for batch in feed.epoch(0):
+        original = feed.images[batch.labels].float() / 255
+        for image, plain in zip(batch.images, original, strict=True):
             assert torch.equal(image, plain) or torch.equal(image, plain.flip(2))
             mirrored += not torch.equal(image, plain)
     assert 70 <= mirrored <= 130

@@ -253,3 +253,15 @@ def test_a_network_trains() -> None:
     network: Network = build_network(drawn("8px", 1), CLASSES, seed=0).train()
     nn.functional.cross_entropy(network(torch.rand(8, 3, 8, 8)), torch.arange(8)).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_dropout_is_there_only_where_it_is_asked_for() -> None:
+    architecture = smallest("8px", 1)
+    plain, dropping = (build_network(architecture, 10, seed=1, dropout=share) for share in (0.0, 0.5))
+    assert not any(isinstance(module, nn.Dropout) for module in plain.modules())
+    assert list(plain.state_dict()) == list(dropping.state_dict())
+    x = torch.rand(4, 1, 8, 8)
+    assert torch.equal(plain.eval()(x), dropping.eval()(x))
+    features = torch.ones(1000, architecture.head.width)
+    dropped = dropping.train().dropout(features)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}

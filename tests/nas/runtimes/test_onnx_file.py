@@ -21,6 +21,7 @@ from compressors.plan import BITS, CompressionPlan, WeightFormat
 from compressors.preparation import prepare
 from compressors.pruning import prune, weight_norm
 from compressors.quantization import QuantizedConv2d, QuantizedLinear
+from nas.augmentation import Feed
 from nas.candidate import Candidate, sample
 from nas.data import Images
 from nas.runtimes.onnx_costs import read_costs
@@ -28,7 +29,7 @@ from nas.runtimes.onnx_file import FileHeader, UnknownOperation, emit, emit_or_e
 from nas.runtimes.onnx_packing import FUNCTIONS
 from nas.runtimes.onnx_runtime import Array, Runner
 from nas.study import Compression, Target
-from nas.training import Feed, calibrate, estimate_batch_norm
+from nas.training import calibrate, estimate_batch_norm
 from search_spaces.architecture import (
     Architecture,
     HeadConfig,
@@ -79,7 +80,7 @@ def prepared_network(candidate: Candidate, seed: int) -> fx.GraphModule:
 
 def feed(seed: int) -> Feed:
     images = Images(pixels(seed, 64), np.zeros(64, np.int64))
-    return Feed.of(images, torch.device("cpu"), batch_size=64, flip=False, crop_padding=0, seed=0)
+    return Feed.of(images, torch.device("cpu"), batch_size=64, seed=0)
 
 
 def pixels(seed: int, count: int) -> Array:

@@ -14,12 +14,13 @@ from torch import fx
 
 from compressors.plan import WeightFormat
 from compressors.preparation import prepare
+from nas.augmentation import Feed
 from nas.candidate import Candidate, sample
 from nas.data import Images
 from nas.runtimes.onnx_file import FileHeader, emit
 from nas.runtimes.onnx_runtime import Array, Runner, fingerprint, integer_layers
 from nas.study import Compression, Target
-from nas.training import Feed, calibrate
+from nas.training import calibrate
 from search_spaces.network import build_network
 from search_spaces.spaces import MobileSpace, Pick
 
@@ -38,7 +39,7 @@ def candidate(seed: int, *formats: WeightFormat) -> Candidate:
 def calibrated(chosen: Candidate) -> fx.GraphModule:
     network = prepare(build_network(chosen.architecture, len(CLASSES), seed=0), chosen.plan.formats)
     images = Images((image(32) * 255).round().astype(np.uint8), np.zeros(32, np.int64))
-    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, flip=False, crop_padding=0, seed=0))
+    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, seed=0))
     return network
 
 

@@ -1,0 +1,87 @@
+"""The reference teacher: one network per run folder, trained once by the first worker that needs it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from nas.candidate import Candidate
+from nas.checking import reference_candidate
+from nas.fitting import Fitting
+from nas.hyperparameters import middle_numbers
+from nas.latency import yielding
+from nas.run_folder import write_atomically
+from nas.tasks import CHECKPOINT_FILE
+from nas.training import predict
+from nas.workbench import Workbench
+from search_spaces.network import build_network
+
+
+def reference_logits(bench: Workbench) -> Tensor:
+    """Logits (images, classes) of the teacher on the undistorted training images, mapped from its file.
+
+    Where the file is not there yet the teacher is trained first, from its checkpoint on; other workers wait meanwhile.
+    """
+    if bench.folder is None:
+        raise ValueError("distillation from a reference: expected a run folder, got none")
+    folder = bench.folder.reference
+    folder.mkdir(exist_ok=True)
+    file = folder / "logits.npy"
+    with _alone(folder / "lock"):
+        if not file.exists():
+            with yielding() as give_way:  # not while waiting for the other worker, which a measurement would wait for
+                _train(bench, folder, file, give_way)
+    return torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
+
+
+def _train(bench: Workbench, folder: Path, file: Path, give_way: Callable[[], None]) -> None:
+    study, seed = bench.study, bench.study.search.seed
+    candidate = reference_candidate(study)
+    bench = bench.at(candidate.architecture.input_size)
+    training = study.training.resolved(middle_numbers(study.training)).model_copy(update={"distillation": None})
+    feed = bench.feed(seed, training)
+    fitting = Fitting(
+        training,
+        candidate,
+        feed,
+        training.epochs,
+        folder / CHECKPOINT_FILE,
+        class_weights=bench.class_weights,
+        validation=bench.watched if training.patience else None,
+        choose_precision=bench.precision,
+    )
+    network = fitting.fit(build(candidate, bench, seed=seed, dropout=training.dropout), give_way).network
+    weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_atomically(folder / "weights.safetensors", save(weights))
+    write_atomically(folder / "candidate.json", json.dumps(candidate.to_json(), indent=1))
+    unfinished = file.with_suffix(".tmp")
+    with unfinished.open("wb") as out:
+        np.save(out, predict(network, feed.images).numpy())
+        os.fsync(out.fileno())
+    unfinished.replace(file)
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def build(candidate: Candidate, bench: Workbench, *, seed: int, dropout: float) -> nn.Module:
+    """The untrained, dense network on the training device."""
+    mean, std = bench.data.mean_std
+    classes = len(bench.data.class_names)
+    network = build_network(candidate.architecture, classes, mean=mean, std=std, seed=seed, dropout=dropout)
+    return bench.place(network)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Held by one process at a time; falls open when it dies."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,126 @@
+"""The reference teacher: trained once per run folder, continued after a death; no measurement waits for a pupil."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nas.fitting
+import nas.teacher
+from nas.candidate import Candidate
+from nas.checking import extremes, reference_candidate
+from nas.data import load
+from nas.errors import InputError
+from nas.run_folder import RunFolder
+from nas.study import Study
+from nas.teacher import reference_logits
+from nas.workbench import Workbench
+from search_spaces.spaces import PRESETS
+
+SPACE = {
+    **PRESETS["8px"], "stem_widths": (8,), "head_widths": (8,), "kernels": (3,), "expansions": (1, 2),
+    "squeeze_excite": (False,), "activations": ("relu",),
+    "stages": ({"depths": (1,), "widths": (8,), "stride": 2},),
+}  # fmt: skip
+
+
+def make_study(**distillation: Any) -> Study:
+    training = {
+        "epochs": 2, "batch_size": 64, "ema": {"low": 0.5, "high": 0.9},
+        "distillation": {"teacher": "reference", **distillation},
+    }  # fmt: skip
+    data = {"source": "digits", "train_images": 200}
+    return Study.model_validate({"name": "t", "data": data, "space": SPACE, "training": training})
+
+
+def bench(folder: Path) -> Workbench:
+    study = make_study()
+    return Workbench(study, load(study.data, input_size=8, seed=0), folder=RunFolder(folder))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(nas.fitting, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_trained_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = bench(tmp_path)
+    logits = reference_logits(own)
+    assert logits.shape == (len(own.data.train), 10)
+    assert sorted(file.name for file in (tmp_path / "reference").iterdir()) == [
+        "candidate.json", "lock", "logits.npy", "weights.safetensors",
+    ]  # fmt: skip
+    assert load_file(tmp_path / "reference" / "weights.safetensors")["classifier.weight"].shape[0] == 10
+    monkeypatch.setattr(nas.teacher, "_train", lambda *_: pytest.fail("trained twice"))
+    assert torch.equal(reference_logits(bench(tmp_path)), logits)
+
+
+def test_a_killed_teacher_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = reference_logits(bench(tmp_path / "whole")) if (tmp_path / "whole").mkdir() is None else None
+    (tmp_path / "killed").mkdir()
+    steps: list[None] = []
+
+    @contextmanager
+    def dying() -> Iterator[Any]:
+        def give_way() -> None:
+            steps.append(None)
+            if len(steps) == 6:  # in the second epoch of four batches each
+                raise KeyboardInterrupt
+
+        yield give_way
+
+    monkeypatch.setattr(nas.teacher, "yielding", dying)
+    with pytest.raises(KeyboardInterrupt):
+        reference_logits(bench(tmp_path / "killed"))
+    assert not (tmp_path / "killed" / "reference" / "logits.npy").exists()
+    continued = reference_logits(bench(tmp_path / "killed"))
+    assert len(steps) == 6 + 4
+    assert torch.equal(continued, whole)  # type: ignore[arg-type]
+
+
+def test_who_waits_does_not_hold_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another worker trains the teacher, this one must not stand in the way of a measurement."""
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    np.save(folder / "logits.npy", np.zeros((3, 10), np.float32))
+    monkeypatch.setattr(nas.teacher, "yielding", lambda: pytest.fail("gave way with nothing to do"))
+    assert reference_logits(bench(tmp_path)).shape == (3, 10)
+
+
+def test_the_largest_network_teaches_unless_another_is_named(tmp_path: Path) -> None:
+    largest = reference_candidate(make_study())
+    assert largest.architecture == extremes(make_study())["largest"].architecture
+    assert (largest.plan.kept, largest.plan.formats) == ({}, {})
+    smallest = Candidate(architecture=extremes(make_study())["smallest"].architecture)
+    file = tmp_path / "candidate.json"
+    file.write_text(json.dumps(smallest.to_json()))
+    assert reference_candidate(make_study(architecture=str(file))) == smallest
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}", '{"schema": 1}'])
+def test_what_is_no_candidate_is_refused(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "candidate.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError, match=r"training.distillation.architecture: expected a candidate.json, got"):
+        reference_candidate(make_study(architecture=str(file)))
+
+
+def test_a_teacher_for_other_images_is_refused(tmp_path: Path) -> None:
+    other = extremes(make_study())["largest"].architecture.model_copy(update={"input_size": 16})
+    file = tmp_path / "candidate.json"
+    file.write_text(json.dumps(Candidate(architecture=other).to_json()))
+    with pytest.raises(InputError, match=r"expected images of size and channels \(8, 1\), got \(16, 1\)"):
+        reference_candidate(make_study(architecture=str(file)))
