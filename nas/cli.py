@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nas.errors import InputError
+from nas.errors import InputError, disk_problem
 
 if TYPE_CHECKING:
     from nas.study import Study
@@ -37,6 +37,11 @@ def main() -> None:
     except InputError as error:
         console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
         sys.exit(WRONG_INPUT)
+    except OSError as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        console.print(f"[red]{escape(problem)}[/]", highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nas.data import load
-from nas.errors import InputError
-from nas.executors.local import Died, LocalWorkers, threads_per_worker
+from nas.errors import InputError, disk_problem
+from nas.executors.local import Broke, Died, LocalWorkers, TookTooLong, threads_per_worker
 from nas.pareto import non_dominated
 from nas.records import State
 from nas.run_folder import RunFolder, read_evaluation, write_atomically
@@ -73,6 +73,8 @@ def run(study: Study, path: Path, console: Console) -> bool:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if disk_problem(error):
+            raise
         raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
     folder = RunFolder(path.resolve())
     try:
@@ -97,7 +99,8 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     workers = study.search.workers
     threads = threads_per_worker(workers, study.space.input_size)
     search = Search(study, folder)
-    with LocalWorkers(folder.path, workers, threads) as pool:
+    minutes = study.search.trial_minutes
+    with LocalWorkers(folder.path, workers, threads, None if minutes is None else minutes * 60) as pool:
         problem = _drive_search(search, pool, stop, console)
         finalists = Finalists(study, folder)
         write_front(search, finalists)
@@ -119,7 +122,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             lines = "\n  ".join(different)
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, workers, finalists and report keys may change; use another --out."
+                "Only search.trials, hours, workers, finalists, trial_minutes and trial_gigabytes, artifacts and report "
+                "keys may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
@@ -201,11 +205,15 @@ def _drive(
             if stop.presses > 1:
                 raise Interrupted
             for event in pool.wait(0.2):
+                if isinstance(event, Broke):
+                    raise WorkFailed(f"{event.reason}; nothing finished is lost, the same command goes on")
                 if isinstance(event, Died):
                     start_deaths += not event.started
                     if start_deaths >= MAX_START_DEATHS:
                         raise WorkFailed(f"workers do not start: {event.reason}")
                     row = phases.died(event.task, event.reason, started=event.started) if event.task else None
+                elif isinstance(event, TookTooLong):
+                    row = phases.took_too_long(event.task)
                 else:
                     start_deaths = 0
                     row = _take(phases, event.task)

@@ -23,7 +23,7 @@ from nas.run_folder import RunFolder, read_evaluation, write_evaluation
 from nas.samplers import make_sampler, seed_of
 from nas.storage import Direction, Journal
 from nas.study import Study
-from nas.tasks import Task
+from nas.tasks import CHECKPOINT_FILE, Task
 from nas.trial_rows import row_of
 
 MAX_REDRAWS, RANDOM_AFTER = 20, 10
@@ -90,6 +90,15 @@ class Phases:
         self._again(task)
         return None
 
+    def took_too_long(self, task: Task) -> dict[str, Any]:
+        """A worker was killed over the time limit: FAILED at once, since a second attempt would take as long."""
+        evaluation = read_evaluation(task.folder)  # it may have been written in the last moment
+        if evaluation is None:
+            minutes = self.study.search.trial_minutes
+            reason = f"took longer than search.trial_minutes {minutes:g}"
+            evaluation = self._dead(task, reason, error="TookTooLong")
+        return self.finish(task, evaluation)
+
     def _recover(self) -> None:
         """Tell what was finished while no driver listened; queue what was not."""
         for trial in self.journal.trials():
@@ -107,14 +116,14 @@ class Phases:
         self.journal.note(task.number, "attempts", task.attempt + 1)
         self._waiting.append(self._task(self.journal.trials()[task.number]))
 
-    def _dead(self, task: Task, reason: str) -> Evaluation:
+    def _dead(self, task: Task, reason: str, *, error: str = "WorkerDied") -> Evaluation:
         evaluation = Evaluation(
             candidate_id=task.candidate.id,
             structure_id="",
             phase=task.phase,
             seed=task.seed,
             state=State.FAILED,
-            error="WorkerDied",
+            error=error,
             reason=reason,
             budget=self.study.training.epochs,
             target=self.study.target.name,
@@ -122,6 +131,7 @@ class Phases:
             started_at="",
         )
         write_evaluation(task.folder, evaluation)
+        (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         return evaluation
 
     def _start(self, task: Task) -> Task:

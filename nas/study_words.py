@@ -24,7 +24,7 @@ def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
         parent, schema = _walk(loc[:-1])
         return (*parent, loc[-1]), _unknown(str(loc[-1]), schema.get("properties", ()))
     key, schema = _walk(loc)
-    if loc[-1] == "[key]":
+    if loc and loc[-1] == "[key]":
         return key, _unknown(str(key[-1]), schema_at(key[:-1])["propertyNames"]["enum"])
     if error["type"] == "value_error":
         return _narrowed(key, schema, str(error["ctx"]["error"]))

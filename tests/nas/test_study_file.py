@@ -111,8 +111,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("search:\n  hours: 0\n", "7: search.hours: expected a number above 0 or null, got 0"),
         ("search:\n  hours: .nan\n", "7: search.hours: expected a number above 0 or null, got nan"),
         ("search:\n  hours: true\n", "7: search.hours: expected a number above 0 or null, got true"),
-        ("search:\n  workers: true\n", "7: search.workers: expected one of 1, 2, got true"),
-        ("search:\n  workers: 1.0\n", "7: search.workers: expected one of 1, 2, got 1.0"),
+        ("search:\n  workers: true\n", "7: search.workers: expected an integer of at least 1, got true"),
+        ("search:\n  workers: 1.0\n", "7: search.workers: expected an integer of at least 1, got 1.0"),
         (
             "search:\n  sampler: nsga9\n",
             "7: search.sampler: expected one of random, tpe, nsga2, nsga3, got 'nsga9'",
@@ -227,7 +227,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         "x.yaml:1: data: expected a mapping, got nothing",
         "x.yaml:1: space: expected a mapping, got nothing",
         "x.yaml:3: search.epochs: expected an integer of at least 1 or null, got 0",
-        "x.yaml:5: report.titel: unknown key, expected one of title; did you mean 'title'?",
+        "x.yaml:5: report.titel: unknown key, expected one of title, hypervolume_reference; did you mean 'title'?",
         f"x.yaml:6: name: expected {NAME_RULE}, got ''",
         "command line: search.seed: expected an integer of at least 0 and below 2147483648, got -2",
         "command line: training.epochs: expected an integer of at least 1, got 0",
@@ -337,7 +337,7 @@ def test_override_inside_a_list(tmp_path: Path, key: str, extra: str, name: str)
         ("targets.x=b", "targets.x: expected an index below 1, got 'x'"),
         ("name.x=1", "name.x: expected a mapping or list to set it in, got 'tiny'"),
         ("targets.0.threads=0", "targets[0].threads: expected an integer of at least 1, got 0"),
-        ("search.workers=true", "search.workers: expected one of 1, 2, got true"),
+        ("search.workers=true", "search.workers: expected an integer of at least 1, got true"),
     ],
 )
 def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
