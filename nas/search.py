@@ -153,7 +153,8 @@ class Phases:
 
     def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
         artifact = self.folder.relative(self._task(trial).folder)
-        return row_of(trial.number, evaluation, artifact, trial.params, self.study)
+        row = row_of(trial.number, evaluation, artifact, trial.params, self.study)
+        return row | {"retry_of": trial.user_attrs.get("retry_of")}
 
     def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
         """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst accuracy as a placeholder."""
@@ -175,8 +176,7 @@ class Search(Phases):
     phase: Phase = "search"
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
-        directions: list[Direction] = ["maximize" if name == "accuracy" else "minimize" for name in study.objectives]
-        super().__init__(study, folder, study.name, directions)
+        super().__init__(study, folder, study.name, directions_of(study))
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
         self._earlier = {row["number"] for row in self.rows()}
@@ -244,11 +244,11 @@ class Search(Phases):
         return None
 
     def _first_of_each(self) -> dict[str, int]:
-        """Candidate id -> the trial that holds its evaluation."""
+        """Candidate id -> the trial that holds its evaluation: the first one, or what was queued for it anew."""
         found: dict[str, int] = {}
         for trial in self.journal.trials():
             if "duplicate_of" not in trial.user_attrs:
-                found.setdefault(trial.user_attrs["id"], trial.number)
+                found[trial.user_attrs["id"]] = trial.number
         return found
 
     def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
@@ -329,7 +329,7 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
 
     Where the front is smaller, the next one (of what is left without it) fills up: accuracies are noisy.
     """
-    candidates = [row for row in rows if row["state"] == State.COMPLETE and "parity" not in row["flags"]]
+    candidates = [row for row in rows if may_stand(row)]
     if not candidates:
         return []
     points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in candidates])
@@ -341,6 +341,16 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
         chosen += [int(front[i]) for i in thin(points[front], reference, study.search.finalists - len(chosen))]
         left = np.setdiff1d(left, front)
     return [candidates[i] for i in chosen]
+
+
+def directions_of(study: Study) -> list[Direction]:
+    """Which way each objective is better."""
+    return ["maximize" if name == "accuracy" else "minimize" for name in study.objectives]
+
+
+def may_stand(row: Mapping[str, Any]) -> bool:
+    """Whether a row may stand on a front: complete, and its file does what the network does."""
+    return row["state"] == State.COMPLETE and "parity" not in row["flags"]
 
 
 def as_minimised(objective: str, value: float) -> float:

@@ -58,7 +58,7 @@ def trial_columns(study: Study) -> list[str]:
         "train_accuracy", "parameters", "size_bytes", "latency_ms",
         *(f"latency_ms@{target.name}" for target in study.targets[1:]),
         "macs", "peak_memory_bytes", "violation", "attempts", "seconds", "seed", "started_at", "artifact", "flags",
-        *(f"params_{gene}" for gene in all_genes(study)),
+        "retry_of", *(f"params_{gene}" for gene in all_genes(study)),
     ]  # fmt: skip
 
 

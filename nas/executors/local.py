@@ -155,8 +155,7 @@ class LocalWorkers:
         return events
 
     def _start(self) -> None:
-        # Spinning threads would starve the other worker and the measurement; set before torch is imported.
-        environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(self.threads)}
+        environment = {**os.environ, **worker_environment(self.threads)}
         errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed with the worker)
         command = [sys.executable, "-m", "nas.executors.worker", str(self.folder)]
         options = ["--driver", str(os.getpid()), "--threads", str(self.threads)]
@@ -189,6 +188,11 @@ class LocalWorkers:
             if stream is not None:
                 with suppress(BrokenPipeError):
                     stream.close()
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """What must be set before torch is imported: spinning threads would starve other workers and measurements."""
+    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads)}
 
 
 def threads_per_worker(workers: int, input_size: int) -> int:

@@ -88,7 +88,7 @@ def render(run: Run) -> str:
     loader = PackageLoader("nas.report", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     axes = shown_figures(run)
-    curve = progress(run.trials, run.study.objectives)
+    curve = progress(run.trials, run.study.objectives, run.study.report.hypervolume_reference)
     return environment.get_template("template.html").render(
         run=run,
         title=run.study.report.title or run.study.name,
