@@ -19,7 +19,7 @@ from nas.search import directions_of
 from nas.storage import Journal, repair, sole_holder
 from nas.study_file import load_study
 
-FRESH = {"attempts": 1, "deaths": 0}
+FRESH = {"attempts": 0, "deaths": 0}  # the next run counts the first attempt
 KEPT = ("candidate", "id", "seed", "epochs", "search_trial")
 
 

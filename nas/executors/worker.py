@@ -46,6 +46,7 @@ def die_with(driver: int) -> None:
 def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
     """Evaluate tasks until stdin ends."""
     import torch
+    import torch._dynamo  # what torch.optim imports at its first step: no candidate's time or memory should hold it
 
     from nas.data import load
     from nas.evaluate import evaluate_safely
