@@ -31,7 +31,7 @@ class Upkeep:
         if count_rows(search.folder.trials, self._columns) != len(rows):
             write_rows(search.folder.trials, self._columns, rows)
         self._written = {row["number"] for row in rows}
-        self._trimmed: set[str] = set()
+        self._trimmed: set[int] = set()
         self._has_reference = search.study.report.hypervolume_reference is not None
 
     def __call__(self) -> None:
@@ -57,10 +57,13 @@ class Upkeep:
 
     def _trim(self, rows: Sequence[Row]) -> None:
         wanted = {row["artifact"] for row in worth_keeping(rows, self._search.study)}
-        for artifact in {row["artifact"] for row in rows} - wanted - self._trimmed:
+        for row in rows:
+            # Each trial once: a failed one shares its folder with a retry that may be at work there.
+            if row["number"] in self._trimmed or row["artifact"] in wanted:
+                continue
             for name in BULKY:
-                (self._search.folder.path / artifact / name).unlink(missing_ok=True)
-            self._trimmed.add(artifact)
+                (self._search.folder.path / row["artifact"] / name).unlink(missing_ok=True)
+            self._trimmed.add(row["number"])
 
 
 def with_reference(study: Study, complete: Sequence[Row]) -> Study:

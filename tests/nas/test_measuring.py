@@ -80,7 +80,7 @@ def test_weights_beside_the_file_count(tmp_path: Path) -> None:
     assert measured.costs is not None
     assert measured.costs.parameters == 108
     (tmp_path / "x.data").unlink()
-    with pytest.raises(InputError, match="x.data"):
+    with pytest.raises(InputError, match=r"x\.data"):
         measure_model(tmp_path / "x.onnx", threads=1, batch=1)
 
 

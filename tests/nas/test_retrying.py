@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +71,10 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def failed(folder: RunFolder) -> Iterator[RunFolder]:
+def failed(folder: RunFolder) -> RunFolder:
     """A finished search in which trials 1 and 3 failed."""
     run(Search(make_study(), folder), {1, 3})
-    yield folder
+    return folder
 
 
 def files(folder: RunFolder) -> dict[str, bytes]:

@@ -87,6 +87,9 @@ def test_after_a_death_between_tell_and_trimming(tmp_path: Path) -> None:
     (tmp_path / "artifacts/0/search-0/model.onnx").write_text("a retry writes here")
     again()
     assert told.whole() == [0, 1], "what was trimmed is not looked at again: a retry may be at work there"
+    told.add(row(3, 0.55, 95, artifact="artifacts/0/search-0"))
+    again()
+    assert told.whole() == [1], "the retry has ended"
 
 
 def test_all_is_kept_by_default(tmp_path: Path) -> None:
