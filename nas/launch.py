@@ -83,6 +83,14 @@ def run(study: Study, path: Path, console: Console) -> bool:
             return _hold(study, folder, console, stop)
     except PermissionError as error:
         raise InputError(f"{path}: no permission to write ({error.strerror}: {error.filename})") from None
+    except OSError as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        raise WorkFailed(_disk_words(path, problem)) from None
+
+
+def _disk_words(path: Path, problem: str) -> str:
+    return f"{path}: {problem}; nothing finished is lost, the same command goes on"
 
 
 def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
@@ -209,7 +217,7 @@ def _drive(
                 raise Interrupted
             for event in pool.wait(0.2):
                 if isinstance(event, Broke):
-                    raise WorkFailed(f"{event.reason}; nothing finished is lost, the same command goes on")
+                    raise WorkFailed(_disk_words(phases.folder.path, event.reason))
                 if isinstance(event, Died):
                     start_deaths += not event.started
                     if start_deaths >= MAX_START_DEATHS:

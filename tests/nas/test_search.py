@@ -778,7 +778,7 @@ def test_a_broken_disk_ends_the_run_and_costs_no_candidate(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Workers, "wait", lambda self, _: [Broke(self.running.pop(0), "No space left on device")])
-        with pytest.raises(nas.launch.WorkFailed, match="No space left on device; nothing finished is lost"):
+        with pytest.raises(nas.launch.WorkFailed, match="run: No space left on device; nothing finished is lost"):
             run()
     assert run()
     trials = read(folder, "trials")
