@@ -155,7 +155,7 @@ def _with_population(study: Study, population: int | None) -> Study:
 def _with_reference(study: Study, recorded: Study) -> Study:
     """The hypervolume's reference point is fixed early, so that curves of a longer search go on where they were."""
     point = recorded.report.hypervolume_reference
-    if study.report.hypervolume_reference is not None or point is None:
+    if study.report.hypervolume_reference or not point:
         return study
     return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
 

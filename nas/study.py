@@ -146,7 +146,7 @@ class ReportOptions(Section):
     """
 
     title: str | None = None
-    hypervolume_reference: dict[Objective, float] | None = None
+    hypervolume_reference: dict[Objective, float] = {}
 
 
 class Study(Section):
@@ -187,10 +187,10 @@ class Study(Section):
     @model_validator(mode="after")
     def _reference_of_objectives(self) -> Study:
         reference = self.report.hypervolume_reference
-        if reference is not None and set(reference) != set(self.objectives):
-            wanted, came = ", ".join(self.objectives), ", ".join(reference) or "none"
+        if reference and set(reference) != set(self.objectives):
+            wanted, came = ", ".join(self.objectives), ", ".join(reference)
             raise ValueError(f"report.hypervolume_reference: expected a value for each of {wanted}, got {came}")
-        if any(value <= 0 for name, value in (reference or {}).items() if name != "accuracy"):
+        if any(value <= 0 for name, value in reference.items() if name != "accuracy"):
             raise ValueError(f"report.hypervolume_reference: expected costs above 0, got {reference}")
         return self
 

@@ -32,7 +32,7 @@ class Upkeep:
             write_rows(search.folder.trials, self._columns, rows)
         self._written = {row["number"] for row in rows}
         self._trimmed: set[int] = set()
-        self._has_reference = search.study.report.hypervolume_reference is not None
+        self._has_reference = bool(search.study.report.hypervolume_reference)
 
     def __call__(self) -> None:
         rows = self._search.rows()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ class Progress:
     reference: Mapping[str, float]
 
 
-def progress(trials: pd.DataFrame, objectives: Sequence[str], fixed: Mapping[Any, float] | None = None) -> Progress:
+def progress(
+    trials: pd.DataFrame, objectives: Sequence[str], fixed: Mapping[Any, float] = MappingProxyType({})
+) -> Progress:
     """Accuracy counts as a fraction, costs as log10; nothing complete gives an empty curve.
 
     `fixed` is the reference point the run's study.yaml names; without one it is taken from these trials.

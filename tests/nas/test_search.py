@@ -722,6 +722,17 @@ def test_a_run_writes_its_tables(folder: RunFolder, run: Run) -> None:
     assert [read(folder, name) for name in ("trials", "finalists", "front")] == [trials, finalists, front]
 
 
+def test_reference_point_is_fixed_and_kept_in_a_longer_search(folder: RunFolder, run: Run) -> None:
+    assert run(trials=5)
+    point = load_study(folder.study).report.hypervolume_reference
+    assert set(point) == {"accuracy", "parameters", "size_bytes"}
+    first = [row for row in read(folder, "trials") if row["state"] == "COMPLETE"][:4]
+    assert point["size_bytes"] == pytest.approx(1.1 * max(int(row["size_bytes"]) for row in first))
+    assert point["accuracy"] == pytest.approx(min(float(row["accuracy"]) for row in first) / 1.1)
+    assert run(trials=8)
+    assert load_study(folder.study).report.hypervolume_reference == point
+
+
 def test_ctrl_c_once_finishes_what_is_running(folder: RunFolder, run: Run) -> None:
     assert not run({2: 1})
     before = read(folder, "trials")

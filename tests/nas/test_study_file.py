@@ -390,10 +390,39 @@ def test_difference(tmp_path: Path) -> None:
 
 def test_frozen_difference_lets_pass_what_may_change(tmp_path: Path) -> None:
     old = load(tmp_path, BASE)
-    may = ("search.trials=9", "search.hours=1", "search.workers=2", "search.finalists=0", "report.title=x")
+    may = (
+        "search.trials=9", "search.hours=1", "search.workers=2", "search.finalists=0", "report.title=x",
+        "search.trial_minutes=5", "search.trial_gigabytes=4", "artifacts.keep=front",
+    )  # fmt: skip
     assert frozen_difference(old, load(tmp_path, BASE, *may)) == []
     assert len(difference(old, load(tmp_path, BASE, *may))) == len(may)
     assert frozen_difference(old, load(tmp_path, BASE, *may, "search.epochs=2")) == ["search.epochs: null -> 2"]
+
+
+POINT = "accuracy: 0.1, parameters: 1, size_bytes: 1"
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ("accuracy: 0.1, macs: 1", "expected a value for each of accuracy, parameters, latency_ms, size_bytes, got"),
+        (f"{POINT}, latency_ms: 0", "expected costs above 0, got"),
+        (f"{POINT}, latency_ms: .inf", "expected a number, got inf"),
+        (f"{POINT}, speed: 3", "unknown key, expected one of accuracy"),
+    ],
+)
+def test_reference_point_of_hypervolume(tmp_path: Path, point: str, expected: str) -> None:
+    (mistake,) = mistakes(tmp_path, BASE + f"report: {{hypervolume_reference: {{{point}}}}}\n")
+    assert "report.hypervolume_reference" in mistake
+    assert expected in mistake
+    whole = load(tmp_path, BASE + f"report: {{hypervolume_reference: {{{POINT}, latency_ms: 2.5}}}}\n")
+    assert whole.report.hypervolume_reference["latency_ms"] == 2.5
+
+
+@pytest.mark.parametrize("channels", ["true", "1.0", "2"])
+def test_a_choice_of_integers_takes_integers(tmp_path: Path, channels: str) -> None:
+    (mistake,) = mistakes(tmp_path, BASE.replace("source: digits", f"source: digits\n  channels: {channels}"))
+    assert f"data.channels: expected one of 1, 3 or null, got {channels}" in mistake
 
 
 names = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,79}\Z")
