@@ -19,6 +19,8 @@ from nas.records import QUALITIES
 from nas.study import Study
 from search_spaces.spaces import Pick, Space, first, last, middle
 
+CROWDED, TRIALS_FOR_MANY = 3, 200
+
 
 def extremes(study: Study) -> dict[str, Candidate]:
     """The smallest network with the strongest compression, the middle of every choice, the largest without any.
@@ -95,6 +97,11 @@ def warnings_of(study: Study) -> list[str]:
         found.append("compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)")
     if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
         found.append("compression.pruning_ratio: no objective or constraint rewards a smaller network")
+    if len(study.objectives) > CROWDED and study.search.trials < TRIALS_FOR_MANY:
+        found.append(
+            f"objectives: with {len(study.objectives)} of them and {study.search.trials} trials nearly every candidate "
+            f"is best at something, so the front leaves little out; take {CROWDED}, or {TRIALS_FOR_MANY} trials or more"
+        )
     least = closed_form_costs(extremes(study)["smallest"], class_count(study.data))
     for name, limit in study.constraints.items():
         if limit.max < least.get(name, 0):

@@ -1,7 +1,9 @@
-"""The command line: nas run | check | front | report | export. Heavy imports wait until a command needs them."""
+"""The command line: nas run | check | front | report | export | measure | retry | schema. Heavy imports wait until a
+command needs them."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nas.errors import InputError
+from nas.errors import InputError, disk_problem
 
 if TYPE_CHECKING:
     from nas.study import Study
@@ -37,6 +39,11 @@ def main() -> None:
     except InputError as error:
         console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
         sys.exit(WRONG_INPUT)
+    except OSError as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        console.print(f"[red]{escape(problem)}[/]", highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -103,6 +110,7 @@ def _last_screen(folder: Path, study: Study, command: str, console: Console, *, 
 def check(
     study: StudyFile,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]")] = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Train a few steps, measure once, and say how long.")] = False,
 ) -> None:
     """Validate a study; show the size of its space and its smallest, reference and largest network."""
     from nas.checking import check_table, warnings_of
@@ -113,6 +121,21 @@ def check(
     console.print(check_table(loaded))
     for warning in warnings_of(loaded):
         console.print(f"[yellow]warning:[/] {escape(warning)}")
+    if probe:
+        _probe(loaded, console)
+
+
+def _probe(study: Study, console: Console) -> None:
+    from nas.executors.local import threads_per_worker, worker_environment
+
+    # As in a worker, and before torch is imported.
+    os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
+    from nas.probing import probe as run_probe
+    from nas.probing import probe_table
+
+    with console.status("probing the reference network"):
+        found = run_probe(study)
+    console.print(probe_table(found))
 
 
 @app.command(epilog="Example:  nas front runs/digits --objectives accuracy,latency_ms --format csv")
@@ -155,6 +178,53 @@ def export(
         written = export_trial(folder, trial, to)
     for file in written:
         print(file)
+
+
+@app.command(epilog="Example:  nas measure my-model/model.onnx --threads 2 --format json")
+def measure(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Any ONNX file with one input of images.")],
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one call.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images of one call.")] = 1,
+    style: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
+) -> None:
+    """Measure any ONNX file as a search does: parameters, MACs, size, memory, latency."""
+    from nas.measuring import as_json, as_table, measure_model
+
+    measured = measure_model(model, threads=threads, batch=batch)
+    if style == "json":
+        print(as_json(measured))
+    else:
+        Console().print(as_table(measured))
+
+
+@app.command(epilog="Example:  nas retry runs/digits 3 17")
+def retry(
+    folder: Folder,
+    trials: Annotated[
+        list[int] | None, typer.Argument(metavar="[TRIAL ...]", help="All that FAILED by default.")
+    ] = None,
+) -> None:
+    """Queue failed trials again; the next nas run on the folder evaluates them anew.
+
+    Each gets a number of its own, the same candidate, and its row says whose retry it is. The failure's record stays
+    beside it as evaluation.failed-1.json.
+    """
+    from nas.retrying import retry as queue_again
+
+    with _readable(folder):
+        queued = queue_again(folder, trials or [])
+    for one in queued:
+        what = "trial" if one.phase == "search" else "finalist"
+        print(f"{what} {one.failed} is queued again as {one.number}; it had failed with: {one.reason}")
+    print(f"Go on with:  nas run {folder}/study.yaml --out {folder}" if queued else "Nothing failed.")
+
+
+@app.command(epilog="Example:  nas schema > study.schema.json")
+def schema() -> None:
+    """Print the JSON schema of a study file, for editors."""
+    from nas.study_schema import study_schema
+
+    print(study_schema())
 
 
 @contextmanager

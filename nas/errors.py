@@ -1,5 +1,24 @@
-"""Errors that are the user's to mend."""
+"""Errors that are the user's to mend, and failures of the machine that are nobody's candidate's."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class InputError(Exception):
     """What a user wrote cannot be used; the message, one line per mistake, says where and why."""
+
+
+def disk_problem(error: BaseException) -> str | None:
+    """What is wrong with the disk (full, over quota, read-only, broken), or None where `error` is about something else.
+
+    Libraries written in other languages raise their own classes; the system's words are in their text.
+    """
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{where}"
+    found = [os.strerror(code) for code in _DISK if os.strerror(code) in str(error)]
+    return found[0] if found else None

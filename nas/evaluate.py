@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 
 from compressors.preparation import prepare
 from compressors.pruning import IMPORTANCES, prune
+from nas.errors import disk_problem
 from nas.fitting import Fitting
 from nas.latency import yielding
+from nas.memory import ran_out_of_memory
 from nas.records import Evaluation, Measurement, State
 from nas.run_folder import write_evaluation
 from nas.shipping import check, measure_file, score_file, ship
@@ -152,10 +155,26 @@ def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: A
 
 
 def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
-    """`evaluate`, with whatever it raises recorded as a FAILED evaluation and its reason."""
+    """`evaluate`, with whatever it raises recorded as a FAILED evaluation and its reason.
+
+    Only what is wrong with the disk is raised: it says nothing about the candidate.
+    """
     clock = Clock()
     try:
         return evaluate(task, bench)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-        return finish(task, bench, clock, State.FAILED, error=type(error).__name__, reason=reason)
+        if disk_problem(error):
+            raise
+        kind, reason = type(error).__name__, failure(error, bench.study)
+    # The traceback is gone, and with it what it held: there may have been no memory left to write the record with.
+    gc.collect()
+    return finish(task, bench, clock, State.FAILED, error=kind, reason=reason)
+
+
+def failure(error: Exception, study: Study) -> str:
+    """Why an evaluation failed, in one line; running out of memory names the limit, if there is one."""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    limit = study.search.trial_gigabytes
+    if limit is not None and ran_out_of_memory(error):
+        return f"needed more memory than search.trial_gigabytes {limit:g} ({reason})"
+    return reason

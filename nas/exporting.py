@@ -21,6 +21,11 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     folder = RunFolder(path)
     artifact = path / _artifact(folder, trial)
     evaluation = read_evaluation(artifact)
+    if evaluation is not None and evaluation.state == "COMPLETE" and not (artifact / "model.onnx").exists():
+        raise InputError(
+            f"{artifact}: its model.onnx is gone: with artifacts.keep: front, trials off the search's front keep only "
+            "their records. Trials on the front and finalists can be exported."
+        )
     if evaluation is None or not (artifact / "model.onnx").exists():
         raise InputError(
             f"{artifact}: holds no finished network (state {evaluation.state if evaluation else 'unknown'})"

@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -71,7 +71,7 @@ class Fitting:
     feed: Feed
     epochs: int
     checkpoint: Path
-    compression: Compression = Compression()
+    compression: Compression = field(default_factory=Compression)
     class_weights: Tensor | None = None
     validation: tuple[Tensor, Tensor] | None = None
     recorded: Tensor | None = None

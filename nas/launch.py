@@ -16,17 +16,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from nas.checking import reference_candidate
 from nas.data import load
-from nas.errors import InputError
-from nas.executors.local import Died, LocalWorkers, threads_per_worker
+from nas.errors import InputError, disk_problem
+from nas.executors.local import Broke, Died, LocalWorkers, TookTooLong, threads_per_worker
 from nas.pareto import non_dominated
 from nas.records import QUALITIES, State
 from nas.run_folder import RunFolder, read_evaluation, write_atomically
-from nas.search import Done, Finalists, Phases, Search, as_minimised, default_population
+from nas.search import Done, Finalists, Phases, Search, as_minimised, default_population, may_stand
 from nas.storage import repair, sole_holder
 from nas.study import Study
 from nas.study_file import dump_study, frozen_difference, load_study
 from nas.tasks import Task
-from nas.trial_rows import append_row, count_rows, front_columns, trial_columns, write_rows
+from nas.trial_rows import front_columns, write_rows
+from nas.upkeep import Upkeep
 
 MAX_START_DEATHS = 3
 
@@ -74,6 +75,8 @@ def run(study: Study, path: Path, console: Console) -> bool:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if disk_problem(error):
+            raise
         raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
     folder = RunFolder(path.resolve())
     try:
@@ -81,6 +84,14 @@ def run(study: Study, path: Path, console: Console) -> bool:
             return _hold(study, folder, console, stop)
     except PermissionError as error:
         raise InputError(f"{path}: no permission to write ({error.strerror}: {error.filename})") from None
+    except OSError as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        raise WorkFailed(_disk_words(path, problem)) from None
+
+
+def _disk_words(path: Path, problem: str) -> str:
+    return f"{path}: {problem}; nothing finished is lost, the same command goes on"
 
 
 def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
@@ -100,7 +111,8 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     workers = study.search.workers
     threads = threads_per_worker(workers, study.space.input_sizes[-1])
     search = Search(study, folder)
-    with LocalWorkers(folder.path, workers, threads) as pool:
+    minutes = study.search.trial_minutes
+    with LocalWorkers(folder.path, workers, threads, None if minutes is None else minutes * 60) as pool:
         problem = _drive_search(search, pool, stop, console)
         finalists = Finalists(study, folder)
         write_front(search, finalists)
@@ -125,11 +137,13 @@ def resolve(study: Study, folder: RunFolder) -> Study:
     if folder.study.exists():
         recorded = load_study(folder.study)
         study = _with_population(study, recorded.search.population)
+        study = _with_reference(study, recorded)
         if different := frozen_difference(recorded, study):
             lines = "\n  ".join(different)
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, workers, finalists and report keys may change; use another --out."
+                "Only search.trials, hours, workers, finalists, trial_minutes and trial_gigabytes, artifacts and "
+                "report keys may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
@@ -148,6 +162,14 @@ def _with_population(study: Study, population: int | None) -> Study:
     return study.model_copy(update={"search": search})
 
 
+def _with_reference(study: Study, recorded: Study) -> Study:
+    """The hypervolume's reference point is fixed early, so that curves of a longer search go on where they were."""
+    point = recorded.report.hypervolume_reference
+    if study.report.hypervolume_reference or not point:
+        return study
+    return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
+
+
 def _keep_split(folder: RunFolder, split: str) -> None:
     if folder.split.exists() and folder.split.read_text() != split:
         raise InputError(f"{folder.split}: the data set's split is not the recorded one; has the data changed?")
@@ -156,17 +178,10 @@ def _keep_split(folder: RunFolder, split: str) -> None:
 
 def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Console) -> str:
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
-    columns = trial_columns(search.study)
-    table = search.folder.trials
-    if count_rows(table, columns) != len(search.rows()):
-        write_rows(table, columns, search.rows())
-    written = {row["number"] for row in search.rows()}
+    upkeep = Upkeep(search)
 
     def after(_: dict[str, Any]) -> str:
-        for row in search.rows():
-            if row["number"] not in written:
-                append_row(table, columns, row)
-                written.add(row["number"])
+        upkeep()
         return _counts(search)
 
     total = search.study.search.trials
@@ -211,11 +226,15 @@ def _drive(
             if stop.presses > 1:
                 raise Interrupted
             for event in pool.wait(0.2):
+                if isinstance(event, Broke):
+                    raise WorkFailed(_disk_words(phases.folder.path, event.reason))
                 if isinstance(event, Died):
                     start_deaths += not event.started
                     if start_deaths >= MAX_START_DEATHS:
                         raise WorkFailed(f"workers do not start: {event.reason}")
                     row = phases.died(event.task, event.reason, started=event.started) if event.task else None
+                elif isinstance(event, TookTooLong):
+                    row = phases.took_too_long(event.task)
                 else:
                     start_deaths = 0
                     row = _take(phases, event.task)
@@ -268,7 +287,7 @@ def write_front(search: Search, finalists: Finalists) -> None:
     final_rows = [{**row, "search_accuracy": searched[row["trial"]]["accuracy"]} for row in finalists.rows()]
     if final_rows:
         write_rows(folder.finalists, [*columns, "state", "reason"], final_rows)
-    rows = final_rows if any(map(_may_stand, final_rows)) else [_as_front_row(row) for row in search.rows()]
+    rows = final_rows if any(map(may_stand, final_rows)) else [_as_front_row(row) for row in search.rows()]
     write_rows(folder.front, columns, front_of(rows, study))
 
 
@@ -276,16 +295,12 @@ def _as_front_row(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "trial": row["number"], "search_accuracy": row["accuracy"]}
 
 
-def _may_stand(row: dict[str, Any]) -> bool:
-    return row["state"] == State.COMPLETE and "parity" not in row["flags"]
-
-
 def front_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
     """Rows not dominated by another in the study's objectives, best in the first one first.
 
     Log-loss orders rows of exactly equal quality. It decides nothing else: a row beaten in every objective stays off.
     """
-    standing = [row for row in rows if _may_stand(row)]
+    standing = [row for row in rows if may_stand(row)]
     if not standing:
         return []
     points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in standing])

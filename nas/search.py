@@ -27,7 +27,7 @@ from nas.run_folder import RunFolder, read_evaluation, write_evaluation
 from nas.samplers import make_sampler, seed_of
 from nas.storage import Direction, Journal
 from nas.study import Study
-from nas.tasks import Task
+from nas.tasks import CHECKPOINT_FILE, Task
 from nas.trial_rows import row_of
 
 MAX_REDRAWS, RANDOM_AFTER = 20, 10
@@ -124,6 +124,15 @@ class Phases:
         self._again(task)
         return None
 
+    def took_too_long(self, task: Task) -> dict[str, Any]:
+        """A worker was killed over the time limit: FAILED at once, since a second attempt would take as long."""
+        evaluation = read_evaluation(task.folder)  # it may have been written in the last moment
+        if evaluation is None:
+            minutes = self.study.search.trial_minutes
+            reason = f"took longer than search.trial_minutes {minutes:g}"
+            evaluation = self._dead(task, reason, error="TookTooLong")
+        return self.finish(task, evaluation)
+
     def _recover(self) -> None:
         """Tell what was finished while no driver listened; queue what was not."""
         for trial in self.journal.trials():
@@ -141,14 +150,14 @@ class Phases:
         self.journal.note(task.number, "attempts", task.attempt + 1)
         self._waiting.append(self._task(self.journal.trials()[task.number]))
 
-    def _dead(self, task: Task, reason: str) -> Evaluation:
+    def _dead(self, task: Task, reason: str, *, error: str = "WorkerDied") -> Evaluation:
         evaluation = Evaluation(
             candidate_id=task.candidate.id,
             structure_id="",
             phase=task.phase,
             seed=task.seed,
             state=State.FAILED,
-            error="WorkerDied",
+            error=error,
             reason=reason,
             budget=self.study.training.epochs,
             target=self.study.target.name,
@@ -157,6 +166,7 @@ class Phases:
             started_at="",
         )
         write_evaluation(task.folder, evaluation)
+        (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         return evaluation
 
     def _start(self, task: Task) -> Task:
@@ -179,7 +189,8 @@ class Phases:
 
     def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
         artifact = self.folder.relative(self._task(trial).folder)
-        return row_of(trial.number, evaluation, artifact, trial.params, self.study)
+        row = row_of(trial.number, evaluation, artifact, trial.params, self.study)
+        return row | {"retry_of": trial.user_attrs.get("retry_of")}
 
     def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
         """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""
@@ -201,8 +212,7 @@ class Search(Phases):
     phase: Phase = "search"
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
-        directions: list[Direction] = ["maximize" if name in QUALITIES else "minimize" for name in study.objectives]
-        super().__init__(study, folder, study.name, directions)
+        super().__init__(study, folder, study.name, directions_of(study))
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
         self._earlier = {row["number"] for row in self.rows()}
@@ -274,11 +284,11 @@ class Search(Phases):
         return None
 
     def _first_of_each(self) -> dict[Identity, int]:
-        """Candidate and training numbers -> the trial that holds their evaluation."""
+        """Candidate and training numbers -> the trial that holds their evaluation, or what was queued for it anew."""
         trials = self.journal.trials()
         for trial in trials[self._indexed :]:
             if "duplicate_of" not in trial.user_attrs:
-                self._first.setdefault(_identity(trial.user_attrs), trial.number)
+                self._first[_identity(trial.user_attrs)] = trial.number
         self._indexed = len(trials)
         return self._first
 
@@ -362,7 +372,7 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
 
     Where the front is smaller, the next one (of what is left without it) fills up: accuracies are noisy.
     """
-    candidates = [row for row in rows if row["state"] == State.COMPLETE and "parity" not in row["flags"]]
+    candidates = [row for row in rows if may_stand(row)]
     if not candidates:
         return []
     points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in candidates])
@@ -374,6 +384,16 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
         chosen += [int(front[i]) for i in thin(points[front], reference, study.search.finalists - len(chosen))]
         left = np.setdiff1d(left, front)
     return [candidates[i] for i in chosen]
+
+
+def directions_of(study: Study) -> list[Direction]:
+    """Which way each objective is better."""
+    return ["maximize" if name in QUALITIES else "minimize" for name in study.objectives]
+
+
+def may_stand(row: Mapping[str, Any]) -> bool:
+    """Whether a row may stand on a front: complete, and its file does what the network does."""
+    return row["state"] == State.COMPLETE and "parity" not in row["flags"]
 
 
 def as_minimised(objective: str, value: float) -> float:

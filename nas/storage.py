@@ -24,6 +24,7 @@ from nas.errors import InputError
 T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]
 SAMPLER_STATE = "sampler_state"
+GENERATION = ":generation"  # how the keys end under which Optuna's genetic samplers note a trial's generation
 optuna.logging.set_verbosity(logging.WARNING)
 
 
@@ -99,9 +100,17 @@ class Journal:
         self._study.add_trial(self.trials()[trial.number])
         return trial.number, drawn
 
-    def enqueue(self, notes: Mapping[str, Any]) -> int:
-        """Write a RUNNING trial that was not sampled, a finalist say; returns its number."""
-        trial = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=dict(notes))
+    def enqueue(self, notes: Mapping[str, Any], *, like: int | None = None) -> int:
+        """Write a RUNNING trial that was not sampled, a finalist say; returns its number.
+
+        `like` names a trial whose parameters it takes over, and its generation, without which NSGA would not see it.
+        """
+        copied: dict[str, Any] = {}
+        if like is not None:
+            model = self.trials()[like]
+            attributes = {key: v for key, v in model.system_attrs.items() if key.endswith(GENERATION)}
+            copied = {"params": model.params, "distributions": model.distributions, "system_attrs": attributes}
+        trial = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=dict(notes), **copied)
         self._copy.add_trial(trial)
         self._study.add_trial(trial)
         return len(self.trials()) - 1

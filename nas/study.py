@@ -174,13 +174,19 @@ class Constraint(Section):
 
 
 class Search(Section):
-    """How candidates are proposed and how many."""
+    """How candidates are proposed, how many, and what one may take.
+
+    `trial_minutes` limits the wall time of one attempt at an evaluation, `trial_gigabytes` the memory of a worker (1 GB
+    is 10^9 bytes, libraries and images included); a candidate beyond either is FAILED at once.
+    """
 
     sampler: Literal["random", "tpe", "nsga2", "nsga3"] = "nsga2"
     trials: AtLeastOne = 24
     hours: Annotated[float, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    workers: Literal[1, 2] = 1
+    workers: AtLeastOne = 1
+    trial_minutes: Annotated[float, Field(gt=0)] | None = None
+    trial_gigabytes: Annotated[float, Field(gt=0)] | None = None
     finalists: Annotated[int, Field(ge=0)] = 8
     epochs: AtLeastOne | None = None
     population: Annotated[int, Field(ge=4)] | None = None
@@ -291,16 +297,26 @@ class Target(Section):
     batch: AtLeastOne = 1
 
 
-class ReportOptions(Section):
-    """What the report calls itself."""
+class Artifacts(Section):
+    """Which of the search's networks stay on disk: all, or those on its front. Records and finalists always stay."""
 
-    title: str | None = None
+    keep: Literal["all", "front"] = "all"
 
 
 Cost = Literal["parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"]
 Objective = Literal[
     "accuracy", "balanced_accuracy", "macro_f1", "parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"
 ]  # fmt: skip
+
+
+class ReportOptions(Section):
+    """What the report calls itself, and the point beyond which hypervolume does not count, in the files' units.
+
+    Left out, the run fixes the point once its first generation is complete and writes it into its study.yaml.
+    """
+
+    title: str | None = None
+    hypervolume_reference: dict[Objective, float] = {}
 
 
 class Study(Section):
@@ -320,6 +336,7 @@ class Study(Section):
     search: Search = Search()
     training: Training = Training()
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = (Target(name="cpu"),)
+    artifacts: Artifacts = Artifacts()
     report: ReportOptions = ReportOptions()
 
     @field_validator("objectives")
@@ -336,6 +353,16 @@ class Study(Section):
         if len(set(names)) != len(names):
             raise ValueError(f"every target name once, got {names}")
         return targets
+
+    @model_validator(mode="after")
+    def _reference_of_objectives(self) -> Study:
+        reference = self.report.hypervolume_reference
+        if reference and set(reference) != set(self.objectives):
+            wanted, came = ", ".join(self.objectives), ", ".join(reference)
+            raise ValueError(f"report.hypervolume_reference: expected a value for each of {wanted}, got {came}")
+        if any(value <= 0 for name, value in reference.items() if name != "accuracy"):
+            raise ValueError(f"report.hypervolume_reference: expected costs above 0, got {reference}")
+        return self
 
     @property
     def target(self) -> Target:

@@ -19,7 +19,10 @@ CHANGEABLE = (
     ("search", "trials"),
     ("search", "hours"),
     ("search", "workers"),
+    ("search", "trial_minutes"),
+    ("search", "trial_gigabytes"),
     ("search", "finalists"),
+    ("artifacts",),
     ("report",),
 )
 

@@ -28,7 +28,7 @@ def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
     if error["type"] == "union_tag_invalid" and isinstance(error["input"], dict):
         tags = ", ".join(str(_tag(member)) for member in _members(schema))
         return (*key, TAG), f"expected one of {tags}, got {show(error['input'].get(TAG))}"
-    if loc[-1] == "[key]":
+    if loc and loc[-1] == "[key]":
         return key, _unknown(str(key[-1]), schema_at(key[:-1])["propertyNames"]["enum"])
     if error["type"] == "value_error":
         return _narrowed(key, schema, str(error["ctx"]["error"]))

@@ -85,7 +85,7 @@ def trial_columns(study: Study) -> list[str]:
         "train_accuracy", "parameters", "size_bytes", "latency_ms",
         *(f"latency_ms@{target.name}" for target in study.targets[1:]),
         "macs", "peak_memory_bytes", *MORE_SCORES, "violation",
-        "attempts", "seconds", "seed", "started_at", "artifact", "flags", *STRUCTURE,
+        "attempts", "seconds", "seed", "started_at", "artifact", "flags", "retry_of", *STRUCTURE,
         *(f"params_{gene}" for gene in all_genes(study)),
     ]  # fmt: skip
 

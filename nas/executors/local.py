@@ -8,10 +8,11 @@ import selectors
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from nas.tasks import Task
 
@@ -38,12 +39,33 @@ class Died:
     started: bool
 
 
+@dataclass(frozen=True)
+class TookTooLong:
+    """A worker was killed because its task was not done within the limit."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Broke:
+    """A worker found that nothing can be evaluated any more, the disk being full say; its task is unfinished."""
+
+    task: Task
+    reason: str
+
+
+Event = Finished | Died | TookTooLong | Broke
+# What libraries and images may take to load. The data were decoded before the first worker starts.
+START_SECONDS = 600.0
+
+
 @dataclass
 class _Worker:
     process: subprocess.Popen[str]
     errors: IO[str]
     task: Task | None = None
     started: bool = False
+    since: float = field(default_factory=time.monotonic)
 
     def last_words(self) -> str:
         """How the process ended, with the last line it wrote to stderr."""
@@ -56,11 +78,15 @@ class _Worker:
 
 @dataclass
 class LocalWorkers:
-    """`count` processes over one run folder. Use as a context manager; leaving it ends them all."""
+    """`count` processes over one run folder. Use as a context manager; leaving it ends them all.
+
+    A task may take `trial_seconds` from its submission, or from when its worker was ready, if that came later.
+    """
 
     folder: Path
     count: int
     threads: int
+    trial_seconds: float | None = None
     _workers: list[_Worker] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
@@ -89,31 +115,53 @@ class LocalWorkers:
         """Give a task to an idle worker."""
         worker = next(worker for worker in self._workers if worker.task is None)
         worker.task = task
+        if worker.started:
+            worker.since = time.monotonic()
         assert worker.process.stdin is not None
         with suppress(BrokenPipeError):  # its death shows at the next wait, with the task
             worker.process.stdin.write(task.to_line() + "\n")
             worker.process.stdin.flush()
 
-    def wait(self, timeout: float) -> list[Finished | Died]:
+    def wait(self, timeout: float) -> list[Event]:
         """What happened within `timeout` seconds; dead workers are replaced."""
-        events: list[Finished | Died] = []
+        events: list[Event] = []
         for key, _ in self._selector.select(timeout):
             worker: _Worker = key.data
             answers = os.read(key.fd, 65536)  # all of them: a line left in a buffer would wake nobody
             if not answers:
                 events.append(Died(worker.task, worker.last_words(), worker.started))
                 self._replace(worker)
-            for line in answers.splitlines():
-                worker.started = True
-                if "done" in json.loads(line):
-                    assert worker.task is not None
-                    events.append(Finished(worker.task))
-                    worker.task = None
+            events += [event for line in answers.splitlines() if (event := self._heard(worker, json.loads(line)))]
+        return events + self._late()
+
+    @staticmethod
+    def _heard(worker: _Worker, answer: dict[str, Any]) -> Event | None:
+        if not worker.started:
+            worker.started, worker.since = True, time.monotonic()
+        if "ready" in answer:
+            return None
+        assert worker.task is not None
+        task, worker.task = worker.task, None
+        return Broke(task, answer["broke"]) if "broke" in answer else Finished(task)
+
+    def _late(self) -> list[Event]:
+        """Kill who is over the limit. An answer that came meanwhile is looked at first: the folder tells."""
+        events: list[Event] = []
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if not worker.started and now - worker.since > START_SECONDS:
+                events.append(Died(worker.task, f"worker not ready after {START_SECONDS:.0f} s", started=False))
+            elif worker.started and worker.task and self.trial_seconds and now - worker.since > self.trial_seconds:
+                events.append(TookTooLong(worker.task))
+            else:
+                continue
+            worker.process.kill()
+            worker.process.wait()
+            self._replace(worker)
         return events
 
     def _start(self) -> None:
-        # Spinning threads would starve the other worker and the measurement; set before torch is imported.
-        environment = {**KEEP_MEMORY, **os.environ, "OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(self.threads)}
+        environment = {**KEEP_MEMORY, **os.environ, **worker_environment(self.threads)}
         errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed with the worker)
         command = [sys.executable, "-m", "nas.executors.worker", str(self.folder)]
         options = ["--driver", str(os.getpid()), "--threads", str(self.threads)]
@@ -148,6 +196,16 @@ class LocalWorkers:
                     stream.close()
 
 
+def worker_environment(threads: int) -> dict[str, str]:
+    """What must be set before torch is imported: spinning threads would starve other workers and measurements."""
+    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads)}
+
+
 def threads_per_worker(workers: int, input_size: int) -> int:
     """Cores shared evenly; tiny images train fastest on one thread, since barriers cost more than they save."""
-    return 1 if input_size < 32 else max(1, (os.cpu_count() or 1) // workers)
+    return 1 if input_size < 32 else max(1, cores() // workers)
+
+
+def cores() -> int:
+    """Cores this process may use: a container's or a batch system's share, not the whole machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

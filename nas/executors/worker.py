@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from nas.errors import InputError, disk_problem
+from nas.memory import limit_memory
 from nas.run_folder import RunFolder
 from nas.tasks import Task
 
@@ -27,7 +29,10 @@ def main() -> None:
     die_with(arguments.driver)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints must not look like an answer
-    serve(RunFolder(arguments.folder), arguments.threads, answers)
+    try:
+        serve(RunFolder(arguments.folder), arguments.threads, answers)
+    except InputError as error:
+        sys.exit(str(error))
 
 
 def die_with(driver: int) -> None:
@@ -41,6 +46,7 @@ def die_with(driver: int) -> None:
 def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
     """Evaluate tasks until stdin ends."""
     import torch
+    import torch._dynamo  # what torch.optim imports at its first step: no candidate's time or memory should hold it
 
     from nas.data import load
     from nas.evaluate import evaluate_safely
@@ -51,10 +57,19 @@ def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
     study = load_study(folder.study)
     data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     bench = Workbench(study, data, folder=folder)
+    if study.search.trial_gigabytes is not None:
+        limit_memory(study.search.trial_gigabytes)
     answers.write(json.dumps({"ready": os.getpid()}) + "\n")
     for line in sys.stdin:
         task = Task.from_line(line)
-        evaluate_safely(task, bench)
+        try:
+            evaluate_safely(task, bench)
+        except Exception as error:
+            # A full disk is no fault of the candidate: it stays unfinished, and the driver ends the run.
+            if (problem := disk_problem(error)) is None:
+                raise
+            answers.write(json.dumps({"broke": problem}) + "\n")
+            continue
         answers.write(json.dumps({"done": task.number}) + "\n")
 
 

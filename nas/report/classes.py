@@ -100,7 +100,7 @@ def _summary(score: Mapping[str, Any]) -> str:
 def class_names(model: Path) -> tuple[str, ...]:
     """The class names in a shipped file's metadata; none where the file cannot tell."""
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         properties = {p.key: p.value for p in onnx.load(model, load_external_data=False).metadata_props}

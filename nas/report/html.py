@@ -50,7 +50,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
     loader = PackageLoader("nas.report", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     axes = shown_figures(run)
-    curve = progress(run.trials, run.study.objectives)
+    curve = progress(run.trials, run.study.objectives, run.study.report.hypervolume_reference)
     front = [row["trial"] for row in run.front]
     data = payload(run, axes, curve)
     return environment.get_template("template.html").render(

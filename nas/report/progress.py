@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,22 +27,26 @@ class Progress:
     reference: Mapping[str, float]
 
 
-def progress(trials: pd.DataFrame, objectives: Sequence[str]) -> Progress:
-    """A quality counts as a fraction, costs as log10; nothing complete gives an empty curve."""
+def progress(
+    trials: pd.DataFrame, objectives: Sequence[str], fixed: Mapping[Any, float] = MappingProxyType({})
+) -> Progress:
+    """A quality counts as a fraction, costs as log10; nothing complete gives an empty curve.
+
+    `fixed` is the reference point the run's study.yaml names; without one it is taken from these trials.
+    """
     known = [name for name in objectives if name in trials]
     complete = trials[(trials["state"] == State.COMPLETE) & trials[known].notna().all(axis=1)]
     if complete.empty or len(known) < len(objectives):
         return Progress((), (), {})
-    reference = reference_point(complete, objectives)
+    reference = dict(fixed) if fixed else {name: beyond_worst(name, complete[name]) for name in objectives}
     limit = _log_costs(minimised(pd.DataFrame([reference]), objectives), objectives)[0]
     values = growing_hypervolume(_log_costs(minimised(complete, objectives), objectives), limit)
     return Progress(tuple(int(n) for n in complete["number"]), tuple(values), reference)
 
 
-def reference_point(complete: pd.DataFrame, objectives: Sequence[str]) -> dict[str, float]:
-    """The worst value of each objective, a little worse still."""
-    worst = {name: complete[name].min() if name in QUALITIES else complete[name].max() for name in objectives}
-    return {name: float(worst[name]) * (1 / MARGIN if name in QUALITIES else MARGIN) for name in objectives}
+def beyond_worst(name: str, values: Iterable[float]) -> float:
+    """The worst value of an objective, a little worse still."""
+    return float(min(values)) / MARGIN if name in QUALITIES else float(max(values)) * MARGIN
 
 
 def _log_costs(points: Points, objectives: Sequence[str]) -> Points:

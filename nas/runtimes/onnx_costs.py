@@ -123,7 +123,7 @@ def _peak_memory(graph: _Graph) -> int:
 
 
 def _place(graph: _Graph, node: onnx.NodeProto, home: dict[str, str], sizes: dict[str, int]) -> None:
-    """Decide which buffer a node's output lives in: its own, or its input's."""
+    """Decide which buffers a node's outputs live in: their own, or its input's."""
     out = node.output[0]
     if node.op_type == "DequantizeLinear":
         home[out] = home[node.input[0]]
@@ -131,8 +131,9 @@ def _place(graph: _Graph, node: onnx.NodeProto, home: dict[str, str], sizes: dic
         home[out] = home[node.input[0]]
         sizes[home[out]] = _bytes(graph, out)
     else:
-        home[out] = out
-        sizes[out] = _bytes(graph, out)
+        for name in filter(None, node.output):
+            home[name] = name
+            sizes[name] = _bytes(graph, name)
 
 
 def _largest_sum(graph: _Graph, home: Mapping[str, str], sizes: Mapping[str, int], last_read: Mapping[str, int]) -> int:

@@ -47,15 +47,16 @@ class Runner:
             options.optimized_model_filepath = str(optimized)
         source = file if isinstance(file, bytes) else str(file)
         self._session = onnxruntime.InferenceSession(source, options, providers=[target.provider])
+        self._input = self._session.get_inputs()[0].name
 
     def predict(self, images: Array, *, batch: int = 128) -> Array:
         """Logits (N, classes) of float32 images (N, C, H, W) in [0, 1]."""
-        parts = [self._session.run(None, {"image": part})[0] for part in _batches(images, batch)]
+        parts = [self._session.run(None, {self._input: part})[0] for part in _batches(images, batch)]
         return np.concatenate(parts)
 
     def time_us(self, image: Array, runs: int) -> list[float]:
         """Wall time of each of `runs` single calls, in microseconds."""
-        run, feed = self._session.run, {"image": image}
+        run, feed = self._session.run, {self._input: image}
         samples = []
         for _ in range(runs):
             start = time.perf_counter_ns()

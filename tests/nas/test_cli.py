@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 
 from nas import cli
+from nas import launch as nas_launch
 from nas.storage import sole_holder
 
 STUDY = """\
@@ -100,6 +102,53 @@ def test_check_warns(nas: Nas, study: Path) -> None:
     assert "constraints.parameters.max: 10 is below the smallest network's" in said.out
 
 
+@pytest.mark.parametrize(("objectives", "trials", "warned"), [(3, 10, False), (4, 199, True), (4, 200, False)])
+def test_check_warns_of_a_crowded_front(nas: Nas, study: Path, objectives: int, trials: int, warned: bool) -> None:
+    names = ["accuracy", "parameters", "size_bytes", "macs"][:objectives]
+    said = nas("check", study, f"objectives=[{','.join(names)}]", f"search.trials={trials}")
+    assert said.code == 0
+    assert ("warning: objectives: with 4 of them and 199 trials nearly every candidate" in said.out) == warned
+    assert ("warning" in said.out) == warned
+
+
+def test_probe(nas: Nas, study: Path) -> None:
+    said = nas("check", "--probe", study)
+    assert said.code == 0
+    for words in ("dense training step", "one trial", "the study", "3 trials and 2 finalists on 2 worker(s)"):
+        assert words in said.out
+
+
+def test_schema(nas: Nas) -> None:
+    said = nas("schema")
+    assert said.code == 0
+    assert "workers" in json.loads(said.out)["$defs"]["Search"]["properties"]
+
+
+def test_measure_of_no_model(nas: Nas, study: Path, tmp_path: Path) -> None:
+    assert_wrong_input(nas("measure", tmp_path / "none.onnx"), "none.onnx: cannot be read: No such file")
+    assert_wrong_input(nas("measure", study), "tiny.yaml: expected an ONNX file, got something else")
+    assert_wrong_input(nas("measure", study, "--threads", "0"), "Usage: ")
+
+
+def test_a_full_disk_is_one_message(nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nas_launch, "write_atomically", full)
+        said = nas("run", study, "--out", tmp_path / "run")
+    assert said.code == 1
+    expected = f"{tmp_path / 'run'}: No space left on device; nothing finished is lost, the same command goes on\n"
+    assert said.err.replace("\r", "").endswith(expected)
+    with monkeypatch.context() as patched:
+        patched.setattr(cli, "_write_report", full)
+        (tmp_path / "there").mkdir()
+        (tmp_path / "there" / "study.yaml").write_text(STUDY)
+        (tmp_path / "there" / "trials.csv").touch()
+        said = nas("report", tmp_path / "there")
+    assert (said.code, said.err) == (1, "No space left on device\n")
+
+
 @pytest.mark.parametrize("command", ["check", "run"])
 @pytest.mark.parametrize(
     ("change", "expected"),
@@ -139,7 +188,7 @@ def test_wrong_override(nas: Nas, study: Path) -> None:
     assert_wrong_input(nas("check", study, "search.trials"), "command line: expected KEY=VALUE", "'search.trials'")
 
 
-@pytest.mark.parametrize("command", [["front"], ["report"], ["export", "1"]])
+@pytest.mark.parametrize("command", [["front"], ["report"], ["export", "1"], ["retry"]])
 @pytest.mark.parametrize("there", [False, True])
 def test_commands_that_need_a_run_folder(nas: Nas, tmp_path: Path, command: list[str], there: bool) -> None:
     folder = tmp_path / "[bold]odd"

@@ -22,7 +22,7 @@ from rich.console import Console
 import nas.launch
 import nas.search
 from nas.candidate import Candidate, sample
-from nas.executors.local import Died, Finished
+from nas.executors.local import Broke, Died, Finished, TookTooLong
 from nas.launch import front_of
 from nas.pareto import non_dominated
 from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, Score, State, score
@@ -423,6 +423,26 @@ def test_deaths_of_the_driver_are_no_deaths_of_the_candidate(folder: RunFolder) 
     assert states(search) == ["COMPLETE"]
 
 
+def test_over_the_time_limit_is_failed_at_once(folder: RunFolder) -> None:
+    search = Search(make_study(trials=3, trial_minutes=0.5), folder)
+    task = task_of(search)
+    task.folder.mkdir(parents=True)
+    (task.folder / "checkpoint.pt").touch()
+    row = search.took_too_long(task)
+    assert (row["number"], row["state"], row["attempts"]) == (0, "FAILED", 1)
+    assert row["reason"] == "took longer than search.trial_minutes 0.5"
+    assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"]
+    assert task_of(search).number == 1
+    assert states(Search(search.study, folder)) == ["FAILED"]
+
+
+def test_a_result_of_the_last_moment_counts(folder: RunFolder) -> None:
+    search = Search(make_study(trials=3, trial_minutes=0.5), folder)
+    task = task_of(search)
+    write_evaluation(task.folder, evaluated(task, search.study))
+    assert search.took_too_long(task)["state"] == "COMPLETE"
+
+
 def test_a_worker_that_dies_after_its_result_was_written_has_finished(folder: RunFolder) -> None:
     search = Search(make_study(trials=3), folder)
     task = task_of(search)
@@ -791,7 +811,7 @@ Run = Callable[..., bool]
 @pytest.fixture
 def run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Run:
     def start(press: dict[int, int] | None = None, **search: Any) -> bool:
-        def workers(path: Path, count: int, threads: int) -> Workers:
+        def workers(path: Path, count: int, threads: int, _: float | None) -> Workers:
             return Workers(path, count, threads, press or {})
 
         monkeypatch.setattr(nas.launch, "LocalWorkers", workers)
@@ -814,6 +834,17 @@ def test_a_run_writes_its_tables(folder: RunFolder, run: Run) -> None:
     assert all(row["test_accuracy"] == "0.5" and row["artifact"].endswith("/final-1") for row in front)
     assert run()
     assert [read(folder, name) for name in ("trials", "finalists", "front")] == [trials, finalists, front]
+
+
+def test_reference_point_is_fixed_and_kept_in_a_longer_search(folder: RunFolder, run: Run) -> None:
+    assert run(trials=5)
+    point = load_study(folder.study).report.hypervolume_reference
+    assert set(point) == {"accuracy", "parameters", "size_bytes"}
+    first = [row for row in read(folder, "trials") if row["state"] == "COMPLETE"][:4]
+    assert point["size_bytes"] == pytest.approx(1.1 * max(int(row["size_bytes"]) for row in first))
+    assert point["accuracy"] == pytest.approx(min(float(row["accuracy"]) for row in first) / 1.1)
+    assert run(trials=8)
+    assert load_study(folder.study).report.hypervolume_reference == point
 
 
 def test_ctrl_c_once_finishes_what_is_running(folder: RunFolder, run: Run) -> None:
@@ -852,6 +883,32 @@ def test_first_deaths_of_workers_are_not_the_candidates(
     with pytest.raises(nas.launch.WorkFailed, match="workers do not start: no torch"):
         run()
     assert Search(make_study(trials=6), folder).journal.trials()[0].user_attrs["deaths"] == 0
+
+
+def test_too_long_is_told_and_the_run_goes_on(folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, late = Workers.wait, [True]
+
+    def wait(self: Workers, seconds: float) -> list[Any]:
+        return [TookTooLong(self.running.pop(0))] if late.pop() else original(self, seconds)
+
+    monkeypatch.setattr(Workers, "wait", lambda self, s: wait(self, s) if late else original(self, s))
+    assert run(trial_minutes=0.1, workers=1)
+    trials = read(folder, "trials")
+    assert (trials[0]["state"], trials[0]["reason"]) == ("FAILED", "took longer than search.trial_minutes 0.1")
+    assert sum(row["state"] == "COMPLETE" for row in trials) == 6
+
+
+def test_a_broken_disk_ends_the_run_and_costs_no_candidate(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Workers, "wait", lambda self, _: [Broke(self.running.pop(0), "No space left on device")])
+        with pytest.raises(nas.launch.WorkFailed, match="run: No space left on device; nothing finished is lost"):
+            run()
+    assert run()
+    trials = read(folder, "trials")
+    assert trials[0]["state"] == "COMPLETE"
+    assert {row["state"] for row in trials} <= {"COMPLETE", "DUPLICATE"}
 
 
 # Tables

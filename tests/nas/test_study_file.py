@@ -115,8 +115,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("search:\n  hours: 0\n", "7: search.hours: expected a number above 0 or null, got 0"),
         ("search:\n  hours: .nan\n", "7: search.hours: expected a number above 0 or null, got nan"),
         ("search:\n  hours: true\n", "7: search.hours: expected a number above 0 or null, got true"),
-        ("search:\n  workers: true\n", "7: search.workers: expected one of 1, 2, got true"),
-        ("search:\n  workers: 1.0\n", "7: search.workers: expected one of 1, 2, got 1.0"),
+        ("search:\n  workers: true\n", "7: search.workers: expected an integer of at least 1, got true"),
+        ("search:\n  workers: 1.0\n", "7: search.workers: expected an integer of at least 1, got 1.0"),
         (
             "search:\n  sampler: nsga9\n",
             "7: search.sampler: expected one of random, tpe, nsga2, nsga3, got 'nsga9'",
@@ -275,7 +275,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
         "x.yaml:1: data: expected a mapping, got nothing",
         "x.yaml:1: space: expected a mapping, got nothing",
         "x.yaml:3: search.epochs: expected an integer of at least 1 or null, got 0",
-        "x.yaml:5: report.titel: unknown key, expected one of title; did you mean 'title'?",
+        "x.yaml:5: report.titel: unknown key, expected one of title, hypervolume_reference; did you mean 'title'?",
         f"x.yaml:6: name: expected {NAME_RULE}, got ''",
         "command line: search.seed: expected an integer of at least 0 and below 2147483648, got -2",
         "command line: training.epochs: expected an integer of at least 1, got 0",
@@ -385,7 +385,7 @@ def test_override_inside_a_list(tmp_path: Path, key: str, extra: str, name: str)
         ("targets.x=b", "targets.x: expected an index below 1, got 'x'"),
         ("name.x=1", "name.x: expected a mapping or list to set it in, got 'tiny'"),
         ("targets.0.threads=0", "targets[0].threads: expected an integer of at least 1, got 0"),
-        ("search.workers=true", "search.workers: expected one of 1, 2, got true"),
+        ("search.workers=true", "search.workers: expected an integer of at least 1, got true"),
     ],
 )
 def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
@@ -438,10 +438,39 @@ def test_difference(tmp_path: Path) -> None:
 
 def test_frozen_difference_lets_pass_what_may_change(tmp_path: Path) -> None:
     old = load(tmp_path, BASE)
-    may = ("search.trials=9", "search.hours=1", "search.workers=2", "search.finalists=0", "report.title=x")
+    may = (
+        "search.trials=9", "search.hours=1", "search.workers=2", "search.finalists=0", "report.title=x",
+        "search.trial_minutes=5", "search.trial_gigabytes=4", "artifacts.keep=front",
+    )  # fmt: skip
     assert frozen_difference(old, load(tmp_path, BASE, *may)) == []
     assert len(difference(old, load(tmp_path, BASE, *may))) == len(may)
     assert frozen_difference(old, load(tmp_path, BASE, *may, "search.epochs=2")) == ["search.epochs: null -> 2"]
+
+
+POINT = "accuracy: 0.1, parameters: 1, size_bytes: 1"
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ("accuracy: 0.1, macs: 1", "expected a value for each of accuracy, parameters, latency_ms, size_bytes, got"),
+        (f"{POINT}, latency_ms: 0", "expected costs above 0, got"),
+        (f"{POINT}, latency_ms: .inf", "expected a number, got inf"),
+        (f"{POINT}, speed: 3", "unknown key, expected one of accuracy"),
+    ],
+)
+def test_reference_point_of_hypervolume(tmp_path: Path, point: str, expected: str) -> None:
+    (mistake,) = mistakes(tmp_path, BASE + f"report: {{hypervolume_reference: {{{point}}}}}\n")
+    assert "report.hypervolume_reference" in mistake
+    assert expected in mistake
+    whole = load(tmp_path, BASE + f"report: {{hypervolume_reference: {{{POINT}, latency_ms: 2.5}}}}\n")
+    assert whole.report.hypervolume_reference["latency_ms"] == 2.5
+
+
+@pytest.mark.parametrize("channels", ["true", "1.0", "2"])
+def test_a_choice_of_integers_takes_integers(tmp_path: Path, channels: str) -> None:
+    (mistake,) = mistakes(tmp_path, BASE.replace("source: digits", f"source: digits\n  channels: {channels}"))
+    assert f"data.channels: expected one of 1, 3 or null, got {channels}" in mistake
 
 
 names = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,79}\Z")

@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import nas.executors.local
 from nas.candidate import Candidate, sample
-from nas.executors.local import Died, Finished, LocalWorkers, threads_per_worker
+from nas.executors.local import Died, Event, Finished, LocalWorkers, TookTooLong, cores, threads_per_worker
 from nas.records import State
 from nas.run_folder import RunFolder, read_evaluation, write_atomically
 from nas.study import Study
-from nas.study_file import dump_study
+from nas.study_file import dump_study, load_study
 from nas.tasks import Task
 from search_spaces.spaces import Pick, first, last
 
@@ -61,7 +63,7 @@ def make_task(folder: RunFolder, number: int, *, epochs: int = 1, pick: Callable
     return Task(number, drawn, "search", number, epochs, folder.artifact(drawn.id, "search", number))
 
 
-def next_event(pool: LocalWorkers) -> Finished | Died:
+def next_event(pool: LocalWorkers) -> Event:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if events := pool.wait(0.2):
@@ -155,6 +157,66 @@ def test_failing_candidate_is_a_result(folder: RunFolder, pool: LocalWorkers) ->
     assert evaluation.measurement is None
 
 
+def test_a_worker_over_the_limit_is_killed_and_replaced(folder: RunFolder) -> None:
+    """Even one that is stopped and so answers nothing at all; its start does not count."""
+    hanging, other = make_task(folder, 0, epochs=100_000), make_task(folder, 1)
+    with LocalWorkers(folder.path, 1, 1, trial_seconds=4.0) as pool:
+        pool.submit(hanging)
+        wait_until(lambda: bool(pool.wait(0.1)) or hanging.folder.exists())
+        (worker,) = processes(pool)
+        os.kill(worker, signal.SIGSTOP)
+        assert next_event(pool) == TookTooLong(hanging)
+        assert not alive(worker)
+        assert (pool.idle, len(processes(pool))) == (1, 1)
+        pool.submit(other)
+        assert next_event(pool) == Finished(other)
+
+
+def test_a_worker_that_is_never_ready_has_not_started(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.executors.local, "START_SECONDS", 0.5)
+    task = make_task(folder, 0)
+    with LocalWorkers(folder.path, 1, 1, trial_seconds=0.1) as pool:
+        pool.submit(task)
+        assert next_event(pool) == Died(task, "worker not ready after 0 s", started=False)
+
+
+def limited(path: Path, gigabytes: float) -> RunFolder:
+    """A study whose largest network needs gigabytes for one batch."""
+    fields = STUDY.model_dump() | {"search": {"trial_gigabytes": gigabytes}}
+    fields["space"] = STUDY.space.model_dump() | {"input_size": 160}
+    fields["training"] |= {"batch_size": 100}
+    run = RunFolder(path)
+    write_atomically(run.study, dump_study(Study.model_validate(fields)))
+    return run
+
+
+def test_a_candidate_beyond_the_memory_limit_is_a_result(tmp_path: Path) -> None:
+    folder = limited(tmp_path, 1.2)
+    study = load_study(folder.study)
+    drawn = sample(Pick(last), study.space, study.compression, input_channels=1)
+    big = Task(0, drawn, "search", 0, 1, folder.artifact(drawn.id, "search", 0))
+    with LocalWorkers(folder.path, 1, 1) as pool:
+        for number in range(2):  # the worker lives on
+            task = replace(big, number=number, seed=number, folder=folder.artifact(drawn.id, "search", number))
+            pool.submit(task)
+            assert next_event(pool) == Finished(task)
+            evaluation = read_evaluation(task.folder)
+            assert evaluation is not None
+            assert evaluation.state is State.FAILED
+            assert evaluation.reason.startswith("needed more memory than search.trial_gigabytes 1.2 (")
+
+
+def test_a_limit_below_what_a_worker_needs_anyway(folder: RunFolder) -> None:
+    fields = STUDY.model_dump() | {"search": {"trial_gigabytes": 0.1}}
+    write_atomically(folder.study, dump_study(Study.model_validate(fields)))
+    with LocalWorkers(folder.path, 1, 1) as pool:
+        pool.submit(make_task(folder, 0))
+        event = next_event(pool)
+    assert isinstance(event, Died)
+    assert not event.started
+    assert "search.trial_gigabytes: expected at least" in event.reason
+
+
 def test_leaving_ends_all_workers(folder: RunFolder) -> None:
     with LocalWorkers(folder.path, 2, 1) as pool:
         started = processes(pool)
@@ -197,4 +259,4 @@ def test_workers_die_with_their_driver(folder: RunFolder, busy: bool) -> None:
 def test_threads_per_worker(workers: int, input_size: int) -> None:
     threads = threads_per_worker(workers, input_size)
     assert threads >= 1
-    assert threads == 1 if input_size < 32 else threads * workers <= max(os.cpu_count() or 1, workers)
+    assert threads == 1 if input_size < 32 else threads * workers <= max(cores(), workers)

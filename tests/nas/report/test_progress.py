@@ -32,6 +32,17 @@ def test_two_trials_by_hand():
     assert curve.values == pytest.approx((first, first + 0.25 * decade))
 
 
+def test_a_fixed_reference_point_is_used_as_it_is():
+    trials = pd.DataFrame(
+        {"number": [0, 1, 2], "state": "COMPLETE", "accuracy": [0.5, 0.1, 0.75], "size_bytes": [1e3, 1e3, 1e4]}
+    )
+    fixed = {"accuracy": 0.25, "size_bytes": 5_000.0}
+    curve = progress(trials, ["accuracy", "size_bytes"], fixed)
+    assert curve.reference == fixed
+    # The second trial lies beyond the point in accuracy, the third in size: neither adds anything.
+    assert curve.values == pytest.approx([0.25 * math.log10(5)] * 3)
+
+
 def test_it_never_falls_and_counts_complete_trials_only(make_run):
     run = make_run(trials=60)
     curve = progress(read_trials(run.path), run.study.objectives)

@@ -1,0 +1,153 @@
+"""The schema that editors read: every key with its meaning, and shipped studies pass it while mistakes do not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.located_yaml import read_yaml
+from nas.study import Study
+from nas.study_schema import MEANINGS, study_schema
+
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+SCHEMA = json.loads(study_schema())
+KINDS = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
+
+
+def faults(value: Any, schema: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """What JSON Schema says against a value; as much of it as the schema uses, and a KeyError for the rest."""
+    known = {"title", "description", "default", "$schema", "$defs", "discriminator", *CHECKS}
+    assert set(schema) <= known, set(schema) - known
+    for keyword, check in CHECKS.items():
+        if keyword in schema:
+            yield from check(value, schema[keyword], schema, where)
+
+
+def _type(value: Any, kind: str, _: Any, where: str) -> Iterator[str]:
+    is_number = kind in ("number", "integer") and isinstance(value, bool)
+    if kind == "null":
+        if value is not None:
+            yield f"{where}: not null"
+    elif is_number or not isinstance(value, KINDS[kind]):
+        yield f"{where}: no {kind}"
+
+
+def _any(value: Any, options: list[Any], _: Any, where: str) -> Iterator[str]:
+    if all(list(faults(value, option, where)) for option in options):
+        yield f"{where}: fits none"
+
+
+def _properties(value: Any, properties: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        return
+    for key, part in value.items():
+        if key in properties:
+            yield from faults(part, properties[key], f"{where}.{key}")
+        elif schema.get("additionalProperties") is False:
+            yield f"{where}.{key}: unknown"
+
+
+def _mapping(value: Any, part: Any, schema: Mapping[str, Any], where: str) -> Iterator[str]:
+    if isinstance(value, dict) and part is not False and "properties" not in schema:
+        for key, each in value.items():
+            yield from faults(each, part, f"{where}.{key}")
+
+
+def _items(value: Any, part: Any, _: Any, where: str) -> Iterator[str]:
+    if isinstance(value, list) and part is not False:
+        for i, each in enumerate(value):
+            yield from faults(each, part, f"{where}[{i}]")
+
+
+def _names(value: Any, part: Any, _: Any, where: str) -> Iterator[str]:
+    for key in value if isinstance(value, dict) else ():
+        yield from faults(key, part, f"{where}.{key}")
+
+
+def _prefix(value: Any, parts: list[Any], _: Any, where: str) -> Iterator[str]:
+    for i, (each, part) in enumerate(zip(value, parts, strict=False)):
+        yield from faults(each, part, f"{where}[{i}]")
+
+
+def _reference(value: Any, name: str, _: Any, where: str) -> Iterator[str]:
+    yield from faults(value, SCHEMA["$defs"][name.rpartition("/")[2]], where)
+
+
+def _when(wrong: Any) -> Any:
+    def check(value: Any, bound: Any, _: Any, where: str) -> Iterator[str]:
+        try:
+            if wrong(value, bound):
+                yield f"{where}: {value!r} against {bound!r}"
+        except TypeError:
+            yield f"{where}: {value!r}"
+
+    return check
+
+
+CHECKS = {
+    "type": _type, "anyOf": _any, "oneOf": _any, "properties": _properties, "additionalProperties": _mapping,
+    "items": _items, "propertyNames": _names, "prefixItems": _prefix, "$ref": _reference,
+    "enum": _when(lambda v, b: v not in b), "const": _when(lambda v, b: v != b),
+    "minimum": _when(lambda v, b: v < b), "maximum": _when(lambda v, b: v > b),
+    "exclusiveMinimum": _when(lambda v, b: v <= b), "exclusiveMaximum": _when(lambda v, b: v >= b),
+    "minItems": _when(lambda v, b: len(v) < b), "maxItems": _when(lambda v, b: len(v) > b),
+    "maxLength": _when(lambda v, b: len(v) > b), "pattern": _when(lambda v, b: not re.search(b, v)),
+    "required": _when(lambda v, b: not set(b) <= set(v)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_shipped_studies_pass(path: Path) -> None:
+    assert list(faults(read_yaml(path.read_text()).data, SCHEMA)) == []
+
+
+BASE: dict[str, Any] = {"name": "x", "data": {"source": "digits"}, "space": {"preset": "8px"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"search": {"trails": 3}}, ".search.trails: unknown"),
+        ({"search": {"trials": 0}}, ".search.trials: 0"),
+        ({"search": {"workers": 1.5}}, ".search.workers: no integer"),
+        ({"search": {"hours": 0}}, ".search.hours: fits none"),
+        ({"objectives": ["speed"]}, ".objectives[0]: 'speed'"),
+        ({"constraints": {"accuracy": {"max": 1}}}, ".constraints.accuracy: 'accuracy'"),
+        ({"space": {"kernels": [3]}}, ".space: fits none"),
+        ({"name": "a b"}, ".name: 'a b'"),
+        ({"artifacts": {"keep": "none"}}, ".artifacts.keep: 'none'"),
+    ],
+)
+def test_mistakes_do_not(change: dict[str, Any], where: str) -> None:
+    assert list(faults(BASE, SCHEMA)) == []
+    found = list(faults({**BASE, **change}, SCHEMA))
+    assert len(found) == 1
+    assert found[0].startswith(where)
+
+
+def test_every_key_has_a_meaning_and_every_section_a_description() -> None:
+    sections = {"Study": SCHEMA, **SCHEMA["$defs"]}
+    assert set(MEANINGS) == set(sections)
+    for name, section in sections.items():
+        assert section["description"], name
+        assert set(section["properties"]) == set(MEANINGS[name]), name
+        for key, part in section["properties"].items():
+            assert part["description"] == MEANINGS[name][key]
+            assert part["description"].endswith("."), f"{name}.{key}"
+
+
+def test_defaults_are_those_of_the_records() -> None:
+    assert set(SCHEMA["properties"]) == set(Study.model_fields)
+    search = SCHEMA["$defs"]["Search"]["properties"]
+    assert (search["trials"]["default"], search["sampler"]["default"], search["hours"]["default"]) == (
+        24,
+        "nsga2",
+        None,
+    )
+    assert SCHEMA["properties"]["objectives"]["default"] == ["accuracy", "parameters", "latency_ms", "size_bytes"]
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
