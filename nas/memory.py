@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def limit_memory(gigabytes: float) -> None:
     held = data_bytes()
     if gigabytes * GIGABYTE < held + LEAST_ROOM:
         raise InputError(
-            f"search.trial_gigabytes: expected at least {(held + LEAST_ROOM) / GIGABYTE:.1f}, got {gigabytes:g}; "
+            f"search.trial_gigabytes: expected at least {math.ceil((held + LEAST_ROOM) / GIGABYTE * 10) / 10}, "
+            f"got {gigabytes:g}; "
             f"a worker holds {held / GIGABYTE:.1f} GB before it trains anything"
         )
     limit = int(gigabytes * GIGABYTE)

@@ -141,8 +141,8 @@ def test_only_what_failed(failed: RunFolder) -> None:
 def test_a_repeated_candidate_meets_the_retry_and_not_the_failure(failed: RunFolder) -> None:
     (queued,) = retry(failed.path, [1])
     search = Search(make_study(), failed)
-    identity = search.journal.trials()[1].user_attrs["id"]
-    assert search._first_of_each()[identity] == queued.number
+    candidate_id = search.journal.trials()[1].user_attrs["id"]
+    assert search._first_of_each()[candidate_id, ()] == queued.number
 
 
 def test_a_death_between_moving_the_record_and_queueing(failed: RunFolder) -> None:

@@ -191,7 +191,7 @@ def limited(path: Path, gigabytes: float) -> RunFolder:
 
 
 def test_a_candidate_beyond_the_memory_limit_is_a_result(tmp_path: Path) -> None:
-    folder = limited(tmp_path, 1.2)
+    folder = limited(tmp_path, 1.5)
     study = load_study(folder.study)
     drawn = sample(Pick(last), study.space, study.compression, input_channels=1)
     big = Task(0, drawn, "search", 0, 1, folder.artifact(drawn.id, "search", 0))
@@ -203,7 +203,7 @@ def test_a_candidate_beyond_the_memory_limit_is_a_result(tmp_path: Path) -> None
             evaluation = read_evaluation(task.folder)
             assert evaluation is not None
             assert evaluation.state is State.FAILED
-            assert evaluation.reason.startswith("needed more memory than search.trial_gigabytes 1.2 (")
+            assert evaluation.reason.startswith("needed more memory than search.trial_gigabytes 1.5 (")
 
 
 def test_a_limit_below_what_a_worker_needs_anyway(folder: RunFolder) -> None:
