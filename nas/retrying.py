@@ -20,7 +20,7 @@ from nas.storage import Journal, repair, sole_holder
 from nas.study_file import load_study
 
 FRESH = {"attempts": 0, "deaths": 0}  # the next run counts the first attempt
-KEPT = ("candidate", "id", "seed", "epochs", "search_trial")
+KEPT = ("candidate", "id", "seed", "epochs", "training", "search_trial")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _why_not(number: int, phases: Sequence[tuple[Phase, Journal]]) -> str:
 def _queue(folder: RunFolder, phase: Phase, journal: Journal, told: _Told) -> Retried:
     """The record goes aside first: a death in between leaves a failed trial, which the next retry queues."""
     candidate = Candidate.from_json(told.notes["candidate"])
-    artifact = folder.artifact(candidate.id, phase, told.notes["seed"])
+    artifact = folder.artifact(candidate.id, phase, told.notes["seed"], told.notes.get("training", {}))
     if (artifact / "evaluation.json").exists():
         evaluation = read_evaluation(artifact)
         # After a death in between, the folder may already hold what a later attempt finished.

@@ -14,14 +14,13 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich.console import Console
 from rich.table import Table
+from stock import quantize
 
 from compressors.folding import fold_batch_norm
 from compressors.preparation import prepare
@@ -70,14 +69,6 @@ def shufflenet_v2(input_size: int, stride: Literal[1, 2]) -> Architecture:
     return Architecture(input_size=input_size, input_channels=3, stem=stem, stages=stages, head=head)
 
 
-class _Images(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, images: np.ndarray[Any, Any]) -> None:
-        self._images = iter([{"image": images[i : i + 8]} for i in range(0, len(images), 8)])
-
-    def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
-        return next(self._images, None)
-
-
 def files_of(architecture: Architecture, folder: Path) -> dict[str, Path]:
     """The network as fp32, as our int8 file and as `quantize_static` makes it."""
     network = build_network(architecture, CLASSES, seed=0).eval()
@@ -94,17 +85,7 @@ def files_of(architecture: Architecture, folder: Path) -> dict[str, Path]:
             observe(quantized, False)
             refresh_scales(quantized)
     files["int8"].write_bytes(emit(quantized, header).SerializeToString())
-    prepared = folder / "prepared.onnx"
-    quant_pre_process(str(files["fp32"]), str(prepared))
-    quantize_static(
-        str(prepared),
-        str(files["static"]),
-        _Images(images.numpy()),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-    )
+    quantize(files["fp32"], files["static"], images.numpy())
     return files
 
 

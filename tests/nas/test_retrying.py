@@ -175,3 +175,17 @@ def test_not_while_a_run_is_going_on(failed: RunFolder) -> None:
     with sole_holder(failed.lock), pytest.raises(InputError, match="another `nas run`"):
         retry(failed.path)
     assert failed.journal.read_bytes() == before
+
+
+def test_a_retry_trains_with_the_same_searched_numbers(folder: RunFolder) -> None:
+    study = make_study(trials=2, finalists=0)
+    training = {"epochs": 2, "learning_rate": {"low": 0.01, "high": 0.1}}
+    study = Study.model_validate({**study.model_dump(), "training": training})
+    write_atomically(folder.study, dump_study(study))
+    run(Search(study, folder), {0})
+    before = Search(study, folder).journal.trials()[0].user_attrs["training"]
+    (queued,) = retry(folder.path)
+    task = Search(study, folder).propose()
+    assert isinstance(task, Task)
+    assert (task.number, task.training) == (queued.number, before)
+    assert (task.folder / "evaluation.failed-1.json").exists()

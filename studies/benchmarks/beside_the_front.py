@@ -1,0 +1,125 @@
+"""What a front is worth: beside random candidates, and beside its own architectures under a uniform plan.
+
+    nas run studies/cifar10.yaml --out runs/cifar10
+    nas run studies/cifar10.yaml search.sampler=random search.finalists=0 --out runs/cifar10-random
+    python studies/benchmarks/beside_the_front.py runs/cifar10 --random runs/cifar10-random
+
+Hypervolumes at equal epochs, costs as log10, accuracy on validation, one reference point for both of a pair: the
+search's trials against as many random ones, and the finalists against the same architectures with every layer int8 and
+no channel cut, trained here as the finalists were. A killed run of this script goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from compressors.plan import CompressionPlan
+from nas.candidate import Candidate, canonical
+from nas.executors.local import LocalWorkers, threads_per_worker
+from nas.pareto import hypervolume
+from nas.records import QUALITIES, State
+from nas.run_folder import RunFolder, read_evaluation
+from nas.study import Study
+from nas.study_file import load_study
+from nas.tasks import Task
+
+MARGIN = 1.1
+
+
+def uniform(candidate: Candidate) -> Candidate:
+    """The same architecture, every layer int8, nothing cut."""
+    layers = candidate.architecture.layers(1)
+    plan = CompressionPlan(formats={layer.name: "int8" for layer in layers})
+    return canonical(Candidate(architecture=candidate.architecture, plan=plan))
+
+
+def uniform_tasks(folder: RunFolder, study: Study) -> list[Task]:
+    """One per architecture of the finalists; seeds and epochs are the finalists'."""
+    finalists = pd.read_csv(folder.finalists)
+    tasks: dict[str, Task] = {}
+    for number, row in finalists[finalists["state"] == State.COMPLETE].iterrows():
+        text = (folder.path / row["artifact"] / "candidate.json").read_text()
+        plain = uniform(Candidate.from_json(json.loads(text)))
+        seed = study.search.seed + 1
+        place = folder.artifact(plain.id, "reference", seed)
+        tasks[plain.id] = Task(int(str(number)), plain, "reference", seed, study.training.epochs, place)
+    return list(tasks.values())
+
+
+def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
+    """Through the study's own workers; what has an evaluation is not done again."""
+    waiting = [task for task in tasks if read_evaluation(task.folder) is None]
+    threads = threads_per_worker(study.search.workers, study.space.input_sizes[-1])
+    with LocalWorkers(folder.path, study.search.workers, threads) as pool:
+        while waiting or pool.running:
+            while waiting and pool.idle:
+                pool.submit(waiting.pop(0))
+            for event in pool.wait(1.0):
+                print(event.task and event.task.candidate.id, type(event).__name__, flush=True)
+
+
+def points_of(rows: list[dict[str, Any]], objectives: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """Smaller is better: qualities negated, costs as log10."""
+    return np.array([[-row[o] if o in QUALITIES else np.log10(row[o]) for o in objectives] for row in rows])
+
+
+def pair(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], objectives: tuple[str, ...]) -> tuple[float, float]:
+    """Hypervolumes over one reference point, 10 % beyond the worst of both."""
+    both = points_of(ours + theirs, objectives)
+    is_quality = np.array([o in QUALITIES for o in objectives])
+    reference = np.where(is_quality, both.max(axis=0) / MARGIN, both.max(axis=0) + np.log10(MARGIN))
+    return tuple(hypervolume(points_of(rows, objectives), reference) for rows in (ours, theirs))  # type: ignore[return-value]
+
+
+def trials_of(folder: Path) -> list[dict[str, Any]]:
+    frame = pd.read_csv(folder / "trials.csv")
+    return list(frame[frame["state"] == State.COMPLETE].to_dict("records"))  # type: ignore[arg-type]
+
+
+def row_of(task: Task, study: Study) -> dict[str, Any] | None:
+    evaluation = read_evaluation(task.folder)
+    if evaluation is None or evaluation.state is not State.COMPLETE or evaluation.measurement is None:
+        return None
+    assert evaluation.validation is not None
+    assert evaluation.test is not None
+    costs = evaluation.measurement.costs(study.target.name)
+    return {**costs, "accuracy": evaluation.validation.accuracy, "test_accuracy": evaluation.test.accuracy}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--random", type=Path, help="run folder of the same study with sampler random")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    folder = RunFolder(options.run.resolve())
+    study = load_study(folder.study)
+    tasks = uniform_tasks(folder, study)
+    evaluate_all(folder, study, tasks)
+    plain = [row for task in tasks if (row := row_of(task, study)) is not None]
+    finalists = pd.read_csv(folder.finalists)
+    ours = list(finalists[finalists["state"] == State.COMPLETE].to_dict("records"))
+    found = {"finalists against uniform int8": pair(ours, plain, study.objectives)}  # type: ignore[arg-type]
+    if options.random:
+        searched = trials_of(folder.path)
+        found["search against random"] = pair(searched, trials_of(options.random)[: len(searched)], study.objectives)
+    table = Table(title=f"{study.name}: hypervolumes at equal epochs")
+    for column in ("pair", "ours", "beside", "ratio"):
+        table.add_column(column, justify="left" if column == "pair" else "right")
+    for name, (own, other) in found.items():
+        table.add_row(name, f"{own:.4f}", f"{other:.4f}", f"{own / other:.3f}")
+    Console().print(table)
+    if options.json:
+        options.json.write_text(json.dumps({"hypervolumes": found, "uniform": plain}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""ResNet-8 and ResNet-20 trained by our loop and quantized the stock way: what a front is compared with.
+
+    python studies/benchmarks/stock_references.py studies/cifar10.yaml --json studies/results/cifar10-references.json
+
+Data, split and training options are the study's, so that epochs are equal; the networks are He et al.'s for CIFAR
+(arXiv:1512.03385; ResNet-8 as in MLPerf Tiny) with 1x1 shortcuts. Each is measured as float32 and as
+`quantize_static` makes it, by the project's protocol, and scored on the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from stock import quantize
+
+from nas.candidate import Candidate
+from nas.data import load
+from nas.evaluate import fitting_of
+from nas.executors.local import threads_per_worker
+from nas.latency import yielding
+from nas.records import Measurement
+from nas.runtimes.onnx_runtime import Runner
+from nas.shipping import accuracy, as_float, measure_file, ship
+from nas.study import Study
+from nas.study_file import load_study
+from nas.tasks import Task
+from nas.teacher import build
+from nas.workbench import Workbench
+from search_spaces.architecture import Architecture, StageConfig, StemConfig
+from search_spaces.block_configs import ResidualConfig
+
+DEPTHS = {"ResNet-8": 1, "ResNet-20": 3}
+CALIBRATION_IMAGES = 512
+
+
+def resnet(depth: int) -> Architecture:
+    block = ResidualConfig(kind="residual", kernel=3)
+    stages = (
+        StageConfig(width=16, stride=1, blocks=(block,) * depth),
+        StageConfig(width=32, stride=2, blocks=(block,) * depth),
+        StageConfig(width=64, stride=2, blocks=(block,) * depth),
+    )
+    return Architecture(input_size=32, input_channels=3, stem=StemConfig(width=16), stages=stages, head=None)
+
+
+def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, Any]]:
+    """Train one network and make both files; figures by format. A killed training goes on where it was."""
+    study, candidate = bench.study, Candidate(architecture=resnet(DEPTHS[name]))
+    folder = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    seed = study.search.seed + 1  # as finalists have
+    task = Task(0, candidate, "reference", seed, study.training.epochs, folder)
+    network = build(candidate, bench, seed=seed, dropout=0.0)
+    with yielding() as give_way:
+        network = fitting_of(task, bench, None).fit(network, give_way).network.cpu().eval()
+    files = {"fp32": ship(network, candidate, folder, bench.header), "int8": folder / "static.onnx"}
+    images = bench.data.train.take(slice(0, CALIBRATION_IMAGES)).images
+    quantize(files["fp32"], files["int8"], as_float(images))
+    return {weights: figures(file, bench) for weights, file in files.items()}
+
+
+def figures(file: Path, bench: Workbench) -> dict[str, Any]:
+    target = bench.study.target
+    costs: Measurement = measure_file(file, [target], origin="shipped file")
+    test = accuracy(Runner(file, target), bench.data.load_test())
+    return {
+        "test_accuracy": test.accuracy,
+        "size_bytes": costs.size_bytes,
+        "latency_ms": costs.cost("latency_ms", target.name),
+        "parameters": costs.parameters,
+        "macs": costs.macs,
+    }
+
+
+def bench_of(study: Study) -> Workbench:
+    torch.set_num_threads(threads_per_worker(1, 32))
+    return Workbench(study, load(study.data, input_size=32, seed=study.search.seed))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "compact-nas-references")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    bench = bench_of(load_study(options.study, options.overrides))
+    epochs = bench.study.training.epochs
+    found = {name: reference(name, bench, options.folder) for name in DEPTHS}
+    table = Table(title=f"{epochs} epochs, post-training quantization by ONNX Runtime")
+    for column in ("network", "format", "test", "bytes", "ms", "parameters"):
+        table.add_column(column, justify="left" if column in ("network", "format") else "right")
+    for name, formats in found.items():
+        for weights, row in formats.items():
+            cells = (f"{row['test_accuracy']:.2%}", f"{row['size_bytes']:,}", f"{row['latency_ms']:.3f}")
+            table.add_row(name, weights, *cells, f"{row['parameters']:,}")
+    Console().print(table)
+    if options.json:
+        options.json.write_text(json.dumps({"epochs": epochs, **found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
