@@ -18,10 +18,13 @@ from nas.checking import reference_candidate
 from nas.data import load
 from nas.errors import InputError, disk_problem
 from nas.executors.local import Broke, Died, LocalWorkers, TookTooLong, threads_per_worker
+from nas.finalists import Finalists
+from nas.objectives import as_minimised, may_stand
 from nas.pareto import non_dominated
+from nas.phases import Done, Phases
 from nas.records import QUALITIES, State
 from nas.run_folder import RunFolder, read_evaluation, write_atomically
-from nas.search import Done, Finalists, Phases, Search, as_minimised, default_population, may_stand
+from nas.search import Search, default_population
 from nas.storage import repair, sole_holder
 from nas.study import Study
 from nas.study_file import dump_study, frozen_difference, load_study

@@ -13,9 +13,9 @@ from typing import Any
 
 from nas.candidate import Candidate
 from nas.errors import InputError
+from nas.objectives import directions_of
 from nas.records import Phase, State
 from nas.run_folder import RunFolder, read_evaluation
-from nas.search import directions_of
 from nas.storage import Journal, repair, sole_holder
 from nas.study_file import load_study
 

@@ -1,209 +1,28 @@
-"""The driver: proposes tasks, takes their evaluations, chooses finalists. Passive, and all its state is in the journal.
-
-`propose` answers with a Task, with WAIT while running tasks must end first, or with Done. A restarted driver tells
-what was finished meanwhile and proposes what was not again, with the same trial number and candidate.
-"""
+"""The search: candidates are asked from a sampler; duplicates and hopeless spaces are dealt with."""
 
 from __future__ import annotations
 
 import time
-from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from nas.candidate import Candidate, sample
-from nas.hyperparameters import Numbers, ask_numbers
-from nas.pareto import non_dominated, thin
-from nas.records import QUALITIES, Evaluation, Phase, State
-from nas.run_folder import RunFolder, read_evaluation, write_evaluation
+from nas.hyperparameters import ask_numbers
+from nas.objectives import directions_of
+from nas.phases import WAIT, Done, Identity, Phases, Wait, identity_of
+from nas.records import Evaluation, Phase, State
+from nas.run_folder import RunFolder
 from nas.samplers import make_sampler, seed_of
-from nas.storage import Direction, Journal
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task
-from nas.trial_rows import row_of
+from nas.tasks import Task
 
 MAX_REDRAWS, RANDOM_AFTER = 20, 10
 INFEASIBLE_WINDOW, INFEASIBLE_SHARE = 100, 0.95
 FAILURES_IN_A_ROW = 10
-MAX_DEATHS = 3
-
-
-class Wait(Enum):
-    """Nothing to propose until a running task ends."""
-
-    WAIT = "wait"
-
-
-WAIT = Wait.WAIT
-
-
-@dataclass(frozen=True)
-class Done:
-    """The phase is over; `problem` says why where it ended before its goal."""
-
-    problem: str = ""
-
-
-Identity = tuple[str, tuple[tuple[str, float], ...]]
-
-
-def _identity(notes: Mapping[str, Any]) -> Identity:
-    """What makes two trials the same evaluation: the candidate and its searched training numbers."""
-    return notes["id"], tuple(sorted(notes.get("training", {}).items()))
-
-
-class Phases:
-    """What search and finalists share: one journal study, recovery after a death, telling results."""
-
-    phase: Phase
-
-    def __init__(self, study: Study, folder: RunFolder, name: str, directions: list[Direction]) -> None:
-        self.study, self.folder = study, folder
-        self.journal = Journal(folder.journal, name, directions)
-        self._waiting: list[Task] = []
-        self._running: dict[int, Task] = {}
-        self._rows: list[dict[str, Any]] = []
-        self._counts: Counter[str] = Counter()
-        self._unfinished: list[int] = []
-        self._looked_at = 0
-        self._recover()
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per finished trial, in order of number."""
-        self._look()
-        return list(self._rows)
-
-    def count(self, state: State) -> int:
-        self._look()
-        return self._counts[state]
-
-    def _look(self) -> list[FrozenTrial]:
-        """Take in what finished since the last look, so that an ask does not read every trial again.
-
-        A finished trial never changes. Returns the trials.
-        """
-        trials = self.journal.trials()
-        waiting = [*self._unfinished, *range(self._looked_at, len(trials))]
-        self._looked_at = len(trials)
-        self._unfinished = [number for number in waiting if not trials[number].state.is_finished()]
-        for trial in (trials[number] for number in waiting):
-            if trial.state.is_finished() and "row" in trial.user_attrs:
-                row = trial.user_attrs["row"]
-                insort(self._rows, row, key=lambda r: int(r["number"]))
-                self._counts[row["state"]] += 1
-        return trials
-
-    def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
-        """Tell a result; returns its row."""
-        self._running.pop(task.number, None)
-        row = self._row(self.journal.trials()[task.number], evaluation)
-        self._tell(task.number, evaluation, row)
-        return row
-
-    def died(self, task: Task, reason: str, *, started: bool = True) -> dict[str, Any] | None:
-        """A worker died over `task`: it is proposed again, or FAILED at its third death (then its row is returned).
-
-        A worker that had never `started` says nothing about the candidate; nor does a death of the driver.
-        """
-        self._running.pop(task.number, None)
-        evaluation = read_evaluation(task.folder)  # it may have died after the result was written
-        deaths = self.journal.trials()[task.number].user_attrs["deaths"] + started
-        if evaluation is None and deaths >= MAX_DEATHS:
-            evaluation = self._dead(task, f"{reason} (death {deaths})")
-        if evaluation is not None:
-            return self.finish(task, evaluation)
-        self.journal.note(task.number, "deaths", deaths)
-        self._again(task)
-        return None
-
-    def took_too_long(self, task: Task) -> dict[str, Any]:
-        """A worker was killed over the time limit: FAILED at once, since a second attempt would take as long."""
-        evaluation = read_evaluation(task.folder)  # it may have been written in the last moment
-        if evaluation is None:
-            minutes = self.study.search.trial_minutes
-            reason = f"took longer than search.trial_minutes {minutes:g}"
-            evaluation = self._dead(task, reason, error="TookTooLong")
-        return self.finish(task, evaluation)
-
-    def _recover(self) -> None:
-        """Tell what was finished while no driver listened; queue what was not."""
-        for trial in self.journal.trials():
-            if trial.state is not TrialState.RUNNING or "duplicate_of" in trial.user_attrs:
-                continue
-            task = self._task(trial)
-            evaluation = read_evaluation(task.folder)
-            if evaluation is not None:
-                self.finish(task, evaluation)
-            else:
-                self._again(task)
-
-    def _again(self, task: Task) -> None:
-        """Queue an unfinished trial once more; it goes on from its checkpoint."""
-        self.journal.note(task.number, "attempts", task.attempt + 1)
-        self._waiting.append(self._task(self.journal.trials()[task.number]))
-
-    def _dead(self, task: Task, reason: str, *, error: str = "WorkerDied") -> Evaluation:
-        evaluation = Evaluation(
-            candidate_id=task.candidate.id,
-            structure_id="",
-            phase=task.phase,
-            seed=task.seed,
-            state=State.FAILED,
-            error=error,
-            reason=reason,
-            budget=self.study.training.epochs,
-            target=self.study.target.name,
-            training=task.training,
-            attempts=task.attempt,
-            started_at="",
-        )
-        write_evaluation(task.folder, evaluation)
-        (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-        return evaluation
-
-    def _start(self, task: Task) -> Task:
-        self._running[task.number] = task
-        return task
-
-    def _task(self, trial: FrozenTrial) -> Task:
-        notes = trial.user_attrs
-        candidate, numbers = Candidate.from_json(notes["candidate"]), notes.get("training", {})
-        return Task(
-            number=trial.number,
-            candidate=candidate,
-            phase=self.phase,
-            seed=notes["seed"],
-            epochs=notes["epochs"],
-            folder=self.folder.artifact(candidate.id, self.phase, notes["seed"], numbers),
-            attempt=notes["attempts"],
-            training=numbers,
-        )
-
-    def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
-        artifact = self.folder.relative(self._task(trial).folder)
-        row = row_of(trial.number, evaluation, artifact, trial.params, self.study)
-        return row | {"retry_of": trial.user_attrs.get("retry_of")}
-
-    def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
-        """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""
-        values = None
-        if evaluation.measurement is not None and evaluation.state is not State.FAILED:
-            placeholder = dict.fromkeys(QUALITIES, 0.0) if evaluation.state is State.INFEASIBLE else {}
-            values = [_objective(name, evaluation, placeholder) for name in self.study.objectives]
-        self.journal.tell(number, values, _slacks(evaluation, self.study), {"row": dict(row)})
-
-    @staticmethod
-    def _notes(candidate: Candidate, numbers: Numbers, seed: int, epochs: int) -> dict[str, Any]:
-        notes = {"candidate": candidate.to_json(), "id": candidate.id, "seed": seed, "epochs": epochs}
-        return {**notes, **({"training": dict(numbers)} if numbers else {}), "attempts": 1, "deaths": 0}
 
 
 class Search(Phases):
@@ -272,7 +91,7 @@ class Search(Phases):
 
         def notes(drawn: tuple[Candidate, dict[str, float]]) -> dict[str, Any]:
             own = self._notes(*drawn, search.seed, self.study.search_epochs)
-            earlier = first.get(_identity(own))
+            earlier = first.get(identity_of(own))
             return own if earlier is None else {**own, "duplicate_of": earlier}
 
         number, _ = self.journal.ask(
@@ -288,7 +107,7 @@ class Search(Phases):
         trials = self.journal.trials()
         for trial in trials[self._indexed :]:
             if "duplicate_of" not in trial.user_attrs:
-                self._first[_identity(trial.user_attrs)] = trial.number
+                self._first[identity_of(trial.user_attrs)] = trial.number
         self._indexed = len(trials)
         return self._first
 
@@ -335,84 +154,6 @@ class Search(Phases):
         )
 
 
-class Finalists(Phases):
-    """The front of the search, thinned, each member trained anew at full budget with a seed of its own."""
-
-    phase: Phase = "final"
-
-    def __init__(self, study: Study, folder: RunFolder) -> None:
-        super().__init__(study, folder, f"{study.name}/final", ["maximize"])
-
-    def choose(self, search: Search) -> None:
-        """Enqueue the finalists that are not there yet."""
-        known = {_identity(trial.user_attrs) for trial in self.journal.trials()}
-        for row in finalists_of(search.rows(), self.study):
-            searched = search.journal.trials()[row["number"]].user_attrs
-            if _identity(searched) not in known:
-                candidate, numbers = Candidate.from_json(searched["candidate"]), searched.get("training", {})
-                notes = self._notes(candidate, numbers, self.study.search.seed + 1, self.study.training.epochs)
-                number = self.journal.enqueue({**notes, "search_trial": row["number"]})
-                self._waiting.append(self._task(self.journal.trials()[number]))
-
-    def propose(self) -> Task | Wait | Done:
-        if self._waiting:
-            return self._start(self._waiting.pop(0))
-        return WAIT if self._running else Done()
-
-    def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
-        return {**super()._row(trial, evaluation), "trial": trial.user_attrs["search_trial"]}
-
-    def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
-        values = None if evaluation.validation is None else [evaluation.validation.accuracy]
-        self.journal.tell(number, values, {}, {"row": dict(row)})
-
-
-def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
-    """The search's front, thinned greedily by hypervolume to the number of finalists, in the order chosen.
-
-    Where the front is smaller, the next one (of what is left without it) fills up: accuracies are noisy.
-    """
-    candidates = [row for row in rows if may_stand(row)]
-    if not candidates:
-        return []
-    points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in candidates])
-    # A little beyond the worst, so that the extremes of every objective count as well.
-    reference = points.max(axis=0) + 0.05 * np.maximum(np.ptp(points, axis=0), 1e-9)
-    left, chosen = np.arange(len(points)), list[int]()
-    while len(left) and len(chosen) < study.search.finalists:
-        front = left[non_dominated(points[left])]
-        chosen += [int(front[i]) for i in thin(points[front], reference, study.search.finalists - len(chosen))]
-        left = np.setdiff1d(left, front)
-    return [candidates[i] for i in chosen]
-
-
-def directions_of(study: Study) -> list[Direction]:
-    """Which way each objective is better."""
-    return ["maximize" if name in QUALITIES else "minimize" for name in study.objectives]
-
-
-def may_stand(row: Mapping[str, Any]) -> bool:
-    """Whether a row may stand on a front: complete, and its file does what the network does."""
-    return row["state"] == State.COMPLETE and "parity" not in row["flags"]
-
-
-def as_minimised(objective: str, value: float) -> float:
-    """An objective on the scale fronts are compared on: error for a quality, the logarithm for costs."""
-    return 1 - value if objective in QUALITIES else float(np.log(max(value, 1e-12)))
-
-
 def default_population(trials: int) -> int:
     """About four generations, neither tiny nor beyond Optuna's default of 50."""
     return min(50, max(8, trials // 4))
-
-
-def _objective(name: str, evaluation: Evaluation, placeholder: Mapping[str, float]) -> float:
-    return placeholder[name] if name in placeholder else evaluation.values((name,))[0]
-
-
-def _slacks(evaluation: Evaluation, study: Study) -> dict[str, float]:
-    """Per constraint how far above its limit the cost is, relative to the limit; zero or less where it is met."""
-    if evaluation.measurement is None:
-        return {}
-    costs = evaluation.measurement.costs(evaluation.target)
-    return {name: costs[name] / limit.max - 1 for name, limit in study.constraints.items()}

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from nas.objectives import as_minimised, may_stand
 from nas.pareto import non_dominated
 from nas.records import State
 from nas.run_folder import write_atomically
-from nas.search import Search, as_minimised, default_population, may_stand
+from nas.search import Search, default_population
 from nas.study import Study
 from nas.study_file import dump_study
 from nas.trial_rows import append_row, count_rows, trial_columns, write_rows

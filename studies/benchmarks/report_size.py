@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from synthetic import evaluate, synthetic_study
 
+from nas.finalists import Finalists
 from nas.importance import importances
 from nas.launch import write_front
 from nas.records import Evaluation
@@ -28,7 +29,7 @@ from nas.report.html import write_html
 from nas.report.picture import write_picture
 from nas.report.tables import read_trials
 from nas.run_folder import RunFolder, write_atomically, write_evaluation
-from nas.search import Finalists, Search
+from nas.search import Search
 from nas.study import Study
 from nas.study_file import dump_study
 from nas.tasks import Task

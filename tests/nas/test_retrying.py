@@ -10,10 +10,12 @@ import pytest
 
 from nas.candidate import Candidate
 from nas.errors import InputError
+from nas.finalists import Finalists
+from nas.phases import Done
 from nas.records import Evaluation, State, score
 from nas.retrying import retry
 from nas.run_folder import RunFolder, read_evaluation, write_atomically, write_evaluation
-from nas.search import Done, Finalists, Search
+from nas.search import Search
 from nas.storage import sole_holder
 from nas.study import Study
 from nas.study_file import dump_study

@@ -23,11 +23,14 @@ import nas.launch
 import nas.search
 from nas.candidate import Candidate, sample
 from nas.executors.local import Broke, Died, Finished, TookTooLong
+from nas.finalists import Finalists, finalists_of
 from nas.launch import front_of
+from nas.objectives import as_minimised
 from nas.pareto import non_dominated
+from nas.phases import WAIT, Done
 from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, Score, State, score
 from nas.run_folder import RunFolder, read_evaluation, write_evaluation
-from nas.search import WAIT, Done, Finalists, Search, as_minimised, default_population, finalists_of
+from nas.search import Search, default_population
 from nas.storage import repair
 from nas.study import Compression, Study
 from nas.study_file import load_study

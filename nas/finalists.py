@@ -1,0 +1,72 @@
+"""Finalists: the search's front, each member trained anew at full budget, and only then scored on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.candidate import Candidate
+from nas.objectives import as_minimised, may_stand
+from nas.pareto import non_dominated, thin
+from nas.phases import WAIT, Done, Phases, Wait, identity_of
+from nas.records import Evaluation, Phase
+from nas.run_folder import RunFolder
+from nas.search import Search
+from nas.study import Study
+from nas.tasks import Task
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+class Finalists(Phases):
+    """The front of the search, thinned, each member trained anew at full budget with a seed of its own."""
+
+    phase: Phase = "final"
+
+    def __init__(self, study: Study, folder: RunFolder) -> None:
+        super().__init__(study, folder, f"{study.name}/final", ["maximize"])
+
+    def choose(self, search: Search) -> None:
+        """Enqueue the finalists that are not there yet."""
+        known = {identity_of(trial.user_attrs) for trial in self.journal.trials()}
+        for row in finalists_of(search.rows(), self.study):
+            searched = search.journal.trials()[row["number"]].user_attrs
+            if identity_of(searched) not in known:
+                candidate, numbers = Candidate.from_json(searched["candidate"]), searched.get("training", {})
+                notes = self._notes(candidate, numbers, self.study.search.seed + 1, self.study.training.epochs)
+                number = self.journal.enqueue({**notes, "search_trial": row["number"]})
+                self._waiting.append(self._task(self.journal.trials()[number]))
+
+    def propose(self) -> Task | Wait | Done:
+        if self._waiting:
+            return self._start(self._waiting.pop(0))
+        return WAIT if self._running else Done()
+
+    def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
+        return {**super()._row(trial, evaluation), "trial": trial.user_attrs["search_trial"]}
+
+    def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
+        values = None if evaluation.validation is None else [evaluation.validation.accuracy]
+        self.journal.tell(number, values, {}, {"row": dict(row)})
+
+
+def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
+    """The search's front, thinned greedily by hypervolume to the number of finalists, in the order chosen.
+
+    Where the front is smaller, the next one (of what is left without it) fills up: accuracies are noisy.
+    """
+    candidates = [row for row in rows if may_stand(row)]
+    if not candidates:
+        return []
+    points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in candidates])
+    # A little beyond the worst, so that the extremes of every objective count as well.
+    reference = points.max(axis=0) + 0.05 * np.maximum(np.ptp(points, axis=0), 1e-9)
+    left, chosen = np.arange(len(points)), list[int]()
+    while len(left) and len(chosen) < study.search.finalists:
+        front = left[non_dominated(points[left])]
+        chosen += [int(front[i]) for i in thin(points[front], reference, study.search.finalists - len(chosen))]
+        left = np.setdiff1d(left, front)
+    return [candidates[i] for i in chosen]

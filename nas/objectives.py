@@ -1,0 +1,34 @@
+"""Objectives and constraints on a row or an evaluation: which way is better, on which scale, and by how much beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from nas.records import QUALITIES, Evaluation, State
+from nas.study import Study
+
+
+def directions_of(study: Study) -> list[Literal["minimize", "maximize"]]:
+    """Which way each objective is better."""
+    return ["maximize" if name in QUALITIES else "minimize" for name in study.objectives]
+
+
+def may_stand(row: Mapping[str, Any]) -> bool:
+    """Whether a row may stand on a front: complete, and its file does what the network does."""
+    return row["state"] == State.COMPLETE and "parity" not in row["flags"]
+
+
+def as_minimised(objective: str, value: float) -> float:
+    """An objective on the scale fronts are compared on: error for a quality, the logarithm for costs."""
+    return 1 - value if objective in QUALITIES else float(np.log(max(value, 1e-12)))
+
+
+def slacks(evaluation: Evaluation, study: Study) -> dict[str, float]:
+    """Per constraint how far above its limit the cost is, relative to the limit; zero or less where it is met."""
+    if evaluation.measurement is None:
+        return {}
+    costs = evaluation.measurement.costs(evaluation.target)
+    return {name: costs[name] / limit.max - 1 for name, limit in study.constraints.items()}
