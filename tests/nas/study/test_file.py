@@ -27,7 +27,7 @@ from nas.study import (
     Target,
     Training,
 )
-from nas.study_file import difference, dump_study, frozen_difference, load_study
+from nas.study.file import difference, dump_study, frozen_difference, load_study
 from search_spaces.spaces import PRESETS, MobileSpace
 
 BASE = """\

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from nas.located_yaml import KeyPath
 from nas.study import Study
+from nas.study.located_yaml import KeyPath
 
 Schema = Mapping[str, Any]
 

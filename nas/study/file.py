@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from nas.errors import InputError
-from nas.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study import Study
-from nas.study_words import SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
+from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
+from nas.study.words import SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
 
 COMMAND_LINE = 0
 CHANGEABLE = (

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from nas.located_yaml import read_yaml
 from nas.study import Study
-from nas.study_schema import MEANINGS, study_schema
+from nas.study.located_yaml import read_yaml
+from nas.study.schema import study_schema
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.yaml"))
 SCHEMA = json.loads(study_schema())
 KINDS = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
 
@@ -106,6 +106,7 @@ def test_shipped_studies_pass(path: Path) -> None:
     assert list(faults(read_yaml(path.read_text()).data, SCHEMA)) == []
 
 
+ONLY_WITH_A_SOURCE = ("path", "dataset")
 BASE: dict[str, Any] = {"name": "x", "data": {"source": "digits"}, "space": {"preset": "8px"}}
 
 
@@ -130,15 +131,47 @@ def test_mistakes_do_not(change: dict[str, Any], where: str) -> None:
     assert found[0].startswith(where)
 
 
-def test_every_key_has_a_meaning_and_every_section_a_description() -> None:
-    sections = {"Study": SCHEMA, **SCHEMA["$defs"]}
-    assert set(MEANINGS) == set(sections)
-    for name, section in sections.items():
-        assert section["description"], name
-        assert set(section["properties"]) == set(MEANINGS[name]), name
-        for key, part in section["properties"].items():
-            assert part["description"] == MEANINGS[name][key]
-            assert part["description"].endswith("."), f"{name}.{key}"
+SECTIONS = {"Study": SCHEMA, **SCHEMA["$defs"]}
+KEYS = [(name, key) for name, section in SECTIONS.items() for key in section["properties"]]
+
+
+@pytest.mark.parametrize("name", sorted(SECTIONS))
+def test_every_section_says_what_it_is_for(name: str) -> None:
+    assert re.fullmatch(r"[A-Z].+\.", SECTIONS[name]["description"], re.DOTALL)
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS, ids=map(".".join, KEYS))
+def test_every_key_says_what_it_means(name: str, key: str) -> None:
+    """Or means what its section is for; with the default where the schema's own word for it is null."""
+    part = SECTIONS[name]["properties"][key]
+    means = part.get("description") or SCHEMA["$defs"][part["$ref"].rpartition("/")[2]]["description"]
+    assert re.fullmatch(r"\S.{9,}\.", means, re.DOTALL)
+    if "default" in part and part["default"] is None and key not in ONLY_WITH_A_SOURCE:
+        assert "default" in means
+
+
+def test_names_of_sections_are_words() -> None:
+    for name in SECTIONS:
+        assert re.fullmatch(r"[A-Za-z]{4,30}", name)
+        assert SECTIONS[name]["title"] == name
+
+
+def test_searched_numbers_keep_their_bounds() -> None:
+    """Each of the three ways to write one has the bounds of the plain number."""
+    training = SCHEMA["$defs"]["Training"]["properties"]
+    searched = {key: part for key, part in training.items() if "Range" in json.dumps(part)}
+    assert set(searched) == {
+        "learning_rate", "momentum", "weight_decay", "l1", "gamma", "label_smoothing", "dropout", "ema", "mixup",
+        "cutout",
+    }  # fmt: skip
+    for part in searched.values():
+        ways = part.get("oneOf") or part["anyOf"][0]["oneOf"]
+        number, among, choices = ways[0], *(SCHEMA["$defs"][way["$ref"].rpartition("/")[2]] for way in ways[1:])
+        for spelled in (
+            *(among["properties"][key] for key in ("low", "high")),
+            choices["properties"]["choices"]["items"],
+        ):
+            assert {key: spelled[key] for key in number} == number
 
 
 def test_defaults_are_those_of_the_records() -> None:
