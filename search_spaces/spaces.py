@@ -337,7 +337,9 @@ class MixedSpace(Space):
     def _check_blocks(self) -> MixedSpace:
         for family, space in self.blocks.items():
             if family != "inverted_residual" and space.squeeze_excite != (False,):
-                raise ValueError(f"blocks.{family}.squeeze_excite: only inverted residuals have it")
+                came = str(list(space.squeeze_excite)).lower()
+                expected = "expected [false], since only inverted residuals have it"
+                raise ValueError(f"blocks.{family}.squeeze_excite: {expected}, got {came}")
             for key in BlockSpace.model_fields:
                 _check_choices(f"blocks.{family}.{key}", getattr(space, key), self.width_grid)
         return self

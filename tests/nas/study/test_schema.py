@@ -96,6 +96,7 @@ CHECKS = {
     "minimum": _when(lambda v, b: v < b), "maximum": _when(lambda v, b: v > b),
     "exclusiveMinimum": _when(lambda v, b: v <= b), "exclusiveMaximum": _when(lambda v, b: v >= b),
     "minItems": _when(lambda v, b: len(v) < b), "maxItems": _when(lambda v, b: len(v) > b),
+    "minProperties": _when(lambda v, b: len(v) < b),
     "maxLength": _when(lambda v, b: len(v) > b), "pattern": _when(lambda v, b: not re.search(b, v)),
     "required": _when(lambda v, b: not set(b) <= set(v)),
 }  # fmt: skip
@@ -107,7 +108,23 @@ def test_shipped_studies_pass(path: Path) -> None:
 
 
 ONLY_WITH_A_SOURCE = ("path", "dataset")
+MIXED: dict[str, Any] = {"family": "mixed", "preset": "8px"}
 BASE: dict[str, Any] = {"name": "x", "data": {"source": "digits"}, "space": {"preset": "8px"}}
+
+
+WIDE = {
+    "data": {"source": "torchvision", "dataset": "CIFAR10", "path": "d", "resize": "crop"},
+    "space": {**MIXED, "input_size": [8, 16], "blocks": {"residual": {"kernels": [3], "expansions": [1]}}},
+    "compression": {"learned_step_sizes": ["int4"], "stage_widths": True},
+    "objectives": ["macro_f1", "macs"],
+    "constraints": {"macs": {"max": 1e6}},
+    "training": {"ema": {"choices": [0.0, 0.99]}, "l1": {"low": 1e-6, "high": 1e-3, "log": True}, "randaugment": {}},
+    "targets": [{"name": "cpu"}],
+}
+
+
+def test_the_breadth_of_a_study_passes() -> None:
+    assert list(faults({**BASE, **WIDE}, SCHEMA)) == []
 
 
 @pytest.mark.parametrize(
@@ -122,6 +139,12 @@ BASE: dict[str, Any] = {"name": "x", "data": {"source": "digits"}, "space": {"pr
         ({"space": {"kernels": [3]}}, ".space: fits none"),
         ({"name": "a b"}, ".name: 'a b'"),
         ({"artifacts": {"keep": "none"}}, ".artifacts.keep: 'none'"),
+        ({"space": {**MIXED, "blocks": {"residual": {"kernels": [4], "expansions": [1]}}}}, ".space: fits none"),
+        ({"space": {**MIXED, "blocks": {}}}, ".space: fits none"),
+        ({"training": {"ema": 1.0}}, ".training.ema: fits none"),
+        ({"training": {"ema": {"low": 0.5, "high": 1.0}}}, ".training.ema: fits none"),
+        ({"training": {"ema": {"choices": [0.5, 1.0]}}}, ".training.ema: fits none"),
+        ({"training": {"randaugment": {"operations": 9}}}, ".training.randaugment: fits none"),
     ],
 )
 def test_mistakes_do_not(change: dict[str, Any], where: str) -> None:
