@@ -25,7 +25,9 @@ class Search(Section):
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Fixes split, candidates and training.")
     workers: AtLeastOne = Field(
-        1, description="Processes that evaluate candidates at once; the cores are shared among them."
+        1,
+        description="Processes that evaluate candidates at once; the cores are shared among them, but images below 32 "
+        "pixels are trained on one core each.",
     )
     trial_minutes: AboveZero | None = Field(
         None,

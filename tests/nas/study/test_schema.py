@@ -14,7 +14,8 @@ from nas.study import Study
 from nas.study.located_yaml import read_yaml
 from nas.study.schema import study_schema
 
-STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.yaml"))
+ROOT = Path(__file__).parents[3]
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 SCHEMA = json.loads(study_schema())
 KINDS = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
 
@@ -177,6 +178,13 @@ def test_names_of_sections_are_words() -> None:
     for name in SECTIONS:
         assert re.fullmatch(r"[A-Za-z]{4,30}", name)
         assert SECTIONS[name]["title"] == name
+
+
+def test_the_readme_names_keys_and_values_that_there_are() -> None:
+    table = (ROOT / "README.md").read_text().partition("| key | what it means |")[2].partition("\n\n")[0]
+    named = {name.rpartition(".")[2] for name in re.findall(r"`([a-z_.0-9]+)`", table.replace("split.json", ""))}
+    assert named <= set(re.findall(r'"(\w+)"', json.dumps(SCHEMA)))
+    assert len(named) > 60
 
 
 def test_searched_numbers_keep_their_bounds() -> None:
