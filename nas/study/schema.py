@@ -20,6 +20,10 @@ def study_schema() -> str:
 
 
 def _or_a_preset(section: dict[str, Any]) -> None:
-    """What is required is so only where no preset fills it."""
-    if "preset" in section["properties"]:
-        section["anyOf"] = [{"required": ["preset"]}, {"required": section.pop("required")}]
+    """What is required is so only where no preset fills it; which family it is no preset says."""
+    if "preset" not in section["properties"]:
+        return
+    required = section.pop("required")
+    section["anyOf"] = [{"required": ["preset"]}, {"required": required}]
+    if "family" in required:
+        section["required"] = ["family"]

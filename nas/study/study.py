@@ -30,7 +30,9 @@ class Study(Section):
         description="What is traded off: qualities, on the validation split, are maximised and costs minimised.",
     )
     constraints: dict[Cost, Constraint] = Field(
-        {}, description="Largest values of costs; a candidate beyond one is INFEASIBLE and not trained."
+        {},
+        description="Largest values of costs; a candidate beyond one is INFEASIBLE, which is known before it is "
+        "trained.",
     )
     search: Search = Search()
     training: Training = Training()

@@ -43,6 +43,12 @@ def _any(value: Any, options: list[Any], _: Any, where: str) -> Iterator[str]:
         yield f"{where}: fits none"
 
 
+def _one(value: Any, options: list[Any], _: Any, where: str) -> Iterator[str]:
+    fitting = sum(not list(faults(value, option, where)) for option in options)
+    if fitting != 1:
+        yield f"{where}: fits {fitting or 'none'}"
+
+
 def _properties(value: Any, properties: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> Iterator[str]:
     if not isinstance(value, dict):
         return
@@ -91,7 +97,7 @@ def _when(wrong: Any) -> Any:
 
 
 CHECKS = {
-    "type": _type, "anyOf": _any, "oneOf": _any, "properties": _properties, "additionalProperties": _mapping,
+    "type": _type, "anyOf": _any, "oneOf": _one, "properties": _properties, "additionalProperties": _mapping,
     "items": _items, "propertyNames": _names, "prefixItems": _prefix, "$ref": _reference,
     "enum": _when(lambda v, b: v not in b), "const": _when(lambda v, b: v != b),
     "minimum": _when(lambda v, b: v < b), "maximum": _when(lambda v, b: v > b),
@@ -122,6 +128,11 @@ WIDE = {
     "training": {"ema": {"choices": [0.0, 0.99]}, "l1": {"low": 1e-6, "high": 1e-3, "log": True}, "randaugment": {}},
     "targets": [{"name": "cpu"}],
 }
+
+
+@pytest.mark.parametrize("family", ["mobile", "shuffle", "mixed"])
+def test_a_space_is_of_one_family(family: str) -> None:
+    assert list(faults({**BASE, "space": {"family": family, "preset": "8px"}}, SCHEMA)) == []
 
 
 def test_the_breadth_of_a_study_passes() -> None:
@@ -168,8 +179,9 @@ def test_every_section_says_what_it_is_for(name: str) -> None:
 def test_every_key_says_what_it_means(name: str, key: str) -> None:
     """Or means what its section is for; with the default where the schema's own word for it is null."""
     part = SECTIONS[name]["properties"][key]
-    means = part.get("description") or SCHEMA["$defs"][part["$ref"].rpartition("/")[2]]["description"]
-    assert re.fullmatch(r"\S.{9,}\.", means, re.DOTALL)
+    section = SCHEMA["$defs"].get(part.get("$ref", "").rpartition("/")[2], {})
+    means = part.get("description") or section.get("description", "")
+    assert re.fullmatch(r"\S.{9,}\.", means, re.DOTALL), f"{name}.{key} has no description"
     if "default" in part and part["default"] is None and key not in ONLY_WITH_A_SOURCE:
         assert "default" in means
 
