@@ -51,3 +51,10 @@ class Compression(Section):
     def _distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
         each_once("choice", choices)
         return choices
+
+    @field_validator("learned_step_sizes")
+    @classmethod
+    def _have_steps(cls, formats: tuple[WeightFormat, ...]) -> tuple[WeightFormat, ...]:
+        if "fp32" in formats:
+            raise ValueError(f"expected formats of integers, which fp32 is not, got {list(formats)}")
+        return formats

@@ -146,6 +146,17 @@ class Training(Section):
             raise ValueError(f"expected shares in ascending order, got {list(milestones)}")
         return milestones
 
+    @model_validator(mode="after")
+    def _every_gene_has_an_effect(self) -> Training:
+        uses = {
+            "momentum": ("optimizer", self.optimizer, ("sgd", "rmsprop")),
+            "gamma": ("schedule", self.schedule, ("step", "exponential")),
+        }
+        for name, (key, chosen, having) in uses.items():
+            if name in self.searched and chosen not in having:
+                raise ValueError(f"{name}: searched only with {key} {' or '.join(having)}, got {key} {chosen}")
+        return self
+
     @property
     def searched(self) -> dict[str, Range[float] | Choices[float]]:
         """The numbers that are searched, in the order they are asked for."""

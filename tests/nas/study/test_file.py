@@ -70,6 +70,15 @@ def test_smallest_file_gets_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, BASE) == expected
 
 
+def test_a_number_is_searched_where_it_has_an_effect(tmp_path: Path) -> None:
+    adam = load(tmp_path, BASE + "training: {optimizer: adam, momentum: 0.5, gamma: 0.5}\n")
+    assert adam.training.searched == {}
+    text = (
+        "training: {optimizer: rmsprop, schedule: exponential, momentum: {choices: [0.1]}, gamma: {choices: [0.5]}}\n"
+    )
+    assert set(load(tmp_path, BASE + text).training.searched) == {"momentum", "gamma"}
+
+
 def test_preset_is_filled_in_and_what_is_given_wins(tmp_path: Path) -> None:
     space = load(tmp_path, BASE + "  kernels: [7]\n").space
     assert space.kernels == (7,)
@@ -233,6 +242,18 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         (
             "training: {distillation: {architecture: a.json}}\n",
             "6: training.distillation.architecture: expected null with teacher self, got 'a.json'",
+        ),
+        (
+            "training:\n  optimizer: adam\n  momentum: {choices: [0.5, 0.9]}\n",
+            "8: training.momentum: searched only with optimizer sgd or rmsprop, got optimizer adam",
+        ),
+        (
+            "training: {gamma: {choices: [0.1, 0.5]}}\n",
+            "6: training.gamma: searched only with schedule step or exponential, got schedule one_cycle",
+        ),
+        (
+            "compression: {learned_step_sizes: [int4, fp32]}\n",
+            "6: compression.learned_step_sizes: expected formats of integers, which fp32 is not, got ['int4', 'fp32']",
         ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
