@@ -63,7 +63,7 @@ def run(
     """
     from nas.launch import Interrupted, WorkFailed
     from nas.launch import run as run_study
-    from nas.study_file import load_study
+    from nas.study.file import load_study
 
     console = Console()
     loaded = load_study(study, overrides or [])
@@ -85,7 +85,7 @@ def _write_report(folder: Path, console: Console) -> None:
     from nas.report.html import write_html
     from nas.report.picture import write_picture
     from nas.report.tables import read_trials
-    from nas.study_file import load_study
+    from nas.study.file import load_study
 
     with console.status("writing the report"):
         study = load_study(folder / "study.yaml")
@@ -114,7 +114,7 @@ def check(
 ) -> None:
     """Validate a study; show the size of its space and its smallest, reference and largest network."""
     from nas.checking import check_table, warnings_of
-    from nas.study_file import load_study
+    from nas.study.file import load_study
 
     loaded = load_study(study, overrides or [])
     console = Console()
@@ -146,7 +146,7 @@ def front(
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives."""
     from nas.report.tables import format_front, front_rows, front_table
-    from nas.study_file import load_study
+    from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
     with _readable(folder):
@@ -222,7 +222,7 @@ def retry(
 @app.command(epilog="Example:  nas schema > study.schema.json")
 def schema() -> None:
     """Print the JSON schema of a study file, for editors."""
-    from nas.study_schema import study_schema
+    from nas.study.schema import study_schema
 
     print(study_schema())
 

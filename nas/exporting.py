@@ -11,7 +11,7 @@ from nas.candidate import Candidate
 from nas.errors import InputError
 from nas.report.card import model_card
 from nas.run_folder import RunFolder, read_evaluation
-from nas.study_file import load_study
+from nas.study.file import load_study
 
 FILES = ("model.onnx", "candidate.json", "evaluation.json")
 

@@ -27,7 +27,7 @@ from nas.run_folder import RunFolder, read_evaluation, write_atomically
 from nas.search import Search, default_population
 from nas.storage import repair, sole_holder
 from nas.study import Study
-from nas.study_file import dump_study, frozen_difference, load_study
+from nas.study.file import dump_study, frozen_difference, load_study
 from nas.tasks import Task
 from nas.trial_rows import front_columns, write_rows
 from nas.upkeep import Upkeep

@@ -17,7 +17,7 @@ from nas.objectives import directions_of
 from nas.records import Phase, State
 from nas.run_folder import RunFolder, read_evaluation
 from nas.storage import Journal, repair, sole_holder
-from nas.study_file import load_study
+from nas.study.file import load_study
 
 FRESH = {"attempts": 0, "deaths": 0}  # the next run counts the first attempt
 KEPT = ("candidate", "id", "seed", "epochs", "training", "search_trial")

@@ -16,7 +16,7 @@ from nas.records import State
 from nas.run_folder import write_atomically
 from nas.search import Search, default_population
 from nas.study import Study
-from nas.study_file import dump_study
+from nas.study.file import dump_study
 from nas.trial_rows import append_row, count_rows, trial_columns, write_rows
 
 Row = Mapping[str, Any]

@@ -85,10 +85,27 @@ Kernel = Literal[3, 5, 7]
 Expansion = Literal[1, 2, 3, 4, 6]
 Preset = Literal["8px", "32px", "96px", "224px"]
 Choices = Annotated[tuple[Positive, ...], Field(min_length=1)]
-Kernels = Annotated[tuple[Kernel, ...], Field(min_length=1)]
-Expansions = Annotated[tuple[Expansion, ...], Field(min_length=1)]
-Activations = Annotated[tuple[Activation, ...], Field(min_length=1)]
-SqueezeExcite = Annotated[tuple[bool, ...], Field(min_length=1)]
+Kernels = Annotated[
+    tuple[Kernel, ...], Field(min_length=1, description="Sides of a block's square kernels, to choose from.")
+]
+Expansions = Annotated[
+    tuple[Expansion, ...],
+    Field(
+        min_length=1,
+        description="Factors on a block's inner width, to choose from: on its input's width (inverted residuals, fused "
+        "ones), its output's (residual) or half of that (shuffle).",
+    ),
+]
+SqueezeExcite = Annotated[
+    tuple[bool, ...], Field(min_length=1, description="Whether a block has squeeze-and-excitation, to choose from.")
+]
+Activations = Annotated[
+    tuple[Activation, ...],
+    Field(
+        min_length=1,
+        description="Activations of a block, to choose from; int8 is often no faster than fp32 with hardswish.",
+    ),
+]
 _CONFIGS: Mapping[Family, Callable[..., BlockConfig]] = {
     "inverted_residual": InvertedResidualConfig,
     "fused_inverted_residual": FusedInvertedResidualConfig,
@@ -98,11 +115,14 @@ _CONFIGS: Mapping[Family, Callable[..., BlockConfig]] = {
 
 
 class BlockSpace(Record):
-    """The freedom of one kind of block. Only inverted residuals know squeeze-excite."""
+    """The freedom of one kind of block."""
 
     kernels: Kernels
     expansions: Expansions
-    squeeze_excite: SqueezeExcite = (False,)
+    squeeze_excite: SqueezeExcite = Field(
+        (False,),
+        description="Whether it has squeeze-and-excitation, which only inverted residuals know; to choose from.",
+    )
     activations: Activations = ("relu",)
 
     def configs(self, family: Family, expansions: Expansions | None = None) -> list[BlockConfig]:
@@ -121,13 +141,17 @@ def block_config(
 
 
 class StageSpace(Record):
-    """One stage's freedom: how deep, how wide; the stride is fixed. `expansions` and `families` narrow the space's."""
+    """One stage's freedom: how deep, how wide, and of what blocks; the stride is fixed."""
 
-    depths: Choices
-    widths: Choices
-    stride: Literal[1, 2] = 1
-    expansions: Expansions | None = None
-    families: Annotated[tuple[Family, ...], Field(min_length=1)] | None = None
+    depths: Choices = Field(description="Numbers of blocks, to choose from.")
+    widths: Choices = Field(description="Channels of every block's output, to choose from; multiples of width_grid.")
+    stride: Literal[1, 2] = Field(1, description="Stride of the first block; 2 halves height and width.")
+    expansions: Expansions | None = Field(
+        None, description="Expansions to choose from in this stage; by default those of the kind of block."
+    )
+    families: Annotated[tuple[Family, ...], Field(min_length=1)] | None = Field(
+        None, description="Kinds of blocks to choose from in this stage; by default all of the space's."
+    )
 
 
 class Space(Record):
@@ -138,13 +162,21 @@ class Space(Record):
     """
 
     family: Literal["mobile", "shuffle", "mixed"]
-    preset: Preset | None = None
-    input_size: InputSize | Annotated[tuple[InputSize, ...], Field(min_length=1)]
-    width_grid: Literal[8, 16] = 8
-    stem_widths: Choices
-    stem_stride: Literal[1, 2] = 1
-    stages: Annotated[tuple[StageSpace, ...], Field(min_length=1)]
-    head_widths: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    preset: Preset | None = Field(
+        None, description="Fills every key of the space that is not given, for images of this size; by default none."
+    )
+    input_size: InputSize | Annotated[tuple[InputSize, ...], Field(min_length=1)] = Field(
+        description="Height and width in pixels that images are brought to; of several one is chosen per network."
+    )
+    width_grid: Literal[8, 16] = Field(8, description="Channel counts are multiples of this, pruned ones too.")
+    stem_widths: Choices = Field(description="Channels of the first convolution, to choose from.")
+    stem_stride: Literal[1, 2] = Field(1, description="Stride of the first convolution.")
+    stages: Annotated[tuple[StageSpace, ...], Field(min_length=1)] = Field(
+        description="The stages of blocks, in order, each with its own choices."
+    )
+    head_widths: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = Field(
+        description="Channels of the last convolution, to choose from; 0 is a network without it."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -256,7 +288,7 @@ class Space(Record):
 class MobileSpace(Space):
     """Networks of inverted residual blocks."""
 
-    family: Literal["mobile"] = "mobile"
+    family: Literal["mobile"] = Field("mobile", description="mobile: every block is an inverted residual.")
     kernels: Kernels = (3, 5, 7)
     expansions: Expansions = (1, 2, 3, 4, 6)
     squeeze_excite: SqueezeExcite = (False, True)
@@ -270,7 +302,7 @@ class MobileSpace(Space):
 class ShuffleSpace(Space):
     """Networks of ShuffleNetV2 units."""
 
-    family: Literal["shuffle"]
+    family: Literal["shuffle"] = Field(description="shuffle: every block is a ShuffleNetV2 unit.")
     kernels: Kernels = (3, 5, 7)
     expansions: Expansions = (1, 2)
     activations: Activations = ("relu",)
@@ -292,16 +324,22 @@ def _mixed_blocks() -> dict[Family, BlockSpace]:
 
 
 class MixedSpace(Space):
-    """Networks whose stages each choose a kind of block; `blocks` names the kinds and their freedom."""
+    """Networks whose stages each choose a kind of block."""
 
-    family: Literal["mixed"]
-    blocks: Annotated[dict[Family, BlockSpace], Field(min_length=1, default_factory=_mixed_blocks)]
+    family: Literal["mixed"] = Field(description="mixed: each stage chooses a kind of block among `blocks`.")
+    blocks: Annotated[dict[Family, BlockSpace], Field(min_length=1)] = Field(
+        default_factory=_mixed_blocks,
+        description="The kinds of blocks, each with its choices; by default all four: residual, "
+        "fused_inverted_residual, inverted_residual, shuffle.",
+    )
 
     @model_validator(mode="after")
     def _check_blocks(self) -> MixedSpace:
         for family, space in self.blocks.items():
             if family != "inverted_residual" and space.squeeze_excite != (False,):
-                raise ValueError(f"blocks.{family}.squeeze_excite: only inverted residuals have it")
+                came = str(list(space.squeeze_excite)).lower()
+                expected = "expected [false], since only inverted residuals have it"
+                raise ValueError(f"blocks.{family}.squeeze_excite: {expected}, got {came}")
             for key in BlockSpace.model_fields:
                 _check_choices(f"blocks.{family}.{key}", getattr(space, key), self.width_grid)
         return self

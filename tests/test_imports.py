@@ -19,9 +19,8 @@ OPTUNA = ("nas/search.py", "nas/storage.py", "nas/importance.py", "nas/samplers.
 RAY = ("nas/executors/ray*.py", "nas/integrations/ray.py")
 WITHOUT_TORCH = (
     "search_spaces/architecture.py", "search_spaces/spaces.py", "compressors/plan.py", "nas/errors.py",
-    "nas/records.py", "nas/study.py", "nas/study_file.py", "nas/study_words.py", "nas/located_yaml.py",
-    "nas/metrics.py", "nas/checking.py", "nas/data/__init__.py", "nas/candidate.py", "nas/pareto.py", "nas/halving.py",
-    "nas/samplers.py", "nas/report/**/*.py",
+    "nas/records.py", "nas/study/*.py", "nas/metrics.py", "nas/checking.py", "nas/data/__init__.py", "nas/candidate.py",
+    "nas/pareto.py", "nas/halving.py", "nas/samplers.py", "nas/report/**/*.py",
 )  # fmt: skip
 TORCH = {"torch", "torchvision"}
 
@@ -106,9 +105,9 @@ def test_the_reader_sees_imports_wherever_they_stand() -> None:
 
 
 def test_the_closure_follows_project_modules() -> None:
-    assert "nas/study.py" in ALL
-    assert files_of("nas.study.Study") == ["nas/__init__.py", "nas/study.py"]
-    assert {"pydantic", "search_spaces.spaces", "search_spaces.architecture"} <= closure("nas/study_file.py")
+    assert "nas/study/study.py" in ALL
+    assert files_of("nas.study.Study") == ["nas/__init__.py", "nas/study/__init__.py"]
+    assert {"pydantic", "search_spaces.spaces", "search_spaces.architecture"} <= closure("nas/study/file.py")
 
 
 @pytest.mark.parametrize("path", sources("search_spaces/**/*.py", "compressors/**/*.py"))

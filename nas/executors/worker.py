@@ -50,7 +50,7 @@ def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
 
     from nas.data import load
     from nas.evaluate import evaluate_safely
-    from nas.study_file import load_study
+    from nas.study.file import load_study
     from nas.workbench import Workbench
 
     torch.set_num_threads(threads)

@@ -21,7 +21,7 @@ from nas.records import QUALITIES, State
 from nas.report.figures import Figure, figure
 from nas.report.tables import front_rows, minimised, read_front, read_trials
 from nas.study import Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 
 ACCENT, GREY, INK, MUTED, LINE = "#0b7a75", "#a3a9b0", "#1d2023", "#646b73", "#e3e3de"
 FAMILIES = ("Inter", "Segoe UI", "Helvetica Neue", "Arial", "Liberation Sans")

@@ -14,7 +14,7 @@ from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
 from nas.report.tables import disagrees, front_rows, read_finalists, read_front, read_trials, records
 from nas.study import Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 
 Row = dict[str, Any]
 

@@ -20,7 +20,7 @@ from nas.errors import InputError
 from nas.pareto import non_dominated
 from nas.records import QUALITIES, State
 from nas.report.figures import FIGURES, accuracy_text, figure
-from nas.study_file import load_study
+from nas.study.file import load_study
 
 FRONT_COLUMNS = (
     "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",

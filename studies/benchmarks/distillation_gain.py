@@ -20,7 +20,7 @@ from nas.data import load
 from nas.evaluate import fitting_of, needs_reference
 from nas.run_folder import RunFolder
 from nas.study import Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 from nas.tasks import Task
 from nas.teacher import build, reference_logits
 from nas.training import predict

@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nas.study_file import load_study
+from nas.study.file import load_study
 from nas.trial_rows import count_rows, trial_columns
 
 

@@ -53,7 +53,7 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
     from nas.data import load
     from nas.evaluate import build
     from nas.shipping import ship
-    from nas.study_file import load_study
+    from nas.study.file import load_study
     from nas.tasks import Task
     from nas.training import calibrate
     from nas.workbench import Workbench

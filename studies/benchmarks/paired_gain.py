@@ -26,7 +26,7 @@ from nas.data import load
 from nas.evaluate import evaluate
 from nas.records import State
 from nas.study import Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 from nas.tasks import Task
 from nas.workbench import Workbench
 from search_spaces.spaces import Pick

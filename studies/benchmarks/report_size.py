@@ -31,7 +31,7 @@ from nas.report.tables import read_trials
 from nas.run_folder import RunFolder, write_atomically, write_evaluation
 from nas.search import Search
 from nas.study import Study
-from nas.study_file import dump_study
+from nas.study.file import dump_study
 from nas.tasks import Task
 from nas.trial_rows import trial_columns, write_rows
 

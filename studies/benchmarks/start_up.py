@@ -24,7 +24,7 @@ from rich.table import Table
 
 from nas.executors.local import worker_environment
 from nas.run_folder import RunFolder, write_atomically
-from nas.study_file import dump_study, load_study
+from nas.study.file import dump_study, load_study
 
 LIMITS_S = {"nas --help": 0.5, "nas check": 1.0}
 

@@ -17,7 +17,7 @@ from nas.data import class_count
 from nas.records import Evaluation, Fingerprint, Latency, Measurement, Parity, State, score
 from nas.shipping import layer_reports
 from nas.study import Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 from nas.tasks import Task
 
 VALIDATION_IMAGES, TEST_IMAGES = 5000, 10_000

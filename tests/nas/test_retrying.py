@@ -18,7 +18,7 @@ from nas.run_folder import RunFolder, read_evaluation, write_atomically, write_e
 from nas.search import Search
 from nas.storage import sole_holder
 from nas.study import Study
-from nas.study_file import dump_study
+from nas.study.file import dump_study
 from nas.tasks import Task
 from nas.trial_rows import trial_columns
 

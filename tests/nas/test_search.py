@@ -33,7 +33,7 @@ from nas.run_folder import RunFolder, read_evaluation, write_evaluation
 from nas.search import Search, default_population
 from nas.storage import repair
 from nas.study import Compression, Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 from nas.tasks import Task
 from nas.trial_rows import (
     STRUCTURE,

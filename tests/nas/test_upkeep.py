@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nas.finalists import finalists_of
 from nas.records import State
 from nas.study import Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 from nas.upkeep import BULKY, Upkeep, with_reference, worth_keeping
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.study_file import dump_study, load_study
+from nas.study.file import dump_study, load_study
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 

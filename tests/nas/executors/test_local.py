@@ -19,7 +19,7 @@ from nas.executors.local import Died, Event, Finished, LocalWorkers, TookTooLong
 from nas.records import State
 from nas.run_folder import RunFolder, read_evaluation, write_atomically
 from nas.study import Study
-from nas.study_file import dump_study, load_study
+from nas.study.file import dump_study, load_study
 from nas.tasks import Task
 from search_spaces.spaces import Pick, first, last
 

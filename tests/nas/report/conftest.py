@@ -14,7 +14,7 @@ from nas.pareto import non_dominated
 from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, Parity, State, score
 from nas.report.tables import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS
 from nas.study import Compression, Data, ReportOptions, Study, Target
-from nas.study_file import dump_study
+from nas.study.file import dump_study
 from nas.trial_rows import structure_of
 from search_spaces.spaces import MobileSpace, Pick
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import InputError
-from nas.records import COSTS, OBJECTIVES
+from nas.records import COSTS, OBJECTIVES, QUALITIES
 from nas.study import (
     Choices,
     Compression,
@@ -27,8 +27,8 @@ from nas.study import (
     Target,
     Training,
 )
-from nas.study_file import difference, dump_study, frozen_difference, load_study
-from search_spaces.spaces import PRESETS, MobileSpace
+from nas.study.file import difference, dump_study, frozen_difference, load_study
+from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
 
 BASE = """\
 name: tiny
@@ -41,6 +41,9 @@ space:
 NAME_RULE = "text of at most 80 characters matching ^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 COST_NAMES = ", ".join(COSTS)
 SECTIONS = ", ".join(Study.model_fields)
+MOBILE_KEYS, MIXED_KEYS = (", ".join(kind.model_fields) for kind in (MobileSpace, MixedSpace))
+KINDS = "inverted_residual, fused_inverted_residual, residual, shuffle"
+PIXELS = "an integer of at least 8 and at most 224"
 SEARCH_KEYS = ", ".join(Search.model_fields)
 
 
@@ -65,6 +68,15 @@ def load(folder: Path, text: str, *overrides: str) -> Study:
 def test_smallest_file_gets_defaults(tmp_path: Path) -> None:
     expected = Study(name="tiny", data=Data(source="digits"), space=MobileSpace.model_validate({"preset": "8px"}))
     assert load(tmp_path, BASE) == expected
+
+
+def test_a_number_is_searched_where_it_has_an_effect(tmp_path: Path) -> None:
+    adam = load(tmp_path, BASE + "training: {optimizer: adam, momentum: 0.5, gamma: 0.5}\n")
+    assert adam.training.searched == {}
+    text = (
+        "training: {optimizer: rmsprop, schedule: exponential, momentum: {choices: [0.1]}, gamma: {choices: [0.5]}}\n"
+    )
+    assert set(load(tmp_path, BASE + text).training.searched) == {"momentum", "gamma"}
 
 
 def test_preset_is_filled_in_and_what_is_given_wins(tmp_path: Path) -> None:
@@ -178,6 +190,28 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
             "6: training.learning_rate.low: expected a number above 0, got 0",
         ),
         (
+            "training: {dropout: 1.5}\n",
+            "6: training.dropout: expected a number of at least 0 and below 1 or {low, high, log} or {choices}, "
+            "got 1.5",
+        ),
+        (
+            "training: {dropout: [0.1, 0.2]}\n",
+            "6: training.dropout: expected a number of at least 0 and below 1 or {low, high, log} or {choices}, "
+            "got [0.1, 0.2]",
+        ),
+        (
+            "training: {gamma: {choices: [0.1, 1.5]}}\n",
+            "6: training.gamma.choices[1]: expected a number above 0 and at most 1, got 1.5",
+        ),
+        (
+            "training: {ema: {low: 0.5}}\n",
+            "6: training.ema.high: expected a number of at least 0 and below 1, got nothing",
+        ),
+        (
+            "training: {epochs: {low: 1, high: 2}}\n",
+            "6: training.epochs: expected an integer of at least 1, got a mapping",
+        ),
+        (
             "training:\n  ema:\n    low: 0.5\n    high: 1.0\n",
             "9: training.ema.high: expected a number of at least 0 and below 1, got 1.0",
         ),
@@ -208,6 +242,18 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         (
             "training: {distillation: {architecture: a.json}}\n",
             "6: training.distillation.architecture: expected null with teacher self, got 'a.json'",
+        ),
+        (
+            "training:\n  optimizer: adam\n  momentum: {choices: [0.5, 0.9]}\n",
+            "8: training.momentum: searched only with optimizer sgd or rmsprop, got optimizer adam",
+        ),
+        (
+            "training: {gamma: {choices: [0.1, 0.5]}}\n",
+            "6: training.gamma: searched only with schedule step or exponential, got schedule one_cycle",
+        ),
+        (
+            "compression: {learned_step_sizes: [int4, fp32]}\n",
+            "6: compression.learned_step_sizes: expected formats of integers, which fp32 is not, got ['int4', 'fp32']",
         ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
@@ -259,6 +305,60 @@ def test_wrong_preset(tmp_path: Path, space: str, expected: str) -> None:
 )  # fmt: skip
 def test_wrong_space_names_the_key_within(tmp_path: Path, extra: str, expected: str) -> None:
     assert mistakes(tmp_path, BASE + extra) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        ("space: 3", "3: space: expected a mapping, got 3"),
+        ("space: {family: resnet}", "3: space.family: expected one of mobile, shuffle, mixed, got 'resnet'"),
+        ("space: {family: 3, preset: 8px}", "3: space.family: expected one of mobile, shuffle, mixed, got 3"),
+        ("space: {preset: 8px, blocks: {}}", f"3: space.blocks: unknown key, expected one of {MOBILE_KEYS}"),
+        ("space:\n  preset: 8px\n  input_size: []\n",
+         f"5: space.input_size: expected {PIXELS} or a list of at least 1, each {PIXELS}, got []"),
+        ("space:\n  preset: 8px\n  input_size:\n    - 8\n    - 4\n",
+         f"7: space.input_size[1]: expected {PIXELS}, got 4"),
+        ("space:\n  preset: 8px\n  input_size: [16, 8]\n",
+         "5: space.input_size: expected ascending order, got [16, 8]"),
+        ("space: {preset: 8px, head_widths: [4]}",
+         "3: space.head_widths: expected multiples of width_grid 8, got [4]"),
+        ("space:\n  preset: 8px\n  stages:\n  - {depths: [1], widths: [8]}\n"
+         "  - depths: [1]\n    widths: [8]\n    families: [residual]\n",
+         "9: space.stages[1].families: expected some of inverted_residual, got residual"),
+        ("space:\n  preset: 8px\n  stages:\n  - depths: [1]\n    widths: [8]\n    families: [resnet]\n",
+         f"8: space.stages[0].families[0]: expected one of {KINDS}, got 'resnet'"),
+        ("space:\n  family: mixed\n  preset: 8px\n  kernels: [3]\n",
+         f"6: space.kernels: unknown key, expected one of {MIXED_KEYS}"),
+    ],
+)  # fmt: skip
+def test_wrong_space_is_one_line(tmp_path: Path, space: str, expected: str) -> None:
+    assert mistakes(tmp_path, f"name: t\ndata: {{source: digits}}\n{space}") == [f"x.yaml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        ("residual:\n      depth: 2", "9: space.blocks.residual.depth: unknown key, expected one of kernels, "
+         "expansions, squeeze_excite, activations"),
+        ("residual:\n      kernels: [4]", "9: space.blocks.residual.kernels[0]: expected one of 3, 5, 7, got 4"),
+        ("residual:\n      kernels: [5, 3]", "9: space.blocks.residual.kernels: expected ascending order, got [5, 3]"),
+        ("residual:\n      squeeze_excite: [true]", "9: space.blocks.residual.squeeze_excite: expected [false], "
+         "since only inverted residuals have it, got [true]"),
+        ("resdual: {kernels: [3], expansions: [1]}", f"8: space.blocks.resdual: unknown key, expected one of {KINDS}; "
+         "did you mean 'residual'?"),
+        ("residual: 3", "8: space.blocks.residual: expected a mapping, got 3"),
+    ],
+)  # fmt: skip
+def test_wrong_blocks_of_a_mixed_space(tmp_path: Path, blocks: str, expected: str) -> None:
+    given = {"kernels": "[3]", "expansions": "[1]"}
+    own = "".join(f"\n      {key}: {value}" for key, value in given.items() if key not in blocks)
+    text = f"name: t\ndata: {{source: digits}}\nspace:\n  family: mixed\n  preset: 8px\n  blocks:\n\n    {blocks}"
+    assert mistakes(tmp_path, text + (own if "\n" in blocks else "")) == [f"x.yaml:{expected}"]
+
+
+def test_a_mixed_space_without_blocks(tmp_path: Path) -> None:
+    expected = "x.yaml:6: space.blocks: expected a mapping of at least 1, got an empty mapping"
+    assert mistakes(tmp_path, BASE + "  blocks: {}\n  family: mixed\n") == [expected]
 
 
 def test_wrong_data(tmp_path: Path) -> None:
@@ -465,6 +565,12 @@ def test_reference_point_of_hypervolume(tmp_path: Path, point: str, expected: st
     assert expected in mistake
     whole = load(tmp_path, BASE + f"report: {{hypervolume_reference: {{{POINT}, latency_ms: 2.5}}}}\n")
     assert whole.report.hypervolume_reference["latency_ms"] == 2.5
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_a_quality_may_be_as_bad_as_0_at_the_reference_point(tmp_path: Path, quality: str) -> None:
+    text = f"objectives: [{quality}, macs]\nreport: {{hypervolume_reference: {{{quality}: 0.0, macs: 1.0}}}}\n"
+    assert load(tmp_path, BASE + text).report.hypervolume_reference == {quality: 0, "macs": 1}
 
 
 @pytest.mark.parametrize("channels", ["true", "1.0", "2"])

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from nas.located_yaml import read_yaml
 from nas.study import Study
-from nas.study_schema import MEANINGS, study_schema
+from nas.study.located_yaml import read_yaml
+from nas.study.schema import study_schema
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+ROOT = Path(__file__).parents[3]
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 SCHEMA = json.loads(study_schema())
 KINDS = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
 
@@ -40,6 +41,12 @@ def _type(value: Any, kind: str, _: Any, where: str) -> Iterator[str]:
 def _any(value: Any, options: list[Any], _: Any, where: str) -> Iterator[str]:
     if all(list(faults(value, option, where)) for option in options):
         yield f"{where}: fits none"
+
+
+def _one(value: Any, options: list[Any], _: Any, where: str) -> Iterator[str]:
+    fitting = sum(not list(faults(value, option, where)) for option in options)
+    if fitting != 1:
+        yield f"{where}: fits {fitting or 'none'}"
 
 
 def _properties(value: Any, properties: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> Iterator[str]:
@@ -90,12 +97,13 @@ def _when(wrong: Any) -> Any:
 
 
 CHECKS = {
-    "type": _type, "anyOf": _any, "oneOf": _any, "properties": _properties, "additionalProperties": _mapping,
+    "type": _type, "anyOf": _any, "oneOf": _one, "properties": _properties, "additionalProperties": _mapping,
     "items": _items, "propertyNames": _names, "prefixItems": _prefix, "$ref": _reference,
     "enum": _when(lambda v, b: v not in b), "const": _when(lambda v, b: v != b),
     "minimum": _when(lambda v, b: v < b), "maximum": _when(lambda v, b: v > b),
     "exclusiveMinimum": _when(lambda v, b: v <= b), "exclusiveMaximum": _when(lambda v, b: v >= b),
     "minItems": _when(lambda v, b: len(v) < b), "maxItems": _when(lambda v, b: len(v) > b),
+    "minProperties": _when(lambda v, b: len(v) < b),
     "maxLength": _when(lambda v, b: len(v) > b), "pattern": _when(lambda v, b: not re.search(b, v)),
     "required": _when(lambda v, b: not set(b) <= set(v)),
 }  # fmt: skip
@@ -106,7 +114,29 @@ def test_shipped_studies_pass(path: Path) -> None:
     assert list(faults(read_yaml(path.read_text()).data, SCHEMA)) == []
 
 
+ONLY_WITH_A_SOURCE = ("path", "dataset")
+MIXED: dict[str, Any] = {"family": "mixed", "preset": "8px"}
 BASE: dict[str, Any] = {"name": "x", "data": {"source": "digits"}, "space": {"preset": "8px"}}
+
+
+WIDE = {
+    "data": {"source": "torchvision", "dataset": "CIFAR10", "path": "d", "resize": "crop"},
+    "space": {**MIXED, "input_size": [8, 16], "blocks": {"residual": {"kernels": [3], "expansions": [1]}}},
+    "compression": {"learned_step_sizes": ["int4"], "stage_widths": True},
+    "objectives": ["macro_f1", "macs"],
+    "constraints": {"macs": {"max": 1e6}},
+    "training": {"ema": {"choices": [0.0, 0.99]}, "l1": {"low": 1e-6, "high": 1e-3, "log": True}, "randaugment": {}},
+    "targets": [{"name": "cpu"}],
+}
+
+
+@pytest.mark.parametrize("family", ["mobile", "shuffle", "mixed"])
+def test_a_space_is_of_one_family(family: str) -> None:
+    assert list(faults({**BASE, "space": {"family": family, "preset": "8px"}}, SCHEMA)) == []
+
+
+def test_the_breadth_of_a_study_passes() -> None:
+    assert list(faults({**BASE, **WIDE}, SCHEMA)) == []
 
 
 @pytest.mark.parametrize(
@@ -121,6 +151,12 @@ BASE: dict[str, Any] = {"name": "x", "data": {"source": "digits"}, "space": {"pr
         ({"space": {"kernels": [3]}}, ".space: fits none"),
         ({"name": "a b"}, ".name: 'a b'"),
         ({"artifacts": {"keep": "none"}}, ".artifacts.keep: 'none'"),
+        ({"space": {**MIXED, "blocks": {"residual": {"kernels": [4], "expansions": [1]}}}}, ".space: fits none"),
+        ({"space": {**MIXED, "blocks": {}}}, ".space: fits none"),
+        ({"training": {"ema": 1.0}}, ".training.ema: fits none"),
+        ({"training": {"ema": {"low": 0.5, "high": 1.0}}}, ".training.ema: fits none"),
+        ({"training": {"ema": {"choices": [0.5, 1.0]}}}, ".training.ema: fits none"),
+        ({"training": {"randaugment": {"operations": 9}}}, ".training.randaugment: fits none"),
     ],
 )
 def test_mistakes_do_not(change: dict[str, Any], where: str) -> None:
@@ -130,15 +166,55 @@ def test_mistakes_do_not(change: dict[str, Any], where: str) -> None:
     assert found[0].startswith(where)
 
 
-def test_every_key_has_a_meaning_and_every_section_a_description() -> None:
-    sections = {"Study": SCHEMA, **SCHEMA["$defs"]}
-    assert set(MEANINGS) == set(sections)
-    for name, section in sections.items():
-        assert section["description"], name
-        assert set(section["properties"]) == set(MEANINGS[name]), name
-        for key, part in section["properties"].items():
-            assert part["description"] == MEANINGS[name][key]
-            assert part["description"].endswith("."), f"{name}.{key}"
+SECTIONS = {"Study": SCHEMA, **SCHEMA["$defs"]}
+KEYS = [(name, key) for name, section in SECTIONS.items() for key in section["properties"]]
+
+
+@pytest.mark.parametrize("name", sorted(SECTIONS))
+def test_every_section_says_what_it_is_for(name: str) -> None:
+    assert re.fullmatch(r"[A-Z].+\.", SECTIONS[name]["description"], re.DOTALL)
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS, ids=map(".".join, KEYS))
+def test_every_key_says_what_it_means(name: str, key: str) -> None:
+    """Or means what its section is for; with the default where the schema's own word for it is null."""
+    part = SECTIONS[name]["properties"][key]
+    section = SCHEMA["$defs"].get(part.get("$ref", "").rpartition("/")[2], {})
+    means = part.get("description") or section.get("description", "")
+    assert re.fullmatch(r"\S.{9,}\.", means, re.DOTALL), f"{name}.{key} has no description"
+    if "default" in part and part["default"] is None and key not in ONLY_WITH_A_SOURCE:
+        assert "default" in means
+
+
+def test_names_of_sections_are_words() -> None:
+    for name in SECTIONS:
+        assert re.fullmatch(r"[A-Za-z]{4,30}", name)
+        assert SECTIONS[name]["title"] == name
+
+
+def test_the_readme_names_keys_and_values_that_there_are() -> None:
+    table = (ROOT / "README.md").read_text().partition("| key | what it means |")[2].partition("\n\n")[0]
+    named = {name.rpartition(".")[2] for name in re.findall(r"`([a-z_.0-9]+)`", table.replace("split.json", ""))}
+    assert named <= set(re.findall(r'"(\w+)"', json.dumps(SCHEMA)))
+    assert len(named) > 60
+
+
+def test_searched_numbers_keep_their_bounds() -> None:
+    """Each of the three ways to write one has the bounds of the plain number."""
+    training = SCHEMA["$defs"]["Training"]["properties"]
+    searched = {key: part for key, part in training.items() if "Range" in json.dumps(part)}
+    assert set(searched) == {
+        "learning_rate", "momentum", "weight_decay", "l1", "gamma", "label_smoothing", "dropout", "ema", "mixup",
+        "cutout",
+    }  # fmt: skip
+    for part in searched.values():
+        ways = part.get("oneOf") or part["anyOf"][0]["oneOf"]
+        number, among, choices = ways[0], *(SCHEMA["$defs"][way["$ref"].rpartition("/")[2]] for way in ways[1:])
+        for spelled in (
+            *(among["properties"][key] for key in ("low", "high")),
+            choices["properties"]["choices"]["items"],
+        ):
+            assert {key: spelled[key] for key in number} == number
 
 
 def test_defaults_are_those_of_the_records() -> None:

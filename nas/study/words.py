@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from nas.located_yaml import KeyPath
 from nas.study import Study
+from nas.study.located_yaml import KeyPath
 
 Schema = Mapping[str, Any]
 
@@ -50,7 +50,9 @@ def show(value: Any, text: Callable[[str], str] = repr) -> str:
         return _cut(text(value))
     if isinstance(value, list | tuple):
         return _cut(f"[{', '.join(show(item, text) for item in value)}]")
-    return "a mapping" if isinstance(value, dict) else _cut(str(value))
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    return _cut(str(value))
 
 
 def _cut(text: str, limit: int = 200) -> str:
@@ -116,7 +118,9 @@ _WORDS: Mapping[str, Callable[[Schema], str]] = {
     "integer": lambda schema: _number("an integer", schema),
     "null": lambda _: "null",
     "number": lambda schema: _number("a number", schema),
-    "object": lambda _: "a mapping",
+    "object": lambda schema: (
+        f"a mapping of at least {schema['minProperties']}" if "minProperties" in schema else "a mapping"
+    ),
     "string": _text,
 }
 

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from nas.errors import InputError
-from nas.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study import Study
-from nas.study_words import SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
+from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
+from nas.study.words import SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
 
 COMMAND_LINE = 0
 CHANGEABLE = (
@@ -146,13 +146,10 @@ def _tuples(data: Any) -> Any:
 
 
 def _explained(error: ValidationError, document: Document) -> Iterator[Problem]:
-    errors = error.errors()
-    for details in errors:
-        # A list whose entries are wrong is called too short as well: said once is enough.
-        loc = details["loc"]
-        is_echo = details["type"] == "too_short" and any(e["loc"][: len(loc)] == loc != e["loc"] for e in errors)
-        if not is_echo:
-            key, text = explain(details)
+    """One problem per mistake: a list whose entries are wrong is also called too short, or no number."""
+    found = [explain(details) for details in error.errors()]
+    for key, text in found:
+        if not any(key == other[: len(key)] != other for other, _ in found):
             yield Problem(document.line_of(key), key, text)
 
 

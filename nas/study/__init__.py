@@ -1,0 +1,41 @@
+"""The study file: what a user may write, as validated records; each key's meaning stands at the key.
+
+`file` reads and writes one, `located_yaml` knows the line of every key, `words` says what is wrong, and `schema` tells
+editors what there is.
+"""
+
+from __future__ import annotations
+
+from nas.study.compression import Compression
+from nas.study.data import Data, TorchvisionSet
+from nas.study.numbers import Choices, Range
+from nas.study.objectives import Constraint, Cost, Objective
+from nas.study.outputs import Artifacts, ReportOptions
+from nas.study.search import Search
+from nas.study.section import Name, NotNegative, Section, Share
+from nas.study.study import Study
+from nas.study.targets import Target
+from nas.study.training import Distillation, RandAugment, Training
+
+__all__ = [
+    "Artifacts",
+    "Choices",
+    "Compression",
+    "Constraint",
+    "Cost",
+    "Data",
+    "Distillation",
+    "Name",
+    "NotNegative",
+    "Objective",
+    "RandAugment",
+    "Range",
+    "ReportOptions",
+    "Search",
+    "Section",
+    "Share",
+    "Study",
+    "Target",
+    "TorchvisionSet",
+    "Training",
+]

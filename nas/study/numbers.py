@@ -1,0 +1,77 @@
+"""A number that may be searched: written as itself, as a range, or as choices."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, get_args
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from nas.study.section import Section, each_once
+
+Number = TypeVar("Number")
+
+
+class Freedom(Section, Generic[Number]):
+    """Base of the ways to leave a number open."""
+
+    @classmethod
+    def __class_getitem__(cls, number: Any) -> Any:
+        kind = super().__class_getitem__(number)
+        return kind if isinstance(number, TypeVar) else _named(kind, cls, get_args(number)[-1])
+
+
+@cache
+def _named(kind: Any, generic: type[Any], word: str) -> Any:
+    """`Range[Share]` as RangeOfShares: editors show the name, and pydantic's own would be the bounds spelled out."""
+    return type(kind)(f"{generic.__name__}Of{word}", (kind,), {"__doc__": generic.__doc__, "__module__": __name__})
+
+
+class Range(Freedom[Number], Generic[Number]):
+    """A number that is searched between two bounds."""
+
+    low: Number = Field(description="Smallest value.")
+    high: Number = Field(description="Largest value.")
+    log: bool = Field(False, description="Whether it is drawn on a logarithmic scale, by default on a linear one.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Range[Number]:
+        low, high = float(self.low), float(self.high)  # type: ignore[arg-type]
+        if low >= high:
+            raise ValueError(f"high: expected a number above low {low:g}, got {high:g}")
+        if self.log and low <= 0:
+            raise ValueError(f"low: expected a number above 0 on a logarithmic scale, got {low:g}")
+        return self
+
+
+class Choices(Freedom[Number], Generic[Number]):
+    """A number that is searched among some."""
+
+    choices: Annotated[tuple[Number, ...], Field(min_length=1)] = Field(description="The values, each once.")
+
+    @field_validator("choices")
+    @classmethod
+    def _distinct(cls, choices: tuple[Number, ...]) -> tuple[Number, ...]:
+        each_once("choice", choices)
+        return choices
+
+
+def _spelling(value: Any) -> str:
+    """Which of the three ways to write a number is meant."""
+    if isinstance(value, Range | Choices):
+        return "choices" if isinstance(value, Choices) else "range"
+    if not isinstance(value, dict):
+        return "number"
+    return "choices" if "choices" in value else "range"
+
+
+if TYPE_CHECKING:
+    Searchable = Annotated[Number, "a number, or how it is searched; after Training.resolved a number"]
+else:
+
+    class Searchable:
+        """`Searchable[X]`: an X, a range of X or choices of X; its bounds hold for each of them."""
+
+        def __class_getitem__(cls, number: Any) -> Any:
+            ways = (("number", number), ("range", Range[number]), ("choices", Choices[number]))
+            return Annotated[Union[*(Annotated[kind, Tag(tag)] for tag, kind in ways)], Discriminator(_spelling)]

@@ -1,0 +1,24 @@
+"""What a study trades off and what it limits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nas.records import COSTS, OBJECTIVES, QUALITIES
+from nas.study.section import AboveZero, Section
+
+Cost = Literal["parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"]
+Objective = Literal[
+    "accuracy", "balanced_accuracy", "macro_f1", "parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"
+]  # fmt: skip
+
+
+class Constraint(Section):
+    """The largest value a cost may take."""
+
+    max: AboveZero = Field(description="The largest value, in the unit of the cost's name.")
+
+
+assert {*QUALITIES, *COSTS} == set(OBJECTIVES)

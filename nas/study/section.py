@@ -1,0 +1,32 @@
+"""What all sections of a study file share: their base, and the kinds of values they are made of.
+
+Meanings are given as `Field(description=...)` and not as docstrings below the fields: pydantic would read those from
+the sources at every start, for a tenth of a second and more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+# The word behind a number's bounds names ranges and choices of it in the schema: RangeOfShares.
+Share = Annotated[float, Field(ge=0, lt=1), "Shares"]
+AboveZero = Annotated[float, Field(gt=0), "NumbersAboveZero"]
+NotNegative = Annotated[float, Field(ge=0), "NumbersFromZero"]
+Factor = Annotated[float, Field(gt=0, le=1), "Factors"]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, strict in its types, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def each_once(what: str, values: Sequence[Any]) -> None:
+    """Refuse a list that holds something twice."""
+    if len(set(values)) != len(values):
+        raise ValueError(f"every {what} once, got {list(values)}")

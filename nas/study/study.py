@@ -1,0 +1,74 @@
+"""A whole study file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from nas.records import QUALITIES
+from nas.study.compression import Compression
+from nas.study.data import Data
+from nas.study.objectives import Constraint, Cost, Objective
+from nas.study.outputs import Artifacts, ReportOptions
+from nas.study.search import Search
+from nas.study.section import Name, Section, each_once
+from nas.study.targets import Target
+from nas.study.training import Training
+from search_spaces.spaces import AnySpace
+
+
+class Study(Section):
+    """A study of compact-nas: what is searched, for what, and how. A key that is a section means what that says."""
+
+    name: Name = Field(description="Names the run folder, runs/<name>, unless --out does.")
+    data: Data
+    space: AnySpace = Field(description="Which architectures may be drawn.")
+    compression: Compression = Compression()
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = Field(
+        ("accuracy", "parameters", "latency_ms", "size_bytes"),
+        description="What is traded off: qualities, on the validation split, are maximised and costs minimised.",
+    )
+    constraints: dict[Cost, Constraint] = Field(
+        {},
+        description="Largest values of costs; a candidate beyond one is INFEASIBLE, which is known before it is "
+        "trained.",
+    )
+    search: Search = Search()
+    training: Training = Training()
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
+        (Target(name="cpu"),),
+        description="Where latency is measured; the first is the one that objectives and constraints mean.",
+    )
+    artifacts: Artifacts = Artifacts()
+    report: ReportOptions = ReportOptions()
+
+    @field_validator("objectives")
+    @classmethod
+    def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        each_once("objective", objectives)
+        return objectives
+
+    @field_validator("targets")
+    @classmethod
+    def _target_names(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
+        each_once("target name", [target.name for target in targets])
+        return targets
+
+    @model_validator(mode="after")
+    def _reference_of_objectives(self) -> Study:
+        reference = self.report.hypervolume_reference
+        if reference and set(reference) != set(self.objectives):
+            wanted, came = ", ".join(self.objectives), ", ".join(reference)
+            raise ValueError(f"report.hypervolume_reference: expected a value for each of {wanted}, got {came}")
+        if any(value <= 0 for name, value in reference.items() if name not in QUALITIES):
+            raise ValueError(f"report.hypervolume_reference: expected costs above 0, got {reference}")
+        return self
+
+    @property
+    def target(self) -> Target:
+        return self.targets[0]
+
+    @property
+    def search_epochs(self) -> int:
+        return self.search.epochs or self.training.epochs
