@@ -28,7 +28,7 @@ from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
 from nas.run_folder import RunFolder, read_evaluation
 from nas.study import Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 from nas.tasks import Task
 
 MARGIN = 1.1

@@ -29,7 +29,7 @@ from nas.records import Measurement
 from nas.runtimes.onnx_runtime import Runner
 from nas.shipping import accuracy, as_float, measure_file, ship
 from nas.study import Study
-from nas.study_file import load_study
+from nas.study.file import load_study
 from nas.tasks import Task
 from nas.teacher import build
 from nas.workbench import Workbench
