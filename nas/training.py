@@ -38,19 +38,33 @@ class Phase:
 
 
 def phases(training: Training, epochs: int, *, prunes: bool, quantizes: bool) -> tuple[Phase, ...]:
-    """Split the epochs by the study's shares; a phase that changes nothing gives its share to the one before."""
+    """Split the epochs by the study's shares; a phase that changes nothing gives its share to the one before.
+
+    In a short training a phase that has a share takes an epoch from the longest one rather than none, the last first:
+    few bits without any training cost more accuracy than an epoch less of anything else.
+    """
     dense, pruned, quantized = training.shares
     if not quantizes:
         pruned, quantized = pruned + quantized, 0.0
     if not prunes:
         dense, pruned = dense + pruned, 0.0
     active = [("dense", dense, True), ("pruned", pruned, prunes), ("quantized", quantized, quantizes)]
-    counts = _largest_remainder([share for _, share, _ in active], epochs)
+    counts = _at_least_one([share for _, share, _ in active], epochs)
     return tuple(
         Phase(name, count)  # type: ignore[arg-type]
         for (name, _, happens), count in zip(active, counts, strict=True)
         if happens
     )
+
+
+def _at_least_one(shares: list[float], total: int) -> list[int]:
+    counts = _largest_remainder(shares, total)
+    for i in reversed(range(len(shares))):
+        longest = max(range(len(shares)), key=counts.__getitem__)
+        if shares[i] and not counts[i] and counts[longest] > 1:
+            counts[longest] -= 1
+            counts[i] += 1
+    return counts
 
 
 def _largest_remainder(shares: list[float], total: int) -> list[int]:

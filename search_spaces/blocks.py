@@ -229,7 +229,7 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.splits:
-            first, x = self.passed(x), self.worked_on(x)
+            first, x = self._halves(x)
         else:
             first = self.shortcut_depthwise_bn(self.shortcut_depthwise(x))
             first = self.shortcut_activation(self.shortcut_project_bn(self.shortcut_project(first)))
@@ -237,3 +237,16 @@ class ShuffleUnit(nn.Module):
         out = self.depthwise_bn(self.depthwise(out))
         out = self.project_activation(self.project_bn(self.project(out)))
         return torch.cat((first, out), 1)
+
+    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both halves of the shuffled channels: what passes, and what is worked on.
+
+        A trace sees the two selections, which are two Gather in the file. Training takes a view of the channels as
+        they lie in memory (channels last): its gradient is a copy, a selection's a scattered sum (a quarter of a step).
+        """
+        if not self.training:
+            return self.passed(x), self.worked_on(x)
+        n, channels, height, width = x.shape
+        pairs = x.permute(0, 2, 3, 1).reshape(n, height, width, 2, channels // 2).transpose(3, 4)
+        passed, worked_on = pairs.reshape(n, height, width, channels).permute(0, 3, 1, 2).chunk(2, 1)
+        return passed, worked_on

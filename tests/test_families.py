@@ -276,6 +276,15 @@ def test_the_shuffle_unit_is_the_papers() -> None:
         torch.testing.assert_close(channel_shuffle(own, 2), reference_out)
 
 
+def test_training_takes_the_same_halves() -> None:
+    from search_spaces.blocks import ShuffleUnit
+
+    unit = ShuffleUnit(12, 12, inner=8, kernel=3, stride=1, activation="relu")
+    x = torch.rand(2, 12, 5, 4).contiguous(memory_format=torch.channels_last)
+    traced, trained = unit.eval()._halves(x), unit.train()._halves(x)
+    assert all(torch.equal(one, other) for one, other in zip(traced, trained, strict=True))
+
+
 def test_the_residual_block_is_the_papers() -> None:
     from torchvision.models.resnet import BasicBlock
 
