@@ -41,9 +41,9 @@ class Compression(Section):
         False, description="Whether the first and the last layer may have fewer than 8 bits; by default int8 instead."
     )
     learned_step_sizes: tuple[WeightFormat, ...] = Field(
-        (),
+        ("int4", "int3", "int2"),
         description="Formats whose step sizes are trained with the weights (LSQ) instead of being fitted to them; by "
-        "default none.",
+        "default those where that measured better.",
     )
 
     @field_validator("pruning_ratio", "weight_format", "learned_step_sizes")
