@@ -254,7 +254,7 @@ class Space(Record):
         ]
 
     def _block(self, trial: Trial, name: str, family: Family, expansions: Expansions | None) -> BlockConfig:
-        space = self.block_spaces()[family]
+        space, name = self.block_spaces()[family], self._gene(name, family)
         kernel = trial.suggest_categorical(f"{name}.kernel", space.kernels)
         expansion = trial.suggest_categorical(f"{name}.expansion", expansions or space.expansions)
         squeeze = family == "inverted_residual" and trial.suggest_categorical(
@@ -262,6 +262,10 @@ class Space(Record):
         )
         activation = trial.suggest_categorical(f"{name}.activation", space.activations)
         return block_config(family, kernel, expansion, squeeze, activation)
+
+    def _gene(self, block: str, family: Family) -> str:
+        """Where genes of a block are named: of its kind, if there are several, since each has choices of its own."""
+        return block if len(self.block_spaces()) == 1 else f"{block}.{family}"
 
     def count(
         self, ways: Callable[[Sequence[BlockSite], Sequence[BlockSite], int], int], head: Callable[[int], int]

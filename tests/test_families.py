@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from hypothesis import given, settings
@@ -373,10 +374,22 @@ def test_a_stage_may_narrow_kinds_and_expansions() -> None:
 
 def test_an_input_size_is_searched_where_there_are_several() -> None:
     genes = {"stem.width": 8, "stage1.family": "shuffle", "stage1.depth": 1, "stage1.width": 16, "head.width": 0}
-    genes |= {"stage1.block1.kernel": 3, "stage1.block1.expansion": 1, "stage1.block1.activation": "relu"}
+    genes |= {f"stage1.block1.shuffle.{gene}": value for gene, value in
+              (("kernel", 3), ("expansion", 1), ("activation", "relu"))}  # fmt: skip
     architecture = MixedSpace.model_validate(SMALL).sample(Replay({**genes, "input_size": 16}), input_channels=3)
     assert (architecture.input_size, architecture.head) == (16, None)
     assert architecture.stages[0].blocks == (SHUFFLE,)
+
+
+@family
+def test_a_gene_has_the_same_choices_whenever_it_is_asked(family: str) -> None:
+    """Optuna refuses a name whose choices change, so each kind of block has genes of its own."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    compression = Compression(pruning_ratio=(0.0, 0.5), weight_format=("int4", "fp32"), granularity="layer")
+    for _ in range(30):
+        trial = study.ask()
+        sample(trial, FAMILIES[family], compression, input_channels=3)
+        study.tell(trial, 0.0)
 
 
 def test_the_study_file_takes_every_family() -> None:
