@@ -1,81 +1,83 @@
-"""What the benchmarks compute besides time: ties, spreads, synthetic records."""
+"""Scripts beside the studies: they can be read, and what they reckon is right."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
-import itertools
-import math
-import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import kendalltau
 
-BENCHMARKS = Path(__file__).parents[2] / "studies" / "benchmarks"
+from nas.candidate import Candidate
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
+from search_spaces.block_configs import InvertedResidualConfig
+
+FOLDER = Path(__file__).parents[2] / "studies" / "benchmarks"
+SCRIPTS = sorted(FOLDER.glob("*.py"))
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A script as a module; its neighbours can be imported, as when it is run."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
     return module
 
 
-@pytest.fixture(scope="module")
-def repeatability() -> Iterator[ModuleType]:
-    yield load("latency_repeatability")
-    del sys.modules["latency_repeatability"]
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_says_what_it_is_and_how_it_is_run(path: Path) -> None:
+    source = path.read_text()
+    documentation = ast.get_docstring(ast.parse(source)) or ""
+    assert documentation.split("\n\n")[0].endswith((".", ":", "?"))
+    assert (f"studies/benchmarks/{path.name}" in documentation) == ('__name__ == "__main__"' in source)
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=12))
-def test_tau_is_scipys_where_only_equal_values_tie(repeatability: ModuleType, pairs: list[tuple[int, int]]) -> None:
-    first, second = zip(*pairs, strict=True)
-    if len(set(first)) == 1 or len(set(second)) == 1:
-        return  # all tied: not defined
-    assert repeatability.tau_b(first, second) == pytest.approx(kendalltau(first, second).statistic)
+def test_a_paired_gain_and_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    paired = script("paired_gain", monkeypatch)
+    same = paired.summary([{"with": 0.75, "without": 0.5}] * 6)
+    assert (same["pairs"], same["mean"], same["low"], same["high"]) == (6, 0.25, 0.25, 0.25)
+    random = np.random.default_rng(1)
+    differences = random.normal(0.02, 0.01, 200)
+    found = paired.summary([{"with": d, "without": 0.0} for d in differences])
+    half = 1.96 * differences.std() / 200**0.5  # the normal interval, which many pairs come close to
+    assert found["mean"] == pytest.approx(differences.mean())
+    assert found["low"] == pytest.approx(differences.mean() - half, abs=half / 5)
+    assert found["high"] == pytest.approx(differences.mean() + half, abs=half / 5)
 
 
-def test_figures_less_than_two_per_cent_apart_are_ties(repeatability: ModuleType) -> None:
-    # of three pairs, one is tied in both passes: 2 agreeing of 2 comparable ones
-    assert repeatability.tau_b([100, 101, 200], [101, 100, 200]) == pytest.approx(1)
-    # tied in the first pass only
-    assert repeatability.tau_b([100, 101, 200], [103, 100, 200]) == pytest.approx(2 / math.sqrt(2 * 3))
-    assert repeatability.tau_b([1, 2, 3], [3, 2, 1]) == -1
+def test_hypervolumes_of_a_pair_have_one_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = script("beside_the_front", monkeypatch)
+    ours = [{"accuracy": 0.9, "latency_ms": 1.0}, {"accuracy": 0.5, "latency_ms": 0.1}]
+    worse = [{"accuracy": 0.5, "latency_ms": 1.0}]
+    own, other = beside.pair(ours, worse, ("accuracy", "latency_ms"))
+    step = np.log10(1.1)
+    edge = 0.5 / 1.1
+    assert other == pytest.approx((0.5 - edge) * step)
+    assert own == pytest.approx((0.9 - edge) * step + (0.5 - edge) * 1.0)
 
 
-def test_summary(repeatability: ModuleType, tmp_path: Path) -> None:
-    files = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
-    values = ([1.0, 2.0, 4.0], [1.1, 2.0, 3.9], [0.9, 4.5, 4.1])
-    passes = [{str(file): value for file, value in zip(files, column, strict=True)} for column in values]
-    found = repeatability.summarise(passes, files)
-    taus = [repeatability.tau_b(a, b) for a, b in itertools.combinations(values, 2)]
-    assert found["tau_mean"] == pytest.approx(sum(taus) / 3)
-    assert found["tau_min"] == min(taus) < 1
-    assert found["spread_max"] == pytest.approx(math.sqrt((2 * (5 / 6) ** 2 + (5 / 3) ** 2) / 2) / (17 / 6))
-    assert (found["fastest_ms"], found["slowest_ms"]) == (0.9, 4.5)
+def test_the_uniform_plan_is_int8_and_cuts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = script("beside_the_front", monkeypatch)
+    block = InvertedResidualConfig(kernel=3, expansion=2)
+    architecture = Architecture(
+        input_size=8, input_channels=1, stem=StemConfig(width=8), head=HeadConfig(width=16),
+        stages=(StageConfig(width=8, stride=1, blocks=(block,)),),
+    )  # fmt: skip
+    plan = beside.uniform(Candidate(architecture=architecture)).plan
+    assert not plan.kept
+    assert set(plan.formats) == {layer.name for layer in architecture.layers(10)}
+    assert set(plan.formats.values()) == {"int8"}
 
 
-def test_synthetic_evaluations_are_the_same_every_time_and_say_what_they_are(tmp_path: Path) -> None:
-    from nas.candidate import sample
-    from nas.tasks import Task
-    from search_spaces.spaces import Pick
-
-    synthetic = load("synthetic")
-    study = synthetic.synthetic_study(tmp_path, ["search.trials=3"])
-    candidate = sample(Pick(random.Random(0).choice), study.space, study.compression, input_channels=1)
-    task = Task(0, candidate, "search", 0, 30, tmp_path)
-    first, again = synthetic.evaluate(task, study), synthetic.evaluate(task, study)
-    assert first == again
-    assert first.accuracy_source == "simulated"
-    assert first.measurement.parameters == candidate.parameters(10)
-    assert first.measurement.macs == candidate.macs(10)
-    assert first.measurement.latency["cpu"].protocol == "invented"
-    assert study.search.trials == 3
+def test_stock_references_are_the_known_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ResNet-8 of MLPerf Tiny has 77 706 parameters once batch norm is folded."""
+    references = script("stock_references", monkeypatch)
+    assert Candidate(architecture=references.resnet(1)).parameters(10) == 77_706
+    assert len(references.resnet(3).layers(10)) == 1 + 18 + 2 + 1
