@@ -61,8 +61,8 @@ def run(
     Ctrl-C once finishes what is running and leaves; twice stops now. Nothing finished is lost: the same command
     goes on.
     """
-    from nas.launch import Interrupted, WorkFailed
     from nas.launch import run as run_study
+    from nas.local_loop import Interrupted, WorkFailed
     from nas.study.file import load_study
 
     console = Console()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from nas.phases import WAIT, Done, Phases, Wait, identity_of
 from nas.records import Evaluation, Phase
 from nas.run_folder import RunFolder
 from nas.search import Search
+from nas.storage import RecordedTrial
 from nas.study import Study
 from nas.tasks import Task
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 
 class Finalists(Phases):
@@ -45,7 +43,7 @@ class Finalists(Phases):
             return self._start(self._waiting.pop(0))
         return WAIT if self._running else Done()
 
-    def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
+    def _row(self, trial: RecordedTrial, evaluation: Evaluation) -> dict[str, Any]:
         return {**super()._row(trial, evaluation), "trial": trial.user_attrs["search_trial"]}
 
     def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:

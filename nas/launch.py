@@ -1,73 +1,27 @@
-"""`nas run`: prepare or continue a run folder, drive search and finalists through workers, write the front."""
+"""`nas run`: prepare or continue a run folder, then drive search and finalists through local workers."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nas.checking import reference_candidate
 from nas.data import load
 from nas.errors import InputError, disk_problem
-from nas.executors.local import Broke, Died, LocalWorkers, TookTooLong, threads_per_worker
+from nas.executors.local import LocalWorkers, threads_per_worker
 from nas.finalists import Finalists
-from nas.objectives import as_minimised, may_stand
-from nas.pareto import non_dominated
-from nas.phases import Done, Phases
-from nas.records import QUALITIES, State
-from nas.run_folder import RunFolder, read_evaluation, write_atomically
+from nas.front import write_front
+from nas.local_loop import Stop, WorkFailed, disk_words, drive
+from nas.records import State
+from nas.run_folder import RunFolder, write_atomically
 from nas.search import Search, default_population
 from nas.storage import repair, sole_holder
 from nas.study import Study
 from nas.study.file import dump_study, frozen_difference, load_study
-from nas.tasks import Task
-from nas.trial_rows import front_columns, write_rows
 from nas.upkeep import Upkeep
-
-MAX_START_DEATHS = 3
-
-
-class WorkFailed(Exception):
-    """The search cannot go on; the message says why."""
-
-
-class Interrupted(Exception):
-    """Ctrl-C was pressed twice."""
-
-
-@dataclass
-class Stop:
-    """Ctrl-C, counted: once means finish what is running, twice means now."""
-
-    presses: int = 0
-    console: Console = field(default_factory=Console)
-
-    @contextmanager
-    def listening(self) -> Iterator[Stop]:
-        previous = signal.signal(signal.SIGINT, self._pressed)
-        try:
-            yield self
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-    def _pressed(self, *_: object) -> None:
-        self.presses += 1
-        if self.presses == 1:
-            self.console.print("[yellow]Finishing what is running; press Ctrl-C again to stop now.[/]")
-        elif self.presses > 2:
-            raise KeyboardInterrupt
-
-    @property
-    def asked(self) -> bool:
-        return self.presses > 0
 
 
 def run(study: Study, path: Path, console: Console) -> bool:
@@ -90,11 +44,7 @@ def run(study: Study, path: Path, console: Console) -> bool:
     except OSError as error:
         if (problem := disk_problem(error)) is None:
             raise
-        raise WorkFailed(_disk_words(path, problem)) from None
-
-
-def _disk_words(path: Path, problem: str) -> str:
-    return f"{path}: {problem}; nothing finished is lost, the same command goes on"
+        raise WorkFailed(disk_words(path, problem)) from None
 
 
 def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
@@ -188,7 +138,7 @@ def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Conso
         return _counts(search)
 
     total = search.study.search.trials
-    problem = _drive(search, pool, stop, console, "search", total, lambda: search.count(State.COMPLETE), after)
+    problem = drive(search, pool, stop, console, "search", total, lambda: search.count(State.COMPLETE), after)
     after({})  # duplicates that the last draws brought
     return problem
 
@@ -201,117 +151,10 @@ def _drive_finalists(search: Search, finalists: Finalists, pool: LocalWorkers, s
         return ""
 
     total = len(finalists.journal.trials())
-    _drive(finalists, pool, stop, console, "finalists", total, lambda: len(finalists.rows()), after)
+    drive(finalists, pool, stop, console, "finalists", total, lambda: len(finalists.rows()), after)
     write_front(search, finalists)
-
-
-def _drive(
-    phases: Phases,
-    pool: LocalWorkers,
-    stop: Stop,
-    console: Console,
-    title: str,
-    total: int,
-    done: Callable[[], int],
-    after: Callable[[dict[str, Any]], str],
-) -> str:
-    """The local loop: fill idle workers, take what they finish; returns the driver's problem, if it has one."""
-    start_deaths = 0
-    with _progress(console, title, total) as progress:
-        bar = progress.task_ids[0]
-        progress.update(bar, completed=done(), note=after({}))
-        while True:
-            answer: Task | Done | object = None
-            while pool.idle and not stop.asked and isinstance(answer := phases.propose(), Task):  # type: ignore[attr-defined]
-                pool.submit(answer)
-            if isinstance(answer, Done) or (stop.asked and not pool.running):
-                return answer.problem if isinstance(answer, Done) else ""
-            if stop.presses > 1:
-                raise Interrupted
-            for event in pool.wait(0.2):
-                if isinstance(event, Broke):
-                    raise WorkFailed(_disk_words(phases.folder.path, event.reason))
-                if isinstance(event, Died):
-                    start_deaths += not event.started
-                    if start_deaths >= MAX_START_DEATHS:
-                        raise WorkFailed(f"workers do not start: {event.reason}")
-                    row = phases.died(event.task, event.reason, started=event.started) if event.task else None
-                elif isinstance(event, TookTooLong):
-                    row = phases.took_too_long(event.task)
-                else:
-                    start_deaths = 0
-                    row = _take(phases, event.task)
-                if row is not None:
-                    progress.console.print(_line(row))
-                    progress.update(bar, completed=done(), note=after(row))
-
-
-def _take(phases: Phases, task: Task) -> dict[str, Any]:
-    evaluation = read_evaluation(task.folder)
-    assert evaluation is not None, f"{task.folder} has no evaluation.json"
-    return phases.finish(task, evaluation)
-
-
-def _progress(console: Console, title: str, total: int) -> Progress:
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-    )
-    progress.add_task(title, total=total, note="")
-    return progress
 
 
 def _counts(search: Search) -> str:
     states = [State.INFEASIBLE, State.DUPLICATE, State.FAILED]
     return ", ".join(f"{n} {state.lower()}" for state in states if (n := search.count(state)))
-
-
-def _line(row: dict[str, Any]) -> str:
-    number = row.get("trial", row["number"])
-    if row["state"] != State.COMPLETE:
-        return f"[dim]{number:>5}  {row['id'][:8]}  {row['state'].lower()}: {escape(row['reason'])}[/]"
-    test = f"  test {row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else ""
-    return (
-        f"{number:>5}  {row['id'][:8]}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} params  "
-        f"{row['size_bytes'] / 1000:.1f} KB  {row['latency_ms']:.4f} ms  ({row['seconds']:.1f} s)"
-    )
-
-
-def write_front(search: Search, finalists: Finalists) -> None:
-    """front.csv, over the finalists as soon as one is complete, over the search's trials until then."""
-    study, folder = search.study, search.folder
-    columns = front_columns(study)
-    searched = {row["number"]: row for row in search.rows()}
-    final_rows = [{**row, "search_accuracy": searched[row["trial"]]["accuracy"]} for row in finalists.rows()]
-    if final_rows:
-        write_rows(folder.finalists, [*columns, "state", "reason"], final_rows)
-    rows = final_rows if any(map(may_stand, final_rows)) else [_as_front_row(row) for row in search.rows()]
-    write_rows(folder.front, columns, front_of(rows, study))
-
-
-def _as_front_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "trial": row["number"], "search_accuracy": row["accuracy"]}
-
-
-def front_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
-    """Rows not dominated by another in the study's objectives, best in the first one first.
-
-    Log-loss orders rows of exactly equal quality. It decides nothing else: a row beaten in every objective stays off.
-    """
-    standing = [row for row in rows if may_stand(row)]
-    if not standing:
-        return []
-    points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in standing])
-    kept = np.flatnonzero(non_dominated(points))
-    by_quality = study.objectives[0] in QUALITIES
-
-    def rank(index: int) -> tuple[float, ...]:
-        loss = standing[index].get("log_loss") if by_quality else None
-        return (points[index][0], np.inf if loss is None else loss, *points[index][1:])
-
-    return [standing[i] for i in sorted(kept.tolist(), key=rank)]

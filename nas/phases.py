@@ -12,20 +12,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.candidate import Candidate
 from nas.hyperparameters import Numbers
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
 from nas.run_folder import RunFolder, read_evaluation, write_evaluation
-from nas.storage import Direction, Journal
+from nas.storage import Direction, Journal, RecordedTrial
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task
 from nas.trial_rows import row_of
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 MAX_DEATHS = 3
 
@@ -79,7 +76,7 @@ class Phases:
         self._look()
         return self._counts[state]
 
-    def _look(self) -> list[FrozenTrial]:
+    def _look(self) -> list[RecordedTrial]:
         """Take in what finished since the last look, so that an ask does not read every trial again.
 
         A finished trial never changes. Returns the trials.
@@ -167,7 +164,7 @@ class Phases:
         self._running[task.number] = task
         return task
 
-    def _task(self, trial: FrozenTrial) -> Task:
+    def _task(self, trial: RecordedTrial) -> Task:
         notes = trial.user_attrs
         candidate, numbers = Candidate.from_json(notes["candidate"]), notes.get("training", {})
         return Task(
@@ -181,7 +178,7 @@ class Phases:
             training=numbers,
         )
 
-    def _row(self, trial: FrozenTrial, evaluation: Evaluation) -> dict[str, Any]:
+    def _row(self, trial: RecordedTrial, evaluation: Evaluation) -> dict[str, Any]:
         artifact = self.folder.relative(self._task(trial).folder)
         row = row_of(trial.number, evaluation, artifact, trial.params, self.study)
         return row | {"retry_of": trial.user_attrs.get("retry_of")}

@@ -23,6 +23,7 @@ from nas.errors import InputError
 
 T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]
+RecordedTrial = FrozenTrial
 SAMPLER_STATE = "sampler_state"
 GENERATION = ":generation"  # how the keys end under which Optuna's genetic samplers note a trial's generation
 optuna.logging.set_verbosity(logging.WARNING)

@@ -22,8 +22,8 @@ from rich.table import Table
 from synthetic import evaluate, synthetic_study
 
 from nas.finalists import Finalists
+from nas.front import write_front
 from nas.importance import importances
-from nas.launch import write_front
 from nas.records import Evaluation
 from nas.report.html import write_html
 from nas.report.picture import write_picture

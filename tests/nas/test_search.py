@@ -20,11 +20,12 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 import nas.launch
+import nas.local_loop
 import nas.search
 from nas.candidate import Candidate, sample
 from nas.executors.local import Broke, Died, Finished, TookTooLong
 from nas.finalists import Finalists, finalists_of
-from nas.launch import front_of
+from nas.front import front_of
 from nas.objectives import as_minimised
 from nas.pareto import non_dominated
 from nas.phases import WAIT, Done
@@ -872,7 +873,7 @@ def test_ctrl_c_in_a_longer_search_keeps_the_front_of_the_finalists(folder: RunF
 
 def test_ctrl_c_twice_stops_now_and_is_no_death(folder: RunFolder, run: Run) -> None:
     for _ in range(4):
-        with pytest.raises(nas.launch.Interrupted):
+        with pytest.raises(nas.local_loop.Interrupted):
             run({0: 2}, trials=30)
     trials = Search(make_study(trials=30, workers=2), folder).journal.trials()
     assert {trial.user_attrs["deaths"] for trial in trials} == {0}
@@ -883,7 +884,7 @@ def test_first_deaths_of_workers_are_not_the_candidates(
 ) -> None:
     monkeypatch.setattr(Workers, "submit", lambda self, task: self.running.append(task))
     monkeypatch.setattr(Workers, "wait", lambda self, _: [Died(self.running.pop(0), "no torch", started=False)])
-    with pytest.raises(nas.launch.WorkFailed, match="workers do not start: no torch"):
+    with pytest.raises(nas.local_loop.WorkFailed, match="workers do not start: no torch"):
         run()
     assert Search(make_study(trials=6), folder).journal.trials()[0].user_attrs["deaths"] == 0
 
@@ -906,7 +907,7 @@ def test_a_broken_disk_ends_the_run_and_costs_no_candidate(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Workers, "wait", lambda self, _: [Broke(self.running.pop(0), "No space left on device")])
-        with pytest.raises(nas.launch.WorkFailed, match="run: No space left on device; nothing finished is lost"):
+        with pytest.raises(nas.local_loop.WorkFailed, match="run: No space left on device; nothing finished is lost"):
             run()
     assert run()
     trials = read(folder, "trials")
