@@ -99,15 +99,20 @@ def front_columns(study: Study) -> list[str]:
 
 
 class _Recorder(Pick):
-    """A trial that takes the last choice everywhere and remembers what it was asked."""
+    """A trial that remembers what it was asked. It takes the last choice everywhere, but never the same width twice in
+    a row if it can: a block between different widths has all the layers it may ever have."""
 
     def __init__(self) -> None:
         super().__init__(last)
         self.genes: dict[str, tuple[Any, ...]] = {}
+        self._width = 0
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         self.genes.setdefault(name, tuple(choices))
-        return super().suggest_categorical(name, choices)
+        if not name.endswith(".width") or name == "head.width":
+            return super().suggest_categorical(name, choices)
+        self._width = last([choice for choice in choices if choice != self._width] or choices)
+        return self._width
 
 
 def all_genes(study: Study) -> list[str]:

@@ -22,7 +22,8 @@ from nas.candidate import Candidate, sample
 from nas.runtimes.onnx_costs import read_costs
 from nas.runtimes.onnx_file import FileHeader, emit
 from nas.runtimes.onnx_runtime import Runner, integer_layers
-from nas.study import Compression, Study, Target
+from nas.study import Compression, Data, Study, Target
+from nas.trial_rows import all_genes
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import BlockConfig, InvertedResidualConfig, ResidualConfig, ShuffleConfig
 from search_spaces.network import build_network
@@ -390,6 +391,31 @@ def test_a_gene_has_the_same_choices_whenever_it_is_asked(family: str) -> None:
         trial = study.ask()
         sample(trial, FAMILIES[family], compression, input_channels=3)
         study.tell(trial, 0.0)
+
+
+@family
+@pytest.mark.parametrize("granularity", ["block", "layer"])
+def test_every_gene_that_can_be_asked_has_a_column(family: str, granularity: Any) -> None:
+    space, seen = FAMILIES[family], set[str]()
+    compression = Compression(
+        pruning_ratio=(0.0, 0.5), weight_format=("int4", "fp32"), granularity=granularity, stage_widths=True
+    )
+    study = Study(name="x", data=Data(source="digits"), space=space, compression=compression)  # type: ignore[arg-type]
+    for seed in range(300):
+        trial = _Listening(random.Random(seed).choice)
+        sample(trial, space, compression, input_channels=1)
+        seen |= trial.asked
+    assert seen <= set(all_genes(study))
+
+
+class _Listening(Pick):
+    def __init__(self, pick: Any) -> None:
+        super().__init__(pick)
+        self.asked: set[str] = set()
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        self.asked.add(name)
+        return super().suggest_categorical(name, choices)
 
 
 def test_the_study_file_takes_every_family() -> None:
