@@ -7,6 +7,7 @@ grid scale_x * scale_w. Which tensors of a network are quantized is decided in `
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,26 @@ def learned_step(weight: Tensor, scales: Tensor, low: int, high: int) -> Tensor:
     return on_grid
 
 
+class _RoundToGrid(torch.autograd.Function):
+    """`fake_quantize_per_tensor_affine`, bit by bit, in passes that are vectorized: several times faster on a CPU.
+
+    A sixth of a quantization-aware step went into torch's own. Gradients pass where the code is not clipped.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float, zero_point: int) -> Tensor:
+        ctx.save_for_backward(x)
+        lowest, highest = -zero_point, ACTIVATION_LEVELS - zero_point
+        ctx.bounds = scale * (lowest - 0.5), scale * (highest + 0.5)
+        inverse = torch.tensor(1.0) / torch.tensor(scale)  # in single precision, as torch does
+        return x.mul(inverse).round_().clamp_(lowest, highest).mul_(torch.tensor(scale))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradients[0], x, *ctx.bounds), None, None
+
+
 class ActivationQuantizer(nn.Module):
     """Rounds a tensor to unsigned 8-bit codes and back; gradients pass straight through inside the range.
 
@@ -100,6 +121,9 @@ class ActivationQuantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.observing and not self.is_fixed:
             self._observe(x.detach())
+        if x.device.type == "cpu":
+            rounded: Tensor = _RoundToGrid.apply(x, *self.grid())
+            return rounded
         return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, ACTIVATION_LEVELS)
 
     def _observe(self, x: Tensor) -> None:

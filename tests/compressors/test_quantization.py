@@ -384,3 +384,41 @@ def test_a_learned_layer_ships_what_it_computes() -> None:
     assert bool((packed.scales > 0).all())
     torch.testing.assert_close(weight, packed.codes * packed.scales[:, None, None, None])
     assert int(packed.bias_codes.abs().max()) <= 2**30
+
+
+# The quantizer's own rounding on a CPU.
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    scale=st.floats(2**-20, 1024, width=32),
+    zero_point=st.integers(0, 255),
+    spread=st.floats(0.01, 3.0),
+)
+def test_rounding_is_torchs_bit_by_bit(seed: int, scale: float, zero_point: int, spread: float) -> None:
+    """Values and gradients, clipped ones and ties among them."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(400, generator=generator) * scale * 128 * spread
+    ties = (torch.arange(-20, 300) + 0.5) * scale
+    x = torch.cat([x, ties, torch.zeros(1)])
+    quantizer = ActivationQuantizer(fixed=(scale, zero_point))
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found = quantizer(ours)
+    expected = torch.fake_quantize_per_tensor_affine(theirs, quantizer.scale, quantizer.zero_point, 0, 255)
+    assert torch.equal(found, expected)
+    upstream = torch.randn(len(x), generator=generator)
+    found.backward(upstream)
+    expected.backward(upstream)
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    at_edge = ((x / scale + zero_point).abs() - 0.5).abs() < 1e-3
+    at_edge |= ((x / scale + zero_point) - 255.5).abs() < 1e-3
+    assert torch.equal(ours.grad[~at_edge], theirs.grad[~at_edge])
+
+
+def test_rounding_keeps_the_memory_format_and_the_input() -> None:
+    x = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    rounded = ActivationQuantizer(fixed=(0.02, 100))(x)
+    assert rounded.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, before)
