@@ -51,10 +51,9 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
     from compressors.pruning import IMPORTANCES, prune
     from nas.candidate import Candidate, sample
     from nas.data import load
-    from nas.evaluate import build
     from nas.shipping import ship
     from nas.study.file import load_study
-    from nas.tasks import Task
+    from nas.teacher import build
     from nas.training import calibrate
     from nas.workbench import Workbench
     from search_spaces.spaces import Pick
@@ -62,7 +61,7 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
     torch.set_num_threads(1)
     (folder / "study.yaml").write_text(STUDY)
     study = load_study(folder / "study.yaml")
-    bench = Workbench(study, load(study.data, input_size=study.space.input_size, seed=0))
+    bench = Workbench(study, load(study.data, input_size=study.space.input_sizes[-1], seed=0))
     pick = Pick(random.Random(seed).choice)
     candidates: dict[str, Candidate] = {}
     while len(candidates) < count:
@@ -71,9 +70,9 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
     files = []
     for number, candidate in enumerate(candidates.values()):
         place = folder / f"network-{number}"
-        network = build(Task(number, candidate, "search", seed, 1, place), bench).cpu()
+        network = build(candidate, bench, seed=seed, dropout=0.0).cpu()
         importance = IMPORTANCES[study.compression.importance]
-        prune(network, candidate.architecture.groups(), candidate.plan.kept, importance=importance)
+        prune(network, candidate.architecture.all_groups(), candidate.plan.kept, importance=importance)
         network = prepare(network, candidate.plan.formats)
         calibrate(network, bench.tiny_feed())
         files.append(ship(network, candidate, place, bench.header))

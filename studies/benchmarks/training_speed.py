@@ -37,7 +37,7 @@ def networks() -> dict[str, Architecture]:
             input_size=32,
             input_channels=3,
             stem=StemConfig(width=16),
-            stages=tuple(StageConfig(width=w, stride=s, blocks=(residual,)) for w, s in ((16, 1), (32, 2), (64, 2))),  # type: ignore[arg-type]
+            stages=tuple(StageConfig(width=w, stride=s, blocks=(residual,)) for w, s in ((16, 1), (32, 2), (64, 2))),
             head=None,
         ),
         "inverted residuals": Architecture(
@@ -45,8 +45,7 @@ def networks() -> dict[str, Architecture]:
             input_channels=3,
             stem=StemConfig(width=16),
             stages=tuple(
-                StageConfig(width=w, stride=s, blocks=(mobile,) * 2)  # type: ignore[arg-type]
-                for w, s in ((16, 1), (24, 2), (40, 2), (60, 2))
+                StageConfig(width=w, stride=s, blocks=(mobile,) * 2) for w, s in ((16, 1), (24, 2), (40, 2), (60, 2))
             ),
             head=HeadConfig(width=128),
         ),
