@@ -31,6 +31,7 @@ from nas.latency import (
     exclusive,
     measure,
     run_protocol,
+    settled_us,
     yielding,
 )
 from nas.runtimes.onnx_runtime import Array, fingerprint
@@ -60,10 +61,14 @@ class Timed:
 
 def protocol(*speeds: float) -> tuple[list[float], Timed, Timed, bool, float]:
     """The minimum of every pass, the fakes, whether it was stable, and the reference's minimum."""
-    network, reference = Timed(*speeds), Timed(*(7.0,) * 4)
-    passes, reference_us, stable = run_protocol(network, IMAGE, reference)
+    network, reference = Timed(*speeds), Timed(*(7.0,) * MAX_PASSES)
+    passes, reference_us, stable = run_protocol(network, IMAGE, reference, pause=_never)
     assert all(len(samples) == PER_PASS for samples in passes)
     return [min(samples) for samples in passes], network, reference, stable, reference_us
+
+
+def _never(_: float) -> None:
+    raise AssertionError("nothing was disturbed")
 
 
 @pytest.mark.parametrize(
@@ -74,9 +79,9 @@ def protocol(*speeds: float) -> tuple[list[float], Timed, Timed, bool, float]:
         pytest.param((100.0, 103.0, 101.0, 1.0), 3, True, id="the third agrees with the first"),
         pytest.param((110.0, 100.0, 109.0, 101.0), 4, True, id="the fourth agrees with the second"),
         pytest.param((200.0, 200.1, 1.0, 1.0), 2, True, id="slow but steady"),
-        pytest.param((100.0, 110.0, 120.0, 130.0), 4, False, id="never"),
+        pytest.param((100.0, 110.0, 120.0, 130.0, 140.0, 150.0), 6, False, id="never"),
         # Slower passes that agree with each other do not speak for the fastest.
-        pytest.param((110.0, 100.0, 110.0, 110.0), 4, False, id="only the slow ones agree"),
+        pytest.param((110.0, 100.0, *[110.0] * 4), 6, False, id="only the slow ones agree"),
     ],
 )
 def test_passes_until_two_agree(speeds: tuple[float, ...], passes: int, stable: bool) -> None:
@@ -88,8 +93,36 @@ def test_passes_until_two_agree(speeds: tuple[float, ...], passes: int, stable: 
     assert reference.calls == [CALLS] * BLOCKS * passes
 
 
+@pytest.mark.parametrize(
+    ("speeds", "references", "usual_us", "passes", "pauses", "stable"),
+    [
+        pytest.param((133.0, 133.0, 100.0, 101.0), (9.0, 9.0, 7.0, 7.0), 7.0, 4, 2, True, id="a slow half second"),
+        pytest.param((133.0, 100.0, 101.0), (9.0, 7.0, 7.0), float("inf"), 3, 0, True, id="found out afterwards"),
+        pytest.param((100.0, 101.0), (7.6, 7.6), 7.0, 2, 0, True, id="a little slower is no disturbance"),
+        pytest.param((133.0,) * 6, (9.0,) * 6, 7.0, 6, 6, False, id="disturbed for ever"),
+    ],
+)
+def test_disturbed_passes_do_not_count(
+    speeds: tuple[float, ...], references: tuple[float, ...], usual_us: float, passes: int, pauses: int, stable: bool
+) -> None:
+    waited: list[float] = []
+    network, reference = Timed(*speeds), Timed(*references)
+    found, reference_us, was_stable = run_protocol(network, IMAGE, reference, usual_us=usual_us, pause=waited.append)
+    assert (len(found), len(waited), was_stable) == (passes, pauses, stable)
+    assert reference_us == min(references[:passes])
+
+
+def test_the_reference_settles_at_its_least() -> None:
+    waited: list[float] = []
+    slow_then_fast = Timed()
+    slow_then_fast._speeds = chain(repeat(9.0, BLOCKS // 2), repeat(7.0, BLOCKS // 2))
+    assert settled_us(slow_then_fast, pause=waited.append) == 7.0
+    assert len(waited) == BLOCKS
+    assert sum(waited) >= 0.25
+
+
 def test_numbers_of_the_protocol() -> None:
-    assert (BLOCKS, CALLS, WARM_UP, MAX_PASSES) == (12, 25, 20, 4)
+    assert (BLOCKS, CALLS, WARM_UP, MAX_PASSES) == (12, 25, 20, 6)
     assert "12x25" in PROTOCOL
 
 
