@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nas.hyperparameters import number_genes
 from nas.records import COSTS, Evaluation, LayerReport
 from nas.run_folder import write_atomically
 from nas.study import Study
-from search_spaces.spaces import Pick, last
+from search_spaces.spaces import Pick, first, last
 
 Row = Mapping[str, Any]
 MORE_SCORES = ("balanced_accuracy", "macro_f1", "log_loss")
@@ -105,13 +106,14 @@ class _Recorder(Pick):
     def __init__(self) -> None:
         super().__init__(last)
         self.genes: dict[str, tuple[Any, ...]] = {}
+        self.prefers: Callable[[Sequence[Any]], Any] = last  # among widths
         self._width = 0
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         self.genes.setdefault(name, tuple(choices))
         if not name.endswith(".width") or name == "head.width":
             return super().suggest_categorical(name, choices)
-        self._width = last([choice for choice in choices if choice != self._width] or choices)
+        self._width = self.prefers([choice for choice in choices if choice != self._width] or choices)
         return self._width
 
 
@@ -123,7 +125,8 @@ def all_genes(study: Study) -> list[str]:
 def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     """Every gene of the candidate with its choices; where stages choose among kinds of blocks, those of every kind."""
     recorder = _Recorder()
-    for space in (study.space, *study.space.of_one_kind()):
+    for space, widths in product((study.space, *study.space.of_one_kind()), (last, first)):
+        recorder.prefers = widths  # a width without a choice is not asked for: one of the two differs from it
         sample(recorder, space, study.compression, input_channels=study.data.input_channels)
     return recorder.genes
 

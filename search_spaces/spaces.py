@@ -228,17 +228,17 @@ class Space(Record):
 
     def sample(self, trial: Trial, *, input_channels: Literal[1, 3]) -> Architecture:
         """Draw one architecture. Stages and blocks are numbered from 1 in gene names."""
-        stem = StemConfig(width=trial.suggest_categorical("stem.width", self.stem_widths), stride=self.stem_stride)
+        stem = StemConfig(width=_ask(trial, "stem.width", self.stem_widths), stride=self.stem_stride)
         stages = tuple(self._stage(trial, f"stage{s}", stage) for s, stage in enumerate(self.stages, start=1))
-        head_width = trial.suggest_categorical("head.width", self.head_widths)
+        head_width = _ask(trial, "head.width", self.head_widths)
         head = HeadConfig(width=head_width) if head_width else None
         size = _ask(trial, "input_size", self.input_sizes)
         return Architecture(input_size=size, input_channels=input_channels, stem=stem, stages=stages, head=head)
 
     def _stage(self, trial: Trial, name: str, space: StageSpace) -> StageConfig:
         family: Family = _ask(trial, f"{name}.family", self.families(space))
-        depth = trial.suggest_categorical(f"{name}.depth", space.depths)
-        width = trial.suggest_categorical(f"{name}.width", space.widths)
+        depth = _ask(trial, f"{name}.depth", space.depths)
+        width = _ask(trial, f"{name}.width", space.widths)
         names = [f"{name}.block{b}" for b in range(1, depth + 1)]
         blocks = tuple(self._block(trial, block, family, space.expansions) for block in names)
         return StageConfig(width=width, stride=space.stride, blocks=blocks)
@@ -255,12 +255,10 @@ class Space(Record):
 
     def _block(self, trial: Trial, name: str, family: Family, expansions: Expansions | None) -> BlockConfig:
         space, name = self.block_spaces()[family], self._gene(name, family)
-        kernel = trial.suggest_categorical(f"{name}.kernel", space.kernels)
-        expansion = trial.suggest_categorical(f"{name}.expansion", expansions or space.expansions)
-        squeeze = family == "inverted_residual" and trial.suggest_categorical(
-            f"{name}.squeeze_excite", space.squeeze_excite
-        )
-        activation = trial.suggest_categorical(f"{name}.activation", space.activations)
+        kernel = _ask(trial, f"{name}.kernel", space.kernels)
+        expansion = _ask(trial, f"{name}.expansion", expansions or space.expansions)
+        squeeze = family == "inverted_residual" and _ask(trial, f"{name}.squeeze_excite", space.squeeze_excite)
+        activation = _ask(trial, f"{name}.activation", space.activations)
         return block_config(family, kernel, expansion, squeeze, activation)
 
     def _gene(self, block: str, family: Family) -> str:
