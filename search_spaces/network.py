@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.block_configs import FusedInvertedResidualConfig, InvertedResidualConfig, ResidualConfig
+from search_spaces.block_configs import (
+    FusedInvertedResidualConfig,
+    InvertedResidualConfig,
+    ResidualConfig,
+    ShuffleConfig,
+)
 from search_spaces.blocks import (
     ConvBlock,
     FusedInvertedResidual,
@@ -56,6 +63,13 @@ class Network(nn.Module):
         return logits
 
 
+_BLOCKS: Mapping[type, type[FusedInvertedResidual | Residual | ShuffleUnit]] = {
+    FusedInvertedResidualConfig: FusedInvertedResidual,
+    ResidualConfig: Residual,
+    ShuffleConfig: ShuffleUnit,
+}
+
+
 def build_block(site: BlockSite) -> nn.Module:
     config = site.config
     if isinstance(config, InvertedResidualConfig):
@@ -69,12 +83,7 @@ def build_block(site: BlockSite) -> nn.Module:
             expand=config.expansion > 1,
             squeezed=site.squeeze_width if config.squeeze_excite else 0,
         )
-    block: type[FusedInvertedResidual | Residual | ShuffleUnit] = ShuffleUnit
-    if isinstance(config, FusedInvertedResidualConfig):
-        block = FusedInvertedResidual
-    elif isinstance(config, ResidualConfig):
-        block = Residual
-    return block(
+    return _BLOCKS[type(config)](
         site.in_width,
         site.out_width,
         inner=site.inner_width,
