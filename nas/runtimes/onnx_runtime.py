@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 
 from nas.records import Fingerprint
-from nas.runtimes.onnx_file import WEIGHT_SCALE
+from nas.runtimes.onnx_nodes import WEIGHT_SCALE
 from nas.study import Target
 
 Array = np.ndarray[Any, Any]

@@ -1,32 +1,35 @@
 """What a front is worth: beside random candidates, and beside its own architectures under a uniform plan.
 
     nas run studies/cifar10.yaml --out runs/cifar10
-    nas run studies/cifar10.yaml search.sampler=random search.finalists=0 --out runs/cifar10-random
-    python studies/benchmarks/beside_the_front.py runs/cifar10 --random runs/cifar10-random
+    python studies/benchmarks/beside_the_front.py runs/cifar10 --json cifar10-beside.json
 
 Hypervolumes at equal epochs, costs as log10, accuracy on validation, one reference point for both of a pair: the
-search's trials against as many random ones, and the finalists against the same architectures with every layer int8 and
-no channel cut, trained here as the finalists were. A killed run of this script goes on where it was.
+search's trials against as many random ones (a random candidate that the search evaluated too, as all of NSGA-II's
+first generation, is not trained again), and the finalists against the same architectures with every layer int8 and no
+channel cut, trained here as the finalists were. A killed run of this script goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from compressors.plan import CompressionPlan
-from nas.candidate import Candidate, canonical
+from nas.candidate import Candidate, canonical, sample
 from nas.executors.local import LocalWorkers, threads_per_worker
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
 from nas.run_folder import RunFolder, read_evaluation
+from nas.samplers import make_sampler, seed_of
 from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task
@@ -51,6 +54,21 @@ def uniform_tasks(folder: RunFolder, study: Study) -> list[Task]:
         seed = study.search.seed + 1
         place = folder.artifact(plain.id, "reference", seed)
         tasks[plain.id] = Task(int(str(number)), plain, "reference", seed, study.training.epochs, place)
+    return list(tasks.values())
+
+
+def random_tasks(folder: RunFolder, study: Study) -> list[Task]:
+    """As many different ones as the search has trials, drawn as `search.sampler: random` draws them."""
+    seed, tasks, numbers = study.search.seed, dict[str, Task](), count()
+    while len(tasks) < study.search.trials:
+        number = next(numbers)
+        sampler = make_sampler("random", seed=seed_of(seed, number))
+        trial = optuna.create_study(sampler=sampler).ask()
+        drawn = sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
+        place = folder.artifact(drawn.id, "search", seed)
+        if read_evaluation(place) is None:
+            place = folder.artifact(drawn.id, "reference", seed)
+        tasks.setdefault(drawn.id, Task(number, drawn, "reference", seed, study.search_epochs, place))
     return list(tasks.values())
 
 
@@ -79,38 +97,35 @@ def pair(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], objectives: t
     return tuple(hypervolume(points_of(rows, objectives), reference) for rows in (ours, theirs))  # type: ignore[return-value]
 
 
-def trials_of(folder: Path) -> list[dict[str, Any]]:
-    frame = pd.read_csv(folder / "trials.csv")
+def complete_rows(table: Path) -> list[dict[str, Any]]:
+    frame = pd.read_csv(table)
     return list(frame[frame["state"] == State.COMPLETE].to_dict("records"))  # type: ignore[arg-type]
 
 
-def row_of(task: Task, study: Study) -> dict[str, Any] | None:
-    evaluation = read_evaluation(task.folder)
-    if evaluation is None or evaluation.state is not State.COMPLETE or evaluation.measurement is None:
-        return None
-    assert evaluation.validation is not None
-    assert evaluation.test is not None
-    costs = evaluation.measurement.costs(study.target.name)
-    return {**costs, "accuracy": evaluation.validation.accuracy, "test_accuracy": evaluation.test.accuracy}
+def rows_of(tasks: list[Task], study: Study) -> list[dict[str, Any]]:
+    """Figures of those that are complete."""
+    evaluations = [read_evaluation(task.folder) for task in tasks]
+    return [
+        {"id": e.candidate_id, **e.measurement.costs(study.target.name), "accuracy": e.validation.accuracy}
+        for e in evaluations
+        if e is not None and e.state is State.COMPLETE and e.measurement is not None and e.validation is not None
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--random", type=Path, help="run folder of the same study with sampler random")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     folder = RunFolder(options.run.resolve())
     study = load_study(folder.study)
-    tasks = uniform_tasks(folder, study)
-    evaluate_all(folder, study, tasks)
-    plain = [row for task in tasks if (row := row_of(task, study)) is not None]
-    finalists = pd.read_csv(folder.finalists)
-    ours = list(finalists[finalists["state"] == State.COMPLETE].to_dict("records"))
-    found = {"finalists against uniform int8": pair(ours, plain, study.objectives)}  # type: ignore[arg-type]
-    if options.random:
-        searched = trials_of(folder.path)
-        found["search against random"] = pair(searched, trials_of(options.random)[: len(searched)], study.objectives)
+    drawn, plain = random_tasks(folder, study), uniform_tasks(folder, study)
+    evaluate_all(folder, study, [*drawn, *plain])
+    beside = {"random": rows_of(drawn, study), "uniform": rows_of(plain, study)}
+    found = {
+        "search against random": pair(complete_rows(folder.trials), beside["random"], study.objectives),
+        "finalists against uniform int8": pair(complete_rows(folder.finalists), beside["uniform"], study.objectives),
+    }
     table = Table(title=f"{study.name}: hypervolumes at equal epochs")
     for column in ("pair", "ours", "beside", "ratio"):
         table.add_column(column, justify="left" if column == "pair" else "right")
@@ -118,7 +133,7 @@ def main() -> None:
         table.add_row(name, f"{own:.4f}", f"{other:.4f}", f"{own / other:.3f}")
     Console().print(table)
     if options.json:
-        options.json.write_text(json.dumps({"hypervolumes": found, "uniform": plain}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"hypervolumes": found, **beside}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from nas.augmentation import Feed
 from nas.candidate import Candidate, sample
 from nas.data import Images
 from nas.runtimes.onnx_costs import read_costs
-from nas.runtimes.onnx_file import FileHeader, UnknownOperation, emit, emit_or_export, export_with_torch
+from nas.runtimes.onnx_file import FileHeader, emit, emit_or_export, export_with_torch
+from nas.runtimes.onnx_nodes import UnknownOperation
 from nas.runtimes.onnx_packing import FUNCTIONS
 from nas.runtimes.onnx_runtime import Array, Runner
 from nas.study import Compression, Target
