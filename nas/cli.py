@@ -87,10 +87,14 @@ def _write_report(folder: Path, console: Console) -> None:
     from nas.report.tables import read_trials
     from nas.study.file import load_study
 
-    with console.status("writing the report"):
-        study = load_study(folder / "study.yaml")
-        write_html(folder, importance=importances(read_trials(folder), study.objectives, seed=study.search.seed))
-        write_picture(folder)
+    try:
+        with console.status("writing the report"):
+            study = load_study(folder / "study.yaml")
+            write_html(folder, importance=importances(read_trials(folder), study.objectives, seed=study.search.seed))
+            write_picture(folder)
+    except OSError as error:  # a write that fails halfway does not say of what
+        error.filename = error.filename or str(folder)
+        raise
 
 
 def _last_screen(folder: Path, study: Study, command: str, console: Console, *, ended: bool) -> None:

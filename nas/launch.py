@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,11 @@ def run(study: Study, path: Path, console: Console) -> bool:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if disk_problem(error):
+        if disk_problem(error) and error.errno != errno.EROFS:
             raise
         raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
     folder = RunFolder(path.resolve())
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:

@@ -131,7 +131,7 @@ def test_measure_of_no_model(nas: Nas, study: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_message(nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
@@ -141,12 +141,28 @@ def test_a_full_disk_is_one_message(nas: Nas, study: Path, tmp_path: Path, monke
     expected = f"{tmp_path / 'run'}: No space left on device; nothing finished is lost, the same command goes on\n"
     assert said.err.replace("\r", "").endswith(expected)
     with monkeypatch.context() as patched:
-        patched.setattr(cli, "_write_report", full)
+        patched.setattr("nas.report.html.write_html", full)
         (tmp_path / "there").mkdir()
         (tmp_path / "there" / "study.yaml").write_text(STUDY)
         (tmp_path / "there" / "trials.csv").touch()
         said = nas("report", tmp_path / "there")
-    assert (said.code, said.err) == (1, "No space left on device\n")
+    assert (said.code, said.err) == (1, f"No space left on device ({tmp_path / 'there'})\n")
+
+
+def test_a_read_only_disk_is_told_before_any_work(
+    nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system of an existing folder, and of the one that a new folder would stand in."""
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+        assert_wrong_input(nas("run", study, "--out", tmp_path), f"--out: {tmp_path}: no permission to write, or")
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    expected = f"--out: cannot make the folder {tmp_path / 'new'}: Read-only file system"
+    assert_wrong_input(nas("run", study, "--out", tmp_path / "new"), expected)
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
