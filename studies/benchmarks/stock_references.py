@@ -38,6 +38,8 @@ from search_spaces.block_configs import ResidualConfig
 
 DEPTHS = {"ResNet-8": 1, "ResNet-20": 3}
 CALIBRATION_IMAGES = 512
+MODELS = Path(tempfile.gettempdir()) / "compact-nas-references"
+INT8_FILE = "static.onnx"
 
 
 def resnet(depth: int) -> Architecture:
@@ -60,7 +62,7 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
     network = build(candidate, bench, seed=seed, dropout=0.0)
     with yielding() as give_way:
         network = fitting_of(task, bench, None).fit(network, give_way).network.cpu().eval()
-    files = {"fp32": ship(network, candidate, folder, bench.header), "int8": folder / "static.onnx"}
+    files = {"fp32": ship(network, candidate, folder, bench.header), "int8": folder / INT8_FILE}
     images = bench.data.train.take(slice(0, CALIBRATION_IMAGES)).images
     quantize(files["fp32"], files["int8"], as_float(images))
     return {weights: figures(file, bench) for weights, file in files.items()}
@@ -88,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "compact-nas-references")
+    parser.add_argument("--folder", type=Path, default=MODELS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     bench = bench_of(load_study(options.study, options.overrides))

@@ -9,9 +9,15 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from compressors.plan import CompressionPlan
 from nas.candidate import Candidate
+from nas.run_folder import RunFolder
+from nas.search import Search
+from nas.study.file import load_study
+from nas.tasks import Task
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 
@@ -74,6 +80,49 @@ def test_the_uniform_plan_is_int8_and_cuts_nothing(monkeypatch: pytest.MonkeyPat
     assert not plan.kept
     assert set(plan.formats) == {layer.name for layer in architecture.layers(10)}
     assert set(plan.formats.values()) == {"int8"}
+
+
+def test_random_candidates_beside_a_search_are_those_of_the_random_sampler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of them are the first generation of NSGA-II, which has an evaluation to take over."""
+    beside = script("beside_the_front", monkeypatch)
+    study = load_study(FOLDER.parent / "digits.yaml", ["search.trials=4"])
+    first = Search(study, RunFolder(tmp_path)).propose()
+    assert isinstance(first, Task)
+    tasks = beside.random_tasks(RunFolder(tmp_path), study)
+    assert tasks[0].candidate.id == first.candidate.id
+    assert len({task.candidate.id for task in tasks}) == 4
+    assert {task.epochs for task in tasks} == {first.epochs}
+    assert tasks[0].folder != first.folder
+    monkeypatch.setattr(beside, "read_evaluation", lambda folder: folder == first.folder or None)
+    assert beside.random_tasks(RunFolder(tmp_path), study)[0].folder == first.folder
+
+
+def test_what_a_member_of_a_front_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks of inner width 16, one cut to 8; all weights int8 but one layer's."""
+    compare = script("compare_fronts", monkeypatch)
+    block = InvertedResidualConfig(kernel=3, expansion=2)
+    architecture = Architecture(
+        input_size=8, input_channels=1, stem=StemConfig(width=8), head=None,
+        stages=(StageConfig(width=8, stride=1, blocks=(block, block)),),
+    )  # fmt: skip
+    names = [layer.name for layer in architecture.layers(1)]
+    formats = dict.fromkeys(names, "int8") | {"stage1.block2.expand": "int4"}
+    plan = CompressionPlan(kept={"stage1.block1.inner": 8}, formats=formats)
+    found = compare.description(Candidate(architecture=architecture, plan=plan))
+    stem, first, second, linear = 8 * 9, 8 * 8 + 8 * 9 + 8 * 8, 8 * 16 + 16 * 9 + 16 * 8, 8
+    total = stem + first + second + linear
+    assert found == {"blocks": 2, "removed": 0.25, "mean_bits": pytest.approx(8 - 4 * 8 * 16 / total)}
+
+
+def test_a_reference_is_beaten_in_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare = script("compare_fronts", monkeypatch)
+    reference = {"test_accuracy": 0.8, "size_bytes": 100, "latency_ms": 1.0}
+    better = {"test_accuracy": 0.8, "size_bytes": 99, "latency_ms": 0.9}
+    worse = [better | {key: reference[key] if key != "test_accuracy" else 0.79} for key in reference]
+    frame = pd.DataFrame([better, *worse])
+    assert list(compare.beating(frame, reference).index) == [0]
 
 
 def test_stock_references_are_the_known_networks(monkeypatch: pytest.MonkeyPatch) -> None:

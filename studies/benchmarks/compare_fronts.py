@@ -1,0 +1,147 @@
+"""The fronts of several runs side by side: one picture, one table, and which reference networks they beat.
+
+    python studies/benchmarks/compare_fronts.py runs/cifar10 runs/shuffle-cifar10 runs/mixed-cifar10 \
+        --references studies/results/cifar10-references.json --out studies/results/cifar10-fronts.png
+
+Test accuracy of the shipped files against their latency and their size; beside the picture a CSV file of the same name
+gets the figures, with every member's depth in blocks, the share of inner channels that pruning removed, and the mean
+bits of its weights. A reference is beaten by a member that is at least as accurate, smaller and faster. With
+`--measure` latencies are measured anew, here and now, those of the references' files too (in the folder where
+`stock_references.py` left them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from stock_references import INT8_FILE, MODELS
+
+from compressors.plan import BITS
+from nas.candidate import Candidate
+from nas.latency import measure
+from nas.run_folder import RunFolder
+from nas.study import Target
+from nas.study.file import load_study
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+AXES = {"latency_ms": "latency (ms, batch 1, one thread)", "size_bytes": "file size (KB)"}
+SCALE = {"latency_ms": 1.0, "size_bytes": 1000.0}
+FIGURES = ["accuracy", "test_accuracy", "test_accuracy_se", "parameters", *AXES]
+Reference = dict[str, Any]
+
+
+def front(folder: RunFolder, *, again: bool) -> pd.DataFrame:
+    """A run's front with what its candidates are; latencies measured `again`, or as recorded."""
+    frame = pd.read_csv(folder.front)
+    places = [folder.path / artifact for artifact in frame["artifact"]]
+    candidates = [Candidate.from_json(json.loads((place / "candidate.json").read_text())) for place in places]
+    if again:
+        target = load_study(folder.study).target
+        frame["latency_ms"] = [measure(place / "model.onnx", target).latency_ms for place in places]
+    described = pd.DataFrame([description(candidate) for candidate in candidates])
+    return pd.concat([frame[["trial", "id", *FIGURES]], described], axis=1).assign(study=folder.path.name)
+
+
+def description(candidate: Candidate) -> dict[str, float]:
+    """Depth in blocks, share of inner channels removed, and mean bits of the shipped weights."""
+    groups, kept = candidate.architecture.groups(), candidate.plan.kept
+    inner = sum(group.width for group in groups)
+    left = sum(kept.get(group.name, group.width) for group in groups)
+    weights = {layer.name: layer.weight_count for layer in candidate.layers(1)}
+    bits = sum(count * BITS[candidate.plan.format_of(name)] for name, count in weights.items())
+    return {
+        "blocks": sum(1 for _ in candidate.architecture.blocks()),
+        "removed": 1 - left / inner if inner else 0.0,
+        "mean_bits": bits / sum(weights.values()),
+    }
+
+
+def references(file: Path, models: Path | None) -> dict[str, Reference]:
+    """int8 rows of `stock_references.py` by name; latencies as recorded, or measured anew on its `models`."""
+    found = {name: row["int8"] for name, row in json.loads(file.read_text()).items() if isinstance(row, dict)}
+    if models is None:
+        return found
+    target = Target(name="cpu")
+    anew = {name: measure(models / name / INT8_FILE, target).latency_ms for name in found}
+    return {name: {**row, "latency_ms": anew[name]} for name, row in found.items()}
+
+
+def beating(frame: pd.DataFrame, reference: Reference) -> pd.DataFrame:
+    """Members at least as accurate on test, smaller and faster than a reference."""
+    return frame[
+        (frame["test_accuracy"] >= reference["test_accuracy"])
+        & (frame["size_bytes"] < reference["size_bytes"])
+        & (frame["latency_ms"] < reference["latency_ms"])
+    ]
+
+
+def table_of(frame: pd.DataFrame, beside: dict[str, Reference]) -> Table:
+    table = Table(title="Fronts and references")
+    for column in ("study", "trial", "test (%)", "parameters", "ms", "KB", "blocks", "removed (%)", "mean bits"):
+        table.add_column(column, justify="left" if column == "study" else "right")
+    for row in frame.sort_values(["study", "size_bytes"]).to_dict("records"):
+        kind = (f"{row['blocks']}", f"{100 * row['removed']:.0f}", f"{row['mean_bits']:.1f}")
+        table.add_row(str(row["study"]), str(row["trial"]), *_cells(row), *kind)
+    for name, reference in beside.items():
+        table.add_row(f"{name}, stock int8", "", *_cells(reference), "", "0", "8.0")
+    return table
+
+
+def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+    costs = (f"{row['parameters']:,.0f}", f"{row['latency_ms']:.3f}", f"{row['size_bytes'] / 1000:.1f}")
+    return (f"{100 * row['test_accuracy']:.2f}", *costs)
+
+
+def draw(frame: pd.DataFrame, beside: dict[str, Reference], out: Path) -> None:
+    figure, plots = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
+    for plot, (axis, label) in zip(plots, AXES.items(), strict=True):
+        for marker, (study, rows) in zip("osD^v", frame.groupby("study", sort=False), strict=False):
+            plot.errorbar(
+                rows[axis] / SCALE[axis], 100 * rows["test_accuracy"], 100 * rows["test_accuracy_se"],
+                fmt=marker, capsize=2, label=str(study), markersize=6,
+            )  # fmt: skip
+        for name, row in beside.items():
+            x, y = row[axis] / SCALE[axis], 100 * row["test_accuracy"]
+            plot.plot(x, y, "k*", markersize=11)
+            plot.annotate(f"{name}, stock int8", (x, y), textcoords="offset points", xytext=(6, -12), fontsize=8)
+        plot.set_xscale("log")
+        plot.set_xlabel(label)
+        plot.grid(alpha=0.3, which="both")
+    plots[0].set_ylabel("test accuracy (%)")
+    plots[0].legend()
+    figure.tight_layout()
+    figure.savefig(out, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--references", type=Path)
+    parser.add_argument("--measure", action="store_true", help="measure all latencies anew")
+    parser.add_argument("--folder", type=Path, default=MODELS, help="where the references' files are")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    folders = [RunFolder(path.resolve()) for path in options.runs]
+    frame = pd.concat([front(folder, again=options.measure) for folder in folders], ignore_index=True)
+    models = options.folder if options.measure else None
+    beside = references(options.references, models) if options.references else {}
+    console = Console()
+    console.print(table_of(frame, beside))
+    for name, reference in beside.items():
+        winners = [f"{row.study} {row.trial}" for row in beating(frame, reference).itertuples()]
+        console.print(f"{name} is beaten by: {', '.join(winners) or 'none'}")
+    draw(frame, beside, options.out)
+    frame.to_csv(options.out.with_suffix(".csv"), index=False)
+
+
+if __name__ == "__main__":
+    main()
