@@ -18,9 +18,9 @@ FIRST_RATE = 0.04
 
 
 def rate_factor(training: Training, progress: float) -> float:
-    """The learning rate at `progress` in [0, 1) of a phase, as a fraction of the phase's peak.
+    """The learning rate at `progress` in [0, 1) of a schedule, as a fraction of its peak.
 
-    A linear warm-up first; cosine, linear and exponential run over what is left, milestones stand in the whole phase.
+    A linear warm-up first; cosine, linear and exponential run over what is left; milestones stand in the whole of it.
     """
     warm_up = training.warm_up_share
     if progress < warm_up:

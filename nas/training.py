@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ from nas.precision import Precision, autocast
 from nas.study import Training
 
 PhaseName = Literal["dense", "pruned", "quantized"]
-# Peak learning rate of a phase as a fraction of the dense one: the later phases repair, they do not learn anew.
+# Peak learning rate of a phase as a fraction of the dense one. Without batch norm, which is folded by then,
+# quantization-aware training bears no more.
 PEAK = {"dense": 1.0, "pruned": 0.5, "quantized": 0.1}
 CALIBRATION_BATCHES = 8
 MAX_GRADIENT_NORM = 5.0
@@ -31,10 +33,14 @@ class TrainingDiverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training: its epochs and what has been done to the network when it begins."""
+    """A part of the training: what has been done to the network when it begins, its epochs, and where in the whole it
+    lies, from `start` to `stop`.
+    """
 
     name: PhaseName
     epochs: int
+    start: float = 0.0
+    stop: float = 1.0
 
 
 def phases(training: Training, epochs: int, *, prunes: bool, quantizes: bool) -> tuple[Phase, ...]:
@@ -50,9 +56,10 @@ def phases(training: Training, epochs: int, *, prunes: bool, quantizes: bool) ->
         dense, pruned = dense + pruned, 0.0
     active = [("dense", dense, True), ("pruned", pruned, prunes), ("quantized", quantized, quantizes)]
     counts = _at_least_one([share for _, share, _ in active], epochs)
+    ends = [end / epochs for end in itertools.accumulate(counts)]
     return tuple(
-        Phase(name, count)  # type: ignore[arg-type]
-        for (name, _, happens), count in zip(active, counts, strict=True)
+        Phase(name, count, start, stop)  # type: ignore[arg-type]
+        for (name, _, happens), count, start, stop in zip(active, counts, [0.0, *ends], ends, strict=False)
         if happens
     )
 
@@ -76,9 +83,12 @@ def _largest_remainder(shares: list[float], total: int) -> list[int]:
     return counts
 
 
-def learning_rate(training: Training, phase: PhaseName, progress: float) -> float:
+def learning_rate(training: Training, phase: Phase, progress: float) -> float:
     """The rate at `progress` in [0, 1) of a phase."""
-    return training.peak_learning_rate * PEAK[phase] * rate_factor(training, progress)
+    if training.cycle == "phase":
+        return training.peak_learning_rate * PEAK[phase.name] * rate_factor(training, progress)
+    factor = rate_factor(training, phase.start + progress * (phase.stop - phase.start))
+    return training.peak_learning_rate * (min(factor, PEAK["quantized"]) if phase.name == "quantized" else factor)
 
 
 def train_phase(
@@ -115,7 +125,7 @@ def train_phase(
         with _dropping(network, feed, seed):
             for number, batch in enumerate(feed.epoch(seed), done * feed.steps):
                 give_way()
-                losses += step(batch, learning_rate(training, phase.name, number / total))
+                losses += step(batch, learning_rate(training, phase, number / total))
         done += 1
         if not torch.isfinite(losses):
             raise TrainingDiverged(f"loss is {float(losses)} in epoch {done} of the {phase.name} phase")

@@ -61,8 +61,7 @@ class Training(Section):
     optimizer: Literal["sgd", "adamw", "adam", "rmsprop"] = Field("sgd", description="sgd has Nesterov momentum.")
     learning_rate: Searchable[AboveZero] | None = Field(
         None,
-        description="Peak of the dense phase; pruned training peaks at half of it, quantization-aware training at a "
-        "tenth. By default 0.1 for sgd, 0.003 for adam and adamw, 0.001 for rmsprop.",
+        description="Peak of the schedule. By default 0.1 for sgd, 0.003 for adam and adamw, 0.001 for rmsprop.",
     )
     momentum: Searchable[Share] = Field(0.9, description="Momentum of sgd and rmsprop; adam and adamw have their own.")
     weight_decay: Searchable[NotNegative] = Field(
@@ -73,19 +72,25 @@ class Training(Section):
     l1: Searchable[NotNegative] = Field(0.0, description="L1 penalty on the same weights; 0 is none.")
     schedule: Literal["cosine", "one_cycle", "step", "exponential", "linear", "constant"] = Field(
         "one_cycle",
-        description="How the rate falls after the warm-up of each phase: along half a cosine to 0 (cosine and "
+        description="How the rate falls after its warm-up: along half a cosine to 0 (cosine and "
         "one_cycle, which differ in their default warm-up), by `gamma` at `milestones` (step), by `gamma` in all "
         "(exponential), in a line to 0, or not at all.",
     )
+    cycle: Literal["whole", "phase"] = Field(
+        "whole",
+        description="whole: the schedule runs once over all phases, in quantization-aware training at a tenth of the "
+        "peak at most. phase: it runs anew in each, pruned training at half of the peak, quantization-aware training "
+        "at a tenth.",
+    )
     warm_up: Share | None = Field(
         None,
-        description="Share of each phase in which the rate rises to its peak; by default 0.25 for one_cycle, else 0.",
+        description="Share of the schedule in which the rate rises to its peak; by default 0.25 for one_cycle, else 0.",
     )
     milestones: tuple[Share, ...] = Field(
-        (0.5, 0.75), description="Schedule step: the shares of a phase after which the rate is multiplied by `gamma`."
+        (0.5, 0.75), description="Schedule step: the shares of it after which the rate is multiplied by `gamma`."
     )
     gamma: Searchable[Factor] = Field(
-        0.1, description="Factor on the rate: at each milestone (step), or at the end of a phase (exponential)."
+        0.1, description="Factor on the rate: at each milestone (step), or at the end of the schedule (exponential)."
     )
     label_smoothing: Searchable[Share] = Field(
         0.0, description="Share of each label that is spread over all classes; 0 is none."
@@ -175,5 +180,5 @@ class Training(Section):
 
     @property
     def warm_up_share(self) -> float:
-        """Share of a phase's steps in which the rate rises: a quarter of one cycle, else none."""
+        """Share of the schedule's steps in which the rate rises: a quarter of one cycle, else none."""
         return (0.25 if self.schedule == "one_cycle" else 0.0) if self.warm_up is None else self.warm_up

@@ -58,6 +58,8 @@ def test_epochs_are_shared_out(
     happens = (True, prunes, quantizes)
     assert [phase.name for phase in found] == list(itertools.compress(NAMES, happens))
     assert sum(phase.epochs for phase in found) == epochs
+    assert [found[0].start, *(phase.stop for phase in found)] == [*(phase.start for phase in found), 1.0]
+    assert all((phase.stop - phase.start) * epochs == pytest.approx(phase.epochs) for phase in found)
     owed = {"dense": 0.0}
     for name, share, does in zip(NAMES, given_shares, happens, strict=True):
         heir = name if does else list(owed)[-1]  # a phase that changes nothing gives its share to the one before
@@ -92,36 +94,57 @@ def test_short_phases_get_an_epoch(epochs: int, expected: list[int]) -> None:
     assert [phase.epochs for phase in found] == expected
 
 
+def phase_of(name: PhaseName) -> Phase:
+    """The first half, the next three tenths, the last fifth of a training of ten epochs."""
+    bounds = {"dense": (0.0, 0.5), "pruned": (0.5, 0.8), "quantized": (0.8, 1.0)}
+    start, stop = bounds[name]
+    return Phase(name, round(10 * (stop - start)), start, stop)
+
+
 @pytest.mark.parametrize(
-    ("schedule", "phase", "progress", "expected"),
+    ("cycle", "schedule", "phase", "progress", "expected"),
     [
-        ("cosine", "dense", 0.0, 0.1),
-        ("cosine", "dense", 0.5, 0.05),
-        ("cosine", "dense", 1.0, 0.0),
-        ("cosine", "pruned", 0.0, 0.05),
-        ("cosine", "quantized", 0.5, 0.005),
-        ("one_cycle", "dense", 0.0, 0.004),
-        ("one_cycle", "dense", 0.125, 0.052),
-        ("one_cycle", "dense", 0.25, 0.1),
-        ("one_cycle", "dense", 0.625, 0.05),
-        ("one_cycle", "quantized", 0.25, 0.01),
-        ("one_cycle", "dense", 1.0, 0.0),
+        ("phase", "cosine", "dense", 0.0, 0.1),
+        ("phase", "cosine", "dense", 0.5, 0.05),
+        ("phase", "cosine", "dense", 1.0, 0.0),
+        ("phase", "cosine", "pruned", 0.0, 0.05),
+        ("phase", "cosine", "quantized", 0.5, 0.005),
+        ("phase", "one_cycle", "dense", 0.0, 0.004),
+        ("phase", "one_cycle", "dense", 0.125, 0.052),
+        ("phase", "one_cycle", "dense", 0.25, 0.1),
+        ("phase", "one_cycle", "dense", 0.625, 0.05),
+        ("phase", "one_cycle", "quantized", 0.25, 0.01),
+        ("phase", "one_cycle", "dense", 1.0, 0.0),
+        ("whole", "linear", "dense", 0.0, 0.1),
+        ("whole", "linear", "dense", 0.5, 0.075),
+        ("whole", "linear", "pruned", 0.0, 0.05),
+        ("whole", "linear", "pruned", 1.0, 0.02),
+        ("whole", "linear", "quantized", 0.0, 0.01),  # 0.02, were it not held at a tenth of the peak
+        ("whole", "linear", "quantized", 0.75, 0.005),
+        ("whole", "one_cycle", "dense", 0.25, 0.052),
+        ("whole", "one_cycle", "dense", 0.5, 0.1),
+        ("whole", "cosine", "pruned", 0.0, 0.05),
+        ("whole", "constant", "pruned", 0.3, 0.1),
     ],
 )
-def test_learning_rate_at_known_points(schedule: str, phase: PhaseName, progress: float, expected: float) -> None:
-    training = Training.model_validate({"schedule": schedule, "learning_rate": 0.1})
-    assert learning_rate(training, phase, progress) == pytest.approx(expected, abs=1e-12)
+def test_learning_rate_at_known_points(
+    cycle: str, schedule: str, phase: PhaseName, progress: float, expected: float
+) -> None:
+    training = Training.model_validate({"cycle": cycle, "schedule": schedule, "learning_rate": 0.1})
+    assert learning_rate(training, phase_of(phase), progress) == pytest.approx(expected, abs=1e-12)
 
 
 @given(
+    st.sampled_from(["whole", "phase"]),
     st.sampled_from(["cosine", "one_cycle"]),
     st.sampled_from(NAMES),
     st.floats(0, 0.99999, allow_subnormal=False),
 )
-def test_learning_rate_is_positive_and_continuous(schedule: str, phase: PhaseName, progress: float) -> None:
-    training = Training.model_validate({"schedule": schedule, "learning_rate": 1.0})
+def test_learning_rate_is_positive_and_continuous(cycle: str, schedule: str, name: PhaseName, progress: float) -> None:
+    training = Training.model_validate({"cycle": cycle, "schedule": schedule, "learning_rate": 1.0})
+    phase = phase_of(name)
     rate = learning_rate(training, phase, progress)
-    assert 0 < rate <= PEAK[phase]
+    assert 0 < rate <= (PEAK[name] if cycle == "phase" or name == "quantized" else 1)
     step = 1e-6
     assert abs(learning_rate(training, phase, min(progress + step, 1.0)) - rate) <= 8 * step
 
