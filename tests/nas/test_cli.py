@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,11 @@ def test_probe(nas: Nas, study: Path) -> None:
     assert said.code == 0
     for words in ("dense training step", "one trial", "the study", "3 trials and 2 finalists on 2 worker(s)"):
         assert words in said.out
+
+
+def test_version(nas: Nas) -> None:
+    said = nas("--version")
+    assert (said.code, said.out.split()) == (0, ["compact-nas", version("compact-nas")])
 
 
 def test_schema(nas: Nas) -> None:
