@@ -11,7 +11,7 @@ from nas.candidate import Candidate
 from nas.objectives import as_minimised, may_stand
 from nas.pareto import non_dominated, thin
 from nas.phases import WAIT, Done, Phases, Wait, identity_of
-from nas.records import Evaluation, Phase
+from nas.records import QUALITIES, Evaluation, Phase
 from nas.run_folder import RunFolder
 from nas.search import Search
 from nas.storage import RecordedTrial
@@ -52,9 +52,11 @@ class Finalists(Phases):
 
 
 def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
-    """The search's front, thinned greedily by hypervolume to the number of finalists, in the order chosen.
+    """The search's front, thinned to the number of finalists: the best in each quality, then greedily by hypervolume.
 
-    Where the front is smaller, the next one (of what is left without it) fills up: accuracies are noisy.
+    Volume alone leaves out the most accurate networks where there are few finalists: short training presses qualities
+    together, and costs then make the volume. Where the front is smaller, the next one (of what is left without it)
+    fills up: accuracies are noisy.
     """
     candidates = [row for row in rows if may_stand(row)]
     if not candidates:
@@ -62,9 +64,12 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
     points = np.array([[as_minimised(name, row[name]) for name in study.objectives] for row in candidates])
     # A little beyond the worst, so that the extremes of every objective count as well.
     reference = points.max(axis=0) + 0.05 * np.maximum(np.ptp(points, axis=0), 1e-9)
+    qualities = [column for column, name in enumerate(study.objectives) if name in QUALITIES]
     left, chosen = np.arange(len(points)), list[int]()
     while len(left) and len(chosen) < study.search.finalists:
         front = left[non_dominated(points[left])]
-        chosen += [int(front[i]) for i in thin(points[front], reference, study.search.finalists - len(chosen))]
+        best = dict.fromkeys(int(points[front, column].argmin()) for column in qualities)
+        wanted = study.search.finalists - len(chosen)
+        chosen += [int(front[i]) for i in thin(points[front], reference, wanted, first=list(best))]
         left = np.setdiff1d(left, front)
     return [candidates[i] for i in chosen]

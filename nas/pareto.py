@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,8 +40,8 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     return _volume(_below(points, reference)[1])
 
 
-def thin(points: ArrayLike, reference: ArrayLike, k: int) -> list[int]:
-    """Indices of `k` points (all, if there are fewer), chosen greedily by the hypervolume each one adds.
+def thin(points: ArrayLike, reference: ArrayLike, k: int, *, first: Sequence[int] = ()) -> list[int]:
+    """Indices of `k` points (all, if there are fewer): those of `first`, then greedily by the hypervolume each one adds.
 
     Ties go to the lower index; points that add nothing come last. A gain can only shrink as more points are
     chosen (hypervolume is submodular), so only the points that still lead are looked at again (lazy greedy).
@@ -52,9 +53,9 @@ def thin(points: ArrayLike, reference: ArrayLike, k: int) -> list[int]:
     gains[inside] = np.prod(-below, axis=1)
     shifted = np.zeros((len(inside), below.shape[1]))
     shifted[inside] = below
-    queue = [(-gain, index, 0) for index, gain in enumerate(gains.tolist())]
+    chosen = list(first)[:k]
+    queue = [(-gain, index, 0) for index, gain in enumerate(gains.tolist()) if index not in chosen]
     heapq.heapify(queue)
-    chosen: list[int] = []
     while queue and len(chosen) < k:
         _, index, seen = heapq.heappop(queue)
         if seen == len(chosen):

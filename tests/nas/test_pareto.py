@@ -71,15 +71,16 @@ def test_points_at_infinity_add_nothing() -> None:
     assert hypervolume([[1.0, np.inf], [1.0, 1.0]], [2.0, 2.0]) == 1.0
 
 
-@given(grids(), st.integers(0, 10))
-def test_thin_is_the_plain_greedy_choice(grid: tuple[Rows, int], k: int) -> None:
+@given(grids(), st.integers(0, 10), st.data())
+def test_thin_is_the_plain_greedy_choice(grid: tuple[Rows, int], k: int, data: st.DataObject) -> None:
     rows, m = grid
-    expected: list[int] = []
-    for _ in range(min(k, len(rows))):
+    first = data.draw(st.lists(st.sampled_from(range(len(rows))), unique=True, max_size=3)) if rows else []
+    expected = first[:k]
+    for _ in range(min(k, len(rows)) - len(expected)):
         left = [i for i in range(len(rows)) if i not in expected]
         # max keeps the first of equals: ties go to the lower index.
         expected.append(max(left, key=lambda i: cells([rows[j] for j in [*expected, i]], m)))
-    assert thin(array(rows, m), [SIDE] * m, k) == expected
+    assert thin(array(rows, m), [SIDE] * m, k, first=first) == expected
 
 
 def test_thin_of_a_large_front_takes_the_largest_gain_each_time() -> None:

@@ -634,6 +634,13 @@ def test_finalists_follow_the_studys_objectives() -> None:
     assert {r["number"] for r in finalists_of(rows, make_study(finalists=3))} == {0, 1, 2}
 
 
+def test_the_most_accurate_is_always_a_finalist() -> None:
+    # By volume alone the balanced one comes first.
+    rows = [row(0, 0.80, 10, 10), row(1, 0.88, 20, 20), row(2, 0.90, 1000, 1000)]
+    assert [r["number"] for r in finalists_of(rows, make_study(finalists=1))] == [2]
+    assert [r["number"] for r in finalists_of(rows, make_study(finalists=2))] == [2, 1]
+
+
 def test_finalists_are_trained_anew_and_survive_restarts(folder: RunFolder) -> None:
     study = make_study(trials=8, finalists=3, seed=4, epochs=2)
     search = Search(study, folder)
