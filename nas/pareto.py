@@ -41,7 +41,7 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
 
 
 def thin(points: ArrayLike, reference: ArrayLike, k: int, *, first: Sequence[int] = ()) -> list[int]:
-    """Indices of `k` points (all, if there are fewer): those of `first`, then greedily by the hypervolume each one adds.
+    """Indices of `k` points (all, if there are fewer): those of `first`, then greedily by the hypervolume each adds.
 
     Ties go to the lower index; points that add nothing come last. A gain can only shrink as more points are
     chosen (hypervolume is submodular), so only the points that still lead are looked at again (lazy greedy).

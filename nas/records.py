@@ -104,7 +104,17 @@ class Parity(Record):
 
     @property
     def holds(self) -> bool:
-        return self.within_tolerance >= 0.999 and self.argmax_agreement >= 0.99 and self.clear_margin_disagreements == 0
+        same_answers = self._is_rare(1 - self.argmax_agreement)
+        return self.within_tolerance >= 0.999 and same_answers and self.clear_margin_disagreements == 0
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the accuracies differ by more than may happen at margins within the tolerance."""
+        return not self._is_rare(self.accuracy_difference)
+
+    def _is_rare(self, share: float) -> bool:
+        """At most one in a hundred images, or a single one of fewer."""
+        return round(share * self.images) <= max(1, self.images // 100)
 
 
 class Measurement(Record):

@@ -13,7 +13,7 @@ from torch import nn
 
 from nas import __version__
 from nas.augmentation import Augmentation, Feed, as_input
-from nas.data import DataSet, Images, load
+from nas.data import DataSet, load
 from nas.precision import Precision, has_depthwise, probe
 from nas.records import Measurement
 from nas.run_folder import RunFolder
@@ -81,7 +81,7 @@ class Workbench:
     @cached_property
     def watched(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Validation images and labels on the device, at most WATCHED_IMAGES: what early stopping looks at."""
-        images = self.data.validation.take(slice(None, None, -(-len(self.data.validation) // WATCHED_IMAGES)))
+        images = self.data.validation.spread(WATCHED_IMAGES)
         return torch.from_numpy(images.images).to(self.device), torch.from_numpy(images.labels).to(self.device)
 
     @cached_property
@@ -104,10 +104,8 @@ class Workbench:
 
     def tiny_feed(self) -> Feed:
         """A handful of images on the CPU, enough to give an untrained network plausible ranges."""
-        few = slice(0, TINY_BATCH)
-        images = Images(self.data.train.images[few], self.data.train.labels[few])
-        cpu = torch.device("cpu")
-        return Feed.of(images, cpu, batch_size=TINY_BATCH, seed=0)
+        images, cpu = self.data.train.spread(TINY_BATCH), torch.device("cpu")
+        return Feed.of(images, cpu, batch_size=len(images), seed=0)
 
     @cached_property
     def machine(self) -> dict[str, Any]:

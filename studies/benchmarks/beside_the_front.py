@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
+from drawing import drawn
 from rich.console import Console
 from rich.table import Table
 
 from compressors.plan import CompressionPlan
-from nas.candidate import Candidate, canonical, sample
+from nas.candidate import Candidate, canonical
 from nas.executors.local import LocalWorkers, threads_per_worker
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
 from nas.run_folder import RunFolder, read_evaluation
-from nas.samplers import make_sampler, seed_of
+from nas.samplers import seed_of
 from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task
@@ -62,13 +62,11 @@ def random_tasks(folder: RunFolder, study: Study) -> list[Task]:
     seed, tasks, numbers = study.search.seed, dict[str, Task](), count()
     while len(tasks) < study.search.trials:
         number = next(numbers)
-        sampler = make_sampler("random", seed=seed_of(seed, number))
-        trial = optuna.create_study(sampler=sampler).ask()
-        drawn = sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
-        place = folder.artifact(drawn.id, "search", seed)
+        candidate = drawn(study, seed_of(seed, number))
+        place = folder.artifact(candidate.id, "search", seed)
         if read_evaluation(place) is None:
-            place = folder.artifact(drawn.id, "reference", seed)
-        tasks.setdefault(drawn.id, Task(number, drawn, "reference", seed, study.search_epochs, place))
+            place = folder.artifact(candidate.id, "reference", seed)
+        tasks.setdefault(candidate.id, Task(number, candidate, "reference", seed, study.search_epochs, place))
     return list(tasks.values())
 
 
@@ -106,7 +104,11 @@ def rows_of(tasks: list[Task], study: Study) -> list[dict[str, Any]]:
     """Figures of those that are complete."""
     evaluations = [read_evaluation(task.folder) for task in tasks]
     return [
-        {"id": e.candidate_id, **e.measurement.costs(study.target.name), "accuracy": e.validation.accuracy}
+        {
+            "id": e.candidate_id,
+            **e.measurement.costs(study.target.name),
+            **{name: getattr(e.validation, name) for name in QUALITIES},
+        }
         for e in evaluations
         if e is not None and e.state is State.COMPLETE and e.measurement is not None and e.validation is not None
     ]
@@ -119,9 +121,11 @@ def main() -> None:
     options = parser.parse_args()
     folder = RunFolder(options.run.resolve())
     study = load_study(folder.study)
-    drawn, plain = random_tasks(folder, study), uniform_tasks(folder, study)
-    evaluate_all(folder, study, [*drawn, *plain])
-    beside = {"random": rows_of(drawn, study), "uniform": rows_of(plain, study)}
+    if study.training.searched:
+        parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
+    randoms, plain = random_tasks(folder, study), uniform_tasks(folder, study)
+    evaluate_all(folder, study, [*randoms, *plain])
+    beside = {"random": rows_of(randoms, study), "uniform": rows_of(plain, study)}
     found = {
         "search against random": pair(complete_rows(folder.trials), beside["random"], study.objectives),
         "finalists against uniform int8": pair(complete_rows(folder.finalists), beside["uniform"], study.objectives),

@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.table import Table
 from stock_references import INT8_FILE, MODELS
 
-from compressors.plan import BITS
 from nas.candidate import Candidate
 from nas.latency import measure
-from nas.run_folder import RunFolder
+from nas.run_folder import RunFolder, read_evaluation
 from nas.study import Target
 from nas.study.file import load_study
+from nas.trial_rows import structure_of
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -43,26 +43,26 @@ def front(folder: RunFolder, *, again: bool) -> pd.DataFrame:
     """A run's front with what its candidates are; latencies measured `again`, or as recorded."""
     frame = pd.read_csv(folder.front)
     places = [folder.path / artifact for artifact in frame["artifact"]]
-    candidates = [Candidate.from_json(json.loads((place / "candidate.json").read_text())) for place in places]
     if again:
         target = load_study(folder.study).target
         frame["latency_ms"] = [measure(place / "model.onnx", target).latency_ms for place in places]
-    described = pd.DataFrame([description(candidate) for candidate in candidates])
+    described = pd.DataFrame([description(place) for place in places])
     return pd.concat([frame[["trial", "id", *FIGURES]], described], axis=1).assign(study=folder.path.name)
 
 
-def description(candidate: Candidate) -> dict[str, float]:
-    """Depth in blocks, share of inner channels removed, and mean bits of the shipped weights."""
+def description(place: Path) -> dict[str, float]:
+    """Depth in blocks, mean bits of the shipped weights, and the share of inner channels removed, of an artifact."""
+    evaluation = read_evaluation(place)
+    assert evaluation is not None, f"{place} has no evaluation.json"
+    structure = structure_of(evaluation.layers)
+    candidate = Candidate.from_json(json.loads((place / "candidate.json").read_text()))
+    return {"blocks": structure["blocks"], "removed": removed(candidate), "mean_bits": structure["mean_bits"]}
+
+
+def removed(candidate: Candidate) -> float:
     groups, kept = candidate.architecture.groups(), candidate.plan.kept
     inner = sum(group.width for group in groups)
-    left = sum(kept.get(group.name, group.width) for group in groups)
-    weights = {layer.name: layer.weight_count for layer in candidate.layers(1)}
-    bits = sum(count * BITS[candidate.plan.format_of(name)] for name, count in weights.items())
-    return {
-        "blocks": sum(1 for _ in candidate.architecture.blocks()),
-        "removed": 1 - left / inner if inner else 0.0,
-        "mean_bits": bits / sum(weights.values()),
-    }
+    return 1 - sum(kept.get(group.name, group.width) for group in groups) / inner if inner else 0.0
 
 
 def references(file: Path, models: Path | None) -> dict[str, Reference]:

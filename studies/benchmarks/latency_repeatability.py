@@ -46,27 +46,29 @@ BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum
 def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
     """Files of `count` different candidates, as the search emits them before it trains anything."""
     import torch
+    from drawing import drawn
 
     from compressors.preparation import prepare
     from compressors.pruning import IMPORTANCES, prune
-    from nas.candidate import Candidate, sample
+    from nas.candidate import Candidate
     from nas.data import load
+    from nas.samplers import seed_of
     from nas.shipping import ship
     from nas.study.file import load_study
     from nas.teacher import build
     from nas.training import calibrate
     from nas.workbench import Workbench
-    from search_spaces.spaces import Pick
 
     torch.set_num_threads(1)
     (folder / "study.yaml").write_text(STUDY)
     study = load_study(folder / "study.yaml")
     bench = Workbench(study, load(study.data, input_size=study.space.input_sizes[-1], seed=0))
-    pick = Pick(random.Random(seed).choice)
     candidates: dict[str, Candidate] = {}
-    while len(candidates) < count:
-        drawn = sample(pick, study.space, study.compression, input_channels=study.data.input_channels)
-        candidates[drawn.id] = drawn
+    for number in itertools.count():
+        if len(candidates) == count:
+            break
+        candidate = drawn(study, seed_of(seed, number))
+        candidates[candidate.id] = candidate
     files = []
     for number, candidate in enumerate(candidates.values()):
         place = folder / f"network-{number}"

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from drawing import drawn
 from rich.console import Console
 from rich.table import Table
 
-from nas.candidate import Candidate, sample
+from nas.candidate import Candidate
 from nas.data import load
 from nas.evaluate import evaluate
 from nas.records import State
@@ -29,7 +29,6 @@ from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task
 from nas.workbench import Workbench
-from search_spaces.spaces import Pick
 
 RESAMPLES = 10_000
 
@@ -66,11 +65,6 @@ def paired(sides: dict[str, Study], pairs: int) -> list[dict[str, float]]:
 def bench_of(study: Study) -> Workbench:
     data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     return Workbench(study, data)
-
-
-def drawn(study: Study, seed: int) -> Candidate:
-    trial = Pick(random.Random(seed).choice)
-    return sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
 
 
 def accuracy(candidate: Candidate, bench: Workbench, *, seed: int) -> float:

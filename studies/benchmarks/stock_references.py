@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +39,7 @@ from search_spaces.architecture import Architecture, StageConfig, StemConfig
 from search_spaces.block_configs import ResidualConfig
 
 DEPTHS = {"ResNet-8": 1, "ResNet-20": 3}
-CALIBRATION_IMAGES = 512
+CALIBRATION_IMAGES = 512  # drawn from all classes: the images lie class by class
 MODELS = Path(tempfile.gettempdir()) / "compact-nas-references"
 INT8_FILE = "static.onnx"
 
@@ -56,16 +58,26 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
     """Train one network and make both files; figures by format. A killed training goes on where it was."""
     study, candidate = bench.study, Candidate(architecture=resnet(DEPTHS[name]))
     folder = folder / name
-    folder.mkdir(parents=True, exist_ok=True)
     seed = study.search.seed + 1  # as finalists have
+    keep_only(folder, {"seed": seed, **study.model_dump(mode="json", include={"data", "training"})})
     task = Task(0, candidate, "reference", seed, study.training.epochs, folder)
     network = build(candidate, bench, seed=seed, dropout=0.0)
     with yielding() as give_way:
         network = fitting_of(task, bench, None).fit(network, give_way).network.cpu().eval()
     files = {"fp32": ship(network, candidate, folder, bench.header), "int8": folder / INT8_FILE}
-    images = bench.data.train.take(slice(0, CALIBRATION_IMAGES)).images
+    chosen = np.random.default_rng(seed).choice(len(bench.data.train), CALIBRATION_IMAGES, replace=False)
+    images = bench.data.train.take(np.sort(chosen)).images
     quantize(files["fp32"], files["int8"], as_float(images))
     return {weights: figures(file, bench) for weights, file in files.items()}
+
+
+def keep_only(folder: Path, settings: dict[str, Any]) -> None:
+    """An empty folder, unless it holds a training under the same settings: then that goes on."""
+    note = folder / "settings.json"
+    if not note.exists() or json.loads(note.read_text()) != settings:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        note.write_text(json.dumps(settings))
 
 
 def figures(file: Path, bench: Workbench) -> dict[str, Any]:

@@ -179,7 +179,16 @@ def test_only_complete_evaluations_that_keep_parity_stand_on_a_front() -> None:
      ({"clear_margin_disagreements": 1}, False), ({"accuracy_difference": 1.0}, True)],
 )  # fmt: skip
 def test_parity(fields: dict[str, Any], holds: bool) -> None:
-    assert Parity.model_validate({**PARITY, **fields}).holds is holds
+    assert Parity.model_validate({**PARITY, "images": 512, **fields}).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("images", "different", "rare"), [(20, 1, True), (20, 2, False), (500, 5, True), (500, 6, False)]
+)
+def test_a_single_image_or_one_in_a_hundred_may_differ(images: int, different: int, rare: bool) -> None:
+    share = different / images
+    assert Parity.model_validate({**PARITY, "images": images, "argmax_agreement": 1 - share}).holds is rare
+    assert Parity.model_validate({**PARITY, "images": images, "accuracy_difference": share}).is_broken is not rare
 
 
 def test_fidelity_is_the_share_of_the_budget() -> None:

@@ -99,21 +99,26 @@ def test_random_candidates_beside_a_search_are_those_of_the_random_sampler(
     assert beside.random_tasks(RunFolder(tmp_path), study)[0].folder == first.folder
 
 
-def test_what_a_member_of_a_front_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two blocks of inner width 16, one cut to 8; all weights int8 but one layer's."""
+def test_what_pruning_removed_is_a_share_of_the_inner_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks of inner width 16, one cut to 8."""
     compare = script("compare_fronts", monkeypatch)
     block = InvertedResidualConfig(kernel=3, expansion=2)
     architecture = Architecture(
         input_size=8, input_channels=1, stem=StemConfig(width=8), head=None,
         stages=(StageConfig(width=8, stride=1, blocks=(block, block)),),
     )  # fmt: skip
-    names = [layer.name for layer in architecture.layers(1)]
-    formats = dict.fromkeys(names, "int8") | {"stage1.block2.expand": "int4"}
-    plan = CompressionPlan(kept={"stage1.block1.inner": 8}, formats=formats)
-    found = compare.description(Candidate(architecture=architecture, plan=plan))
-    stem, first, second, linear = 8 * 9, 8 * 8 + 8 * 9 + 8 * 8, 8 * 16 + 16 * 9 + 16 * 8, 8
-    total = stem + first + second + linear
-    assert found == {"blocks": 2, "removed": 0.25, "mean_bits": pytest.approx(8 - 4 * 8 * 16 / total)}
+    assert compare.removed(Candidate(architecture=architecture)) == 0
+    plan = CompressionPlan(kept={"stage1.block1.inner": 8})
+    assert compare.removed(Candidate(architecture=architecture, plan=plan)) == 0.25
+
+
+def test_a_reference_trained_otherwise_is_not_continued(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    references = script("stock_references", monkeypatch)
+    for epochs, survives in ((20, False), (20, True), (3, False)):
+        references.keep_only(tmp_path / "ResNet-8", {"seed": 1, "training": {"epochs": epochs}})
+        checkpoint = tmp_path / "ResNet-8" / "checkpoint.pt"
+        assert checkpoint.exists() is survives
+        checkpoint.touch()
 
 
 def test_a_reference_is_beaten_in_all_three(monkeypatch: pytest.MonkeyPatch) -> None:

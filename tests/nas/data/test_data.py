@@ -87,6 +87,13 @@ def test_digits_are_the_scans_of_scikit_learn() -> None:
     assert np.array_equal(found.validation.labels, bunch.target[where])
 
 
+@pytest.mark.parametrize(("images", "most", "step"), [(10, 3, 4), (9, 3, 3), (3, 3, 1), (2, 3, 1)])
+def test_spread_reaches_every_part(images: int, most: int, step: int) -> None:
+    numbers = np.arange(images)
+    few = Images(numbers[:, None], numbers).spread(most)
+    assert few.labels.tolist() == few.images[:, 0].tolist() == list(range(0, images, step))
+
+
 def test_train_images_limits_training_and_keeps_the_other_splits() -> None:
     whole, few = read(DIGITS), read(DIGITS.model_copy(update={"train_images": 200}))
     assert (few.split.validation, few.split.test) == (whole.split.validation, whole.split.test)

@@ -1,0 +1,14 @@
+"""Random candidates of a study, drawn as `search.sampler: random` draws them: what layers share is asked once."""
+
+from __future__ import annotations
+
+import optuna
+
+from nas.candidate import Candidate, sample
+from nas.samplers import make_sampler
+from nas.study import Study
+
+
+def drawn(study: Study, seed: int) -> Candidate:
+    trial = optuna.create_study(sampler=make_sampler("random", seed=seed)).ask()
+    return sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
