@@ -73,7 +73,17 @@ class Candidate(BaseModel):
         ]
         head = self.architecture.head
         ends = [self.architecture.stem.activation, head.activation if head is not None else None]
-        return _digest({"layers": shipped, "activations": activations, "ends": ends})
+        told = {"layers": shipped, "activations": activations, "ends": ends}
+        unlike = self._without_skip(num_classes)
+        return _digest({**told, "no_skip": unlike} if unlike else told)
+
+    def _without_skip(self, num_classes: int) -> list[str]:
+        """Blocks whose ends pruning made equal: shaped like a block with a skip, which they do not have."""
+        ends: dict[str, tuple[int, int]] = {}
+        for layer in self.layers(num_classes):
+            ends[layer.block] = (ends.get(layer.block, (layer.in_channels, 0))[0], layer.out_channels)
+        plain = [site for site in self.architecture.blocks() if site.stride == 1 and not site.has_skip]
+        return [site.name for site in plain if len(set(ends[site.name])) == 1]
 
 
 def canonical(candidate: Candidate) -> Candidate:

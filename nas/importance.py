@@ -2,7 +2,7 @@
 
 Genes of one kind within one stage form a group (`stage2.kernel`), described by how often each choice was taken among
 the blocks that were asked. So genes that only some networks have need no made-up value, and a hundred genes become some
-thirty groups. The model is ridge regression on these shares, costs by their logarithm; on such data it explains more
+thirty groups. A number searched over a range is described by itself and its square. The model is ridge regression on these shares, costs by their logarithm; on such data it explains more
 of unseen trials than a model of trees and takes a tenth of the time. A group's importance is the held-out R2 that is
 lost when its values are shuffled among the held-out trials (permutation importance: Breiman 2001,
 doi:10.1023/A:1010933404324; Fisher et al. 2019, arXiv:1801.01489). Groups that vary together share their importance.
@@ -27,6 +27,7 @@ FEWEST_TRIALS = 20
 SMALLEST_R2 = 0.05
 PENALTIES = np.logspace(0, 4, 9)
 NOT_ASKED = ""
+MOST_CHOICES = 16  # a gene with more answers than this was asked over a range
 
 Array = NDArray[np.float64]
 
@@ -73,19 +74,46 @@ def group_of(gene: str) -> str:
 
 
 def group_features(trials: pd.DataFrame) -> dict[str, Array]:
-    """Group -> features (trials, choices): the share of each choice among the genes asked; groups that vary only."""
+    """Group -> features (trials, features): the share of each choice among the genes asked, or a number and its square.
+
+    Groups that vary only.
+    """
     members: Mapping[str, list[str]] = defaultdict(list)
     for column in trials:
         if str(column).startswith(PREFIX):
             members[group_of(str(column).removeprefix(PREFIX))].append(str(column))
-    features = {group: _shares(trials[columns].to_numpy(dtype=object)) for group, columns in members.items()}
+    features = {group: _features(trials[columns].to_numpy(dtype=object)) for group, columns in members.items()}
     return {group: values for group, values in features.items() if len(values) and np.ptp(values, axis=0).any()}
+
+
+def _features(answers: NDArray[Any]) -> Array:
+    """(trials, genes) -> (trials, features)."""
+    return _shares(answers) if len(_choices(answers)) <= MOST_CHOICES else _powers(answers)
+
+
+def _choices(answers: NDArray[Any]) -> list[str]:
+    return sorted(set(answers.ravel().tolist()) - {NOT_ASKED})
+
+
+def _powers(answers: NDArray[Any]) -> Array:
+    """(trials, genes) of numbers -> (trials, 2): the standardized number and its square.
+
+    By the logarithm where all are positive; the mean over the genes asked, and over all trials where none was.
+    """
+    asked = answers != NOT_ASKED
+    numbers = np.where(asked, answers, "nan").astype(np.float64)
+    if np.nanmin(numbers) > 0:
+        numbers = np.log(numbers)
+    counts = asked.sum(axis=1)
+    means = np.where(asked, numbers, 0.0).sum(axis=1) / np.maximum(1, counts)
+    centred = np.where(counts > 0, means - means[counts > 0].mean(), 0.0)
+    standard: Array = centred / max(float(centred.std()), 1e-12)
+    return np.stack([standard, standard**2], axis=1)
 
 
 def _shares(answers: NDArray[Any]) -> Array:
     """(trials, genes) -> (trials, choices)."""
-    choices = sorted(set(answers.ravel().tolist()) - {NOT_ASKED})
-    counts = np.stack([(answers == choice).sum(axis=1) for choice in choices] or [np.zeros(len(answers))], axis=1)
+    counts = np.stack([(answers == choice).sum(axis=1) for choice in _choices(answers)] or [np.zeros(len(answers))], axis=1)
     asked = np.maximum(1, (answers != NOT_ASKED).sum(axis=1, keepdims=True))
     shares: Array = counts / asked
     return shares

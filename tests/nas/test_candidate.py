@@ -180,6 +180,18 @@ def test_structure_id_changes_with_all_that_costs_depend_on() -> None:
     assert len({*ids, variants[0].structure_id(11)}) == len(variants) + 1
 
 
+def test_structure_id_tells_a_skip_from_none() -> None:
+    """Both blocks read and write 8 channels; where 16 were cut to 8 there is nothing to add them to."""
+    block = InvertedResidualConfig(kernel=3, expansion=2)
+    wide = TINY.model_copy(update={"stages": (StageConfig(width=16, stride=1, blocks=(block,)),)})
+    (group,) = [group for group in wide.all_groups() if ("stage1.block1.project", 0) in group.members]
+    cut = Candidate(architecture=wide, plan=CompressionPlan(kept={group.name: 8}))
+    assert [layer.out_channels for layer in cut.layers(10)] == [
+        layer.out_channels for layer in Candidate(architecture=TINY).layers(10)
+    ]
+    assert cut.structure_id(10) != Candidate(architecture=TINY).structure_id(10)
+
+
 def test_structure_id_does_not_tell_a_pruned_network_from_one_built_as_narrow() -> None:
     wide = InvertedResidualConfig(kernel=3, expansion=4)
     architecture = TINY.model_copy(update={"stages": (StageConfig(width=8, stride=1, blocks=(wide,)),)})

@@ -47,6 +47,28 @@ def test_shares_count_what_was_asked_alone():
     assert _shares(answers) == pytest.approx(np.array(expected))
 
 
+@pytest.mark.parametrize("best", [0.001, 0.03])
+def test_a_number_searched_over_a_range_counts(best: float):
+    """Accuracy falls with the rate's distance from a best one, at the end of the range or within it."""
+    random = np.random.default_rng(0)
+    rates = np.exp(random.uniform(np.log(1e-3), np.log(1.0), 200))
+    frame = trials(200, noise=0.02)
+    frame["accuracy"] = 0.9 - 0.02 * np.log(rates / best) ** 2 + 0.02 * random.standard_normal(200)
+    frame[f"{PREFIX}training.learning_rate"] = [repr(float(rate)) for rate in rates]
+    (found,) = importances(frame, ["accuracy"])
+    assert found.clear
+    assert found.groups[0].group == "training.learning_rate"
+    assert found.groups[0].loss > 10 * abs(found.groups[1].loss)
+
+
+def test_a_number_asked_of_some_is_the_mean_for_the_others():
+    numbers = [str(n) for n in range(1, 20)]
+    answers = np.array([[n, ""] for n in numbers] + [["", ""]], dtype=object)
+    first = group_features(pd.DataFrame({f"{PREFIX}training.ema": answers[:, 0]}))["training.ema"]
+    assert first[-1] == pytest.approx([0, 0])
+    assert (np.argmin(first[:, 0]), np.argmax(first[:, 0])) == (0, 18)
+
+
 def test_groups_that_never_vary_are_left_out():
     frame = trials(30).assign(**{f"{PREFIX}head.width": "64"})
     features = group_features(frame)
