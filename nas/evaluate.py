@@ -59,7 +59,7 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations)
 
     with clock("teach"):
-        recorded = reference_logits(bench) if needs_reference(study) else None
+        recorded = reference_logits(bench) if study.training.needs_reference else None
     with clock("train"), yielding() as give_way:
         fitted = fitting_of(task, bench, recorded).fit(network, give_way)
         network = fitted.network.cpu().eval()
@@ -77,10 +77,6 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
     state = State.INFEASIBLE if violations else State.COMPLETE
     fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": violations}
     return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, **fields)
-
-
-def needs_reference(study: Study) -> bool:
-    return study.training.distillation is not None and study.training.distillation.teacher == "reference"
 
 
 def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Fitting:

@@ -2,10 +2,11 @@
 
 Genes of one kind within one stage form a group (`stage2.kernel`), described by how often each choice was taken among
 the blocks that were asked. So genes that only some networks have need no made-up value, and a hundred genes become some
-thirty groups. A number searched over a range is described by itself and its square. The model is ridge regression on these shares, costs by their logarithm; on such data it explains more
-of unseen trials than a model of trees and takes a tenth of the time. A group's importance is the held-out R2 that is
-lost when its values are shuffled among the held-out trials (permutation importance: Breiman 2001,
-doi:10.1023/A:1010933404324; Fisher et al. 2019, arXiv:1801.01489). Groups that vary together share their importance.
+thirty groups. A number searched over a range is described by itself and its square. The model is ridge regression on
+these shares, costs by their logarithm; on such data it explains more of unseen trials than a model of trees and takes a
+tenth of the time. A group's importance is the held-out R2 that is lost when its values are shuffled among the held-out
+trials (permutation importance: Breiman 2001, doi:10.1023/A:1010933404324; Fisher et al. 2019, arXiv:1801.01489). Groups
+that vary together share their importance.
 """
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ def _powers(answers: NDArray[Any]) -> Array:
 
 def _shares(answers: NDArray[Any]) -> Array:
     """(trials, genes) -> (trials, choices)."""
-    counts = np.stack([(answers == choice).sum(axis=1) for choice in _choices(answers)] or [np.zeros(len(answers))], axis=1)
+    counts = np.stack(
+        [(answers == choice).sum(axis=1) for choice in _choices(answers)] or [np.zeros(len(answers))], axis=1
+    )
     asked = np.maximum(1, (answers != NOT_ASKED).sum(axis=1, keepdims=True))
     shares: Array = counts / asked
     return shares

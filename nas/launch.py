@@ -57,7 +57,8 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
-        data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
+        for size in study.space.input_sizes:  # workers find what is cached of the others
+            data = load(study.data, input_size=size, seed=study.search.seed)
     _keep_split(folder, data.split.to_json())
     write_atomically(folder.study, dump_study(study))
     console.print(
@@ -69,7 +70,8 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     threads = threads_per_worker(workers, study.space.input_sizes[-1])
     search = Search(study, folder)
     minutes = study.search.trial_minutes
-    with LocalWorkers(folder.path, workers, threads, None if minutes is None else minutes * 60) as pool:
+    seconds = None if minutes is None else minutes * 60
+    with LocalWorkers(folder.path, workers, threads, seconds, lambda: _teacher_is_awaited(study, folder)) as pool:
         problem = _drive_search(search, pool, stop, console)
         finalists = Finalists(study, folder)
         write_front(search, finalists)
@@ -80,6 +82,10 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     if problem:
         console.print(f"[yellow]The search ended early: {problem}.[/]")
     return not stop.asked
+
+
+def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
+    return study.training.needs_reference and not folder.reference_logits.exists()
 
 
 def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:

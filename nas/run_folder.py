@@ -54,6 +54,11 @@ class RunFolder:
         """The network that teaches all candidates, where the study distils from one."""
         return self.path / "reference"
 
+    @property
+    def reference_logits(self) -> Path:
+        """Its answers to the training images: where they are, it is trained."""
+        return self.reference / "logits.npy"
+
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 

@@ -35,7 +35,7 @@ def reference_logits(bench: Workbench) -> Tensor:
         raise ValueError("distillation from a reference: expected a run folder, got none")
     folder = bench.folder.reference
     folder.mkdir(exist_ok=True)
-    file = folder / "logits.npy"
+    file = bench.folder.reference_logits
     with _alone(folder / "lock"):
         if not file.exists():
             with yielding() as give_way:  # not while waiting for the other worker, which a measurement would wait for

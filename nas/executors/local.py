@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,13 +81,15 @@ class _Worker:
 class LocalWorkers:
     """`count` processes over one run folder. Use as a context manager; leaving it ends them all.
 
-    A task may take `trial_seconds` from its submission, or from when its worker was ready, if that came later.
+    A task may take `trial_seconds` from its submission, or from when its worker was ready, if that came later; time
+    while `excused` says so, workers being at what is for all candidates, does not count.
     """
 
     folder: Path
     count: int
     threads: int
     trial_seconds: float | None = None
+    excused: Callable[[], bool] = lambda: False
     _workers: list[_Worker] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
@@ -148,7 +151,10 @@ class LocalWorkers:
         """Kill who is over the limit. An answer that came meanwhile is looked at first: the folder tells."""
         events: list[Event] = []
         now = time.monotonic()
+        excused = self.trial_seconds is not None and self.excused()
         for worker in list(self._workers):
+            if excused and worker.started:
+                worker.since = now
             if not worker.started and now - worker.since > START_SECONDS:
                 events.append(Died(worker.task, f"worker not ready after {START_SECONDS:.0f} s", started=False))
             elif worker.started and worker.task and self.trial_seconds and now - worker.since > self.trial_seconds:

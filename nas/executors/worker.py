@@ -57,6 +57,8 @@ def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
     study = load_study(folder.study)
     data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     bench = Workbench(study, data, folder=folder)
+    for size in study.space.input_sizes:  # now, so that no candidate's time holds it
+        bench.at(size)
     if study.search.trial_gigabytes is not None:
         limit_memory(study.search.trial_gigabytes)
     answers.write(json.dumps({"ready": os.getpid()}) + "\n")

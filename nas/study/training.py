@@ -175,6 +175,11 @@ class Training(Section):
         return self.model_copy(update=dict(numbers)) if numbers else self
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether one reference network teaches all candidates."""
+        return self.distillation is not None and self.distillation.teacher == "reference"
+
+    @property
     def peak_learning_rate(self) -> float:
         return self.learning_rate or PEAK_LEARNING_RATES[self.optimizer]
 

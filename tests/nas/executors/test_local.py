@@ -172,6 +172,19 @@ def test_a_worker_over_the_limit_is_killed_and_replaced(folder: RunFolder) -> No
         assert next_event(pool) == Finished(other)
 
 
+def test_what_is_for_all_candidates_does_not_count(folder: RunFolder) -> None:
+    hanging = make_task(folder, 0, epochs=100_000)
+    waits = True
+    with LocalWorkers(folder.path, 1, 1, trial_seconds=0.5, excused=lambda: waits) as pool:
+        pool.submit(hanging)
+        wait_until(lambda: bool(pool.wait(0.1)) or hanging.folder.exists())
+        later = time.monotonic() + 1.5
+        while time.monotonic() < later:
+            assert pool.wait(0.1) == []
+        waits = False
+        assert next_event(pool) == TookTooLong(hanging)
+
+
 def test_a_worker_that_is_never_ready_has_not_started(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nas.executors.local, "START_SECONDS", 0.5)
     task = make_task(folder, 0)
