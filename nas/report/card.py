@@ -17,31 +17,9 @@ from nas.report.details import (
     unpruned,
 )
 from nas.report.figures import FIGURES, accuracy_text
+from nas.report.snippet import snippet
 from nas.study import Study
 from search_spaces.sites import LayerSpec
-
-# Single braces are filled in; everything else the snippet reads from the file itself.
-SNIPPET = """\
-import json
-import sys
-from pathlib import Path
-
-import numpy as np
-import onnxruntime
-from PIL import Image
-
-model = Path(__file__).resolve().with_name("model.onnx")
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-classes = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
-
-image = Image.open(sys.argv[1]).convert("{mode}").resize(({size}, {size}), Image.Resampling.BILINEAR)
-pixels = np.asarray(image, dtype=np.float32).reshape({size}, {size}, {channels}) / 255
-logits = session.run(["logits"], {{"image": pixels.transpose(2, 0, 1)[np.newaxis]}})[0][0]
-
-scores = np.exp(logits - logits.max())
-for index in np.argsort(-logits)[:5]:
-    print(f"{{scores[index] / scores.sum():7.2%}}  {{classes[index]}}")
-"""
 
 
 def model_card(study: Study, candidate: Candidate, evaluation: Evaluation, class_names: Sequence[str]) -> str:
@@ -52,7 +30,7 @@ def model_card(study: Study, candidate: Candidate, evaluation: Evaluation, class
         _head(study, candidate, evaluation, class_names),
         _figures(evaluation, evaluation.measurement),
         _contract(candidate, class_names),
-        _use(candidate),
+        _use(study, candidate),
         _layers(evaluation.layers),
         _limits(study, candidate, evaluation),
     ]
@@ -159,13 +137,9 @@ def _contract(candidate: Candidate, class_names: Sequence[str]) -> str:
     return "## Input and output\n\n" + table(("name", "type", "meaning"), rows) + f"\n\nClasses: {names}."
 
 
-def _use(candidate: Candidate) -> str:
+def _use(study: Study, candidate: Candidate) -> str:
     architecture = candidate.architecture
-    code = SNIPPET.format(
-        mode="L" if architecture.input_channels == 1 else "RGB",
-        size=architecture.input_size,
-        channels=architecture.input_channels,
-    )
+    code = snippet(size=architecture.input_size, channels=architecture.input_channels, resize=study.data.resize)
     return (
         "## Use\n\nNeeds onnxruntime, numpy and pillow only. Save as `predict.py` beside `model.onnx` and run "
         f"`python predict.py IMAGE`.\n\n```python\n{code}```"

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -11,7 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from nas.data.decoding import Form, decode
 from nas.report.card import model_card, text
+from nas.report.snippet import snippet as card_snippet
 from nas.study import Data, ReportOptions
 from search_spaces.spaces import MobileSpace
 
@@ -77,6 +80,30 @@ def test_the_snippet_keeps_colours_apart_and_resizes(tmp_path, new_study, new_ca
     write_model(folder / "model.onnx", weight.reshape(-1, 2), 3, 32, names)
     lines = run_snippet(folder, card, Image.new("RGB", (70, 50), (255, 0, 0)))
     assert lines == [[f"{1 / (1 + np.exp(-1)):.2%}", "red berry"], [f"{1 / (1 + np.exp(1)):.2%}", "blue berry"]]
+
+
+@pytest.mark.parametrize("shape", [(70, 50), (20, 41), (32, 32)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "letterbox"])
+def test_the_snippet_sees_what_training_saw(tmp_path, monkeypatch, resize, channels, mode, shape):
+    seen = []
+    session = SimpleNamespace(
+        get_modelmeta=lambda: SimpleNamespace(custom_metadata_map={"class_names": "[0, 1]"}),
+        run=lambda _, inputs: seen.append(inputs["image"]) or [np.zeros((1, 2))],
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=lambda *_, **__: session))
+    file = tmp_path / "turned.png"
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, bands), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    Image.fromarray(noise.squeeze()).save(file, exif=exif)
+    monkeypatch.setattr(sys, "argv", ["predict.py", str(file)])
+    code = card_snippet(size=32, channels=channels, resize=resize)
+    exec(compile(code, "predict.py", "exec"), {"__file__": str(tmp_path / "predict.py")})
+    expected = decode(Image.open(file), Form(channels, 32, resize))
+    assert np.array_equal(np.round(seen[0][0] * 255), expected)
 
 
 def test_figures_stand_with_how_they_were_obtained(study, new_candidate, new_evaluation):

@@ -1,0 +1,51 @@
+"""The program on a model card that classifies one image: what it does to the image is what training saw."""
+
+from __future__ import annotations
+
+from nas.data.decoding import Resize
+
+# Single braces are filled in; everything else the program reads from the file itself.
+_PROGRAM = """\
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+model = Path(__file__).resolve().with_name("model.onnx")
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+classes = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
+
+image = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+if image.has_transparency_data:
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+image = image.convert("{mode}")
+{resize}
+pixels = np.asarray(image, dtype=np.float32).reshape({size}, {size}, {channels}) / 255
+logits = session.run(["logits"], {{"image": pixels.transpose(2, 0, 1)[np.newaxis]}})[0][0]
+
+scores = np.exp(logits - logits.max())
+for index in np.argsort(-logits)[:5]:
+    print(f"{{scores[index] / scores.sum():7.2%}}  {{classes[index]}}")
+"""
+_RESIZE: dict[Resize, str] = {
+    "stretch": "image = image.resize(({size}, {size}), Image.Resampling.BILINEAR, reducing_gap=3.0)",
+    "crop": """\
+side = min(image.size)
+left, top = ((length - side) / 2 for length in image.size)
+square = (left, top, left + side, top + side)
+image = image.resize(({size}, {size}), Image.Resampling.BILINEAR, box=square, reducing_gap=3.0)""",
+    "letterbox": """\
+width, height = (max(1, round(length * {size} / max(image.size))) for length in image.size)
+inner = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+image = Image.new(image.mode, ({size}, {size}))
+image.paste(inner, (({size} - width) // 2, ({size} - height) // 2))""",
+}
+
+
+def snippet(*, size: int, channels: int, resize: Resize) -> str:
+    """Python that needs onnxruntime, numpy and pillow; run as `predict.py IMAGE` beside model.onnx."""
+    resized = _RESIZE[resize].format(size=size)
+    return _PROGRAM.format(mode="L" if channels == 1 else "RGB", size=size, channels=channels, resize=resized)
