@@ -26,7 +26,10 @@ class FileCosts:
 
 
 def read_costs(model: onnx.ModelProto) -> FileCosts:
-    """Count convolution and linear weights and biases once each, their MACs and the largest sum of live activations."""
+    """Count convolution and linear weights and biases once each, their MACs and the largest sum of live activations.
+
+    Raises KeyError with the name of a value whose shape it needs and shape inference does not tell.
+    """
     graph = _Graph(model)
     weights: set[str] = set()
     macs = 0
@@ -49,9 +52,7 @@ class _Graph:
         self.constants: dict[str, tuple[int, ...]] = {w.name: tuple(w.dims) for w in model.graph.initializer}
         inferred = shape_inference.infer_shapes(_at_batch_one(model), strict_mode=True).graph
         values = [*inferred.input, *inferred.value_info, *inferred.output]
-        self.shapes: dict[str, tuple[int, ...]] = {
-            v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values
-        }
+        self.shapes = {value.name: shape for value in values if (shape := _shape(value)) is not None}
         self.types = {v.name: v.type.tensor_type.elem_type for v in values}
         self.maker = {name: node for node in self.nodes for name in node.output}
         self._unpack_shapes(model)
@@ -81,6 +82,12 @@ class _Graph:
         source = node.input[0]
         alone = len(self.readers[source]) == 1 and source in self.maker
         return alone and node.op_type in ("QuantizeLinear", *FUSED_OPS)
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    """A value's shape, or None where a length is not known."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value for dim in dims) if all(dim.HasField("dim_value") for dim in dims) else None
 
 
 def _at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:

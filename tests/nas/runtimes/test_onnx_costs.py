@@ -193,6 +193,19 @@ def test_shared_weights_count_once_and_compute_twice() -> None:
     assert read_costs(model) == FileCosts(parameters=2, macs=32, peak_memory_bytes=2 * 64)
 
 
+def test_shapes_that_are_not_known_are_no_zeros() -> None:
+    model = parsed(
+        """(float[N,1,4,4] image, int64[8] pads) => (float[N,1,A,B] logits) <float[1,1,1,1] w = {2.0}>
+        { x = Pad(image, pads)
+          logits = Conv(x, w) }"""
+    )
+    del model.graph.output[0].type.tensor_type.shape.dim[2:]
+    for _ in range(2):
+        model.graph.output[0].type.tensor_type.shape.dim.add()
+    with pytest.raises(KeyError, match="logits"):
+        read_costs(model)
+
+
 def test_matrix_products() -> None:
     """One with a constant, one of two activations: 2 x 3 by 3 x 4, then 2 x 4 by 4 x 2."""
     model = parsed(
