@@ -4,6 +4,7 @@ command needs them."""
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,16 +85,19 @@ def run(
     console = Console()
     loaded = load_study(study, overrides or [])
     folder = out or Path("runs") / loaded.name
+    again = shlex.join(["nas", "run", str(study), *(overrides or []), "--out", str(folder)])
     try:
         ended = run_study(loaded, folder, console)
     except WorkFailed as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
         raise typer.Exit(FAILED) from None
     except Interrupted:
-        console.print(f"Stopped. Go on with: nas run {study} --out {folder}")
+        console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     _write_report(folder, console)
-    _last_screen(folder, loaded, " ".join([str(study), *(overrides or [])]), console, ended=ended)
+    _last_screen(folder, loaded, console)
+    if not ended:
+        console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
 
 def _write_report(folder: Path, console: Console) -> None:
@@ -113,16 +117,14 @@ def _write_report(folder: Path, console: Console) -> None:
         raise
 
 
-def _last_screen(folder: Path, study: Study, command: str, console: Console, *, ended: bool) -> None:
+def _last_screen(folder: Path, study: Study, console: Console) -> None:
     from nas.report.tables import front_rows, front_table
 
     rows = front_rows(folder, None)
     console.print(front_table(rows, study.objectives))
     console.print(f"Report:  {folder / 'report.html'}")
     console.print(f"Files:   {folder}/<artifact>/model.onnx, named in {folder / 'front.csv'}")
-    if not ended:
-        console.print(f"Stopped before the end. Go on with:  nas run {command} --out {folder}")
-    elif len(rows):
+    if len(rows):
         console.print(f"Next:    nas export {folder} {rows.iloc[0]['trial']} --to my-model")
 
 

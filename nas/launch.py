@@ -81,7 +81,7 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
         raise WorkFailed(problem)
     if problem:
         console.print(f"[yellow]The search ended early: {problem}.[/]")
-    return not stop.asked
+    return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
 
 
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:

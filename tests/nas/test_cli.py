@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -440,6 +441,14 @@ def test_exhausted_space_ends_early_and_all_rows_are_there(nas: Nas, study: Path
     assert "The search ended early: 20 draws in a row were duplicates" in said.out
     states = [row["state"] for row in rows_of(tmp_path / "run" / "trials.csv")]
     assert states == ["COMPLETE"] + ["DUPLICATE"] * 20
+
+
+def test_a_search_cut_by_its_hours_says_how_to_go_on(nas: Nas, study: Path, tmp_path: Path) -> None:
+    command = ["nas", "run", str(study), "search.hours=1e-9", "compression.weight_format=[int8, fp32]", "--out"]
+    said = nas(*command[1:], tmp_path / "run")
+    assert said.code == 0
+    (words,) = re.findall(r"Stopped before the end\. Go on with:  (.*)", said.out)
+    assert shlex.split(words) == [*command, str(tmp_path / "run")]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
