@@ -77,6 +77,8 @@ def _slice(module: nn.Module, axis: int, keep: Tensor) -> None:
         _select(module, ("weight", "bias", "running_mean", "running_var"), 0, keep)
         module.num_features = len(keep)
     elif isinstance(module, nn.Conv2d):
+        if module.groups > 1 and module.weight.shape[1] > 1:
+            raise TypeError(f"cannot cut channels of a convolution in {module.groups} groups, unless it is depthwise")
         _select(module, ("weight", "bias") if axis == 0 else ("weight",), axis, keep)
         if axis == 0:
             module.out_channels = len(keep)

@@ -13,6 +13,7 @@ from nas.report.card import model_card
 from nas.run_folder import RunFolder, read_evaluation
 from nas.study.file import load_study
 
+DIGITS_OF_AN_ID = 4  # fewer, and nothing else, are a trial's number even where there is no such trial
 FILES = ("model.onnx", "candidate.json", "evaluation.json")
 
 
@@ -50,21 +51,19 @@ def class_names(model: Path) -> list[str]:
 
 
 def _artifact(folder: RunFolder, trial: str) -> str:
-    """The artifact folder of a trial number or id prefix, finalists first."""
-    finalists = _rows(folder.finalists)
-    searched = [row for row in _rows(folder.trials) if row["state"] == "COMPLETE"]
-    found = [row for row in finalists if row["state"] == "COMPLETE" and _is(row, row["trial"], trial)]
-    found += [row for row in searched if _is(row, row["number"], trial)]
+    """The artifact folder of a trial number, or else of an id prefix; finalists first."""
+    rows = [(row["trial"], row) for row in _rows(folder.finalists)]
+    rows += [(row["number"], row) for row in _rows(folder.trials)]
+    complete = [(number, row) for number, row in rows if row["state"] == "COMPLETE"]
+    found = [row for number, row in complete if number == trial]
+    if not found and not (trial.isdigit() and len(trial) < DIGITS_OF_AN_ID):
+        found = [row for _, row in complete if row["id"].startswith(trial)]
     ids = {row["id"] for row in found}
     if not ids:
         raise InputError(f"TRIAL: expected a complete trial's number or the beginning of its id, got {trial!r}")
     if len(ids) > 1:
         raise InputError(f"TRIAL: {trial!r} fits {len(ids)} networks: {', '.join(sorted(ids))}")
     return found[0]["artifact"]
-
-
-def _is(row: dict[str, str], number: str, trial: str) -> bool:
-    return number == trial if trial.isdigit() and len(trial) < 6 else row["id"].startswith(trial)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

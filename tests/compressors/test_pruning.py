@@ -277,10 +277,13 @@ def test_bn_scale_needs_a_batch_norm() -> None:
         batch_norm_scale(Pair(), bare)
 
 
-def test_other_modules_cannot_be_cut() -> None:
-    network = nn.Sequential(nn.PReLU(3))
-    with pytest.raises(TypeError, match="cannot cut channels of PReLU"):
-        prune(network, [Channels("g", 3, (("0", 0),))], {"g": 1}, importance=lambda *_: torch.ones(3))
+@pytest.mark.parametrize(
+    ("module", "what"), [(nn.PReLU(4), "PReLU"), (nn.Conv2d(4, 4, 3, groups=2), "a convolution in 2 groups")]
+)
+def test_other_modules_cannot_be_cut(module: nn.Module, what: str) -> None:
+    network = nn.Sequential(module)
+    with pytest.raises(TypeError, match=f"cannot cut channels of {what}"):
+        prune(network, [Channels("g", 4, (("0", 0),))], {"g": 1}, importance=lambda *_: torch.ones(4))
 
 
 def test_the_order_of_cutting_does_not_matter() -> None:

@@ -22,3 +22,11 @@ def test_a_trial_without_its_model(tmp_path: Path, state: State, why: str) -> No
     with pytest.raises(InputError, match=why):
         export_trial(tmp_path, "3", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("trial", "wanted"), [("7", "1949ab"), ("1949", "1949ab"), ("1949a", "1949ab"), ("19", None)])
+def test_a_trial_is_named_by_its_number_or_its_id(tmp_path: Path, trial: str, wanted: str | None) -> None:
+    (tmp_path / "trials.csv").write_text("number,state,id,artifact\n7,COMPLETE,1949ab,a/1949ab\n8,COMPLETE,c0,a/c0\n")
+    why = rf"{wanted}: holds no finished network" if wanted else "TRIAL: expected a complete trial's number"
+    with pytest.raises(InputError, match=why):
+        export_trial(tmp_path, trial, tmp_path / "out")
