@@ -132,4 +132,6 @@ def probe_table(found: Probe) -> Table:
         table.add_row(f"one {what}", f"{found.trial_seconds(epochs) / 60:.2f} min", f"{epochs} epochs")
     shares = f"{study.search.trials} trials and {study.search.finalists} finalists on {study.search.workers} worker(s)"
     table.add_row("the study", f"{found.study_seconds() / 60:.1f} min", shares)
+    if study.training.needs_reference:
+        table.add_row("the reference teacher", "not probed", "its own training comes on top, once")
     return table

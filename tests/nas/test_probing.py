@@ -40,6 +40,16 @@ def test_the_whole_from_its_parts() -> None:
         console.print(probe_table(found))
     for words in ("0.4000 s", "7 per epoch", f"{(trial + 5) / 60:.2f} min", f"{whole / 60:.1f} min", "2 worker(s)"):
         assert words in shown.get()
+    assert "teacher" not in shown.get()
+
+
+def test_a_reference_teacher_is_named() -> None:
+    study = make_study(training={"distillation": {"teacher": "reference"}})
+    step = {"dense": 0.1, "pruned": 0.2, "quantized": 0.4}
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(probe_table(Probe(study, extremes(study)["reference"], 7, step, around=3.0, measure=2.0)))
+    assert "the reference teacher" in shown.get()
 
 
 def test_a_real_probe(monkeypatch: pytest.MonkeyPatch) -> None:
