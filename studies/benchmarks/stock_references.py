@@ -59,7 +59,8 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
     study, candidate = bench.study, Candidate(architecture=resnet(DEPTHS[name]))
     folder = folder / name
     seed = study.search.seed + 1  # as finalists have
-    keep_only(folder, {"seed": seed, **study.model_dump(mode="json", include={"data", "training"})})
+    counts = study.model_dump(mode="json", include={"data", "training"}, exclude={"training": {"shares"}})
+    keep_only(folder, {"seed": seed, **counts})  # it is trained dense, whatever the shares
     task = Task(0, candidate, "reference", seed, study.training.epochs, folder)
     network = build(candidate, bench, seed=seed, dropout=0.0)
     with yielding() as give_way:
