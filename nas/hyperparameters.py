@@ -43,9 +43,11 @@ def middle_numbers(training: Training) -> dict[str, float]:
 def _middle(freedom: Range[float] | Choices[float]) -> float:
     if isinstance(freedom, Choices):
         return freedom.choices[(len(freedom.choices) - 1) // 2]
-    if freedom.log:
-        return math.sqrt(freedom.low * freedom.high)
-    return (freedom.low + freedom.high) / 2
+    return middle_of_range(freedom.low, freedom.high, log=freedom.log)
+
+
+def middle_of_range(low: float, high: float, *, log: bool) -> float:
+    return math.sqrt(low * high) if log else (low + high) / 2
 
 
 def number_genes(training: Training) -> list[str]:

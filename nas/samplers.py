@@ -103,6 +103,30 @@ class ConditionalNSGAIII(NSGAIIISampler):
         return genes_so_far(study)
 
 
+class Anchored(BaseSampler):
+    """A sampler whose answers are given, as those of the first trials; all else it does as ever.
+
+    NSGA counts such a trial to its generation, TPE to its start.
+    """
+
+    def __init__(self, sampler: BaseSampler, answer: Callable[[str, BaseDistribution], Any]) -> None:
+        self._sampler, self._answer = sampler, answer
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        self._sampler.sample_relative(study, trial, search_space)  # notes the trial's generation
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._answer(param_name, param_distribution)
+
+
 def _random(seed: int, _: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 

@@ -10,13 +10,14 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from nas.anchors import anchors
 from nas.candidate import Candidate, sample
 from nas.hyperparameters import ask_numbers
 from nas.objectives import directions_of
 from nas.phases import WAIT, Done, Identity, Phases, Wait, identity_of
 from nas.records import Evaluation, Phase, State
 from nas.run_folder import RunFolder
-from nas.samplers import make_sampler, seed_of
+from nas.samplers import Anchored, make_sampler, seed_of
 from nas.study import Study
 from nas.tasks import Task
 
@@ -34,6 +35,7 @@ class Search(Phases):
         super().__init__(study, folder, study.name, directions_of(study))
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
+        self._anchors = anchors(study)
         self._earlier = {row["number"] for row in self.rows()}
         self._first: dict[Identity, int] = {}
         self._indexed = 0
@@ -94,9 +96,10 @@ class Search(Phases):
             earlier = first.get(identity_of(own))
             return own if earlier is None else {**own, "duplicate_of": earlier}
 
-        number, _ = self.journal.ask(
-            make_sampler(sampler, seed=seed_of(search.seed, number), population=population), draw, notes
-        )
+        made = make_sampler(sampler, seed=seed_of(search.seed, number), population=population)
+        if number < len(self._anchors):
+            made = Anchored(made, self._anchors[number])
+        number, _ = self.journal.ask(made, draw, notes)
         if "duplicate_of" not in self.journal.trials()[number].user_attrs:
             return self._task(self.journal.trials()[number])
         self._settle_duplicates()

@@ -15,6 +15,11 @@ class Search(Section):
     sampler: Literal["random", "tpe", "nsga2", "nsga3"] = Field(
         "nsga2", description="What proposes candidates: nsga2 and nsga3 breed, tpe models, random draws."
     )
+    anchors: bool = Field(
+        True,
+        description="Whether the search begins with the largest network of each kind of block, its ratios and formats "
+        "the middle ones, before it draws; with sampler random it never does.",
+    )
     trials: AtLeastOne = Field(
         24, description="Candidates to complete; failed, infeasible and repeated ones do not count."
     )

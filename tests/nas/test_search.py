@@ -822,7 +822,7 @@ Run = Callable[..., bool]
 @pytest.fixture
 def run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Run:
     def start(press: dict[int, int] | None = None, **search: Any) -> bool:
-        def workers(path: Path, count: int, threads: int, _: float | None) -> Workers:
+        def workers(path: Path, count: int, threads: int, *_: object) -> Workers:
             return Workers(path, count, threads, press or {})
 
         monkeypatch.setattr(nas.launch, "LocalWorkers", workers)
