@@ -10,36 +10,23 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-
 from compressors.plan import BITS
-from nas.hyperparameters import GENE_PREFIX, middle_of_range
+from nas.hyperparameters import GENE_PREFIX
 from nas.study import Study
 from search_spaces.block_configs import Family
 from search_spaces.spaces import last, middle
 
-Answer = Callable[[str, BaseDistribution], Any]
+Answer = Callable[[str, Sequence[Any]], Any]
 
 
 def anchors(study: Study) -> list[Answer]:
-    """What each of the first trials answers to a gene's name and distribution; none for the random sampler."""
+    """What each of the first trials answers to a gene's name and choices; none for the random sampler."""
     if study.search.sampler == "random" or not study.search.anchors:
         return []
     return [partial(_answer, kind) for kind in study.space.block_spaces()]
 
 
-def _answer(kind: Family, gene: str, distribution: BaseDistribution) -> Any:
-    match distribution:
-        case CategoricalDistribution(choices=choices):
-            return _choice(kind, gene, choices)
-        case FloatDistribution(low=low, high=high, log=log):
-            return middle_of_range(low, high, log=log)
-        case IntDistribution(high=high):
-            return high
-    raise TypeError(f"gene {gene}: no anchor for a {type(distribution).__name__}")
-
-
-def _choice(kind: Family, gene: str, choices: Sequence[Any]) -> Any:
+def _answer(kind: Family, gene: str, choices: Sequence[Any]) -> Any:
     part = gene.rpartition(".")[2]
     if part == "family" and kind in choices:
         return kind

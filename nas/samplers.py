@@ -7,15 +7,17 @@ far has had, so that blocks which some networks lack would be drawn at random fo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, NSGAIIISampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.hyperparameters import middle_of_range
 
 
 def make_sampler(name: str, *, seed: int, population: int = 50) -> BaseSampler:
@@ -104,12 +106,12 @@ class ConditionalNSGAIII(NSGAIIISampler):
 
 
 class Anchored(BaseSampler):
-    """A sampler whose answers are given, as those of the first trials; all else it does as ever.
+    """A sampler whose choices are given, as those of the first trials; of a range it takes the middle.
 
-    NSGA counts such a trial to its generation, TPE to its start.
+    All else it does as ever: NSGA counts such a trial to its generation, TPE to its start.
     """
 
-    def __init__(self, sampler: BaseSampler, answer: Callable[[str, BaseDistribution], Any]) -> None:
+    def __init__(self, sampler: BaseSampler, answer: Callable[[str, Sequence[Any]], Any]) -> None:
         self._sampler, self._answer = sampler, answer
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -124,7 +126,11 @@ class Anchored(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._answer(param_name, param_distribution)
+        if isinstance(param_distribution, CategoricalDistribution):
+            return self._answer(param_name, param_distribution.choices)
+        if isinstance(param_distribution, FloatDistribution):
+            return middle_of_range(param_distribution.low, param_distribution.high, log=param_distribution.log)
+        raise TypeError(f"gene {param_name}: expected choices or a range of floats, got {param_distribution}")
 
 
 def _random(seed: int, _: int) -> BaseSampler:

@@ -4,9 +4,9 @@
     python studies/benchmarks/beside_the_front.py runs/cifar10 --json cifar10-beside.json
 
 Hypervolumes at equal epochs, costs as log10, accuracy on validation, one reference point for both of a pair: the
-search's trials against as many random ones (a random candidate that the search evaluated too, as all of NSGA-II's
-first generation, is not trained again), and the finalists against the same architectures with every layer int8 and no
-channel cut, trained here as the finalists were. A killed run of this script goes on where it was.
+search's trials against as many random ones (a random candidate that the search evaluated too, as what NSGA-II draws
+for its first generation, is not trained again), and the finalists against the same architectures with every layer
+int8 and no channel cut, trained here as the finalists were. A killed run of this script goes on where it was.
 """
 
 from __future__ import annotations
