@@ -11,9 +11,10 @@ import pytest
 from nas.anchors import anchors
 from nas.candidate import Candidate
 from nas.checking import extremes
-from nas.phases import Done
+from nas.phases import WAIT
 from nas.run_folder import RunFolder
 from nas.search import Search
+from nas.storage import GENERATION
 from nas.study import Study
 from nas.tasks import Task
 from search_spaces.spaces import Pick, last
@@ -92,7 +93,7 @@ def test_draws_after_the_anchors_are_those_without_them(sampler: str, tmp_path: 
     assert not {c.id for c in with_them[: len(KINDS)]} & {c.id for c in without}
 
 
-def test_a_space_of_one_network_ends(tmp_path: Path) -> None:
+def test_a_space_of_one_network_waits_for_it(tmp_path: Path) -> None:
     space = {
         "input_size": 8, "stem_widths": [8], "head_widths": [8], "kernels": [3], "expansions": [1],
         "squeeze_excite": [False], "activations": ["relu"], "stages": [{"depths": [1], "widths": [8]}],
@@ -100,4 +101,12 @@ def test_a_space_of_one_network_ends(tmp_path: Path) -> None:
     study = study_of({**make_study(space).model_dump(mode="json"), "compression": {}})
     search = Search(study, RunFolder(tmp_path))
     assert isinstance(search.propose(), Task)
-    assert not isinstance(search.propose(), Done)
+    assert search.propose() is WAIT
+
+
+def test_anchors_are_of_the_first_generation(tmp_path: Path) -> None:
+    """Without the mark NSGA would not breed from them."""
+    study = make_study()
+    proposed(study, tmp_path, 8)
+    marks = [trial.system_attrs for trial in Search(study, RunFolder(tmp_path)).journal.trials()]
+    assert [[value for key, value in mark.items() if key.endswith(GENERATION)] for mark in marks] == [[0]] * 8
