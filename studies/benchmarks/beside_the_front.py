@@ -4,9 +4,10 @@
     python studies/benchmarks/beside_the_front.py runs/cifar10 --json cifar10-beside.json
 
 Hypervolumes at equal epochs, costs as log10, accuracy on validation, one reference point for both of a pair: the
-search's trials against as many random ones (a random candidate that the search evaluated too, as what NSGA-II draws
-for its first generation, is not trained again), and the finalists against the same architectures with every layer
-int8 and no channel cut, trained here as the finalists were. A killed run of this script goes on where it was.
+search's trials against as many random ones that meet the constraints (a random candidate that the search evaluated
+too, as what NSGA-II draws for its first generation, is not trained again), and the finalists against the same
+architectures with every layer int8 and no channel cut, trained here as the finalists were, whatever they cost. A killed
+run of this script goes on where it was.
 """
 
 from __future__ import annotations
@@ -57,17 +58,27 @@ def uniform_tasks(folder: RunFolder, study: Study) -> list[Task]:
     return list(tasks.values())
 
 
-def random_tasks(folder: RunFolder, study: Study) -> list[Task]:
-    """As many different ones as the search has trials, drawn as `search.sampler: random` draws them."""
+def random_tasks(folder: RunFolder, study: Study, wanted: int) -> list[Task]:
+    """The first different ones that `search.sampler: random` draws."""
     seed, tasks, numbers = study.search.seed, dict[str, Task](), count()
-    while len(tasks) < study.search.trials:
+    while len(tasks) < wanted:
         number = next(numbers)
         candidate = drawn(study, seed_of(seed, number))
         place = folder.artifact(candidate.id, "search", seed)
         if read_evaluation(place) is None:
             place = folder.artifact(candidate.id, "reference", seed)
-        tasks.setdefault(candidate.id, Task(number, candidate, "reference", seed, study.search_epochs, place))
+        tasks.setdefault(candidate.id, Task(number, candidate, "search", seed, study.search_epochs, place))
     return list(tasks.values())
+
+
+def random_rows(folder: RunFolder, study: Study) -> list[dict[str, Any]]:
+    """Figures of as many complete random candidates as the search has; the infeasible cost it nothing either."""
+    tasks, rows = list[Task](), list[dict[str, Any]]()
+    while len(rows) < study.search.trials:
+        tasks = random_tasks(folder, study, len(tasks) + study.search.trials - len(rows))
+        evaluate_all(folder, study, tasks)
+        rows = rows_of(tasks, study)
+    return rows
 
 
 def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
@@ -123,9 +134,10 @@ def main() -> None:
     study = load_study(folder.study)
     if study.training.searched:
         parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
-    randoms, plain = random_tasks(folder, study), uniform_tasks(folder, study)
-    evaluate_all(folder, study, [*randoms, *plain])
-    beside = {"random": rows_of(randoms, study), "uniform": rows_of(plain, study)}
+    plain = uniform_tasks(folder, study)
+    beside = {"random": random_rows(folder, study)}
+    evaluate_all(folder, study, plain)
+    beside["uniform"] = rows_of(plain, study)
     found = {
         "search against random": pair(complete_rows(folder.trials), beside["random"], study.objectives),
         "finalists against uniform int8": pair(complete_rows(folder.finalists), beside["uniform"], study.objectives),

@@ -92,14 +92,29 @@ def test_random_candidates_beside_a_search_are_those_of_the_random_sampler(
     anchor, drawn = search.propose(), search.propose()
     assert isinstance(anchor, Task)
     assert isinstance(drawn, Task)
-    tasks = beside.random_tasks(RunFolder(tmp_path), study)
+    tasks = beside.random_tasks(RunFolder(tmp_path), study, 4)
     assert tasks[0].candidate.id != anchor.candidate.id
     assert tasks[1].candidate.id == drawn.candidate.id
     assert len({task.candidate.id for task in tasks}) == 4
     assert {task.epochs for task in tasks} == {drawn.epochs}
     assert tasks[1].folder != drawn.folder
     monkeypatch.setattr(beside, "read_evaluation", lambda folder: folder == drawn.folder or None)
-    assert beside.random_tasks(RunFolder(tmp_path), study)[1].folder == drawn.folder
+    assert beside.random_tasks(RunFolder(tmp_path), study, 4)[1].folder == drawn.folder
+
+
+def test_random_candidates_that_break_a_constraint_are_drawn_beyond(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second one is infeasible: five draws for three."""
+    beside = script("beside_the_front", monkeypatch)
+    study = load_study(FOLDER.parent / "digits.yaml", ["search.trials=3"])
+    evaluated = set[str]()
+    monkeypatch.setattr(beside, "evaluate_all", lambda *given: evaluated.update(t.candidate.id for t in given[-1]))
+    monkeypatch.setattr(beside, "rows_of", lambda tasks, study: [{"id": task.candidate.id} for task in tasks[::2]])
+    rows = beside.random_rows(RunFolder(tmp_path), study)
+    expected = beside.random_tasks(RunFolder(tmp_path), study, 5)[::2]
+    assert [row["id"] for row in rows] == [task.candidate.id for task in expected]
+    assert len(evaluated) == 5
 
 
 def test_what_pruning_removed_is_a_share_of_the_inner_channels(monkeypatch: pytest.MonkeyPatch) -> None:
