@@ -121,7 +121,9 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
 def broken_constraints(measurement: Measurement, study: Study, phase: Phase) -> dict[str, float]:
     """By how much, relative to its limit, each broken constraint is exceeded. References are bound by none."""
     found: dict[str, float] = {}
-    for cost, limit in study.constraints.items() if phase != "reference" else ():
+    if phase == "reference":
+        return found
+    for cost, limit in study.constraints.items():
         value = measurement.cost(cost, study.target.name)
         if value > limit.max:
             found[cost] = value / limit.max - 1
