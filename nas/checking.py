@@ -56,7 +56,7 @@ def reference_candidate(study: Study) -> Candidate:
     try:
         text = Path(os.path.expandvars(options.architecture)).expanduser().read_text()
         named = Candidate.from_json(json.loads(text)).architecture
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"training.distillation.architecture: expected a candidate.json, got {reason}") from None
     expected = (study.space.input_sizes[-1], study.data.input_channels)

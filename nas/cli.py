@@ -122,10 +122,11 @@ def _last_screen(folder: Path, study: Study, console: Console) -> None:
 
     rows = front_rows(folder, None)
     console.print(front_table(rows, study.objectives))
-    console.print(f"Report:  {folder / 'report.html'}")
-    console.print(f"Files:   {folder}/<artifact>/model.onnx, named in {folder / 'front.csv'}")
+    lines = [f"Report:  {folder / 'report.html'}"]
+    lines += [f"Files:   {folder}/<artifact>/model.onnx, named in {folder / 'front.csv'}"]
     if len(rows):
-        console.print(f"Next:    nas export {folder} {rows.iloc[0]['trial']} --to my-model")
+        lines += [f"Next:    nas export {shlex.quote(str(folder))} {rows.iloc[0]['trial']} --to my-model"]
+    console.print(escape("\n".join(lines)), soft_wrap=True)
 
 
 @app.command(epilog="Example:  nas check studies/digits.yaml")
@@ -238,7 +239,8 @@ def retry(
     for one in queued:
         what = "trial" if one.phase == "search" else "finalist"
         print(f"{what} {one.failed} is queued again as {one.number}; it had failed with: {one.reason}")
-    print(f"Go on with:  nas run {folder}/study.yaml --out {folder}" if queued else "Nothing failed.")
+    again = shlex.join(["nas", "run", str(folder / "study.yaml"), "--out", str(folder)])
+    print(f"Go on with:  {again}" if queued else "Nothing failed.")
 
 
 @app.command(epilog="Example:  nas schema > study.schema.json")
@@ -252,14 +254,18 @@ def schema() -> None:
 @contextmanager
 def _readable(folder: Path) -> Iterator[Any]:
     """A run folder that a reading command can use, or one clear error."""
-    if not (folder / "study.yaml").exists():
-        raise InputError(f"{folder}: expected a run folder, with study.yaml in it")
-    if not (folder / "trials.csv").exists():
-        raise InputError(f"{folder}: holds no trials.csv yet; has the run started?")
     try:
+        if not (folder / "study.yaml").exists():
+            raise InputError(f"{folder}: expected a run folder, with study.yaml in it")
+        if not (folder / "trials.csv").exists():
+            raise InputError(f"{folder}: holds no trials.csv yet; has the run started?")
         yield
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission") from None
+    except OSError as error:
+        if disk_problem(error):
+            raise
+        raise InputError(f"{error.filename or folder}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

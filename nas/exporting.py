@@ -10,6 +10,7 @@ from pathlib import Path
 from nas.candidate import Candidate
 from nas.errors import InputError
 from nas.report.card import model_card
+from nas.report.classes import class_names
 from nas.run_folder import RunFolder, read_evaluation
 from nas.study.file import load_study
 
@@ -39,15 +40,6 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     card = to / "README.md"
     card.write_text(model_card(load_study(folder.study), candidate, evaluation, class_names(artifact / "model.onnx")))
     return [*written, card]
-
-
-def class_names(model: Path) -> list[str]:
-    """The class names in a file's metadata."""
-    import onnx
-
-    properties = {p.key: p.value for p in onnx.load(model, load_external_data=False).metadata_props}
-    names: list[str] = json.loads(properties["class_names"])
-    return names
 
 
 def _artifact(folder: RunFolder, trial: str) -> str:

@@ -16,9 +16,11 @@ from nas.errors import InputError, disk_problem
 from nas.executors.local import LocalWorkers, threads_per_worker
 from nas.finalists import Finalists
 from nas.front import write_front
+from nas.latency import PROTOCOL
 from nas.local_loop import Stop, WorkFailed, disk_words, drive
 from nas.records import State
-from nas.run_folder import RunFolder, write_atomically
+from nas.run_folder import RunFolder, read_evaluation, write_atomically
+from nas.runtimes.onnx_runtime import fingerprint
 from nas.search import Search, default_population
 from nas.storage import repair, sole_holder
 from nas.study import Study
@@ -69,6 +71,7 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     workers = study.search.workers
     threads = threads_per_worker(workers, study.space.input_sizes[-1])
     search = Search(study, folder)
+    _refuse_another_device(search)
     minutes = study.search.trial_minutes
     seconds = None if minutes is None else minutes * 60
     with LocalWorkers(folder.path, workers, threads, seconds, lambda: _teacher_is_awaited(study, folder)) as pool:
@@ -80,7 +83,7 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
-        console.print(f"[yellow]The search ended early: {problem}.[/]")
+        console.print(f"[yellow]The search ended early: {escape(problem)}.[/]")
     return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
 
 
@@ -137,6 +140,25 @@ def _keep_split(folder: RunFolder, split: str) -> None:
     if folder.split.exists() and folder.split.read_text() != split:
         raise InputError(f"{folder.split}: the data set's split is not the recorded one; has the data changed?")
     write_atomically(folder.split, split)
+
+
+def _refuse_another_device(search: Search) -> None:
+    """Raises InputError where the run's latencies were measured on another device, runtime or by another protocol."""
+    complete = [row for row in search.rows() if row["state"] == State.COMPLETE]
+    evaluation = read_evaluation(search.folder.path / complete[-1]["artifact"]) if complete else None
+    if evaluation is None or evaluation.measurement is None:
+        return
+    target = search.study.target
+    measured = evaluation.measurement.latency[target.name]
+    recorded = {**measured.fingerprint.model_dump(mode="json"), "protocol": measured.protocol}
+    here = {**fingerprint(target).model_dump(mode="json"), "protocol": PROTOCOL}
+    if different := [f"{key}: {recorded[key]} -> {here[key]}" for key in here if recorded[key] != here[key]]:
+        lines = "\n  ".join(different)
+        raise InputError(
+            f"{search.folder.path}: its latencies were measured otherwise than they would be here; "
+            f"recorded -> here:\n  {lines}\n"
+            "Go on where it was begun, or begin anew with another --out."
+        )
 
 
 def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Console) -> str:

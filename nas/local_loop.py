@@ -32,10 +32,14 @@ class Interrupted(Exception):
 
 @dataclass
 class Stop:
-    """Ctrl-C, counted: once means finish what is running, twice means now."""
+    """Ctrl-C, counted: once means finish what is running, twice means now.
+
+    While `watched` somebody looks at `presses` and ends the work in order; else the second one is raised at once.
+    """
 
     presses: int = 0
     console: Console = field(default_factory=Console)
+    watched: bool = False
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:
@@ -49,8 +53,16 @@ class Stop:
         self.presses += 1
         if self.presses == 1:
             self.console.print("[yellow]Finishing what is running; press Ctrl-C again to stop now.[/]")
-        elif self.presses > 2:
+        elif not self.watched or self.presses > 2:
             raise KeyboardInterrupt
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        self.watched = True
+        try:
+            yield
+        finally:
+            self.watched = False
 
     @property
     def asked(self) -> bool:
@@ -73,7 +85,7 @@ def drive(
 ) -> str:
     """The local loop: fill idle workers, take what they finish; returns the driver's problem, if it has one."""
     start_deaths = 0
-    with _progress(console, title, total) as progress:
+    with _progress(console, title, total) as progress, stop.watching():
         bar = progress.task_ids[0]
         progress.update(bar, completed=done(), note=after({}))
         while True:

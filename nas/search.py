@@ -46,13 +46,15 @@ class Search(Phases):
 
     def propose(self) -> Task | Wait | Done:
         """The next task. The search is over at `trials` COMPLETE ones, after `hours`, or where it cannot go on."""
+        self._problem = self._problem or self._hopeless()
+        late = self._deadline is not None and time.monotonic() > self._deadline
+        if late or self._problem:
+            return WAIT if self._running else Done(self._problem)
         if self._waiting:
             return self._start(self._waiting.pop(0))
         complete = self.count(State.COMPLETE)
-        self._problem = self._problem or self._hopeless()
-        late = self._deadline is not None and time.monotonic() > self._deadline
-        if complete >= self.study.search.trials or late or self._problem:
-            return WAIT if self._running else Done(self._problem)
+        if complete >= self.study.search.trials:
+            return WAIT if self._running else Done()
         if complete + len(self._running) >= self.study.search.trials:
             return WAIT
         return self._draw()

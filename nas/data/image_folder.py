@@ -51,8 +51,15 @@ def class_names_in(data: Data) -> tuple[str, ...]:
 
 def identity_of(files: Sequence[Path]) -> str:
     """What decoding these files depends on: their places, sizes and times of change."""
-    stats = [(os.path.abspath(file), os.stat(file)) for file in files]
-    return "\n".join(f"{place} {stat.st_size} {stat.st_mtime_ns}" for place, stat in stats)
+    return "\n".join(f"{os.path.abspath(file)} {_state_of(file)}" for file in files)
+
+
+def _state_of(file: Path) -> str:
+    try:
+        stat = file.stat()
+    except OSError as error:  # a link to nowhere, say: an unreadable image like any other
+        return str(error.strerror)
+    return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
 def _parts(data: Data) -> dict[str, Path]:

@@ -127,7 +127,7 @@ def _open(data: Data) -> _Archive:
         with zipfile.ZipFile(path) as file:
             members = [name for name in file.namelist() if name.endswith(".npy")]
             shapes = {name.removesuffix(".npy"): _header(file, name) for name in members}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:  # encrypted, damaged
         raise _wrong(path, f"expected a .npz archive, got a file that is none ({error})") from None
     archive = _Archive(path, shapes)
     if archive.key("train", "images") is None:

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from nas.pareto import non_dominated
 from nas.records import QUALITIES, State
 from nas.report.figures import Figure, figure
-from nas.report.tables import front_rows, minimised, read_front, read_trials
+from nas.report.tables import front_rows, minimised, read_trials
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -47,9 +47,7 @@ Points = np.ndarray[Any, np.dtype[np.float64]]
 def write_picture(folder: Path) -> Path:
     """Write `folder`/front.png and return its path; works on a run that is still going on."""
     study = load_study(folder / "study.yaml")
-    trials, front = read_trials(folder), read_front(folder)
-    if front.empty:
-        front = front_rows(folder)
+    trials, front = read_trials(folder), front_rows(folder)
     path = folder / "front.png"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     complete = trials[trials["state"] == State.COMPLETE]

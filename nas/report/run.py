@@ -12,7 +12,7 @@ import pandas as pd
 from nas.records import QUALITIES, Evaluation, State
 from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
-from nas.report.tables import disagrees, front_rows, read_finalists, read_front, read_trials, records
+from nas.report.tables import disagrees, front_rows, read_finalists, read_trials, records
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -43,10 +43,7 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     study = load_study(folder / "study.yaml")
-    front = read_front(folder)
-    if front.empty:
-        front = front_rows(folder)
-    rows = records(front)
+    rows = records(front_rows(folder))
     artifacts = [read_artifact(folder, row["artifact"]) for row in rows]
     for row, artifact in zip(rows, artifacts, strict=True):
         row |= _other_latencies(row, artifact.evaluation)
@@ -54,7 +51,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _other_latencies(row: Row, evaluation: Evaluation | None) -> Row:
-    """Latencies on targets front.csv has no column for, from the same evaluation."""
+    """Latencies on targets the tables have no column for, from the same evaluation."""
     if evaluation is None or evaluation.measurement is None:
         return {}
     measured = evaluation.measurement.latency

@@ -19,6 +19,8 @@ session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]
 classes = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
 
 image = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+if image.mode.startswith("I"):
+    image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
 if image.has_transparency_data:
     image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
 image = image.convert("{mode}")

@@ -54,11 +54,6 @@ def read_trials(folder: Path) -> pd.DataFrame:
     return _read(folder / "trials.csv", TRIAL_COLUMNS)
 
 
-def read_front(folder: Path) -> pd.DataFrame:
-    """front.csv, typed; empty where there is none yet."""
-    return _read(folder / "front.csv", FRONT_COLUMNS)
-
-
 def read_finalists(folder: Path) -> pd.DataFrame:
     """finalists.csv, typed; empty where there is none yet."""
     return _read(folder / "finalists.csv", FINALIST_COLUMNS)

@@ -11,7 +11,11 @@ from onnx import TensorProto, numpy_helper, shape_inference
 
 from nas.runtimes.onnx_packing import FUNCTIONS
 
-LAYER_OPS = ("Conv", "Gemm", "MatMul")
+# Where a layer's weights and biases are among its inputs.
+LAYER_OPS: Mapping[str, tuple[int, ...]] = {
+    "Conv": (1, 2), "ConvTranspose": (1, 2), "ConvInteger": (1,), "QLinearConv": (3, 8),
+    "Gemm": (1, 2), "MatMul": (1,), "MatMulInteger": (1,), "QLinearMatMul": (3,),
+}  # fmt: skip
 FUSED_OPS = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
 _BYTES = {TensorProto.UINT8: 1, TensorProto.INT8: 1, TensorProto.FLOAT16: 2, TensorProto.FLOAT: 4}
 
@@ -35,7 +39,7 @@ def read_costs(model: onnx.ModelProto) -> FileCosts:
     macs = 0
     for node in model.graph.node:
         if node.op_type in LAYER_OPS:
-            names = [graph.stored(name) for name in node.input[1:]]
+            names = [graph.stored(node.input[i]) for i in LAYER_OPS[node.op_type] if i < len(node.input)]
             weights.update(name for name in names if name in graph.constants)
             macs += _macs(graph, node)
     parameters = sum(math.prod(graph.constants[name]) for name in weights)
@@ -85,7 +89,9 @@ class _Graph:
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
-    """A value's shape, or None where a length is not known."""
+    """A value's shape, or None where its rank or a length is not known."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value for dim in dims) if all(dim.HasField("dim_value") for dim in dims) else None
 
@@ -102,12 +108,14 @@ def _at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _macs(graph: _Graph, node: onnx.NodeProto) -> int:
     """Output positions times the weights each of them reads."""
-    weight = graph.constants.get(graph.stored(node.input[1]))
+    weight = graph.constants.get(graph.stored(node.input[LAYER_OPS[node.op_type][0]]))
     out = graph.shapes[node.output[0]]
     if weight is None:
         inner = graph.shapes[node.input[0]][-1]
         return math.prod(out) * inner
-    if node.op_type == "Conv":
+    if node.op_type == "ConvTranspose":
+        return math.prod(graph.shapes[node.input[0]]) * math.prod(weight[1:])
+    if "Conv" in node.op_type:
         return math.prod(out) * math.prod(weight[1:])
     return math.prod(out[:-1]) * math.prod(weight)
 

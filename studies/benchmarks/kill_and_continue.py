@@ -127,7 +127,8 @@ def main() -> int:
     code = start(arguments.study, folder).wait()
     after = finished(folder)
     end = journal_is_consistent(folder)
-    columns = trial_columns(load_study(folder / "study.yaml"))
+    study = load_study(folder / "study.yaml")
+    columns = trial_columns(study)
     end |= {
         "exit_code": code,
         "rows_in_csv": count_rows(folder / "trials.csv", columns),
@@ -141,6 +142,7 @@ def main() -> int:
     shutil.rmtree(folder.parent)
     bad = sum(k.lost + k.changed + k.left_behind for k in kills)
     bad += end["unfinished"] + end["evaluated_twice"] + end["changed"] + end["left_behind"] + code
+    bad += (min(end["complete"], end["rows_in_csv"]) < study.search.trials) + (not end["report"])
     return int(bad > 0)
 
 

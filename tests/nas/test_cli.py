@@ -403,6 +403,8 @@ def check_export(nas: Nas, out: Path, best: dict[str, str], tmp_path: Path) -> N
     check_snippet(card, to)
 
     assert_wrong_input(nas("export", out, best["trial"], "--to", to), f"--to: {to} exists and is not an empty folder")
+    within = out / "study.yaml" / "model"
+    assert_wrong_input(nas("export", out, best["trial"], "--to", within), f"{within}: Not a directory")
     by_id = tmp_path / "by-id"
     assert nas("export", out, best["id"][:10], "--to", by_id).code == 0
     assert (by_id / "model.onnx").read_bytes() == (to / "model.onnx").read_bytes()

@@ -23,17 +23,21 @@ import nas.launch
 import nas.local_loop
 import nas.search
 from nas.candidate import Candidate, sample
+from nas.errors import InputError
 from nas.executors.local import Broke, Died, Finished, TookTooLong
 from nas.finalists import Finalists, finalists_of
 from nas.front import front_of
+from nas.latency import PROTOCOL
+from nas.local_loop import Stop
 from nas.objectives import as_minimised
 from nas.pareto import non_dominated
 from nas.phases import WAIT, Done
-from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, Score, State, score
+from nas.records import Evaluation, Latency, LayerReport, Measurement, Score, State, score
 from nas.run_folder import RunFolder, read_evaluation, write_evaluation
+from nas.runtimes.onnx_runtime import fingerprint
 from nas.search import Search, default_population
 from nas.storage import repair
-from nas.study import Compression, Study
+from nas.study import Compression, Study, Target
 from nas.study.file import load_study
 from nas.tasks import Task
 from nas.trial_rows import (
@@ -50,7 +54,6 @@ from nas.trial_rows import (
 )
 from search_spaces.spaces import MobileSpace, Pick
 
-FINGERPRINT = Fingerprint(device="cpu", instruction_sets=(), runtime="none", provider="CPU", threads=1, batch=1)
 SPACE = {
     "input_size": 8, "stem_widths": (8,), "head_widths": (8, 16), "kernels": (3,), "expansions": (1, 2),
     "squeeze_excite": (False,), "activations": ("relu",), "stages": ({"depths": (1, 2), "widths": (8, 16)},),
@@ -85,9 +88,9 @@ def measured(candidate: Candidate) -> Measurement:
     latency = Latency(
         latency_ms=candidate.macs(10) * 1e-6 + 0.01,
         stable=True,
-        protocol="by hand",
+        protocol=PROTOCOL,
         reference_ms=1.0,
-        fingerprint=FINGERPRINT,
+        fingerprint=fingerprint(Target(name="cpu")),
         passes_us=((10.0,),),
     )
     return Measurement(
@@ -243,6 +246,15 @@ def test_time_is_up(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(search, first)
     finish(search, second)
     assert search.propose() == Done()
+
+
+def test_time_is_up_for_what_was_queued_too(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    task_of(Search(make_study(trials=5), folder))
+    search = Search(make_study(trials=5, hours=1.0), folder)
+    now = nas.search.time.monotonic()
+    monkeypatch.setattr(nas.search.time, "monotonic", lambda: now + 3601)
+    assert search.propose() == Done()
+    assert task_of(Search(make_study(trials=5), folder)).number == 0  # it is not lost
 
 
 # Duplicates
@@ -884,6 +896,30 @@ def test_ctrl_c_twice_stops_now_and_is_no_death(folder: RunFolder, run: Run) -> 
             run({0: 2}, trials=30)
     trials = Search(make_study(trials=30, workers=2), folder).journal.trials()
     assert {trial.user_attrs["deaths"] for trial in trials} == {0}
+
+
+def test_ctrl_c_twice_stops_at_once_while_nobody_looks(folder: RunFolder, run: Run) -> None:
+    stop = Stop(console=Console(quiet=True))
+    with stop.listening():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_run_does_not_go_on_with_other_latencies(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run()
+    recorded = fingerprint(make_study().target)
+    assert run(trials=7)
+    another = recorded.model_copy(update={"runtime": "onnxruntime 0.1"})
+    monkeypatch.setattr(nas.launch, "fingerprint", lambda _: another)
+    with pytest.raises(InputError, match=r"recorded -> here:\n  runtime: .* -> onnxruntime 0\.1\n"):
+        run(trials=8)
+    monkeypatch.setattr(nas.launch, "fingerprint", lambda _: recorded)
+    monkeypatch.setattr(nas.launch, "PROTOCOL", "median of 3")
+    with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
+        run(trials=8)
 
 
 def test_first_deaths_of_workers_are_not_the_candidates(

@@ -109,7 +109,7 @@ def test_the_largest_network_teaches_unless_another_is_named(tmp_path: Path) -> 
     assert reference_candidate(make_study(architecture=str(file))) == smallest
 
 
-@pytest.mark.parametrize("text", [None, "{", "{}", '{"schema": 1}'])
+@pytest.mark.parametrize("text", [None, "{", "{}", '{"schema": 1}', "[1]", "5"])
 def test_what_is_no_candidate_is_refused(tmp_path: Path, text: str | None) -> None:
     file = tmp_path / "candidate.json"
     if text is not None:

@@ -344,6 +344,8 @@ def test_mean_and_standard_deviation() -> None:
 
     assert of(half) == (0.5, 0.5)
     assert of(np.full((4, 1, 2, 2), 51, np.uint8)) == (pytest.approx(0.2), 1.0)  # one shade: nothing to divide by
+    noise = np.random.default_rng(0).integers(0, 200, (333, 3, 5, 7), np.uint8)
+    assert of(noise) == (pytest.approx(noise.mean() / 255), pytest.approx(noise.std() / 255))
 
 
 def test_test_images_are_not_decoded_before_they_are_asked_for(tmp_path: Path) -> None:
@@ -351,7 +353,7 @@ def test_test_images_are_not_decoded_before_they_are_asked_for(tmp_path: Path) -
     found = read(folder_data(root))
     shutil.rmtree(root / "test")
     assert len(found.train) == 6
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match=r"test/a/000\.png: .*No such file"):
         found.load_test()
 
 

@@ -84,6 +84,16 @@ def test_headers_are_read_again_only_where_a_file_changed(tmp_path: Path, monkey
     assert len(opened) == 120
 
 
+def test_a_link_to_nowhere_is_an_unreadable_image(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i:02}.png" for name in "ab" for i in range(20)))
+    (root / "a" / "20.png").symlink_to(tmp_path / "gone.png")
+    for _ in range(2):
+        found = load(folder_data(root), input_size=4, seed=0)
+        assert len(found.skipped) == 1
+        assert "a/20.png: " in found.skipped[0]
+        assert "No such file" in found.skipped[0]
+
+
 def tracks(groups: int, *, images: int = 4, names: str = "ab") -> list[str]:
     return [f"{name}/track{g:02}_{i}.png" for name in names for g in range(groups) for i in range(images)]
 

@@ -139,7 +139,7 @@ def test_archives_that_cannot_serve(tmp_path: Path, arrays: dict[str, Any], expe
     assert expected in message
 
 
-@pytest.mark.parametrize("content", [None, b"", b"hello", "folder", "npy", "torn", "no array"])
+@pytest.mark.parametrize("content", [None, b"", b"hello", "folder", "npy", "torn", "no array", "encrypted", "damaged"])
 def test_files_that_are_no_archives(tmp_path: Path, content: str | bytes | None) -> None:
     data, file = archive(tmp_path, plain()), tmp_path / "x.npz"
     whole = file.read_bytes()
@@ -157,6 +157,12 @@ def test_files_that_are_no_archives(tmp_path: Path, content: str | bytes | None)
         case "no array":
             with zipfile.ZipFile(file, "w") as out_zip:
                 out_zip.writestr("images.npy", "hello")
+        case "encrypted":
+            flags = whole.index(b"PK\x01\x02") + 8
+            file.write_bytes(whole[:flags] + b"\x01" + whole[flags + 1 :])
+        case "damaged":
+            start = 30 + int.from_bytes(whole[26:28], "little") + int.from_bytes(whole[28:30], "little")
+            file.write_bytes(whole[:start] + b"\xff" + whole[start + 1 :])
     message = refused(data)
     expected = "expected a .npz file" if content in (None, "folder") else "expected a .npz archive"
     assert expected in message

@@ -83,7 +83,7 @@ def test_the_snippet_keeps_colours_apart_and_resizes(tmp_path, new_study, new_ca
 
 
 @pytest.mark.parametrize("shape", [(70, 50), (20, 41), (32, 32)])
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "I;16"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("resize", ["stretch", "crop", "letterbox"])
 def test_the_snippet_sees_what_training_saw(tmp_path, monkeypatch, resize, channels, mode, shape):
@@ -95,7 +95,8 @@ def test_the_snippet_sees_what_training_saw(tmp_path, monkeypatch, resize, chann
     monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=lambda *_, **__: session))
     file = tmp_path / "turned.png"
     bands = len(Image.new(mode, (1, 1)).getbands())
-    noise = np.random.default_rng(0).integers(0, 256, (*shape, bands), np.uint8)
+    kind = np.uint16 if mode == "I;16" else np.uint8
+    noise = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (*shape, bands), kind, endpoint=True)
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     Image.fromarray(noise.squeeze()).save(file, exif=exif)

@@ -15,7 +15,6 @@ from nas.report.tables import (
     front_rows,
     front_table,
     read_finalists,
-    read_front,
     read_trials,
     records,
 )
@@ -75,10 +74,8 @@ def test_a_line_still_being_written_is_left_out(make_run):
 
 
 def test_missing_tables_are_empty_with_their_columns(tmp_path):
-    assert read_front(tmp_path).empty
     assert read_finalists(tmp_path).empty
     assert list(read_trials(tmp_path)) == list(TRIAL_COLUMNS)
-    assert list(read_front(tmp_path)) == list(FRONT_COLUMNS)
 
 
 def test_a_word_among_numbers_names_file_and_column(make_run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import onnx
 import onnx.parser
 import pytest
@@ -250,3 +251,66 @@ def test_an_operation_may_write_where_it_reads_only_if_nobody_else_reads() -> No
           logits = Add(x, y) }"""
     )
     assert read_costs(shared).peak_memory_bytes == 3 * 16
+
+
+QUANTIZED = {
+    "QLinearConv": """
+        (float[1, 4, 8, 8] image, float one, uint8 zero, int8 none) => (uint8[1, 6, 8, 8] logits)
+        <int8[6, 2, 3, 3] weight, int32[6] bias> {
+            codes = QuantizeLinear(image, one, zero)
+            logits = QLinearConv <group = 2, pads = [1, 1, 1, 1]> (codes, one, zero, weight, one, none, one, zero, bias)
+        }""",
+    "ConvInteger": """
+        (float[1, 4, 8, 8] image, float one, uint8 zero) => (int32[1, 6, 8, 8] logits)
+        <int8[6, 2, 3, 3] weight> {
+            codes = QuantizeLinear(image, one, zero)
+            logits = ConvInteger <group = 2, pads = [1, 1, 1, 1]> (codes, weight)
+        }""",
+    "MatMulInteger": """
+        (float[1, 4] image, float one, uint8 zero) => (int32[1, 6] logits)
+        <int8[4, 6] weight> {
+            codes = QuantizeLinear(image, one, zero)
+            logits = MatMulInteger(codes, weight)
+        }""",
+    "QLinearMatMul": """
+        (float[1, 4] image, float one, uint8 zero, int8 none) => (uint8[1, 6] logits)
+        <int8[4, 6] weight> {
+            codes = QuantizeLinear(image, one, zero)
+            logits = QLinearMatMul(codes, one, zero, weight, one, none, one, zero)
+        }""",
+    "ConvTranspose": """
+        (float[1, 4, 8, 8] image) => (float[1, 6, 16, 16] logits)
+        <float[4, 3, 2, 2] weight, float[6] bias> {
+            logits = ConvTranspose <group = 2, strides = [2, 2]> (image, weight, bias)
+        }""",
+}
+EXPECTED = {  # parameters, MACs
+    "QLinearConv": (6 * 2 * 9 + 6, 64 * 6 * 2 * 9),
+    "ConvInteger": (6 * 2 * 9, 64 * 6 * 2 * 9),
+    "MatMulInteger": (24, 24),
+    "QLinearMatMul": (24, 24),
+    "ConvTranspose": (4 * 3 * 4 + 6, 8 * 8 * 4 * 3 * 4),  # every input value meets three outputs at four places
+}
+
+
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_layers_in_the_spelling_of_other_tools(kind: str) -> None:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": 21]> other {QUANTIZED[kind].strip()}')
+    for value in model.graph.value_info:  # the parser's word for what is declared between < and >
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        zeros = np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(zeros, value.name))
+    found = read_costs(model)
+    assert (found.parameters, found.macs) == EXPECTED[kind]
+
+
+def test_a_value_without_a_rank_cannot_be_counted() -> None:
+    text = """<ir_version: 10, opset_import: ["": 21, "com.other": 1]>
+        other (float[1, 4, 8, 8] image) => (float[1, 4, 8, 8] logits) <float[4, 4, 1, 1] weight> {
+            strange = com.other.Strange(image)
+            cast = Cast <to = 1> (strange)
+            inner = Conv(cast, weight)
+            logits = Conv(inner, weight)
+        }"""
+    with pytest.raises(KeyError):
+        read_costs(onnx.parser.parse_model(text))
