@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
 
     Volume alone leaves out the most accurate networks where there are few finalists: short training presses qualities
     together, and costs then make the volume. Where the front is smaller, the next one (of what is left without it)
-    fills up: accuracies are noisy.
+    fills up: accuracies are noisy. The second seat is the slow starter's, where there is one.
     """
     candidates = [row for row in rows if may_stand(row)]
     if not candidates:
@@ -72,4 +72,23 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
         wanted = study.search.finalists - len(chosen)
         chosen += [int(front[i]) for i in thin(points[front], reference, wanted, first=list(best))]
         left = np.setdiff1d(left, front)
-    return [candidates[i] for i in chosen]
+    slow = slow_starter(candidates, study)
+    if slow is not None and slow not in chosen[: study.search.finalists]:
+        chosen.insert(1, slow)
+    return [candidates[i] for i in chosen[: study.search.finalists]]
+
+
+def slow_starter(rows: Sequence[Mapping[str, Any]], study: Study) -> int | None:
+    """The row of most MACs among those within one standard error of the best in quality; None where it is the best.
+
+    Only where trials are trained shorter than finalists: large networks learn longer, so that one which cannot be told
+    from the best early on is likely to be better in the end, and yet no front holds it.
+    """
+    qualities = [name for name in study.objectives if name in QUALITIES]
+    if not qualities or study.search_epochs >= study.training.epochs:
+        return None
+    name = qualities[0]
+    best = max(range(len(rows)), key=lambda i: float(rows[i][name]))
+    least = rows[best][name] - rows[best]["accuracy_se"]
+    largest = max((i for i, row in enumerate(rows) if row[name] >= least), key=lambda i: float(rows[i]["macs"]))
+    return None if largest == best else largest

@@ -653,6 +653,18 @@ def test_the_most_accurate_is_always_a_finalist() -> None:
     assert [r["number"] for r in finalists_of(rows, make_study(finalists=2))] == [2, 1]
 
 
+def test_a_large_network_that_is_about_as_accurate_after_short_training_is_a_finalist() -> None:
+    def of(number: int, accuracy: float, cost: int) -> dict[str, Any]:
+        return row(number, accuracy, cost, cost) | {"accuracy_se": 0.02, "macs": cost}
+
+    rows = [of(0, 0.80, 10), of(1, 0.88, 20), of(2, 0.90, 40), of(3, 0.881, 80), of(4, 0.879, 160)]
+    short = {"epochs": 2}
+    assert [r["number"] for r in finalists_of(rows, make_study(finalists=3, **short))] == [2, 3, 1]
+    assert [r["number"] for r in finalists_of(rows, make_study(finalists=1, **short))] == [2]
+    assert [r["number"] for r in finalists_of(rows[:3], make_study(finalists=2, **short))] == [2, 1]
+    assert 3 not in [r["number"] for r in finalists_of(rows, make_study(finalists=3))]
+
+
 def test_finalists_are_trained_anew_and_survive_restarts(folder: RunFolder) -> None:
     study = make_study(trials=8, finalists=3, seed=4, epochs=2)
     search = Search(study, folder)
