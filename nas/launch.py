@@ -55,6 +55,7 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
     study = resolve(study, folder)
+    _refuse_another_device(study, folder)
     reference_candidate(study)  # a file that is no candidate is told before any work
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
@@ -71,7 +72,6 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     workers = study.search.workers
     threads = threads_per_worker(workers, study.space.input_sizes[-1])
     search = Search(study, folder)
-    _refuse_another_device(search)
     minutes = study.search.trial_minutes
     seconds = None if minutes is None else minutes * 60
     with LocalWorkers(folder.path, workers, threads, seconds, lambda: _teacher_is_awaited(study, folder)) as pool:
@@ -142,20 +142,19 @@ def _keep_split(folder: RunFolder, split: str) -> None:
     write_atomically(folder.split, split)
 
 
-def _refuse_another_device(search: Search) -> None:
+def _refuse_another_device(study: Study, folder: RunFolder) -> None:
     """Raises InputError where the run's latencies were measured on another device, runtime or by another protocol."""
-    complete = [row for row in search.rows() if row["state"] == State.COMPLETE]
-    evaluation = read_evaluation(search.folder.path / complete[-1]["artifact"]) if complete else None
-    if evaluation is None or evaluation.measurement is None:
+    found = map(read_evaluation, (folder.path / "artifacts").glob("*/*"))
+    measurement = next((e.measurement for e in found if e is not None and e.measurement is not None), None)
+    if measurement is None:
         return
-    target = search.study.target
-    measured = evaluation.measurement.latency[target.name]
+    measured = measurement.latency[study.target.name]
     recorded = {**measured.fingerprint.model_dump(mode="json"), "protocol": measured.protocol}
-    here = {**fingerprint(target).model_dump(mode="json"), "protocol": PROTOCOL}
+    here = {**fingerprint(study.target).model_dump(mode="json"), "protocol": PROTOCOL}
     if different := [f"{key}: {recorded[key]} -> {here[key]}" for key in here if recorded[key] != here[key]]:
         lines = "\n  ".join(different)
         raise InputError(
-            f"{search.folder.path}: its latencies were measured otherwise than they would be here; "
+            f"{folder.path}: its latencies were measured otherwise than they would be here; "
             f"recorded -> here:\n  {lines}\n"
             "Go on where it was begun, or begin anew with another --out."
         )

@@ -910,7 +910,7 @@ def test_ctrl_c_twice_stops_now_and_is_no_death(folder: RunFolder, run: Run) -> 
     assert {trial.user_attrs["deaths"] for trial in trials} == {0}
 
 
-def test_ctrl_c_twice_stops_at_once_while_nobody_looks(folder: RunFolder, run: Run) -> None:
+def test_ctrl_c_twice_stops_at_once_while_nobody_looks() -> None:
     stop = Stop(console=Console(quiet=True))
     with stop.listening():
         signal.raise_signal(signal.SIGINT)
@@ -926,8 +926,10 @@ def test_a_run_does_not_go_on_with_other_latencies(
     assert run(trials=7)
     another = recorded.model_copy(update={"runtime": "onnxruntime 0.1"})
     monkeypatch.setattr(nas.launch, "fingerprint", lambda _: another)
+    before = folder.study.read_text(), folder.journal.read_bytes()
     with pytest.raises(InputError, match=r"recorded -> here:\n  runtime: .* -> onnxruntime 0\.1\n"):
         run(trials=8)
+    assert (folder.study.read_text(), folder.journal.read_bytes()) == before
     monkeypatch.setattr(nas.launch, "fingerprint", lambda _: recorded)
     monkeypatch.setattr(nas.launch, "PROTOCOL", "median of 3")
     with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
