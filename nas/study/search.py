@@ -17,8 +17,8 @@ class Search(Section):
     )
     anchors: bool = Field(
         True,
-        description="Whether the search begins with the largest network of each kind of block, its ratios and formats "
-        "the middle ones, before it draws; with sampler random it never does.",
+        description="Whether the search begins with the largest and the smallest network of each kind of block, ratios "
+        "and formats the middle ones, before it draws; with sampler random it never does.",
     )
     trials: AtLeastOne = Field(
         24, description="Candidates to complete; failed, infeasible and repeated ones do not count."

@@ -1,4 +1,4 @@
-"""Anchors: the largest network of each kind comes first, and the sampler goes on from there as from any other trial."""
+"""Anchors: both ends of each kind come first, and the sampler goes on from there as from any other trial."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nas.search import Search
 from nas.storage import GENERATION
 from nas.study import Study
 from nas.tasks import Task
-from search_spaces.spaces import Pick, last
+from search_spaces.spaces import Pick, first, last
 
 KINDS = ("residual", "fused_inverted_residual", "inverted_residual", "shuffle")
 
@@ -45,14 +45,15 @@ def proposed(study: Study, path: Path, count: int) -> list[Candidate]:
     return [task.candidate for task in tasks]
 
 
-def test_the_first_trials_are_the_largest_of_each_kind(tmp_path: Path) -> None:
+def test_the_first_trials_are_the_ends_of_each_kind(tmp_path: Path) -> None:
     study = make_study()
     found = proposed(study, tmp_path, 8)
-    for kind, space, candidate in zip(KINDS, study.space.of_one_kind(), found, strict=False):
-        assert candidate.architecture == space.sample(Pick(last), input_channels=1), kind
+    ends = [(end, kind, space) for end in (last, first) for kind, space in zip(KINDS, study.space.of_one_kind())]
+    for (end, kind, space), candidate in zip(ends, found, strict=True):
+        assert candidate.architecture == space.sample(Pick(end), input_channels=1), (end, kind)
         assert set(candidate.plan.formats.values()) == {"int8", "int4"}  # first and last layer, and the others
         for group in candidate.architecture.groups():
-            assert candidate.plan.kept.get(group.name, group.width) < group.width or group.width == 8
+            assert candidate.plan.kept.get(group.name, group.width) < group.width or group.width <= 16
     largest = extremes(study)["largest"].architecture
     assert sum(candidate.architecture == largest for candidate in found) == 1
     assert len({candidate.id for candidate in found}) == 8
@@ -60,8 +61,8 @@ def test_the_first_trials_are_the_largest_of_each_kind(tmp_path: Path) -> None:
 
 def test_a_stage_that_may_not_hold_a_kind_has_another(tmp_path: Path) -> None:
     stages = [{"depths": [1], "widths": [8, 16], "families": ["residual", "shuffle"]}, {"depths": [1], "widths": [16]}]
-    first, *_ = proposed(make_study({"family": "mixed", "preset": "8px", "stages": stages}), tmp_path / "a", 3)
-    assert [stage.blocks[0].kind for stage in first.architecture.stages] == ["residual", "residual"]
+    a, *_ = proposed(make_study({"family": "mixed", "preset": "8px", "stages": stages}), tmp_path / "a", 3)
+    assert [stage.blocks[0].kind for stage in a.architecture.stages] == ["residual", "residual"]
     third = proposed(make_study({"family": "mixed", "preset": "8px", "stages": stages}), tmp_path / "b", 3)[2]
     assert [stage.blocks[0].kind for stage in third.architecture.stages] == ["shuffle", "inverted_residual"]
 
@@ -87,10 +88,12 @@ def test_no_anchors(search: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize("sampler", ["nsga2", "nsga3", "tpe"])
 def test_draws_after_the_anchors_are_those_without_them(sampler: str, tmp_path: Path) -> None:
     """Seeds belong to trial numbers, so the first generation differs in the anchors alone."""
-    with_them = proposed(make_study(sampler=sampler), tmp_path / "a", 8)
-    without = proposed(make_study(sampler=sampler, anchors=False), tmp_path / "b", 8)
-    assert [c.id for c in with_them[len(KINDS) :]] == [c.id for c in without[len(KINDS) :]]
-    assert not {c.id for c in with_them[: len(KINDS)]} & {c.id for c in without}
+    ends = 2 * len(KINDS)
+    with_them = proposed(make_study(sampler=sampler, population=12, trials=12), tmp_path / "a", 12)
+    without = proposed(make_study(sampler=sampler, population=12, trials=12, anchors=False), tmp_path / "b", 12)
+    assert len(with_them) == len(without) == 12
+    assert [c.id for c in with_them[ends:]] == [c.id for c in without[ends:]]
+    assert not {c.id for c in with_them[:ends]} & {c.id for c in without}
 
 
 def test_a_space_of_one_network_waits_for_it(tmp_path: Path) -> None:

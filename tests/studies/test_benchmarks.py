@@ -85,21 +85,21 @@ def test_the_uniform_plan_is_int8_and_cuts_nothing(monkeypatch: pytest.MonkeyPat
 def test_random_candidates_beside_a_search_are_those_of_the_random_sampler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind the anchor the first generation of NSGA-II is drawn as they are, and has evaluations to take over."""
+    """Behind the anchors the first generation of NSGA-II is drawn as they are, and has evaluations to take over."""
     beside = script("beside_the_front", monkeypatch)
     study = load_study(FOLDER.parent / "digits.yaml", ["search.trials=4"])
     search = Search(study, RunFolder(tmp_path))
-    anchor, drawn = search.propose(), search.propose()
+    anchor, _, drawn = search.propose(), search.propose(), search.propose()
     assert isinstance(anchor, Task)
     assert isinstance(drawn, Task)
     tasks = beside.random_tasks(RunFolder(tmp_path), study, 4)
     assert tasks[0].candidate.id != anchor.candidate.id
-    assert tasks[1].candidate.id == drawn.candidate.id
+    assert tasks[2].candidate.id == drawn.candidate.id
     assert len({task.candidate.id for task in tasks}) == 4
     assert {task.epochs for task in tasks} == {drawn.epochs}
-    assert tasks[1].folder != drawn.folder
+    assert tasks[2].folder != drawn.folder
     monkeypatch.setattr(beside, "read_evaluation", lambda folder: folder == drawn.folder or None)
-    assert beside.random_tasks(RunFolder(tmp_path), study, 4)[1].folder == drawn.folder
+    assert beside.random_tasks(RunFolder(tmp_path), study, 4)[2].folder == drawn.folder
 
 
 def test_random_candidates_that_break_a_constraint_are_drawn_beyond(
