@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from nas.executors.local import Broke, Died, LocalWorkers, TookTooLong
-from nas.phases import Done, Phases
+from nas.errors import InputError
+from nas.executors.local import Broke, Died, LocalWorkers, Refused, TookTooLong
+from nas.phases import Done, Phases, Wait
 from nas.records import State
 from nas.run_folder import read_evaluation
 from nas.tasks import Task
@@ -83,20 +84,26 @@ def drive(
     done: Callable[[], int],
     after: Callable[[dict[str, Any]], str],
 ) -> str:
-    """The local loop: fill idle workers, take what they finish; returns the driver's problem, if it has one."""
+    """The local loop: fill idle workers, take what they finish; returns the driver's problem, if it has one.
+
+    Raises InputError where a worker refuses the study, WorkFailed where no worker can go on, Interrupted at the second
+    Ctrl-C.
+    """
     start_deaths = 0
     with _progress(console, title, total) as progress, stop.watching():
         bar = progress.task_ids[0]
         progress.update(bar, completed=done(), note=after({}))
         while True:
-            answer: Task | Done | object = None
-            while pool.idle and not stop.asked and isinstance(answer := phases.propose(), Task):  # type: ignore[attr-defined]
+            answer: Task | Wait | Done | None = None
+            while pool.idle and not stop.asked and isinstance(answer := phases.propose(), Task):
                 pool.submit(answer)
             if isinstance(answer, Done) or (stop.asked and not pool.running):
                 return answer.problem if isinstance(answer, Done) else ""
             if stop.presses > 1:
                 raise Interrupted
             for event in pool.wait(0.2):
+                if isinstance(event, Refused):
+                    raise InputError(event.reason)
                 if isinstance(event, Broke):
                     raise WorkFailed(disk_words(phases.folder.path, event.reason))
                 if isinstance(event, Died):

@@ -7,6 +7,7 @@ the same trial number and candidate.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ def identity_of(notes: Mapping[str, Any]) -> Identity:
     return notes["id"], tuple(sorted(notes.get("training", {}).items()))
 
 
-class Phases:
+class Phases(ABC):
     """What search and finalists share: one journal study, recovery after a death, telling results."""
 
     phase: Phase
@@ -66,6 +67,10 @@ class Phases:
         self._unfinished: list[int] = []
         self._looked_at = 0
         self._recover()
+
+    @abstractmethod
+    def propose(self) -> Task | Wait | Done:
+        """The next task, if there is one now."""
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per finished trial, in order of number."""

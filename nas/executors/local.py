@@ -55,7 +55,14 @@ class Broke:
     reason: str
 
 
-Event = Finished | Died | TookTooLong | Broke
+@dataclass(frozen=True)
+class Refused:
+    """A worker found while it started that the study asks for what cannot be."""
+
+    reason: str
+
+
+Event = Finished | Died | TookTooLong | Broke | Refused
 # What libraries and images may take to load. The data were decoded before the first worker starts.
 START_SECONDS = 600.0
 
@@ -139,6 +146,8 @@ class LocalWorkers:
 
     @staticmethod
     def _heard(worker: _Worker, answer: dict[str, Any]) -> Event | None:
+        if "refused" in answer:
+            return Refused(answer["refused"])
         if not worker.started:
             worker.started, worker.since = True, time.monotonic()
         if "ready" in answer:

@@ -32,6 +32,7 @@ def main() -> None:
     try:
         serve(RunFolder(arguments.folder), arguments.threads, answers)
     except InputError as error:
+        answers.write(json.dumps({"refused": str(error)}) + "\n")
         sys.exit(str(error))
 
 

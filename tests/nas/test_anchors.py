@@ -48,7 +48,8 @@ def proposed(study: Study, path: Path, count: int) -> list[Candidate]:
 def test_the_first_trials_are_the_ends_of_each_kind(tmp_path: Path) -> None:
     study = make_study()
     found = proposed(study, tmp_path, 8)
-    ends = [(end, kind, space) for end in (last, first) for kind, space in zip(KINDS, study.space.of_one_kind())]
+    kinds = list(zip(KINDS, study.space.of_one_kind(), strict=True))
+    ends = [(end, kind, space) for end in (last, first) for kind, space in kinds]
     for (end, kind, space), candidate in zip(ends, found, strict=True):
         assert candidate.architecture == space.sample(Pick(end), input_channels=1), (end, kind)
         assert set(candidate.plan.formats.values()) == {"int8", "int4"}  # first and last layer, and the others
