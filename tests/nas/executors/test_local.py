@@ -131,17 +131,27 @@ def test_nothing_is_missed_while_the_driver_is_busy(folder: RunFolder) -> None:
         assert next_event(pool) == Finished(task)
 
 
-def test_worker_that_cannot_start_is_told_apart(folder: RunFolder) -> None:
-    folder.study.write_text("name: t\n")
+def test_worker_that_cannot_start_is_told_apart(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('libtorch is not what it was')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with LocalWorkers(folder.path, 1, 1) as pool:
         task = make_task(folder, 0)
         pool.submit(task)
         event = next_event(pool)
         assert isinstance(event, Died)
         assert (event.task, event.started) == (task, False)
-        assert "worker exited with code 1: " in event.reason
-        assert "space" in event.reason
+        assert event.reason == "worker exited with code 1: ImportError: libtorch is not what it was"
         assert pool.idle == 1
+
+
+def test_worker_that_refuses_the_study(folder: RunFolder) -> None:
+    folder.study.write_text("name: t\n")
+    with LocalWorkers(folder.path, 1, 1) as pool:
+        event = next_event(pool)
+    assert isinstance(event, Refused)
+    assert "space: expected a mapping, got nothing" in event.reason
 
 
 def test_failing_candidate_is_a_result(folder: RunFolder, pool: LocalWorkers) -> None:
