@@ -53,3 +53,13 @@ def test_dates_span_the_first_start_and_the_last_end(make_run):
     starts = iter(["2026-03-02T23:50:00+00:00", "", "2026-03-02T23:58:30+00:00"])
     run.rewrite("trials.csv", lambda row: row.update(started_at=next(starts), seconds="120"))
     assert when(read_trials(run.path)) == "02 Mar 2026, 23:50 to 03 Mar 2026, 00:00 UTC"
+
+
+def test_dates_reach_to_the_end_of_the_finalists(make_run):
+    run = make_run(trials=3)
+    run.rewrite("trials.csv", lambda row: row.update(started_at="2026-03-02T10:00:00+00:00", seconds="120"))
+    found = read_run(run.path)
+    late = found.evaluations[0].model_copy(
+        update={"started_at": "2026-03-02T11:00:00+00:00", "seconds": {"train": 100.0, "emit": 20.0}}
+    )
+    assert when(found.trials, [late]) == "02 Mar 2026, 10:00 to 11:02 UTC"
