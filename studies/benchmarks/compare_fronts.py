@@ -25,6 +25,7 @@ from stock_references import INT8_FILE, MODELS
 
 from nas.candidate import Candidate
 from nas.latency import measure
+from nas.report.picture import round_ticks
 from nas.run_folder import RunFolder, read_evaluation
 from nas.study import Target
 from nas.study.file import load_study
@@ -32,6 +33,7 @@ from nas.trial_rows import structure_of
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 AXES = {"latency_ms": "latency (ms, batch 1, one thread)", "size_bytes": "file size (KB)"}
 SCALE = {"latency_ms": 1.0, "size_bytes": 1000.0}
@@ -85,14 +87,14 @@ def beating(frame: pd.DataFrame, reference: Reference) -> pd.DataFrame:
 
 
 def table_of(frame: pd.DataFrame, beside: dict[str, Reference]) -> Table:
-    table = Table(title="Fronts and references")
-    for column in ("study", "trial", "test (%)", "parameters", "ms", "KB", "blocks", "removed (%)", "mean bits"):
-        table.add_column(column, justify="left" if column == "study" else "right")
+    table = Table(title="Fronts, and references quantized the stock way", box=None)
+    for column in ("study", "trial", "test (%)", "params", "ms", "KB", "blocks", "removed (%)", "mean bits"):
+        table.add_column(column, justify="left" if column == "study" else "right", no_wrap=column == "study")
     for row in frame.sort_values(["study", "size_bytes"]).to_dict("records"):
         kind = (f"{row['blocks']}", f"{100 * row['removed']:.0f}", f"{row['mean_bits']:.1f}")
         table.add_row(str(row["study"]), str(row["trial"]), *_cells(row), *kind)
     for name, reference in beside.items():
-        table.add_row(f"{name}, stock int8", "", *_cells(reference), "", "0", "8.0")
+        table.add_row(name, "", *_cells(reference), "", "0", "8.0")
     return table
 
 
@@ -109,11 +111,13 @@ def draw(frame: pd.DataFrame, beside: dict[str, Reference], out: Path) -> None:
                 rows[axis] / SCALE[axis], 100 * rows["test_accuracy"], 100 * rows["test_accuracy_se"],
                 fmt=marker, capsize=2, label=str(study), markersize=6,
             )  # fmt: skip
-        for name, row in beside.items():
+        for marker, (name, row) in zip("*P", beside.items(), strict=False):
             x, y = row[axis] / SCALE[axis], 100 * row["test_accuracy"]
-            plot.plot(x, y, "k*", markersize=11)
-            plot.annotate(f"{name}, stock int8", (x, y), textcoords="offset points", xytext=(6, -12), fontsize=8)
+            plot.plot(x, y, f"k{marker}", markersize=10, linestyle="none", label=f"{name}, stock int8")
         plot.set_xscale("log")
+        plot.xaxis.set_major_locator(FixedLocator(round_ticks(*plot.get_xlim())))
+        plot.xaxis.set_minor_locator(NullLocator())
+        plot.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         plot.set_xlabel(label)
         plot.grid(alpha=0.3, which="both")
     plots[0].set_ylabel("test accuracy (%)")
