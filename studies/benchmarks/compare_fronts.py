@@ -99,7 +99,7 @@ def table_of(frame: pd.DataFrame, beside: dict[str, Reference]) -> Table:
 
 
 def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
-    costs = (f"{row['parameters']:,.0f}", f"{row['latency_ms']:.3f}", f"{row['size_bytes'] / 1000:.1f}")
+    costs = (f"{row['parameters'] / 1000:.0f}k", f"{row['latency_ms']:.3f}", f"{row['size_bytes'] / 1000:.1f}")
     return (f"{100 * row['test_accuracy']:.2f}", *costs)
 
 
