@@ -115,7 +115,7 @@ def _panel(axes: Axes, complete: pd.DataFrame, front: pd.DataFrame, x: Figure, y
     axes.scatter(_shown(members, x), _shown(members, y), **dots)
     for axis, cost in ((axes.xaxis, x), (axes.yaxis, y)):
         if cost.is_cost:
-            _log_ticks(axes, axis)
+            log_ticks(axes, axis)
 
 
 def _shown(frame: pd.DataFrame, of: Figure) -> Points:
@@ -144,7 +144,7 @@ def _staircase(axes: Axes, members: pd.DataFrame, x: Figure, y: Figure) -> None:
     axes.plot(_shown(lead, x), _shown(lead, y), drawstyle="steps-post", color=ACCENT, linewidth=1.2, alpha=0.55)
 
 
-def _log_ticks(axes: Axes, axis: Any) -> None:
+def log_ticks(axes: Axes, axis: Any) -> None:
     """A log axis with round numbers written out: powers of ten alone often leave one tick or none."""
     name = "x" if axis is axes.xaxis else "y"
     getattr(axes, f"set_{name}scale")("log")

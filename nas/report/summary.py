@@ -56,7 +56,7 @@ def state_counts(trials: pd.DataFrame) -> list[tuple[str, int]]:
     return [(state, int(found[state])) for state in dict.fromkeys(order) if found.get(state)]
 
 
-def when(trials: pd.DataFrame, front: Sequence[Evaluation] = ()) -> str:
+def when(trials: pd.DataFrame, front: Sequence[Evaluation]) -> str:
     """From the first trial's start to the end of the last trial or member of the front, UTC."""
     spans = [(row["started_at"], row["seconds"] or 0.0) for row in records(trials[["started_at", "seconds"]])]
     spans += [(evaluation.started_at, sum(evaluation.seconds.values())) for evaluation in front]

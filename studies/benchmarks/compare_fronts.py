@@ -4,16 +4,17 @@
         --references studies/results/cifar10-references.json --out studies/results/cifar10-fronts.png
 
 Test accuracy of the shipped files against their latency and their size; beside the picture a CSV file of the same name
-gets the figures, with every member's depth in blocks, the share of inner channels that pruning removed, and the mean
-bits of its weights. A reference is beaten by a member that is at least as accurate, smaller and faster. With
-`--measure` latencies are measured anew, here and now, those of the references' files too (in the folder where
-`stock_references.py` left them).
+gets the figures, the references' too, with every member's depth in blocks, the share of inner channels that pruning
+removed, and the mean bits of its weights. A reference is beaten by a member that is at least as accurate, smaller and
+faster. With `--measure` latencies are measured anew, here and now, those of the references' files too (in the folder
+where `stock_references.py` left them).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from stock_references import INT8_FILE, MODELS
 
 from nas.candidate import Candidate
 from nas.latency import measure
-from nas.report.picture import round_ticks
+from nas.report.picture import log_ticks
 from nas.run_folder import RunFolder, read_evaluation
 from nas.study import Target
 from nas.study.file import load_study
@@ -33,11 +34,11 @@ from nas.trial_rows import structure_of
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 AXES = {"latency_ms": "latency (ms, batch 1, one thread)", "size_bytes": "file size (KB)"}
 SCALE = {"latency_ms": 1.0, "size_bytes": 1000.0}
 FIGURES = ["accuracy", "test_accuracy", "test_accuracy_se", "parameters", *AXES]
+STOCK = {"removed": 0.0, "mean_bits": 8.0}  # what a reference's channels and bits are
 Reference = dict[str, Any]
 
 
@@ -94,7 +95,7 @@ def table_of(frame: pd.DataFrame, beside: dict[str, Reference]) -> Table:
         kind = (f"{row['blocks']}", f"{100 * row['removed']:.0f}", f"{row['mean_bits']:.1f}")
         table.add_row(str(row["study"]), str(row["trial"]), *_cells(row), *kind)
     for name, reference in beside.items():
-        table.add_row(name, "", *_cells(reference), "", "0", "8.0")
+        table.add_row(name, "", *_cells(reference), "", f"{STOCK['removed']:.0f}", f"{STOCK['mean_bits']:.1f}")
     return table
 
 
@@ -106,18 +107,15 @@ def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
 def draw(frame: pd.DataFrame, beside: dict[str, Reference], out: Path) -> None:
     figure, plots = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     for plot, (axis, label) in zip(plots, AXES.items(), strict=True):
-        for marker, (study, rows) in zip("osD^v", frame.groupby("study", sort=False), strict=False):
+        for marker, (study, rows) in zip(cycle("osD^v"), frame.groupby("study", sort=False), strict=False):
             plot.errorbar(
                 rows[axis] / SCALE[axis], 100 * rows["test_accuracy"], 100 * rows["test_accuracy_se"],
                 fmt=marker, capsize=2, label=str(study), markersize=6,
             )  # fmt: skip
-        for marker, (name, row) in zip("*P", beside.items(), strict=False):
+        for marker, (name, row) in zip(cycle("*P"), beside.items(), strict=False):
             x, y = row[axis] / SCALE[axis], 100 * row["test_accuracy"]
             plot.plot(x, y, f"k{marker}", markersize=10, linestyle="none", label=f"{name}, stock int8")
-        plot.set_xscale("log")
-        plot.xaxis.set_major_locator(FixedLocator(round_ticks(*plot.get_xlim())))
-        plot.xaxis.set_minor_locator(NullLocator())
-        plot.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        log_ticks(plot, plot.xaxis)
         plot.set_xlabel(label)
         plot.grid(alpha=0.3, which="both")
     plots[0].set_ylabel("test accuracy (%)")
@@ -144,7 +142,9 @@ def main() -> None:
         winners = [f"{row.study} {row.trial}" for row in beating(frame, reference).itertuples()]
         console.print(f"{name} is beaten by: {', '.join(winners) or 'none'}")
     draw(frame, beside, options.out)
-    frame.to_csv(options.out.with_suffix(".csv"), index=False)
+    rows = pd.DataFrame([{**row, **STOCK, "study": name} for name, row in beside.items()])
+    both = pd.concat([frame, rows])[list(frame)].astype({"trial": "Int64", "blocks": "Int64"})
+    both.to_csv(options.out.with_suffix(".csv"), index=False)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_dates_span_the_first_start_and_the_last_end(make_run):
     run = make_run(trials=3, finalists=0)
     starts = iter(["2026-03-02T23:50:00+00:00", "", "2026-03-02T23:58:30+00:00"])
     run.rewrite("trials.csv", lambda row: row.update(started_at=next(starts), seconds="120"))
-    assert when(read_trials(run.path)) == "02 Mar 2026, 23:50 to 03 Mar 2026, 00:00 UTC"
+    assert when(read_trials(run.path), []) == "02 Mar 2026, 23:50 to 03 Mar 2026, 00:00 UTC"
 
 
 def test_dates_reach_to_the_end_of_the_finalists(make_run):
