@@ -82,8 +82,9 @@ def random_rows(folder: RunFolder, study: Study) -> list[dict[str, Any]]:
 
 
 def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
-    """Through the study's own workers; what has an evaluation is not done again."""
+    """Through the study's own workers, dear ones first; what has an evaluation is not done again."""
     waiting = [task for task in tasks if read_evaluation(task.folder) is None]
+    waiting.sort(key=lambda task: task.candidate.macs(1), reverse=True)  # no worker is left with a dear one at the end
     threads = threads_per_worker(study.search.workers, study.space.input_sizes[-1])
     with LocalWorkers(folder.path, study.search.workers, threads) as pool:
         while waiting or pool.running:

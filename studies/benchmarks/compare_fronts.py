@@ -3,11 +3,11 @@
     python studies/benchmarks/compare_fronts.py runs/cifar10 runs/shuffle-cifar10 runs/mixed-cifar10 \
         --references studies/results/cifar10-references.json --out studies/results/cifar10-fronts.png
 
-Test accuracy of the shipped files against their latency and their size; beside the picture a CSV file of the same name
+Test accuracy of the shipped files against their latency and their size. Beside the picture a CSV file of the same name
 gets the figures, the references' too, with every member's depth in blocks, the share of inner channels that pruning
-removed, and the mean bits of its weights. A reference is beaten by a member that is at least as accurate, smaller and
-faster. With `--measure` latencies are measured anew, here and now, those of the references' files too (in the folder
-where `stock_references.py` left them).
+removed, and the mean bits of its weights; a JSON file says by id what each member is. A reference is beaten by a member
+that is at least as accurate, smaller and faster. With `--measure` latencies are measured anew, here and now, those of
+the references' files too (in the folder where `stock_references.py` left them).
 """
 
 from __future__ import annotations
@@ -57,9 +57,18 @@ def description(place: Path) -> dict[str, float]:
     """Depth in blocks, mean bits of the shipped weights, and the share of inner channels removed, of an artifact."""
     evaluation = read_evaluation(place)
     assert evaluation is not None, f"{place} has no evaluation.json"
-    structure = structure_of(evaluation.layers)
-    candidate = Candidate.from_json(json.loads((place / "candidate.json").read_text()))
+    structure, candidate = structure_of(evaluation.layers), candidate_of(place)
     return {"blocks": structure["blocks"], "removed": removed(candidate), "mean_bits": structure["mean_bits"]}
+
+
+def candidate_of(place: Path) -> Candidate:
+    return Candidate.from_json(json.loads((place / "candidate.json").read_text()))
+
+
+def members(folder: RunFolder) -> dict[str, Any]:
+    """What each member of a run's front is, by id."""
+    places = [folder.path / artifact for artifact in pd.read_csv(folder.front)["artifact"]]
+    return {candidate.id: candidate.to_json() for candidate in map(candidate_of, places)}
 
 
 def removed(candidate: Candidate) -> float:
@@ -145,6 +154,8 @@ def main() -> None:
     rows = pd.DataFrame([{**row, **STOCK, "study": name} for name, row in beside.items()])
     both = pd.concat([frame, rows])[list(frame)].astype({"trial": "Int64", "blocks": "Int64"})
     both.to_csv(options.out.with_suffix(".csv"), index=False)
+    known = {member: what for folder in folders for member, what in members(folder).items()}
+    options.out.with_suffix(".json").write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

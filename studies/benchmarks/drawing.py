@@ -8,6 +8,8 @@ from nas.candidate import Candidate, sample
 from nas.samplers import make_sampler
 from nas.study import Study
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for each study in memory
+
 
 def drawn(study: Study, seed: int) -> Candidate:
     trial = optuna.create_study(sampler=make_sampler("random", seed=seed)).ask()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -128,6 +129,20 @@ def test_what_pruning_removed_is_a_share_of_the_inner_channels(monkeypatch: pyte
     assert compare.removed(Candidate(architecture=architecture)) == 0
     plan = CompressionPlan(kept={"stage1.block1.inner": 8})
     assert compare.removed(Candidate(architecture=architecture, plan=plan)) == 0.25
+
+
+def test_the_published_fronts_are_of_the_networks_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their ids, parameters and removed channels follow from what the JSON file says they are."""
+    compare = script("compare_fronts", monkeypatch)
+    results = FOLDER.parent / "results"
+    known = json.loads((results / "cifar10-fronts.json").read_text())
+    rows = pd.read_csv(results / "cifar10-fronts.csv").dropna(subset="id").set_index("id")
+    assert set(known) == set(rows.index)
+    for member, what in known.items():
+        candidate = Candidate.from_json(what)
+        assert candidate.id == member
+        assert candidate.parameters(10) == rows.loc[member, "parameters"]
+        assert compare.removed(candidate) == pytest.approx(rows.loc[member, "removed"])
 
 
 def test_a_reference_trained_otherwise_is_not_continued(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
