@@ -36,6 +36,7 @@ from nas.study.file import load_study
 from nas.tasks import Task
 
 MARGIN = 1.1
+Found = tuple[tuple[float, float], list[dict[str, Any]]]  # hypervolumes of ours and theirs; what theirs are
 
 
 def uniform(candidate: Candidate) -> Candidate:
@@ -120,37 +121,54 @@ def rows_of(tasks: list[Task], study: Study) -> list[dict[str, Any]]:
             "id": e.candidate_id,
             **e.measurement.costs(study.target.name),
             **{name: getattr(e.validation, name) for name in QUALITIES},
+            "test_accuracy": None if e.test is None else e.test.accuracy,
         }
         for e in evaluations
         if e is not None and e.state is State.COMPLETE and e.measurement is not None and e.validation is not None
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    folder = RunFolder(options.run.resolve())
-    study = load_study(folder.study)
-    if study.training.searched:
-        parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
-    plain = uniform_tasks(folder, study)
-    beside = {"random": random_rows(folder, study)}
-    evaluate_all(folder, study, plain)
-    beside["uniform"] = rows_of(plain, study)
-    found = {
-        "search against random": pair(complete_rows(folder.trials), beside["random"], study.objectives),
-        "finalists against uniform int8": pair(complete_rows(folder.finalists), beside["uniform"], study.objectives),
-    }
+def beside_search(folder: RunFolder, study: Study) -> Found:
+    """The search's trials against random candidates."""
+    theirs = random_rows(folder, study)
+    return pair(complete_rows(folder.trials), theirs, study.objectives), theirs
+
+
+def beside_finalists(folder: RunFolder, study: Study) -> Found:
+    """The finalists against their architectures under the uniform plan."""
+    tasks = uniform_tasks(folder, study)
+    evaluate_all(folder, study, tasks)
+    theirs = rows_of(tasks, study)
+    return pair(complete_rows(folder.finalists), theirs, study.objectives), theirs
+
+
+PAIRS = {"search against random": beside_search, "finalists against uniform int8": beside_finalists}
+
+
+def table_of(study: Study, found: dict[str, tuple[float, float]]) -> Table:
     table = Table(title=f"{study.name}: hypervolumes at equal epochs")
     for column in ("pair", "ours", "beside", "ratio"):
         table.add_column(column, justify="left" if column == "pair" else "right")
     for name, (own, other) in found.items():
         table.add_row(name, f"{own:.4f}", f"{other:.4f}", f"{own / other:.3f}")
-    Console().print(table)
-    if options.json:
-        options.json.write_text(json.dumps({"hypervolumes": found, **beside}, indent=1) + "\n")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--json", type=Path, help="gets the hypervolumes after each pair, and the rows they are of")
+    options = parser.parse_args()
+    folder = RunFolder(options.run.resolve())
+    study = load_study(folder.study)
+    if study.training.searched:
+        parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
+    found, rows = dict[str, tuple[float, float]](), dict[str, list[dict[str, Any]]]()
+    for name, compare in PAIRS.items():
+        found[name], rows[name] = compare(folder, study)
+        if options.json:
+            options.json.write_text(json.dumps({"hypervolumes": found, "beside": rows}, indent=1) + "\n")
+    Console().print(table_of(study, found))
 
 
 if __name__ == "__main__":
