@@ -32,11 +32,11 @@ SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
 class Checkpoint(TypedDict):
-    """What a checkpoint holds: tensors and plain values. `done` are the epochs of the phases before `phase`."""
+    """What a checkpoint holds: tensors and plain values. `steps` are those done in the phases before `phase`."""
 
     phase: int
     epoch: int
-    done: list[int]
+    steps: list[int]
     precision: Precision
     network: dict[str, Any]
     optimizer: dict[str, Any]
@@ -54,7 +54,7 @@ class Fitted:
     """A trained network, folded and quantized where asked for; the epochs really done, and in what arithmetic."""
 
     network: nn.Module
-    epochs: int
+    epochs: float
     precision: Precision
 
 
@@ -83,11 +83,12 @@ class Fitting:
         An earlier attempt's checkpoint is continued at the epoch after it.
         """
         plan = self.candidate.plan
-        todo = phases(self.training, self.epochs, prunes=bool(plan.kept), quantizes=bool(plan.formats))
+        steps = self.epochs * self.feed.steps
+        todo = phases(self.training, steps, prunes=bool(plan.kept), quantizes=bool(plan.formats))
         saved = load_checkpoint(self.checkpoint)
         first = saved["phase"] if saved is not None else 0
         precision = saved["precision"] if saved is not None else self.choose_precision(network)
-        done: list[int] = saved["done"] if saved is not None else []
+        done: list[int] = saved["steps"] if saved is not None else []
         dense = self._saved_teacher(network, saved)
         for index, phase in enumerate(todo):
             resumes = saved is not None and index == first
@@ -97,7 +98,8 @@ class Fitting:
                 done = [*done, run.train(saved if resumes else None, give_way)]
             if index == 0 and dense is None and self._teaches_itself:
                 dense = copy.deepcopy(network)
-        return Fitted(network if plan.formats else fold_batch_norm(network), sum(done), precision)
+        network = network if plan.formats else fold_batch_norm(network)
+        return Fitted(network, sum(done) / self.feed.steps, precision)
 
     @property
     def _teaches_itself(self) -> bool:
@@ -168,7 +170,7 @@ class _PhaseRun:
         self._last_saved = time.monotonic()
 
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> int:
-        """Train through the phase, from a checkpoint of it on where there is one; returns the epochs done."""
+        """Train through the phase, from a checkpoint of it on where there is one; returns the steps done."""
         done = train_phase(
             self._network,
             self._fitting.feed,
@@ -207,7 +209,7 @@ class _PhaseRun:
         state: Checkpoint = {
             "phase": self._index,
             "epoch": epoch,
-            "done": self._done,
+            "steps": self._done,
             "precision": self._precision,
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),

@@ -48,8 +48,9 @@ class Probe:
     def trial_seconds(self, epochs: int) -> float:
         """One candidate from the first weight to the record."""
         plan = self.plan.plan
-        todo = phases(self.study.training, epochs, prunes=bool(plan.kept), quantizes=bool(plan.formats))
-        training = sum(phase.epochs * self.steps_per_epoch * self.step[phase.name] for phase in todo)
+        steps = epochs * self.steps_per_epoch
+        todo = phases(self.study.training, steps, prunes=bool(plan.kept), quantizes=bool(plan.formats))
+        training = sum(phase.steps * self.step[phase.name] for phase in todo)
         return training + self.around + self.measure
 
     def study_seconds(self) -> float:
@@ -108,7 +109,7 @@ def train_a_little(fitting: Fitting, network: torch.nn.Module) -> tuple[torch.nn
                 network,
                 fitting.feed,
                 fitting.training,
-                Phase(phase.name, 2),
+                Phase(phase.name, 2 * fitting.feed.steps),
                 optimizer=make_optimizer(network, fitting.training),
                 precision=precision,
                 give_way=give_way,

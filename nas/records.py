@@ -153,7 +153,7 @@ class Evaluation(Record):
     error: str = ""
     training: Mapping[str, float] = {}
     precision: Literal["fp32", "bf16"] = "fp32"
-    epochs: Count = 0
+    epochs: Annotated[float, Field(ge=0)] = 0.0
     budget: Count = 0
     accuracy_source: Literal["trained", "inherited", "predicted", "simulated"] = "trained"
     target: str

@@ -33,21 +33,20 @@ class TrainingDiverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training: what has been done to the network when it begins, its epochs, and where in the whole it
+    """A part of the training: what has been done to the network when it begins, its steps, and where in the whole it
     lies, from `start` to `stop`.
     """
 
     name: PhaseName
-    epochs: int
+    steps: int
     start: float = 0.0
     stop: float = 1.0
 
 
-def phases(training: Training, epochs: int, *, prunes: bool, quantizes: bool) -> tuple[Phase, ...]:
-    """Split the epochs by the study's shares; a phase that changes nothing gives its share to the one before.
+def phases(training: Training, steps: int, *, prunes: bool, quantizes: bool) -> tuple[Phase, ...]:
+    """Split the steps of a whole training by the study's shares, so that a short one has every phase of a long one.
 
-    In a short training a phase that has a share takes an epoch from the longest one rather than none, the last first:
-    few bits without any training cost more accuracy than an epoch less of anything else.
+    A phase that changes nothing gives its share to the one before.
     """
     dense, pruned, quantized = training.shares
     if not quantizes:
@@ -55,23 +54,13 @@ def phases(training: Training, epochs: int, *, prunes: bool, quantizes: bool) ->
     if not prunes:
         dense, pruned = dense + pruned, 0.0
     active = [("dense", dense, True), ("pruned", pruned, prunes), ("quantized", quantized, quantizes)]
-    counts = _at_least_one([share for _, share, _ in active], epochs)
-    ends = [end / epochs for end in itertools.accumulate(counts)]
+    counts = _largest_remainder([share for _, share, _ in active], steps)
+    ends = [end / steps for end in itertools.accumulate(counts)]
     return tuple(
         Phase(name, count, start, stop)  # type: ignore[arg-type]
         for (name, _, happens), count, start, stop in zip(active, counts, [0.0, *ends], ends, strict=False)
         if happens
     )
-
-
-def _at_least_one(shares: list[float], total: int) -> list[int]:
-    counts = _largest_remainder(shares, total)
-    for i in reversed(range(len(shares))):
-        longest = max(range(len(shares)), key=counts.__getitem__)
-        if shares[i] and not counts[i] and counts[longest] > 1:
-            counts[longest] -= 1
-            counts[i] += 1
-    return counts
 
 
 def _largest_remainder(shares: list[float], total: int) -> list[int]:
@@ -106,32 +95,34 @@ def train_phase(
     after_epoch: Callable[[int], None],
     is_over: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Train `network` in place through a phase, from `start_epoch` on; returns the epochs then done.
+    """Train `network` in place through a phase, from its `start_epoch` on; returns the steps then done.
 
-    `give_way` is called before every batch, `after_epoch` with the number of finished epochs; none begins once
-    `is_over`. `average` follows every step. Raises TrainingDiverged at NaN or infinity.
+    The last epoch of a phase may be a part of one. `give_way` is called before every batch, `after_epoch` with the
+    number of finished epochs; none begins once `is_over`. `average` follows every step. Raises TrainingDiverged at NaN
+    or infinity.
     """
     loss = loss or Loss(label_smoothing=training.label_smoothing)
     step = _Step(network, loss, training, optimizer, average, precision if phase.name != "quantized" else "fp32")
-    total = phase.epochs * feed.steps
+    epochs = math.ceil(phase.steps / feed.steps)
     done = start_epoch
-    while done < phase.epochs and not is_over():
+    while done < epochs and not is_over():
         network.train()
         if phase.name == "quantized":
             refresh_scales(network, learned=False)
-            observe(network, done < (phase.epochs + 1) // 2)
+            observe(network, done < (epochs + 1) // 2)
         losses = torch.zeros((), device=feed.labels.device)
         seed = epoch_seed(phase.name, done)
+        numbers = range(done * feed.steps, min((done + 1) * feed.steps, phase.steps))
         with _dropping(network, feed, seed):
-            for number, batch in enumerate(feed.epoch(seed), done * feed.steps):
+            for number, batch in zip(numbers, feed.epoch(seed), strict=False):
                 give_way()
-                losses += step(batch, learning_rate(training, phase, number / total))
+                losses += step(batch, learning_rate(training, phase, number / phase.steps))
         done += 1
         if not torch.isfinite(losses):
             raise TrainingDiverged(f"loss is {float(losses)} in epoch {done} of the {phase.name} phase")
         after_epoch(done)
     observe(network, False)
-    return done
+    return min(done * feed.steps, phase.steps)
 
 
 class _Step:

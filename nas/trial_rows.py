@@ -169,4 +169,6 @@ def _cell(column: str, value: Any) -> str:
         return " ".join(value)
     if column in COSTS and column != "latency_ms":
         return str(int(value))
+    if isinstance(value, float) and column == "epochs":
+        return repr(value).removesuffix(".0")  # whole ones, but where patience ended a phase
     return repr(value) if isinstance(value, float) else str(value)

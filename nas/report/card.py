@@ -55,7 +55,7 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
         f"An image classifier for {len(class_names)} classes, found by compact-nas (study {text(study.name)}), "
         "which chose architecture, pruning and weight formats together.\n"
         f"{_shape(candidate.layers(len(class_names)))}\n"
-        f"Trained for {evaluation.epochs} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
+        f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}."
     )
 

@@ -62,7 +62,7 @@ def facts(evaluation: Evaluation) -> list[Fact]:
 
 def _schedule(evaluation: Evaluation) -> str:
     budget = evaluation.budget
-    epochs = f"{evaluation.epochs} of {budget} epochs" if budget else "no epochs recorded"
+    epochs = f"{evaluation.epochs:g} of {budget} epochs" if budget else "no epochs recorded"
     return f"{evaluation.phase}, seed {evaluation.seed}, {epochs}, weights {evaluation.accuracy_source}"
 
 

@@ -36,11 +36,11 @@ TRIAL_COLUMNS = (
     "blocks", "mean_width", "kept_share", "mean_bits",
 )  # fmt: skip
 COUNTS = frozenset(
-    {"number", "trial", "epochs", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed", "blocks"}
+    {"number", "trial", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed", "blocks"}
 )
 
 MEASURES = frozenset(
-    {"fidelity", "accuracy", "accuracy_se", "train_accuracy", "seconds", "search_accuracy", "test_accuracy"}
+    {"fidelity", "epochs", "accuracy", "accuracy_se", "train_accuracy", "seconds", "search_accuracy", "test_accuracy"}
     | {"test_accuracy_se", "log_loss", "test_balanced_accuracy", "test_macro_f1"}
     | {"mean_width", "kept_share", "mean_bits", *FIGURES}
 )

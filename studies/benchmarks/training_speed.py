@@ -104,7 +104,7 @@ def ours(architecture: Architecture) -> float:
             network,
             feed,
             study.training,
-            Phase("dense", 1),
+            Phase("dense", feed.steps),
             optimizer=make_optimizer(network, study.training),
             precision=precision,
             give_way=lambda: _count(times),

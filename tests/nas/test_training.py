@@ -50,52 +50,45 @@ def shares(draw: st.DrawFn) -> tuple[float, float, float]:
     return parts[0] / sum(parts), parts[1] / sum(parts), parts[2] / sum(parts)
 
 
-@given(shares(), st.integers(1, 300), st.booleans(), st.booleans())
-def test_epochs_are_shared_out(
-    given_shares: tuple[float, float, float], epochs: int, prunes: bool, quantizes: bool
+@given(shares(), st.integers(1, 3000), st.booleans(), st.booleans())
+def test_steps_are_shared_out(
+    given_shares: tuple[float, float, float], steps: int, prunes: bool, quantizes: bool
 ) -> None:
-    found = phases(Training(shares=given_shares), epochs, prunes=prunes, quantizes=quantizes)
+    found = phases(Training(shares=given_shares), steps, prunes=prunes, quantizes=quantizes)
     happens = (True, prunes, quantizes)
     assert [phase.name for phase in found] == list(itertools.compress(NAMES, happens))
-    assert sum(phase.epochs for phase in found) == epochs
+    assert sum(phase.steps for phase in found) == steps
     assert [found[0].start, *(phase.stop for phase in found)] == [*(phase.start for phase in found), 1.0]
-    assert all((phase.stop - phase.start) * epochs == pytest.approx(phase.epochs) for phase in found)
+    assert all((phase.stop - phase.start) * steps == pytest.approx(phase.steps) for phase in found)
     owed = {"dense": 0.0}
     for name, share, does in zip(NAMES, given_shares, happens, strict=True):
         heir = name if does else list(owed)[-1]  # a phase that changes nothing gives its share to the one before
-        owed[heir] = owed.get(heir, 0.0) + share * epochs
-    given = [share for share in owed.values() if share > 0]
-    taken = len(given) if any(share < 1 for share in given) else 0  # the longest may have lent an epoch to each other
-    assert all(-1 - taken < phase.epochs - owed[phase.name] <= 1 for phase in found)
-    if epochs >= 2 * len(found):
-        assert all(phase.epochs >= 1 for phase in found if owed[phase.name] > 0)
+        owed[heir] = owed.get(heir, 0.0) + share * steps
+    assert all(abs(phase.steps - owed[phase.name]) < 1 for phase in found)
 
 
 @pytest.mark.parametrize(
-    ("epochs", "prunes", "quantizes", "expected"),
+    ("shares", "epochs", "prunes", "quantizes", "expected"),
     [
-        (20, True, True, [10, 4, 6]),
-        (20, False, True, [14, 6]),
-        (20, True, False, [10, 10]),
-        (20, False, False, [20]),
-        (1, True, True, [1, 0, 0]),
-        (2, True, True, [1, 0, 1]),
-        (3, True, True, [1, 1, 1]),
+        ((0.5, 0.2, 0.3), 20, True, True, [1000, 400, 600]),
+        ((0.5, 0.2, 0.3), 20, False, True, [1400, 600]),
+        ((0.5, 0.2, 0.3), 20, True, False, [1000, 1000]),
+        ((0.5, 0.2, 0.3), 20, False, False, [2000]),
+        ((0.5, 0.2, 0.3), 1, True, True, [50, 20, 30]),
+        ((0.3, 0.55, 0.15), 2, True, True, [60, 110, 30]),
+        ((0.3, 0.55, 0.15), 2, False, True, [170, 30]),
     ],
 )
-def test_known_shares(epochs: int, prunes: bool, quantizes: bool, expected: list[int]) -> None:
-    found = phases(Training(), epochs, prunes=prunes, quantizes=quantizes)
-    assert [phase.epochs for phase in found] == expected
-
-
-@pytest.mark.parametrize(("epochs", "expected"), [(2, [1, 0, 1]), (3, [1, 1, 1]), (4, [2, 1, 1]), (10, [8, 1, 1])])
-def test_short_phases_get_an_epoch(epochs: int, expected: list[int]) -> None:
-    found = phases(Training(shares=(0.9, 0.05, 0.05)), epochs, prunes=True, quantizes=True)
-    assert [phase.epochs for phase in found] == expected
+def test_known_shares(
+    shares: tuple[float, float, float], epochs: int, prunes: bool, quantizes: bool, expected: list[int]
+) -> None:
+    """Of epochs of 100 steps; a short training has every phase of a long one, in proportion."""
+    found = phases(Training(shares=shares), epochs * 100, prunes=prunes, quantizes=quantizes)
+    assert [phase.steps for phase in found] == expected
 
 
 def phase_of(name: PhaseName) -> Phase:
-    """The first half, the next three tenths, the last fifth of a training of ten epochs."""
+    """The first half, the next three tenths, the last fifth of a training of ten steps."""
     bounds = {"dense": (0.0, 0.5), "pruned": (0.5, 0.8), "quantized": (0.8, 1.0)}
     start, stop = bounds[name]
     return Phase(name, round(10 * (stop - start)), start, stop)
@@ -235,7 +228,7 @@ def small_network(classes: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 3 * 4, classes))
 
 
-def train(network: nn.Module, training: Training, epochs: int = 2) -> tuple[list[int], list[float], int]:
+def train(network: nn.Module, training: Training, steps: int = 6) -> tuple[list[int], list[float], int]:
     """Epochs reported, the learning rate of every batch, and how often way was given."""
     feed = feed_of(20)
     optimizer = make_optimizer(network, training)
@@ -247,7 +240,7 @@ def train(network: nn.Module, training: Training, epochs: int = 2) -> tuple[list
         network,
         feed,
         training,
-        Phase("dense", epochs),
+        Phase("dense", steps),
         optimizer=optimizer,
         give_way=lambda: ways.append(None),
         after_epoch=done.append,
@@ -262,11 +255,18 @@ def test_every_batch_gives_way_and_follows_the_schedule() -> None:
     assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 6)) for step in range(6)])
 
 
+def test_the_last_epoch_of_a_phase_may_be_a_part_of_one() -> None:
+    """Four steps of an epoch of three: the schedule ends with the phase, not with the epoch."""
+    done, rates, ways = train(small_network(20), Training(schedule="cosine", learning_rate=0.1), steps=4)
+    assert (done, ways) == ([1, 2], 4)
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 4)) for step in range(4)])
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_training_learns(optimizer: str) -> None:
     network = small_network(20)
     training = Training.model_validate({"optimizer": optimizer, "learning_rate": 0.01, "schedule": "cosine"})
-    train(network, training, epochs=30)
+    train(network, training, steps=90)
     feed = feed_of(20)
     assert (predict(network, feed.images, batch=7).argmax(1) == feed.labels).float().mean() == 1
 
