@@ -43,19 +43,19 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
 
 
 def _artifact(folder: RunFolder, trial: str) -> str:
-    """The artifact folder of a trial number, or else of an id prefix; finalists first."""
-    rows = [(row["trial"], row) for row in _rows(folder.finalists)]
-    rows += [(row["number"], row) for row in _rows(folder.trials)]
-    complete = [(number, row) for number, row in rows if row["state"] == "COMPLETE"]
-    found = [row for number, row in complete if number == trial]
+    """The artifact folder of a trial number, or else of an id prefix; a finalist's stands for its search trial's."""
+    rows = [(row["number"], row) for row in _rows(folder.trials)]
+    rows += [(row["trial"], row) for row in _rows(folder.finalists)]
+    complete = {number: row for number, row in rows if row["state"] == "COMPLETE"}
+    found = {number: row for number, row in complete.items() if number == trial}
     if not found and not (trial.isdigit() and len(trial) < DIGITS_OF_AN_ID):
-        found = [row for _, row in complete if row["id"].startswith(trial)]
-    ids = {row["id"] for row in found}
-    if not ids:
+        found = {number: row for number, row in complete.items() if row["id"].startswith(trial)}
+    if not found:
         raise InputError(f"TRIAL: expected a complete trial's number or the beginning of its id, got {trial!r}")
-    if len(ids) > 1:
-        raise InputError(f"TRIAL: {trial!r} fits {len(ids)} networks: {', '.join(sorted(ids))}")
-    return found[0]["artifact"]
+    if len(found) > 1:  # one id may be there more than once, trained with other numbers
+        fitting = ", ".join(f"{number} ({row['id']})" for number, row in found.items())
+        raise InputError(f"TRIAL: {trial!r} fits {len(found)} networks, trials {fitting}")
+    return next(iter(found.values()))["artifact"]
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

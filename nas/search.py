@@ -22,7 +22,7 @@ from nas.study import Study
 from nas.tasks import Task
 
 MAX_REDRAWS, RANDOM_AFTER = 20, 10
-INFEASIBLE_WINDOW, INFEASIBLE_SHARE = 100, 0.95
+WINDOW, INFEASIBLE_SHARE = 100, 0.95
 FAILURES_IN_A_ROW = 10
 
 
@@ -46,12 +46,15 @@ class Search(Phases):
 
     def propose(self) -> Task | Wait | Done:
         """The next task. The search is over at `trials` COMPLETE ones, after `hours`, or where it cannot go on."""
-        self._problem = self._problem or self._hopeless()
+        failing = self._failing()
         late = self._deadline is not None and time.monotonic() > self._deadline
-        if late or self._problem:
-            return WAIT if self._running else Done(self._problem)
-        if self._waiting:
+        if late or failing:
+            return WAIT if self._running else Done(failing)
+        if self._waiting:  # begun before, or queued again by a user: done, however the others went
             return self._start(self._waiting.pop(0))
+        self._problem = self._problem or self._infeasible()
+        if self._problem:
+            return WAIT if self._running else Done(self._problem)
         complete = self.count(State.COMPLETE)
         if complete >= self.study.search.trials:
             return WAIT if self._running else Done()
@@ -137,24 +140,31 @@ class Search(Phases):
             values = original.values if original.state is TrialState.COMPLETE else None
             self.journal.tell(trial.number, values, original.constraints, {"row": row})
 
-    def _hopeless(self) -> str:
-        """Why going on is pointless: nearly everything is infeasible, or everything fails."""
+    def _newest(self) -> list[dict[str, Any]]:
+        """Rows of the last WINDOW trials, the newest first, without those that only repeat another."""
         self._look()
-        newest = (row for row in reversed(self._rows) if row["state"] != State.DUPLICATE)
-        recent = list(islice(newest, INFEASIBLE_WINDOW))[::-1]
-        # Failures of an earlier invocation do not count: their cause may have been mended since.
-        failed = [row for row in recent if row["number"] not in self._earlier][-FAILURES_IN_A_ROW:]
-        if len(failed) == FAILURES_IN_A_ROW and all(row["state"] == State.FAILED for row in failed):
-            return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {failed[-1]['reason']}"
+        return list(islice((row for row in reversed(self._rows) if row["state"] != State.DUPLICATE), WINDOW))
+
+    def _failing(self) -> str:
+        """What everything fails with; failures of an earlier invocation may have been mended since."""
+        own = [row for row in self._newest() if row["number"] not in self._earlier]
+        recent = own[:FAILURES_IN_A_ROW]
+        if len(recent) < FAILURES_IN_A_ROW or any(row["state"] != State.FAILED for row in recent):
+            return ""
+        return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {recent[0]['reason']}"
+
+    def _infeasible(self) -> str:
+        """What constraint nearly everything breaks."""
+        recent = self._newest()
         infeasible = [row for row in recent if row["state"] == State.INFEASIBLE]
-        if len(recent) < INFEASIBLE_WINDOW or len(infeasible) < INFEASIBLE_SHARE * INFEASIBLE_WINDOW:
+        if len(recent) < WINDOW or len(infeasible) < INFEASIBLE_SHARE * WINDOW:
             return ""
         broken = Counter(name for row in infeasible for name in row["violation"])
         name, count = broken.most_common(1)[0]
         limit = self.study.constraints[name].max
         least = min(row[name] for row in infeasible)
         return (
-            f"{len(infeasible)} of the last {INFEASIBLE_WINDOW} candidates are infeasible; "
+            f"{len(infeasible)} of the last {WINDOW} candidates are infeasible; "
             f"constraints.{name}.max {limit:g} is broken by {count} of them, the least has {least:g}"
         )
 

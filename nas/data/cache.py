@@ -34,7 +34,7 @@ def cache_folder() -> Path:
 
 def key_of(text: str) -> str:
     """A short name for all that an entry depends on."""
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]
 
 
 def is_marked(key: str) -> bool:

@@ -37,7 +37,7 @@ def list_image_folder(data: Data) -> Listing:
         np.asarray(labels, np.int64),
         given,
         open=lambda index: Image.open(files[index]),
-        name=lambda index: str(files[index]),
+        name=lambda index: os.fsencode(files[index]).decode(errors="replace"),
         identity=lambda indices: identity_of([files[i] for i in indices]),
         groups=_groups(data.group_pattern, parts, files, [class_names[label] for label in labels]),
         faults=_header_faults(files),
@@ -78,7 +78,14 @@ def _class_names(train: Path) -> tuple[str, ...]:
     names = tuple(_folders_in(train))
     if len(names) < 2:
         raise InputError(f"data.path: expected at least two class folders in {train}, got {list(names)}")
+    if strange := [name for name in names if not _is_text(name)]:
+        raise InputError(f"data.path: expected names of class folders in UTF-8 in {train}, got {strange[0]!r}")
     return names
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is text; bytes that are not UTF-8, as old archives leave them, are lone surrogates."""
+    return os.fsencode(name).decode(errors="replace") == name
 
 
 def _folders_in(folder: Path) -> list[str]:
