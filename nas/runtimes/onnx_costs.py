@@ -11,12 +11,18 @@ from onnx import TensorProto, numpy_helper, shape_inference
 
 from nas.runtimes.onnx_packing import FUNCTIONS
 
-# Where a layer's weights and biases are among its inputs.
+# Where a layer's weights and biases are among its inputs: where constants are parameters.
 LAYER_OPS: Mapping[str, tuple[int, ...]] = {
     "Conv": (1, 2), "ConvTranspose": (1, 2), "ConvInteger": (1,), "QLinearConv": (3, 8),
-    "Gemm": (1, 2), "MatMul": (1,), "MatMulInteger": (1,), "QLinearMatMul": (3,),
+    "Gemm": (1, 2), "MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3),
 }  # fmt: skip
 FUSED_OPS = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
+# What ONNX Runtime runs on codes where it lies between DequantizeLinear and QuantizeLinear.
+INTEGER_OPS = frozenset(
+    {"Conv", "Gemm", "MatMul", "Add", "Mul", "GlobalAveragePool", "AveragePool", "Concat"}
+    | {"MaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Gather", "Slice", "Split"}
+)
+FLOAT_RESULT = ("Gemm", "MatMul")  # whose integer kernels may write floats
 _BYTES = {TensorProto.UINT8: 1, TensorProto.INT8: 1, TensorProto.FLOAT16: 2, TensorProto.FLOAT: 4}
 
 
@@ -31,6 +37,8 @@ class FileCosts:
 
 def read_costs(model: onnx.ModelProto) -> FileCosts:
     """Count convolution and linear weights and biases once each, their MACs and the largest sum of live activations.
+
+    Activations between integer kernels are held as codes; what runs as floats between them is held as floats.
 
     Raises KeyError with the name of a value whose shape it needs and shape inference does not tell.
     """
@@ -72,6 +80,11 @@ class _Graph:
             if node.domain == FUNCTIONS:
                 self.constants[node.output[0]] = tuple(numpy_helper.to_array(values[node.input[1]]).tolist())
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A value's shape, a constant's too; KeyError where it is not known."""
+        stored = self.stored(name)
+        return self.constants[stored] if stored in self.constants else self.shapes[name]
+
     def stored(self, name: str) -> str:
         """The value that is really held where `name` is read: codes behind DequantizeLinear and Cast."""
         while name in self.maker and self.maker[name].op_type in ("DequantizeLinear", "Cast", "Identity"):
@@ -82,10 +95,56 @@ class _Graph:
         return self.stored(name) in self.constants
 
     def fuses(self, node: onnx.NodeProto) -> bool:
-        """Whether a node writes where its input already is: a quantizer or ReLU that is the only reader of a result."""
+        """Whether a node writes where its input is made: a ReLU, or the quantizer of an integer kernel's result."""
+        made = self._made_for(node)
+        if made is None:
+            return False
+        return node.op_type in FUSED_OPS or (node.op_type == "QuantizeLinear" and self._on_codes(self._origin(made)))
+
+    def only_codes(self, dequantizer: onnx.NodeProto) -> bool:
+        """Whether a dequantizer's floats are never held: everyone who reads them computes on the codes."""
+        readers = self.readers.get(dequantizer.output[0], [])
+        return bool(readers) and all(map(self.is_integer, readers))
+
+    def reads(self, node: onnx.NodeProto) -> list[str]:
+        """The values a node reads: codes rather than what they stand for, where it computes on them."""
+        makers = [self.maker.get(name) for name in node.input]
+        on_codes = self.is_integer(node)
+        return [
+            made.input[0] if on_codes and made is not None and made.op_type == "DequantizeLinear" else name
+            for name, made in zip(node.input, makers, strict=True)
+        ]
+
+    def is_integer(self, node: onnx.NodeProto) -> bool:
+        """Whether the runtime has an integer kernel for a node, from codes to codes (or to a last layer's floats)."""
+        if not self._on_codes(node):
+            return False
+        end = node
+        while (reader := self._only_reader(end)) is not None and reader.op_type in FUSED_OPS:
+            end = reader
+        return node.op_type in FLOAT_RESULT or (reader is not None and reader.op_type == "QuantizeLinear")
+
+    def _on_codes(self, node: onnx.NodeProto) -> bool:
+        """Whether all that a node computes with stands behind DequantizeLinear, a layer's weights too."""
+        activations = [name for name in node.input if name and not self.is_constant(name)]
+        data = node.input[:2] if node.op_type in LAYER_OPS else activations
+        behind = (name in self.maker and self.maker[name].op_type == "DequantizeLinear" for name in data)
+        return node.op_type in INTEGER_OPS and all(behind)
+
+    def _origin(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """Who made what a chain of ReLUs ends with."""
+        while node.op_type in FUSED_OPS and (made := self._made_for(node)) is not None:
+            node = made
+        return node
+
+    def _made_for(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        """Who makes a node's first input, where nobody else reads it."""
         source = node.input[0]
-        alone = len(self.readers[source]) == 1 and source in self.maker
-        return alone and node.op_type in ("QuantizeLinear", *FUSED_OPS)
+        return self.maker.get(source) if len(self.readers[source]) == 1 else None
+
+    def _only_reader(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        readers = self.readers.get(node.output[0], [])
+        return readers[0] if len(readers) == 1 else None
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
@@ -108,11 +167,10 @@ def _at_batch_one(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _macs(graph: _Graph, node: onnx.NodeProto) -> int:
     """Output positions times the weights each of them reads."""
-    weight = graph.constants.get(graph.stored(node.input[LAYER_OPS[node.op_type][0]]))
     out = graph.shapes[node.output[0]]
-    if weight is None:
-        inner = graph.shapes[node.input[0]][-1]
-        return math.prod(out) * inner
+    if "MatMul" in node.op_type:
+        return math.prod(out) * graph.shape(node.input[0])[-1]
+    weight = graph.shape(node.input[LAYER_OPS[node.op_type][0]])
     if node.op_type == "ConvTranspose":
         return math.prod(graph.shapes[node.input[0]]) * math.prod(weight[1:])
     if "Conv" in node.op_type:
@@ -128,7 +186,7 @@ def _peak_memory(graph: _Graph) -> int:
     for step, node in enumerate(graph.nodes):
         if all(graph.is_constant(name) for name in node.input if name):
             continue
-        for name in node.input:
+        for name in graph.reads(node):
             if name in home:
                 last_read[home[name]] = step
         _place(graph, node, home, sizes)
@@ -140,7 +198,7 @@ def _peak_memory(graph: _Graph) -> int:
 def _place(graph: _Graph, node: onnx.NodeProto, home: dict[str, str], sizes: dict[str, int]) -> None:
     """Decide which buffers a node's outputs live in: their own, or its input's."""
     out = node.output[0]
-    if node.op_type == "DequantizeLinear":
+    if node.op_type == "DequantizeLinear" and graph.only_codes(node):
         home[out] = home[node.input[0]]
     elif graph.fuses(node) and node.input[0] in home:
         home[out] = home[node.input[0]]

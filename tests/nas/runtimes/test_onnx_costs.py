@@ -157,13 +157,17 @@ INT8 = dict.fromkeys(("a", "b", "linear"), "int8")
         pytest.param(Three(), {}, 4 * (4 * 64 + 8 * 16), id="float"),
         # The same in bytes: dequantized values are never held.
         pytest.param(Three(), INT8, 4 * 64 + 8 * 16, id="int8"),
-        # Layer b reads a's codes and writes floats.
-        pytest.param(Three(), {"a": "int8"}, 4 * 64 + 4 * 8 * 16, id="float behind int8"),
+        # Layer b reads what a's codes stand for and writes floats.
+        pytest.param(Three(), {"a": "int8"}, 4 * (4 * 64 + 8 * 16), id="float behind int8"),
+        # Layer a's floats become codes before b reads them.
+        pytest.param(Three(), {"b": "int8", "linear": "int8"}, (4 + 1) * 4 * 64, id="int8 behind float"),
         # The sum: two operands and the result.
         pytest.param(Skip(), {}, 4 * 3 * 4 * 64, id="float skip"),
         pytest.param(Skip(), {"stem": "int8", **INT8}, 3 * 4 * 64, id="int8 skip"),
-        # Layer a is float between integer ones: what keeps it float writes where it reads.
-        pytest.param(Skip(), {"stem": "int8", "b": "int8"}, 3 * 4 * 64, id="int8 skip around a float layer"),
+        # Layer a is float between integer ones: the stem's codes are kept beside what they stand for and a's result.
+        pytest.param(
+            Skip(), {"stem": "int8", "b": "int8"}, 4 * 64 + 4 * (4 + 2) * 64, id="int8 skip around a float layer"
+        ),
     ],
 )
 def test_peak_memory_by_hand(network: nn.Module, formats: dict[str, WeightFormat], expected: int) -> None:
@@ -218,6 +222,18 @@ def test_matrix_products() -> None:
     found = read_costs(model)
     assert (found.parameters, found.macs) == (12, 2 * 4 * 3 + 2 * 2 * 4)
     assert found.peak_memory_bytes == 4 * (8 + 8 + 4)
+
+
+def test_constants_on_either_side_of_a_matrix_product() -> None:
+    """Two by two of 3 x 4 by 4 x 5 with weights of their own, then one constant 2 x 3 from the left."""
+    model = parsed(
+        f"""(float[N,2,3,4] image) => (float[N,2,2,5] logits)
+        <float[2,4,5] w = {{{",".join("0" * 40)}}}, float[2,3] left = {{0,0,0,0,0,0}}>
+        {{ x = MatMul(image, w)
+          logits = MatMul(left, x) }}"""
+    )
+    found = read_costs(model)
+    assert (found.parameters, found.macs) == (40 + 6, 2 * 3 * 4 * 5 + 2 * 2 * 3 * 5)
 
 
 def test_grouped_convolutions() -> None:
