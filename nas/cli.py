@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, e.g. 
 def main() -> None:
     """Entry point: every mistake of the user's is one message and exit code 2, never a traceback."""
     console = Console(stderr=True)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         app()
     except InputError as error:
@@ -229,7 +231,7 @@ def retry(
 ) -> None:
     """Queue failed trials again; the next nas run on the folder evaluates them anew.
 
-    Each gets a number of its own, the same candidate, and its row says whose retry it is. The failure's record stays
+    A trial gets a new number, with the same candidate, and its row says whose retry it is. The failure's record stays
     beside it as evaluation.failed-1.json.
     """
     from nas.retrying import retry as queue_again
@@ -237,8 +239,10 @@ def retry(
     with _readable(folder):
         queued = queue_again(folder, trials or [])
     for one in queued:
-        what = "trial" if one.phase == "search" else "finalist"
-        print(f"{what} {one.failed} is queued again as {one.number}; it had failed with: {one.reason}")
+        what = f"trial {one.failed} is queued again as {one.number}"
+        if one.phase == "final":  # a finalist goes by the number of its search trial, again
+            what = f"finalist {one.failed} is queued again"
+        print(f"{what}; it had failed with: {one.reason}")
     again = shlex.join(["nas", "run", str(folder / "study.yaml"), "--out", str(folder)])
     print(f"Go on with:  {again}" if queued else "Nothing failed.")
 

@@ -34,20 +34,21 @@ class Clock:
     """Seconds per stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    stage: str = ""  # the last one that began
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start, self.stage = time.perf_counter(), stage
         try:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def evaluate(task: Task, bench: Workbench) -> Evaluation:
+def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evaluation:
     """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it."""
-    clock, study = Clock(), bench.study
+    clock, study = clock or Clock(), bench.study
     bench = bench.at(task.candidate.architecture.input_size)
     with clock("build"):
         dropout = study.training.resolved(task.training).dropout
@@ -66,12 +67,12 @@ def evaluate(task: Task, bench: Workbench) -> Evaluation:
 
     with clock("emit"):
         file = ship(network, task.candidate, task.folder, bench.header)
-    with clock("verify"):
+    with clock("verify"), yielding():
         verified = check(file, network, task.candidate, bench)
     with clock("measure"):
         measurement = measure_file(file, study.targets, origin="shipped file")
-    with clock("score"):
-        scores = score_file(file, bench, test=task.phase in ("final", "reference"))
+    with clock("score"), yielding() as give_way:
+        scores = score_file(file, bench, test=task.phase in ("final", "reference"), give_way=give_way)
 
     violations = broken_constraints(measurement, study, task.phase)
     state = State.INFEASIBLE if violations else State.COMPLETE
@@ -159,11 +160,13 @@ def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
     """
     clock = Clock()
     try:
-        return evaluate(task, bench)
+        return evaluate(task, bench, clock)
     except Exception as error:
         if disk_problem(error):
             raise
         kind, reason = type(error).__name__, failure(error, bench.study)
+        if clock.stage == "teach":
+            reason = f"the reference teacher failed: {reason}"
     # The traceback is gone, and with it what it held: there may have been no memory left to write the record with.
     gc.collect()
     return finish(task, bench, clock, State.FAILED, error=kind, reason=reason)

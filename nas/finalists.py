@@ -38,6 +38,11 @@ class Finalists(Phases):
                 number = self.journal.enqueue({**notes, "search_trial": row["number"]})
                 self._waiting.append(self._task(self.journal.trials()[number]))
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether any is yet to be trained."""
+        return bool(self._waiting)
+
     def propose(self) -> Task | Wait | Done:
         if self._waiting:
             return self._start(self._waiting.pop(0))
@@ -79,16 +84,15 @@ def finalists_of(rows: list[dict[str, Any]], study: Study) -> list[dict[str, Any
 
 
 def slow_starter(rows: Sequence[Mapping[str, Any]], study: Study) -> int | None:
-    """The row of most MACs among those within one standard error of the best in quality; None where it is the best.
+    """The row of most MACs among those within one standard error of the most accurate; None where that is it.
 
     Only where trials are trained shorter than finalists: large networks learn longer, so that one which cannot be told
     from the best early on is likely to be better in the end, and yet no front holds it.
     """
-    qualities = [name for name in study.objectives if name in QUALITIES]
-    if not qualities or study.search_epochs >= study.training.epochs:
+    if not set(study.objectives) & set(QUALITIES) or study.search_epochs >= study.training.epochs:
         return None
-    name = qualities[0]
-    best = max(range(len(rows)), key=lambda i: float(rows[i][name]))
-    least = rows[best][name] - rows[best]["accuracy_se"]
-    largest = max((i for i, row in enumerate(rows) if row[name] >= least), key=lambda i: float(rows[i]["macs"]))
+    best = max(range(len(rows)), key=lambda i: float(rows[i]["accuracy"]))
+    least = rows[best]["accuracy"] - rows[best]["accuracy_se"]
+    able = [i for i, row in enumerate(rows) if row["accuracy"] >= least]
+    largest = max(able, key=lambda i: float(rows[i]["macs"]))
     return None if largest == best else largest

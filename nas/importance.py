@@ -57,6 +57,11 @@ class ObjectiveImportance:
     groups: tuple[GroupImportance, ...] = ()
 
     @property
+    def constant(self) -> bool:
+        """Whether there are trials enough, but nothing in them varies."""
+        return self.r2 is None and self.trials >= FEWEST_TRIALS
+
+    @property
     def clear(self) -> bool:
         return self.r2 is not None and self.r2_se is not None and self.r2 > max(SMALLEST_R2, 2 * self.r2_se)
 

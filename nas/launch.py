@@ -72,13 +72,20 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     workers = study.search.workers
     threads = threads_per_worker(workers, study.space.input_sizes[-1])
     search = Search(study, folder)
-    minutes = study.search.trial_minutes
-    seconds = None if minutes is None else minutes * 60
-    with LocalWorkers(folder.path, workers, threads, seconds, lambda: _teacher_is_awaited(study, folder)) as pool:
+    with LocalWorkers(
+        folder.path,
+        workers,
+        threads,
+        lambda task: study.limit_minutes(task.epochs),
+        lambda: _teacher_is_awaited(study, folder),
+    ) as pool:
         problem = _drive_search(search, pool, stop, console)
         finalists = Finalists(study, folder)
         write_front(search, finalists)
         if not stop.asked and study.search.finalists:
+            finalists.choose(search)
+            if finalists.unfinished:
+                data.load_test()  # what cannot be read is told now, not by each finalist when it is trained
             _drive_finalists(search, finalists, pool, stop, console)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
@@ -175,8 +182,6 @@ def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Conso
 
 
 def _drive_finalists(search: Search, finalists: Finalists, pool: LocalWorkers, stop: Stop, console: Console) -> None:
-    finalists.choose(search)
-
     def after(_: dict[str, Any]) -> str:
         write_front(search, finalists)
         return ""

@@ -159,7 +159,7 @@ def _lines(measured: Measured) -> Iterable[tuple[str, str]]:
     yield "MACs", f"{costs.macs:,}" if costs else "–"
     yield "size", f"{measured.size_bytes / 1000:.1f} KB"
     yield "peak memory", f"{costs.peak_memory_bytes / 1000:.1f} KB" if costs else "–"
-    unstable = "" if latency.stable else "  (unstable: no two passes agreed)"
+    unstable = "" if latency.stable else "  (unstable: no two undisturbed passes agreed)"
     yield "latency", f"{latency.latency_ms:.4f} ms{unstable}"
     yield "protocol", latency.protocol
     threads = "1 thread" if device.threads == 1 else f"{device.threads} threads"

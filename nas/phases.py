@@ -124,8 +124,8 @@ class Phases(ABC):
         """A worker was killed over the time limit: FAILED at once, since a second attempt would take as long."""
         evaluation = read_evaluation(task.folder)  # it may have been written in the last moment
         if evaluation is None:
-            minutes = self.study.search.trial_minutes
-            reason = f"took longer than search.trial_minutes {minutes:g}"
+            scaled = f" x {task.epochs / self.study.search_epochs:g}" if task.epochs != self.study.search_epochs else ""
+            reason = f"took longer than search.trial_minutes {self.study.search.trial_minutes:g}{scaled}"
             evaluation = self._dead(task, reason, error="TookTooLong")
         return self.finish(task, evaluation)
 

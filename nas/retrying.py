@@ -88,12 +88,13 @@ def _failed(journal: Journal) -> list[_Told]:
 
 
 def _why_not(number: int, phases: Sequence[tuple[Phase, Journal]]) -> str:
-    for _, journal in reversed(phases):
+    for phase, journal in reversed(phases):
         told = _told(journal)
         for one in told:
             if one.shown == number:
                 again = [other.number for other in told if other.notes.get("retry_of") == one.number]
-                what = f"queued again as trial {again[0]}" if again else one.state
+                anew = f"queued again as trial {again[0]}" if phase == "search" and again else "queued again"
+                what = anew if again else one.state
                 return f"TRIAL: expected a trial that FAILED, got {number}, which is {what}"
     return f"TRIAL: expected a trial that FAILED, got {number}, which does not exist"
 

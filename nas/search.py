@@ -134,7 +134,8 @@ class Search(Phases):
             if not original.state.is_finished():
                 continue
             reason = f"same candidate as trial {original.number}"
-            row = {**original.user_attrs["row"], "number": trial.number, "state": State.DUPLICATE, "reason": reason}
+            own = {"number": trial.number, "state": State.DUPLICATE, "reason": reason, "seconds": None}
+            row = original.user_attrs["row"] | own
             params = {f"params_{gene}": value for gene, value in trial.params.items()}
             row = {key: value for key, value in row.items() if not key.startswith("params_")} | params
             values = original.values if original.state is TrialState.COMPLETE else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,21 +154,28 @@ def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -
     )
 
 
-def score_file(file: Path, bench: Workbench, *, test: bool) -> dict[str, Any]:
-    """Accuracies of the file in the runtime: validation, a sample of train, and test where it may be read."""
+def score_file(
+    file: Path, bench: Workbench, *, test: bool, give_way: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Accuracies of the file in the runtime: validation, a sample of train, and test where it may be read.
+
+    `give_way` is called before every batch.
+    """
     runner = Runner(file, bench.study.target)
     sample = bench.data.train.spread(TRAIN_IMAGES)
     return {
-        "validation": accuracy(runner, bench.data.validation),
-        "train_accuracy": accuracy(runner, sample).accuracy,
-        "test": accuracy(runner, bench.data.load_test()) if test else None,
+        "validation": accuracy(runner, bench.data.validation, give_way),
+        "train_accuracy": accuracy(runner, sample, give_way).accuracy,
+        "test": accuracy(runner, bench.data.load_test(), give_way) if test else None,
     }
 
 
-def accuracy(runner: Runner, images: Images) -> Score:
+def accuracy(runner: Runner, images: Images, give_way: Callable[[], None] = lambda: None) -> Score:
     """Every metric of the file's logits, read off the runtime."""
-    starts = range(0, len(images), 512)
-    logits = [runner.predict(as_float(images.images[start : start + 512])) for start in starts]
+    logits: list[Array] = []
+    for start in range(0, len(images), 512):
+        give_way()
+        logits.append(runner.predict(as_float(images.images[start : start + 512])))
     return score_logits(np.concatenate(logits), images.labels)
 
 

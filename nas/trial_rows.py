@@ -39,7 +39,7 @@ def row_of(number: int, evaluation: Evaluation, artifact: str, params: Row, stud
         "train_accuracy": evaluation.train_accuracy,
         "violation": dict(evaluation.violations),
         "attempts": evaluation.attempts,
-        "seconds": sum(evaluation.seconds.values()),
+        "seconds": sum(evaluation.seconds.values()) if evaluation.seconds else None,
         "seed": evaluation.seed,
         "started_at": evaluation.started_at,
         "artifact": artifact,

@@ -168,7 +168,11 @@ class Space(Record):
     input_size: InputSize | Annotated[tuple[InputSize, ...], Field(min_length=1)] = Field(
         description="Height and width in pixels that images are brought to; of several one is chosen per network."
     )
-    width_grid: Literal[8, 16] = Field(8, description="Channel counts are multiples of this, pruned ones too.")
+    width_grid: Literal[8, 16] = Field(
+        8,
+        description="Widths of stem, stages and head are multiples of this, pruned ones too. Halves in shuffle units "
+        "and squeeze layers need not be.",
+    )
     stem_widths: Choices = Field(description="Channels of the first convolution, to choose from.")
     stem_stride: Literal[1, 2] = Field(1, description="Stride of the first convolution.")
     stages: Annotated[tuple[StageSpace, ...], Field(min_length=1)] = Field(

@@ -7,6 +7,8 @@ sorted by class and name. split.json holds indices into it.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import assert_never
 
@@ -22,11 +24,22 @@ from nas.data.reading import check_classes, check_faults, named, read
 from nas.data.records import Array, DataSet, Images, Listing, Split
 from nas.data.splitting import split_listing
 from nas.data.torchvision_sets import SETS, list_torchvision
+from nas.errors import InputError
 from nas.study import Data
 
 __all__ = ["DataSet", "Images", "Listing", "Split", "cache_folder", "class_count", "folder_of", "load"]
 
 
+@contextmanager
+def _permitted() -> Iterator[None]:
+    """Raises InputError where files may not be read."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"data.path: no permission to read {error.filename}") from None
+
+
+@_permitted()
 def load(data: Data, *, input_size: int, seed: int) -> DataSet:
     """Read what a study names. Raises InputError where the data cannot serve: missing, one class, unreadable ..."""
     listing = _list(data)
@@ -62,6 +75,7 @@ def _list(data: Data) -> Listing:
     assert_never(data.source)
 
 
+@_permitted()
 def class_count(data: Data) -> int:
     """How many classes a study has, without reading an image."""
     match data.source:

@@ -21,6 +21,7 @@ from nas.data.image_folder import identity_of
 from nas.data.paths import folder_of
 from nas.data.records import Array, Listing
 from nas.errors import InputError
+from nas.machine import memory_bytes
 from nas.study import Data
 
 SPLITS = ("train", "val", "test")
@@ -204,11 +205,6 @@ def _unpacked(path: Path, key: str) -> Array:
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _wrong(path, f"{key}: too large for memory, and cannot be unpacked to {copy.parent}: {error}") from None
     return mapped
-
-
-def memory_bytes() -> int:
-    """This machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _wrong(path: Path, text: str) -> InputError:

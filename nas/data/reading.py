@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from nas.data.cache import Block, Faults, cache_folder, key_of, store, stored
 from nas.data.decoding import UNREADABLE, Form, decode, reason_of
 from nas.data.records import Array, Images, Listing
 from nas.errors import InputError
+from nas.machine import cores
 
 BLOCK_IMAGES = 512
 MOST_UNREADABLE = 0.1
@@ -59,7 +59,7 @@ def _blocks(listing: Listing, indices: Array, form: Form) -> Iterator[Block]:
         except UNREADABLE as error:
             return reason_of(error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(indices), BLOCK_IMAGES):
             results = list(pool.map(one, indices[start : start + BLOCK_IMAGES].tolist()))
             images = [result for result in results if not isinstance(result, str)]

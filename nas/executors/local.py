@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from nas.machine import cores
 from nas.tasks import Task
 
 # Every training step allocates the same megabytes anew. glibc would give them back to the kernel in between and have
@@ -88,14 +89,14 @@ class _Worker:
 class LocalWorkers:
     """`count` processes over one run folder. Use as a context manager; leaving it ends them all.
 
-    A task may take `trial_seconds` from its submission, or from when its worker was ready, if that came later; time
+    A task may take `limit_minutes` from its submission, or from when its worker was ready, if that came later; time
     while `excused` says so, workers being at what is for all candidates, does not count.
     """
 
     folder: Path
     count: int
     threads: int
-    trial_seconds: float | None = None
+    limit_minutes: Callable[[Task], float | None] = lambda _: None
     excused: Callable[[], bool] = lambda: False
     _workers: list[_Worker] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
@@ -160,13 +161,13 @@ class LocalWorkers:
         """Kill who is over the limit. An answer that came meanwhile is looked at first: the folder tells."""
         events: list[Event] = []
         now = time.monotonic()
-        excused = self.trial_seconds is not None and self.excused()
         for worker in list(self._workers):
-            if excused and worker.started:
+            limit = self.limit_minutes(worker.task) if worker.task else None
+            if limit is not None and worker.started and self.excused():
                 worker.since = now
             if not worker.started and now - worker.since > START_SECONDS:
                 events.append(Died(worker.task, f"worker not ready after {START_SECONDS:.0f} s", started=False))
-            elif worker.started and worker.task and self.trial_seconds and now - worker.since > self.trial_seconds:
+            elif worker.started and worker.task and limit is not None and now - worker.since > 60 * limit:
                 events.append(TookTooLong(worker.task))
             else:
                 continue
@@ -219,8 +220,3 @@ def worker_environment(threads: int) -> dict[str, str]:
 def threads_per_worker(workers: int, input_size: int) -> int:
     """Cores shared evenly; tiny images train fastest on one thread, since barriers cost more than they save."""
     return 1 if input_size < 32 else max(1, cores() // workers)
-
-
-def cores() -> int:
-    """Cores this process may use: a container's or a batch system's share, not the whole machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -181,6 +181,11 @@ def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
         "Latency depends on processor, runtime version, threads and batch: measure again where it counts.",
         "Formats below int8 make the file smaller; on a CPU they run at the speed of int8.",
     ]
+    if "int8" in candidate.plan.formats.values():  # sums of fewer bits fit
+        points.append(
+            "On an x86 processor without VNNI, ONNX Runtime's default 8-bit kernels add in 16 bits and may overflow: set "
+            "its session option `session.x64quantprecision` to 1 there."
+        )
     if evaluation.test is None:
         points.append("The test split was not read: the validation accuracy was selected for and is optimistic.")
     points += [f"Flagged: {text(flag)}." for flag in evaluation.flags]

@@ -40,6 +40,15 @@ class Run:
         standing = (self.finalists["state"] == State.COMPLETE) & ~disagrees(self.finalists)
         return bool(standing.any())
 
+    @property
+    def outlook(self) -> str:
+        """What a search-time front is to say of finalists."""
+        if len(self.finalists):
+            return "No finalist can stand on it so far; why is told below."
+        if self.study.search.finalists:
+            return "The test split has not been read; finalists are still to come."
+        return "The test split has not been read, since the study asks for no finalists (search.finalists: 0)."
+
 
 def read_run(folder: Path) -> Run:
     study = load_study(folder / "study.yaml")

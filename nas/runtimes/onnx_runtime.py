@@ -20,6 +20,7 @@ from nas.study import Target
 
 Array = np.ndarray[Any, Any]
 INTEGER_KERNELS = ("QLinearConv", "QGemm")
+EXACT_SUMS = ("session.x64quantprecision", "1")
 _INSTRUCTION_SETS = (
     "avx2",
     "avx_vnni",
@@ -43,6 +44,8 @@ class Runner:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        if sums_may_overflow():
+            options.add_session_config_entry(*EXACT_SUMS)
         if optimized is not None:
             options.optimized_model_filepath = str(optimized)
         source = file if isinstance(file, bytes) else str(file)
@@ -97,6 +100,16 @@ def fingerprint(target: Target) -> Fingerprint:
         threads=target.threads,
         batch=target.batch,
     )
+
+
+@cache
+def sums_may_overflow() -> bool:
+    """Whether the runtime's default kernels add pairs of 8-bit products in saturating int16 here: x86 without VNNI.
+
+    `EXACT_SUMS` has it take exact ones, which are slower; where there is VNNI that would cost half of the speed.
+    """
+    _, flags = _cpu()
+    return "sse4_1" in flags and not flags & {"avx_vnni", "avx512_vnni"}
 
 
 def _cpu() -> tuple[str, frozenset[str]]:

@@ -36,8 +36,8 @@ class Search(Section):
     )
     trial_minutes: AboveZero | None = Field(
         None,
-        description="Wall time of one attempt at an evaluation, in minutes, beyond which the trial FAILED; by default "
-        "no limit.",
+        description="Wall time of one attempt at a trial, in minutes, beyond which it FAILED; a finalist may take "
+        "longer in proportion to its epochs. By default no limit.",
     )
     trial_gigabytes: AboveZero | None = Field(
         None,

@@ -72,3 +72,8 @@ class Study(Section):
     @property
     def search_epochs(self) -> int:
         return self.search.epochs or self.training.epochs
+
+    def limit_minutes(self, epochs: int) -> float | None:
+        """Wall time of an attempt at an evaluation of so many epochs: `trial_minutes` is a search trial's."""
+        minutes = self.search.trial_minutes
+        return None if minutes is None else minutes * epochs / self.search_epochs

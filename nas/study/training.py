@@ -96,7 +96,8 @@ class Training(Section):
         0.0, description="Share of each label that is spread over all classes; 0 is none."
     )
     dropout: Searchable[Share] = Field(
-        0.0, description="Probability that an input of the classifier is zeroed in training; 0 is none."
+        0.0,
+        description="Probability that an input of the classifier is zeroed in dense and pruned training; 0 is none.",
     )
     ema: Searchable[Share] = Field(
         0.0,

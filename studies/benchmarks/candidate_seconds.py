@@ -1,6 +1,9 @@
 """Where one candidate's seconds go, stage by stage, over the evaluations of a run.
 
-python studies/benchmarks/candidate_seconds.py runs/digits --json seconds.json
+    nas run studies/digits.yaml search.workers=1 --out runs/digits-alone
+    python studies/benchmarks/candidate_seconds.py runs/digits-alone --json seconds.json
+
+Wall time: with several workers it holds their waiting for each other's measurements too.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from rich.table import Table
 
 from nas.records import Evaluation, State
 
-STAGES = ("build", "prune", "emit", "train", "verify", "measure", "score")
+STAGES = ("build", "prune", "emit", "teach", "train", "verify", "measure", "score")
 
 
 def stages_of(folder: Path) -> dict[str, list[float]]:

@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder that gets one run folder per seed")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.out.exists():
+        parser.error(f"--out: {arguments.out} exists; what is continued there has no time of its own")
     rows = [run(arguments.study, seed, arguments.out / f"seed-{seed}") for seed in range(arguments.seeds)]
     table = Table(title=f"{arguments.study}: the most accurate member of each front")
     for column in ("seed", "seconds", "members", "validation %", "test %", "bytes", "ms"):

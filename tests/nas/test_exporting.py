@@ -24,6 +24,17 @@ def test_a_trial_without_its_model(tmp_path: Path, state: State, why: str) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_an_id_that_was_trained_with_other_numbers_needs_a_number(tmp_path: Path) -> None:
+    (tmp_path / "trials.csv").write_text(
+        "number,state,id,artifact\n3,COMPLETE,abcd12,a/t1\n5,DUPLICATE,abcd12,a/t1\n9,COMPLETE,abcd12,a/t2\n"
+    )
+    with pytest.raises(InputError, match=r"'abcd' fits 2 networks, trials 3 \(abcd12\), 9 \(abcd12\)"):
+        export_trial(tmp_path, "abcd", tmp_path / "out")
+    (tmp_path / "finalists.csv").write_text("number,trial,state,id,artifact\n0,9,COMPLETE,abcd12,a/final\n")
+    with pytest.raises(InputError, match="a/final: holds no finished network"):  # found, and the finalist's
+        export_trial(tmp_path, "9", tmp_path / "out")
+
+
 @pytest.mark.parametrize(("trial", "wanted"), [("7", "1949ab"), ("1949", "1949ab"), ("1949a", "1949ab"), ("19", None)])
 def test_a_trial_is_named_by_its_number_or_its_id(tmp_path: Path, trial: str, wanted: str | None) -> None:
     (tmp_path / "trials.csv").write_text("number,state,id,artifact\n7,COMPLETE,1949ab,a/1949ab\n8,COMPLETE,c0,a/c0\n")

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nas.latency
 from nas.latency import (
     BLOCKS,
     CALLS,
@@ -34,7 +35,7 @@ from nas.latency import (
     settled_us,
     yielding,
 )
-from nas.runtimes.onnx_runtime import Array, fingerprint
+from nas.runtimes.onnx_runtime import Array, Runner, fingerprint
 from nas.study import Target
 
 PATIENCE = 60.0  # seconds until a test gives a process up; none takes that long
@@ -319,6 +320,17 @@ def test_a_link_in_the_lock_files_place_is_not_followed(tmp_path: Path) -> None:
 
 
 # The whole way, on a real file.
+
+
+def test_a_machine_that_became_slower_is_only_unstable_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference of 18 us once, of 21 from then on: more than a tenth slower."""
+    target = Target(name="cpu", batch=1)
+    monkeypatch.setattr(nas.latency, "_usual_us", {target: 18.0})
+    monkeypatch.setattr(nas.latency, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(Runner, "time_us", lambda self, image, runs: [21.0] * runs)
+    first, second = measure(_reference_file(), target), measure(_reference_file(), target)
+    assert (first.stable, len(first.passes_us)) == (False, MAX_PASSES)
+    assert (second.stable, len(second.passes_us)) == (True, 2)
 
 
 def test_a_measured_file() -> None:

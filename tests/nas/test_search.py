@@ -8,7 +8,7 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ import nas.launch
 import nas.local_loop
 import nas.search
 from nas.candidate import Candidate, sample
+from nas.data import DataSet, Images, load
 from nas.errors import InputError
 from nas.executors.local import Broke, Died, Finished, TookTooLong
-from nas.finalists import Finalists, finalists_of
+from nas.finalists import Finalists, finalists_of, slow_starter
 from nas.front import front_of
 from nas.latency import PROTOCOL
 from nas.local_loop import Stop
@@ -273,7 +274,8 @@ def test_duplicate_gets_the_values_of_the_first(folder: RunFolder, script: Scrip
         assert (trial.state, trial.values) == (TrialState.COMPLETE, first.values)
         told = search.rows()[trial.number]
         assert (told["state"], told["reason"]) == ("DUPLICATE", "same candidate as trial 0")
-        assert told == {**row, "number": trial.number, "state": "DUPLICATE", "reason": told["reason"]}
+        own = {"number": trial.number, "state": "DUPLICATE", "reason": told["reason"], "seconds": None}
+        assert told == row | own
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.INFEASIBLE, State.FAILED])
@@ -352,6 +354,21 @@ def test_hopeless_constraint_is_named(
         f"{infeasible} of the last 100 candidates are infeasible; "
         f"constraints.parameters.max 5 is broken by {infeasible} of them, the least has {least:g}"
     )
+
+
+def test_what_was_begun_is_done_before_a_hopeless_search_ends(folder: RunFolder, script: Script) -> None:
+    script(different(101))
+    study = make_study(trials=1000, sampler="random", constraints={"parameters": 5.0})
+    search = Search(study, folder)
+    begun = task_of(search)
+    for _ in range(100):
+        finish(search, task_of(search), State.INFEASIBLE, violations={"parameters": 0.5})
+    assert search.propose() is WAIT
+    again = Search(study, folder)
+    assert task_of(again).number == begun.number
+    assert again.propose() is WAIT
+    finish(again, begun, State.COMPLETE)
+    assert "infeasible" in drive(again).problem
 
 
 @pytest.mark.parametrize(
@@ -447,9 +464,24 @@ def test_over_the_time_limit_is_failed_at_once(folder: RunFolder) -> None:
     row = search.took_too_long(task)
     assert (row["number"], row["state"], row["attempts"]) == (0, "FAILED", 1)
     assert row["reason"] == "took longer than search.trial_minutes 0.5"
+    assert row["seconds"] is None  # nobody knows
     assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"]
     assert task_of(search).number == 1
     assert states(Search(search.study, folder)) == ["FAILED"]
+
+
+def test_finalists_may_take_as_much_longer_as_they_have_epochs(folder: RunFolder) -> None:
+    study = make_study(trials=1, finalists=1, trial_minutes=0.5, epochs=2)  # of training.epochs 8
+    assert [study.limit_minutes(epochs) for epochs in (2, 8)] == [0.5, 2.0]
+    assert make_study().limit_minutes(8) is None
+    search = Search(study, folder)
+    finish(search, task_of(search))
+    finalists = Finalists(study, folder)
+    finalists.choose(search)
+    assert finalists.unfinished
+    row = finalists.took_too_long(task_of(finalists))
+    assert row["reason"] == "took longer than search.trial_minutes 0.5 x 4"
+    assert not finalists.unfinished
 
 
 def test_a_result_of_the_last_moment_counts(folder: RunFolder) -> None:
@@ -663,6 +695,9 @@ def test_a_large_network_that_is_about_as_accurate_after_short_training_is_a_fin
     assert [r["number"] for r in finalists_of(rows, make_study(finalists=1, **short))] == [2]
     assert [r["number"] for r in finalists_of(rows[:3], make_study(finalists=2, **short))] == [2, 1]
     assert 3 not in [r["number"] for r in finalists_of(rows, make_study(finalists=3))]
+    # The standard error is accuracy's; another quality has none of its own.
+    unbalanced = [r | {"macro_f1": 1 - r["accuracy"]} for r in rows]
+    assert slow_starter(unbalanced, make_study(**short).model_copy(update={"objectives": ("macro_f1",)})) == 3
 
 
 def test_finalists_are_trained_anew_and_survive_restarts(folder: RunFolder) -> None:
@@ -934,6 +969,26 @@ def test_a_run_does_not_go_on_with_other_latencies(
     monkeypatch.setattr(nas.launch, "PROTOCOL", "median of 3")
     with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
         run(trials=8)
+
+
+def test_test_images_that_cannot_be_read_are_told_before_finalists_are_trained(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable() -> Images:
+        raise InputError("data.path: 1 unreadable image file(s)")
+
+    def broken(*given: Any, **options: Any) -> DataSet:
+        return replace(load(*given, **options), load_test=unreadable)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nas.launch, "load", broken)
+        with pytest.raises(InputError, match="1 unreadable image"):
+            run()
+    assert not (folder.path / "finalists.csv").exists()
+    assert run()
+    assert len(read(folder, "finalists")) == 2
+    monkeypatch.setattr(nas.launch, "load", broken)
+    assert run()  # nothing is left to be tested
 
 
 def test_first_deaths_of_workers_are_not_the_candidates(

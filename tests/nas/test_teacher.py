@@ -19,9 +19,13 @@ from nas.candidate import Candidate
 from nas.checking import extremes, reference_candidate
 from nas.data import load
 from nas.errors import InputError
+from nas.evaluate import evaluate_safely
+from nas.records import State
 from nas.run_folder import RunFolder
 from nas.study import Study
+from nas.tasks import Task
 from nas.teacher import reference_logits
+from nas.training import TrainingDiverged
 from nas.workbench import Workbench
 from search_spaces.spaces import PRESETS
 
@@ -97,6 +101,21 @@ def test_who_waits_does_not_hold_the_machine(tmp_path: Path, monkeypatch: pytest
     np.save(folder / "logits.npy", np.zeros((3, 10), np.float32))
     monkeypatch.setattr(nas.teacher, "yielding", lambda: pytest.fail("gave way with nothing to do"))
     assert reference_logits(bench(tmp_path)).shape == (3, 10)
+
+
+def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*_: object) -> None:
+        raise TrainingDiverged("loss is nan in epoch 3 of the dense phase")
+
+    monkeypatch.setattr(nas.teacher, "_train", diverge)
+    own = bench(tmp_path)
+    task = Task(0, extremes(own.study)["smallest"], "search", 0, 1, tmp_path / "artifact", training={"ema": 0.5})
+    evaluation = evaluate_safely(task, own)
+    assert evaluation.state is State.FAILED
+    assert evaluation.reason == (
+        "the reference teacher failed: TrainingDiverged: loss is nan in epoch 3 of the dense phase"
+    )
+    assert set(evaluation.seconds) >= {"build", "prune", "emit", "measure", "teach"}
 
 
 def test_the_largest_network_teaches_unless_another_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,31 @@ def test_class_folders_without_train_are_one_set(tmp_path: Path) -> None:
     for images, count in ((found.train, 5), (found.validation, 2), (found.load_test(), 3)):
         assert np.bincount(images.labels).tolist() == [count] * 3
         assert (images.images[:, 0, 0, 0] // 10 == images.labels).all()
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """Latin-1 bytes, as old archives leave them: files are read, classes refused."""
+    root = write(tmp_path / "d", *(f"{name}/{i}.png" for name in "ab" for i in range(10)))
+    (root / "a" / "0.png").rename(os.fsdecode(os.fsencode(root / "a") + b"/caf\xe9.png"))
+    (root / "a" / "1.png").rename(os.fsdecode(os.fsencode(root / "a") + b"/th\xe9.jpg"))
+    data = folder_data(root, validation=0.2, test=0.3)
+    assert len(load(data, input_size=4, seed=0).train) == 10
+    os.truncate(os.fsdecode(os.fsencode(root / "a") + b"/th\xe9.jpg"), 3)
+    assert "a/th\N{REPLACEMENT CHARACTER}.jpg: " in refused(folder_data(root, unreadable="error"))
+    (root / "b").rename(os.fsdecode(os.fsencode(root) + b"/\xe9"))
+    assert refused(data) == f"data.path: expected names of class folders in UTF-8 in {root}, got '\\udce9'"
+
+
+def test_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i}.png" for name in "ab" for i in range(4)))
+
+    def forbid(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", forbid)
+    assert refused(folder_data(root)) == f"data.path: no permission to read {root}"
+    with pytest.raises(InputError, match="no permission to read"):
+        class_count(folder_data(root))
 
 
 def test_a_folder_train_makes_it_the_layout_of_parts(tmp_path: Path) -> None:

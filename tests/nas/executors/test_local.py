@@ -170,7 +170,7 @@ def test_failing_candidate_is_a_result(folder: RunFolder, pool: LocalWorkers) ->
 def test_a_worker_over_the_limit_is_killed_and_replaced(folder: RunFolder) -> None:
     """Even one that is stopped and so answers nothing at all; its start does not count."""
     hanging, other = make_task(folder, 0, epochs=100_000), make_task(folder, 1)
-    with LocalWorkers(folder.path, 1, 1, trial_seconds=4.0) as pool:
+    with LocalWorkers(folder.path, 1, 1, limit_minutes=lambda _: 4 / 60) as pool:
         pool.submit(hanging)
         wait_until(lambda: bool(pool.wait(0.1)) or hanging.folder.exists())
         (worker,) = processes(pool)
@@ -185,7 +185,7 @@ def test_a_worker_over_the_limit_is_killed_and_replaced(folder: RunFolder) -> No
 def test_what_is_for_all_candidates_does_not_count(folder: RunFolder) -> None:
     hanging = make_task(folder, 0, epochs=100_000)
     waits = True
-    with LocalWorkers(folder.path, 1, 1, trial_seconds=0.5, excused=lambda: waits) as pool:
+    with LocalWorkers(folder.path, 1, 1, limit_minutes=lambda _: 0.5 / 60, excused=lambda: waits) as pool:
         pool.submit(hanging)
         wait_until(lambda: bool(pool.wait(0.1)) or hanging.folder.exists())
         later = time.monotonic() + 1.5
@@ -198,7 +198,7 @@ def test_what_is_for_all_candidates_does_not_count(folder: RunFolder) -> None:
 def test_a_worker_that_is_never_ready_has_not_started(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nas.executors.local, "START_SECONDS", 0.5)
     task = make_task(folder, 0)
-    with LocalWorkers(folder.path, 1, 1, trial_seconds=0.1) as pool:
+    with LocalWorkers(folder.path, 1, 1, limit_minutes=lambda _: 0.1 / 60) as pool:
         pool.submit(task)
         assert next_event(pool) == Died(task, "worker not ready after 0 s", started=False)
 

@@ -167,7 +167,7 @@ def test_before_finalists_it_says_that_the_test_split_was_not_read(make_run):
     run = make_run(finalists=0)
     page = page_of(run)
     assert page.data["final"] is False
-    assert "The test split has not been read" in page.text
+    assert "The test split has not been read; finalists are still to come." in page.text
     assert "test not read yet" in page.text
     known = len(run.front)
     assert len(page.data["complete"]["hover"]) == len(run.state("COMPLETE")) - known
@@ -298,6 +298,7 @@ def test_importance_is_shown_with_how_sure_it_is(make_run):
         ObjectiveImportance("accuracy", 200, 0.6, 0.05, tuple(groups)),
         ObjectiveImportance("latency_ms", 60, -0.1, 0.05, tuple(groups)),
         ObjectiveImportance("size_bytes", 7, None, None),
+        ObjectiveImportance("peak_memory_bytes", 500, None, None),
     ]
     page = Page(write_html(run.path, importance=found))
     shares = [attributes["style"] for attributes in page.all("span") if attributes.get("class") == "bar"]
@@ -309,6 +310,7 @@ def test_importance_is_shown_with_how_sure_it_is(make_run):
         in page.text
     )
     assert "Too few trials to tell: 7 complete." in page.text
+    assert "Nothing varies over its 500 complete trials." in page.text
 
 
 def test_coverage_and_gap_are_those_of_the_trials(make_run):

@@ -10,15 +10,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto
 from torch import fx
 
+import nas.runtimes.onnx_runtime
 from compressors.plan import WeightFormat
 from compressors.preparation import prepare
 from nas.augmentation import Feed
 from nas.candidate import Candidate, sample
 from nas.data import Images
 from nas.runtimes.onnx_file import FileHeader, emit
-from nas.runtimes.onnx_runtime import Array, Runner, fingerprint, integer_layers
+from nas.runtimes.onnx_runtime import Array, Runner, fingerprint, integer_layers, sums_may_overflow
 from nas.study import Compression, Target
 from nas.training import calibrate
 from search_spaces.network import build_network
@@ -171,6 +173,40 @@ def test_fingerprints_of_other_processors(
     found = fingerprint.__wrapped__(CPU)
     assert found.instruction_sets == sets
     assert found.device == device if device else found.device
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("sse4_1 avx2", True),
+        ("sse4_1 avx512f", True),
+        ("sse4_1 avx2 avx_vnni", False),
+        ("avx512_vnni", False),
+        ("", False),
+    ],
+)
+def test_processors_that_need_exact_sums(flags: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda self: f"flags\t: {flags}\n")
+    assert sums_may_overflow.__wrapped__() is expected
+
+
+def test_exact_sums_are_asked_for_where_others_may_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime then stores 8-bit weights unsigned, for kernels that add in 32 bits; logits are the same numbers."""
+    file = write(tmp_path, calibrated(candidate(0, "int8")))
+
+    def weights(folder: Path) -> tuple[set[int], Array]:
+        runner = Runner(file, CPU, optimized=folder / "optimized.onnx")
+        stored = onnx.load(folder / "optimized.onnx").graph.initializer
+        return {w.data_type for w in stored if len(w.dims) == 4}, runner.predict(image(4))
+
+    monkeypatch.setattr(nas.runtimes.onnx_runtime, "sums_may_overflow", lambda: False)
+    plain, expected = weights(tmp_path)
+    monkeypatch.setattr(nas.runtimes.onnx_runtime, "sums_may_overflow", lambda: True)
+    exact, found = weights(tmp_path)
+    assert (TensorProto.INT8 in plain, exact) == (True, {TensorProto.UINT8})
+    if not sums_may_overflow.__wrapped__():  # else the first are the wrong ones
+        assert np.array_equal(found, expected)
+    assert integer_layers(file, CPU) == set(candidate(0, "int8").plan.formats)
 
 
 def test_a_machine_without_cpuinfo_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

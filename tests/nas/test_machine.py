@@ -1,0 +1,35 @@
+"""What a process may use of its machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import nas.machine
+from nas.machine import cores, memory_bytes
+
+
+def test_cores_are_those_that_may_be_used() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("limit", "counts"), [("1000000\n", True), ("max\n", False), (f"{2**63}\n", False), (None, False)]
+)
+def test_memory_is_within_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, counts: bool
+) -> None:
+    file = tmp_path / "memory.max"
+    if limit is not None:
+        file.write_text(limit)
+    monkeypatch.setattr(nas.machine, "_MEMORY_LIMITS", (str(file), str(tmp_path / "none")))
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert memory_bytes() == (1_000_000 if counts else physical)
