@@ -183,8 +183,8 @@ def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
     ]
     if "int8" in candidate.plan.formats.values():  # sums of fewer bits fit
         points.append(
-            "On an x86 processor without VNNI, ONNX Runtime's default 8-bit kernels add in 16 bits and may overflow: set "
-            "its session option `session.x64quantprecision` to 1 there."
+            "On x86 without VNNI, ONNX Runtime's default 8-bit kernels add in 16 bits and may overflow: set its "
+            "session option `session.x64quantprecision` to 1 there."
         )
     if evaluation.test is None:
         points.append("The test split was not read: the validation accuracy was selected for and is optimistic.")
