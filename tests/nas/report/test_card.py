@@ -123,6 +123,7 @@ def test_figures_stand_with_how_they_were_obtained(study, new_candidate, new_eva
         assert f"| {block} |" in card
     total = sum(candidate.plan.format_of(layer.name) == "int8" for layer in candidate.layers(10))
     assert f"{total} int8" in card
+    assert ("`session.x64quantprecision`" in card) is (total > 0)
 
 
 def test_what_was_not_measured_is_said(study, new_candidate, new_evaluation):
