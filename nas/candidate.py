@@ -165,7 +165,8 @@ def _ask(trial: Trial, gene: str, choices: tuple[Choice, ...]) -> Choice:
 def space_size(space: Space, compression: Compression) -> int:
     """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
 
-    With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together.
+    With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together or a
+    shuffle unit keeps one whole.
     """
     ratios, formats = len(compression.pruning_ratio), len(compression.weight_format)
     edges = len(edge_formats(compression)) ** 2

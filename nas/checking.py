@@ -22,7 +22,7 @@ from search_spaces.spaces import Pick, Space, first, last, middle
 CROWDED, TRIALS_FOR_MANY = 3, 200
 
 
-def extremes(study: Study) -> dict[str, Candidate]:
+def corners(study: Study) -> dict[str, Candidate]:
     """The smallest network with the strongest compression, the middle of every choice, the largest without any.
 
     Where stages choose among kinds of blocks, the smallest and the largest are those of a single kind.
@@ -43,7 +43,7 @@ def extremes(study: Study) -> dict[str, Candidate]:
     kinds = study.space.of_one_kind()
     return {
         "smallest": min((corner(first, kind) for kind in kinds), key=size),
-        "reference": corner(middle, study.space),
+        "middle": corner(middle, study.space),
         "largest": max((corner(last, kind) for kind in kinds), key=size),
     }
 
@@ -52,7 +52,7 @@ def reference_candidate(study: Study) -> Candidate:
     """The teacher of all candidates: the network in the file the study names, or the space's largest; uncompressed."""
     options = study.training.distillation
     if options is None or options.architecture is None:
-        return Candidate(architecture=extremes(study)["largest"].architecture)
+        return Candidate(architecture=corners(study)["largest"].architecture)
     try:
         text = Path(os.path.expandvars(options.architecture)).expanduser().read_text()
         named = Candidate.from_json(json.loads(text)).architecture
@@ -84,7 +84,7 @@ def check_table(study: Study) -> Table:
     table = Table(title=title, caption=f"Closed forms, {classes} classes. Bytes of weights and biases alone.")
     for column in ("network", "parameters", "MACs", "bytes"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
-    for name, candidate in extremes(study).items():
+    for name, candidate in corners(study).items():
         table.add_row(name, *(f"{cost:,}" for cost in closed_form_costs(candidate, classes).values()))
     return table
 
@@ -102,7 +102,7 @@ def warnings_of(study: Study) -> list[str]:
             f"objectives: with {len(study.objectives)} of them and {study.search.trials} trials nearly every candidate "
             f"is best at something, so the front leaves little out; take {CROWDED}, or {TRIALS_FOR_MANY} trials or more"
         )
-    least = closed_form_costs(extremes(study)["smallest"], class_count(study.data))
+    least = closed_form_costs(corners(study)["smallest"], class_count(study.data))
     for name, limit in study.constraints.items():
         if limit.max < least.get(name, 0):
             found.append(f"constraints.{name}.max: {limit.max:g} is below the smallest network's {least[name]:,}")

@@ -137,7 +137,7 @@ def check(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]")] = None,
     probe: Annotated[bool, typer.Option("--probe", help="Train a few steps, measure once, and say how long.")] = False,
 ) -> None:
-    """Validate a study; show the size of its space and its smallest, reference and largest network."""
+    """Validate a study; show the size of its space and its smallest, middle and largest network."""
     from nas.checking import check_table, warnings_of
     from nas.study.file import load_study
 
@@ -158,7 +158,7 @@ def _probe(study: Study, console: Console) -> None:
     from nas.probing import probe as run_probe
     from nas.probing import probe_table
 
-    with console.status("probing the reference network"):
+    with console.status("probing the middle network"):
         found = run_probe(study)
     console.print(probe_table(found))
 
@@ -194,7 +194,7 @@ def report(folder: Folder) -> None:
 def export(
     folder: Folder,
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial number or the beginning of an id.")],
-    to: Annotated[Path, typer.Option(help="The folder to write; must not exist or be empty.")],
+    to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
 ) -> None:
     """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""
     from nas.exporting import export_trial
@@ -207,12 +207,17 @@ def export(
 
 @app.command(epilog="Example:  nas measure my-model/model.onnx --threads 2 --format json")
 def measure(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Any ONNX file with one input of images.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX file with one float32 input (N, C, H, W).")
+    ],
     threads: Annotated[int, typer.Option(min=1, help="Threads of one call.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images of one call.")] = 1,
     style: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
 ) -> None:
-    """Measure any ONNX file as a search does: parameters, MACs, size, memory, latency."""
+    """Measure an ONNX file as a search does.
+
+    Latency, memory and size; parameters and MACs of its convolutions and linear layers.
+    """
     from nas.measuring import as_json, as_table, measure_model
 
     measured = measure_model(model, threads=threads, batch=batch)

@@ -1,4 +1,4 @@
-"""`nas check --probe`: what a study will cost in time, from a few real steps with the reference candidate."""
+"""`nas check --probe`: what a study will cost in time, from a few real steps with the middle network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from nas.augmentation import Feed
 from nas.candidate import Candidate
-from nas.checking import extremes
+from nas.checking import corners
 from nas.data import load
 from nas.evaluate import Clock, fitting_of, structure_costs
 from nas.executors.local import threads_per_worker
@@ -33,7 +33,7 @@ STEPS = 5
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds of the reference candidate: per step of each training phase, and per stage around the training.
+    """Seconds of the middle network: per step of each training phase, and per stage around the training.
 
     `measure` is what a trial holds the machine alone for; everything else runs beside other workers.
     """
@@ -65,12 +65,12 @@ class Probe:
 
 
 def probe(study: Study) -> Probe:
-    """Run the reference candidate through every stage, training but for a few steps of each phase."""
+    """Run the middle network through every stage, training but for a few steps of each phase."""
     size = study.space.input_sizes[-1]
     torch.set_num_threads(threads_per_worker(study.search.workers, size))
     data = load(study.data, input_size=size, seed=study.search.seed)
     bench, clock = Workbench(study, data), Clock()
-    candidate = extremes(study)["reference"]
+    candidate = corners(study)["middle"]
     with tempfile.TemporaryDirectory(prefix="nas-probe-") as place:
         folder = Path(place)
         numbers = middle_numbers(study.training)
@@ -122,9 +122,7 @@ def train_a_little(fitting: Fitting, network: torch.nn.Module) -> tuple[torch.nn
 def probe_table(found: Probe) -> Table:
     """Seconds and minutes, for a terminal."""
     study = found.study
-    table = Table(
-        title="Time, from a probe of the reference network", show_header=False, box=None, title_justify="left"
-    )
+    table = Table(title="Time, from a probe of the middle network", show_header=False, box=None, title_justify="left")
     for phase, seconds in found.step.items():
         table.add_row(f"{phase} training step", f"{seconds:.4f} s", f"{found.steps_per_epoch} per epoch")
     table.add_row("building, emitting, scoring", f"{found.around:.1f} s", "")

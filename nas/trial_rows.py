@@ -80,7 +80,7 @@ def _violation_text(violations: Mapping[str, float]) -> str:
 
 
 def trial_columns(study: Study) -> list[str]:
-    """The columns of trials.csv; genes are those of the deepest network, which asks for all of them."""
+    """The columns of trials.csv; genes are all that any network may have."""
     return [
         "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
         "train_accuracy", "parameters", "size_bytes", "latency_ms",

@@ -163,7 +163,9 @@ class Space(Record):
 
     family: Literal["mobile", "shuffle", "mixed"]
     preset: Preset | None = Field(
-        None, description="Fills every key of the space that is not given, for images of this size; by default none."
+        None,
+        description="Fills input_size, stem_widths, stem_stride, stages and head_widths where not given, at 8px "
+        "kernels too, for images of this size; by default none.",
     )
     input_size: InputSize | Annotated[tuple[InputSize, ...], Field(min_length=1)] = Field(
         description="Height and width in pixels that images are brought to; of several one is chosen per network."

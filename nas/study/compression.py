@@ -35,7 +35,7 @@ class Compression(Section):
     stage_widths: bool = Field(
         False,
         description="Whether the widths between blocks are pruned as well, with one ratio for all that skips tie "
-        "together.",
+        "together; widths that shuffle units split are not.",
     )
     edges_below_int8: bool = Field(
         False, description="Whether the first and the last layer may have fewer than 8 bits; by default int8 instead."

@@ -27,7 +27,8 @@ class Data(Section):
     path: str | None = Field(
         None,
         description="image_folder: a folder with train/ and, if there are any, val/ and test/, or the class folders "
-        "themselves. npz: a file with images and labels, and val_ and test_ ones if there are any. torchvision: where "
+        "themselves. npz: a file with images and labels (or train_images and train_labels), val_ and "
+        "test_ ones, classes (names) and groups (images tied together) if there are any. torchvision: where "
         "its files lie. ~ and $VARIABLES are resolved.",
     )
     dataset: TorchvisionSet | None = Field(None, description="torchvision's name of the set.")

@@ -28,7 +28,11 @@ class Search(Section):
         description="Hours of one `nas run` after which no candidate is begun and the finalists' turn comes; by "
         "default no limit.",
     )
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Fixes split, candidates and training.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0,
+        description="Fixes the split, what samplers draw, and training: the same values told in the same order "
+        "bring the same candidates.",
+    )
     workers: AtLeastOne = Field(
         1,
         description="Processes that evaluate candidates at once; the cores are shared among them, but images below 32 "

@@ -31,8 +31,8 @@ class Study(Section):
     )
     constraints: dict[Cost, Constraint] = Field(
         {},
-        description="Largest values of costs; a candidate beyond one is INFEASIBLE, which is known before it is "
-        "trained.",
+        description="Largest values of costs; a candidate beyond one is INFEASIBLE, nearly always known before it is "
+        "trained, else when its final file is measured.",
     )
     search: Search = Search()
     training: Training = Training()

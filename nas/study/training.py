@@ -48,9 +48,10 @@ class Distillation(Section):
 class Training(Section):
     """How one candidate is trained: dense, then pruned, then quantization-aware.
 
-    A number may be written as {low, high, log} or {choices} and is then searched. Type checkers see what it is after
-    `resolved`.
+    A number may be written as {low, high, log} or {choices} and is then searched.
     """
+
+    # Type checkers see what a searched number is after `resolved`.
 
     epochs: AtLeastOne = Field(
         20, description="Epochs of a finalist's training, all phases together; of a search trial's too by default."

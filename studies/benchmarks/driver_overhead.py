@@ -3,7 +3,7 @@
     python studies/benchmarks/driver_overhead.py --json driver.json
     python studies/benchmarks/driver_overhead.py --samplers nsga2 --trials 1000 --profile
 
-The 32px space at block granularity has about a hundred genes. Evaluations come from closed forms and are written as a
+The 32px space at block granularity has 85 genes. Evaluations come from closed forms and are written as a
 worker would write them; that writing is not counted. A row is the mean over the last trials before each size.
 """
 

@@ -38,7 +38,7 @@ training: {epochs: 30}
 
 
 def synthetic_study(folder: Path, overrides: list[str]) -> Study:
-    """The study of these benchmarks: the 32px space at block granularity, about a hundred genes."""
+    """The study of these benchmarks: the 32px space at block granularity, 85 genes."""
     path = folder / "synthetic.yaml"
     path.write_text(STUDY)
     return load_study(path, overrides)

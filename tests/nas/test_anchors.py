@@ -10,7 +10,7 @@ import pytest
 
 from nas.anchors import anchors
 from nas.candidate import Candidate
-from nas.checking import extremes
+from nas.checking import corners
 from nas.phases import WAIT
 from nas.run_folder import RunFolder
 from nas.search import Search
@@ -55,7 +55,7 @@ def test_the_first_trials_are_the_ends_of_each_kind(tmp_path: Path) -> None:
         assert set(candidate.plan.formats.values()) == {"int8", "int4"}  # first and last layer, and the others
         for group in candidate.architecture.groups():
             assert candidate.plan.kept.get(group.name, group.width) < group.width or group.width <= 16
-    largest = extremes(study)["largest"].architecture
+    largest = corners(study)["largest"].architecture
     assert sum(candidate.architecture == largest for candidate in found) == 1
     assert len({candidate.id for candidate in found}) == 8
 
@@ -82,7 +82,7 @@ def test_searched_numbers_are_in_the_middle(tmp_path: Path) -> None:
 def test_no_anchors(search: dict[str, Any], tmp_path: Path) -> None:
     study = make_study(**search)
     assert anchors(study) == []
-    largest = extremes(study)["largest"].architecture
+    largest = corners(study)["largest"].architecture
     assert all(candidate.architecture != largest for candidate in proposed(study, tmp_path, 3))
 
 

@@ -91,7 +91,7 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 def test_check(nas: Nas, study: Path) -> None:
     said = nas("check", study, "search.trials=7")
     assert (said.code, said.err) == (0, "")
-    for words in ("tiny: about 10^", "7 trials", "smallest", "reference", "largest"):
+    for words in ("tiny: about 10^", "7 trials", "smallest", "middle", "largest"):
         assert words in said.out
     assert "warning" not in said.out
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 import nas.latency
-from nas.checking import extremes
+from nas.checking import corners
 from nas.probing import STEPS, Probe, probe, probe_table
 from nas.study import Study
 
@@ -28,7 +28,7 @@ def make_study(**fields: object) -> Study:
 def test_the_whole_from_its_parts() -> None:
     study = make_study()
     step = {"dense": 0.1, "pruned": 0.2, "quantized": 0.4}
-    found = Probe(study, extremes(study)["reference"], 7, step, around=3.0, measure=2.0)
+    found = Probe(study, corners(study)["middle"], 7, step, around=3.0, measure=2.0)
     trial = 7 * (5 * 0.1 + 2 * 0.2 + 3 * 0.4)  # half, a fifth and three tenths of ten epochs
     assert found.trial_seconds(10) == pytest.approx(trial + 5)
     assert found.trial_seconds(20) == pytest.approx(2 * trial + 5)
@@ -48,7 +48,7 @@ def test_a_reference_teacher_is_named() -> None:
     step = {"dense": 0.1, "pruned": 0.2, "quantized": 0.4}
     console = Console(width=120)
     with console.capture() as shown:
-        console.print(probe_table(Probe(study, extremes(study)["reference"], 7, step, around=3.0, measure=2.0)))
+        console.print(probe_table(Probe(study, corners(study)["middle"], 7, step, around=3.0, measure=2.0)))
     assert "the reference teacher" in shown.get()
 
 

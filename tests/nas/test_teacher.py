@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 import nas.fitting
 import nas.teacher
 from nas.candidate import Candidate
-from nas.checking import extremes, reference_candidate
+from nas.checking import corners, reference_candidate
 from nas.data import load
 from nas.errors import InputError
 from nas.evaluate import evaluate_safely
@@ -109,7 +109,7 @@ def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(nas.teacher, "_train", diverge)
     own = bench(tmp_path)
-    task = Task(0, extremes(own.study)["smallest"], "search", 0, 1, tmp_path / "artifact", training={"ema": 0.5})
+    task = Task(0, corners(own.study)["smallest"], "search", 0, 1, tmp_path / "artifact", training={"ema": 0.5})
     evaluation = evaluate_safely(task, own)
     assert evaluation.state is State.FAILED
     assert evaluation.reason == (
@@ -120,9 +120,9 @@ def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_largest_network_teaches_unless_another_is_named(tmp_path: Path) -> None:
     largest = reference_candidate(make_study())
-    assert largest.architecture == extremes(make_study())["largest"].architecture
+    assert largest.architecture == corners(make_study())["largest"].architecture
     assert (largest.plan.kept, largest.plan.formats) == ({}, {})
-    smallest = Candidate(architecture=extremes(make_study())["smallest"].architecture)
+    smallest = Candidate(architecture=corners(make_study())["smallest"].architecture)
     file = tmp_path / "candidate.json"
     file.write_text(json.dumps(smallest.to_json()))
     assert reference_candidate(make_study(architecture=str(file))) == smallest
@@ -138,7 +138,7 @@ def test_what_is_no_candidate_is_refused(tmp_path: Path, text: str | None) -> No
 
 
 def test_a_teacher_for_other_images_is_refused(tmp_path: Path) -> None:
-    other = extremes(make_study())["largest"].architecture.model_copy(update={"input_size": 16})
+    other = corners(make_study())["largest"].architecture.model_copy(update={"input_size": 16})
     file = tmp_path / "candidate.json"
     file.write_text(json.dumps(Candidate(architecture=other).to_json()))
     with pytest.raises(InputError, match=r"expected images of size and channels \(8, 1\), got \(16, 1\)"):
