@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-import pytest
+import errno
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from nas.evaluate import broken_constraints
-from nas.records import Measurement, Phase
+import pytest
+import torch
+from torch import nn
+
+import nas.evaluate
+import nas.latency
+from nas.candidate import sample
+from nas.data import load
+from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, fitting_of
+from nas.records import Measurement, Phase, State
 from nas.study import Study
+from nas.tasks import Task
+from nas.workbench import Workbench
+from search_spaces.spaces import Pick
 
 
 @pytest.mark.parametrize(("phase", "bound"), [("search", True), ("final", True), ("reference", False)])
@@ -25,3 +44,102 @@ def test_a_constraint_binds_candidates_and_no_reference(phase: Phase, bound: boo
     )
     found = broken_constraints(measurement, study, phase)
     assert found == ({"size_bytes": pytest.approx(0.5)} if bound else {})
+
+
+SPACE = {
+    "family": "mixed", "input_size": (8, 16), "stem_widths": (8,), "head_widths": (8,),
+    "stages": ({"depths": (1,), "widths": (8,), "stride": 1},),
+    "blocks": {"inverted_residual": {"kernels": (3,), "expansions": (2,)}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
+    """As a worker has it, at the largest size; locks of its own, so that nobody else's work waits."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(nas.latency, "BLOCKS", 1)
+    monkeypatch.setattr(nas.latency, "MAX_PASSES", 1)
+    monkeypatch.setattr(nas.latency, "PAUSE_SECONDS", 0.0)
+    study = make_study()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Workbench(study, load(study.data, input_size=16, seed=0))
+    torch.set_num_threads(threads)
+
+
+def make_study(**fields: Any) -> Study:
+    return Study.model_validate(
+        {
+            "name": "t",
+            "data": {"source": "digits", "train_images": 100},
+            "space": SPACE,
+            "compression": {"weight_format": ("int8",)},
+            "training": {"epochs": 1, "batch_size": 50},
+            **fields,
+        }
+    )
+
+
+def task_of(bench: Workbench, folder: Path, size: int = 8) -> Task:
+    candidate = sample(Pick(lambda choices: size if size in choices else choices[0]), bench.study.space,
+                       bench.study.compression, input_channels=1)  # fmt: skip
+    return Task(0, candidate, "search", 3, 1, folder / "artifact")
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_who_breaks_a_constraint_is_measured_in_its_own_size_and_not_trained(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    bench.study = make_study(constraints={"parameters": {"max": 10.0}})
+    monkeypatch.setattr(nas.evaluate, "fitting_of", lambda *_: pytest.fail("trained"))
+    task = task_of(bench, tmp_path, size)
+    assert task.candidate.architecture.input_size == size
+    evaluation = evaluate(task, bench)
+    assert evaluation.state is State.INFEASIBLE
+    assert evaluation.measurement is not None
+    assert evaluation.measurement.macs == task.candidate.macs(10)
+    assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"]
+
+
+def test_training_checking_and_scoring_give_way(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, entered, ways = Clock(), list[str](), list[str]()
+
+    @contextmanager
+    def yielding() -> Iterator[Callable[[], None]]:
+        entered.append(clock.stage)
+        yield lambda: ways.append(clock.stage)
+
+    monkeypatch.setattr(nas.evaluate, "yielding", yielding)
+    task = task_of(bench, tmp_path)
+    evaluation = evaluate(task, bench, clock)
+    assert evaluation.state is State.COMPLETE
+    assert entered == ["train", "verify", "score"]
+    assert Counter(ways) == {"train": 2, "score": 2}  # steps of one epoch; a batch of validation, one of training
+    assert set(evaluation.seconds) == {"build", "prune", "emit", "measure", "teach", "train", "verify", "score"}
+    assert evaluation.test is None
+
+
+def test_a_full_disk_is_no_candidates_fault(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(nas.evaluate, "ship", full)
+    task = task_of(bench, tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        evaluate_safely(task, bench)
+    assert not (task.folder / "evaluation.json").exists()
+
+
+def test_a_task_is_trained_as_the_study_says(bench: Workbench, tmp_path: Path) -> None:
+    compression = {"weight_format": ("int8",), "importance": "bn_scale", "learned_step_sizes": ("int8",)}
+    training = {"class_weights": "balanced", "patience": 2, "precision": "bf16"}
+    bench.study = make_study(compression=compression, training=training)
+    own = fitting_of(replace(task_of(bench, tmp_path), epochs=7), bench, None)
+    assert (own.compression, own.epochs, own.feed.seed) == (bench.study.compression, 7, 3)
+    assert own.class_weights is bench.class_weights is not None
+    assert own.validation is bench.watched
+    assert own.choose_precision(nn.Identity()) == "bf16"
+    bench.study = make_study()
+    assert fitting_of(task_of(bench, tmp_path), bench, None).validation is None

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 import nas.fitting
 from compressors.plan import CompressionPlan
+from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
 from nas.augmentation import Augmentation, Feed
 from nas.candidate import Candidate
 from nas.data import Images
 from nas.fitting import Fitting, load_checkpoint
-from nas.study import Training
+from nas.study import Compression, Training
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -264,3 +265,45 @@ def test_a_checkpoint_of_another_version_is_no_checkpoint(tmp_path: Path) -> Non
     torch.save({"phase": 0, "epoch": 1, "network": {}, "optimizer": {}}, file)
     assert load_checkpoint(file) is None
     assert_same(straight("dense")[1], fit(fitting(file, "dense"))[1])
+
+
+def test_the_loss_is_what_the_study_says(tmp_path: Path) -> None:
+    weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    taught = {"teacher": "reference", "weight": 0.3, "temperature": 2.0}
+    own = fitting(tmp_path / "a.pt", "both", label_smoothing=0.1, distillation=taught)
+    assert own.recorded is not None
+    for phase in ("dense", "pruned", "quantized"):
+        loss = replace(own, class_weights=weights).loss(phase, None)
+        assert loss.class_weights is weights
+        assert (loss.label_smoothing, loss.weight, loss.temperature) == (0.1, 0.3, 2.0)
+        assert loss.teacher is not None
+
+
+def test_compression_is_what_the_study_says(tmp_path: Path) -> None:
+    """The largest batch norm scales stay; 4-bit steps are trained; every grid is set before a step is made."""
+    chosen = Compression(importance="bn_scale", learned_step_sizes=("int4",))
+    own = replace(fitting(tmp_path / "a.pt", "both"), compression=chosen)
+    built = network()
+    scales = torch.tensor([1.0, 16, 2, 15, 3, 14, 4, 13, 5, 12, 6, 11, 7, 10, 8, 9])
+    for name in ("expand_bn", "depthwise_bn"):
+        built.get_submodule(f"stage1.block1.{name}").weight.data = scales.clone()
+    pruned = own.change(built, "pruned")
+    assert pruned.get_submodule("stage1.block1.expand_bn").weight.tolist() == [16, 15, 14, 13, 12, 11, 10, 9]
+    quantized = own.change(pruned, "quantized")
+    layers = {n: m for n, m in quantized.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
+    assert {n for n, m in layers.items() if m.learned} == {n for n, f in FORMATS.items() if f == "int4"}
+    grids = [m for m in quantized.modules() if isinstance(m, ActivationQuantizer) and not m.is_fixed]
+    assert all(bool(torch.isfinite(grid.low)) for grid in grids)
+
+
+ALONE: dict[str, dict[str, Any]] = {
+    "l1": {"l1": 1e-2}, "dropout": {"dropout": 0.4}, "cutout": {"cutout": 0.3}, "mixup": {"mixup": 0.4},
+    "randaugment": {"randaugment": {"operations": 2, "magnitude": 9}}, "ema": {"ema": 0.9},
+    "label smoothing": {"label_smoothing": 0.1}, "reference teacher": {"distillation": {"teacher": "reference"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("craft", ALONE)
+def test_every_craft_alone_changes_something(tmp_path: Path, craft: str) -> None:
+    with pytest.raises(AssertionError):
+        assert_same(straight("dense")[1], fit(fitting(tmp_path / "a.pt", "dense", **ALONE[craft]))[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -341,6 +342,27 @@ def test_a_measured_file() -> None:
     assert {len(samples) for samples in latency.passes_us} == {PER_PASS}
     assert latency.stable or len(latency.passes_us) == MAX_PASSES
     assert (latency.protocol, latency.fingerprint) == (PROTOCOL, fingerprint(target))
-    # The file is the reference itself.
-    assert latency.reference_ms == pytest.approx(latency.latency_ms, rel=0.5)
     assert in_background(take_and_release).wait(PATIENCE)
+
+
+def test_a_file_is_timed_while_nobody_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every call, those of the reference included, a trainer would have to wait."""
+    monkeypatch.setattr(nas.latency, "_usual_us", {})
+    monkeypatch.setattr(nas.latency, "PAUSE_SECONDS", 0.0)
+    free: list[bool] = []
+
+    def timed(self: Runner, image: Array, runs: int) -> list[float]:
+        busy = _open_lock("busy")
+        try:
+            fcntl.flock(busy, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            free.append(True)
+        except BlockingIOError:
+            free.append(False)
+        finally:
+            os.close(busy)
+        return [20.0] * runs
+
+    monkeypatch.setattr(Runner, "time_us", timed)
+    measure(_reference_file(), Target(name="cpu"))
+    assert len(free) > 4 * BLOCKS
+    assert not any(free)

@@ -56,7 +56,7 @@ def test_a_real_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nas.latency, "BLOCKS", 1)
     found = probe(make_study())
     assert set(found.step) == {"dense", "pruned", "quantized"}
-    assert all(0 < seconds < 10 for seconds in found.step.values())
+    assert all(seconds > 0 for seconds in found.step.values())
     assert found.steps_per_epoch == 7 > STEPS
     assert found.around > 0
     assert found.measure > 0

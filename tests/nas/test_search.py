@@ -39,7 +39,7 @@ from nas.runtimes.onnx_runtime import fingerprint
 from nas.search import Search, default_population
 from nas.storage import repair
 from nas.study import Compression, Study, Target
-from nas.study.file import load_study
+from nas.study.file import dump_study, load_study
 from nas.tasks import Task
 from nas.trial_rows import (
     STRUCTURE,
@@ -552,20 +552,6 @@ def restart_study(sampler: str) -> Study:
     return make_study(trials=9, sampler=sampler, constraints={"parameters": 900})
 
 
-def check_restarts(sampler: str, tmp_path: Path, take: slice) -> Recorded:
-    straight = record(restart_study(sampler), RunFolder(tmp_path / "run"))
-    points = straight.points()[take]
-    for lines, evaluations in points:
-        folder = RunFolder(tmp_path / f"{lines}-{evaluations}")
-        straight.restore(folder, lines, evaluations)
-        search, missing = Search(restart_study(sampler), folder), len(straight.evaluations) - evaluations
-        for _ in range(missing):  # none is done twice
-            finish(search, task_of(search))
-        assert isinstance(search.propose(), Done)
-        assert summary(search) == (straight.candidates, straight.rows), (lines, evaluations)
-    return straight
-
-
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3"])
 def test_a_restart_at_any_point_changes_nothing(tmp_path: Path, sampler: str) -> None:
     straight = record(restart_study(sampler), RunFolder(tmp_path / "run"))
@@ -672,10 +658,13 @@ def test_finalists_and_front(told: list[tuple[tuple[float, int, int], str, bool]
 
 
 def test_finalists_follow_the_studys_objectives() -> None:
-    rows = [row(0, 0.9, 10, 10), row(1, 0.8, 20, 5), row(2, 0.7, 30, 1)]
-    two = make_study(finalists=3).model_copy(update={"objectives": ("accuracy", "parameters")})
-    assert [r["number"] for r in front_of(rows, two)] == [0]
-    assert {r["number"] for r in finalists_of(rows, make_study(finalists=3))} == {0, 1, 2}
+    rows = [row(0, 0.9, 10, 10), row(1, 0.71, 20, 9), row(2, 0.7, 21, 1)]
+    three, two = make_study(finalists=2), ("accuracy", "parameters")
+    assert {r["number"] for r in front_of(rows, three)} == {0, 1, 2}
+    assert [r["number"] for r in front_of(rows, three.model_copy(update={"objectives": two}))] == [0]
+    # Without bytes the second is the next best; with them the third, which is hardly worse, makes more volume.
+    assert [r["number"] for r in finalists_of(rows, three)] == [0, 2]
+    assert [r["number"] for r in finalists_of(rows, three.model_copy(update={"objectives": two}))] == [0, 1]
 
 
 def test_the_most_accurate_is_always_a_finalist() -> None:
@@ -1151,3 +1140,95 @@ def test_rows_and_counts_follow_every_finish(folder: RunFolder, script: Script, 
     assert search.rows() == expected == Search(search.study, folder).rows()
     assert states(search) == ["COMPLETE", "FAILED", "COMPLETE", "DUPLICATE", "COMPLETE"]
     assert search.count(State.DUPLICATE) == 1
+
+
+def test_a_run_goes_on_behind_a_torn_record(folder: RunFolder, run: Run) -> None:
+    assert run()
+    before = read(folder, "trials")
+    with folder.journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "worker_id": "7')
+    assert run(trials=8)
+    assert read(folder, "trials")[: len(before)] == before
+    assert Search(make_study(trials=8), folder).count(State.COMPLETE) == 8
+
+
+def test_a_candidate_that_kills_its_workers_costs_itself_alone(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three deaths over the first candidate, and one of a worker that had nothing to do."""
+    original, left = Workers.wait, [True, True, False, True]
+
+    def wait(self: Workers, seconds: float) -> list[Any]:
+        if not left:
+            return original(self, seconds)
+        return [Died(self.running.pop(0) if left.pop() else None, "worker killed by signal 9", started=True)]
+
+    monkeypatch.setattr(Workers, "wait", wait)
+    assert run(workers=1)
+    trials = read(folder, "trials")
+    assert (trials[0]["state"], trials[0]["reason"]) == ("FAILED", "worker killed by signal 9 (death 3)")
+    assert sum(row["state"] == "COMPLETE" for row in trials) == 6
+
+
+def test_first_deaths_count_in_a_row(folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, dies = Workers.wait, [False, True, True, False, True, True]
+
+    def wait(self: Workers, seconds: float) -> list[Any]:
+        if dies and dies.pop():
+            return [Died(self.running.pop(0), "no torch", started=False)]
+        return original(self, seconds)
+
+    monkeypatch.setattr(Workers, "wait", wait)
+    assert run(workers=1)
+    assert {row["state"] for row in read(folder, "trials")} <= {"COMPLETE", "DUPLICATE"}
+
+
+def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_limits: list[tuple[Callable[[Task], float | None], Callable[[], bool]]] = []
+
+    def workers(path: Path, count: int, threads: int, limit: Any, excused: Any) -> Workers:
+        given_limits.append((limit, excused))
+        return Workers(path, count, threads)
+
+    monkeypatch.setattr(nas.launch, "LocalWorkers", workers)
+    training = {"distillation": {"teacher": "reference"}}
+    study = make_study(trials=1, finalists=1, epochs=2, trial_minutes=0.5, training=training)
+    assert nas.launch.run(study, folder.path, Console(quiet=True))
+    ((limit, excused),) = given_limits
+    task = Task(0, different(1)[0], "search", 0, 2, folder.path)
+    assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
+    assert excused()
+    folder.reference.mkdir()
+    folder.reference_logits.touch()
+    assert not excused()
+
+
+def test_a_run_does_not_go_on_with_another_split(folder: RunFolder, run: Run) -> None:
+    assert run()
+    split, rows = folder.split.read_text(), read(folder, "trials")
+    folder.split.write_text(split.replace("[", "[0, ", 1))
+    with pytest.raises(InputError, match=r"split\.json: .* is not the recorded one; has the data changed"):
+        run(trials=8)
+    folder.split.write_text(split)
+    assert run(trials=6)
+    assert read(folder, "trials") == rows
+
+
+def test_a_run_in_which_everything_fails_has_failed(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(self: Workers, _: float) -> list[Any]:
+        task = self.running.pop(0)
+        write_evaluation(task.folder, evaluated(task, make_study(), State.FAILED, reason="no [/luck]"))
+        return [Finished(task)]
+
+    monkeypatch.setattr(Workers, "wait", wait)
+    with pytest.raises(nas.local_loop.WorkFailed, match=r"the last 10 candidates all failed, .* no \[/luck\]"):
+        run()
+
+
+def test_the_population_is_fixed_when_the_run_begins(folder: RunFolder) -> None:
+    first = nas.launch.resolve(make_study(population=None, trials=48), folder)
+    assert first.search.population == 12
+    folder.study.write_text(dump_study(first))
+    assert nas.launch.resolve(make_study(population=None, trials=400), folder).search.population == 12

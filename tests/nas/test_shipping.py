@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,16 +18,27 @@ from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+import nas.shipping
 from compressors.plan import CompressionPlan, WeightFormat
 from compressors.preparation import prepare
 from compressors.quantization import QuantizedConv2d, QuantizedLinear
 from nas.augmentation import Feed
 from nas.candidate import Candidate
-from nas.data import Images
+from nas.data import DataSet, Images, Split
 from nas.records import score
 from nas.runtimes.onnx_file import FileHeader
 from nas.runtimes.onnx_runtime import Array, Runner
-from nas.shipping import accuracy, as_float, compare, layer_reports, ship, stored_weights
+from nas.shipping import (
+    ParityBroken,
+    accuracy,
+    as_float,
+    check,
+    compare,
+    layer_reports,
+    score_file,
+    ship,
+    stored_weights,
+)
 from nas.study import Target
 from nas.training import calibrate
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
@@ -299,3 +312,69 @@ def test_accuracy_counts_every_image_once(count: int) -> None:
 def test_as_float_is_what_training_sees() -> None:
     codes = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
     assert np.array_equal(as_float(codes), (torch.from_numpy(codes).to(torch.float32) / 255).numpy())
+
+
+class Bench:
+    """As much of a workbench as scoring looks at."""
+
+    def __init__(self, train: Images, validation: Images, test: Images) -> None:
+        self.study = SimpleNamespace(target=CPU)
+        self.data = DataSet(CLASSES, train, validation, Split((), (), ()), lambda: test)
+
+
+@pytest.mark.parametrize(("change", "flags"), [(lambda x: x, ()), (lambda x: x + 0.02 * np.ptp(x), ("parity",))])
+def test_a_file_that_says_otherwise_is_flagged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Array], Array], flags: tuple[str, ...]
+) -> None:
+    assert checked(tmp_path, monkeypatch, change)["flags"] == flags
+
+
+def test_a_file_that_decides_otherwise_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ParityBroken, match="accuracy in runtime and torch differ by"):
+        checked(tmp_path, monkeypatch, np.negative)
+
+
+def checked(folder: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Array], Array]) -> dict[str, Any]:
+    """What is found of a float network's file where the runtime's logits are changed; torch is right on all images."""
+    network = build_network(ARCHITECTURE, len(CLASSES), seed=0).eval()
+    network.classifier.weight.data.normal_(0, 1, generator=torch.Generator().manual_seed(0))
+    candidate = Candidate(architecture=ARCHITECTURE)
+    file = ship(network, candidate, folder, HEADER)
+    with torch.no_grad():
+        answers = network(torch.from_numpy(as_float(pixels()))).argmax(1).numpy()
+    images = Images(pixels(), answers)
+    honest = Runner.predict
+    monkeypatch.setattr(Runner, "predict", lambda self, x: change(honest(self, x)))
+    bench: Any = Bench(images, images, images)
+    return check(file, network, candidate, bench)
+
+
+def test_what_ran_is_what_the_runtime_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = quantized(MIXED)
+    candidate = Candidate(architecture=ARCHITECTURE, plan=CompressionPlan(formats=MIXED))
+    file = ship(network, candidate, tmp_path, HEADER)
+    monkeypatch.setattr(nas.shipping, "integer_layers", lambda *_: frozenset({"stem.conv"}))
+    images = Images(pixels(), np.zeros(32, np.int64))
+    bench: Any = Bench(images, images, images)
+    found = check(file, network, candidate, bench)
+    assert (set(found["asked_integer"]), found["ran_integer"]) == (set(MIXED), ("stem.conv",))
+
+
+def test_every_part_has_the_score_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of 10 training images right, half of 20 validation images, a quarter of 40 test images."""
+
+    def part(count: int) -> Images:
+        codes = np.arange(count, dtype=np.uint8).reshape(count, 1, 1, 1)
+        labels = codes.ravel().astype(np.int64) // 10
+        labels[10:] += 1
+        return Images(codes, labels)
+
+    monkeypatch.setattr(nas.shipping, "Runner", lambda *_: Brightness())
+    ways: list[None] = []
+    bench: Any = Bench(part(10), part(20), part(40))
+    scores = score_file(Path("model.onnx"), bench, test=True, give_way=lambda: ways.append(None))
+    assert scores["train_accuracy"] == 1.0
+    assert (scores["validation"].accuracy, scores["validation"].images) == (0.5, 20)
+    assert (scores["test"].accuracy, scores["test"].images) == (0.25, 40)
+    assert len(ways) == 3
+    assert score_file(Path("model.onnx"), bench, test=False)["test"] is None

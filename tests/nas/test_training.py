@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import nas.training
+from compressors.preparation import prepare
+from compressors.quantization import ActivationQuantizer
 from nas.augmentation import Augmentation, Batch, Feed, random_crop
 from nas.data import Images
 from nas.optimization import make_optimizer
 from nas.study import Training
 from nas.training import (
+    MAX_GRADIENT_NORM,
     PEAK,
     Phase,
     PhaseName,
     TrainingDiverged,
+    calibrate,
     epoch_seed,
     estimate_batch_norm,
     learning_rate,
@@ -307,3 +314,62 @@ def test_batch_norm_is_estimated_where_only_one_pixel_and_one_image_are_left() -
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(2))
     estimate_batch_norm(network, feed_of(9))
     assert torch.isfinite(predict(network, feed_of(9).images)).all()
+
+
+def test_fitted_scales_follow_the_weights_and_learned_ones_are_left_to_training() -> None:
+    """At a rate of nothing the first are fitted at each epoch, the others stay; ranges rest in the second half."""
+    network = prepare(small_network(20).eval(), {"0": "int8", "3": "int4"}, learned=["int4"])
+    calibrate(network, feed_of(20))
+    fitted, learned = network.get_submodule("0"), network.get_submodule("3")
+    expected = fitted.scales.clone()
+    for layer in (fitted, learned):
+        layer.scales.data.fill_(0.5)
+    quantizers = [m for m in network.modules() if isinstance(m, ActivationQuantizer)]
+    training, observing = Training(learning_rate=1e-30, weight_decay=0.0), list[set[bool]]()
+    feed = feed_of(20)
+    train_phase(
+        network,
+        feed,
+        training,
+        Phase("quantized", 3 * feed.steps),
+        optimizer=make_optimizer(network, training),
+        give_way=lambda: None,
+        after_epoch=lambda _: observing.append({q.observing for q in quantizers}),
+    )
+    assert torch.allclose(fitted.scales, expected)
+    assert torch.allclose(learned.scales, torch.tensor(0.5))
+    assert observing == [{True}, {True}, {False}]
+
+
+def test_observing_ends_with_the_phase() -> None:
+    network = prepare(small_network(20).eval(), {"0": "int8", "3": "int8"})
+    training, feed = Training(learning_rate=1e-30), feed_of(20)
+    optimizer = make_optimizer(network, training)
+    ways: Any = {"give_way": lambda: None, "after_epoch": lambda _: None}
+    train_phase(network, feed, training, Phase("quantized", feed.steps), optimizer=optimizer, **ways)
+    assert not any(m.observing for m in network.modules() if isinstance(m, ActivationQuantizer))
+
+
+def test_quantization_aware_training_is_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[str] = []
+    monkeypatch.setattr(nas.training, "autocast", lambda precision, _: used.append(precision) or nullcontext())
+    training, feed = Training(), feed_of(20)
+    for name in NAMES:
+        network = small_network(20)
+        ways: Any = {"give_way": lambda: None, "after_epoch": lambda _: None}
+        train_phase(
+            network, feed, training, Phase(name, 1), optimizer=make_optimizer(network, training),
+            precision="bf16", **ways,
+        )  # fmt: skip
+    assert used == ["bf16", "bf16", "fp32"]
+
+
+def test_no_step_goes_further_than_the_largest_gradient() -> None:
+    network = small_network(20)
+    with torch.no_grad():
+        network[3].weight.mul_(1e4)
+    before = [p.detach().clone() for p in network.parameters()]
+    plain = {"learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+    train(network, Training.model_validate(plain), steps=1)
+    moved = sum(float((p - old).detach().square().sum()) for p, old in zip(network.parameters(), before, strict=True))
+    assert moved**0.5 == pytest.approx(MAX_GRADIENT_NORM, rel=1e-2)

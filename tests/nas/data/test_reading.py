@@ -246,3 +246,10 @@ def test_class_weights_make_classes_equal(root: Path) -> None:
     assert np.ptp(weights * counts) == pytest.approx(0)
     assert weights[found.train.labels].mean() == pytest.approx(1)
     assert weights[0] > 1.5 * weights[1]
+
+
+def test_every_form_has_a_cache_entry_of_its_own(root: Path) -> None:
+    for channels in (1, 3):
+        for size in (8, 16):
+            found = load(folder_data(root, channels=channels), input_size=size, seed=0).train.images
+            assert found.shape[1:] == (channels, size, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -10,12 +11,25 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import nas.executors.local
 from nas.candidate import Candidate, sample
-from nas.executors.local import Died, Event, Finished, LocalWorkers, Refused, TookTooLong, cores, threads_per_worker
+from nas.executors.local import (
+    Broke,
+    Died,
+    Event,
+    Finished,
+    LocalWorkers,
+    Refused,
+    TookTooLong,
+    _Worker,
+    cores,
+    threads_per_worker,
+)
 from nas.records import State
 from nas.run_folder import RunFolder, read_evaluation, write_atomically
 from nas.study import Study
@@ -282,3 +296,46 @@ def test_threads_per_worker(workers: int, input_size: int) -> None:
     threads = threads_per_worker(workers, input_size)
     assert threads >= 1
     assert threads == 1 if input_size < 32 else threads * workers <= max(cores(), workers)
+
+
+class Still:
+    """Stands in for a process that takes tasks and does nothing."""
+
+    def __init__(self) -> None:
+        self.stdin = io.StringIO()
+
+    def kill(self) -> None:
+        pass
+
+    def wait(self) -> int:
+        return 0
+
+
+def test_the_limit_counts_from_each_submission(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from the worker's start, nor from its last task's."""
+    now = [1000.0]
+    monkeypatch.setattr(nas.executors.local, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(LocalWorkers, "_replace", lambda *_: None)
+    pool = LocalWorkers(folder.path, 1, 1, limit_minutes=lambda _: 1.0)
+    process: Any = Still()
+    pool._workers.append(_Worker(process, io.StringIO(), started=True, since=0.0))
+    task = make_task(folder, 0)
+    pool.submit(task)
+    now[0] += 59
+    assert pool._late() == []
+    now[0] += 2
+    assert pool._late() == [TookTooLong(task)]
+
+
+def test_a_worker_that_broke_leaves_its_task_unfinished(folder: RunFolder) -> None:
+    process: Any = Still()
+    task = make_task(folder, 0)
+    worker = _Worker(process, io.StringIO(), task=task, started=True)
+    assert LocalWorkers._heard(worker, {"broke": "No space left on device"}) == Broke(task, "No space left on device")
+    assert worker.task is None
+
+
+@pytest.mark.parametrize(("workers", "input_size", "expected"), [(1, 31, 1), (1, 32, 8), (3, 32, 2), (16, 224, 1)])
+def test_eight_cores_are_shared(workers: int, input_size: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.executors.local, "cores", lambda: 8)
+    assert threads_per_worker(workers, input_size) == expected

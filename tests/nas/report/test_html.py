@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -131,11 +130,9 @@ def test_it_needs_no_network(make_run):
     assert "default-src 'none'" in policy
 
 
-def test_a_thousand_trials_stay_light_and_quick(make_run):
+def test_a_thousand_trials_stay_light(make_run):
     run = make_run(trials=1000, finalists=0)
-    began = time.process_time()  # of this process alone, whatever else the machine does
     path = write_html(run.path)
-    assert time.process_time() - began < 5
     assert path.stat().st_size < 8_000_000
     page = Page(path)
     assert len(page.data["complete"]["hover"]) + len(run.front) == len(run.state("COMPLETE")) > 500

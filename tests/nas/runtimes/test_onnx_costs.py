@@ -328,5 +328,5 @@ def test_a_value_without_a_rank_cannot_be_counted() -> None:
             inner = Conv(cast, weight)
             logits = Conv(inner, weight)
         }"""
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="inner"):
         read_costs(onnx.parser.parse_model(text))

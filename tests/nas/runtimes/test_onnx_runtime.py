@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from pathlib import Path
@@ -217,3 +218,17 @@ def test_a_machine_without_cpuinfo_has_a_name(monkeypatch: pytest.MonkeyPatch) -
     found = fingerprint.__wrapped__(CPU)
     assert found.device
     assert found.instruction_sets == ()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_session_has_the_targets_threads_and_does_not_spin(tmp_path: Path, threads: int) -> None:
+    runner = Runner(write(tmp_path, calibrated(candidate(2, "fp32"))), Target(name="cpu", threads=threads))
+    options = runner._session.get_session_options()
+    assert options.intra_op_num_threads == threads
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_calls_are_timed_in_microseconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = Runner(write(tmp_path, calibrated(candidate(2, "fp32"))), CPU)
+    monkeypatch.setattr(nas.runtimes.onnx_runtime.time, "perf_counter_ns", itertools.count(0, 1500).__next__)
+    assert runner.time_us(image(1), 3) == [1.5] * 3
