@@ -28,6 +28,8 @@ from nas.teacher import build, reference_logits
 from nas.training import calibrate
 from nas.workbench import Workbench
 
+UNSTABLE = "unstable-latency"  # a flag: the figure is the least of passes that were disturbed or did not agree
+
 
 @dataclass
 class Clock:
@@ -76,8 +78,9 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
 
     violations = broken_constraints(measurement, study, task.phase)
     state = State.INFEASIBLE if violations else State.COMPLETE
+    flags = verified.pop("flags") + (() if measurement.is_stable else (UNSTABLE,))
     fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": violations}
-    return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, **fields)
+    return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, flags=flags, **fields)
 
 
 def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Fitting:

@@ -136,6 +136,11 @@ class Measurement(Record):
             raise KeyError(f"unknown cost {name!r}, expected one of {COSTS}")
         return float(getattr(self, base))
 
+    @property
+    def is_stable(self) -> bool:
+        """Whether every latency is one that two undisturbed passes agreed on."""
+        return all(latency.stable for latency in self.latency.values())
+
     def costs(self, target: str) -> dict[str, float]:
         return {name: self.cost(name, target) for name in COSTS}
 

@@ -54,6 +54,11 @@ def facts(evaluation: Evaluation) -> list[Fact]:
     latencies = evaluation.measurement.latency if evaluation.measurement else {}
     found += [(f"Latency on {target}", latency_words(latency)) for target, latency in latencies.items()]
     found.append(("Seconds", seconds_words(evaluation.seconds)))
+    if evaluation.training:
+        numbers = ", ".join(
+            f"{key.replace('_', ' ')} {significant(value)}" for key, value in evaluation.training.items()
+        )
+        found.append(("Training numbers", numbers))
     if evaluation.layers:
         found.append(("Formats", formats_words(evaluation.layers)))
         found.append(("Pruning", pruning_words(evaluation.layers)))

@@ -92,10 +92,10 @@ def present(value: float | None) -> TypeGuard[float]:
 
 
 def accuracy_text(value: float | None, se: float | None) -> str:
-    """An accuracy in per cent with one standard error, `97.8 ± 0.9`; a small error keeps its digits."""
+    """An accuracy in per cent with one standard error, `97.8 ± 0.9`; a small error keeps its digits, 0 is no error."""
     if not present(value):
         return NONE
-    if not present(se):
+    if not present(se) or se == 0:
         return per_cent(100 * value)
     digits = 2 if 0 < se < 0.0005 else 1
     return f"{100 * value:.{digits}f} ± {100 * se:.{digits}f}"

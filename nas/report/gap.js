@@ -19,7 +19,7 @@ function drawGap() {
       gapTrace((i) => data.gap.front[i], "front", key, { size: 9, color: colour("accent"), line: { width: 1, color: colour("surface") } }),
     ];
     const xaxis = { ...scale({ key: null, title, cost: false, unit: "" }, at), nticks: 5 };
-    if (cost) Object.assign(xaxis, { type: "log", tickformat: "~s", ...sparseTicks(data.gap[key], at) });
+    if (cost) Object.assign(xaxis, { type: "log", tickformat: "~s", ...(at.clientWidth < 600 ? sparseTicks(data.gap[key], at) : {}) });
     const yaxis = { ...scale({ title: "gap (points)", cost: false }, at), zeroline: true, zerolinecolor: colour("muted") };
     Plotly.react(at, traces, layout({ xaxis, yaxis, margin: { l: 54, r: 12, t: 26, b: 46 } }), config);
   }

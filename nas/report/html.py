@@ -21,7 +21,7 @@ from nas.report.details import facts, machine_facts
 from nas.report.figures import Figure, accuracy_text, figure, per_cent, significant
 from nas.report.payload import MAX_DETAILED, payload
 from nas.report.progress import Progress, progress
-from nas.report.run import Row, Run, read_run, shown_figures
+from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
 from nas.trial_rows import gene_choices
 
 if TYPE_CHECKING:
@@ -60,12 +60,13 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         when=summary.when(run.trials, run.evaluations),
         data=summary.data_words(run.study),
         states=summary.state_counts(run.trials),
-        offer=summary.offer(run.front),
+        offer=summary.offer(run.front, complete=bool((run.trials["state"] == State.COMPLETE).any())),
         tiles=summary.tiles(run.front),
         machine=machine_facts(run.evaluations),
         axes=axes,
         columns=[axis for axis in axes if axis.is_cost],
-        rows=[front_row(run.folder, row, axes) for row in run.front],
+        qualities=other_qualities(run.study),
+        rows=[front_row(run, row, axes) for row in run.front],
         infeasible=int((run.trials["state"] == State.INFEASIBLE).sum()),
         curve=curve,
         objectives=", ".join(figure(name).label for name in run.study.objectives),
@@ -77,7 +78,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         methods=summary.methods(run.study, run.evaluations),
         importance=[(figure(found.objective), found) for found in importance],
         shown_groups=SHOWN_GROUPS,
-        coverage=coverage(run.trials, front, gene_choices(run.study)),
+        coverage=coverage(summary.unmended(run.trials), front, gene_choices(run.study)),
         coverage_words=coverage_words(run.trials, run.study),
         confusions=confusions(run),
         per_cent=per_cent,
@@ -120,12 +121,14 @@ def confusions(run: Run) -> list[list[Confusion]]:
     ]
 
 
-def front_row(folder: Path, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
+def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     """One row of the front table: cells as (text, value to sort by)."""
     accuracies = [("accuracy", "accuracy_se"), ("test_accuracy", "test_accuracy_se")]
     cells = [(accuracy_text(row[key], row[se]), row[key]) for key, se in accuracies]
+    for quality in other_qualities(run.study):
+        cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]
-    return {key: row[key] for key in ("trial", "id", "flags")} | {"cells": cells, "link": link(folder, row)}
+    return {key: row[key] for key in ("trial", "id", "flags")} | {"cells": cells, "link": link(run.folder, row)}
 
 
 def link(folder: Path, row: Row) -> str | None:

@@ -34,7 +34,8 @@ function layout(extra) {
     margin: { l: 62, r: 18, t: 34, b: 52 }, hovermode: "closest", dragmode: coarse || innerWidth < 640 ? false : "zoom",
     hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("line"), align: "left",
       font: { color: colour("ink"), size: 12.5 } },
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: "toggle", font: { size: 12.5 } },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemclick: "toggle", font: { size: 12.5 }, uirevision: "same" },
+    uirevision: "same", // what a reader zoomed into stays when the window changes
     ...extra,
   };
 }
@@ -104,13 +105,13 @@ function traces() {
   const size = data.complete.hover.length > 400 ? 5 : 7;
   return [
     trace(quality ? none : data.infeasible, "infeasible", { symbol: "x-thin", size: 7, line: { width: 1.3, color: colour("grey") } }),
-    trace(data.complete, data.final ? "search trials" : "dominated", { size, color: colour("grey"), opacity: 0.6 }),
-    trace(data.finalists, "other finalists", { size: 8, color: colour("second"), opacity: 0.9 }),
+    trace(data.complete, data.final ? "search trials" : "dominated", { size, color: colour("grey"), opacity: size > 5 ? 0.85 : 0.6 }),
+    trace(data.finalists, "other finalists", { size: 9, symbol: "diamond", color: colour("second"), opacity: 0.9 }),
     staircase(),
     trace(data.front, "front", { size: 11, color: colour("accent"), line: { width: 1.5, color: colour("surface") } },
       { error_y: errors("y"), error_x: errors("x") }),
     { x: [null], y: [null], type: "scatter", mode: "markers", hoverinfo: "skip", showlegend: false,
-      marker: { size: 20, symbol: "circle-open", color: colour("ink"), line: { width: 2 } } },
+      marker: { size: 11, symbol: "circle-open", color: colour("ink"), line: { width: 4 } } }, // no larger: axes would move
   ];
 }
 
@@ -127,7 +128,8 @@ function drawFront() {
   if (!coarse) words.push("Drag to zoom, double-click to reset; click a member to mark its row.");
   note.textContent = words.join(" ");
   const xaxis = scale(axisOf[state.x], plot), yaxis = scale(axisOf[state.y], plot);
-  Plotly.react(plot, traces(), layout({ xaxis, yaxis }), config);
+  const uirevision = `${state.x} ${state.y} ${state.log}`;
+  Plotly.react(plot, traces(), layout({ xaxis, yaxis, uirevision }), config);
   light(state.pinned);
 }
 

@@ -80,7 +80,12 @@ function brushable(image, index, x, y) {
     if (range) { box.setAttribute("y", y(range[1])); box.setAttribute("height", y(range[0]) - y(range[1])); }
   };
   let from = null;
-  hit.addEventListener("pointerdown", (event) => { from = share(event); hit.setPointerCapture(event.pointerId); });
+  hit.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    from = share(event);
+    hit.setPointerCapture(event.pointerId);
+  });
+  for (const end of ["pointercancel", "lostpointercapture"]) hit.addEventListener(end, () => { from = null; });
   hit.addEventListener("pointermove", (event) => {
     if (from === null) return;
     const to = share(event), range = [Math.min(from, to), Math.max(from, to)];
@@ -90,6 +95,7 @@ function brushable(image, index, x, y) {
     showBrushed();
   });
   hit.addEventListener("pointerup", (event) => {
+    if (from === null) return;
     if (Math.abs(share(event) - from) * (y(0) - y(1)) < PARALLEL.shortest) brushes.delete(index);
     from = null;
     show();

@@ -72,7 +72,7 @@ def _values(rows: Sequence[dict[str, Any]], axis: Axis) -> set[float]:
 def _scaled(value: float | None, axis: Axis) -> float | None:
     if value is None or not present(value) or (axis.log and value <= 0):
         return None
-    return float(f"{float(value) * axis.scale:.5g}")
+    return float(f"{float(value) * axis.scale:.9g}")
 
 
 def _described(axis: Axis, values: Sequence[float]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from nas.report.details import layer_rows
 from nas.report.figures import FIGURES, Figure, accuracy_text, present
 from nas.report.parallel import parallel
 from nas.report.progress import Progress
-from nas.report.run import Row, Run, default_axes
-from nas.report.tables import records
+from nas.report.run import Row, Run, default_axes, other_qualities
+from nas.report.tables import disagrees, records
+from nas.study import Study
 
 MAX_DETAILED = 100  # members shown layer by layer: a search-time front may be long, the page stays light
 
@@ -21,7 +22,8 @@ def payload(run: Run, axes: Sequence[Figure], curve: Progress) -> dict[str, Any]
     """What page.js draws from; every text in it is already escaped for the plot's hover labels."""
     x, y = default_axes(run.study, axes)
     known, final = {row["trial"] for row in run.front}, run.final
-    trials = records(run.trials)
+    sound = run.trials[~disagrees(run.trials)]  # a file that computes something else is no point to compare
+    trials = records(sound)
     # A search-time front is the same rows again; finalists were trained anew and stand beside theirs.
     grey = [r for r in trials if r["state"] == State.COMPLETE and (final or r["number"] not in known)]
     infeasible = [r for r in trials if r["state"] == State.INFEASIBLE]
@@ -31,12 +33,12 @@ def payload(run: Run, axes: Sequence[Figure], curve: Progress) -> dict[str, Any]
         "x": x,
         "y": y,
         "final": final,
-        "front": points(run.front, axes),
-        "finalists": points(others if final else [], axes),
-        "complete": points(grey, axes),
-        "infeasible": points(infeasible, axes),
+        "front": points(run.front, axes, run.study),
+        "finalists": points(others if final else [], axes, run.study),
+        "complete": points(grey, axes, run.study),
+        "infeasible": points(infeasible, axes, run.study),
         "progress": {"trials": curve.trials, "values": curve.values},
-        "parallel": parallel(run.trials, known, run.study.objectives),
+        "parallel": parallel(sound, known, run.study.objectives),
         "gap": gap(trials, known),
         "layers": [layer_rows(a.evaluation.layers if a.evaluation else ()) for a in run.artifacts[:MAX_DETAILED]],
     }
@@ -46,18 +48,18 @@ def _axis(axis: Figure) -> dict[str, Any]:
     return {"key": axis.key, "title": axis.title, "cost": axis.is_cost, "unit": axis.unit}
 
 
-def points(rows: Sequence[Row], axes: Sequence[Figure]) -> dict[str, Any]:
+def points(rows: Sequence[Row], axes: Sequence[Figure], study: Study) -> dict[str, Any]:
     """Columns for one trace: values in the screen's unit, None where not measured, and the hover label."""
     values = {axis.key: [_scaled(row.get(axis.key), axis) for row in rows] for axis in axes}
     errors = [_scaled(row.get("accuracy_se"), FIGURES["accuracy"]) for row in rows]
-    return {"values": values, "se": errors, "hover": [hover(row, axes) for row in rows]}
+    return {"values": values, "se": errors, "hover": [hover(row, axes, study) for row in rows]}
 
 
 def _scaled(value: float | None, axis: Figure) -> float | None:
     return float(f"{float(value) * axis.scale:.7g}") if value is not None and present(value) else None
 
 
-def hover(row: Mapping[str, Any], axes: Sequence[Figure]) -> str:
+def hover(row: Mapping[str, Any], axes: Sequence[Figure], study: Study) -> str:
     """A hover label with all figures; plotly reads tags in it, so data is escaped."""
     number = row.get("trial", row.get("number"))
     lines = [f"<b>trial {number}</b>  {html.escape(str(row['id']))}"]
@@ -66,10 +68,12 @@ def hover(row: Mapping[str, Any], axes: Sequence[Figure]) -> str:
     if present(row.get("test_accuracy")):
         lines.append(f"test {accuracy_text(row['test_accuracy'], row['test_accuracy_se'])} %")
     for axis in axes:
-        if axis.is_cost and present(row.get(axis.key)):
+        if (axis.is_cost or axis in other_qualities(study)) and present(row.get(axis.key)):
             lines.append(f"{html.escape(axis.label)} {axis.text(row[axis.key], unit=True)}")
     if row.get("state") == State.INFEASIBLE:
         lines.append(html.escape(str(row["reason"])[:80]))
+    if row.get("flags"):
+        lines.append(html.escape(str(row["flags"])))
     return "<br>".join(lines)
 
 

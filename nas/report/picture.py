@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ TICK_STEPS = (
     tuple(1 + i / 2 for i in range(18)),
     tuple(1 + i / 10 for i in range(90)),
 )
-KEY = "green: front, with trial numbers   grey: search trials   bars: ± one standard error"
+KEY, BARS = "green: front, with trial numbers   grey: search trials", "   bars: ± one standard error"
+TITLE_WIDTH = 80  # characters of a line
 
 Axes = Any  # matplotlib has no types
 Points = np.ndarray[Any, np.dtype[np.float64]]
@@ -69,9 +71,11 @@ def draw(study: Study, complete: pd.DataFrame, front: pd.DataFrame) -> Canvas:
     canvas = Canvas(figsize=SIZE_INCHES, dpi=DPI, facecolor="white", layout=padding)
     FigureCanvasAgg(canvas)
     title = (study.report.title or study.name).replace("$", r"\$")  # a dollar would start a formula
+    title = textwrap.fill(title, TITLE_WIDTH)
     canvas.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
-    canvas.text(0.99, 0.965, KEY, ha="right", va="center", fontsize=8.5, color=MUTED)
     pairs = panels(study)
+    key = KEY + BARS if any(y == "accuracy" for _, y in pairs) else KEY
+    canvas.supxlabel(key, x=0.99, ha="right", fontsize=8.5, color=MUTED)
     panes = list(zip(canvas.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True))
     for axes, (x, y) in panes:
         _panel(axes, complete, front, figure(x), figure(y))

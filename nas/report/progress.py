@@ -12,7 +12,7 @@ import pandas as pd
 
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
-from nas.report.tables import Points, minimised
+from nas.report.tables import Points, disagrees, minimised
 
 MARGIN = 1.1  # the reference lies this factor beyond the worst complete trial, so that it too adds something
 SMALLEST_COST = 1e-9  # costs are compared by ratio; a cost of exactly 0 has no logarithm
@@ -36,6 +36,8 @@ def progress(
     """
     known = [name for name in objectives if name in trials]
     complete = trials[(trials["state"] == State.COMPLETE) & trials[known].notna().all(axis=1)]
+    if "flags" in trials:
+        complete = complete[~disagrees(complete)]
     if complete.empty or len(known) < len(objectives):
         return Progress((), (), {})
     reference = dict(fixed) if fixed else {name: beyond_worst(name, complete[name]) for name in objectives}

@@ -12,7 +12,7 @@ import pandas as pd
 from nas.records import QUALITIES, Evaluation, State
 from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
-from nas.report.tables import disagrees, front_rows, read_finalists, read_trials, records
+from nas.report.tables import disagrees, front_rows, read_finalists, read_trials, records, with_flags
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -56,7 +56,8 @@ def read_run(folder: Path) -> Run:
     artifacts = [read_artifact(folder, row["artifact"]) for row in rows]
     for row, artifact in zip(rows, artifacts, strict=True):
         row |= _other_latencies(row, artifact.evaluation)
-    return Run(folder, study, read_trials(folder), read_finalists(folder), rows, artifacts)
+    trials = with_flags(folder, read_trials(folder))
+    return Run(folder, study, trials, read_finalists(folder), rows, artifacts)
 
 
 def _other_latencies(row: Row, evaluation: Evaluation | None) -> Row:
@@ -75,6 +76,11 @@ def shown_figures(run: Run) -> list[Figure]:
     measured = [key for key in keys if any(present(row.get(key)) for row in rows)]
     order = list(FIGURES)
     return [figure(key) for key in sorted(measured, key=lambda k: (order.index(k.partition("@")[0]), k))]
+
+
+def other_qualities(study: Study) -> list[Figure]:
+    """Qualities that the study selects by beside accuracy."""
+    return [figure(key) for key in study.objectives if key in QUALITIES and key != "accuracy"]
 
 
 def default_axes(study: Study, axes: Sequence[Figure]) -> tuple[str, str]:

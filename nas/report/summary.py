@@ -77,9 +77,9 @@ def _moment(text: str) -> datetime | None:
 
 
 def data_words(study: Study) -> str:
-    data, size = study.data, " or ".join(map(str, study.space.input_sizes))
+    data, sizes = study.data, " or ".join(f"{size} × {size}" for size in study.space.input_sizes)
     channels = "grey" if data.input_channels == 1 else "colour"
-    return f"{_source(data)}, {size} × {size} {channels}"
+    return f"{_source(data)}, {sizes} {channels}"
 
 
 def _source(data: Data) -> str:
@@ -116,13 +116,16 @@ def _value(row: Row, key: str) -> str:
 def _note(row: Row, key: str) -> str:
     if key != "accuracy":
         accuracy = figure("accuracy").text(row["accuracy"], unit=True)
-        return f"trial {row['trial']}, accuracy {accuracy}"
+        shaky = ", not stable" if key == "latency_ms" and "unstable-latency" in str(row.get("flags") or "") else ""
+        return f"trial {row['trial']}, accuracy {accuracy}{shaky}"
     test = f", test {accuracy_text(row['test_accuracy'], row['test_accuracy_se'])} %"
     return f"trial {row['trial']}{test if present(row['test_accuracy']) else ', test not read yet'}"
 
 
-def offer(rows: Sequence[Row]) -> str:
-    """One sentence on what the front offers."""
+def offer(rows: Sequence[Row], *, complete: bool) -> str:
+    """One sentence on what the front offers, or whether it is for want of `complete` trials that there is none."""
+    if not rows and complete:
+        return "No complete trial can stand on a front, so there is none to choose from."
     if not rows:
         return "No trial is complete yet, so there is no front to choose from."
     ends = [
@@ -136,10 +139,12 @@ def offer(rows: Sequence[Row]) -> str:
 
 def problems(trials: pd.DataFrame, finalists: pd.DataFrame) -> list[Problem]:
     """What did not end as a measured candidate, alike reasons together, the most frequent first."""
+    trials, finalists = unmended(trials), mended_once(finalists)
     found = [
         *_groups("search", trials, "number"),
         *_groups("final", finalists, "trial"),
-        *_disagreeing(finalists),
+        *_disagreeing("search", trials, "number"),
+        *_disagreeing("final", finalists, "trial"),
     ]
     order = {name: i for i, name in enumerate((FLAGGED, *map(str, PROBLEMS)))}
     return sorted(found, key=lambda p: (order[p.state], -p.number))
@@ -155,12 +160,28 @@ def _groups(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
         yield Problem(phase, state, len(rows), example, _numbers([row[number] for row in rows]))
 
 
-def _disagreeing(finalists: pd.DataFrame) -> Iterable[Problem]:
-    """Finalists measured to the end and yet on no front: their file does not answer as their network does."""
-    flagged = finalists[(finalists["state"] == State.COMPLETE) & disagrees(finalists)]
+def unmended(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials without those that `nas retry` queued again: what became of them, their retries tell."""
+    if "retry_of" not in trials:
+        return trials
+    again = {number for number in trials["retry_of"] if number}
+    return trials[~trials["number"].astype(str).isin(again)]
+
+
+def mended_once(finalists: pd.DataFrame) -> pd.DataFrame:
+    """Finalists without attempts of those that are complete by now."""
+    complete = finalists["state"] == State.COMPLETE
+    return finalists[complete | ~finalists["trial"].isin(set(finalists.loc[complete, "trial"]))]
+
+
+def _disagreeing(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
+    """Measured to the end and yet on no front: their file does not answer as their network does."""
+    if "flags" not in frame:
+        return
+    flagged = frame[(frame["state"] == State.COMPLETE) & disagrees(frame)]
     if not flagged.empty:
-        numbers = _numbers([int(trial) for trial in flagged["trial"]])
-        yield Problem("final", FLAGGED, len(flagged), "parity: the file does not answer as the network does", numbers)
+        numbers = _numbers([int(trial) for trial in flagged[number]])
+        yield Problem(phase, FLAGGED, len(flagged), "parity: the file does not answer as the network does", numbers)
 
 
 def alike(reason: str) -> str:
@@ -182,7 +203,9 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
         (
             "Accuracy",
             "Answers of the runtime that loaded the shipped file back, on all images of the split; "
-            "± is one binomial standard error, √(p (1 − p) / n). Networks closer than that are ties.",
+            "± is one binomial standard error, √(p (1 − p) / n); where every answer is right that would be 0 and is "
+            "left out, though up to 3 / n wrong ones would not be unlikely. All networks answer the same images; a "
+            "difference of one or two standard errors is no evidence.",
         ),
         (
             "Validation and test",
@@ -190,7 +213,8 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
         ),
         (
             "Latency",
-            "Measured on the file itself, never predicted. "
+            "Of one call, measured on the file itself, never predicted; flagged where the machine was too busy for two "
+            "passes to agree. "
             f"Protocol: {', '.join(protocols) or 'none recorded yet'}. Targets: {targets}.",
         ),
         ("File size", "Bytes of the shipped model.onnx: weights, scales, biases, graph. 1 KB is 1000 bytes."),

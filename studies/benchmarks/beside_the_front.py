@@ -7,7 +7,8 @@ Hypervolumes at equal epochs, costs as log10, accuracy on validation, one refere
 search's trials against as many random ones that meet the constraints (a random candidate that the search evaluated
 too, as what NSGA-II draws for its first generation, is not trained again), and the finalists against the same
 architectures with every layer int8 and no channel cut, trained here as the finalists were, whatever they cost. A killed
-run of this script goes on where it was.
+run of this script goes on where it was. With `--measure` all latencies are measured anew, one after the other, so that
+what else the machine did meanwhile does not tell.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from rich.table import Table
 
 from compressors.plan import CompressionPlan
 from nas.candidate import Candidate, canonical
-from nas.executors.local import LocalWorkers, threads_per_worker
+from nas.executors.local import LocalWorkers, Refused, threads_per_worker
+from nas.latency import measure
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
 from nas.run_folder import RunFolder, read_evaluation
@@ -36,7 +38,7 @@ from nas.study.file import load_study
 from nas.tasks import Task
 
 MARGIN = 1.1
-Found = tuple[tuple[float, float], list[dict[str, Any]]]  # hypervolumes of ours and theirs; what theirs are
+Rows = list[dict[str, Any]]
 
 
 def uniform(candidate: Candidate) -> Candidate:
@@ -72,9 +74,9 @@ def random_tasks(folder: RunFolder, study: Study, wanted: int) -> list[Task]:
     return list(tasks.values())
 
 
-def random_rows(folder: RunFolder, study: Study) -> list[dict[str, Any]]:
+def random_rows(folder: RunFolder, study: Study) -> Rows:
     """Figures of as many complete random candidates as the search has; the infeasible cost it nothing either."""
-    tasks, rows = list[Task](), list[dict[str, Any]]()
+    tasks, rows = list[Task](), Rows()
     while len(rows) < study.search.trials:
         tasks = random_tasks(folder, study, len(tasks) + study.search.trials - len(rows))
         evaluate_all(folder, study, tasks)
@@ -92,15 +94,17 @@ def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
             while waiting and pool.idle:
                 pool.submit(waiting.pop(0))
             for event in pool.wait(1.0):
+                if isinstance(event, Refused):
+                    raise SystemExit(event.reason)
                 print(event.task and event.task.candidate.id, type(event).__name__, flush=True)
 
 
-def points_of(rows: list[dict[str, Any]], objectives: tuple[str, ...]) -> np.ndarray[Any, Any]:
+def points_of(rows: Rows, objectives: tuple[str, ...]) -> np.ndarray[Any, Any]:
     """Smaller is better: qualities negated, costs as log10."""
     return np.array([[-row[o] if o in QUALITIES else np.log10(row[o]) for o in objectives] for row in rows])
 
 
-def pair(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], objectives: tuple[str, ...]) -> tuple[float, float]:
+def pair(ours: Rows, theirs: Rows, objectives: tuple[str, ...]) -> tuple[float, float]:
     """Hypervolumes over one reference point, 10 % beyond the worst of both."""
     both = points_of(ours + theirs, objectives)
     is_quality = np.array([o in QUALITIES for o in objectives])
@@ -108,38 +112,49 @@ def pair(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], objectives: t
     return tuple(hypervolume(points_of(rows, objectives), reference) for rows in (ours, theirs))  # type: ignore[return-value]
 
 
-def complete_rows(table: Path) -> list[dict[str, Any]]:
+def complete_rows(folder: RunFolder, table: Path) -> Rows:
+    """Of trials.csv or finalists.csv, with the place of each file."""
     frame = pd.read_csv(table)
-    return list(frame[frame["state"] == State.COMPLETE].to_dict("records"))  # type: ignore[arg-type]
+    rows = frame[frame["state"] == State.COMPLETE].to_dict("records")
+    return [{**row, "file": folder.path / row["artifact"] / "model.onnx"} for row in rows]  # type: ignore[dict-item]
 
 
-def rows_of(tasks: list[Task], study: Study) -> list[dict[str, Any]]:
+def rows_of(tasks: list[Task], study: Study) -> Rows:
     """Figures of those that are complete."""
-    evaluations = [read_evaluation(task.folder) for task in tasks]
+    evaluations = [(task.folder, read_evaluation(task.folder)) for task in tasks]
     return [
         {
             "id": e.candidate_id,
+            "file": folder / "model.onnx",
             **e.measurement.costs(study.target.name),
             **{name: getattr(e.validation, name) for name in QUALITIES},
             "test_accuracy": None if e.test is None else e.test.accuracy,
         }
-        for e in evaluations
+        for folder, e in evaluations
         if e is not None and e.state is State.COMPLETE and e.measurement is not None and e.validation is not None
     ]
 
 
-def beside_search(folder: RunFolder, study: Study) -> Found:
-    """The search's trials against random candidates."""
-    theirs = random_rows(folder, study)
-    return pair(complete_rows(folder.trials), theirs, study.objectives), theirs
+def beside_search(folder: RunFolder, study: Study) -> tuple[Rows, Rows]:
+    """The search's trials, and random candidates."""
+    return complete_rows(folder, folder.trials), random_rows(folder, study)
 
 
-def beside_finalists(folder: RunFolder, study: Study) -> Found:
-    """The finalists against their architectures under the uniform plan."""
+def beside_finalists(folder: RunFolder, study: Study) -> tuple[Rows, Rows]:
+    """The finalists, and their architectures under the uniform plan."""
     tasks = uniform_tasks(folder, study)
     evaluate_all(folder, study, tasks)
-    theirs = rows_of(tasks, study)
-    return pair(complete_rows(folder.finalists), theirs, study.objectives), theirs
+    return complete_rows(folder, folder.finalists), rows_of(tasks, study)
+
+
+def measured_anew(rows: Rows, study: Study) -> Rows:
+    return [{**row, "latency_ms": measure(row["file"], study.target).latency_ms} for row in rows]
+
+
+def shown(rows: Rows, objectives: tuple[str, ...]) -> Rows:
+    """What the JSON file holds of each."""
+    keys = dict.fromkeys(("id", *objectives, "accuracy", "test_accuracy", "parameters", "size_bytes", "latency_ms"))
+    return [{key: row[key] for key in keys if key in row and row[key] == row[key]} for row in rows]
 
 
 PAIRS = {"search against random": beside_search, "finalists against uniform int8": beside_finalists}
@@ -157,17 +172,22 @@ def table_of(study: Study, found: dict[str, tuple[float, float]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--measure", action="store_true", help="measure all latencies anew")
     parser.add_argument("--json", type=Path, help="gets the hypervolumes after each pair, and the rows they are of")
     options = parser.parse_args()
     folder = RunFolder(options.run.resolve())
     study = load_study(folder.study)
     if study.training.searched:
         parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
-    found, rows = dict[str, tuple[float, float]](), dict[str, list[dict[str, Any]]]()
+    found, rows = dict[str, tuple[float, float]](), dict[str, list[Rows]]()
     for name, compare in PAIRS.items():
-        found[name], rows[name] = compare(folder, study)
+        ours, theirs = compare(folder, study)
+        if options.measure:
+            ours, theirs = measured_anew(ours, study), measured_anew(theirs, study)
+        found[name] = pair(ours, theirs, study.objectives)
+        rows[name] = [shown(part, study.objectives) for part in (ours, theirs)]
         if options.json:
-            options.json.write_text(json.dumps({"hypervolumes": found, "beside": rows}, indent=1) + "\n")
+            options.json.write_text(json.dumps({"hypervolumes": found, "rows": rows}, indent=1) + "\n")
     Console().print(table_of(study, found))
 
 

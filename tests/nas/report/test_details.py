@@ -11,6 +11,9 @@ def test_facts_name_layers_that_did_not_run_as_asked(study, new_candidate, new_e
     assert words["Evaluated"] == "final, seed 0, 20 of 20 epochs, weights trained"
     assert words["Parity with torch"].startswith("holds on 128 images: same answer on 100.00 %")
     assert "train 7.2" in words["Seconds"]
+    assert "Training numbers" not in words
+    searched = new_evaluation(candidate, training={"learning_rate": 0.0123, "ema": 0.99})
+    assert dict(facts(searched))["Training numbers"] == "learning rate 0.0123, ema 0.990"
     latency = evaluation.measurement.latency["cpu"]
     assert "2 passes (stable)" in latency_words(latency)
     assert "2 passes (not stable)" in latency_words(latency.model_copy(update={"stable": False}))

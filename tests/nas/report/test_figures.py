@@ -36,7 +36,7 @@ def test_what_was_not_measured_is_a_dash(value):
 def test_an_accuracy_carries_its_standard_error():
     assert accuracy_text(0.9722, 0.01225) == "97.2 ± 1.2"
     assert accuracy_text(0.97224, 0.00041) == "97.22 ± 0.04"
-    assert accuracy_text(1.0, 0.0) == "100.0 ± 0.0"
+    assert accuracy_text(1.0, 0.0) == "100.0"  # no mistake is no certainty
     assert accuracy_text(0.9722, None) == "97.2"
 
 

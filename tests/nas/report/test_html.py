@@ -7,6 +7,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nas.importance import GroupImportance, ObjectiveImportance
@@ -221,6 +222,27 @@ def test_few_objectives(make_run, new_study, objectives, axes):
     values = data["progress"]["values"]
     assert values == sorted(values)
     assert values[-1] > 0
+
+
+def test_other_qualities_that_are_objectives_have_columns(make_run, new_study):
+    run = make_run(study=new_study(objectives=("macro_f1", "latency_ms")), finalists=0)
+    run.rewrite("trials.csv", lambda row: row.update(macro_f1=row["accuracy"] and f"{float(row['accuracy']) / 2}"))
+    (run.path / "front.csv").unlink()
+    page = page_of(run)
+    assert "test macro F1 (%)" in page.text
+    assert all("macro F1 " in label for label in page.data["front"]["hover"])
+
+
+def test_files_that_compute_something_else_are_no_points(make_run):
+    run = make_run(finalists=0)
+    table = run.path / "trials.csv"
+    trials = pd.read_csv(table, dtype=str, keep_default_na=False)
+    trials.assign(flags=np.where(trials["state"] == "COMPLETE", "parity", "")).to_csv(table, index=False)
+    (run.path / "front.csv").unlink()
+    page = page_of(run)
+    assert "No complete trial can stand on a front" in page.text
+    assert page.data["complete"]["hover"] == page.data["progress"]["values"] == []
+    assert "parity: the file does not answer as the network does" in page.text
 
 
 def test_missing_artifacts_are_said_to_be_missing(make_run):

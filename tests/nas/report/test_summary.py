@@ -1,5 +1,7 @@
 """What the page says about a run as a whole: what went wrong and how often, what is on offer, when."""
 
+import pandas as pd
+
 from nas.report.run import read_run
 from nas.report.summary import alike, offer, problems, tiles, when
 from nas.report.tables import read_finalists, read_trials
@@ -31,6 +33,26 @@ def test_a_finalist_whose_file_disagrees_with_its_network_is_named(make_run):
     assert found.example.startswith("parity")
 
 
+def test_what_was_mended_by_a_retry_is_no_problem_any_more(make_run):
+    run = make_run(trials=60)
+    failed = [row["number"] for row in run.state("FAILED")]
+    trials, finalists = read_trials(run.path), read_finalists(run.path)
+    trials["retry_of"] = ["" if i else str(failed[0]) for i in range(len(trials))]
+    again = finalists.assign(state="FAILED", reason="Killed: signal 9")
+    found = problems(trials, pd.concat([again, finalists, again.tail(1).assign(trial=999)]))
+    counted = {(problem.phase, problem.state): problem.number for problem in found}
+    assert counted["search", "FAILED"] == len(failed) - 1
+    assert counted["final", "FAILED"] == 1
+
+
+def test_search_trials_whose_file_disagrees_are_named(make_run):
+    run = make_run(finalists=0)
+    trials = read_trials(run.path)
+    trials["flags"] = ["parity" if state == "COMPLETE" else "" for state in trials["state"]]
+    (found,) = (p for p in problems(trials, read_finalists(run.path)) if p.state == "FLAGGED")
+    assert (found.phase, found.number) == ("search", len(run.state("COMPLETE")))
+
+
 def test_reasons_are_alike_when_only_numbers_differ():
     assert alike("latency_ms 3.21 is above 2") == alike("latency_ms 1e-05 is above 2")
     assert alike("latency_ms 3.21 is above 2") != alike("size_bytes 3.21 is above 2")
@@ -39,7 +61,8 @@ def test_reasons_are_alike_when_only_numbers_differ():
 def test_the_offer_names_the_fronts_ends(make_run):
     run = read_run(make_run().path)
     rows = run.front
-    sentence = offer(rows).replace("\u00a0", " ")
+    assert offer([], complete=True).startswith("No complete trial can stand")
+    sentence = offer(rows, complete=True).replace("\u00a0", " ")
     assert sentence.startswith(f"{len(rows)} networks are on the front: accuracy up to ")
     assert f"{100 * max(r['accuracy'] for r in rows):.1f} ±" in sentence
     assert f"files from {min(r['size_bytes'] for r in rows) / 1000:.1f} KB" in sentence
