@@ -28,7 +28,7 @@ from nas.teacher import build, reference_logits
 from nas.training import calibrate
 from nas.workbench import Workbench
 
-UNSTABLE = "unstable-latency"  # a flag: the figure is the least of passes that were disturbed or did not agree
+UNSTABLE = "unstable"  # a flag: the figure is the least of passes that were disturbed or did not agree
 
 
 @dataclass

@@ -116,7 +116,7 @@ def _value(row: Row, key: str) -> str:
 def _note(row: Row, key: str) -> str:
     if key != "accuracy":
         accuracy = figure("accuracy").text(row["accuracy"], unit=True)
-        shaky = ", not stable" if key == "latency_ms" and "unstable-latency" in str(row.get("flags") or "") else ""
+        shaky = ", not stable" if key == "latency_ms" and "unstable" in str(row.get("flags") or "") else ""
         return f"trial {row['trial']}, accuracy {accuracy}{shaky}"
     test = f", test {accuracy_text(row['test_accuracy'], row['test_accuracy_se'])} %"
     return f"trial {row['trial']}{test if present(row['test_accuracy']) else ', test not read yet'}"
@@ -213,8 +213,8 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
         ),
         (
             "Latency",
-            "Of one call, measured on the file itself, never predicted; flagged where the machine was too busy for two "
-            "passes to agree. "
+            "Of one call, measured on the file itself, never predicted; flagged unstable where no two "
+            "undisturbed passes agreed. "
             f"Protocol: {', '.join(protocols) or 'none recorded yet'}. Targets: {targets}.",
         ),
         ("File size", "Bytes of the shipped model.onnx: weights, scales, biases, graph. 1 KB is 1000 bytes."),

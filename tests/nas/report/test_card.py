@@ -128,13 +128,13 @@ def test_figures_stand_with_how_they_were_obtained(study, new_candidate, new_eva
 
 def test_what_was_not_measured_is_said(study, new_candidate, new_evaluation):
     candidate = new_candidate(study, 3)
-    evaluation = new_evaluation(candidate, phase="search", parity=None, layers=(), flags=("unstable-latency",))
+    evaluation = new_evaluation(candidate, phase="search", parity=None, layers=(), flags=("unstable",))
     card = model_card(study, candidate, evaluation, DIGITS)
     assert "| test accuracy | not measured |" in card
     assert "| parity with torch | not checked | not checked |" in card
     assert "The test split was not read" in card
     assert "No layers are recorded." in card
-    assert "- Flagged: unstable-latency." in card
+    assert "- Flagged: unstable." in card
 
 
 def test_without_a_measurement_there_is_no_card(study, new_candidate, new_evaluation):
