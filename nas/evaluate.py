@@ -19,7 +19,7 @@ from nas.errors import disk_problem
 from nas.fitting import Fitting
 from nas.latency import yielding
 from nas.memory import ran_out_of_memory
-from nas.records import Evaluation, Measurement, Phase, State
+from nas.records import UNSTABLE, Evaluation, Measurement, Phase, State
 from nas.run_folder import write_evaluation
 from nas.shipping import check, measure_file, score_file, ship
 from nas.study import Study
@@ -27,8 +27,6 @@ from nas.tasks import CHECKPOINT_FILE, Task
 from nas.teacher import build, reference_logits
 from nas.training import calibrate
 from nas.workbench import Workbench
-
-UNSTABLE = "unstable"  # a flag: the figure is the least of passes that were disturbed or did not agree
 
 
 @dataclass

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from compressors.plan import WeightFormat
 
+UNSTABLE = "unstable"  # a flag: the latency is the least of passes that were disturbed or did not agree
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Milliseconds = Annotated[float, Field(gt=0)]

@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from nas.pareto import non_dominated
 from nas.records import QUALITIES, State
 from nas.report.figures import Figure, figure
-from nas.report.tables import front_rows, minimised, read_trials
+from nas.report.tables import disagrees, front_rows, minimised, read_trials
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -52,7 +52,7 @@ def write_picture(folder: Path) -> Path:
     trials, front = read_trials(folder), front_rows(folder)
     path = folder / "front.png"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    complete = trials[trials["state"] == State.COMPLETE]
+    complete = trials[(trials["state"] == State.COMPLETE) & ~disagrees(trials)]
     with rc_context({"font.family": _font()}):
         draw(study, complete, front).savefig(temporary, format="png", dpi=DPI)
     temporary.replace(path)

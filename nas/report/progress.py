@@ -36,8 +36,7 @@ def progress(
     """
     known = [name for name in objectives if name in trials]
     complete = trials[(trials["state"] == State.COMPLETE) & trials[known].notna().all(axis=1)]
-    if "flags" in trials:
-        complete = complete[~disagrees(complete)]
+    complete = complete[~disagrees(complete)]
     if complete.empty or len(known) < len(objectives):
         return Progress((), (), {})
     reference = dict(fixed) if fixed else {name: beyond_worst(name, complete[name]) for name in objectives}

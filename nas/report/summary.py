@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from nas.records import Evaluation, State
+from nas.records import UNSTABLE, Evaluation, State
 from nas.report.figures import FIXED, accuracy_text, figure, present
 from nas.report.tables import disagrees, records
 from nas.study import Data, Study, Target
@@ -116,7 +116,7 @@ def _value(row: Row, key: str) -> str:
 def _note(row: Row, key: str) -> str:
     if key != "accuracy":
         accuracy = figure("accuracy").text(row["accuracy"], unit=True)
-        shaky = ", not stable" if key == "latency_ms" and "unstable" in str(row.get("flags") or "") else ""
+        shaky = ", not stable" if key == "latency_ms" and UNSTABLE in str(row.get("flags") or "") else ""
         return f"trial {row['trial']}, accuracy {accuracy}{shaky}"
     test = f", test {accuracy_text(row['test_accuracy'], row['test_accuracy_se'])} %"
     return f"trial {row['trial']}{test if present(row['test_accuracy']) else ', test not read yet'}"
@@ -162,8 +162,6 @@ def _groups(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
 
 def unmended(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials without those that `nas retry` queued again: what became of them, their retries tell."""
-    if "retry_of" not in trials:
-        return trials
     again = {number for number in trials["retry_of"] if number}
     return trials[~trials["number"].astype(str).isin(again)]
 
@@ -176,8 +174,6 @@ def mended_once(finalists: pd.DataFrame) -> pd.DataFrame:
 
 def _disagreeing(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
     """Measured to the end and yet on no front: their file does not answer as their network does."""
-    if "flags" not in frame:
-        return
     flagged = frame[(frame["state"] == State.COMPLETE) & disagrees(frame)]
     if not flagged.empty:
         numbers = _numbers([int(trial) for trial in flagged[number]])

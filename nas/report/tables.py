@@ -33,7 +33,7 @@ TRIAL_COLUMNS = (
     "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
     "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "violation", "attempts", "seconds", "seed", "started_at", "artifact",
-    "blocks", "mean_width", "kept_share", "mean_bits",
+    "retry_of", "blocks", "mean_width", "kept_share", "mean_bits",
 )  # fmt: skip
 COUNTS = frozenset(
     {"number", "trial", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed", "blocks"}
@@ -50,8 +50,8 @@ Style = Literal["csv", "json"]
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
-    """trials.csv, typed; empty where there is none yet."""
-    return _read(folder / "trials.csv", TRIAL_COLUMNS)
+    """trials.csv, typed, with its flags; empty where there is none yet."""
+    return _with_flags(folder, _read(folder / "trials.csv", TRIAL_COLUMNS))
 
 
 def read_finalists(folder: Path) -> pd.DataFrame:
@@ -95,7 +95,7 @@ def front_rows(folder: Path, objectives: Sequence[str] | None = None) -> pd.Data
     finalists = read_finalists(folder)
     if ((finalists["state"] == State.COMPLETE) & ~disagrees(finalists)).any():
         return _front(finalists, names)[[c for c in finalists if c not in ("state", "reason")]]
-    return _as_front(_front(with_flags(folder, read_trials(folder)), names))
+    return _as_front(_front(read_trials(folder), names))
 
 
 def _front(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
     return frame["flags"].map(lambda flags: "parity" in re.split(r"[\s,;|]+", flags)).astype(bool)
 
 
-def with_flags(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
+def _with_flags(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
     """Trials with a `flags` column; where trials.csv has none, evaluation.json of the complete ones tells."""
     if "flags" in trials:
         return trials

@@ -22,7 +22,7 @@ def test_growing_equals_every_prefix_computed_anew(objectives):
 
 def test_two_trials_by_hand():
     trials = pd.DataFrame(
-        {"number": [4, 2], "state": "COMPLETE", "accuracy": [0.5, 0.75], "size_bytes": [1000.0, 10_000.0]}
+        {"number": [4, 2], "state": "COMPLETE", "flags": "", "accuracy": [0.5, 0.75], "size_bytes": [1000.0, 10_000.0]}
     )
     curve = progress(trials, ["accuracy", "size_bytes"])
     base, decade = 0.5 / 1.1, math.log10(1.1)
@@ -34,7 +34,13 @@ def test_two_trials_by_hand():
 
 def test_a_fixed_reference_point_is_used_as_it_is():
     trials = pd.DataFrame(
-        {"number": [0, 1, 2], "state": "COMPLETE", "accuracy": [0.5, 0.1, 0.75], "size_bytes": [1e3, 1e3, 1e4]}
+        {
+            "number": [0, 1, 2],
+            "state": "COMPLETE",
+            "flags": "",
+            "accuracy": [0.5, 0.1, 0.75],
+            "size_bytes": [1e3, 1e3, 1e4],
+        }
     )
     fixed = {"accuracy": 0.25, "size_bytes": 5_000.0}
     curve = progress(trials, ["accuracy", "size_bytes"], fixed)

@@ -75,7 +75,7 @@ def test_a_line_still_being_written_is_left_out(make_run):
 
 def test_missing_tables_are_empty_with_their_columns(tmp_path):
     assert read_finalists(tmp_path).empty
-    assert list(read_trials(tmp_path)) == list(TRIAL_COLUMNS)
+    assert list(read_trials(tmp_path)) == [*TRIAL_COLUMNS, "flags"]
 
 
 def test_a_word_among_numbers_names_file_and_column(make_run):
