@@ -6,9 +6,10 @@
 Hypervolumes at equal epochs, costs as log10, accuracy on validation, one reference point for both of a pair: the
 search's trials against as many random ones that meet the constraints (a random candidate that the search evaluated
 too, as what NSGA-II draws for its first generation, is not trained again), and the finalists against the same
-architectures with every layer int8 and no channel cut, trained here as the finalists were, whatever they cost. A killed
-run of this script goes on where it was. With `--measure` all latencies are measured anew, one after the other, so that
-what else the machine did meanwhile does not tell.
+architectures with every layer int8 and no channel cut, trained here as the finalists were, whatever they cost. A
+killed run of this script goes on where it was; with `--pairs` it does one of the two, and the JSON file keeps what it
+has of the other. With `--measure` all latencies are measured anew, one after the other, so that what else the machine
+did meanwhile does not tell.
 """
 
 from __future__ import annotations
@@ -157,7 +158,10 @@ def shown(rows: Rows, objectives: tuple[str, ...]) -> Rows:
     return [{key: row[key] for key in keys if key in row and row[key] == row[key]} for row in rows]
 
 
-PAIRS = {"search against random": beside_search, "finalists against uniform int8": beside_finalists}
+PAIRS = {
+    "search": ("search against random", beside_search),
+    "finalists": ("finalists against uniform int8", beside_finalists),
+}
 
 
 def table_of(study: Study, found: dict[str, tuple[float, float]]) -> Table:
@@ -173,6 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--measure", action="store_true", help="measure all latencies anew")
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS), help="default: both")
     parser.add_argument("--json", type=Path, help="gets the hypervolumes after each pair, and the rows they are of")
     options = parser.parse_args()
     folder = RunFolder(options.run.resolve())
@@ -180,14 +185,20 @@ def main() -> None:
     if study.training.searched:
         parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
     found, rows = dict[str, tuple[float, float]](), dict[str, list[Rows]]()
-    for name, compare in PAIRS.items():
+    if options.json and options.json.exists():
+        earlier = json.loads(options.json.read_text())
+        if earlier["study"] != study.name:
+            parser.error(f"{options.json} is of the study {earlier['study']}, not of {study.name}")
+        found, rows = earlier["hypervolumes"], earlier["rows"]
+    for name, compare in (PAIRS[key] for key in options.pairs):
         ours, theirs = compare(folder, study)
         if options.measure:
             ours, theirs = measured_anew(ours, study), measured_anew(theirs, study)
         found[name] = pair(ours, theirs, study.objectives)
         rows[name] = [shown(part, study.objectives) for part in (ours, theirs)]
         if options.json:
-            options.json.write_text(json.dumps({"hypervolumes": found, "rows": rows}, indent=1) + "\n")
+            written = {"study": study.name, "hypervolumes": found, "rows": rows}
+            options.json.write_text(json.dumps(written, indent=1) + "\n")
     Console().print(table_of(study, found))
 
 

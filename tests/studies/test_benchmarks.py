@@ -118,6 +118,30 @@ def test_random_candidates_that_break_a_constraint_are_drawn_beyond(
     assert len(evaluated) == 5
 
 
+def test_one_pair_at_a_time_keeps_the_other_of_the_same_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = script("beside_the_front", monkeypatch)
+    row = {"id": "a", "accuracy": 0.5, "latency_ms": 1.0, "size_bytes": 10}
+    better = {**row, "id": "b", "accuracy": 0.75}
+    pairs = {"search": ("one", lambda *_: ([better], [row])), "finalists": ("other", lambda *_: ([row], [better]))}
+    monkeypatch.setattr(beside, "PAIRS", pairs)
+    run, file = RunFolder(tmp_path / "run"), tmp_path / "beside.json"
+    run.path.mkdir()
+    text = (FOLDER.parent / "digits.yaml").read_text()
+    for name, pair in (("digits", "search"), ("digits", "finalists"), ("letters", "search")):
+        run.study.write_text(text.replace("name: digits", f"name: {name}"))
+        monkeypatch.setattr("sys.argv", ["beside", str(run.path), "--json", str(file), "--pairs", pair])
+        if name == "digits":
+            beside.main()
+        else:
+            with pytest.raises(SystemExit):
+                beside.main()
+    written = json.loads(file.read_text())
+    (ours, beside_it), other = written["hypervolumes"]["one"], written["hypervolumes"]["other"]
+    assert ours / beside_it == pytest.approx((0.75 - 0.5 / 1.1) / (0.5 - 0.5 / 1.1))
+    assert other == [beside_it, ours]
+    assert [[r["id"] for r in part] for part in written["rows"]["one"]] == [["b"], ["a"]]
+
+
 def test_what_pruning_removed_is_a_share_of_the_inner_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two blocks of inner width 16, one cut to 8."""
     compare = script("compare_fronts", monkeypatch)
