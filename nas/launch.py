@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas.checking import reference_candidate
-from nas.data import load
+from nas.data import Split, load
 from nas.errors import InputError, disk_problem
 from nas.executors.local import LocalWorkers, threads_per_worker
 from nas.finalists import Finalists
@@ -62,7 +62,7 @@ def _hold(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool
     with console.status("reading the data"):
         for size in study.space.input_sizes:  # workers find what is cached of the others
             data = load(study.data, input_size=size, seed=study.search.seed)
-    _keep_split(folder, data.split.to_json())
+    _keep_split(folder, data.split)
     write_atomically(folder.study, dump_study(study))
     console.print(
         f"{study.name}: {len(data.train)} training, {len(data.validation)} validation, "
@@ -143,10 +143,14 @@ def _with_reference(study: Study, recorded: Study) -> Study:
     return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
 
 
-def _keep_split(folder: RunFolder, split: str) -> None:
-    if folder.split.exists() and folder.split.read_text() != split:
-        raise InputError(f"{folder.split}: the data set's split is not the recorded one; has the data changed?")
-    write_atomically(folder.split, split)
+def _keep_split(folder: RunFolder, split: Split) -> None:
+    """An older version of this recorded the indices alone: what it wrote is as `split` begins."""
+    text = split.to_json()
+    if folder.split.exists() and not text.startswith(folder.split.read_text().removesuffix("}")):
+        raise InputError(
+            f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
+        )
+    write_atomically(folder.split, text)
 
 
 def _refuse_another_device(study: Study, folder: RunFolder) -> None:

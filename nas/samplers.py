@@ -133,6 +133,19 @@ class Anchored(BaseSampler):
         raise TypeError(f"gene {param_name}: expected choices or a range of floats, got {param_distribution}")
 
 
+class Replayed(Anchored):
+    """A sampler whose values are given, as those of a draw that is known to be new."""
+
+    def __init__(self, sampler: BaseSampler, values: Mapping[str, Any]) -> None:
+        super().__init__(sampler, lambda gene, _: values[gene])
+        self._values = values
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._values[param_name]
+
+
 def _random(seed: int, _: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 

@@ -7,21 +7,20 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
-import optuna
 from optuna.trial import TrialState
 
 from nas.anchors import anchors
-from nas.candidate import Candidate, sample
-from nas.hyperparameters import ask_numbers
+from nas.candidate import Candidate
+from nas.drawing import Draws
 from nas.objectives import directions_of
 from nas.phases import WAIT, Done, Identity, Phases, Wait, identity_of
 from nas.records import Evaluation, Phase, State
 from nas.run_folder import RunFolder
-from nas.samplers import Anchored, make_sampler, seed_of
+from nas.samplers import Anchored, Replayed, make_sampler, seed_of
 from nas.study import Study
 from nas.tasks import Task
 
-MAX_REDRAWS, RANDOM_AFTER = 20, 10
+RANDOM_AFTER = 10  # repeats in a row
 WINDOW, INFEASIBLE_SHARE = 100, 0.95
 FAILURES_IN_A_ROW = 10
 
@@ -35,7 +34,7 @@ class Search(Phases):
         super().__init__(study, folder, study.name, directions_of(study))
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
-        self._anchors = anchors(study)
+        self._anchors, self._draws = anchors(study), Draws(study)
         self._earlier = {row["number"] for row in self.rows()}
         self._first: dict[Identity, int] = {}
         self._indexed = 0
@@ -63,14 +62,18 @@ class Search(Phases):
         return self._draw()
 
     def _draw(self) -> Task | Wait | Done:
-        """Draw until a candidate is new. A sampler that repeats itself is helped out by random draws."""
+        """Draw until a candidate is new. A sampler that repeats itself is given one at random, if there is one left."""
         while True:
-            repeats = self._repeats()
-            if repeats >= MAX_REDRAWS:
-                if not self._running:
-                    self._problem = f"{MAX_REDRAWS} draws in a row were duplicates: the space is exhausted"
-                return WAIT if self._running else Done(self._problem)
-            task = self._ask("random" if repeats >= RANDOM_AFTER else self.study.search.sampler)
+            values = None
+            if self._repeats() >= RANDOM_AFTER:
+                values = self._draws.unseen(self._first_of_each(), len(self.journal.trials()))
+                if values is None:
+                    self._problem = (
+                        f"none of {self._draws.attempts} random draws was new after {len(self._first)} different "
+                        f"candidates, of {self._draws.ways:,} at most: the space is exhausted"
+                    )
+                    return WAIT if self._running else Done(self._problem)
+            task = self._ask(values)
             if task is not None:
                 return self._start(task)
 
@@ -83,28 +86,24 @@ class Search(Phases):
             count += 1
         return count
 
-    def _ask(self, sampler: str) -> Task | None:
-        """One draw, recorded; None where it repeats an earlier candidate."""
+    def _ask(self, values: dict[str, Any] | None) -> Task | None:
+        """One draw, of these values or what the sampler says, recorded; None where it repeats an earlier candidate."""
         search = self.study.search
         number = len(self.journal.trials())
         population = search.population or default_population(search.trials)
         first = self._first_of_each()
-        space, compression = self.study.space, self.study.compression
-        channels = self.study.data.input_channels
-
-        def draw(trial: optuna.Trial) -> tuple[Candidate, dict[str, float]]:
-            candidate = sample(trial, space, compression, input_channels=channels)
-            return candidate, ask_numbers(trial, self.study.training)
 
         def notes(drawn: tuple[Candidate, dict[str, float]]) -> dict[str, Any]:
             own = self._notes(*drawn, search.seed, self.study.search_epochs)
             earlier = first.get(identity_of(own))
             return own if earlier is None else {**own, "duplicate_of": earlier}
 
-        made = make_sampler(sampler, seed=seed_of(search.seed, number), population=population)
-        if number < len(self._anchors):
+        made = make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
+        if values is not None:
+            made = Replayed(made, values)
+        elif number < len(self._anchors):
             made = Anchored(made, self._anchors[number])
-        number, _ = self.journal.ask(made, draw, notes)
+        number, _ = self.journal.ask(made, self._draws, notes)
         if "duplicate_of" not in self.journal.trials()[number].user_attrs:
             return self._task(self.journal.trials()[number])
         self._settle_duplicates()

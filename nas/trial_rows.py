@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -100,21 +101,30 @@ def front_columns(study: Study) -> list[str]:
 
 
 class _Recorder(Pick):
-    """A trial that remembers what it was asked. It takes the last choice everywhere, but never the same width twice in
-    a row if it can: a block between different widths has all the layers it may ever have."""
+    """A trial that remembers what it was asked: it takes the last choice everywhere, and of widths what `width` says of
+    the choices and the width before."""
 
     def __init__(self) -> None:
         super().__init__(last)
         self.genes: dict[str, tuple[Any, ...]] = {}
-        self.prefers: Callable[[Sequence[Any]], Any] = last  # among widths
-        self._width = 0
+        self.width: Callable[[Sequence[int], int], int] = partial(_other, last)
+        self._before = 0
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         self.genes.setdefault(name, tuple(choices))
         if not name.endswith(".width") or name == "head.width":
             return super().suggest_categorical(name, choices)
-        self._width = self.prefers([choice for choice in choices if choice != self._width] or choices)
-        return self._width
+        self._before = self.width(choices, self._before)
+        return self._before
+
+
+def _other(pick: Callable[[Sequence[int]], int], choices: Sequence[int], before: int) -> int:
+    """Never the same width twice in a row, if it can be helped."""
+    return pick([choice for choice in choices if choice != before] or choices)
+
+
+def _numbered(number: int, choices: Sequence[int], before: int) -> int:
+    return choices[min(number, len(choices) - 1)]
 
 
 def all_genes(study: Study) -> list[str]:
@@ -124,10 +134,14 @@ def all_genes(study: Study) -> list[str]:
 
 def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     """Every gene of the candidate with its choices; where stages choose among kinds of blocks, those of every kind."""
-    recorder = _Recorder()
-    for space, widths in product((study.space, *study.space.of_one_kind()), (last, first)):
-        recorder.prefers = widths  # a width without a choice is not asked for: one of the two differs from it
-        sample(recorder, space, study.compression, input_channels=study.data.input_channels)
+    recorder, space = _Recorder(), study.space
+    most = max(len(widths) for widths in (space.stem_widths, *(stage.widths for stage in space.stages)))
+    # A block between different widths has all the layers it may ever have. A width without a choice is not asked for:
+    # only where all that may lie before it are taken in turn, one of them differs from it.
+    ways = (partial(_other, last), partial(_other, first), *(partial(_numbered, number) for number in range(most)))
+    for kind, way in product((space, *space.of_one_kind()), ways):
+        recorder.width = way
+        sample(recorder, kind, study.compression, input_channels=study.data.input_channels)
     return recorder.genes
 
 

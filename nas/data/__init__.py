@@ -1,7 +1,7 @@
 """Data sets and the fixed train / validation / test split. Images are decoded once into uint8 arrays (N, C, H, W).
 
 The canonical order of a data set is its training images, then validation, then test; those of an image folder are
-sorted by class and name. split.json holds indices into it.
+sorted by class and name. split.json holds indices into it, and a digest of it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def load(data: Data, *, input_size: int, seed: int) -> DataSet:
 
     in_test = _sound(wanted.test, listing)
     check_classes(listing, in_test, "test")
-    split = Split(*(tuple(part.tolist()) for part in (in_train, in_validation, in_test)))
+    digest = listing.digest(str(folder_of(data)) if data.path else "")
+    split = Split(tuple(in_train.tolist()), tuple(in_validation.tolist()), tuple(in_test.tolist()), digest)
     load_test = partial(_load_test, listing, in_test, form, faults, skip=skip)
     return DataSet(listing.class_names, train, validation, split, load_test, named(listing, faults))
 

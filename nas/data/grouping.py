@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 
-from nas.data.records import Array, Listing
+from nas.data.records import NO_GROUP, Array, Listing
 from nas.errors import InputError
 
 ATTEMPTS = 20  # other orders, where the first one cannot give every class to both sides
@@ -36,6 +38,19 @@ def cut_groups(
         raise InputError(_too_few(listing, missing[0], "each holds too much of other classes"))
     inside = np.isin(codes, taken)
     return indices[inside], indices[~inside]
+
+
+def check_given_groups(listing: Listing) -> None:
+    """Raises InputError where two of the parts that come with the data share a group."""
+    assert listing.groups is not None
+    for (one, ours), (other, theirs) in combinations(listing.given.items(), 2):
+        shared = np.setdiff1d(np.intersect1d(listing.groups[ours], listing.groups[theirs]), [NO_GROUP])
+        if len(shared):
+            first, second = (part[listing.groups[part] == shared[0]][0] for part in (ours, theirs))
+            raise InputError(
+                f"data: expected groups that each lie in one part, got {len(shared)} in both {one} and {other}, "
+                f"as that of {listing.name(int(first))} and {listing.name(int(second))}"
+            )
 
 
 def _check(counts: Array, listing: Listing, keep: int) -> None:

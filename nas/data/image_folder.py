@@ -19,6 +19,7 @@ from nas.errors import InputError
 from nas.study import Data
 
 SPLITS = ("train", "val", "test")
+LIKE_SPLITS = {*SPLITS, "training", "valid", "validation", "dev", "testing"}
 
 
 def list_image_folder(data: Data) -> Listing:
@@ -50,7 +51,7 @@ def class_names_in(data: Data) -> tuple[str, ...]:
 
 
 def identity_of(files: Sequence[Path]) -> str:
-    """What decoding these files depends on: their places, sizes and times of change."""
+    """What decoding these files depends on: their places, sizes and times of change, which nothing sets back."""
     return "\n".join(f"{os.path.abspath(file)} {_state_of(file)}" for file in files)
 
 
@@ -59,7 +60,7 @@ def _state_of(file: Path) -> str:
         stat = file.stat()
     except OSError as error:  # a link to nowhere, say: an unreadable image like any other
         return str(error.strerror)
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 def _parts(data: Data) -> dict[str, Path]:
@@ -68,6 +69,9 @@ def _parts(data: Data) -> dict[str, Path]:
     if not root.is_dir():
         raise InputError(f"data.path: expected a folder, got {str(root)!r}, which does not exist or is a file")
     parts = {split: root / split for split in SPLITS if (root / split).is_dir()}
+    alike = [name for name in _folders_in(root) if name.casefold() in LIKE_SPLITS and name not in SPLITS]
+    if alike and ("train" in parts or alike == _folders_in(root)):
+        raise InputError(f"data.path: expected folders named train/, val/ and test/ in {root}, got {alike[0]}/")
     if parts and "train" not in parts:
         beside = ", ".join(f"{part}/" for part in parts)
         raise InputError(f"data.path: expected a folder train/ with one folder per class in {root}, got only {beside}")

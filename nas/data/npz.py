@@ -7,7 +7,7 @@ import shutil
 import zipfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +16,16 @@ from threading import Lock
 import numpy as np
 from PIL import Image
 
-from nas.data.cache import cache_folder
-from nas.data.image_folder import identity_of
+from nas.data.cache import cache_folder, key_of
+from nas.data.image_folder import LIKE_SPLITS, SPLITS, identity_of
 from nas.data.paths import folder_of
-from nas.data.records import Array, Listing
+from nas.data.records import NO_GROUP, Array, Listing
 from nas.errors import InputError
 from nas.machine import memory_bytes
 from nas.study import Data
 
-SPLITS = ("train", "val", "test")
 KEYS = "images and labels (or train_images and train_labels), val_ and test_ ones, classes, groups"
+KINDS = ("images", "labels", "groups")
 CHANNELS_LAST, CHANNELS_FIRST = (1, 3, 4), (1, 3)
 _LOADING = Lock()  # threads that decode must not each load an array of gigabytes
 
@@ -102,7 +102,7 @@ def list_npz(data: Data) -> Listing:
         open=lambda index: place(index)[0].image(place(index)[1]),
         name=name,
         identity=(lambda indices: f"{identity_of([archive.path])} {indices.tolist()}") if too_large else None,
-        groups=_groups(archive, starts),
+        groups=_groups(archive, list(parts), starts),
     )
 
 
@@ -110,14 +110,21 @@ def npz_class_names(data: Data) -> tuple[str, ...]:
     """`classes` of the archive, else the numbers up to the largest training label."""
     archive = _open(data)
     if "classes" in archive.shapes:
-        names = tuple(str(name) for name in archive.array("classes").reshape(-1))
+        names = tuple(_text(name) for name in archive.array("classes").reshape(-1).tolist())
     else:
         key = archive.key("train", "images")
         assert key is not None
-        names = tuple(str(label) for label in range(int(_labels(archive, "train", key).max(initial=-1)) + 1))
+        labels = _labels(archive, "train", key)
+        if (most := int(labels.max(initial=-1))) >= len(labels):
+            raise _wrong(archive.path, f"train labels: expected images of every class, got {len(labels)} up to {most}")
+        names = tuple(str(label) for label in range(most + 1))
     if len(names) < 2 or len(set(names)) < len(names):
         raise _wrong(archive.path, f"expected at least two classes, each named once, got {list(names)[:10]}")
     return names
+
+
+def _text(name: object) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def _open(data: Data) -> _Archive:
@@ -134,6 +141,9 @@ def _open(data: Data) -> _Archive:
     if archive.key("train", "images") is None:
         raise _wrong(path, f"expected arrays {KEYS}, got {', '.join(sorted(shapes)) or 'none'}")
     for key, (_, dtype) in shapes.items():
+        part, _, kind = key.rpartition("_")
+        if kind in KINDS and part.casefold() in LIKE_SPLITS and part not in SPLITS:
+            raise _wrong(path, f"expected arrays {KEYS}, got {key}")
         if dtype.hasobject:
             raise _wrong(path, f"{key}: expected numbers or text, got Python objects, which would have to be unpickled")
     return archive
@@ -178,22 +188,25 @@ def _check_labels(path: Path, what: str, labels: Array, names: tuple[str, ...]) 
         raise _wrong(path, f"{what}: expected images of every class, got none of {names[int(np.argmin(counts))]!r}")
 
 
-def _groups(archive: _Archive, starts: list[int]) -> Array | None:
-    """Group numbers of the training images; those of given splits are not asked for."""
-    key = archive.key("train", "groups")
-    if key is None:
+def _groups(archive: _Archive, parts: Sequence[str], starts: Sequence[int]) -> Array | None:
+    """Group numbers; the images of a given part without such an array are of no group."""
+    if archive.key("train", "groups") is None:
         return None
-    shape = archive.shapes[key][0]
-    if shape != (starts[1],):
-        raise _wrong(archive.path, f"{key}: expected shape ({starts[1]},), got {shape}")
-    codes = np.unique(archive.array(key), return_inverse=True)[1]
-    return np.concatenate([codes, np.full(starts[-1] - starts[1], -1)])
+    keys = [archive.key(part, "groups") for part in parts]
+    counts = np.diff(starts).tolist()
+    for key, count in zip(keys, counts, strict=True):
+        if key and archive.shapes[key][0] != (count,):
+            raise _wrong(archive.path, f"{key}: expected shape ({count},), got {archive.shapes[key][0]}")
+    codes = np.full(starts[-1], NO_GROUP)
+    codes[np.repeat([key is not None for key in keys], counts)] = np.unique(
+        np.concatenate([archive.array(key) for key in keys if key]), return_inverse=True
+    )[1]
+    return codes
 
 
 def _unpacked(path: Path, key: str) -> Array:
     """An array of the archive, mapped from a copy in the cache: a compressed one cannot be mapped."""
-    stat = path.stat()
-    copy = cache_folder() / f"{path.stem}-{key}-{stat.st_size}-{stat.st_mtime_ns}.npy"
+    copy = cache_folder() / f"{path.stem}-{key}-{key_of(identity_of([path]))}.npy"
     try:
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +215,7 @@ def _unpacked(path: Path, key: str) -> Array:
                 shutil.copyfileobj(source, target)
             unfinished.replace(copy)
         mapped: Array = np.load(copy, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _wrong(path, f"{key}: too large for memory, and cannot be unpacked to {copy.parent}: {error}") from None
     return mapped
 

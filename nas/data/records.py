@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from PIL import Image
 
 Array = np.ndarray[Any, Any]
 STATISTICS_BLOCK = 64  # images
+NO_GROUP = -1
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,18 @@ class Images:
 
 @dataclass(frozen=True)
 class Split:
-    """Indices in the canonical order; train is what neither validation nor test holds, less what cannot be read."""
+    """Indices in the canonical order; train is what neither validation nor test holds, less what cannot be read.
+
+    images: the order they are in, as a digest of every image's name and class.
+    """
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
+    images: str = field(default="", compare=False)
 
     def to_json(self) -> str:
-        return json.dumps({"validation": self.validation, "test": self.test})
+        return json.dumps({"validation": self.validation, "test": self.test, "images": self.images})
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Listing:
     labels: int64 (N,). given: the indices of each part that comes with the data: train, perhaps val and test.
     open: image i as PIL sees it; name: what messages call it. identity: a text that changes whenever what decoding
     these indices gives may change; without it nothing is cached. groups: int64 (N,), images of one group stay in one
-    part. faults: images known to be unreadable before any is decoded, with the reason.
+    part, those of NO_GROUP anywhere. faults: images known to be unreadable before any is decoded, with the reason.
     """
 
     class_names: tuple[str, ...]
@@ -98,3 +104,9 @@ class Listing:
     identity: Callable[[Array], str] | None = None
     groups: Array | None = None
     faults: Mapping[int, str] = field(default_factory=dict)
+
+    def digest(self, root: str) -> str:
+        """Of the names, below `root` where they are paths, and classes of all images in their order."""
+        names = (self.name(index).removeprefix(root) for index in range(len(self.labels)))
+        lines = (f"{self.class_names[label]} {name}" for label, name in zip(self.labels.tolist(), names, strict=True))
+        return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.data.grouping import cut_groups
+from nas.data.grouping import check_given_groups, cut_groups
 from nas.data.records import Array, Listing, Split
 from nas.errors import InputError
 from nas.study import Data
@@ -17,6 +17,8 @@ def split_listing(listing: Listing, data: Data, seed: int) -> Split:
     random = np.random.default_rng(seed)
     train = listing.given["train"]
     parts = {name: listing.given[name] for name in KEYS if name in listing.given}
+    if listing.groups is not None:
+        check_given_groups(listing)
     missing, total = [name for name in KEYS if name not in parts], len(train)
     for done, name in enumerate(missing):
         fraction: float = getattr(data, KEYS[name])
@@ -29,7 +31,11 @@ def split_listing(listing: Listing, data: Data, seed: int) -> Split:
             parts[name], train = cut_groups(train, listing, fraction, random, keep=len(missing) - done)
     if data.train_images is not None:
         train = _limited(train, listing, data.train_images, random)
-    return Split(*(tuple(sorted(part.tolist())) for part in (train, parts["val"], parts["test"])))
+    return Split(_sorted(train), _sorted(parts["val"]), _sorted(parts["test"]))
+
+
+def _sorted(indices: Array) -> tuple[int, ...]:
+    return tuple(sorted(indices.tolist()))
 
 
 def _cut(indices: Array, listing: Listing, fraction: float, random: np.random.Generator) -> tuple[Array, Array]:

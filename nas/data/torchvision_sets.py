@@ -19,7 +19,7 @@ from PIL import Image
 
 from nas.data.image_folder import identity_of
 from nas.data.paths import folder_of
-from nas.data.records import Array, Listing
+from nas.data.records import NO_GROUP, Array, Listing
 from nas.errors import InputError
 from nas.study import Data
 
@@ -29,6 +29,7 @@ class KnownSet:
     """How torchvision names a set's splits and where its objects keep labels and images.
 
     `images` is an attribute with pixels or with file paths; `labels` None says that it holds (path, label) pairs.
+    `films`: training files are <class>/<film>_<frame>; `offered`: torchvision can still fetch it.
     """
 
     classes: int
@@ -36,6 +37,8 @@ class KnownSet:
     parts: Mapping[str, Any]
     labels: str | None
     images: str
+    films: bool = False
+    offered: bool = True
 
 
 _BOOLEAN = {"train": True, "test": False}
@@ -51,14 +54,14 @@ SETS: Mapping[str, KnownSet] = {
     "USPS": KnownSet(10, "train", _BOOLEAN, "targets", "data"),
     "SVHN": KnownSet(10, "split", _TWO, "labels", "data"),
     "STL10": KnownSet(10, "split", _TWO, "labels", "data"),
-    "GTSRB": KnownSet(43, "split", _TWO, None, "_samples"),
+    "GTSRB": KnownSet(43, "split", _TWO, None, "_samples", films=True),
     "DTD": KnownSet(47, "split", _THREE, "_labels", "_image_files"),
     "FGVCAircraft": KnownSet(100, "split", _THREE, "_labels", "_image_files"),
     "Flowers102": KnownSet(102, "split", _THREE, "_labels", "_image_files"),
     "Food101": KnownSet(101, "split", _TWO, "_labels", "_image_files"),
     "OxfordIIITPet": KnownSet(37, "split", {"train": "trainval", "test": "test"}, "_labels", "_images"),
     "RenderedSST2": KnownSet(2, "split", _THREE, None, "_samples"),
-    "StanfordCars": KnownSet(196, "split", _TWO, None, "_samples"),
+    "StanfordCars": KnownSet(196, "split", _TWO, None, "_samples", offered=False),
     "Imagenette": KnownSet(10, "split", {"train": "train", "test": "val"}, None, "_samples"),
 }
 
@@ -117,6 +120,7 @@ def list_torchvision(data: Data) -> Listing:
         open=lambda index: ordered[place(index)[0]].image(place(index)[1]),
         name=name,
         identity=identity,
+        groups=_films(parts) if known.films else None,
     )
 
 
@@ -130,7 +134,7 @@ def _opened(data: Data, known: KnownSet, value: Any) -> Any:
     try:
         return getattr(datasets, str(data.dataset))(root, download=data.download, **{known.argument: value})
     except (OSError, RuntimeError, ValueError, EOFError) as error:
-        hint = "" if data.download else "; data.download: true would fetch it"
+        hint = "" if data.download or not known.offered else "; data.download: true would fetch it"
         raise InputError(f"data.path: {root}: torchvision finds no {data.dataset} there ({error}){hint}") from None
 
 
@@ -142,15 +146,24 @@ def _part(known: KnownSet, source: Any) -> _Part:
     return _Part(source, np.asarray(labels, np.int64), files, None if files else held)
 
 
+def _films(parts: Mapping[str, _Part]) -> Array:
+    """A number per film of the training images, whose frames show one object; the others are of none."""
+    files = parts["train"].files or ()
+    films = [f"{file.parent.name}/{file.stem.partition('_')[0]}" for file in files]
+    alone = sum(len(part.labels) for part in parts.values()) - len(films)
+    return np.concatenate([np.unique(films, return_inverse=True)[1], np.full(alone, NO_GROUP)])
+
+
 def _content(part: _Part) -> str:
     """A digest of the pixels: a set is the same wherever it lies and whenever it was written."""
     return hashlib.sha256(np.ascontiguousarray(np.asarray(part.pixels)).data).hexdigest()
 
 
-def _class_names(source: Any, classes: int) -> tuple[str, ...]:
+def _class_names(source: Any, count: int) -> tuple[str, ...]:
     """torchvision's names, else numbers."""
-    names = tuple(str(name) for name in getattr(source, "classes", ()))
-    return names if len(names) == classes else tuple(str(label) for label in range(classes))
+    classes = getattr(source, "classes", ())
+    names = tuple(str(name[0] if isinstance(name, tuple) else name) for name in classes)  # the first of synonyms
+    return names if len(names) == count else tuple(str(label) for label in range(count))
 
 
 def _check(data: Data, labels: Array, classes: int) -> None:

@@ -28,8 +28,8 @@ class Data(Section):
         None,
         description="image_folder: a folder with train/ and, if there are any, val/ and test/, or the class folders "
         "themselves. npz: a file with images and labels (or train_images and train_labels), val_ and "
-        "test_ ones, classes (names) and groups (images tied together) if there are any. torchvision: where "
-        "its files lie. ~ and $VARIABLES are resolved.",
+        "test_ ones, classes (names) and groups (images tied together; val_ and test_ ones too) if there are any. "
+        "torchvision: where its files lie. ~ and $VARIABLES are resolved.",
     )
     dataset: TorchvisionSet | None = Field(None, description="torchvision's name of the set.")
     download: bool = Field(False, description="Whether torchvision may fetch a set that is not in `path`.")
@@ -42,7 +42,8 @@ class Data(Section):
     group_pattern: str | None = Field(
         None,
         description="image_folder: a regular expression on a file's path below its class folder; files in which it "
-        "finds the same (its first group, if it has one) stay in one part of a split. By default no file is tied.",
+        "finds the same (its first group, if it has one) stay in one part of a split; parts that are given must not "
+        "share any. By default no file is tied.",
     )
     channels: Literal[1, 3] | None = Field(
         None, description="1 for grey, 3 for colour; by default 1 for digits and torchvision's grey sets, else 3."
@@ -78,6 +79,8 @@ class Data(Section):
             raise ValueError(f"path: expected {kind} for source {self.source}, got nothing")
         if self.source == "torchvision" and self.dataset is None:
             raise ValueError("dataset: expected the name of a set for source torchvision, got nothing")
+        if self.source == "digits" and self.path:
+            raise ValueError(f"path: expected none with source digits, whose scans need no file, got {self.path!r}")
         for key, source in (("dataset", "torchvision"), ("download", "torchvision"), ("group_pattern", "image_folder")):
             if getattr(self, key) and self.source != source:
                 raise ValueError(f"{key}: expected only with source {source}, got source {self.source}")

@@ -57,12 +57,14 @@ class Choices(Freedom[Number], Generic[Number]):
 
 
 def _spelling(value: Any) -> str:
-    """Which of the three ways to write a number is meant."""
+    """Which of the three ways to write a number is meant. `Choices` is what that record's name begins with, so that
+    beside `choices` a wrong key is told of its keys alone; any other mapping may have been meant as either.
+    """
     if isinstance(value, Range | Choices):
-        return "choices" if isinstance(value, Choices) else "range"
+        return "Choices" if isinstance(value, Choices) else "mapping"
     if not isinstance(value, dict):
         return "number"
-    return "choices" if "choices" in value else "range"
+    return "Choices" if "choices" in value else "mapping"
 
 
 if TYPE_CHECKING:
@@ -73,5 +75,5 @@ else:
         """`Searchable[X]`: an X, a range of X or choices of X; its bounds hold for each of them."""
 
         def __class_getitem__(cls, number: Any) -> Any:
-            ways = (("number", number), ("range", Range[number]), ("choices", Choices[number]))
+            ways = (("number", number), ("mapping", Range[number]), ("Choices", Choices[number]))
             return Annotated[Union[*(Annotated[kind, Tag(tag)] for tag, kind in ways)], Discriminator(_spelling)]

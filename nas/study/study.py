@@ -63,6 +63,8 @@ class Study(Section):
             raise ValueError(f"report.hypervolume_reference: expected a value for each of {wanted}, got {came}")
         if any(value <= 0 for name, value in reference.items() if name not in QUALITIES):
             raise ValueError(f"report.hypervolume_reference: expected costs above 0, got {reference}")
+        if any(not 0 <= value < 1 for name, value in reference.items() if name in QUALITIES):
+            raise ValueError(f"report.hypervolume_reference: expected qualities of 0 to below 1, got {reference}")
         return self
 
     @property

@@ -155,13 +155,19 @@ def _walk(loc: KeyPath) -> tuple[KeyPath, Schema]:
         if child is not None:
             key, schema = (*key, part), child
         else:
-            schema = next((member for member in _members(schema) if _tag(member) == part), schema)
+            schema = next((member for member in _members(schema) if _is_tagged(member, part)), schema)
     return key, schema
 
 
 def _members(schema: Schema) -> list[Schema]:
-    """The records of a tagged union."""
-    return [_resolved(option) for option in schema.get("oneOf", ())]
+    """The records of a tagged union, be it optional."""
+    unions = [schema, *(_resolved(option) for option in schema.get("anyOf", ()))]
+    return [_resolved(option) for union in unions for option in union.get("oneOf", ())]
+
+
+def _is_tagged(record: Schema, tag: str | int) -> bool:
+    """By a field, or as ways to write a number are, by the beginning of its name."""
+    return _tag(record) == tag or record.get("title", "").startswith(str(tag))
 
 
 def _tag(record: Schema) -> str | None:

@@ -87,6 +87,16 @@ def test_what_drives_an_objective_comes_first():
     assert abs(parameters.groups[1].loss) < 0.02
 
 
+def test_costs_count_by_ratio_and_qualities_do_not():
+    """What multiplies a cost explains all of it, what is added to a quality too; the other way round neither would."""
+    width, depth = (np.tile(values, 100) for values in ([1, 1, 3, 3, 9, 9], [1, 2, 1, 2, 1, 2]))
+    genes = {f"{PREFIX}stem.width": width.astype(str), f"{PREFIX}stage1.depth": depth.astype(str)}
+    product, total = 10.0 * width**3 * depth**6, 0.02 * width + 0.3 * depth
+    frame = pd.DataFrame({"state": "COMPLETE", "parameters": product, "accuracy": total, **genes})
+    for found in importances(frame, ["parameters", "accuracy"]):
+        assert found.r2 == pytest.approx(1, abs=1e-3)
+
+
 def test_noise_is_called_noise():
     for seed in range(8):
         frame = trials(60, seed=seed)

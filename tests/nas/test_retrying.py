@@ -155,6 +155,24 @@ def test_a_death_between_moving_the_record_and_queueing(failed: RunFolder) -> No
     assert Search(make_study(), failed).rows()[queued[0].number]["state"] == "COMPLETE"
 
 
+def test_a_torn_journal_is_mended_first(failed: RunFolder) -> None:
+    whole = failed.journal.read_bytes()
+    failed.journal.write_bytes(whole + b'{"op_code": 4, "worker')
+    (queued,) = retry(failed.path, [1])
+    assert failed.journal.read_bytes().startswith(whole + b"{")
+    run(Search(make_study(), failed))
+    assert Search(make_study(), failed).rows()[queued.number]["state"] == "COMPLETE"
+
+
+def test_what_a_later_attempt_finished_stays(failed: RunFolder) -> None:
+    """The journal of a failed trial may be behind its folder, after a death."""
+    artifact = failed.artifact(Search(make_study(), failed).rows()[1]["id"], "search", 0)
+    record = json.loads((artifact / "evaluation.json").read_text())
+    (artifact / "evaluation.json").write_text(json.dumps({**record, "state": "INFEASIBLE"}))
+    retry(failed.path, [1])
+    assert [file.name for file in artifact.iterdir()] == ["evaluation.json"]
+
+
 def test_finalists_too(failed: RunFolder) -> None:
     search, study = Search(make_study(), failed), make_study()
     finalists = Finalists(study, failed)

@@ -4,14 +4,18 @@ nothing. No training here."""
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
+import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product, repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from rich.console import Console
 
+import nas.drawing
 import nas.launch
 import nas.local_loop
 import nas.search
@@ -53,7 +58,7 @@ from nas.trial_rows import (
     trial_columns,
     write_rows,
 )
-from search_spaces.spaces import MobileSpace, Pick
+from search_spaces.spaces import MobileSpace, Pick, Replay
 
 SPACE = {
     "input_size": 8, "stem_widths": (8,), "head_widths": (8, 16), "kernels": (3,), "expansions": (1, 2),
@@ -157,16 +162,16 @@ def different(count: int) -> list[Candidate]:
     return list(found.values())
 
 
-Script = Callable[[Sequence[Candidate]], None]
+Script = Callable[[Iterable[Candidate]], None]
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """Have the search draw these candidates, in order."""
 
-    def use(candidates: Sequence[Candidate]) -> None:
+    def use(candidates: Iterable[Candidate]) -> None:
         queue = iter(candidates)
-        monkeypatch.setattr(nas.search, "sample", lambda *_, **__: next(queue))
+        monkeypatch.setattr(nas.drawing, "sample", lambda *_, **__: next(queue))
 
     return use
 
@@ -295,39 +300,54 @@ def test_duplicate_of_a_running_trial_is_told_with_it(folder: RunFolder, script:
         assert repeat.values == original.values
 
 
-def test_redraws_are_bounded_and_helped_by_random_ones(
+def test_a_sampler_that_repeats_itself_is_given_a_new_one_at_random(folder: RunFolder, script: Script) -> None:
+    a, b = different(2)
+    script([a] * 14 + [b] * 2)  # trial 0, ten repeats, three random draws, then one that is new, and its trial
+    search = Search(make_study(trials=2, sampler="nsga2"), folder)
+    first = task_of(search)
+    second = task_of(search)
+    assert [(task.number, task.candidate) for task in (first, second)] == [(0, a), (11, b)]
+    finish(search, first)
+    finish(search, second)
+    assert states(search) == ["COMPLETE"] + ["DUPLICATE"] * 10 + ["COMPLETE"]
+
+
+def test_a_space_without_anything_new_is_exhausted(
     folder: RunFolder, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    original = nas.search.make_sampler
-
-    def spy(name: str, **options: Any) -> Any:
-        asked.append(name)
-        return original(name, **options)
-
-    monkeypatch.setattr(nas.search, "make_sampler", spy)
+    monkeypatch.setattr(nas.drawing, "MOST_DRAWS", 30)
     (a,) = different(1)
-    script([a] * 100)
+    script(repeat(a))
     search = Search(make_study(trials=5, sampler="nsga2"), folder)
     task = task_of(search)
-    assert search.propose() is WAIT  # what is running could still make no difference, but it must end first
+    assert search.propose() is WAIT  # what is running must end first
     finish(search, task)
     answer = search.propose()
     assert isinstance(answer, Done)
-    assert "20 draws in a row were duplicates: the space is exhausted" in answer.problem
-    assert asked == ["nsga2"] * 11 + ["random"] * 10
-    assert states(search) == ["COMPLETE"] + ["DUPLICATE"] * 20
+    assert re.fullmatch(
+        r"none of 30 random draws was new after 1 different candidates, of \d+ at most: the space is exhausted",
+        answer.problem,
+    )
+    assert states(search) == ["COMPLETE"] + ["DUPLICATE"] * 10
     assert Search(search.study, folder).propose() == answer
+    assert states(search) == ["COMPLETE"] + ["DUPLICATE"] * 10
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3"])
 def test_small_space_is_searched_to_its_end(folder: RunFolder, sampler: str) -> None:
+    """Every one of its networks, found here by asking all questions in all ways."""
+    space = MobileSpace.model_validate({**SPACE, "stages": ({"depths": (1, 2), "widths": (8, 16)},)})
     study = make_study(trials=1000, sampler=sampler)
-    tiny = {**SPACE, "head_widths": (8,), "stages": ({"depths": (1,), "widths": (8, 16)},)}
-    space, compression = MobileSpace.model_validate(tiny), Compression()
-    search = Search(study.model_copy(update={"space": space, "compression": compression}), folder)
-    assert "exhausted" in drive(search).problem
-    assert search.count(State.COMPLETE) == 4
+    study = study.model_copy(update={"space": space, "compression": Compression()})
+    answers = product((1, 2), (8, 16), (1, 2), (1, 2), (8, 16))
+    genes = ("stage1.depth", "stage1.width", "stage1.block1.expansion", "stage1.block2.expansion", "head.width")
+    drawn = (Replay(dict(zip(genes, one, strict=True))) for one in answers)
+    networks = {sample(trial, space, Compression(), input_channels=1).id for trial in drawn}
+    search = Search(study, folder)
+    problem = drive(search).problem
+    assert "after 24 different candidates, of 24 at most: the space is exhausted" in problem
+    assert {row["id"] for row in search.rows()} == networks
+    assert search.count(State.COMPLETE) == len(networks) == 24
 
 
 # Reasons to stop
@@ -770,8 +790,9 @@ def test_a_candidate_with_other_training_numbers_is_no_duplicate(folder: RunFold
     assert len(Finalists(study, folder).journal.trials()) == 3
 
 
-def test_choices_alone_can_be_duplicates(folder: RunFolder, script: Script) -> None:
-    script(different(1) * 40)
+def test_choices_alone_can_be_duplicates(folder: RunFolder, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.drawing, "MOST_DRAWS", 30)
+    script(repeat(*different(1)))
     search = Search(make_study(trials=5, training={"mixup": {"choices": (0.0, 0.2)}}), folder)
     assert "exhausted" in drive(search).problem
     assert states(search).count("COMPLETE") == 2
@@ -1117,6 +1138,22 @@ def test_structure_is_summed_up_by_hand(folder: RunFolder) -> None:
     assert set(STRUCTURE) <= set(trial_columns(make_study()))
 
 
+def test_genes_of_layers_that_few_ways_through_the_widths_reach() -> None:
+    """Blocks of stage 2 have a shortcut only where stage 1 has not the width that stage 2 always has."""
+    stages = ({"depths": (1,), "widths": (8, 16, 24)}, {"depths": (1,), "widths": (16,), "stride": 1})
+    layered = {"weight_format": ("int8", "fp32"), "granularity": "layer"}
+    shape = {"family": "shuffle", "stem_widths": (8, 24), "stages": stages, "expansions": (1,), "kernels": (3,)}
+    study = make_study().model_dump() | {"space": {"input_size": 8, **shape}, "compression": layered}
+    study = Study.model_validate(study)
+    known = set(gene_choices(study))
+    assert "stage2.block1.shortcut_project.weight_format" in known
+    draws, random = nas.drawing.Draws(study), np.random.default_rng(0)
+    for _ in range(100):
+        trial = nas.drawing.RandomTrial(random)
+        draws(trial)
+        assert trial.values.keys() <= known
+
+
 def test_choices_of_every_gene() -> None:
     choices = gene_choices(make_study())
     assert choices["stage1.depth"] == (1, 2)
@@ -1206,11 +1243,15 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
 def test_a_run_does_not_go_on_with_another_split(folder: RunFolder, run: Run) -> None:
     assert run()
     split, rows = folder.split.read_text(), read(folder, "trials")
-    folder.split.write_text(split.replace("[", "[0, ", 1))
-    with pytest.raises(InputError, match=r"split\.json: .* is not the recorded one; has the data changed"):
-        run(trials=8)
-    folder.split.write_text(split)
+    digest = json.loads(split)["images"]
+    for changed in (split.replace("[", "[0, ", 1), split.replace(digest, digest[::-1])):
+        folder.split.write_text(changed)
+        with pytest.raises(InputError, match=r"split\.json: was recorded of other images.*; has the data changed"):
+            run(trials=8)
+    recorded = json.loads(split)
+    folder.split.write_text(json.dumps({part: recorded[part] for part in ("validation", "test")}))  # an older version's
     assert run(trials=6)
+    assert folder.split.read_text() == split
     assert read(folder, "trials") == rows
 
 

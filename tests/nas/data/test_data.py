@@ -139,7 +139,8 @@ def test_split_json_does_not_depend_on_the_order_files_are_listed_in(
     assert first.split.to_json() == second.split.to_json()
     assert shades(first.validation) == shades(second.validation)
     recorded = json.loads(first.split.to_json())
-    assert recorded == {"validation": list(first.split.validation), "test": [17, 18, 19, 20]}
+    indices = {"validation": list(first.split.validation), "test": [17, 18, 19, 20]}
+    assert recorded == {**indices, "images": first.split.images}
 
 
 def test_folders_inside_a_class_and_other_files_beside_the_images(tmp_path: Path) -> None:
@@ -346,6 +347,8 @@ def test_mean_and_standard_deviation() -> None:
     assert of(np.full((4, 1, 2, 2), 51, np.uint8)) == (pytest.approx(0.2), 1.0)  # one shade: nothing to divide by
     noise = np.random.default_rng(0).integers(0, 200, (333, 3, 5, 7), np.uint8)
     assert of(noise) == (pytest.approx(noise.mean() / 255), pytest.approx(noise.std() / 255))
+    by_class = np.repeat(np.array([0, 255], np.uint8), 5000).reshape(-1, 1, 1, 1)
+    assert of(by_class) == (0.5, 0.5)  # every second image, not the first 5000
 
 
 def test_test_images_are_not_decoded_before_they_are_asked_for(tmp_path: Path) -> None:

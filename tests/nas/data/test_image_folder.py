@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,57 @@ def test_the_pattern_sees_the_path_below_the_class_folder(tmp_path: Path) -> Non
     split = load(data, input_size=4, seed=0).split
     parts = [{names[index].split("/")[2] for index in part} for part in (split.train, split.validation, split.test)]
     assert [len(part) for part in parts] == [3, 1, 1]
+
+
+@pytest.mark.parametrize("given", ["val", "test"])
+def test_a_group_in_two_given_parts(tmp_path: Path, given: str) -> None:
+    names = [*(f"train/{name}" for name in tracks(5)), *(f"{given}/{name}" for name in tracks(6) if "track05" in name)]
+    data = folder_data(write(tmp_path / "d", *names), group_pattern=r"track\d+", validation=0.2, test=0.2)
+    assert load(data, input_size=4, seed=0).train
+    write(tmp_path / "d", f"{given}/b/track03_9.png")
+    message = refused(data)
+    assert f"data: expected groups that each lie in one part, got 1 in both train and {given}, as that of" in message
+    assert message.endswith(f"train/a/track03_0.png and {tmp_path}/d/{given}/b/track03_9.png")
+
+
+@pytest.mark.parametrize("names", [("train", "valid"), ("train", "Test"), ("Training", "Testing"), ("train", "dev")])
+def test_parts_by_another_name_are_neither_classes_nor_nothing(tmp_path: Path, names: tuple[str, str]) -> None:
+    root = write(tmp_path / "d", *(f"{part}/{name}/{i}.png" for part in names for name in "ab" for i in range(9)))
+    found = next(name for name in sorted(names) if name != "train")
+    message = refused(folder_data(root))
+    assert message == f"data.path: expected folders named train/, val/ and test/ in {root}, got {found}/"
+
+
+def test_a_class_may_be_called_valid(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i}.png" for name in ("invalid", "valid") for i in range(9)))
+    assert load(folder_data(root), input_size=4, seed=0).class_names == ("invalid", "valid")
+
+
+def test_an_image_renamed_or_moved_to_another_class_is_another_data_set(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i}.png" for name in "ab" for i in range(9)))
+
+    def digest(folder: Path) -> str:
+        return load(folder_data(folder), input_size=4, seed=0).split.images
+
+    first = digest(root)
+    shutil.copytree(root, tmp_path / "elsewhere")
+    assert digest(tmp_path / "elsewhere") == first
+    (root / "a" / "0.png").rename(root / "a" / "z.png")
+    renamed = digest(root)
+    (root / "a" / "8.png").rename(root / "b" / "9.png")
+    (root / "b" / "0.png").rename(root / "a" / "8.png")
+    assert len({first, renamed, digest(root)}) == 3
+
+
+def test_a_file_replaced_by_another_of_its_size_and_time_is_decoded_anew(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i}.png" for name in "ab" for i in range(9)))
+    data = folder_data(root, channels=1)
+    for shade in (10, 200):
+        for file in root.rglob("*"):
+            if file.is_file():
+                Image.new("L", (4, 4), shade).save(file, format="BMP")
+                os.utime(file, ns=(0, 0))
+        assert set(load(data, input_size=4, seed=0).train.images.ravel().tolist()) == {shade}
 
 
 def test_a_file_that_the_pattern_does_not_match(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,21 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
 
 
+def test_given_parts_may_not_share_groups(tmp_path: Path) -> None:
+    arrays = plain(groups=np.arange(20) // 2) | {"val_images": numbered(4, 100), "val_labels": np.arange(4) % 2}
+    assert load(archive(tmp_path, arrays), input_size=4, seed=0).split.validation == (20, 21, 22, 23)
+    own = archive(tmp_path, arrays | {"val_groups": np.array([10, 10, 11, 11])})
+    assert load(own, input_size=4, seed=0).split.validation == (20, 21, 22, 23)
+    message = refused(archive(tmp_path, arrays | {"val_groups": np.array([10, 10, 9, 9])}))
+    assert "got 1 in both train and val, as that of" in message
+    assert message.endswith(f"images[18] and {tmp_path / 'x.npz'}: val_images[2]")
+
+
+def test_names_in_bytes_are_text(tmp_path: Path) -> None:
+    data = archive(tmp_path, plain(classes=np.array([b"cat", "dög".encode()])))
+    assert load(data, input_size=4, seed=0).class_names == ("cat", "dög")
+
+
 OBJECTS = np.array([None, {}], dtype=object)
 
 
@@ -120,6 +137,7 @@ OBJECTS = np.array([None, {}], dtype=object)
         (plain(labels=np.zeros((20, 14), int)), "labels: expected integers of shape (20,), got int64 of shape (20, 14"),
         (plain(labels=np.zeros(20)), "labels: expected integers of shape (20,), got float64 of shape (20,)"),
         (plain(labels=np.zeros(20, int)), "expected at least two classes, each named once, got ['0']"),
+        (plain(labels=np.full(20, 2 * 10**9)), "train labels: expected images of every class, got 20 up to 2000000000"),
         (plain(labels=np.arange(20) % 2 - 1), "expected at least two classes, each named once, got ['0']"),
         (plain(labels=np.arange(20) % 3 - 1), "train labels: expected 0 to 1, got -1 to 1"),
         (plain(labels=np.arange(20) % 2 * 2), "train labels: expected images of every class, got none of '1'"),
@@ -127,6 +145,11 @@ OBJECTS = np.array([None, {}], dtype=object)
         (plain(classes=np.array(["a", "a"])), "expected at least two classes, each named once, got ['a', 'a']"),
         (plain(labels=np.arange(20) % 3, classes=np.array(["a", "b"])), "train labels: expected 0 to 1, got 0 to 2"),
         (plain(groups=np.arange(3)), "groups: expected shape (20,), got (3,)"),
+        (
+            plain(groups=np.arange(20), val_images=numbered(2), val_labels=np.arange(2), val_groups=np.arange(3)),
+            "val_groups: expected shape (2,), got (3,)",
+        ),
+        (plain(validation_images=numbered(2)), "test_ ones, classes, groups, got validation_images"),
         (plain(val_images=numbered(2)), "expected labels of val_images, got images, labels, val_images"),
         (plain(val_images=numbered(2), val_labels=np.array([0, 2])), "val labels: expected 0 to 1, got 0 to 2"),
         (plain(test_images=numbered(1), test_labels=np.array([0])), "test labels: expected images of every class, got"),
@@ -209,3 +232,13 @@ def test_an_archive_too_large_for_memory_is_mapped(
     monkeypatch.setenv("COMPACT_NAS_CACHE", str(cache))
     np.savez(tmp_path / "x.npz", **plain(images=numbered(20, 100)))
     assert min(shades(load(data, input_size=4, seed=0).train.images)) >= 100
+    (tmp_path / "other").mkdir()
+    other = archive(tmp_path / "other", plain(images=numbered(20, 200)))
+    np.savez(tmp_path / "other" / "x.npz", **plain(images=numbered(20, 200)))
+    os.utime(tmp_path / "other" / "x.npz", ns=(0, (tmp_path / "x.npz").stat().st_mtime_ns))
+    assert min(shades(load(other, input_size=4, seed=0).train.images)) >= 200
+    for copy in cache.glob("x-images-*.npy"):
+        copy.write_bytes(copy.read_bytes()[:-9])
+    for entry in [path for path in cache.iterdir() if path.is_dir()]:
+        shutil.rmtree(entry)
+    assert "images: too large for memory, and cannot be unpacked to" in refused(data)

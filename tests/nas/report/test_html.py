@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from nas.importance import GroupImportance, ObjectiveImportance
+from nas.report.coverage import coverage
 from nas.report.details import read_artifact
 from nas.report.html import link, safe_json, script, write_html
 from nas.report.run import default_axes, read_run, shown_figures
@@ -342,6 +343,17 @@ def test_coverage_and_gap_are_those_of_the_trials(make_run):
     assert gap["mean_bits"] == pytest.approx([row["mean_bits"] for row in complete], abs=1e-3)
     members = {int(row["trial"]) for row in run.front}
     assert gap["front"] == [row["number"] in members for row in complete]
+
+
+def test_coverage_counts_a_mended_failure_once(make_run, monkeypatch):
+    run = make_run()
+    retry = run.state("COMPLETE")[-1]["number"]
+    failed = run.state("FAILED")[0]["number"]
+    run.rewrite("trials.csv", lambda row: row.update(retry_of=str(failed)) if int(row["number"]) == retry else None)
+    counted = []
+    monkeypatch.setattr("nas.report.html.coverage", lambda *given: counted.append(given[0]) or coverage(*given))
+    page_of(run)
+    assert set(counted[0]["number"].astype(int)) == {row["number"] for row in run.trials} - {failed}
 
 
 def test_a_run_of_before_these_columns_still_has_its_page(make_run):

@@ -42,6 +42,16 @@ def test_front_and_search_trials_are_drawn_in_the_screens_units(make_run):
     np.testing.assert_allclose(sorted(front.tolist()), sorted(wanted))
 
 
+def test_what_disagrees_with_its_network_is_not_drawn(make_run, monkeypatch):
+    run = make_run(finalists=0)
+    number = run.state("COMPLETE")[0]["number"]
+    run.rewrite("trials.csv", lambda row: row.update(flags="parity") if int(row["number"]) == number else None)
+    drawn = []
+    monkeypatch.setattr("nas.report.picture.draw", lambda *given: drawn.append(given[1]) or draw(*given))
+    write_picture(run.path)
+    assert set(drawn[0]["number"].astype(int)) == {row["number"] for row in run.state("COMPLETE")} - {number}
+
+
 def test_bars_are_one_standard_error_and_the_line_joins_those_that_lead(make_run):
     run = make_run()
     latency, _ = figure_of(run).axes

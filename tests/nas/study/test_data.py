@@ -24,6 +24,7 @@ def data(**fields: Any) -> Data:
         ({"source": "torchvision"}, "dataset: expected the name of a set for source torchvision, got nothing"),
         ({"source": "torchvision", "dataset": "ImageNet"}, "Input should be 'CIFAR10'"),
         ({"source": "digits", "dataset": "MNIST"}, "dataset: expected only with source torchvision, got source digits"),
+        ({"source": "digits", "path": "images"}, "path: expected none with source digits, .*got 'images'"),
         ({"source": "npz", "download": True}, "download: expected only with source torchvision, got source npz"),
         ({"source": "npz", "group_pattern": "a"}, "group_pattern: expected only with source image_folder, got source"),
         ({"source": "image_folder", "group_pattern": "(a"}, r"expected a regular expression, got '\(a' \(missing \)"),

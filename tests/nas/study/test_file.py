@@ -236,6 +236,14 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
             "6: training.l1.step: unknown key, expected one of low, high, log, choices",
         ),
         (
+            "training: {l1: {choices: [0.1, 0.2], log: true}}\n",
+            "6: training.l1.log: unknown key, expected one of choices",
+        ),
+        (
+            "training: {learning_rate: {choices: [0.1, -1]}}\n",
+            "6: training.learning_rate.choices[1]: expected a number above 0, got -1",
+        ),
+        (
             "training: {milestones: [0.5, 0.25]}\n",
             "6: training.milestones: expected shares in ascending order, got [0.5, 0.25]",
         ),
@@ -555,6 +563,7 @@ POINT = "accuracy: 0.1, parameters: 1, size_bytes: 1"
     [
         ("accuracy: 0.1, macs: 1", "expected a value for each of accuracy, parameters, latency_ms, size_bytes, got"),
         (f"{POINT}, latency_ms: 0", "expected costs above 0, got"),
+        (f"{POINT.replace('0.1', '80')}, latency_ms: 1", "expected qualities of 0 to below 1, got"),
         (f"{POINT}, latency_ms: .inf", "expected a number, got inf"),
         (f"{POINT}, speed: 3", "unknown key, expected one of accuracy"),
     ],
