@@ -17,6 +17,7 @@ ACTIVATION_LEVELS = 255
 _LARGEST_BIAS_CODE = 2**30
 _DEAD = 1e-20
 _SMALLEST_SCALE = 1e-12
+LEAST_LEARNED_SHARE = 1 / 8  # of the fitted scale
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ class _QuantizedLayer(nn.Module):
 
     is_traced_as_leaf = True
     scales: Tensor
+    least_scales: Tensor
 
     def __init__(
         self, layer: nn.Conv2d | nn.Linear, bits: int, source: ActivationQuantizer, *, learned: bool = False
@@ -179,6 +181,7 @@ class _QuantizedLayer(nn.Module):
         scales = torch.ones(layer.weight.shape[0], device=layer.weight.device)
         if learned:
             self.scales = nn.Parameter(scales)
+            self.register_buffer("least_scales", torch.zeros_like(scales))
         else:
             self.register_buffer("scales", scales)
         self.refresh_scales()
@@ -195,11 +198,20 @@ class _QuantizedLayer(nn.Module):
     @torch.no_grad()
     def refresh_scales(self) -> None:
         """Set the scales of least squared error for the weights as they are now."""
-        self.scales.copy_(self._bounded(mse_scales(self.layer.weight, self.bits)))
+        fitted = mse_scales(self.layer.weight, self.bits)
+        if self.learned:
+            self.least_scales.copy_(fitted * LEAST_LEARNED_SHARE)
+        self.scales.copy_(self._bounded(fitted))
 
     def _bounded(self, scales: Tensor) -> Tensor:
-        """Scales large enough for the bias: a nearly dead channel would otherwise push it beyond int32."""
+        """Scales large enough for the bias: a nearly dead channel would otherwise push it beyond int32.
+
+        A learned one stays above a share of the fitted one as well: where a large step of the optimizer takes it near
+        or below zero, every weight would be cut off and neither it nor they would have a gradient ever after.
+        """
         floor: Tensor = self.bias.detach().abs() / (self.input_scale * _LARGEST_BIAS_CODE)
+        if self.learned:
+            floor = torch.maximum(floor, self.least_scales)
         return torch.maximum(scales, floor.clamp(min=_SMALLEST_SCALE))
 
     def quantized(self) -> tuple[Tensor, Tensor]:
@@ -207,7 +219,9 @@ class _QuantizedLayer(nn.Module):
         low, high = weight_range(self.bits)
         weight, scales = self.layer.weight, self._bounded(self.scales)
         if self.learned and self.training:
-            on_grid = learned_step(weight, scales, low, high)
+            with torch.no_grad():
+                self.scales.copy_(scales)  # so that it keeps its gradient where it was bounded
+            on_grid = learned_step(weight, self.scales, low, high)
         else:
             zero_points = torch.zeros_like(scales, dtype=torch.int32)
             on_grid = torch.fake_quantize_per_channel_affine(weight, scales.detach(), zero_points, 0, low, high)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.training import predict
+from nas.augmentation import Feed
+from nas.training import estimate_batch_norm, predict
 
 
 class EarlyStopping:
@@ -23,13 +24,20 @@ class EarlyStopping:
     def is_over(self) -> bool:
         return self._since >= self._patience
 
-    def watch(self, network: nn.Module) -> None:
-        """After an epoch. Correct answers are counted, so that equal accuracies are equal."""
+    def watch(self, network: nn.Module, feed: Feed) -> None:
+        """After an epoch. Correct answers are counted, so that equal accuracies are equal.
+
+        Batch norm's statistics are those of the weights as they are, as they will be when the phase ends: on a small
+        set the running ones trail by many epochs, and a network that learns looks like one that does not.
+        """
+        running = copy_of_state(network)
+        estimate_batch_norm(network, feed)
         correct = int((predict(network, self._images).argmax(1) == self._labels.cpu()).sum())
         self._since += 1
         if correct > self._best:
             self._best, self._since = correct, 0
-            self._weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+            self._weights = copy_of_state(network)
+        network.load_state_dict(running)
 
     def restore(self, network: nn.Module) -> None:
         """Give the network the best weights seen."""
@@ -43,3 +51,7 @@ class EarlyStopping:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._best, self._since = int(state["best"]), int(state["since"])
         self._weights = {name: tensor.to(self._images.device) for name, tensor in state["weights"].items()}
+
+
+def copy_of_state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

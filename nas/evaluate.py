@@ -57,7 +57,8 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
     violations = broken_constraints(costs, study, task.phase)
     if violations:
-        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations)
+        unsure = () if costs.is_stable else (UNSTABLE,)
+        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations, flags=unsure)
 
     with clock("teach"):
         recorded = reference_logits(bench) if study.training.needs_reference else None
@@ -99,7 +100,7 @@ def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Fitting
 
 
 def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clock) -> Measurement:
-    """Costs of an untrained copy, pruned, quantized and emitted; measured once per structure."""
+    """Costs of an untrained copy, pruned, quantized and emitted; measured once per structure, if undisturbed."""
     structure = task.candidate.structure_id(len(bench.data.class_names))
     if structure not in bench.structure_costs:
         with clock("prune"):
@@ -116,6 +117,8 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
         for leftover in (task.folder / "untrained").iterdir():
             leftover.unlink()
         (task.folder / "untrained").rmdir()
+        if not costs.is_stable:  # what disturbed it is not to tell on every network of this structure
+            return costs
         bench.structure_costs[structure] = costs
     return bench.structure_costs[structure]
 

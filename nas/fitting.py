@@ -29,11 +29,13 @@ from nas.study import Compression, Training
 from nas.training import Phase, PhaseName, calibrate, estimate_batch_norm, phases, train_phase
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+VERSION = 2  # of checkpoints
 
 
 class Checkpoint(TypedDict):
     """What a checkpoint holds: tensors and plain values. `steps` are those done in the phases before `phase`."""
 
+    version: int
     phase: int
     epoch: int
     steps: list[int]
@@ -196,17 +198,20 @@ class _PhaseRun:
             self._average.apply()
             if self._phase.name == "quantized":
                 refresh_scales(self._network, learned=False)
+        if self._phase.name != "quantized":  # afterwards batch norm is part of the weights
+            estimate_batch_norm(self._network, self._fitting.feed)
 
     def _after_epoch(self, done: int) -> None:
         if self._stopping is not None:
             with self._average.applied() if self._average is not None else nullcontext():
-                self._stopping.watch(self._network)
+                self._stopping.watch(self._network, self._fitting.feed)
         if time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS:
             self._save(done)
             self._last_saved = time.monotonic()
 
     def _save(self, epoch: int) -> None:
         state: Checkpoint = {
+            "version": VERSION,
             "phase": self._index,
             "epoch": epoch,
             "steps": self._done,
@@ -237,4 +242,4 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     state: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    return state if Checkpoint.__required_keys__ <= state.keys() else None  # another version's: train anew
+    return state if state.get("version") == VERSION else None  # another version's: train anew

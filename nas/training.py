@@ -191,7 +191,11 @@ def calibrate(network: nn.Module, feed: Feed) -> None:
 
 @torch.no_grad()
 def estimate_batch_norm(network: nn.Module, feed: Feed) -> None:
-    """Recompute running statistics after channels went, as plain averages over training batches."""
+    """Recompute running statistics for the weights as they are, as plain averages over training batches.
+
+    After pruning they are of other channels; after a training they are of weights that have moved since, by much where
+    it was short (Wu and Johnson 2021, arXiv:2105.07576).
+    """
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

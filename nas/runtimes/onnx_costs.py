@@ -59,9 +59,9 @@ class _Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.nodes = list(model.graph.node)
-        self.inputs = [value.name for value in model.graph.input]
-        self.outputs = [value.name for value in model.graph.output]
         self.constants: dict[str, tuple[int, ...]] = {w.name: tuple(w.dims) for w in model.graph.initializer}
+        self.inputs = [value.name for value in model.graph.input if value.name not in self.constants]
+        self.outputs = [value.name for value in model.graph.output]
         inferred = shape_inference.infer_shapes(_at_batch_one(model), strict_mode=True).graph
         values = [*inferred.input, *inferred.value_info, *inferred.output]
         self.shapes = {value.name: shape for value in values if (shape := _shape(value)) is not None}

@@ -377,6 +377,21 @@ def test_training_moves_learned_steps_and_a_refresh_may_leave_them() -> None:
     assert not torch.equal(layer.scales, moved)
 
 
+@pytest.mark.parametrize("step", [-1.0, 0.0, 1e-9])
+def test_a_learned_step_that_fell_to_nothing_goes_on_learning(step: float) -> None:
+    layer = learning_layer().train()
+    fitted = layer.scales.detach().clone()
+    layer.scales.data[0] = step
+    layer(torch.rand(2, 6, 8, 8)).square().mean().backward()
+    torch.testing.assert_close(layer.scales.detach(), torch.cat([fitted[:1] / 8, fitted[1:]]))
+    assert layer.scales.grad is not None
+    assert layer.layer.weight.grad is not None
+    assert bool((layer.scales.grad != 0).all())
+    assert bool(layer.layer.weight.grad[0].any())
+    layer.scales.data[0] = step  # by the last step of a training: what is shipped is bounded as well
+    assert float(layer.packed().scales[0]) == pytest.approx(float(fitted[0]) / 8)
+
+
 def test_a_learned_layer_ships_what_it_computes() -> None:
     """Also where training drove a step below what the bias allows, or below zero."""
     layer = learning_layer().eval()

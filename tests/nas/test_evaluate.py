@@ -18,6 +18,7 @@ from torch import nn
 
 import nas.evaluate
 import nas.latency
+import nas.shipping
 from nas.candidate import sample
 from nas.data import load
 from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, fitting_of
@@ -99,6 +100,27 @@ def test_who_breaks_a_constraint_is_measured_in_its_own_size_and_not_trained(
     assert evaluation.measurement is not None
     assert evaluation.measurement.macs == task.candidate.macs(10)
     assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"]
+
+
+@pytest.mark.parametrize("stable", [True, False])
+def test_a_disturbed_latency_is_flagged_and_told_of_no_other_network(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stable: bool
+) -> None:
+    found = list[float]()
+
+    def measured(file: Path, target: Any) -> Any:
+        found.append(9.0)
+        latency = measure(file, target)
+        return latency.model_copy(update={"stable": stable, "latency_ms": found[-1]})
+
+    measure = nas.shipping.measure
+    monkeypatch.setattr(nas.shipping, "measure", measured)
+    bench = replace(bench, study=make_study(constraints={"latency_ms": {"max": 1.0}}))
+    candidate = sample(Pick(min), bench.study.space, bench.study.compression, input_channels=1)
+    for seed in range(2):
+        evaluation = evaluate(Task(0, candidate, "search", seed, 1, tmp_path / str(seed)), bench)
+        assert (evaluation.state, evaluation.flags) == (State.INFEASIBLE, () if stable else ("unstable",))
+    assert len(found) == (1 if stable else 2)
 
 
 def test_training_checking_and_scoring_give_way(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 import tempfile
@@ -22,8 +23,10 @@ from compressors.quantization import ActivationQuantizer, QuantizedConv2d, Quant
 from nas.augmentation import Augmentation, Feed
 from nas.candidate import Candidate
 from nas.data import Images
+from nas.early_stopping import EarlyStopping
 from nas.fitting import Fitting, load_checkpoint
 from nas.study import Compression, Training
+from nas.training import estimate_batch_norm
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -202,6 +205,84 @@ def test_the_average_is_handed_over(tmp_path: Path) -> None:
     assert not torch.equal(final, last)
 
 
+@pytest.mark.parametrize(
+    ("plan", "options"), [("dense", {}), ("dense", {"ema": 0.9}), ("both", {}), ("both", {"patience": 9})]
+)
+def test_batch_norm_is_that_of_the_weights_whenever_a_phase_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: str, options: dict[str, Any]
+) -> None:
+    """In a short training the running statistics are of weights that have long moved on."""
+    own, seen = fitting(tmp_path / "a.pt", plan, **options), list[nn.Module]()
+    handed_over = nas.fitting._PhaseRun._hand_over
+
+    def spy(run: Any) -> None:
+        handed_over(run)
+        seen.append(copy.deepcopy(run._network))
+
+    monkeypatch.setattr(nas.fitting._PhaseRun, "_hand_over", spy)
+    own.fit(network(), batches()[1])
+    normed = [module for module in seen if any(isinstance(m, nn.BatchNorm2d) for m in module.modules())]
+    assert len(normed) == (2 if plan == "both" else 1)
+    for module in normed:
+        found = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        estimate_batch_norm(module, own.feed)
+        for name, tensor in module.state_dict().items():
+            assert torch.equal(found[name], tensor), name
+
+
+def test_after_pruning_statistics_are_estimated_before_a_step_is_made(tmp_path: Path) -> None:
+    own, built = fitting(tmp_path / "a.pt", "pruned"), network()
+    pruned = own.change(built, "pruned")
+    found = pruned.get_submodule("stage1.block1.project_bn").running_mean.clone()
+    estimate_batch_norm(pruned, own.feed)
+    assert torch.equal(pruned.get_submodule("stage1.block1.project_bn").running_mean, found)
+    assert bool(found.any())
+
+
+def test_a_pupil_is_taught_by_the_network_it_was_when_dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, taught = fitting(tmp_path / "a.pt", "both", distillation={"teacher": "self"}), list[tuple[str, Any]]()
+    loss = Fitting.loss
+
+    def spy(self: Fitting, phase: Any, dense: nn.Module | None) -> Any:
+        taught.append((phase, None if dense is None else copy.deepcopy(dense.state_dict())))
+        return loss(self, phase, dense)
+
+    monkeypatch.setattr(Fitting, "loss", spy)
+    own.fit(network(), batches()[1])
+    (_, nobody), (_, first), (_, second) = taught
+    assert [phase for phase, _ in taught] == ["dense", "pruned", "quantized"]
+    assert nobody is None
+    assert first["stage1.block1.expand.weight"].shape[0] == 16  # before eight of them were cut
+    assert_same(first, second)
+
+
+def test_scales_fit_the_average_that_is_shipped(tmp_path: Path) -> None:
+    own = replace(fitting(tmp_path / "a.pt", "quantized", ema=0.5), compression=Compression(learned_step_sizes=()))
+    shipped = own.fit(network(), batches()[1]).network
+    for module in shipped.modules():
+        if isinstance(module, QuantizedConv2d | QuantizedLinear):
+            scales = module.scales.clone()
+            module.refresh_scales()
+            assert torch.equal(module.scales, scales)
+
+
+def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, watched = fitting(tmp_path / "a.pt", "dense", ema=0.9, patience=9), list[Tensor]()
+    built, raw = network(), list[Tensor]()
+    watch, after = EarlyStopping.watch, nas.fitting._PhaseRun._after_epoch
+    monkeypatch.setattr(
+        EarlyStopping, "watch", lambda s, n, f: watched.append(n.classifier.weight.detach().clone()) or watch(s, n, f)
+    )
+    monkeypatch.setattr(
+        nas.fitting._PhaseRun,
+        "_after_epoch",
+        lambda run, done: raw.append(built.classifier.weight.detach().clone()) or after(run, done),
+    )
+    own.fit(built, batches()[1])
+    assert len(watched) == len(raw) == EPOCHS
+    assert not any(torch.equal(one, other) for one, other in zip(watched, raw, strict=True))
+
+
 @pytest.mark.parametrize("epoch", range(EPOCHS + 1))
 def test_stopped_at_the_end_of_every_epoch_of_every_phase(tmp_path: Path, epoch: int) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
@@ -262,7 +343,7 @@ def test_no_checkpoint(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_version_is_no_checkpoint(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.pt"
-    torch.save({"phase": 0, "epoch": 1, "network": {}, "optimizer": {}}, file)
+    torch.save({"version": 1, "phase": 0, "epoch": 1, "network": {}, "optimizer": {}}, file)
     assert load_checkpoint(file) is None
     assert_same(straight("dense")[1], fit(fitting(file, "dense"))[1])
 

@@ -72,6 +72,7 @@ def test_optimizers_get_the_decay_groups(name: str) -> None:
     assert {id(p) for p in others["params"]} == {id(p) for p in network.parameters() if p.dim() == 1}
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
     assert decaying.get("momentum", 0.7) == 0.7
+    assert decaying.get("nesterov", name == "sgd") == (name == "sgd")
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -175,6 +175,20 @@ def test_peak_memory_by_hand(network: nn.Module, formats: dict[str, WeightFormat
     assert read_costs(model).peak_memory_bytes == expected
 
 
+def test_stored_weights_that_a_file_lists_as_inputs_are_none() -> None:
+    model = onnx.parser.parse_model(
+        """
+        <ir_version: 8, opset_import: ["" : 17]>
+        listed (float[1,2,4,4] image) => (float[1,3,4,4] out)
+        <float[3,2,1,1] weight = {1, 2, 3, 4, 5, 6}>
+        { out = Conv(image, weight) }
+        """
+    )
+    before = read_costs(model)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("weight", onnx.TensorProto.FLOAT, [3, 2, 1, 1]))
+    assert read_costs(model) == before == FileCosts(6, 96, 4 * (32 + 48))
+
+
 def test_reading_costs_leaves_the_model_alone() -> None:
     model = emit(fold_batch_norm(Three().eval()), FileHeader(1, 8, CLASSES))
     before = model.SerializeToString()
