@@ -1142,7 +1142,14 @@ def test_genes_of_layers_that_few_ways_through_the_widths_reach() -> None:
     """Blocks of stage 2 have a shortcut only where stage 1 has not the width that stage 2 always has."""
     stages = ({"depths": (1,), "widths": (8, 16, 24)}, {"depths": (1,), "widths": (16,), "stride": 1})
     layered = {"weight_format": ("int8", "fp32"), "granularity": "layer"}
-    shape = {"family": "shuffle", "stem_widths": (8, 24), "stages": stages, "expansions": (1,), "kernels": (3,)}
+    shape = {
+        "family": "shuffle",
+        "head_widths": (8,),
+        "stem_widths": (8, 24),
+        "stages": stages,
+        "expansions": (1,),
+        "kernels": (3,),
+    }
     study = make_study().model_dump() | {"space": {"input_size": 8, **shape}, "compression": layered}
     study = Study.model_validate(study)
     known = set(gene_choices(study))
