@@ -89,7 +89,8 @@ def run(
     folder = out or Path("runs") / loaded.name
     again = shlex.join(["nas", "run", str(study), *(overrides or []), "--out", str(folder)])
     try:
-        ended = run_study(loaded, folder, console)
+        with _placing(study, overrides or []):
+            ended = run_study(loaded, folder, console)
     except WorkFailed as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
         raise typer.Exit(FAILED) from None
@@ -100,6 +101,17 @@ def run(
     _last_screen(folder, loaded, console)
     if not ended:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
+
+
+@contextmanager
+def _placing(study: Path, overrides: list[str]) -> Iterator[None]:
+    """What turns out to be wrong with a key is told with its file and line, as what is wrong at first sight."""
+    from nas.study.file import placed
+
+    try:
+        yield
+    except InputError as error:
+        raise InputError(placed(str(error), study, overrides)) from None
 
 
 def _write_report(folder: Path, console: Console) -> None:
@@ -143,11 +155,12 @@ def check(
 
     loaded = load_study(study, overrides or [])
     console = Console()
-    console.print(check_table(loaded))
-    for warning in warnings_of(loaded):
-        console.print(f"[yellow]warning:[/] {escape(warning)}")
-    if probe:
-        _probe(loaded, console)
+    with _placing(study, overrides or []):
+        console.print(check_table(loaded))
+        for warning in warnings_of(loaded):
+            console.print(f"[yellow]warning:[/] {escape(warning)}")
+        if probe:
+            _probe(loaded, console)
 
 
 def _probe(study: Study, console: Console) -> None:
@@ -249,7 +262,7 @@ def retry(
             what = f"finalist {one.failed} is queued again"
         print(f"{what}; it had failed with: {one.reason}")
     again = shlex.join(["nas", "run", str(folder / "study.yaml"), "--out", str(folder)])
-    print(f"Go on with:  {again}" if queued else "Nothing failed.")
+    print(f"Go on with:  {again}" if queued else "Nothing failed that is not queued again already.")
 
 
 @app.command(epilog="Example:  nas schema > study.schema.json")

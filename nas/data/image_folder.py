@@ -13,7 +13,7 @@ from PIL import Image
 
 from nas.data.cache import is_marked, key_of, set_mark
 from nas.data.decoding import SUFFIXES, UNREADABLE, reason_of
-from nas.data.paths import folder_of
+from nas.data.paths import folder_of, no_such
 from nas.data.records import Array, Listing
 from nas.errors import InputError
 from nas.study import Data
@@ -67,7 +67,7 @@ def _parts(data: Data) -> dict[str, Path]:
     """The folders that hold class folders, by part; a root without train/ is one set, to be split."""
     root = folder_of(data)
     if not root.is_dir():
-        raise InputError(f"data.path: expected a folder, got {str(root)!r}, which does not exist or is a file")
+        raise no_such(root, "a folder", "file")
     parts = {split: root / split for split in SPLITS if (root / split).is_dir()}
     alike = [name for name in _folders_in(root) if name.casefold() in LIKE_SPLITS and name not in SPLITS]
     if alike and ("train" in parts or alike == _folders_in(root)):

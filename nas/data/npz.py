@@ -18,7 +18,7 @@ from PIL import Image
 
 from nas.data.cache import cache_folder, key_of
 from nas.data.image_folder import LIKE_SPLITS, SPLITS, identity_of
-from nas.data.paths import folder_of
+from nas.data.paths import folder_of, no_such
 from nas.data.records import NO_GROUP, Array, Listing
 from nas.errors import InputError
 from nas.machine import memory_bytes
@@ -130,7 +130,7 @@ def _text(name: object) -> str:
 def _open(data: Data) -> _Archive:
     path = folder_of(data)
     if not path.is_file():
-        raise InputError(f"data.path: expected a .npz file, got {str(path)!r}, which does not exist or is a folder")
+        raise no_such(path, "a .npz file", "folder")
     try:
         with zipfile.ZipFile(path) as file:
             members = [name for name in file.namelist() if name.endswith(".npy")]

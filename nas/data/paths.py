@@ -16,3 +16,9 @@ def folder_of(data: Data) -> Path:
     if "$" in text:
         raise InputError(f"data.path: {data.path!r} names an environment variable that is not set")
     return Path(text)
+
+
+def no_such(path: Path, expected: str, other: str) -> InputError:
+    """There is none at `path`, or what is there is the `other` of file and folder; says what a relative path is of."""
+    where = "" if path.is_absolute() else f" in {Path.cwd()}"
+    return InputError(f"data.path: expected {expected}, got {str(path)!r}, which does not exist{where} or is a {other}")

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from nas.data.image_folder import identity_of
-from nas.data.paths import folder_of
+from nas.data.paths import folder_of, no_such
 from nas.data.records import NO_GROUP, Array, Listing
 from nas.errors import InputError
 from nas.study import Data
@@ -130,7 +130,7 @@ def _opened(data: Data, known: KnownSet, value: Any) -> Any:
 
     root = folder_of(data)
     if not root.is_dir() and not data.download:
-        raise InputError(f"data.path: expected a folder, got {str(root)!r}, which does not exist or is a file")
+        raise no_such(root, "a folder", "file")
     try:
         return getattr(datasets, str(data.dataset))(root, download=data.download, **{known.argument: value})
     except (OSError, RuntimeError, ValueError, EOFError) as error:

@@ -85,7 +85,7 @@ class Data(Section):
             if getattr(self, key) and self.source != source:
                 raise ValueError(f"{key}: expected only with source {source}, got source {self.source}")
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation + test: expected less than 1, got {self.validation + self.test}")
+            raise ValueError(f"validation + test: expected less than 1, got {self.validation:g} + {self.test:g}")
         return self
 
     @field_validator("group_pattern")

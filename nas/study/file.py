@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,18 @@ CHANGEABLE = (
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key."""
-    try:
-        document = read_yaml(_read_text(path))
-    except ProblemError as error:
-        raise InputError(_line(error.problem, path)) from None
-    if not isinstance(document.data, dict):
-        came = "an empty file" if document.data is None else show(document.data)
-        raise InputError(f"{path}: expected a mapping with {', '.join(SCHEMA['properties'])}, got {came}")
-    for override in overrides:
-        _override(document, override)
-    return _validate(document, path)
+    return _validate(_document(path, overrides), path)
+
+
+def placed(message: str, path: Path, overrides: Sequence[str] = ()) -> str:
+    """A message that begins with a key of the study, with file and line of its value; any other as it is.
+
+    For what is only found wrong once the study is at work: no such folder, too few images of a class.
+    """
+    found = re.match(r"([a-z_]+(?:\.[a-z_]+)*): ", message)
+    if found is None or (key := tuple(found[1].split(".")))[0] not in SCHEMA["properties"]:
+        return message
+    return _line(Problem(_document(path, overrides).line_of(key), key, message[found.end() :]), path)
 
 
 def dump_study(study: Study) -> str:
@@ -54,6 +57,20 @@ def difference(old: Study, new: Study) -> list[str]:
 def frozen_difference(old: Study, new: Study) -> list[str]:
     """`difference` without the keys that may change in a run folder that exists."""
     return _changes(old, new, ignore=CHANGEABLE)
+
+
+def _document(path: Path, overrides: Sequence[str]) -> Document:
+    """What the file and the overrides say, and the lines it stands on."""
+    try:
+        document = read_yaml(_read_text(path))
+    except ProblemError as error:
+        raise InputError(_line(error.problem, path)) from None
+    if not isinstance(document.data, dict):
+        came = "an empty file" if document.data is None else show(document.data)
+        raise InputError(f"{path}: expected a mapping with {', '.join(SCHEMA['properties'])}, got {came}")
+    for override in overrides:
+        _override(document, override)
+    return document
 
 
 def _read_text(path: Path) -> str:

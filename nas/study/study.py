@@ -67,6 +67,13 @@ class Study(Section):
             raise ValueError(f"report.hypervolume_reference: expected qualities of 0 to below 1, got {reference}")
         return self
 
+    @model_validator(mode="after")
+    def _finalists_train_longest(self) -> Study:
+        if self.search_epochs > self.training.epochs:
+            most = f"at most training.epochs, which is {self.training.epochs}"
+            raise ValueError(f"search.epochs: expected {most}, got {self.search.epochs}")
+        return self
+
     @property
     def target(self) -> Target:
         return self.targets[0]

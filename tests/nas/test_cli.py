@@ -274,8 +274,18 @@ def test_missing_data(nas: Nas, study: Path, tmp_path: Path) -> None:
     options = ("data.source=image_folder", f"data.path={tmp_path / 'none'}", "--out", tmp_path / "run")
     said = nas("run", study, *options)
     assert said.code == 2
-    assert "data.path: expected a folder" in said.err
+    assert said.err.startswith("command line: data.path: expected a folder")
     assert not (tmp_path / "run" / "study.yaml").exists()
+
+
+def test_what_turns_out_to_be_wrong_is_told_with_its_line(nas: Nas, study: Path) -> None:
+    text = study.read_text()
+    assert text.count("source: digits") == 1
+    study.write_text(text.replace("source: digits", "source: image_folder, path: nowhere"))
+    (line,) = [number for number, words in enumerate(study.read_text().splitlines(), 1) if "nowhere" in words]
+    expected = f"{study}:{line}: data.path: expected a folder, got 'nowhere', which does not exist in {Path.cwd()}"
+    for command in ("run", "check"):
+        assert_wrong_input(nas(command, study), expected)
 
 
 def test_workers_that_never_start(nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +304,7 @@ def test_workers_that_never_start(nas: Nas, study: Path, tmp_path: Path, monkeyp
 def test_less_memory_than_a_worker_needs_anyway(nas: Nas, study: Path, tmp_path: Path) -> None:
     said = nas("run", study, "search.trial_gigabytes=0.1", "--out", tmp_path / "run")
     assert said.code == 2
-    assert said.err.startswith("search.trial_gigabytes: expected at least")
+    assert said.err.startswith("command line: search.trial_gigabytes: expected at least")
 
 
 # A whole run

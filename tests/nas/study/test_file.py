@@ -27,7 +27,7 @@ from nas.study import (
     Target,
     Training,
 )
-from nas.study.file import difference, dump_study, frozen_difference, load_study
+from nas.study.file import difference, dump_study, frozen_difference, load_study, placed
 from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
 
 BASE = """\
@@ -374,7 +374,30 @@ def test_wrong_data(tmp_path: Path) -> None:
     folder = mistakes(tmp_path, text + "  source: image_folder\n")
     assert folder == ["x.yaml:4: data.path: expected a folder for source image_folder, got nothing"]
     split = mistakes(tmp_path, text + "  source: digits\n  validation: 0.5\n  test: 0.5\n")
-    assert split == ["x.yaml:4: data: validation + test: expected less than 1, got 1.0"]
+    assert split == ["x.yaml:4: data: validation + test: expected less than 1, got 0.5 + 0.5"]
+
+
+def test_finalists_are_not_trained_shorter_than_trials(tmp_path: Path) -> None:
+    epochs = "search: {epochs: 5}\ntraining: {epochs: %d}\n"
+    expected = "x.yaml:6: search.epochs: expected at most training.epochs, which is 4, got 5"
+    assert mistakes(tmp_path, BASE + epochs % 4) == [expected]
+    (tmp_path / "y.yaml").write_text(BASE + epochs % 5)
+    assert load_study(tmp_path / "y.yaml").search_epochs == 5
+
+
+def test_a_late_message_gets_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("name: t\ndata:\n  source: digits\n")
+    assert placed("data.source: is bad:\n  so", file) == f"{file}:3: data.source: is bad:\n  so"
+    assert placed("data.test: 0", file) == f"{file}:3: data.test: 0"  # of its section, where the key is not written
+    assert placed("data.test: 0", file, ["data.test=0"]) == "command line: data.test: 0"
+    for other in (
+        "nowhere.key: is no key",
+        f"{file}: data.source: known",
+        "--out: no folder",
+        "data.path has no colon",
+    ):
+        assert placed(other, file) == other
 
 
 def test_all_mistakes_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -619,7 +642,7 @@ studies = st.builds(
     ),
     objectives=some_of(*OBJECTIVES),
     constraints=st.dictionaries(st.sampled_from(COSTS), st.builds(Constraint, max=positive)),
-    search=st.builds(Search, trials=counts, hours=st.none() | positive, epochs=st.none() | counts),
+    search=st.builds(Search, trials=counts, hours=st.none() | positive, epochs=st.none() | st.integers(1, 20)),
     training=st.builds(
         Training,
         weight_decay=positive,
