@@ -46,7 +46,7 @@ def run(study: Study, path: Path, console: Console) -> bool:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
             return _hold(study, folder, console, stop)
     except PermissionError as error:
-        raise InputError(f"{path}: no permission to write ({error.strerror}: {error.filename})") from None
+        raise InputError(f"--out: {path}: no permission to write ({error.strerror}: {error.filename})") from None
     except OSError as error:
         if (problem := disk_problem(error)) is None:
             raise

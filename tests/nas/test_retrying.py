@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nas import cli
 from nas.candidate import Candidate
 from nas.errors import InputError
 from nas.finalists import Finalists
@@ -110,6 +111,16 @@ def test_all_that_failed_is_evaluated_anew(failed: RunFolder) -> None:
     assert {json.loads(after[name])["state"] for name in aside} == {"FAILED"}
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {name.replace(".failed-1", "") for name in aside}
+
+
+def test_what_is_queued_already_is_not_called_unfailed(failed: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    (failed.path / "trials.csv").touch()
+    cli.retry(failed.path, None)
+    first = capsys.readouterr().out.splitlines()
+    assert len(first) == 3
+    assert first[-1].startswith("Go on with:  nas run ")
+    cli.retry(failed.path, None)
+    assert capsys.readouterr().out == "Nothing failed that is not queued again already.\n"
 
 
 def test_some_by_number_twice_and_again(failed: RunFolder) -> None:
