@@ -80,8 +80,8 @@ def run(
     Ctrl-C once finishes what is running and leaves; twice stops now. Nothing finished is lost: the same command
     goes on.
     """
-    from nas.launch import run as run_study
-    from nas.local_loop import Interrupted, WorkFailed
+    from nas.commands.run import run as run_study
+    from nas.executors.loop import Interrupted, WorkFailed
     from nas.study.file import load_study
 
     console = Console()
@@ -115,8 +115,8 @@ def _placing(study: Path, overrides: list[str]) -> Iterator[None]:
 
 
 def _write_report(folder: Path, console: Console) -> None:
-    from nas.importance import importances
     from nas.report.html import write_html
+    from nas.report.importance import importances
     from nas.report.picture import write_picture
     from nas.report.tables import read_trials
     from nas.study.file import load_study
@@ -150,7 +150,7 @@ def check(
     probe: Annotated[bool, typer.Option("--probe", help="Train a few steps, measure once, and say how long.")] = False,
 ) -> None:
     """Validate a study; show the size of its space and its smallest, middle and largest network."""
-    from nas.checking import check_table, warnings_of
+    from nas.commands.check import check_table, warnings_of
     from nas.study.file import load_study
 
     loaded = load_study(study, overrides or [])
@@ -168,8 +168,8 @@ def _probe(study: Study, console: Console) -> None:
 
     # As in a worker, and before torch is imported.
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
-    from nas.probing import probe as run_probe
-    from nas.probing import probe_table
+    from nas.commands.probe import probe as run_probe
+    from nas.commands.probe import probe_table
 
     with console.status("probing the middle network"):
         found = run_probe(study)
@@ -210,7 +210,7 @@ def export(
     to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
 ) -> None:
     """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""
-    from nas.exporting import export_trial
+    from nas.commands.export import export_trial
 
     with _readable(folder):
         written = export_trial(folder, trial, to)
@@ -231,7 +231,7 @@ def measure(
 
     Latency, memory and size; parameters and MACs of its convolutions and linear layers.
     """
-    from nas.measuring import as_json, as_table, measure_model
+    from nas.commands.measure import as_json, as_table, measure_model
 
     measured = measure_model(model, threads=threads, batch=batch)
     if style == "json":
@@ -252,7 +252,7 @@ def retry(
     A trial gets a new number, with the same candidate, and its row says whose retry it is. The failure's record stays
     beside it as evaluation.failed-1.json.
     """
-    from nas.retrying import retry as queue_again
+    from nas.commands.retry import retry as queue_again
 
     with _readable(folder):
         queued = queue_again(folder, trials or [])

@@ -13,20 +13,24 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from compressors.preparation import prepare
-from compressors.pruning import IMPORTANCES, prune
+from compressors.pruning.channels import prune
+from compressors.pruning.importances import IMPORTANCES
+from compressors.quantization.insertion import prepare
 from nas.errors import disk_problem
-from nas.fitting import Fitting
-from nas.latency import yielding
-from nas.memory import ran_out_of_memory
+from nas.machine import ran_out_of_memory
+from nas.measuring.costs import measure_file
+from nas.measuring.parity import check
+from nas.measuring.scoring import score_file
+from nas.measuring.turns import pausing_for_measurements
 from nas.records import UNSTABLE, Evaluation, Measurement, Phase, State
-from nas.run_folder import write_evaluation
-from nas.shipping import check, measure_file, score_file, ship
+from nas.run_folder.paths import write_evaluation
+from nas.shipping import ship
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task
-from nas.teacher import build, reference_logits
-from nas.training import calibrate
-from nas.workbench import Workbench
+from nas.teacher import teacher_logits
+from nas.training.inference import calibrate
+from nas.training.pipeline import TrainingPipeline
+from nas.workbench import Workbench, build
 
 
 @dataclass
@@ -61,18 +65,18 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations, flags=unsure)
 
     with clock("teach"):
-        recorded = reference_logits(bench) if study.training.needs_reference else None
-    with clock("train"), yielding() as give_way:
+        recorded = teacher_logits(bench) if study.training.needs_reference else None
+    with clock("train"), pausing_for_measurements() as give_way:
         fitted = fitting_of(task, bench, recorded).fit(network, give_way)
         network = fitted.network.cpu().eval()
 
     with clock("emit"):
         file = ship(network, task.candidate, task.folder, bench.header)
-    with clock("verify"), yielding():
+    with clock("verify"), pausing_for_measurements():
         verified = check(file, network, task.candidate, bench)
     with clock("measure"):
         measurement = measure_file(file, study.targets, origin="shipped file")
-    with clock("score"), yielding() as give_way:
+    with clock("score"), pausing_for_measurements() as give_way:
         scores = score_file(file, bench, test=task.phase in ("final", "reference"), give_way=give_way)
 
     violations = broken_constraints(measurement, study, task.phase)
@@ -82,10 +86,10 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
     return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, flags=flags, **fields)
 
 
-def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Fitting:
+def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
     """The task's training, with the logits of a reference teacher where there is one."""
     training = bench.study.training.resolved(task.training)
-    return Fitting(
+    return TrainingPipeline(
         training,
         task.candidate,
         bench.feed(task.seed, training),

@@ -40,7 +40,7 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     return _volume(_below(points, reference)[1])
 
 
-def thin(points: ArrayLike, reference: ArrayLike, k: int, *, first: Sequence[int] = ()) -> list[int]:
+def hypervolume_subset(points: ArrayLike, reference: ArrayLike, k: int, *, first: Sequence[int] = ()) -> list[int]:
     """Indices of `k` points (all, if there are fewer): those of `first`, then greedily by the hypervolume each adds.
 
     Ties go to the lower index; points that add nothing come last. A gain can only shrink as more points are

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nas.candidate import Candidate
+from nas.candidates.candidate import Candidate
 from nas.records import Phase
 
 CHECKPOINT_FILE = "checkpoint.pt"

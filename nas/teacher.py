@@ -12,21 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
-from nas.candidate import Candidate
-from nas.checking import reference_candidate
-from nas.fitting import Fitting
-from nas.hyperparameters import middle_numbers
-from nas.latency import yielding
-from nas.run_folder import write_atomically
+from nas.candidates.corners import teacher_candidate
+from nas.candidates.hyperparameters import middle_numbers
+from nas.files import write_atomically
+from nas.measuring.turns import pausing_for_measurements
 from nas.tasks import CHECKPOINT_FILE
-from nas.training import predict
-from nas.workbench import Workbench
-from search_spaces.network import build_network
+from nas.training.inference import predict
+from nas.training.pipeline import TrainingPipeline
+from nas.workbench import Workbench, build
 
 
-def reference_logits(bench: Workbench) -> Tensor:
+def teacher_logits(bench: Workbench) -> Tensor:
     """Logits (images, classes) of the teacher on the undistorted training images, mapped from its file.
 
     Where the file is not there yet the teacher is trained first, from its checkpoint on; other workers wait meanwhile.
@@ -38,18 +36,20 @@ def reference_logits(bench: Workbench) -> Tensor:
     file = bench.folder.reference_logits
     with _alone(folder / "lock"):
         if not file.exists():
-            with yielding() as give_way:  # not while waiting for the other worker, which a measurement would wait for
+            with (
+                pausing_for_measurements() as give_way
+            ):  # not while waiting for the other worker, which a measurement would wait for
                 _train(bench, folder, file, give_way)
     return torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
 
 
 def _train(bench: Workbench, folder: Path, file: Path, give_way: Callable[[], None]) -> None:
     study, seed = bench.study, bench.study.search.seed
-    candidate = reference_candidate(study)
+    candidate = teacher_candidate(study)
     bench = bench.at(candidate.architecture.input_size)
     training = study.training.resolved(middle_numbers(study.training)).model_copy(update={"distillation": None})
     feed = bench.feed(seed, training)
-    fitting = Fitting(
+    fitting = TrainingPipeline(
         training,
         candidate,
         feed,
@@ -69,14 +69,6 @@ def _train(bench: Workbench, folder: Path, file: Path, give_way: Callable[[], No
         os.fsync(out.fileno())
     unfinished.replace(file)
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-
-
-def build(candidate: Candidate, bench: Workbench, *, seed: int, dropout: float) -> nn.Module:
-    """The untrained, dense network on the training device."""
-    mean, std = bench.data.mean_std
-    classes = len(bench.data.class_names)
-    network = build_network(candidate.architecture, classes, mean=mean, std=std, seed=seed, dropout=dropout)
-    return bench.place(network)
 
 
 @contextmanager

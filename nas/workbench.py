@@ -12,13 +12,24 @@ import torch
 from torch import nn
 
 from nas import __version__
-from nas.augmentation import Augmentation, Feed, as_input
+from nas.candidates.candidate import Candidate
 from nas.data import DataSet, load
-from nas.precision import Precision, has_depthwise, probe
 from nas.records import Measurement
-from nas.run_folder import RunFolder
-from nas.runtimes.onnx_file import FileHeader
+from nas.run_folder.paths import RunFolder
+from nas.runtimes.onnx.emission import FileHeader
 from nas.study import Study, Training
+from nas.training.augmentation import Augmentation, Feed, as_input
+from nas.training.precision import Precision, has_depthwise, probe
+from search_spaces.network import build_network
+
+
+def build(candidate: Candidate, bench: Workbench, *, seed: int, dropout: float) -> nn.Module:
+    """The untrained, dense network on the training device."""
+    mean, std = bench.data.mean_std
+    classes = len(bench.data.class_names)
+    network = build_network(candidate.architecture, classes, mean=mean, std=std, seed=seed, dropout=dropout)
+    return bench.place(network)
+
 
 TINY_BATCH = 16
 WATCHED_IMAGES = 1000

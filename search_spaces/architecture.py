@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from search_spaces.block_configs import Activation, BlockConfig, Positive, Record, ShuffleConfig
-from search_spaces.sites import BlockSite, ChannelGroup, LayerSpec, Member, downsampled
+from search_spaces.layers import ChannelGroup, LayerSpec, Member
+from search_spaces.sites import BlockSite, downsampled
 
 
 class StemConfig(Record):

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -24,62 +24,9 @@ from search_spaces.block_configs import (
 )
 from search_spaces.presets import FAMILY_PRESETS, PRESETS
 from search_spaces.sites import BlockSite
+from search_spaces.trials import Trial, ask
 
 Gene = bool | int | float | str
-
-
-class Trial(Protocol):
-    """What `sample` needs; optuna.Trial and a dictionary replayer satisfy it."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
-
-    def suggest_int(self, name: str, low: int, high: int) -> int: ...
-
-
-class Replay:
-    """A trial that answers from recorded genes and refuses a value outside the choices."""
-
-    def __init__(self, genes: Mapping[str, Any]) -> None:
-        self._genes = genes
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        value = self._genes[name]
-        if value not in choices:
-            raise ValueError(f"gene {name}: expected one of {list(choices)}, got {value!r}")
-        return value
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        value = self._genes[name]
-        if not low <= value <= high:
-            raise ValueError(f"gene {name}: expected {low}..{high}, got {value!r}")
-        return int(value)
-
-
-class Pick:
-    """A trial that answers every question by one rule, `pick(choices)`: min, max, a random choice ..."""
-
-    def __init__(self, pick: Callable[[Sequence[Any]], Any]) -> None:
-        self._pick = pick
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._pick(choices)
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        return int(self._pick(range(low, high + 1)))
-
-
-def first(choices: Sequence[Any]) -> Any:
-    return choices[0]
-
-
-def middle(choices: Sequence[Any]) -> Any:
-    return choices[(len(choices) - 1) // 2]
-
-
-def last(choices: Sequence[Any]) -> Any:
-    return choices[-1]
-
-
 InputSize = Annotated[int, Field(ge=8, le=224)]
 Kernel = Literal[3, 5, 7]
 Expansion = Literal[1, 2, 3, 4, 6]
@@ -234,17 +181,17 @@ class Space(Record):
 
     def sample(self, trial: Trial, *, input_channels: Literal[1, 3]) -> Architecture:
         """Draw one architecture. Stages and blocks are numbered from 1 in gene names."""
-        stem = StemConfig(width=_ask(trial, "stem.width", self.stem_widths), stride=self.stem_stride)
+        stem = StemConfig(width=ask(trial, "stem.width", self.stem_widths), stride=self.stem_stride)
         stages = tuple(self._stage(trial, f"stage{s}", stage) for s, stage in enumerate(self.stages, start=1))
-        head_width = _ask(trial, "head.width", self.head_widths)
+        head_width = ask(trial, "head.width", self.head_widths)
         head = HeadConfig(width=head_width) if head_width else None
-        size = _ask(trial, "input_size", self.input_sizes)
+        size = ask(trial, "input_size", self.input_sizes)
         return Architecture(input_size=size, input_channels=input_channels, stem=stem, stages=stages, head=head)
 
     def _stage(self, trial: Trial, name: str, space: StageSpace) -> StageConfig:
-        family: Family = _ask(trial, f"{name}.family", self.families(space))
-        depth = _ask(trial, f"{name}.depth", space.depths)
-        width = _ask(trial, f"{name}.width", space.widths)
+        family: Family = ask(trial, f"{name}.family", self.families(space))
+        depth = ask(trial, f"{name}.depth", space.depths)
+        width = ask(trial, f"{name}.width", space.widths)
         names = [f"{name}.block{b}" for b in range(1, depth + 1)]
         blocks = tuple(self._block(trial, block, family, space.expansions) for block in names)
         return StageConfig(width=width, stride=space.stride, blocks=blocks)
@@ -261,10 +208,10 @@ class Space(Record):
 
     def _block(self, trial: Trial, name: str, family: Family, expansions: Expansions | None) -> BlockConfig:
         space, name = self.block_spaces()[family], self._gene(name, family)
-        kernel = _ask(trial, f"{name}.kernel", space.kernels)
-        expansion = _ask(trial, f"{name}.expansion", expansions or space.expansions)
-        squeeze = family == "inverted_residual" and _ask(trial, f"{name}.squeeze_excite", space.squeeze_excite)
-        activation = _ask(trial, f"{name}.activation", space.activations)
+        kernel = ask(trial, f"{name}.kernel", space.kernels)
+        expansion = ask(trial, f"{name}.expansion", expansions or space.expansions)
+        squeeze = family == "inverted_residual" and ask(trial, f"{name}.squeeze_excite", space.squeeze_excite)
+        activation = ask(trial, f"{name}.activation", space.activations)
         return block_config(family, kernel, expansion, squeeze, activation)
 
     def _gene(self, block: str, family: Family) -> str:
@@ -383,8 +330,3 @@ def _check_choices(name: str, values: Sequence[Gene], grid: int) -> None:
         raise ValueError(f"{name}: expected multiples of width_grid {grid}, got {list(values)}")
     if all(isinstance(v, int) for v in values) and list(values) != sorted(values):
         raise ValueError(f"{name}: expected ascending order, got {list(values)}")
-
-
-def _ask(trial: Trial, name: str, choices: Sequence[Any]) -> Any:
-    """A question that a single choice answers is not asked."""
-    return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)

@@ -15,20 +15,23 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
-from compressors.preparation import prepare
-from compressors.pruning import prune, weight_norm
-from compressors.quantization import observe, refresh_scales
-from nas.candidate import Candidate, sample
-from nas.runtimes.onnx_costs import read_costs
-from nas.runtimes.onnx_file import FileHeader, emit
-from nas.runtimes.onnx_runtime import Runner, integer_layers
+from compressors.pruning.channels import prune
+from compressors.pruning.importances import weight_norm
+from compressors.quantization.insertion import prepare
+from compressors.quantization.modules import observe, refresh_scales
+from nas.candidates.candidate import Candidate
+from nas.candidates.genes import all_genes
+from nas.candidates.sampling import sample
+from nas.runtimes.onnx.costs import read_costs
+from nas.runtimes.onnx.emission import FileHeader, emit
+from nas.runtimes.onnxruntime import Runner, integer_layers
 from nas.study import Compression, Data, Study, Target
-from nas.trial_rows import all_genes
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import BlockConfig, InvertedResidualConfig, ResidualConfig, ShuffleConfig
 from search_spaces.network import build_network
 from search_spaces.sites import BlockSite
-from search_spaces.spaces import MixedSpace, MobileSpace, Pick, Replay, ShuffleSpace, Space
+from search_spaces.spaces import MixedSpace, MobileSpace, ShuffleSpace, Space
+from search_spaces.trials import Pick, Replay
 
 torch.set_num_threads(1)
 

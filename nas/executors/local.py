@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from nas.executors.pool import Broke, Died, Event, Finished, Refused, TookTooLong
 from nas.machine import cores
 from nas.tasks import Task
 
@@ -23,47 +24,6 @@ from nas.tasks import Task
 KEEP_MEMORY = {
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**40}:glibc.malloc.top_pad={2**26}"
 }
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A task ended; its evaluation.json is there."""
-
-    task: Task
-
-
-@dataclass(frozen=True)
-class Died:
-    """A worker process ended, over a task if it had one; `started` says whether it had ever become ready."""
-
-    task: Task | None
-    reason: str
-    started: bool
-
-
-@dataclass(frozen=True)
-class TookTooLong:
-    """A worker was killed because its task was not done within the limit."""
-
-    task: Task
-
-
-@dataclass(frozen=True)
-class Broke:
-    """A worker found that nothing can be evaluated any more, the disk being full say; its task is unfinished."""
-
-    task: Task
-    reason: str
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A worker found while it started that the study asks for what cannot be."""
-
-    reason: str
-
-
-Event = Finished | Died | TookTooLong | Broke | Refused
 # What libraries and images may take to load. The data were decoded before the first worker starts.
 START_SECONDS = 600.0
 

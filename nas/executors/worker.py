@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TextIO
 
 from nas.errors import InputError, disk_problem
-from nas.memory import limit_memory
-from nas.run_folder import RunFolder
+from nas.machine import limit_memory
+from nas.run_folder.paths import RunFolder
 from nas.tasks import Task
 
 _PR_SET_PDEATHSIG = 1

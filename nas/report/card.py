@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from nas.candidate import Candidate
+from nas.candidates.candidate import Candidate
 from nas.records import Evaluation, LayerReport, Measurement, Score
 from nas.report.details import (
     formats_words,
@@ -19,7 +19,7 @@ from nas.report.details import (
 from nas.report.figures import FIGURES, accuracy_text
 from nas.report.snippet import snippet
 from nas.study import Study
-from search_spaces.sites import LayerSpec
+from search_spaces.layers import LayerSpec
 
 
 def model_card(study: Study, candidate: Candidate, evaluation: Evaluation, class_names: Sequence[str]) -> str:

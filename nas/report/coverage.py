@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from nas.candidate import space_size
+from nas.candidates.counting import space_size
 from nas.report.figures import count
 from nas.study import Study
 

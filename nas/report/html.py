@@ -13,6 +13,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nas.candidates.genes import gene_choices
 from nas.records import State
 from nas.report import summary
 from nas.report.classes import Confusion, class_names, confusion
@@ -22,10 +23,9 @@ from nas.report.figures import Figure, accuracy_text, figure, per_cent, signific
 from nas.report.payload import MAX_DETAILED, payload
 from nas.report.progress import Progress, progress
 from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
-from nas.trial_rows import gene_choices
 
 if TYPE_CHECKING:
-    from nas.importance import ObjectiveImportance
+    from nas.report.importance import ObjectiveImportance
 
 MAX_CONFUSED = 8  # members shown with what they take for what
 SHOWN_GROUPS = 10  # groups of genes per objective in the importance chart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nas.objectives import beyond_worst
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
 from nas.report.tables import Points, disagrees, minimised
 
-MARGIN = 1.1  # the reference lies this factor beyond the worst complete trial, so that it too adds something
 SMALLEST_COST = 1e-9  # costs are compared by ratio; a cost of exactly 0 has no logarithm
 
 
@@ -43,11 +43,6 @@ def progress(
     limit = _log_costs(minimised(pd.DataFrame([reference]), objectives), objectives)[0]
     values = growing_hypervolume(_log_costs(minimised(complete, objectives), objectives), limit)
     return Progress(tuple(int(n) for n in complete["number"]), tuple(values), reference)
-
-
-def beyond_worst(name: str, values: Iterable[float]) -> float:
-    """The worst value of an objective, a little worse still."""
-    return float(min(values)) / MARGIN if name in QUALITIES else float(max(values)) * MARGIN
 
 
 def _log_costs(points: Points, objectives: Sequence[str]) -> Points:

@@ -79,6 +79,11 @@ class Study(Section):
         return self.targets[0]
 
     @property
+    def limits(self) -> dict[str, float]:
+        """The largest value of every constrained cost."""
+        return {name: constraint.max for name, constraint in self.constraints.items()}
+
+    @property
     def search_epochs(self) -> int:
         return self.search.epochs or self.training.epochs
 

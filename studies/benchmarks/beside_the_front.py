@@ -27,13 +27,14 @@ from rich.console import Console
 from rich.table import Table
 
 from compressors.plan import CompressionPlan
-from nas.candidate import Candidate, canonical
-from nas.executors.local import LocalWorkers, Refused, threads_per_worker
-from nas.latency import measure
+from nas.candidates.candidate import Candidate, canonical
+from nas.executors.local import LocalWorkers, threads_per_worker
+from nas.executors.pool import Refused
+from nas.measuring.latency import measure
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
-from nas.run_folder import RunFolder, read_evaluation
-from nas.samplers import seed_of
+from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.samplers.named import seed_of
 from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task

@@ -24,13 +24,13 @@ from rich.console import Console
 from rich.table import Table
 from stock_references import INT8_FILE, MODELS
 
-from nas.candidate import Candidate
-from nas.latency import measure
+from nas.candidates.candidate import Candidate
+from nas.measuring.latency import measure
 from nas.report.picture import log_ticks
-from nas.run_folder import RunFolder, read_evaluation
+from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.run_folder.rows import structure_of
 from nas.study import Target
 from nas.study.file import load_study
-from nas.trial_rows import structure_of
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

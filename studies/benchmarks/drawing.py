@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import optuna
 
-from nas.candidate import Candidate, sample
-from nas.samplers import make_sampler
+from nas.candidates.candidate import Candidate
+from nas.candidates.sampling import sample
+from nas.samplers.named import make_sampler
 from nas.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for each study in memory

@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from synthetic import evaluate, synthetic_study
 
-from nas.run_folder import RunFolder, write_evaluation
-from nas.search import Search
+from nas.candidates.genes import all_genes
+from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.search.search import Search
 from nas.tasks import Task
-from nas.trial_rows import all_genes
 
 SIZES = (100, 1000, 10_000)
 WINDOW = 50  # trials averaged before each size

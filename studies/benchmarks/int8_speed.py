@@ -23,16 +23,17 @@ from rich.table import Table
 from stock import quantize
 
 from compressors.folding import fold_batch_norm
-from compressors.preparation import prepare
-from compressors.quantization import observe, refresh_scales
-from nas.latency import exclusive
-from nas.runtimes.onnx_file import FileHeader, emit
-from nas.runtimes.onnx_runtime import Runner
+from compressors.quantization.insertion import prepare
+from compressors.quantization.modules import observe, refresh_scales
+from nas.measuring.turns import exclusive
+from nas.runtimes.onnx.emission import FileHeader, emit
+from nas.runtimes.onnxruntime import Runner
 from nas.study import Target
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import ShuffleConfig
 from search_spaces.network import build_network
-from search_spaces.spaces import MixedSpace, MobileSpace, Pick, ShuffleSpace, Space, last, middle
+from search_spaces.spaces import MixedSpace, MobileSpace, ShuffleSpace, Space
+from search_spaces.trials import Pick, last, middle
 
 BLOCKS, CALLS, CLASSES = 12, 25, 10
 TARGET = Target(name="cpu")

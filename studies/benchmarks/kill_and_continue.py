@@ -24,8 +24,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from nas.run_folder.rows import count_rows, trial_columns
 from nas.study.file import load_study
-from nas.trial_rows import count_rows, trial_columns
 
 
 @dataclass

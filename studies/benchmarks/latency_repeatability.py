@@ -48,16 +48,16 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
     import torch
     from drawing import drawn
 
-    from compressors.preparation import prepare
-    from compressors.pruning import IMPORTANCES, prune
-    from nas.candidate import Candidate
+    from compressors.pruning.channels import prune
+    from compressors.pruning.importances import IMPORTANCES
+    from compressors.quantization.insertion import prepare
+    from nas.candidates.candidate import Candidate
     from nas.data import load
-    from nas.samplers import seed_of
+    from nas.samplers.named import seed_of
     from nas.shipping import ship
     from nas.study.file import load_study
-    from nas.teacher import build
-    from nas.training import calibrate
-    from nas.workbench import Workbench
+    from nas.training.inference import calibrate
+    from nas.workbench import Workbench, build
 
     torch.set_num_threads(1)
     (folder / "study.yaml").write_text(STUDY)
@@ -83,7 +83,7 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
 
 def measure_pass(files: Sequence[Path], seed: int) -> dict[str, float]:
     """One pass, in this process: milliseconds by file."""
-    from nas.latency import measure
+    from nas.measuring.latency import measure
     from nas.study import Target
 
     order = list(files)

@@ -21,7 +21,7 @@ from drawing import drawn
 from rich.console import Console
 from rich.table import Table
 
-from nas.candidate import Candidate
+from nas.candidates.candidate import Candidate
 from nas.data import load
 from nas.evaluate import evaluate
 from nas.records import State

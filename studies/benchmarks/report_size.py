@@ -21,19 +21,20 @@ from rich.console import Console
 from rich.table import Table
 from synthetic import evaluate, synthetic_study
 
-from nas.finalists import Finalists
-from nas.front import write_front
-from nas.importance import importances
+from nas.files import write_atomically
 from nas.records import Evaluation
 from nas.report.html import write_html
+from nas.report.importance import importances
 from nas.report.picture import write_picture
 from nas.report.tables import read_trials
-from nas.run_folder import RunFolder, write_atomically, write_evaluation
-from nas.search import Search
+from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.run_folder.rows import trial_columns, write_rows
+from nas.search.finalists import Finalists
+from nas.search.search import Search
+from nas.search.upkeep import write_front
 from nas.study import Study
 from nas.study.file import dump_study
 from nas.tasks import Task
-from nas.trial_rows import trial_columns, write_rows
 
 GOAL_S, GOAL_BYTES = 5.0, 8_000_000
 CLASSES = 10

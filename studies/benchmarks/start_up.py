@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.executors.local import worker_environment
-from nas.run_folder import RunFolder, write_atomically
+from nas.files import write_atomically
+from nas.run_folder.paths import RunFolder
 from nas.study.file import dump_study, load_study
 
 LIMITS_S = {"nas --help": 0.5, "nas check": 1.0}

@@ -22,19 +22,20 @@ from rich.console import Console
 from rich.table import Table
 from stock import quantize
 
-from nas.candidate import Candidate
+from nas.candidates.candidate import Candidate
 from nas.data import load
 from nas.evaluate import fitting_of
 from nas.executors.local import threads_per_worker
-from nas.latency import yielding
+from nas.measuring.costs import measure_file
+from nas.measuring.scoring import accuracy, as_float
+from nas.measuring.turns import pausing_for_measurements
 from nas.records import Measurement
-from nas.runtimes.onnx_runtime import Runner
-from nas.shipping import accuracy, as_float, measure_file, ship
+from nas.runtimes.onnxruntime import Runner
+from nas.shipping import ship
 from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task
-from nas.teacher import build
-from nas.workbench import Workbench
+from nas.workbench import Workbench, build
 from search_spaces.architecture import Architecture, StageConfig, StemConfig
 from search_spaces.block_configs import ResidualConfig
 
@@ -63,7 +64,7 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
     keep_only(folder, {"seed": seed, **counts})  # it is trained dense, whatever the shares
     task = Task(0, candidate, "reference", seed, study.training.epochs, folder)
     network = build(candidate, bench, seed=seed, dropout=0.0)
-    with yielding() as give_way:
+    with pausing_for_measurements() as give_way:
         network = fitting_of(task, bench, None).fit(network, give_way).network.cpu().eval()
     files = {"fp32": ship(network, candidate, folder, bench.header), "int8": folder / INT8_FILE}
     chosen = np.random.default_rng(seed).choice(len(bench.data.train), CALIBRATION_IMAGES, replace=False)

@@ -12,10 +12,10 @@ import random
 from pathlib import Path
 
 from compressors.plan import BITS
-from nas.candidate import Candidate
+from nas.candidates.candidate import Candidate
 from nas.data import class_count
+from nas.measuring.costs import layer_reports
 from nas.records import Evaluation, Fingerprint, Latency, Measurement, Parity, State, score
-from nas.shipping import layer_reports
 from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task

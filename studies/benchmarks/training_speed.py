@@ -84,9 +84,10 @@ def ours(architecture: Architecture) -> float:
     import torch
 
     from nas.data import load
-    from nas.optimization import make_optimizer
     from nas.study import Data, Study
-    from nas.training import Phase, train_phase
+    from nas.training.loop import train_stage
+    from nas.training.optimization import make_optimizer
+    from nas.training.stages import Stage
     from nas.workbench import Workbench
     from search_spaces.network import build_network
     from search_spaces.spaces import MobileSpace
@@ -100,11 +101,11 @@ def ours(architecture: Architecture) -> float:
     precision = bench.precision(network)
     times: list[float] = []
     with suppress(_Enough):
-        train_phase(
+        train_stage(
             network,
             feed,
             study.training,
-            Phase("dense", feed.steps),
+            Stage("dense", feed.steps),
             optimizer=make_optimizer(network, study.training),
             precision=precision,
             give_way=lambda: _count(times),

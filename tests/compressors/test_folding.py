@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 
 from compressors.folding import fold_batch_norm
 from search_spaces.network import Network, build_network
-from search_spaces.spaces import MobileSpace, Pick
+from search_spaces.spaces import MobileSpace
+from search_spaces.trials import Pick
 
 torch.set_num_threads(1)
 

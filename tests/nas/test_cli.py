@@ -23,8 +23,8 @@ import pytest
 from PIL import Image
 
 from nas import cli
-from nas import launch as nas_launch
-from nas.storage import sole_holder
+from nas.commands import run as nas_launch
+from nas.files import sole_holder
 
 STUDY = """\
 name: tiny

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nas.errors import disk_problem
-from nas.memory import data_bytes, ran_out_of_memory
+from nas.machine import data_bytes, ran_out_of_memory
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
@@ -39,7 +39,7 @@ def test_too_little_memory() -> None:
 LIMITED = """
 import sys, numpy, torch
 from nas.errors import InputError
-from nas.memory import GIGABYTE, data_bytes, limit_memory, ran_out_of_memory
+from nas.machine import GIGABYTE, data_bytes, limit_memory, ran_out_of_memory
 held = data_bytes() / GIGABYTE
 try:
     limit_memory(held + 0.05)

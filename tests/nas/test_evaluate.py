@@ -17,16 +17,16 @@ import torch
 from torch import nn
 
 import nas.evaluate
-import nas.latency
-import nas.shipping
-from nas.candidate import sample
+import nas.measuring.costs
+import nas.measuring.latency
+from nas.candidates.sampling import sample
 from nas.data import load
 from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, fitting_of
 from nas.records import Measurement, Phase, State
 from nas.study import Study
 from nas.tasks import Task
 from nas.workbench import Workbench
-from search_spaces.spaces import Pick
+from search_spaces.trials import Pick
 
 
 @pytest.mark.parametrize(("phase", "bound"), [("search", True), ("final", True), ("reference", False)])
@@ -58,9 +58,9 @@ SPACE = {
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
     """As a worker has it, at the largest size; locks of its own, so that nobody else's work waits."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(nas.latency, "BLOCKS", 1)
-    monkeypatch.setattr(nas.latency, "MAX_PASSES", 1)
-    monkeypatch.setattr(nas.latency, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(nas.measuring.latency, "BLOCKS", 1)
+    monkeypatch.setattr(nas.measuring.latency, "MAX_PASSES", 1)
+    monkeypatch.setattr(nas.measuring.latency, "PAUSE_SECONDS", 0.0)
     study = make_study()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -113,8 +113,8 @@ def test_a_disturbed_latency_is_flagged_and_told_of_no_other_network(
         latency = measure(file, target)
         return latency.model_copy(update={"stable": stable, "latency_ms": found[-1]})
 
-    measure = nas.shipping.measure
-    monkeypatch.setattr(nas.shipping, "measure", measured)
+    measure = nas.measuring.costs.measure
+    monkeypatch.setattr(nas.measuring.costs, "measure", measured)
     bench = replace(bench, study=make_study(constraints={"latency_ms": {"max": 1.0}}))
     candidate = sample(Pick(min), bench.study.space, bench.study.compression, input_channels=1)
     for seed in range(2):
@@ -133,7 +133,7 @@ def test_training_checking_and_scoring_give_way(
         entered.append(clock.stage)
         yield lambda: ways.append(clock.stage)
 
-    monkeypatch.setattr(nas.evaluate, "yielding", yielding)
+    monkeypatch.setattr(nas.evaluate, "pausing_for_measurements", yielding)
     task = task_of(bench, tmp_path)
     evaluation = evaluate(task, bench, clock)
     assert evaluation.state is State.COMPLETE

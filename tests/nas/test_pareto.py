@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.pareto import hypervolume, non_dominated, thin
+from nas.pareto import hypervolume, hypervolume_subset, non_dominated
 
 SIDE = 4
 Rows = list[tuple[int, ...]]
@@ -80,13 +80,13 @@ def test_thin_is_the_plain_greedy_choice(grid: tuple[Rows, int], k: int, data: s
         left = [i for i in range(len(rows)) if i not in expected]
         # max keeps the first of equals: ties go to the lower index.
         expected.append(max(left, key=lambda i: cells([rows[j] for j in [*expected, i]], m)))
-    assert thin(array(rows, m), [SIDE] * m, k, first=first) == expected
+    assert hypervolume_subset(array(rows, m), [SIDE] * m, k, first=first) == expected
 
 
 def test_thin_of_a_large_front_takes_the_largest_gain_each_time() -> None:
     directions = np.abs(np.random.default_rng(0).normal(size=(100, 4)))
     front, reference = directions / np.linalg.norm(directions, axis=1, keepdims=True), [1.1] * 4
-    chosen = thin(front, reference, 8)
+    chosen = hypervolume_subset(front, reference, 8)
     assert len(set(chosen)) == 8
     for i, index in enumerate(chosen):
         volumes = [hypervolume(front[[*chosen[:i], j]], reference) for j in range(len(front))]
@@ -109,11 +109,11 @@ def test_wrong_references_are_refused(reference: list[float]) -> None:
     with pytest.raises(ValueError, match="reference: expected 2 finite numbers"):
         hypervolume([[0.0, 0.0]], reference)
     with pytest.raises(ValueError, match="reference: expected 2 finite numbers"):
-        thin([[0.0, 0.0]], reference, 1)
+        hypervolume_subset([[0.0, 0.0]], reference, 1)
 
 
 def test_infinite_volume_and_negative_count_are_refused() -> None:
     with pytest.raises(ValueError, match="-inf"):
         hypervolume([[-np.inf, 0.0]], [1.0, 1.0])
     with pytest.raises(ValueError, match="got -1"):
-        thin([[0.0, 0.0]], [1.0, 1.0], -1)
+        hypervolume_subset([[0.0, 0.0]], [1.0, 1.0], -1)

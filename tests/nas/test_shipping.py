@@ -18,29 +18,23 @@ from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-import nas.shipping
+import nas.measuring.parity
+import nas.measuring.scoring
 from compressors.plan import CompressionPlan, WeightFormat
-from compressors.preparation import prepare
-from compressors.quantization import QuantizedConv2d, QuantizedLinear
-from nas.augmentation import Feed
-from nas.candidate import Candidate
+from compressors.quantization.insertion import prepare
+from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
+from nas.candidates.candidate import Candidate
 from nas.data import DataSet, Images, Split
+from nas.measuring.costs import layer_reports
+from nas.measuring.parity import ParityBroken, check, compare
+from nas.measuring.scoring import accuracy, as_float, score_file
 from nas.records import score
-from nas.runtimes.onnx_file import FileHeader
-from nas.runtimes.onnx_runtime import Array, Runner
-from nas.shipping import (
-    ParityBroken,
-    accuracy,
-    as_float,
-    check,
-    compare,
-    layer_reports,
-    score_file,
-    ship,
-    stored_weights,
-)
+from nas.runtimes.onnx.emission import FileHeader
+from nas.runtimes.onnxruntime import Array, Runner
+from nas.shipping import ship, stored_weights
 from nas.study import Target
-from nas.training import calibrate
+from nas.training.augmentation import Feed
+from nas.training.inference import calibrate
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -353,7 +347,7 @@ def test_what_ran_is_what_the_runtime_says(tmp_path: Path, monkeypatch: pytest.M
     network = quantized(MIXED)
     candidate = Candidate(architecture=ARCHITECTURE, plan=CompressionPlan(formats=MIXED))
     file = ship(network, candidate, tmp_path, HEADER)
-    monkeypatch.setattr(nas.shipping, "integer_layers", lambda *_: frozenset({"stem.conv"}))
+    monkeypatch.setattr(nas.measuring.parity, "integer_layers", lambda *_: frozenset({"stem.conv"}))
     images = Images(pixels(), np.zeros(32, np.int64))
     bench: Any = Bench(images, images, images)
     found = check(file, network, candidate, bench)
@@ -369,7 +363,7 @@ def test_every_part_has_the_score_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         labels[10:] += 1
         return Images(codes, labels)
 
-    monkeypatch.setattr(nas.shipping, "Runner", lambda *_: Brightness())
+    monkeypatch.setattr(nas.measuring.scoring, "Runner", lambda *_: Brightness())
     ways: list[None] = []
     bench: Any = Bench(part(10), part(20), part(40))
     scores = score_file(Path("model.onnx"), bench, test=True, give_way=lambda: ways.append(None))

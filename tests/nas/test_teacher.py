@@ -13,19 +13,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import nas.fitting
 import nas.teacher
-from nas.candidate import Candidate
-from nas.checking import corners, reference_candidate
+import nas.training.pipeline
+from nas.candidates.candidate import Candidate
+from nas.candidates.corners import extreme_candidates, teacher_candidate
 from nas.data import load
 from nas.errors import InputError
 from nas.evaluate import evaluate_safely
 from nas.records import State
-from nas.run_folder import RunFolder
+from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.tasks import Task
-from nas.teacher import reference_logits
-from nas.training import TrainingDiverged
+from nas.teacher import teacher_logits
+from nas.training.loop import TrainingDiverged
 from nas.workbench import Workbench
 from search_spaces.spaces import PRESETS
 
@@ -52,7 +52,7 @@ def bench(folder: Path) -> Workbench:
 
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.fitting, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -61,18 +61,18 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_trained_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = bench(tmp_path)
-    logits = reference_logits(own)
+    logits = teacher_logits(own)
     assert logits.shape == (len(own.data.train), 10)
     assert sorted(file.name for file in (tmp_path / "reference").iterdir()) == [
         "candidate.json", "lock", "logits.npy", "weights.safetensors",
     ]  # fmt: skip
     assert load_file(tmp_path / "reference" / "weights.safetensors")["classifier.weight"].shape[0] == 10
     monkeypatch.setattr(nas.teacher, "_train", lambda *_: pytest.fail("trained twice"))
-    assert torch.equal(reference_logits(bench(tmp_path)), logits)
+    assert torch.equal(teacher_logits(bench(tmp_path)), logits)
 
 
 def test_a_killed_teacher_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = reference_logits(bench(tmp_path / "whole")) if (tmp_path / "whole").mkdir() is None else None
+    whole = teacher_logits(bench(tmp_path / "whole")) if (tmp_path / "whole").mkdir() is None else None
     (tmp_path / "killed").mkdir()
     steps: list[None] = []
 
@@ -85,11 +85,11 @@ def test_a_killed_teacher_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
         yield give_way
 
-    monkeypatch.setattr(nas.teacher, "yielding", dying)
+    monkeypatch.setattr(nas.teacher, "pausing_for_measurements", dying)
     with pytest.raises(KeyboardInterrupt):
-        reference_logits(bench(tmp_path / "killed"))
+        teacher_logits(bench(tmp_path / "killed"))
     assert not (tmp_path / "killed" / "reference" / "logits.npy").exists()
-    continued = reference_logits(bench(tmp_path / "killed"))
+    continued = teacher_logits(bench(tmp_path / "killed"))
     assert len(steps) == 6 + 4
     assert torch.equal(continued, whole)  # type: ignore[arg-type]
 
@@ -99,8 +99,8 @@ def test_who_waits_does_not_hold_the_machine(tmp_path: Path, monkeypatch: pytest
     folder = tmp_path / "reference"
     folder.mkdir()
     np.save(folder / "logits.npy", np.zeros((3, 10), np.float32))
-    monkeypatch.setattr(nas.teacher, "yielding", lambda: pytest.fail("gave way with nothing to do"))
-    assert reference_logits(bench(tmp_path)).shape == (3, 10)
+    monkeypatch.setattr(nas.teacher, "pausing_for_measurements", lambda: pytest.fail("gave way with nothing to do"))
+    assert teacher_logits(bench(tmp_path)).shape == (3, 10)
 
 
 def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,9 @@ def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(nas.teacher, "_train", diverge)
     own = bench(tmp_path)
-    task = Task(0, corners(own.study)["smallest"], "search", 0, 1, tmp_path / "artifact", training={"ema": 0.5})
+    task = Task(
+        0, extreme_candidates(own.study)["smallest"], "search", 0, 1, tmp_path / "artifact", training={"ema": 0.5}
+    )
     evaluation = evaluate_safely(task, own)
     assert evaluation.state is State.FAILED
     assert evaluation.reason == (
@@ -119,13 +121,13 @@ def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_largest_network_teaches_unless_another_is_named(tmp_path: Path) -> None:
-    largest = reference_candidate(make_study())
-    assert largest.architecture == corners(make_study())["largest"].architecture
+    largest = teacher_candidate(make_study())
+    assert largest.architecture == extreme_candidates(make_study())["largest"].architecture
     assert (largest.plan.kept, largest.plan.formats) == ({}, {})
-    smallest = Candidate(architecture=corners(make_study())["smallest"].architecture)
+    smallest = Candidate(architecture=extreme_candidates(make_study())["smallest"].architecture)
     file = tmp_path / "candidate.json"
     file.write_text(json.dumps(smallest.to_json()))
-    assert reference_candidate(make_study(architecture=str(file))) == smallest
+    assert teacher_candidate(make_study(architecture=str(file))) == smallest
 
 
 @pytest.mark.parametrize("text", [None, "{", "{}", '{"schema": 1}', "[1]", "5"])
@@ -134,12 +136,12 @@ def test_what_is_no_candidate_is_refused(tmp_path: Path, text: str | None) -> No
     if text is not None:
         file.write_text(text)
     with pytest.raises(InputError, match=r"training.distillation.architecture: expected a candidate.json, got"):
-        reference_candidate(make_study(architecture=str(file)))
+        teacher_candidate(make_study(architecture=str(file)))
 
 
 def test_a_teacher_for_other_images_is_refused(tmp_path: Path) -> None:
-    other = corners(make_study())["largest"].architecture.model_copy(update={"input_size": 16})
+    other = extreme_candidates(make_study())["largest"].architecture.model_copy(update={"input_size": 16})
     file = tmp_path / "candidate.json"
     file.write_text(json.dumps(Candidate(architecture=other).to_json()))
     with pytest.raises(InputError, match=r"expected images of size and channels \(8, 1\), got \(16, 1\)"):
-        reference_candidate(make_study(architecture=str(file)))
+        teacher_candidate(make_study(architecture=str(file)))

@@ -17,8 +17,10 @@ from search_spaces.architecture import (
     StemConfig,
 )
 from search_spaces.block_configs import InvertedResidualConfig
-from search_spaces.sites import BlockSite, LayerSpec, downsampled
-from search_spaces.spaces import PRESETS, MobileSpace, Pick
+from search_spaces.layers import LayerSpec
+from search_spaces.sites import BlockSite, downsampled
+from search_spaces.spaces import PRESETS, MobileSpace
+from search_spaces.trials import Pick
 
 PLAIN = InvertedResidualConfig(kernel=3, expansion=1)
 SQUEEZED = InvertedResidualConfig(kernel=5, expansion=2, squeeze_excite=True, activation="hardswish")

@@ -17,7 +17,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.block_configs import Activation
 from search_spaces.blocks import ACTIVATIONS, InvertedResidual, Normalize
 from search_spaces.network import Network, build_network
-from search_spaces.spaces import PRESETS, MobileSpace, Pick, first
+from search_spaces.spaces import PRESETS, MobileSpace
+from search_spaces.trials import Pick, first
 
 torch.set_num_threads(1)
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.architecture import Architecture
-from search_spaces.spaces import PRESETS, MobileSpace, Pick, Replay, first, last, middle
+from search_spaces.spaces import PRESETS, MobileSpace
+from search_spaces.trials import Pick, Replay, first, last, middle
 
 OWN: dict[str, Any] = {
     "input_size": 8,

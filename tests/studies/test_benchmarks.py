@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from compressors.plan import CompressionPlan
-from nas.candidate import Candidate
-from nas.run_folder import RunFolder
-from nas.search import Search
+from nas.candidates.candidate import Candidate
+from nas.run_folder.paths import RunFolder
+from nas.search.search import Search
 from nas.study.file import load_study
 from nas.tasks import Task
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig

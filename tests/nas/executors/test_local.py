@@ -17,25 +17,17 @@ from typing import Any
 import pytest
 
 import nas.executors.local
-from nas.candidate import Candidate, sample
-from nas.executors.local import (
-    Broke,
-    Died,
-    Event,
-    Finished,
-    LocalWorkers,
-    Refused,
-    TookTooLong,
-    _Worker,
-    cores,
-    threads_per_worker,
-)
+from nas.candidates.candidate import Candidate
+from nas.candidates.sampling import sample
+from nas.executors.local import LocalWorkers, _Worker, cores, threads_per_worker
+from nas.executors.pool import Broke, Died, Event, Finished, Refused, TookTooLong
+from nas.files import write_atomically
 from nas.records import State
-from nas.run_folder import RunFolder, read_evaluation, write_atomically
+from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.study import Study
 from nas.study.file import dump_study, load_study
 from nas.tasks import Task
-from search_spaces.spaces import Pick, first, last
+from search_spaces.trials import Pick, first, last
 
 PATIENCE = 90.0
 

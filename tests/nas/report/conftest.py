@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from nas.candidate import Candidate, sample
+from nas.candidates.candidate import Candidate
+from nas.candidates.sampling import sample
 from nas.pareto import non_dominated
 from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, Parity, State, score
 from nas.report.tables import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS
+from nas.run_folder.rows import structure_of
 from nas.study import Compression, Data, ReportOptions, Study, Target
 from nas.study.file import dump_study
-from nas.trial_rows import structure_of
-from search_spaces.spaces import MobileSpace, Pick
+from search_spaces.spaces import MobileSpace
+from search_spaces.trials import Pick
 
 CLASSES = 10
 IMAGES = 180

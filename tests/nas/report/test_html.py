@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.importance import GroupImportance, ObjectiveImportance
 from nas.report.coverage import coverage
 from nas.report.details import read_artifact
 from nas.report.html import link, safe_json, script, write_html
+from nas.report.importance import GroupImportance, ObjectiveImportance
 from nas.report.run import default_axes, read_run, shown_figures
 from nas.report.tables import front_rows
 from nas.study import ReportOptions

@@ -1,0 +1,1 @@
+"""Pruning: what ranks channels, and how they are removed."""

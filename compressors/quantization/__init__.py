@@ -1,0 +1,1 @@
+"""Quantization: numerics, modules that train with it, and where a network gets them."""

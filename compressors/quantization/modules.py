@@ -1,0 +1,207 @@
+"""Linear quantization: scales, codes and the modules that train with them (Jacob et al. 2018, arXiv:1712.05877).
+
+Weights are symmetric per output channel, activations unsigned 8-bit asymmetric per tensor, biases int32 on the
+grid scale_x * scale_w. Which tensors of a network are quantized is decided in `preparation.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compressors.quantization.numerics import (
+    ACTIVATION_LEVELS,
+    PackedWeight,
+    RoundToGrid,
+    learned_step,
+    mse_scales,
+    weight_range,
+)
+
+_LARGEST_BIAS_CODE = 2**30
+_SMALLEST_SCALE = 1e-12
+LEAST_LEARNED_SHARE = 1 / 8  # of the fitted scale
+
+
+class ActivationQuantizer(nn.Module):
+    """Rounds a tensor to unsigned 8-bit codes and back; gradients pass straight through inside the range.
+
+    While `observing`, each forward pass first moves the range towards the batch's by `momentum`. With `fixed`,
+    a (scale, zero point) pair, nothing is ever observed. `ceiling` bounds the range from above (6 after ReLU6).
+    """
+
+    is_traced_as_leaf = True
+    low: Tensor
+    high: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(
+        self, *, fixed: tuple[float, int] | None = None, ceiling: float = torch.inf, momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        scale, zero_point = fixed or (1.0, 0)
+        self.is_fixed, self.ceiling, self.momentum = fixed is not None, ceiling, momentum
+        self.observing = False
+        self.register_buffer("low", torch.tensor(torch.inf))
+        self.register_buffer("high", torch.tensor(-torch.inf))
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+        self.register_buffer("zero_point", torch.tensor(zero_point, dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.observing and not self.is_fixed:
+            self._observe(x.detach())
+        if x.device.type == "cpu":
+            rounded: Tensor = RoundToGrid.apply(x, *self.grid())
+            return rounded
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, ACTIVATION_LEVELS)
+
+    def _observe(self, x: Tensor) -> None:
+        low, high = (bound.to(self.low.dtype) for bound in torch.aminmax(x))
+        first = torch.isinf(self.low)
+        self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, self.momentum)))
+        self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, self.momentum)).clamp(max=self.ceiling))
+        bottom, top = self.low.clamp(max=0.0), self.high.clamp(min=0.0)
+        self.scale.copy_((top - bottom).clamp(min=1e-6) / ACTIVATION_LEVELS)
+        self.zero_point.copy_((-bottom / self.scale).round())
+
+    def grid(self) -> tuple[float, int]:
+        return float(self.scale), int(self.zero_point)
+
+
+class SharedGrid(nn.Module):
+    """Behind a move of codes: they lie on the grid they come from, so nothing is rounded or observed."""
+
+    is_traced_as_leaf = True
+
+    def __init__(self, source: ActivationQuantizer) -> None:
+        super().__init__()
+        self._source = (source,)  # in a tuple, so that its buffers are not registered here a second time
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    @property
+    def source(self) -> ActivationQuantizer:
+        return self._source[0]
+
+    def grid(self) -> tuple[float, int]:
+        return self.source.grid()
+
+
+class _QuantizedLayer(nn.Module):
+    """What a quantized convolution and a quantized linear layer share: a weight on a grid and a bias on a finer one."""
+
+    is_traced_as_leaf = True
+    scales: Tensor
+    least_scales: Tensor
+
+    def __init__(
+        self, layer: nn.Conv2d | nn.Linear, bits: int, source: ActivationQuantizer, *, learned: bool = False
+    ) -> None:
+        super().__init__()
+        if layer.bias is None:
+            raise ValueError("a quantized layer needs a bias: fold batch norm first")
+        self.bits = bits
+        self.layer = layer
+        # In a tuple, so that the producer's buffers are not registered here a second time.
+        self._source = (source,)
+        self.learned = learned
+        scales = torch.ones(layer.weight.shape[0], device=layer.weight.device)
+        if learned:
+            self.scales = nn.Parameter(scales)
+            self.register_buffer("least_scales", torch.zeros_like(scales))
+        else:
+            self.register_buffer("scales", scales)
+        self.refresh_scales()
+
+    @property
+    def bias(self) -> Tensor:
+        assert self.layer.bias is not None
+        return self.layer.bias
+
+    @property
+    def input_scale(self) -> Tensor:
+        return self._source[0].scale
+
+    @torch.no_grad()
+    def refresh_scales(self) -> None:
+        """Set the scales of least squared error for the weights as they are now."""
+        fitted = mse_scales(self.layer.weight, self.bits)
+        if self.learned:
+            self.least_scales.copy_(fitted * LEAST_LEARNED_SHARE)
+        self.scales.copy_(self._bounded(fitted))
+
+    def _bounded(self, scales: Tensor) -> Tensor:
+        """Scales large enough for the bias: a nearly dead channel would otherwise push it beyond int32.
+
+        A learned one stays above a share of the fitted one as well: where a large step of the optimizer takes it near
+        or below zero, every weight would be cut off and neither it nor they would have a gradient ever after.
+        """
+        floor: Tensor = self.bias.detach().abs() / (self.input_scale * _LARGEST_BIAS_CODE)
+        if self.learned:
+            floor = torch.maximum(floor, self.least_scales)
+        return torch.maximum(scales, floor.clamp(min=_SMALLEST_SCALE))
+
+    def quantized(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias on their grids, gradients straight through."""
+        low, high = weight_range(self.bits)
+        weight, scales = self.layer.weight, self._bounded(self.scales)
+        if self.learned and self.training:
+            with torch.no_grad():
+                self.scales.copy_(scales)  # so that it keeps its gradient where it was bounded
+            on_grid = learned_step(weight, self.scales, low, high)
+        else:
+            zero_points = torch.zeros_like(scales, dtype=torch.int32)
+            on_grid = torch.fake_quantize_per_channel_affine(weight, scales.detach(), zero_points, 0, low, high)
+        step = self.input_scale * scales.detach()
+        bias = self.bias + ((self.bias / step).round() * step - self.bias).detach()
+        return on_grid, bias
+
+    def packed(self) -> PackedWeight:
+        """The layer as plain data, on the CPU."""
+        low, high = weight_range(self.bits)
+        scales = self._bounded(self.scales).detach().cpu()
+        shape = (-1,) + (1,) * (self.layer.weight.dim() - 1)
+        # The same arithmetic as fake_quantize (multiply by the inverse), so that codes agree at ties.
+        codes = (self.layer.weight.detach().cpu() * (1.0 / scales).reshape(shape)).round().clamp(low, high)
+        input_scale = self.input_scale.detach().cpu()
+        bias_codes = (self.bias.detach().cpu() / (input_scale * scales)).round()
+        return PackedWeight(
+            codes.to(torch.int8).contiguous(), self.bits, scales, bias_codes.to(torch.int32), float(input_scale)
+        )
+
+
+class QuantizedConv2d(_QuantizedLayer):
+    """A convolution with quantized weight and bias: (N, C, H, W) -> (N, out, H', W')."""
+
+    layer: nn.Conv2d
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.quantized()
+        conv = self.layer
+        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+class QuantizedLinear(_QuantizedLayer):
+    """A linear layer with quantized weight and bias: (N, in) -> (N, out)."""
+
+    layer: nn.Linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, *self.quantized())
+
+
+def observe(module: nn.Module, on: bool) -> None:
+    """Switch range observation of every activation quantizer."""
+    for child in module.modules():
+        if isinstance(child, ActivationQuantizer):
+            child.observing = on
+
+
+def refresh_scales(module: nn.Module, *, learned: bool = True) -> None:
+    """Refit every quantized layer's weight scales; without `learned` those that are being trained stay."""
+    for child in module.modules():
+        if isinstance(child, _QuantizedLayer) and (learned or not child.learned):
+            child.refresh_scales()

@@ -1,0 +1,1 @@
+"""What is proposed: candidates, how they are drawn, counted and named. No torch."""

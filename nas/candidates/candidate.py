@@ -1,0 +1,105 @@
+"""Candidate: an architecture and its compression in canonical form, with its ids. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from compressors.plan import BITS, CompressionPlan
+from search_spaces.architecture import Architecture
+from search_spaces.layers import LayerSpec
+
+SCHEMA = 1
+
+
+class Candidate(BaseModel):
+    """What is trained: stores what results (kept channels, formats), never two spellings of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Architecture
+    plan: CompressionPlan = CompressionPlan()
+
+    def to_json(self) -> dict[str, Any]:
+        """Canonical JSON: fields at their default and decisions without effect are left out."""
+        return {"schema": SCHEMA, **canonical(self).model_dump(mode="json", exclude_defaults=True)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Candidate:
+        fields = dict(data)
+        if fields.pop("schema", None) != SCHEMA:
+            raise ValueError(f"candidate: expected schema {SCHEMA}, got {data.get('schema')!r}")
+        return canonical(cls.model_validate(fields))
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the sha256 of the canonical JSON."""
+        return _digest(self.to_json())
+
+    def layers(self, num_classes: int) -> tuple[LayerSpec, ...]:
+        """Every layer as shipped, pruned."""
+        return self.architecture.layers(num_classes, self.plan.kept)
+
+    def parameters(self, num_classes: int) -> int:
+        return sum(layer.parameters for layer in self.layers(num_classes))
+
+    def macs(self, num_classes: int) -> int:
+        return sum(layer.macs for layer in self.layers(num_classes))
+
+    def weight_bytes(self, num_classes: int) -> int:
+        """Bytes of packed weights and biases alone: a lower bound of the file, before anything is built."""
+        layers = self.layers(num_classes)
+        bits = sum(layer.weight_count * BITS[self.plan.format_of(layer.name)] for layer in layers)
+        return bits // 8 + 4 * sum(layer.out_channels for layer in layers)
+
+    def structure_id(self, num_classes: int) -> str:
+        """Digest of all that costs depend on: shipped shapes, formats, operations and input size."""
+        shipped = [
+            [layer.name, layer.kind, layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
+             layer.input_size, self.plan.format_of(layer.name)]
+            for layer in self.layers(num_classes)
+        ]  # fmt: skip
+        configs = [site.config for site in self.architecture.blocks()]
+        activations = [
+            config.activation if config.kind == "inverted_residual" else [config.kind, config.activation]
+            for config in configs
+        ]
+        head = self.architecture.head
+        ends = [self.architecture.stem.activation, head.activation if head is not None else None]
+        told = {"layers": shipped, "activations": activations, "ends": ends}
+        unlike = self._without_skip(num_classes)
+        return _digest({**told, "no_skip": unlike} if unlike else told)
+
+    def _without_skip(self, num_classes: int) -> list[str]:
+        """Blocks whose ends pruning made equal: shaped like a block with a skip, which they do not have."""
+        ends: dict[str, tuple[int, int]] = {}
+        for layer in self.layers(num_classes):
+            ends[layer.block] = (ends.get(layer.block, (layer.in_channels, 0))[0], layer.out_channels)
+        plain = [site for site in self.architecture.blocks() if site.stride == 1 and not site.has_skip]
+        return [site.name for site in plain if len(set(ends[site.name])) == 1]
+
+
+def canonical(candidate: Candidate) -> Candidate:
+    """Drop decisions without effect (all channels kept, fp32) and refuse names the network does not have."""
+    architecture = candidate.architecture
+    widths = {group.name: group.width for group in architecture.all_groups()}
+    layers = {layer.name for layer in candidate.architecture.layers(1)}
+    plan = candidate.plan
+    unknown = [name for name in plan.kept if name not in widths] + [n for n in plan.formats if n not in layers]
+    if unknown:
+        raise ValueError(f"plan names {', '.join(unknown)}, which this architecture does not have")
+    for name, kept in plan.kept.items():
+        if kept > widths[name]:
+            raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
+    kept_map = {name: kept for name, kept in plan.kept.items() if kept != widths[name]}
+    formats = {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"}
+    return candidate.model_copy(update={"plan": CompressionPlan(kept=kept_map, formats=formats)})
+
+
+def _digest(data: Any) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

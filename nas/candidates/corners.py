@@ -1,0 +1,63 @@
+"""Candidates a study knows without drawing: its smallest, middle and largest network, and its teacher."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from compressors.plan import BITS
+from nas.candidates.candidate import Candidate
+from nas.candidates.sampling import sample
+from nas.errors import InputError
+from nas.study import Study
+from search_spaces.spaces import Space
+from search_spaces.trials import Pick, first, last, middle
+
+
+def extreme_candidates(study: Study) -> dict[str, Candidate]:
+    """The smallest network with the strongest compression, the middle of every choice, the largest without any.
+
+    Where stages choose among kinds of blocks, the smallest and the largest are those of a single kind.
+    """
+    compression = study.compression.model_copy(
+        update={
+            "pruning_ratio": tuple(sorted(study.compression.pruning_ratio, reverse=True)),
+            "weight_format": tuple(sorted(study.compression.weight_format, key=BITS.__getitem__)),
+        }
+    )
+
+    def corner(pick: Callable[[Sequence[Any]], Any], space: Space) -> Candidate:
+        return sample(Pick(pick), space, compression, input_channels=study.data.input_channels)
+
+    def size(candidate: Candidate) -> int:
+        return candidate.parameters(1)
+
+    kinds = study.space.of_one_kind()
+    return {
+        "smallest": min((corner(first, kind) for kind in kinds), key=size),
+        "middle": corner(middle, study.space),
+        "largest": max((corner(last, kind) for kind in kinds), key=size),
+    }
+
+
+def teacher_candidate(study: Study) -> Candidate:
+    """The teacher of all candidates: the network in the file the study names, or the space's largest; uncompressed."""
+    options = study.training.distillation
+    if options is None or options.architecture is None:
+        return Candidate(architecture=extreme_candidates(study)["largest"].architecture)
+    try:
+        text = Path(os.path.expandvars(options.architecture)).expanduser().read_text()
+        named = Candidate.from_json(json.loads(text)).architecture
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"training.distillation.architecture: expected a candidate.json, got {reason}") from None
+    expected = (study.space.input_sizes[-1], study.data.input_channels)
+    if (named.input_size, named.input_channels) != expected:
+        raise InputError(
+            f"training.distillation.architecture: expected images of size and channels {expected}, "
+            f"got {(named.input_size, named.input_channels)}"
+        )
+    return Candidate(architecture=named)

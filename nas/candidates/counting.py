@@ -1,0 +1,64 @@
+"""How many candidates a space holds, in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nas.candidates.sampling import edge_formats
+from nas.study import Compression
+from search_spaces.sites import BlockSite
+from search_spaces.spaces import Space
+
+
+def space_size(space: Space, compression: Compression) -> int:
+    """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
+
+    With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together or a
+    shuffle unit keeps one whole.
+    """
+    ratios, formats = len(compression.pruning_ratio), len(compression.weight_format)
+    edges = len(edge_formats(compression)) ** 2
+    widths = ratios ** (1 + len(space.stages)) if compression.stage_widths else 1
+
+    def head(width: int) -> int:
+        return formats if width else 1
+
+    def together(firsts: Sites, others: Sites, depth: int) -> int:
+        unpruned = 0 if compression.stage_widths else _unpruned(firsts, others, depth)
+        return formats * (ratios * (_all(firsts, others, depth) - unpruned) + unpruned)
+
+    match compression.granularity:
+        case "network":
+            unpruned = 0 if compression.stage_widths else space.count(_unpruned, lambda _: 1)
+            return formats * (ratios * (space.count(_all, lambda _: 1) - unpruned) + unpruned)
+        case "stage":
+            return (ratios if compression.stage_widths else 1) * space.count(together, head) * edges
+        case "block":
+            blocks = _each(lambda site: formats * (ratios if site.has_group else 1))
+            return widths * space.count(blocks, head) * edges
+        case "layer":
+            blocks = _each(lambda site: formats ** len(site.rows()) * (ratios if site.has_group else 1))
+            return widths * space.count(blocks, head) * edges
+
+
+Sites = Sequence[BlockSite]
+
+
+def _all(firsts: Sites, others: Sites, depth: int) -> int:
+    total: int = len(firsts) * len(others) ** (depth - 1)
+    return total
+
+
+def _unpruned(firsts: Sites, others: Sites, depth: int) -> int:
+    """Stages without any free inner width."""
+    return _each(lambda site: not site.has_group)(firsts, others, depth)
+
+
+def _each(ways: Callable[[BlockSite], int]) -> Callable[[Sites, Sites, int], int]:
+    """Stages counted with `ways(site)` for each of their blocks."""
+
+    def count(firsts: Sites, others: Sites, depth: int) -> int:
+        total: int = sum(map(ways, firsts)) * sum(map(ways, others)) ** (depth - 1)
+        return total
+
+    return count

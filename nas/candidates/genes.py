@@ -1,0 +1,58 @@
+"""The names and choices of all genes that a study's trials may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+from typing import Any
+
+from nas.candidates.hyperparameters import number_genes
+from nas.candidates.sampling import sample
+from nas.study import Study
+from search_spaces.trials import Pick, first, last
+
+
+class _Recorder(Pick):
+    """A trial that remembers what it was asked: it takes the last choice everywhere, and of widths what `width` says of
+    the choices and the width before."""
+
+    def __init__(self) -> None:
+        super().__init__(last)
+        self.genes: dict[str, tuple[Any, ...]] = {}
+        self.width: Callable[[Sequence[int], int], int] = partial(_other, last)
+        self._before = 0
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.genes.setdefault(name, tuple(choices))
+        if not name.endswith(".width") or name == "head.width":
+            return super().suggest_categorical(name, choices)
+        self._before = self.width(choices, self._before)
+        return self._before
+
+
+def _other(pick: Callable[[Sequence[int]], int], choices: Sequence[int], before: int) -> int:
+    """Never the same width twice in a row, if it can be helped."""
+    return pick([choice for choice in choices if choice != before] or choices)
+
+
+def _numbered(number: int, choices: Sequence[int], before: int) -> int:
+    return choices[min(number, len(choices) - 1)]
+
+
+def all_genes(study: Study) -> list[str]:
+    """Every gene a trial may have, in the order they are asked for."""
+    return [*gene_choices(study), *number_genes(study.training)]
+
+
+def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
+    """Every gene of the candidate with its choices; where stages choose among kinds of blocks, those of every kind."""
+    recorder, space = _Recorder(), study.space
+    most = max(len(widths) for widths in (space.stem_widths, *(stage.widths for stage in space.stages)))
+    # A block between different widths has all the layers it may ever have. A width without a choice is not asked for:
+    # only where all that may lie before it are taken in turn, one of them differs from it.
+    ways = (partial(_other, last), partial(_other, first), *(partial(_numbered, number) for number in range(most)))
+    for kind, way in product((space, *space.of_one_kind()), ways):
+        recorder.width = way
+        sample(recorder, kind, study.compression, input_channels=study.data.input_channels)
+    return recorder.genes

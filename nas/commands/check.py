@@ -1,0 +1,57 @@
+"""`nas check`: what a study spans, by closed forms alone."""
+
+from __future__ import annotations
+
+import math
+
+from rich.table import Table
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.corners import extreme_candidates
+from nas.candidates.counting import space_size
+from nas.data import class_count
+from nas.records import QUALITIES
+from nas.study import Study
+
+CROWDED, TRIALS_FOR_MANY = 3, 200
+
+
+def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:
+    """Costs known without building anything; the bytes are those of weights and biases, less than the file's."""
+    return {
+        "parameters": candidate.parameters(num_classes),
+        "macs": candidate.macs(num_classes),
+        "size_bytes": candidate.weight_bytes(num_classes),
+    }
+
+
+def check_table(study: Study) -> Table:
+    """The three networks with their costs."""
+    size, classes = space_size(study.space, study.compression), class_count(study.data)
+    title = f"{study.name}: about 10^{math.log10(size):.1f} candidates, {study.search.trials} trials"
+    table = Table(title=title, caption=f"Closed forms, {classes} classes. Bytes of weights and biases alone.")
+    for column in ("network", "parameters", "MACs", "bytes"):
+        table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
+    for name, candidate in extreme_candidates(study).items():
+        table.add_row(name, *(f"{cost:,}" for cost in closed_form_costs(candidate, classes).values()))
+    return table
+
+
+def warnings_of(study: Study) -> list[str]:
+    """Choices that cannot do what they seem to."""
+    found = []
+    rewarded = {*study.objectives, *study.constraints}
+    if len(study.compression.weight_format) > 1 and not rewarded & {"size_bytes", "latency_ms", "peak_memory_bytes"}:
+        found.append("compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)")
+    if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
+        found.append("compression.pruning_ratio: no objective or constraint rewards a smaller network")
+    if len(study.objectives) > CROWDED and study.search.trials < TRIALS_FOR_MANY:
+        found.append(
+            f"objectives: with {len(study.objectives)} of them and {study.search.trials} trials nearly every candidate "
+            f"is best at something, so the front leaves little out; take {CROWDED}, or {TRIALS_FOR_MANY} trials or more"
+        )
+    least = closed_form_costs(extreme_candidates(study)["smallest"], class_count(study.data))
+    for name, limit in study.constraints.items():
+        if limit.max < least.get(name, 0):
+            found.append(f"constraints.{name}.max: {limit.max:g} is below the smallest network's {least[name]:,}")
+    return found

@@ -1,0 +1,168 @@
+"""`nas measure`: any ONNX file's costs and its latency by the project's protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, external_data_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+from rich.table import Table
+
+from nas.errors import InputError
+from nas.measuring.latency import measure
+from nas.records import Latency
+from nas.runtimes.onnx.costs import FileCosts, read_costs
+from nas.study import Target
+
+Shape = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a file holds, needs and takes. `costs` is None where its graph cannot be counted, and `note` says why."""
+
+    file: Path
+    input_name: str
+    input_shape: Shape
+    size_bytes: int
+    costs: FileCosts | None
+    latency: Latency
+    note: str
+
+
+def measure_model(file: Path, *, threads: int, batch: int) -> Measured:
+    """Measure an ONNX file with one float32 input of four dimensions. Raises InputError where that cannot be."""
+    model = read_model(file)
+    name, shape = image_input(model, file)
+    if isinstance(shape[0], int) and shape[0] not in (0, batch):
+        raise InputError(f"--batch: expected {shape[0]}, which {file} is fixed to, got {batch}")
+    try:
+        latency = measure(file, Target(name="cpu", threads=threads, batch=batch))
+    except _RUNTIME_ERRORS as error:
+        raise InputError(f"{file}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from None
+    costs, note = _counted(model)
+    return Measured(file, name, shape, size_of(file), costs, latency, note)
+
+
+_RUNTIME_ERRORS = (
+    runtime_errors.Fail,
+    runtime_errors.InvalidArgument,
+    runtime_errors.InvalidGraph,
+    runtime_errors.InvalidProtobuf,
+    runtime_errors.NotImplemented,
+    runtime_errors.RuntimeException,
+)
+
+
+def read_model(file: Path) -> onnx.ModelProto:
+    """The graph, without weights that lie beside the file."""
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    except DecodeError:
+        raise InputError(f"{file}: expected an ONNX file, got something else") from None
+    if not model.graph.node:
+        raise InputError(f"{file}: expected an ONNX file with a graph, got none")
+    return model
+
+
+def image_input(model: onnx.ModelProto, file: Path) -> tuple[str, Shape]:
+    """Name and shape of the only input; a symbolic dimension is its name."""
+    stored = {weight.name for weight in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise InputError(f"{file}: expected one input, got {len(inputs)} ({names})")
+    tensor = inputs[0].type.tensor_type
+    shape: Shape = tuple(d.dim_value or d.dim_param or "?" for d in tensor.shape.dim)
+    is_image = len(shape) == 4 and all(isinstance(size, int) for size in shape[1:])
+    if tensor.elem_type != TensorProto.FLOAT or not is_image:
+        kind = TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "no tensor"
+        raise InputError(
+            f"{file}: expected an input of float32 images with three fixed dimensions behind the batch, "
+            f"got {inputs[0].name!r}, {kind} ({', '.join(map(str, shape))})"
+        )
+    return inputs[0].name, shape
+
+
+def size_of(file: Path) -> int:
+    """Bytes of the file and of those beside it that hold its weights."""
+    model = onnx.load(file, load_external_data=False)
+    outside = [w for w in model.graph.initializer if external_data_helper.uses_external_data(w)]
+    beside = {external_data_helper.ExternalDataInfo(weight).location for weight in outside}
+    return file.stat().st_size + sum((file.parent / name).stat().st_size for name in beside)
+
+
+def _counted(model: onnx.ModelProto) -> tuple[FileCosts | None, str]:
+    """Costs by the graph, whose foreign spellings are brought to ours first."""
+    try:
+        return read_costs(_constants_stored(model)), ""
+    except (KeyError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).strip().splitlines()[0]
+        return None, f"parameters, MACs and memory cannot be counted: shapes are not known throughout ({reason})"
+
+
+def _constants_stored(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Constant nodes as stored weights."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.node[:]
+    for node in model.graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            copy.graph.initializer.add().CopyFrom(value)
+            copy.graph.initializer[-1].name = node.output[0]
+        else:
+            copy.graph.node.add().CopyFrom(node)
+    return copy
+
+
+def as_json(measured: Measured) -> str:
+    """All that was measured, in the files' units."""
+    costs, latency = measured.costs, measured.latency
+    fields: dict[str, Any] = {
+        "file": str(measured.file),
+        "input": {"name": measured.input_name, "shape": list(measured.input_shape)},
+        "parameters": costs.parameters if costs else None,
+        "macs": costs.macs if costs else None,
+        "size_bytes": measured.size_bytes,
+        "peak_memory_bytes": costs.peak_memory_bytes if costs else None,
+        "latency_ms": latency.latency_ms,
+        "stable": latency.stable,
+        "protocol": latency.protocol,
+        "reference_ms": latency.reference_ms,
+        "fingerprint": latency.fingerprint.model_dump(mode="json"),
+    }
+    return json.dumps(fields | ({"note": measured.note} if measured.note else {}), indent=2)
+
+
+def as_table(measured: Measured) -> Table:
+    """The same for a terminal."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for label, value in _lines(measured):
+        table.add_row(label, value)
+    return table
+
+
+def _lines(measured: Measured) -> Iterable[tuple[str, str]]:
+    costs, latency = measured.costs, measured.latency
+    device = latency.fingerprint
+    yield "input", f"{measured.input_name} ({', '.join(map(str, measured.input_shape))})"
+    yield "parameters", f"{costs.parameters:,}" if costs else "–"
+    yield "MACs", f"{costs.macs:,}" if costs else "–"
+    yield "size", f"{measured.size_bytes / 1000:.1f} KB"
+    yield "peak memory", f"{costs.peak_memory_bytes / 1000:.1f} KB" if costs else "–"
+    unstable = "" if latency.stable else "  (unstable: no two undisturbed passes agreed)"
+    yield "latency", f"{latency.latency_ms:.4f} ms{unstable}"
+    yield "protocol", latency.protocol
+    threads = "1 thread" if device.threads == 1 else f"{device.threads} threads"
+    yield "device", f"{device.device}, {device.runtime}, {threads}, batch {device.batch}"
+    if measured.note:
+        yield "note", measured.note

@@ -1,0 +1,138 @@
+"""`nas check --probe`: what a study will cost in time, from a few real steps with the middle network."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.corners import extreme_candidates
+from nas.candidates.hyperparameters import middle_numbers
+from nas.data import load
+from nas.evaluate import Clock, fitting_of, structure_costs
+from nas.executors.local import threads_per_worker
+from nas.measuring.costs import measure_file
+from nas.measuring.scoring import score_file
+from nas.measuring.turns import pausing_for_measurements
+from nas.shipping import ship
+from nas.study import Study
+from nas.tasks import Task
+from nas.training.augmentation import Feed
+from nas.training.loop import train_stage
+from nas.training.optimization import make_optimizer
+from nas.training.pipeline import TrainingPipeline
+from nas.training.stages import Stage, stages_of
+from nas.workbench import Workbench, build
+
+STEPS = 5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Seconds of the middle network: per step of each training phase, and per stage around the training.
+
+    `measure` is what a trial holds the machine alone for; everything else runs beside other workers.
+    """
+
+    study: Study
+    plan: Candidate
+    steps_per_epoch: int
+    step: Mapping[str, float]
+    around: float
+    measure: float
+
+    def trial_seconds(self, epochs: int) -> float:
+        """One candidate from the first weight to the record."""
+        plan = self.plan.plan
+        steps = epochs * self.steps_per_epoch
+        todo = stages_of(self.study.training, steps, prunes=bool(plan.kept), quantizes=bool(plan.formats))
+        training = sum(phase.steps * self.step[phase.name] for phase in todo)
+        return training + self.around + self.measure
+
+    def study_seconds(self) -> float:
+        """The whole search and its finalists: workers share everything but the measurements."""
+        search = self.study.search
+        return search.trials * self._share(self.study.search_epochs) + search.finalists * self._share(
+            self.study.training.epochs
+        )
+
+    def _share(self, epochs: int) -> float:
+        return (self.trial_seconds(epochs) - self.measure) / self.study.search.workers + self.measure
+
+
+def probe(study: Study) -> Probe:
+    """Run the middle network through every stage, training but for a few steps of each phase."""
+    size = study.space.input_sizes[-1]
+    torch.set_num_threads(threads_per_worker(study.search.workers, size))
+    data = load(study.data, input_size=size, seed=study.search.seed)
+    bench, clock = Workbench(study, data), Clock()
+    candidate = extreme_candidates(study)["middle"]
+    with tempfile.TemporaryDirectory(prefix="nas-probe-") as place:
+        folder = Path(place)
+        numbers = middle_numbers(study.training)
+        task = Task(0, candidate, "search", study.search.seed, study.search_epochs, folder, training=numbers)
+        bench = bench.at(candidate.architecture.input_size)
+        with clock("build"):
+            network = build(candidate, bench, seed=task.seed, dropout=0.0)
+        structure_costs(task, bench, network, clock)
+        fitting = fitting_of(task, bench, None)
+        network, step = train_a_little(replace(fitting, feed=short(fitting.feed)), network)
+        with clock("emit"):
+            file = ship(network.cpu().eval(), candidate, folder, bench.header)
+        with clock("measure"):
+            measure_file(file, study.targets, origin="shipped file")
+        with clock("score"):
+            score_file(file, bench, test=False)
+    measure = clock.seconds.pop("measure")
+    return Probe(study, candidate, fitting.feed.steps, step, sum(clock.seconds.values()), measure)
+
+
+def short(feed: Feed) -> Feed:
+    """The feed's first batches."""
+    few = min(len(feed.labels), STEPS * feed.batch_size)
+    return replace(feed, images=feed.images[:few], labels=feed.labels[:few])
+
+
+def train_a_little(fitting: TrainingPipeline, network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, float]]:
+    """Two short epochs of each phase; seconds per step of the second, when caches and kernels are warm."""
+    plan, seconds = fitting.candidate.plan, dict[str, float]()
+    precision = fitting.choose_precision(network)
+    for phase in stages_of(fitting.training, 10, prunes=bool(plan.kept), quantizes=bool(plan.formats)):
+        network = fitting.change(network, phase.name)
+        ends: list[float] = []
+        with pausing_for_measurements() as give_way:
+            train_stage(
+                network,
+                fitting.feed,
+                fitting.training,
+                Stage(phase.name, 2 * fitting.feed.steps),
+                optimizer=make_optimizer(network, fitting.training),
+                precision=precision,
+                give_way=give_way,
+                after_epoch=lambda _, ends=ends: ends.append(time.perf_counter()),  # type: ignore[misc]
+            )
+        seconds[phase.name] = (ends[1] - ends[0]) / fitting.feed.steps
+    return network, seconds
+
+
+def probe_table(found: Probe) -> Table:
+    """Seconds and minutes, for a terminal."""
+    study = found.study
+    table = Table(title="Time, from a probe of the middle network", show_header=False, box=None, title_justify="left")
+    for phase, seconds in found.step.items():
+        table.add_row(f"{phase} training step", f"{seconds:.4f} s", f"{found.steps_per_epoch} per epoch")
+    table.add_row("building, emitting, scoring", f"{found.around:.1f} s", "")
+    table.add_row("measuring", f"{found.measure:.1f} s", "one at a time on a machine")
+    for what, epochs in (("trial", study.search_epochs), ("finalist", study.training.epochs)):
+        table.add_row(f"one {what}", f"{found.trial_seconds(epochs) / 60:.2f} min", f"{epochs} epochs")
+    shares = f"{study.search.trials} trials and {study.search.finalists} finalists on {study.search.workers} worker(s)"
+    table.add_row("the study", f"{found.study_seconds() / 60:.1f} min", shares)
+    if study.training.needs_reference:
+        table.add_row("the reference teacher", "not probed", "its own training comes on top, once")
+    return table

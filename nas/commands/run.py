@@ -1,0 +1,200 @@
+"""`nas run`: prepare or continue a run folder, then drive search and finalists through local workers."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from nas.candidates.corners import teacher_candidate
+from nas.data import Split, load
+from nas.errors import InputError, disk_problem
+from nas.executors.local import LocalWorkers, threads_per_worker
+from nas.executors.loop import Stop, WorkFailed, disk_words, drive
+from nas.files import sole_holder, write_atomically
+from nas.measuring.latency import PROTOCOL
+from nas.records import State
+from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.runtimes.onnxruntime import fingerprint
+from nas.search.finalists import Finalists
+from nas.search.journal import repair
+from nas.search.search import Search, default_population
+from nas.search.upkeep import Upkeep, write_front
+from nas.study import Study
+from nas.study.file import dump_study, frozen_difference, load_study
+
+
+def run(study: Study, path: Path, console: Console) -> bool:
+    """Run or continue a study in the folder `path`; returns whether it came to its end.
+
+    Raises InputError before any work where the input cannot serve, WorkFailed where the search cannot go on.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if disk_problem(error) and error.errno != errno.EROFS:
+            raise
+        raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
+    folder = RunFolder(path.resolve())
+    try:
+        with sole_holder(folder.lock), Stop(console=console).listening() as stop:
+            return _run_locked(study, folder, console, stop)
+    except PermissionError as error:
+        raise InputError(f"--out: {path}: no permission to write ({error.strerror}: {error.filename})") from None
+    except OSError as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        raise WorkFailed(disk_words(path, problem)) from None
+
+
+def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
+    study = resolve(study, folder)
+    _refuse_another_device(study, folder)
+    teacher_candidate(study)  # a file that is no candidate is told before any work
+    if cut := repair(folder.journal):
+        console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
+    with console.status("reading the data"):
+        for size in study.space.input_sizes:  # workers find what is cached of the others
+            data = load(study.data, input_size=size, seed=study.search.seed)
+    _keep_split(folder, data.split)
+    write_atomically(folder.study, dump_study(study))
+    console.print(
+        f"{study.name}: {len(data.train)} training, {len(data.validation)} validation, "
+        f"{len(data.split.test)} test images of {len(data.class_names)} classes"
+    )
+    _name_skipped(data.skipped, console)
+    workers = study.search.workers
+    threads = threads_per_worker(workers, study.space.input_sizes[-1])
+    search = Search(study, folder)
+    with LocalWorkers(
+        folder.path,
+        workers,
+        threads,
+        lambda task: study.limit_minutes(task.epochs),
+        lambda: _teacher_is_awaited(study, folder),
+    ) as pool:
+        problem = _drive_search(search, pool, stop, console)
+        finalists = Finalists(study, folder)
+        write_front(search, finalists)
+        if not stop.asked and study.search.finalists:
+            finalists.choose(search)
+            if finalists.unfinished:
+                data.load_test()  # what cannot be read is told now, not by each finalist when it is trained
+            _drive_finalists(search, finalists, pool, stop, console)
+    if problem and not search.count(State.COMPLETE):
+        raise WorkFailed(problem)
+    if problem:
+        console.print(f"[yellow]The search ended early: {escape(problem)}.[/]")
+    return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
+
+
+def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
+    return study.training.needs_reference and not folder.reference_logits.exists()
+
+
+def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
+    if skipped:
+        more = f"\n  and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        lines = escape("\n  ".join(skipped[:5]) + more)
+        console.print(f"[yellow]warning:[/] {len(skipped)} unreadable image file(s) left out:\n  {lines}")
+
+
+def resolve(study: Study, folder: RunFolder) -> Study:
+    """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
+    if folder.study.exists():
+        recorded = load_study(folder.study)
+        study = _with_population(study, recorded.search.population)
+        study = _with_reference(study, recorded)
+        if different := frozen_difference(recorded, study):
+            lines = "\n  ".join(different)
+            raise InputError(
+                f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
+                "Only search.trials, hours, workers, finalists, trial_minutes and trial_gigabytes, artifacts and "
+                "report keys may change; use another --out."
+            )
+        return study
+    # A run killed before study.yaml was whole has left no more than these.
+    own, unfinished = (folder.lock.name, folder.split.name), ".tmp"
+    names = sorted(entry.name for entry in folder.path.iterdir())
+    if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:
+        raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")
+    return _with_population(study, default_population(study.search.trials))
+
+
+def _with_population(study: Study, population: int | None) -> Study:
+    """The population is fixed at the first run, so that raising `trials` later changes no candidate."""
+    if study.search.population is not None:
+        return study
+    search = study.search.model_copy(update={"population": population})
+    return study.model_copy(update={"search": search})
+
+
+def _with_reference(study: Study, recorded: Study) -> Study:
+    """The hypervolume's reference point is fixed early, so that curves of a longer search go on where they were."""
+    point = recorded.report.hypervolume_reference
+    if study.report.hypervolume_reference or not point:
+        return study
+    return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
+
+
+def _keep_split(folder: RunFolder, split: Split) -> None:
+    """An older version of this recorded the indices alone: what it wrote is as `split` begins."""
+    text = split.to_json()
+    if folder.split.exists() and not text.startswith(folder.split.read_text().removesuffix("}")):
+        raise InputError(
+            f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
+        )
+    write_atomically(folder.split, text)
+
+
+def _refuse_another_device(study: Study, folder: RunFolder) -> None:
+    """Raises InputError where the run's latencies were measured on another device, runtime or by another protocol."""
+    found = map(read_evaluation, (folder.path / "artifacts").glob("*/*"))
+    measurement = next((e.measurement for e in found if e is not None and e.measurement is not None), None)
+    if measurement is None:
+        return
+    measured = measurement.latency[study.target.name]
+    recorded = {**measured.fingerprint.model_dump(mode="json"), "protocol": measured.protocol}
+    here = {**fingerprint(study.target).model_dump(mode="json"), "protocol": PROTOCOL}
+    if different := [f"{key}: {recorded[key]} -> {here[key]}" for key in here if recorded[key] != here[key]]:
+        lines = "\n  ".join(different)
+        raise InputError(
+            f"{folder.path}: its latencies were measured otherwise than they would be here; "
+            f"recorded -> here:\n  {lines}\n"
+            "Go on where it was begun, or begin anew with another --out."
+        )
+
+
+def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Console) -> str:
+    """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
+    upkeep = Upkeep(search)
+
+    def after(_: dict[str, Any]) -> str:
+        upkeep()
+        return _counts(search)
+
+    total = search.study.search.trials
+    problem = drive(search, pool, stop, console, "search", total, lambda: search.count(State.COMPLETE), after)
+    after({})  # duplicates that the last draws brought
+    return problem
+
+
+def _drive_finalists(search: Search, finalists: Finalists, pool: LocalWorkers, stop: Stop, console: Console) -> None:
+    def after(_: dict[str, Any]) -> str:
+        write_front(search, finalists)
+        return ""
+
+    total = len(finalists.journal.trials())
+    drive(finalists, pool, stop, console, "finalists", total, lambda: len(finalists.rows()), after)
+    write_front(search, finalists)
+
+
+def _counts(search: Search) -> str:
+    states = [State.INFEASIBLE, State.DUPLICATE, State.FAILED]
+    return ", ".join(f"{n} {state.lower()}" for state in states if (n := search.count(state)))

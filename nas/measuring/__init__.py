@@ -1,0 +1,1 @@
+"""Figures read off a file: latency, parity, accuracy, costs."""

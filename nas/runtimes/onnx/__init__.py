@@ -1,0 +1,1 @@
+"""ONNX files: how a network becomes one, and what one costs."""

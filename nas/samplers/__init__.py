@@ -1,0 +1,1 @@
+"""Samplers for any Optuna study with conditional genes."""

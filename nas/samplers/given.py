@@ -1,0 +1,54 @@
+"""Samplers whose choices are given: the first trials of a search, a draw that is known to be new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+
+from search_spaces.trials import middle_of_range
+
+
+class Anchored(BaseSampler):
+    """A sampler whose choices are given, as those of the first trials; of a range it takes the middle.
+
+    All else it does as ever: NSGA counts such a trial to its generation, TPE to its start.
+    """
+
+    def __init__(self, sampler: BaseSampler, answer: Callable[[str, Sequence[Any]], Any]) -> None:
+        self._sampler, self._answer = sampler, answer
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        self._sampler.sample_relative(study, trial, search_space)  # notes the trial's generation
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        if isinstance(param_distribution, CategoricalDistribution):
+            return self._answer(param_name, param_distribution.choices)
+        if isinstance(param_distribution, FloatDistribution):
+            return middle_of_range(param_distribution.low, param_distribution.high, log=param_distribution.log)
+        raise TypeError(f"gene {param_name}: expected choices or a range of floats, got {param_distribution}")
+
+
+class Replayed(Anchored):
+    """A sampler whose values are given, as those of a draw that is known to be new."""
+
+    def __init__(self, sampler: BaseSampler, values: Mapping[str, Any]) -> None:
+        super().__init__(sampler, lambda gene, _: values[gene])
+        self._values = values
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._values[param_name]

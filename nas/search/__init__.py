@@ -1,0 +1,1 @@
+"""The passive drivers of search and finalists, and the journal they write."""

@@ -1,0 +1,37 @@
+"""Anchors: where a search begins, at the largest and the smallest network of each kind of block, compressed midway.
+
+Few random draws are large, or small, in every stage, so a short search sees nothing of either end of a space until it
+has bred its way there. What anchors are is bred, pruned and quantized further as any other candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from compressors.plan import BITS
+from nas.candidates.hyperparameters import GENE_PREFIX
+from nas.study import Study
+from search_spaces.block_configs import Family
+from search_spaces.trials import first, last, middle
+
+Answer = Callable[[str, Sequence[Any]], Any]
+
+
+def anchors(study: Study) -> list[Answer]:
+    """What each of the first trials answers to a gene's name and choices; none for the random sampler."""
+    if study.search.sampler == "random" or not study.search.anchors:
+        return []
+    return [partial(_answer, kind, end) for end in (last, first) for kind in study.space.block_spaces()]
+
+
+def _answer(kind: Family, end: Callable[[Sequence[Any]], Any], gene: str, choices: Sequence[Any]) -> Any:
+    part = gene.rpartition(".")[2]
+    if part == "family" and kind in choices:
+        return kind
+    if part == "weight_format":
+        return middle(sorted(choices, key=BITS.__getitem__))
+    if part == "pruning_ratio" or gene.startswith(GENE_PREFIX):
+        return middle(sorted(choices))
+    return end(choices)

@@ -1,0 +1,80 @@
+"""Draws from a study's space: what one is, in how many ways it can go, and a random one that is new."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.counting import space_size
+from nas.candidates.hyperparameters import NumberTrial, ask_numbers
+from nas.candidates.sampling import sample
+from nas.samplers.named import seed_of
+from nas.search.driver import Identity, identity_of
+from nas.study import Range, Study
+from search_spaces.trials import Trial
+
+DRAWS_PER_WAY, MOST_DRAWS = 20, 10_000
+
+
+class GeneTrial(Trial, NumberTrial, Protocol):
+    """What a draw needs; optuna.Trial satisfies it."""
+
+
+class RandomTrial:
+    """A random trial that no study holds; `values` are its answers, a gene's the same however often it is asked."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self.values: dict[str, Any] = {}
+        self._random = random
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self.values.setdefault(name, choices[int(self._random.integers(len(choices)))])
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        return int(self.values.setdefault(name, int(self._random.integers(low, high + 1))))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        share = self._random.random()
+        drawn = low * (high / low) ** share if log else low + (high - low) * share
+        return float(self.values.setdefault(name, min(drawn, high)))
+
+
+class Draws:
+    """Draws of a study: a candidate, and the training numbers that are searched."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def __call__(self, trial: GeneTrial) -> tuple[Candidate, dict[str, float]]:
+        study = self._study
+        candidate = sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
+        return candidate, ask_numbers(trial, study.training)
+
+    @cached_property
+    def ways(self) -> float:
+        """In how many ways a trial can answer, at most; infinite where a number is searched between bounds."""
+        numbers = self._study.training.searched.values()
+        if any(isinstance(freedom, Range) for freedom in numbers):
+            return math.inf
+        choices = math.prod(len(freedom.choices) for freedom in numbers if not isinstance(freedom, Range))
+        return space_size(self._study.space, self._study.compression) * choices
+
+    @property
+    def attempts(self) -> int:
+        """So many random ones that the last of a small space is hardly missed."""
+        return int(min(MOST_DRAWS, DRAWS_PER_WAY * self.ways))
+
+    def unseen(self, seen: Container[Identity], number: int) -> dict[str, Any] | None:
+        """Genes of a random draw whose evaluation is not among `seen`; None where no attempt finds one."""
+        random = np.random.default_rng(seed_of(self._study.search.seed, number))
+        for _ in range(self.attempts):
+            trial = RandomTrial(random)
+            candidate, numbers = self(trial)
+            if identity_of({"id": candidate.id, "training": numbers}) not in seen:
+                return trial.values
+        return None

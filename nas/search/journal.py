@@ -1,0 +1,129 @@
+"""The journal: an Optuna study on disk, sampled against a copy in memory, so that an ask costs one record.
+
+Plain ask and suggest would sync the file once per gene. Here a candidate is sampled in memory and then written as one
+RUNNING trial; results are told to both. Stock Optuna opens the file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+T = TypeVar("T")
+Direction = Literal["minimize", "maximize"]
+RecordedTrial = FrozenTrial
+SAMPLER_STATE = "sampler_state"
+GENERATION = ":generation"  # how the keys end under which Optuna's genetic samplers note a trial's generation
+optuna.logging.set_verbosity(logging.WARNING)
+
+
+def repair(journal: Path) -> int:
+    """Cut a torn last line off and remove a dead writer's lock; returns the bytes cut. Only the holder may call this.
+
+    Without this the next record would be appended to the torn one, and both be lost.
+    """
+    stale = journal.with_name(journal.name + ".lock")
+    if stale.is_symlink() or stale.exists():
+        stale.unlink()
+    if not journal.exists():
+        return 0
+    with journal.open("r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        file.truncate(whole)
+        os.fsync(file.fileno())
+    return len(content) - whole
+
+
+class Journal:
+    """One Optuna study in the journal file, and its copy in memory. A single process writes."""
+
+    def __init__(self, file: Path, name: str, directions: Sequence[Direction]) -> None:
+        self._storage = JournalStorage(JournalFileBackend(str(file)))
+        self._study = optuna.create_study(
+            storage=self._storage, study_name=name, directions=list(directions), load_if_exists=True
+        )
+        self._memory = InMemoryStorage()
+        self._copy = optuna.create_study(storage=self._memory, study_name=name, directions=list(directions))
+        self._copy_id = self._memory.get_study_id_from_name(name)
+        self._study_id = self._storage.get_study_id_from_name(name)
+        for trial in self._study.get_trials(deepcopy=False):
+            self._copy.add_trial(trial)
+        self._sampler_state: dict[str, Any] = self._study.user_attrs.get(SAMPLER_STATE, {})
+        for key, value in self._sampler_state.items():
+            self._memory.set_study_system_attr(self._copy_id, key, value)
+
+    def trials(self) -> list[FrozenTrial]:
+        return self._copy.get_trials(deepcopy=False)
+
+    def ask(
+        self,
+        sampler: optuna.samplers.BaseSampler,
+        draw: Callable[[optuna.Trial], T],
+        notes: Callable[[T], Mapping[str, Any]],
+    ) -> tuple[int, T]:
+        """Draw with `sampler`, write the result as one RUNNING trial with its notes, return its number."""
+        self._copy.sampler = sampler
+        trial = self._copy.ask()
+        drawn = draw(trial)
+        for key, value in notes(drawn).items():
+            trial.set_user_attr(key, value)
+        self._write_sampler_state()
+        self._study.add_trial(self.trials()[trial.number])
+        return trial.number, drawn
+
+    def enqueue(self, notes: Mapping[str, Any], *, like: int | None = None) -> int:
+        """Write a RUNNING trial that was not sampled, a finalist say; returns its number.
+
+        `like` names a trial whose parameters it takes over, and its generation, without which NSGA would not see it.
+        """
+        copied: dict[str, Any] = {}
+        if like is not None:
+            model = self.trials()[like]
+            attributes = {key: v for key, v in model.system_attrs.items() if key.endswith(GENERATION)}
+            copied = {"params": model.params, "distributions": model.distributions, "system_attrs": attributes}
+        trial = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=dict(notes), **copied)
+        self._copy.add_trial(trial)
+        self._study.add_trial(trial)
+        return len(self.trials()) - 1
+
+    def note(self, number: int, key: str, value: Any) -> None:
+        """Set a user attribute of an unfinished trial."""
+        for storage, trial_id in self._both(number):
+            storage.set_trial_user_attr(trial_id, key, value)
+
+    def tell(
+        self, number: int, values: Sequence[float] | None, constraints: Mapping[str, float], notes: Mapping[str, Any]
+    ) -> None:
+        """Finish a trial: COMPLETE with values, FAIL without; constraints are met where zero or less."""
+        scratch = optuna.trial.create_trial(state=TrialState.FAIL)
+        for name, value in constraints.items():
+            scratch.set_constraint(name, value)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        for storage, trial_id in self._both(number):
+            for key, value in notes.items():
+                storage.set_trial_user_attr(trial_id, key, value)
+            for key, value in scratch.system_attrs.items():
+                storage.set_trial_system_attr(trial_id, key, value)
+            storage.set_trial_state_values(trial_id, state, values)
+
+    def _both(self, number: int) -> list[tuple[BaseStorage, int]]:
+        """The file and the memory, each with its own id of a trial."""
+        places = ((self._storage, self._study_id), (self._memory, self._copy_id))
+        return [(s, s.get_trial_id_from_study_id_trial_number(study, number)) for s, study in places]
+
+    def _write_sampler_state(self) -> None:
+        """Keep what samplers remember between asks (NSGA's parents), so that a restart changes nothing."""
+        state = self._memory.get_study_system_attrs(self._copy_id)
+        kept = {key: value for key, value in state.items() if not key.startswith("study:")}
+        if kept != self._sampler_state:
+            self._study.set_user_attr(SAMPLER_STATE, kept)
+            self._sampler_state = kept

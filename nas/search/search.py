@@ -1,0 +1,175 @@
+"""The search: candidates are asked from a sampler; duplicates and hopeless spaces are dealt with."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+from optuna.trial import TrialState
+
+from nas.candidates.candidate import Candidate
+from nas.objectives import directions_of
+from nas.records import Evaluation, Phase, State
+from nas.run_folder.paths import RunFolder
+from nas.samplers.given import Anchored, Replayed
+from nas.samplers.named import make_sampler, seed_of
+from nas.search.anchors import anchors
+from nas.search.draws import Draws
+from nas.search.driver import WAIT, Done, Driver, Identity, Wait, identity_of
+from nas.study import Study
+from nas.tasks import Task
+
+RANDOM_AFTER = 10  # repeats in a row
+WINDOW, INFEASIBLE_SHARE = 100, 0.95
+FAILURES_IN_A_ROW = 10
+
+
+class Search(Driver):
+    """The search itself: candidates are asked from the sampler, duplicates and hopeless spaces are dealt with."""
+
+    phase: Phase = "search"
+
+    def __init__(self, study: Study, folder: RunFolder) -> None:
+        super().__init__(study, folder, study.name, directions_of(study.objectives))
+        self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
+        self._problem = ""
+        self._anchors, self._draws = anchors(study), Draws(study)
+        self._earlier = {row["number"] for row in self.rows()}
+        self._first: dict[Identity, int] = {}
+        self._indexed = 0
+
+    def _recover(self) -> None:
+        super()._recover()
+        self._settle_duplicates()  # a duplicate of a finished trial must not stay RUNNING: samplers look at it
+
+    def propose(self) -> Task | Wait | Done:
+        """The next task. The search is over at `trials` COMPLETE ones, after `hours`, or where it cannot go on."""
+        failing = self._failing()
+        late = self._deadline is not None and time.monotonic() > self._deadline
+        if late or failing:
+            return WAIT if self._running else Done(failing)
+        if self._waiting:  # begun before, or queued again by a user: done, however the others went
+            return self._start(self._waiting.pop(0))
+        self._problem = self._problem or self._infeasible()
+        if self._problem:
+            return WAIT if self._running else Done(self._problem)
+        complete = self.count(State.COMPLETE)
+        if complete >= self.study.search.trials:
+            return WAIT if self._running else Done()
+        if complete + len(self._running) >= self.study.search.trials:
+            return WAIT
+        return self._draw()
+
+    def _draw(self) -> Task | Wait | Done:
+        """Draw until a candidate is new. A sampler that repeats itself is given one at random, if there is one left."""
+        while True:
+            values = None
+            if self._repeats() >= RANDOM_AFTER:
+                values = self._draws.unseen(self._first_of_each(), len(self.journal.trials()))
+                if values is None:
+                    self._problem = (
+                        f"none of {self._draws.attempts} random draws was new after {len(self._first)} different "
+                        f"candidates, of {self._draws.ways:,} at most: the space is exhausted"
+                    )
+                    return WAIT if self._running else Done(self._problem)
+            task = self._ask(values)
+            if task is not None:
+                return self._start(task)
+
+    def _repeats(self) -> int:
+        """How many of the last trials were duplicates, running back from the newest."""
+        count = 0
+        for trial in reversed(self.journal.trials()):
+            if "duplicate_of" not in trial.user_attrs:
+                break
+            count += 1
+        return count
+
+    def _ask(self, values: dict[str, Any] | None) -> Task | None:
+        """One draw, of these values or what the sampler says, recorded; None where it repeats an earlier candidate."""
+        search = self.study.search
+        number = len(self.journal.trials())
+        population = search.population or default_population(search.trials)
+        first = self._first_of_each()
+
+        def notes(drawn: tuple[Candidate, dict[str, float]]) -> dict[str, Any]:
+            own = self._notes(*drawn, search.seed, self.study.search_epochs)
+            earlier = first.get(identity_of(own))
+            return own if earlier is None else {**own, "duplicate_of": earlier}
+
+        made = make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
+        if values is not None:
+            made = Replayed(made, values)
+        elif number < len(self._anchors):
+            made = Anchored(made, self._anchors[number])
+        number, _ = self.journal.ask(made, self._draws, notes)
+        if "duplicate_of" not in self.journal.trials()[number].user_attrs:
+            return self._task(self.journal.trials()[number])
+        self._settle_duplicates()
+        return None
+
+    def _first_of_each(self) -> dict[Identity, int]:
+        """Candidate and training numbers -> the trial that holds their evaluation, or what was queued for it anew."""
+        trials = self.journal.trials()
+        for trial in trials[self._indexed :]:
+            if "duplicate_of" not in trial.user_attrs:
+                self._first[identity_of(trial.user_attrs)] = trial.number
+        self._indexed = len(trials)
+        return self._first
+
+    def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
+        row = super().finish(task, evaluation)
+        self._settle_duplicates()
+        return row
+
+    def _settle_duplicates(self) -> None:
+        """Tell duplicates the values of the trial they repeat, once it is finished."""
+        trials = self._look()
+        for trial in [trials[number] for number in self._unfinished]:
+            if "duplicate_of" not in trial.user_attrs:
+                continue
+            original = trials[trial.user_attrs["duplicate_of"]]
+            if not original.state.is_finished():
+                continue
+            reason = f"same candidate as trial {original.number}"
+            own = {"number": trial.number, "state": State.DUPLICATE, "reason": reason, "seconds": None}
+            row = original.user_attrs["row"] | own
+            params = {f"params_{gene}": value for gene, value in trial.params.items()}
+            row = {key: value for key, value in row.items() if not key.startswith("params_")} | params
+            values = original.values if original.state is TrialState.COMPLETE else None
+            self.journal.tell(trial.number, values, original.constraints, {"row": row})
+
+    def _newest(self) -> list[dict[str, Any]]:
+        """Rows of the last WINDOW trials, the newest first, without those that only repeat another."""
+        self._look()
+        return list(islice((row for row in reversed(self._rows) if row["state"] != State.DUPLICATE), WINDOW))
+
+    def _failing(self) -> str:
+        """What everything fails with; failures of an earlier invocation may have been mended since."""
+        own = [row for row in self._newest() if row["number"] not in self._earlier]
+        recent = own[:FAILURES_IN_A_ROW]
+        if len(recent) < FAILURES_IN_A_ROW or any(row["state"] != State.FAILED for row in recent):
+            return ""
+        return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {recent[0]['reason']}"
+
+    def _infeasible(self) -> str:
+        """What constraint nearly everything breaks."""
+        recent = self._newest()
+        infeasible = [row for row in recent if row["state"] == State.INFEASIBLE]
+        if len(recent) < WINDOW or len(infeasible) < INFEASIBLE_SHARE * WINDOW:
+            return ""
+        broken = Counter(name for row in infeasible for name in row["violation"])
+        name, count = broken.most_common(1)[0]
+        limit = self.study.constraints[name].max
+        least = min(row[name] for row in infeasible)
+        return (
+            f"{len(infeasible)} of the last {WINDOW} candidates are infeasible; "
+            f"constraints.{name}.max {limit:g} is broken by {count} of them, the least has {least:g}"
+        )
+
+
+def default_population(trials: int) -> int:
+    """About four generations, neither tiny nor beyond Optuna's default of 50."""
+    return min(50, max(8, trials // 4))

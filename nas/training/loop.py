@@ -1,0 +1,121 @@
+"""One training loop, used dense, after pruning and quantization-aware; a function of (seed, step, total steps)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from compressors.quantization.modules import observe, refresh_scales
+from nas.study import Training
+from nas.training.augmentation import Batch, Feed
+from nas.training.losses import Loss
+from nas.training.optimization import MovingAverage, add_l1, penalised
+from nas.training.precision import Precision, autocast
+from nas.training.stages import PEAK, Stage, StageName, learning_rate
+
+MAX_GRADIENT_NORM = 5.0
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss is no longer a finite number."""
+
+
+def train_stage(
+    network: nn.Module,
+    feed: Feed,
+    training: Training,
+    phase: Stage,
+    *,
+    start_epoch: int = 0,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss | None = None,
+    average: MovingAverage | None = None,
+    precision: Precision = "fp32",
+    give_way: Callable[[], None],
+    after_epoch: Callable[[int], None],
+    is_over: Callable[[], bool] = lambda: False,
+) -> int:
+    """Train `network` in place through a phase, from its `start_epoch` on; returns the steps then done.
+
+    The last epoch of a phase may be a part of one. `give_way` is called before every batch, `after_epoch` with the
+    number of finished epochs; none begins once `is_over`. `average` follows every step. Raises TrainingDiverged at NaN
+    or infinity.
+    """
+    loss = loss or Loss(label_smoothing=training.label_smoothing)
+    step = _Step(network, loss, training, optimizer, average, precision if phase.name != "quantized" else "fp32")
+    epochs = math.ceil(phase.steps / feed.steps)
+    done = start_epoch
+    while done < epochs and not is_over():
+        network.train()
+        if phase.name == "quantized":
+            refresh_scales(network, learned=False)
+            observe(network, done < (epochs + 1) // 2)
+        losses = torch.zeros((), device=feed.labels.device)
+        seed = epoch_seed(phase.name, done)
+        numbers = range(done * feed.steps, min((done + 1) * feed.steps, phase.steps))
+        with _dropping(network, feed, seed):
+            for number, batch in zip(numbers, feed.epoch(seed), strict=False):
+                give_way()
+                losses += step(batch, learning_rate(training, phase, number / phase.steps))
+        done += 1
+        if not torch.isfinite(losses):
+            raise TrainingDiverged(f"loss is {float(losses)} in epoch {done} of the {phase.name} phase")
+        after_epoch(done)
+    observe(network, False)
+    return min(done * feed.steps, phase.steps)
+
+
+class _Step:
+    """One optimizer step; nothing in it waits for the device."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        training: Training,
+        optimizer: torch.optim.Optimizer,
+        average: MovingAverage | None,
+        precision: Precision,
+    ) -> None:
+        self._network, self._loss, self._optimizer, self._average = network, loss, optimizer, average
+        self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), training.l1
+        self._precision = precision
+
+    def __call__(self, batch: Batch, rate: float) -> Tensor:
+        """Train on a batch; returns its loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        with autocast(self._precision, batch.images.device):
+            logits = self._network(batch.images)
+        loss = self._loss(logits.float(), batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._l1:
+            add_l1(self._weights, self._l1)
+        nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM, foreach=True)
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update()
+        return loss.detach()
+
+
+@contextmanager
+def _dropping(network: nn.Module, feed: Feed, seed: int) -> Iterator[None]:
+    """Dropout draws from torch's global generator: seeded within, as it was afterwards."""
+    drops = any(isinstance(module, nn.Dropout) for module in network.modules())
+    device = feed.images.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], enabled=drops):
+        if drops and device.type == "cuda":
+            torch.cuda.manual_seed(feed.seed * 1_000_003 + seed)
+        elif drops:
+            torch.default_generator.manual_seed(feed.seed * 1_000_003 + seed)
+        yield
+
+
+def epoch_seed(phase: StageName, epoch: int) -> int:
+    """Every epoch of every phase its own order."""
+    return list(PEAK).index(phase) * 10_000 + epoch

@@ -1,0 +1,54 @@
+"""Layers and channel groups as plain data: what joins spaces, plans and files. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["conv", "depthwise", "pointwise", "linear"]
+Member = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """One convolution or linear layer as executed: batch norm folded, hence with a bias; square kernels and maps.
+
+    `name` is the torch module path and the node name in the file; `block` is the part of the network it belongs to.
+    """
+
+    name: str
+    block: str
+    kind: Kind
+    in_channels: int
+    out_channels: int
+    kernel: int = 1
+    stride: int = 1
+    input_size: int = 1
+    output_size: int = 1
+
+    @property
+    def groups(self) -> int:
+        return self.in_channels if self.kind == "depthwise" else 1
+
+    @property
+    def weight_count(self) -> int:
+        return self.out_channels * (self.in_channels // self.groups) * self.kernel**2
+
+    @property
+    def parameters(self) -> int:
+        return self.weight_count + self.out_channels
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates at batch 1."""
+        return self.weight_count * self.output_size**2
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGroup:
+    """Channels that are cut together: `members` are (module name, weight axis), batch norms included."""
+
+    name: str
+    block: str
+    width: int
+    members: tuple[Member, ...]

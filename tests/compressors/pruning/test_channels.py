@@ -1,0 +1,299 @@
+"""Pruning: a pruned network computes what the whole one does when nobody reads the removed channels."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compressors.folding import fold_batch_norm
+from compressors.plan import CompressionPlan
+from compressors.pruning.channels import prune
+from compressors.pruning.importances import IMPORTANCES, Group, batch_norm_scale, weight_norm
+from nas.candidates.candidate import Candidate
+from search_spaces.architecture import Architecture, ChannelGroup
+from search_spaces.network import Network, build_network
+from search_spaces.spaces import MobileSpace
+from search_spaces.trials import Pick
+
+torch.set_num_threads(1)
+
+CLASSES = 10
+SEEDS = range(8)
+
+
+def random_candidate(seed: int) -> Candidate:
+    """A small random network and a random number of channels kept for most of its groups."""
+    choose = random.Random(seed)
+    space = MobileSpace.model_validate({"preset": "8px"})
+    architecture = space.sample(Pick(choose.choice), input_channels=3)
+    kept = {g.name: choose.randint(1, g.width) for g in architecture.groups() if choose.random() < 0.8}
+    return Candidate(architecture=architecture, plan=CompressionPlan(kept=kept))
+
+
+def random_network(architecture: Architecture, seed: int) -> Network:
+    """In double precision, with batch norms as after training: all four tensors differ between channels."""
+    network = build_network(architecture, CLASSES, seed=seed).double().eval()
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.normal_(0, 1, generator=generator)
+            module.bias.data.normal_(0, 1, generator=generator)
+            module.running_mean.normal_(0, 1, generator=generator)
+            module.running_var.uniform_(0.3, 3, generator=generator)
+    return network
+
+
+def images(architecture: Architecture) -> Tensor:
+    size = architecture.input_size
+    pixels = torch.rand(4, architecture.input_channels, size, size, generator=torch.Generator().manual_seed(0))
+    return pixels.double()
+
+
+def scores(network: nn.Module, group: Group, name: str) -> list[float]:
+    """Importance by the words of its definition, one channel and one member at a time."""
+    total = [0.0] * group.width
+    for path, axis in group.members:
+        module = network.get_submodule(path)
+        if isinstance(module, nn.BatchNorm2d) != (name == "bn_scale"):
+            continue
+        if name == "bn_scale":
+            own = module.weight.detach().abs().tolist()
+            mean = 1.0
+        else:
+            slices = [module.weight.detach().select(axis, c).flatten() for c in range(group.width)]
+            own = [sum(abs(w) for w in s.tolist()) if name == "l1" else float(s.square().sum()) ** 0.5 for s in slices]
+            mean = sum(own) / len(own)
+        total = [before + score / mean for before, score in zip(total, own, strict=True)]
+    return total
+
+
+def expected_channels(network: nn.Module, group: Group, count: int, name: str) -> list[int]:
+    """The `count` highest scores' places, ascending."""
+    found = scores(network, group, name)
+    return sorted(sorted(range(group.width), key=lambda channel: -found[channel])[:count])
+
+
+def without(network: Network, group: ChannelGroup, channels: list[int]) -> None:
+    """Let nobody read some of a group's channels: their columns of project and squeeze are zero."""
+    for path, axis in group.members:
+        if axis == 1:
+            network.get_submodule(path).weight.data[:, channels] = 0.0
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTANCES))
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_pruned_network_is_the_whole_one_without_the_channels(seed: int, name: str) -> None:
+    candidate = random_candidate(seed)
+    architecture, kept = candidate.architecture, candidate.plan.kept
+    network = random_network(architecture, seed)
+    masked, pruned = copy.deepcopy(network), copy.deepcopy(network)
+    for group in architecture.groups():
+        keep = expected_channels(network, group, kept.get(group.name, group.width), name)
+        without(masked, group, [c for c in range(group.width) if c not in keep])
+    prune(pruned, architecture.groups(), kept, importance=IMPORTANCES[name])
+    x = images(architecture)
+    with torch.no_grad():
+        expected, found, whole = masked(x), pruned(x), network(x)
+    span = float(expected.max() - expected.min())
+    assert torch.allclose(found, expected, rtol=0, atol=1e-9 * span)
+    if any(kept[g.name] < g.width for g in architecture.groups() if g.name in kept):
+        assert not torch.allclose(whole, expected, rtol=0, atol=1e-3 * span)
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTANCES))
+def test_the_best_channels_stay_in_their_order(name: str) -> None:
+    candidate = random_candidate(1)
+    network = random_network(candidate.architecture, 1)
+    before = copy.deepcopy(network)
+    groups = candidate.architecture.groups()
+    kept = {group.name: group.width // 2 for group in groups}
+    prune(network, groups, kept, importance=IMPORTANCES[name])
+    for group in groups:
+        keep = torch.tensor(expected_channels(before, group, kept[group.name], name))
+        for path, axis in group.members:
+            old, new = before.get_submodule(path), network.get_submodule(path)
+            assert torch.equal(new.weight, old.weight.index_select(axis, keep)), path
+            if isinstance(new, nn.BatchNorm2d):
+                for tensor in ("bias", "running_mean", "running_var"):
+                    assert torch.equal(getattr(new, tensor), getattr(old, tensor)[keep]), f"{path}.{tensor}"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_closed_form_costs_are_those_of_the_built_network(seed: int) -> None:
+    candidate = random_candidate(seed)
+    network = build_network(candidate.architecture, CLASSES, seed=seed)
+    prune(network, candidate.architecture.groups(), candidate.plan.kept, importance=weight_norm(1))
+    folded = fold_batch_norm(network)
+    assert sum(p.numel() for p in folded.parameters()) == candidate.parameters(CLASSES)
+    macs = measured_macs(folded, candidate.architecture)
+    assert macs == {layer.name: layer.macs for layer in candidate.layers(CLASSES)}
+    assert sum(macs.values()) == candidate.macs(CLASSES)
+
+
+def measured_macs(network: nn.Module, architecture: Architecture) -> dict[str, int]:
+    """Outputs times the weights each of them reads, seen by hooks on one image."""
+    found: dict[str, int] = {}
+
+    def listen(name: str, module: nn.Conv2d | nn.Linear) -> None:
+        def hook(_: nn.Module, __: object, out: Tensor) -> None:
+            found[name] = out.numel() * module.weight[0].numel()
+
+        module.register_forward_hook(hook)
+
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            listen(name, module)
+    with torch.no_grad():
+        network(images(architecture)[:1].float())
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_pruned_network_trains(seed: int) -> None:
+    candidate = random_candidate(seed)
+    network = build_network(candidate.architecture, CLASSES, seed=seed)
+    prune(network, candidate.architecture.groups(), candidate.plan.kept, importance=weight_norm(2))
+    network.train()(images(candidate.architecture).float()).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad, name
+        assert parameter.grad is not None, name
+
+
+# Two layers with a batch norm between them, small enough to see every number.
+
+
+@dataclass(frozen=True)
+class Channels:
+    """A group as plain data: what `compressors` asks for is no more than this."""
+
+    name: str
+    width: int
+    members: tuple[tuple[str, int], ...]
+
+
+MIDDLE = Channels("middle", 3, (("first", 0), ("norm", 0), ("second", 1)))
+ROWS = ((3.0, 0.0), (2.0, 2.0), (1.0, 0.5))  # L1: 3, 4, 1.5; L2: 3, 2.8, 1.1
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 3, 1)
+        self.norm = nn.BatchNorm2d(3)
+        self.second = nn.Conv2d(3, 1, 1)
+        self.first.weight.data = torch.tensor(ROWS)[:, :, None, None]
+        self.first.bias.data = torch.tensor([0.1, 0.2, 0.3])
+        self.norm.weight.data = torch.tensor([0.1, 0.2, -5.0])
+        self.second.weight.data = torch.ones(1, 3, 1, 1)
+
+
+@pytest.mark.parametrize(("name", "channel"), [("l1", 1), ("l2", 0), ("bn_scale", 2)])
+def test_each_importance_keeps_its_own_channel(name: str, channel: int) -> None:
+    pair = Pair()
+    prune(pair, [MIDDLE], {"middle": 1}, importance=IMPORTANCES[name])
+    assert tuple(pair.first.weight.flatten().tolist()) == ROWS[channel]
+    assert pair.first.bias.tolist() == pytest.approx([0.1 * (channel + 1)])
+    assert pair.norm.weight.tolist() == pytest.approx([[0.1, 0.2, -5.0][channel]])
+    assert (pair.first.out_channels, pair.norm.num_features, pair.second.in_channels) == (1, 1, 1)
+    assert pair.second.bias.shape == (1,)
+
+
+def test_no_member_drowns_the_others() -> None:
+    """A producer in small units counts as much as a consumer in large ones."""
+    pair = Pair()
+    pair.first.weight.data *= 1e-3  # mean score 1, channel by channel 1.06, 1.41, 0.53
+    pair.second.weight.data = torch.tensor([1100.0, 1000.0, 900.0])[None, :, None, None]  # 1.1, 1.0, 0.9
+    scores = weight_norm(1)(pair, MIDDLE)
+    assert scores.tolist() == pytest.approx([3 / 8.5 * 3 + 1.1, 4 / 8.5 * 3 + 1.0, 1.5 / 8.5 * 3 + 0.9], rel=1e-5)
+
+
+def test_a_member_of_zeros_says_nothing() -> None:
+    pair = Pair()
+    pair.second.weight.data.zero_()
+    assert weight_norm(1)(pair, MIDDLE).tolist() == pytest.approx([9 / 8.5, 12 / 8.5, 4.5 / 8.5], rel=1e-5)
+
+
+def test_linear_layers_are_cut_on_both_sides() -> None:
+    network = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
+    whole = copy.deepcopy(network)
+    keep = [1, 3]
+    group = Channels("hidden", 4, (("0", 0), ("2", 1)))
+    prune(network, [group], {"hidden": 2}, importance=lambda *_: torch.tensor([0.0, 2.0, 1.0, 3.0]))
+    whole[2].weight.data[:, [0, 2]] = 0.0
+    x = torch.rand(5, 2)
+    assert torch.allclose(network(x), whole(x), atol=1e-6)
+    assert (network[0].out_features, network[2].in_features, network[2].out_features) == (2, 2, 3)
+    assert torch.equal(network[0].weight, whole[0].weight[keep])
+
+
+def test_an_importance_of_ones_own_is_obeyed() -> None:
+    asked: list[str] = []
+
+    def rising(module: nn.Module, group: Group) -> Tensor:
+        asked.append(group.name)
+        return torch.arange(group.width, dtype=torch.float32)
+
+    architecture = random_candidate(3).architecture
+    network = random_network(architecture, 3)
+    before = copy.deepcopy(network)
+    group = architecture.groups()[0]
+    prune(network, architecture.groups(), {group.name: 3}, importance=rising)
+    producer = group.members[0][0]
+    assert torch.equal(network.get_submodule(producer).weight, before.get_submodule(producer).weight[-3:])
+    assert asked == [group.name]
+
+
+def test_nothing_kept_back_leaves_the_network_alone() -> None:
+    architecture = random_candidate(2).architecture
+    network = random_network(architecture, 2)
+    before = copy.deepcopy(network.state_dict())
+    prune(network, architecture.groups(), {}, importance=weight_norm(1))
+    prune(network, architecture.groups(), {g.name: g.width for g in architecture.groups()}, importance=weight_norm(1))
+    after = network.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ({"middle": 0}, r"group middle: expected 1\.\.3 channels kept, got 0"),
+        ({"middle": 4}, r"group middle: expected 1\.\.3 channels kept, got 4"),
+        ({"centre": 1}, r"no channel group 'centre', expected one of \['middle'\]"),
+    ],
+)
+def test_errors_name_the_group_and_the_counts(kept: Mapping[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        prune(Pair(), [MIDDLE], kept, importance=weight_norm(1))
+
+
+def test_bn_scale_needs_a_batch_norm() -> None:
+    bare = Channels("middle", 3, (("first", 0), ("second", 1)))
+    with pytest.raises(ValueError, match="group middle: bn_scale needs a batch norm"):
+        batch_norm_scale(Pair(), bare)
+
+
+@pytest.mark.parametrize(
+    ("module", "what"), [(nn.PReLU(4), "PReLU"), (nn.Conv2d(4, 4, 3, groups=2), "a convolution in 2 groups")]
+)
+def test_other_modules_cannot_be_cut(module: nn.Module, what: str) -> None:
+    network = nn.Sequential(module)
+    with pytest.raises(TypeError, match=f"cannot cut channels of {what}"):
+        prune(network, [Channels("g", 4, (("0", 0),))], {"g": 1}, importance=lambda *_: torch.ones(4))
+
+
+def test_the_order_of_cutting_does_not_matter() -> None:
+    architecture = random_candidate(4).architecture
+    there, back = random_network(architecture, 4), random_network(architecture, 4)
+    kept = {group.name: group.width // 2 for group in architecture.groups()}
+    assert len(kept) > 1
+    prune(there, architecture.groups(), kept, importance=weight_norm(1))
+    prune(back, architecture.groups(), dict(reversed(kept.items())), importance=weight_norm(1))
+    after = back.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in there.state_dict().items())

@@ -1,0 +1,439 @@
+"""Quantization numerics: scales, codes, ranges and gradients against brute force and arithmetic by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compressors.quantization.modules import (
+    ActivationQuantizer,
+    QuantizedConv2d,
+    QuantizedLinear,
+    observe,
+    refresh_scales,
+)
+from compressors.quantization.numerics import learned_step, mse_scales, weight_range
+
+torch.set_num_threads(1)
+
+BITS = (8, 6, 4, 3, 2)
+
+
+def random_weight(seed: int, *shape: int) -> Tensor:
+    """Channels of different size, most weights small, a few large."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(*shape, generator=generator) ** 3
+    size = torch.empty(shape[0]).uniform_(-4, 1, generator=generator).exp()
+    return weight * size.reshape(-1, *(1,) * (len(shape) - 1))
+
+
+def squared_error(weight: Tensor, scales: Tensor, bits: int) -> Tensor:
+    """Per channel, in double precision."""
+    rows, scale = weight.double().flatten(1), scales.double()[:, None]
+    low, high = weight_range(bits)
+    return (rows - (rows / scale).round().clamp(low, high) * scale).square().sum(1)
+
+
+def conv_layer(seed: int, *, bits: int, scale: float = 0.02) -> QuantizedConv2d:
+    conv = nn.Conv2d(6, 5, 3, stride=2, padding=1)
+    conv.weight.data = random_weight(seed, 5, 6, 3, 3)
+    conv.bias.data = random_weight(seed + 1, 5)
+    return QuantizedConv2d(conv, bits, ActivationQuantizer(fixed=(scale, 3)))
+
+
+def linear_layer(seed: int, *, bits: int, scale: float = 0.02) -> QuantizedLinear:
+    linear = nn.Linear(7, 4)
+    linear.weight.data = random_weight(seed, 4, 7)
+    linear.bias.data = random_weight(seed + 1, 4)
+    return QuantizedLinear(linear, bits, ActivationQuantizer(fixed=(scale, 0)))
+
+
+# Weight scales.
+
+
+def test_weight_range() -> None:
+    assert [weight_range(bits) for bits in (8, 7, 4, 3, 2)] == [(-127, 127), (-64, 63), (-8, 7), (-4, 3), (-2, 1)]
+
+
+@pytest.mark.parametrize("bits", [0, 1, 9, 32])
+def test_other_widths_are_refused(bits: int) -> None:
+    with pytest.raises(ValueError, match=f"expected 2..8, got {bits}"):
+        weight_range(bits)
+
+
+@pytest.mark.parametrize("bits", BITS)
+@given(seed=st.integers(0, 2**16), columns=st.integers(1, 40))
+def test_scales_are_never_worse_than_the_largest_weight(bits: int, seed: int, columns: int) -> None:
+    weight = random_weight(seed, 4, columns)
+    absmax = weight.abs().amax(1) / weight_range(bits)[1]
+    found, plain = (squared_error(weight, scales, bits) for scales in (mse_scales(weight, bits), absmax))
+    assert bool((found <= plain * (1 + 1e-5)).all())
+
+
+@pytest.mark.parametrize(("bits", "slack"), [(8, 1.2), (4, 1.05), (3, 1.05), (2, 1.15)])
+def test_scales_are_close_to_the_best_there_are(bits: int, slack: float) -> None:
+    weight = torch.randn(32, 24, 3, 3, generator=torch.Generator().manual_seed(bits))
+    full = weight.flatten(1).abs().amax(1) / weight_range(bits)[1]
+    fine = torch.stack([squared_error(weight, full * f, bits) for f in torch.linspace(0.1, 1.2, 2000).tolist()])
+    assert bool((squared_error(weight, mse_scales(weight, bits), bits) <= slack * fine.amin(0)).all())
+
+
+def test_few_bits_clip_outliers() -> None:
+    weight = torch.cat([torch.linspace(-1, 1, 200), torch.tensor([3.0])])[None]
+    assert float(mse_scales(weight, 4)) < 0.8 * 3 / 7
+    assert float(mse_scales(weight, 8)) > 0.9 * 3 / 127
+
+
+def test_every_channel_has_its_own_scale() -> None:
+    weight = torch.randn(1, 50, generator=torch.Generator().manual_seed(0)).repeat(3, 1)
+    scales = mse_scales(weight * torch.tensor([1.0, 8.0, 0.5])[:, None], 4)
+    assert torch.allclose(scales / scales[0], torch.tensor([1.0, 8.0, 0.5]))
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_weight_on_the_grid_is_kept(bits: int) -> None:
+    high = weight_range(bits)[1]
+    codes = torch.arange(-high, high + 1).float()
+    scales = mse_scales(codes[None] * 0.25, bits)
+    assert scales.tolist() == [0.25]
+
+
+# Quantized layers.
+
+layers = st.tuples(st.sampled_from([conv_layer, linear_layer]), st.integers(0, 2**16), st.sampled_from(BITS))
+
+
+@given(layers, st.floats(1e-4, 10))
+def test_packed_is_what_forward_uses_bit_by_bit(chosen: tuple, scale: float) -> None:  # type: ignore[type-arg]
+    make, seed, bits = chosen
+    layer = make(seed, bits=bits, scale=scale)
+    packed, (weight, bias) = layer.packed(), layer.quantized()
+    low, high = weight_range(bits)
+    assert (packed.codes.dtype, packed.bias_codes.dtype, packed.bits) == (torch.int8, torch.int32, bits)
+    assert low <= int(packed.codes.min()) <= int(packed.codes.max()) <= high
+    scales = packed.scales.reshape(-1, *(1,) * (weight.dim() - 1))
+    assert torch.equal(packed.codes.float() * scales, weight)
+    step = torch.tensor(packed.input_scale) * packed.scales
+    assert torch.equal(packed.bias_codes.float() * step, bias)
+
+
+@given(st.integers(0, 2**16), st.sampled_from([8, 4]))
+def test_packed_agrees_with_forward_at_ties_too(seed: int, bits: int) -> None:
+    """Weights half way between two codes: whether one divides or multiplies by the inverse decides there."""
+    low, high = weight_range(bits)
+    linear = nn.Linear(high - low, 64)
+    layer = QuantizedLinear(linear, bits, ActivationQuantizer(fixed=(0.02, 0)))
+    layer.scales.uniform_(1e-3, 1e-1, generator=torch.Generator().manual_seed(seed))
+    linear.weight.data = (torch.arange(low, high) + 0.5) * layer.scales[:, None]
+    packed = layer.packed()
+    assert torch.equal(packed.codes.float() * packed.scales[:, None], layer.quantized()[0])
+
+
+@given(layers)
+def test_rounding_is_to_the_nearest_code(chosen: tuple) -> None:  # type: ignore[type-arg]
+    """Inside the clipping range no weight moves by more than half a step, and no bias ever does."""
+    make, seed, bits = chosen
+    layer = make(seed, bits=bits)
+    low, high = weight_range(bits)
+    weight, bias = layer.quantized()
+    steps = (layer.layer.weight / layer.scales.reshape(-1, *(1,) * (weight.dim() - 1))).detach()
+    moved = (weight / layer.scales.reshape(-1, *(1,) * (weight.dim() - 1)) - steps).detach().abs()
+    inside = (steps >= low) & (steps <= high)
+    assert float(moved[inside].max()) <= 0.5 + 1e-4
+    bias_step = layer.input_scale * layer.scales
+    assert bool(((bias - layer.bias).abs() <= bias_step * 0.5 + 1e-6 * bias.abs()).all())
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_forward_is_the_layer_with_the_packed_numbers(bits: int) -> None:
+    x = torch.rand(2, 6, 9, 9, generator=torch.Generator().manual_seed(0))
+    layer = conv_layer(0, bits=bits)
+    weight, bias = layer.quantized()
+    assert torch.equal(layer(x), F.conv2d(x, weight, bias, stride=2, padding=1))
+    linear = linear_layer(0, bits=bits)
+    assert torch.equal(linear(x[0, 0, :4, :7]), F.linear(x[0, 0, :4, :7], *linear.quantized()))
+
+
+def test_a_depthwise_layer_stays_depthwise() -> None:
+    conv = nn.Conv2d(4, 4, 5, padding=2, groups=4)
+    layer = QuantizedConv2d(conv, 8, ActivationQuantizer(fixed=(0.01, 0)))
+    x = torch.rand(1, 4, 6, 6)
+    assert layer.scales.shape == (4,)
+    assert torch.allclose(layer(x), conv(x), atol=0.02)
+
+
+def test_gradients_reach_weight_and_bias() -> None:
+    layer = linear_layer(2, bits=4)
+    layer.scales *= 0.4
+    x = torch.rand(3, 7, generator=torch.Generator().manual_seed(0))
+    layer(x).sum().backward()
+    steps = (layer.layer.weight / layer.scales[:, None]).detach()
+    inside = (steps.round() >= -8) & (steps.round() <= 7)
+    assert 0 < int(inside.sum()) < inside.numel(), "the test needs clipped and unclipped weights"
+    assert torch.equal(layer.layer.weight.grad, x.sum(0).expand(4, 7) * inside)
+    assert torch.equal(layer.bias.grad, torch.full((4,), 3.0))
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("size", [0.0, 1e-44, 1e-38, 1e-25, 1e-12])
+def test_the_bias_of_a_dead_channel_fits_and_survives(size: float, bits: int) -> None:
+    layer = linear_layer(0, bits=bits)
+    layer.layer.weight.data[1] = size
+    layer.bias.data[1] = -5.0
+    layer.refresh_scales()
+    packed, weight, bias = layer.packed(), *(tensor.detach() for tensor in layer.quantized())
+    assert packed.bias_codes[1] < 0
+    assert abs(int(packed.bias_codes[1])) <= 2**30 + 2**8
+    assert float(bias[1]) == pytest.approx(-5.0, abs=0.02 / 2)
+    assert float(weight[1].abs().max()) <= 1e-8
+    assert bool(torch.isfinite(layer(torch.rand(2, 7))).all())
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-44])
+def test_a_channel_of_nothing_gives_nothing(size: float) -> None:
+    layer = linear_layer(0, bits=8)
+    layer.layer.weight.data[1] = size
+    layer.bias.data[1] = 0.0
+    layer.refresh_scales()
+    assert layer(torch.rand(3, 7))[:, 1].tolist() == [0.0, 0.0, 0.0]
+    packed = layer.packed()
+    assert (int(packed.codes[1].abs().max()), int(packed.bias_codes[1])) == (0, 0)
+
+
+def test_a_layer_without_bias_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a bias"):
+        QuantizedConv2d(nn.Conv2d(1, 1, 1, bias=False), 8, ActivationQuantizer())
+
+
+def test_scales_follow_the_weights_only_when_asked() -> None:
+    network = nn.Sequential(linear_layer(0, bits=4))
+    before = network[0].scales.clone()
+    network[0].layer.weight.data *= 2
+    assert torch.equal(network[0].scales, before)
+    refresh_scales(network)
+    assert torch.allclose(network[0].scales, 2 * before)
+
+
+def test_the_input_scale_is_the_producers_and_not_a_copy() -> None:
+    source = ActivationQuantizer()
+    layer = QuantizedLinear(nn.Linear(2, 2), 8, source)
+    source.scale.fill_(0.125)
+    assert layer.packed().input_scale == 0.125
+    assert [name for name in layer.state_dict() if "source" in name] == []
+
+
+# Activations.
+
+
+def ramp(low: float, high: float, count: int = 1001) -> Tensor:
+    return torch.linspace(low, high, count)
+
+
+bounds = st.tuples(st.floats(-50, 50, width=32), st.floats(-50, 50, width=32)).map(sorted)
+
+
+@given(bounds)
+def test_an_observed_tensor_moves_by_half_a_step_at_most(bound: list[float]) -> None:
+    low, high = bound
+    quantizer = ActivationQuantizer()
+    quantizer.observing = True
+    x = ramp(low, high)
+    out = quantizer(x)
+    scale, zero_point = quantizer.grid()
+    assert 0 <= zero_point <= 255
+    assert scale == pytest.approx(max(max(high, 0.0) - min(low, 0.0), 1e-6) / 255, rel=1e-5)
+    assert float((out - x).abs().max()) <= scale / 2 * (1 + 1e-3) + 1e-6 * max(abs(low), abs(high))
+    assert float(quantizer(torch.zeros(1))) == 0.0
+
+
+@given(st.floats(0, 100, width=32), st.floats(0, 100, width=32))
+def test_the_zero_point_of_non_negative_data_is_zero(one: float, other: float) -> None:
+    quantizer = ActivationQuantizer()
+    quantizer.observing = True
+    for x in (ramp(min(one, other), max(one, other)), torch.relu(ramp(-1, 1)), torch.zeros(3)):
+        quantizer(x)
+        assert quantizer.grid()[1] == 0
+
+
+def test_codes_lie_on_the_grid_and_saturate() -> None:
+    quantizer = ActivationQuantizer(fixed=(0.5, 10))
+    x = torch.tensor([-100.0, -5.0, -0.26, -0.24, 0.0, 0.74, 122.5, 500.0])
+    assert quantizer(x).tolist() == [-5.0, -5.0, -0.5, 0.0, 0.0, 0.5, 122.5, 122.5]
+
+
+def test_gradients_pass_inside_the_range_and_stop_outside() -> None:
+    quantizer = ActivationQuantizer(fixed=(0.5, 10))
+    x = torch.tensor([-5.3, -5.2, 0.1, 122.7, 122.8], requires_grad=True)
+    quantizer(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 0.0]
+
+
+def test_the_first_batch_sets_the_range_and_later_ones_move_it() -> None:
+    quantizer = ActivationQuantizer(momentum=0.25)
+    quantizer.observing = True
+    quantizer(ramp(-1, 3))
+    assert (float(quantizer.low), float(quantizer.high)) == (-1.0, 3.0)
+    quantizer(ramp(-3, 1))
+    assert (float(quantizer.low), float(quantizer.high)) == (-1.5, 2.5)
+    assert quantizer.grid() == (pytest.approx(4 / 255), 96)
+
+
+def test_ranges_rest_unless_observing() -> None:
+    network = nn.Sequential(ActivationQuantizer())
+    observe(network, True)
+    network(ramp(0, 1))
+    observe(network, False)
+    network(ramp(-9, 9))
+    assert network[0].grid() == (pytest.approx(1 / 255), 0)
+
+
+def test_a_fixed_grid_never_moves() -> None:
+    quantizer = ActivationQuantizer(fixed=(0.5, 10))
+    quantizer.observing = True
+    quantizer(ramp(-1000, 1000))
+    assert quantizer.grid() == (0.5, 10)
+
+
+@pytest.mark.parametrize(("high", "expected"), [(4.0, 4.0), (6.0, 6.0), (40.0, 6.0)])
+def test_a_ceiling_bounds_the_range_from_above(high: float, expected: float) -> None:
+    quantizer = ActivationQuantizer(ceiling=6.0)
+    quantizer.observing = True
+    for _ in range(3):
+        quantizer(ramp(0, high))
+    assert quantizer.grid() == (pytest.approx(expected / 255), 0)
+
+
+def test_grid_and_range_survive_a_checkpoint() -> None:
+    quantizer, restored = ActivationQuantizer(), ActivationQuantizer()
+    quantizer.observing = True
+    quantizer(ramp(-2, 5))
+    restored.load_state_dict(quantizer.state_dict())
+    assert restored.grid() == quantizer.grid()
+    restored.observing = True
+    restored(ramp(-2, 5))
+    assert float(restored.low) == -2.0
+
+
+# Learned step sizes.
+
+
+@pytest.mark.parametrize("bits", BITS)
+@given(seed=st.integers(0, 2**31))
+def test_a_learned_step_rounds_like_a_fitted_one(bits: int, seed: int) -> None:
+    weight = random_weight(seed, 3, 4, 3, 3)
+    scales, (low, high) = mse_scales(weight, bits), weight_range(bits)
+    zero_points = torch.zeros(3, dtype=torch.int32)
+    expected = torch.fake_quantize_per_channel_affine(weight, scales, zero_points, 0, low, high)
+    away_from_ties = ((weight / scales[:, None, None, None]) % 1 - 0.5).abs() > 1e-3
+    found = learned_step(weight, scales, low, high)
+    torch.testing.assert_close(found[away_from_ties], expected[away_from_ties])
+
+
+@pytest.mark.parametrize("bits", [4, 3, 2])
+def test_gradient_of_a_learned_step_is_that_of_the_paper(bits: int) -> None:
+    """Equation 3 of LSQ, in double precision, its gradient scale included."""
+    low, high = weight_range(bits)
+    weight = random_weight(1, 3, 20).double().requires_grad_()
+    scales = (mse_scales(weight, bits).double() * 0.7).requires_grad_()
+    upstream = torch.randn(3, 20, generator=torch.Generator().manual_seed(2), dtype=torch.double)
+    (learned_step(weight, scales, low, high) * upstream).sum().backward()  # type: ignore[no-untyped-call]
+    ratio = (weight / scales[:, None]).detach()
+    inside = (ratio > low) & (ratio < high)
+    assert 0 < inside.sum() < inside.numel()
+    slope = torch.where(inside, ratio.round() - ratio, ratio.clamp(low, high))
+    assert scales.grad is not None
+    assert weight.grad is not None
+    torch.testing.assert_close(scales.grad, (upstream * slope).sum(1) / (20 * high) ** 0.5)
+    torch.testing.assert_close(weight.grad, upstream * inside)
+
+
+def learning_layer(bits: int = 3) -> QuantizedConv2d:
+    conv = nn.Conv2d(6, 5, 3)
+    conv.weight.data = random_weight(3, 5, 6, 3, 3)
+    assert conv.bias is not None
+    conv.bias.data = random_weight(4, 5)
+    return QuantizedConv2d(conv, bits, ActivationQuantizer(fixed=(0.02, 3)), learned=True)
+
+
+def test_training_moves_learned_steps_and_a_refresh_may_leave_them() -> None:
+    layer = learning_layer()
+    before = layer.scales.detach().clone()
+    torch.testing.assert_close(before, mse_scales(layer.layer.weight, 3))
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    layer.train()(torch.rand(2, 6, 8, 8)).square().mean().backward()
+    optimizer.step()
+    moved = layer.scales.detach().clone()
+    assert bool((moved != before).all())
+    refresh_scales(layer, learned=False)
+    assert torch.equal(layer.scales, moved)
+    refresh_scales(layer)
+    assert not torch.equal(layer.scales, moved)
+
+
+@pytest.mark.parametrize("step", [-1.0, 0.0, 1e-9])
+def test_a_learned_step_that_fell_to_nothing_goes_on_learning(step: float) -> None:
+    layer = learning_layer().train()
+    fitted = layer.scales.detach().clone()
+    layer.scales.data[0] = step
+    layer(torch.rand(2, 6, 8, 8)).square().mean().backward()
+    torch.testing.assert_close(layer.scales.detach(), torch.cat([fitted[:1] / 8, fitted[1:]]))
+    assert layer.scales.grad is not None
+    assert layer.layer.weight.grad is not None
+    assert bool((layer.scales.grad != 0).all())
+    assert bool(layer.layer.weight.grad[0].any())
+    layer.scales.data[0] = step  # by the last step of a training: what is shipped is bounded as well
+    assert float(layer.packed().scales[0]) == pytest.approx(float(fitted[0]) / 8)
+
+
+def test_a_learned_layer_ships_what_it_computes() -> None:
+    """Also where training drove a step below what the bias allows, or below zero."""
+    layer = learning_layer().eval()
+    layer.scales.data[0] = -1.0
+    packed = layer.packed()
+    weight, _ = layer.quantized()
+    assert bool((packed.scales > 0).all())
+    torch.testing.assert_close(weight, packed.codes * packed.scales[:, None, None, None])
+    assert int(packed.bias_codes.abs().max()) <= 2**30 * 1.001  # the bound is held in single precision
+
+
+# The quantizer's own rounding on a CPU.
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    scale=st.floats(2**-20, 1024, width=32),
+    zero_point=st.integers(0, 255),
+    spread=st.floats(0.01, 3.0),
+)
+def test_rounding_is_torchs_bit_by_bit(seed: int, scale: float, zero_point: int, spread: float) -> None:
+    """Values and gradients, clipped ones and ties among them."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(400, generator=generator) * scale * 128 * spread
+    ties = (torch.arange(-20, 300) + 0.5) * scale
+    x = torch.cat([x, ties, torch.zeros(1)])
+    quantizer = ActivationQuantizer(fixed=(scale, zero_point))
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found = quantizer(ours)
+    expected = torch.fake_quantize_per_tensor_affine(theirs, quantizer.scale, quantizer.zero_point, 0, 255)
+    assert torch.equal(found, expected)
+    upstream = torch.randn(len(x), generator=generator)
+    found.backward(upstream)
+    expected.backward(upstream)
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    at_edge = ((x / scale + zero_point).abs() - 0.5).abs() < 1e-3
+    at_edge |= ((x / scale + zero_point) - 255.5).abs() < 1e-3
+    assert torch.equal(ours.grad[~at_edge], theirs.grad[~at_edge])
+
+
+def test_rounding_keeps_the_memory_format_and_the_input() -> None:
+    x = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    rounded = ActivationQuantizer(fixed=(0.02, 100))(x)
+    assert rounded.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, before)

@@ -1,0 +1,201 @@
+"""Studies, candidates and evaluations made by hand, for tests of what drives a search. No training here."""
+
+from __future__ import annotations
+
+import csv
+import random
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.sampling import sample
+from nas.executors.pool import Finished
+from nas.measuring.latency import PROTOCOL
+from nas.records import Evaluation, Latency, Measurement, State, score
+from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
+from nas.run_folder.rows import row_of
+from nas.runtimes.onnxruntime import fingerprint
+from nas.search.driver import Done
+from nas.search.finalists import Finalists
+from nas.search.search import Search
+from nas.study import Compression, Study, Target
+from nas.study.file import load_study
+from nas.tasks import Task
+from search_spaces.spaces import MobileSpace
+from search_spaces.trials import Pick
+
+SPACE = {
+    "input_size": 8, "stem_widths": (8,), "head_widths": (8, 16), "kernels": (3,), "expansions": (1, 2),
+    "squeeze_excite": (False,), "activations": ("relu",), "stages": ({"depths": (1, 2), "widths": (8, 16)},),
+}  # fmt: skip
+COMPRESSION = {"weight_format": ("fp32", "int8"), "granularity": "stage"}
+
+
+def make_study(
+    *, constraints: dict[str, float] | None = None, training: dict[str, Any] | None = None, **search: Any
+) -> Study:
+    return Study.model_validate(
+        {
+            "name": "t",
+            "data": {"source": "digits"},
+            "space": SPACE,
+            "compression": COMPRESSION,
+            "objectives": ("accuracy", "parameters", "size_bytes"),
+            "constraints": {name: {"max": float(limit)} for name, limit in (constraints or {}).items()},
+            "search": {"population": 4, **search},
+            "training": {"epochs": 8, **(training or {})},
+        }
+    )
+
+
+def measured(candidate: Candidate) -> Measurement:
+    latency = Latency(
+        latency_ms=candidate.macs(10) * 1e-6 + 0.01,
+        stable=True,
+        protocol=PROTOCOL,
+        reference_ms=1.0,
+        fingerprint=fingerprint(Target(name="cpu")),
+        passes_us=((10.0,),),
+    )
+    return Measurement(
+        origin="shipped file",
+        parameters=candidate.parameters(10),
+        macs=candidate.macs(10),
+        size_bytes=candidate.weight_bytes(10),
+        peak_memory_bytes=1000 + len(candidate.layers(10)),
+        latency={"cpu": latency},
+    )
+
+
+def evaluated(task: Task, study: Study, state: State | None = None, **fields: Any) -> Evaluation:
+    """An evaluation in closed form: INFEASIBLE where costs break a constraint, else COMPLETE, unless told."""
+    measurement = measured(task.candidate)
+    costs = measurement.costs("cpu")
+    excess = {name: costs[name] / limit.max - 1 for name, limit in study.constraints.items()}
+    violations = {name: value for name, value in excess.items() if value > 0}
+    state = state or (State.INFEASIBLE if violations else State.COMPLETE)
+    known: dict[str, Any] = {
+        "candidate_id": task.candidate.id, "structure_id": task.candidate.structure_id(10), "phase": task.phase,
+        "seed": task.seed, "state": state, "budget": study.training.epochs, "target": "cpu", "started_at": "2030",
+        "seconds": {"train": 0.25, "emit": 0.5}, "training": task.training,
+    }  # fmt: skip
+    if state is State.INFEASIBLE:
+        known |= {"measurement": measurement, "violations": violations}
+    if state is State.COMPLETE:
+        known |= {"measurement": measurement, "epochs": task.epochs}
+        known["validation"] = score(int(task.candidate.id, 16) % 90 + 10, 100)
+    return Evaluation.model_validate({**known, **fields})
+
+
+def finish(phases: Search | Finalists, task: Task, state: State | None = None, **fields: Any) -> dict[str, Any]:
+    """What a worker and the loop do: write evaluation.json, tell."""
+    write_evaluation(task.folder, evaluated(task, phases.study, state, **fields))
+    read = read_evaluation(task.folder)
+    assert read is not None
+    return phases.finish(task, read)
+
+
+def drive(phases: Search | Finalists) -> Done:
+    """To the end with one worker."""
+    while isinstance(answer := phases.propose(), Task):
+        finish(phases, answer)
+    assert isinstance(answer, Done)
+    return answer
+
+
+def task_of(phases: Search | Finalists) -> Task:
+    task = phases.propose()
+    assert isinstance(task, Task)
+    return task
+
+
+def different(count: int) -> list[Candidate]:
+    """Candidates of another, larger space, for tests that script what is drawn."""
+    space = MobileSpace.model_validate({"preset": "8px"})
+    pick = Pick(random.Random(0).choice)
+    found: dict[str, Candidate] = {}
+    while len(found) < count:
+        candidate = sample(pick, space, Compression(), input_channels=1)
+        found[candidate.id] = candidate
+    return list(found.values())
+
+
+Script = Callable[[Iterable[Candidate]], None]
+
+
+def states(search: Search) -> list[str]:
+    return [row["state"] for row in search.rows()]
+
+
+def summary(search: Search) -> tuple[list[str], list[dict[str, Any]]]:
+    ids = [Candidate.from_json(trial.user_attrs["candidate"]).id for trial in search.journal.trials()]
+    return ids, search.rows()
+
+
+def row(number: int, accuracy: float, parameters: int, size: int, **fields: Any) -> dict[str, Any]:
+    known = {"number": number, "state": "COMPLETE", "flags": [], "id": f"{number:012}"}
+    return {**known, "accuracy": accuracy, "parameters": parameters, "size_bytes": size, **fields}
+
+
+NUMBERS = {"learning_rate": {"low": 0.01, "high": 1.0, "log": True}, "mixup": {"choices": (0.0, 0.2)}}
+
+
+@dataclass
+class Workers:
+    """Evaluates by hand what it is given; `press` says after how many results Ctrl-C comes, and how often."""
+
+    folder: Path
+    count: int
+    threads: int
+    press: dict[int, int] = field(default_factory=dict)
+    running: list[Task] = field(default_factory=list)
+    results: int = 0
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def idle(self) -> int:
+        return self.count - len(self.running)
+
+    def submit(self, task: Task) -> None:
+        self.running.append(task)
+
+    def wait(self, _: float) -> list[Finished]:
+        for _press in range(self.press.get(self.results, 0)):
+            signal.raise_signal(signal.SIGINT)
+        self.results += 1
+        task = self.running.pop(0)
+        passed = {"test": score(50, 100)} if task.phase == "final" else {}
+        write_evaluation(task.folder, evaluated(task, load_study(self.folder / "study.yaml"), **passed))
+        return [Finished(task)]
+
+
+Run = Callable[..., bool]
+
+
+def read(folder: RunFolder, name: str) -> list[dict[str, str]]:
+    return Table(folder.path / f"{name}.csv", []).read()
+
+
+@dataclass
+class Table:
+    file: Path
+    columns: list[str]
+    rows: list[dict[str, str]] = field(default_factory=list)
+
+    def read(self) -> list[dict[str, str]]:
+        with self.file.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+
+def evaluated_row(study: Study, folder: RunFolder, **fields: Any) -> dict[str, Any]:
+    candidate = different(1)[0]
+    task = Task(3, candidate, "search", 1, 8, folder.path)
+    return row_of(3, evaluated(task, study, **fields), "artifacts/x", {"head.width": 16}, study)

@@ -1,0 +1,157 @@
+"""`nas run` with workers that evaluate by hand: its files, and what it refuses to continue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from by_hand import Run, Workers, different, evaluated, make_study, read
+from rich.console import Console
+
+import nas.commands.run
+import nas.executors.loop
+from nas.data import DataSet, Images, load
+from nas.errors import InputError
+from nas.executors.pool import Finished
+from nas.records import State
+from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.runtimes.onnxruntime import fingerprint
+from nas.search.search import Search
+from nas.study.file import dump_study, load_study
+from nas.tasks import Task
+
+
+def test_a_run_writes_its_tables(folder: RunFolder, run: Run) -> None:
+    assert run()
+    trials, finalists, front = (read(folder, name) for name in ("trials", "finalists", "front"))
+    assert sum(row["state"] == "COMPLETE" for row in trials) == 6
+    assert len(finalists) == 2
+    assert {row["id"] for row in front} <= {row["id"] for row in finalists}
+    assert all(row["test_accuracy"] == "0.5" and row["artifact"].endswith("/final-1") for row in front)
+    assert run()
+    assert [read(folder, name) for name in ("trials", "finalists", "front")] == [trials, finalists, front]
+
+
+def test_reference_point_is_fixed_and_kept_in_a_longer_search(folder: RunFolder, run: Run) -> None:
+    assert run(trials=5)
+    point = load_study(folder.study).report.hypervolume_reference
+    assert set(point) == {"accuracy", "parameters", "size_bytes"}
+    first = [row for row in read(folder, "trials") if row["state"] == "COMPLETE"][:4]
+    assert point["size_bytes"] == pytest.approx(1.1 * max(int(row["size_bytes"]) for row in first))
+    assert point["accuracy"] == pytest.approx(min(float(row["accuracy"]) for row in first) / 1.1)
+    assert run(trials=8)
+    assert load_study(folder.study).report.hypervolume_reference == point
+
+
+def test_ctrl_c_in_a_longer_search_keeps_the_front_of_the_finalists(folder: RunFolder, run: Run) -> None:
+    assert run()
+    front = read(folder, "front")
+    assert not run({1: 1}, trials=9)
+    assert read(folder, "front") == front
+
+
+def test_a_run_does_not_go_on_with_other_latencies(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run()
+    recorded = fingerprint(make_study().target)
+    assert run(trials=7)
+    another = recorded.model_copy(update={"runtime": "onnxruntime 0.1"})
+    monkeypatch.setattr(nas.commands.run, "fingerprint", lambda _: another)
+    before = folder.study.read_text(), folder.journal.read_bytes()
+    with pytest.raises(InputError, match=r"recorded -> here:\n  runtime: .* -> onnxruntime 0\.1\n"):
+        run(trials=8)
+    assert (folder.study.read_text(), folder.journal.read_bytes()) == before
+    monkeypatch.setattr(nas.commands.run, "fingerprint", lambda _: recorded)
+    monkeypatch.setattr(nas.commands.run, "PROTOCOL", "median of 3")
+    with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
+        run(trials=8)
+
+
+def test_test_images_that_cannot_be_read_are_told_before_finalists_are_trained(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable() -> Images:
+        raise InputError("data.path: 1 unreadable image file(s)")
+
+    def broken(*given: Any, **options: Any) -> DataSet:
+        return replace(load(*given, **options), load_test=unreadable)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nas.commands.run, "load", broken)
+        with pytest.raises(InputError, match="1 unreadable image"):
+            run()
+    assert not (folder.path / "finalists.csv").exists()
+    assert run()
+    assert len(read(folder, "finalists")) == 2
+    monkeypatch.setattr(nas.commands.run, "load", broken)
+    assert run()  # nothing is left to be tested
+
+
+def test_a_run_goes_on_behind_a_torn_record(folder: RunFolder, run: Run) -> None:
+    assert run()
+    before = read(folder, "trials")
+    with folder.journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "worker_id": "7')
+    assert run(trials=8)
+    assert read(folder, "trials")[: len(before)] == before
+    assert Search(make_study(trials=8), folder).count(State.COMPLETE) == 8
+
+
+def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_limits: list[tuple[Callable[[Task], float | None], Callable[[], bool]]] = []
+
+    def workers(path: Path, count: int, threads: int, limit: Any, excused: Any) -> Workers:
+        given_limits.append((limit, excused))
+        return Workers(path, count, threads)
+
+    monkeypatch.setattr(nas.commands.run, "LocalWorkers", workers)
+    training = {"distillation": {"teacher": "reference"}}
+    study = make_study(trials=1, finalists=1, epochs=2, trial_minutes=0.5, training=training)
+    assert nas.commands.run.run(study, folder.path, Console(quiet=True))
+    ((limit, excused),) = given_limits
+    task = Task(0, different(1)[0], "search", 0, 2, folder.path)
+    assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
+    assert excused()
+    folder.reference.mkdir()
+    folder.reference_logits.touch()
+    assert not excused()
+
+
+def test_a_run_does_not_go_on_with_another_split(folder: RunFolder, run: Run) -> None:
+    assert run()
+    split, rows = folder.split.read_text(), read(folder, "trials")
+    digest = json.loads(split)["images"]
+    for changed in (split.replace("[", "[0, ", 1), split.replace(digest, digest[::-1])):
+        folder.split.write_text(changed)
+        with pytest.raises(InputError, match=r"split\.json: was recorded of other images.*; has the data changed"):
+            run(trials=8)
+    recorded = json.loads(split)
+    folder.split.write_text(json.dumps({part: recorded[part] for part in ("validation", "test")}))  # an older version's
+    assert run(trials=6)
+    assert folder.split.read_text() == split
+    assert read(folder, "trials") == rows
+
+
+def test_a_run_in_which_everything_fails_has_failed(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(self: Workers, _: float) -> list[Any]:
+        task = self.running.pop(0)
+        write_evaluation(task.folder, evaluated(task, make_study(), State.FAILED, reason="no [/luck]"))
+        return [Finished(task)]
+
+    monkeypatch.setattr(Workers, "wait", wait)
+    with pytest.raises(nas.executors.loop.WorkFailed, match=r"the last 10 candidates all failed, .* no \[/luck\]"):
+        run()
+
+
+def test_the_population_is_fixed_when_the_run_begins(folder: RunFolder) -> None:
+    first = nas.commands.run.resolve(make_study(population=None, trials=48), folder)
+    assert first.search.population == 12
+    folder.study.write_text(dump_study(first))
+    assert nas.commands.run.resolve(make_study(population=None, trials=400), folder).search.population == 12

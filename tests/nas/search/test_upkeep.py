@@ -1,0 +1,147 @@
+"""What a run folder needs after each trial: the point fixed once, files off the front gone, records never."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.records import State
+from nas.search.finalists import finalists_of
+from nas.search.upkeep import BULKY, Upkeep, with_reference, worth_keeping
+from nas.study import Study
+from nas.study.file import load_study
+
+
+def make_study(*, keep: str = "all", objectives: tuple[str, ...] = ("accuracy", "size_bytes"), **search: Any) -> Study:
+    return Study.model_validate(
+        {
+            "name": "t",
+            "data": {"source": "digits"},
+            "space": {"preset": "8px"},
+            "objectives": objectives,
+            "search": {"population": 4, "finalists": 1, **search},
+            "artifacts": {"keep": keep},
+        }
+    )
+
+
+def row(number: int, accuracy: float | None, size: float, **fields: Any) -> dict[str, Any]:
+    known = {"number": number, "state": State.COMPLETE, "flags": [], "id": f"{number:012}", "violation": {}}
+    return {**known, "accuracy": accuracy, "size_bytes": size, "artifact": f"artifacts/{number}/search-0", **fields}
+
+
+class Told:
+    """A search whose rows are given."""
+
+    def __init__(self, study: Study, path: Path) -> None:
+        from nas.run_folder.paths import RunFolder
+
+        self.study, self.folder, self.told = study, RunFolder(path), list[dict[str, Any]]()
+
+    def rows(self) -> list[dict[str, Any]]:
+        return self.told
+
+    def add(self, row: dict[str, Any]) -> None:
+        folder = self.folder.path / row["artifact"]
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (*BULKY, "candidate.json", "evaluation.json"):
+            (folder / name).write_text("x")
+        self.told.append(row)
+
+    def whole(self) -> list[int]:
+        return [r["number"] for r in self.told if (self.folder.path / r["artifact"] / "model.onnx").exists()]
+
+
+def test_files_off_the_front_go_and_records_stay(tmp_path: Path) -> None:
+    told = Told(make_study(keep="front"), tmp_path)
+    upkeep = Upkeep(told)  # type: ignore[arg-type]
+    told.add(row(0, 0.5, 100))
+    upkeep()
+    assert told.whole() == [0]
+    told.add(row(1, 0.6, 90))  # dominates 0
+    told.add(row(2, 0.9, 200))
+    told.add(row(3, None, 10, state=State.INFEASIBLE))
+    told.add(row(4, 0.99, 1, flags=["parity"]))
+    told.add(row(5, 0.6, 90, state=State.DUPLICATE, artifact="artifacts/1/search-0"))
+    upkeep()
+    assert told.whole() == [1, 2, 5]
+    for number in (0, 3, 4):
+        left = {file.name for file in (tmp_path / f"artifacts/{number}/search-0").iterdir()}
+        assert left == {"candidate.json", "evaluation.json"}
+
+
+def test_after_a_death_between_tell_and_trimming(tmp_path: Path) -> None:
+    told = Told(make_study(keep="front"), tmp_path)
+    told.add(row(0, 0.5, 100))
+    told.add(row(1, 0.6, 90))
+    Upkeep(told)()  # type: ignore[arg-type]
+    assert told.whole() == [1]
+    again = Upkeep(told)  # type: ignore[arg-type]
+    again()
+    told.add(row(2, 0.1, 300, state=State.FAILED))
+    (tmp_path / "artifacts/0/search-0/model.onnx").write_text("a retry writes here")
+    again()
+    assert told.whole() == [0, 1], "what was trimmed is not looked at again: a retry may be at work there"
+    told.add(row(3, 0.55, 95, artifact="artifacts/0/search-0"))
+    again()
+    assert told.whole() == [1], "the retry has ended"
+
+
+def test_all_is_kept_by_default(tmp_path: Path) -> None:
+    told = Told(make_study(), tmp_path)
+    for number in range(4):
+        told.add(row(number, 0.5 + number / 10, 100 - number))
+    Upkeep(told)()  # type: ignore[arg-type]
+    assert told.whole() == [0, 1, 2, 3]
+
+
+points = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6)), max_size=14)
+
+
+@given(points, st.integers(0, 6))
+def test_kept_are_the_front_and_every_finalist(told: list[tuple[int, int]], finalists: int) -> None:
+    study = make_study(finalists=finalists)
+    rows = [row(i, accuracy / 5, size) for i, (accuracy, size) in enumerate(told)]
+    kept = {r["number"] for r in worth_keeping(rows, study)}
+
+    def better(a: tuple[int, int], b: tuple[int, int]) -> bool:
+        return a[0] >= b[0] and a[1] <= b[1] and a != b
+
+    front = {i for i, one in enumerate(told) if not any(better(other, one) for other in told)}
+    assert front | {r["number"] for r in finalists_of(rows, study)} <= kept
+    if finalists <= len(front):
+        assert kept == front
+
+
+def test_reference_is_fixed_at_the_first_generation_and_never_moved(tmp_path: Path) -> None:
+    told = Told(make_study(), tmp_path)
+    upkeep = Upkeep(told)  # type: ignore[arg-type]
+    rows = [row(0, 0.5, 100), row(1, 0.4, 70), row(2, None, 900, state=State.INFEASIBLE), row(3, 0.8, 200)]
+    for one in rows:
+        told.add(one)
+        upkeep()
+    assert not told.folder.study.exists()
+    told.add(row(4, 0.9, 150))
+    upkeep()
+    expected = {"accuracy": pytest.approx(0.4 / 1.1), "size_bytes": pytest.approx(220)}
+    assert load_study(told.folder.study).report.hypervolume_reference == expected
+    told.add(row(5, 0.1, 1000))
+    upkeep()
+    assert load_study(told.folder.study).report.hypervolume_reference == expected
+    told.folder.study.unlink()
+    Upkeep(told)()  # type: ignore[arg-type]
+    assert load_study(told.folder.study).report.hypervolume_reference == expected, "a later driver fixes the same"
+
+
+def test_a_given_reference_is_left_alone(tmp_path: Path) -> None:
+    study = with_reference(make_study(), [row(0, 0.2, 50)])
+    told = Told(study, tmp_path)
+    for number in range(6):
+        told.add(row(number, random.Random(number).random(), 10))
+    Upkeep(told)()  # type: ignore[arg-type]
+    assert not told.folder.study.exists()

@@ -1,0 +1,391 @@
+"""A candidate's training is a function of (seed, step, total): stopped anywhere and continued, it ends the same."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import nas.training.pipeline
+from compressors.plan import CompressionPlan
+from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
+from nas.candidates.candidate import Candidate
+from nas.data import Images
+from nas.study import Compression, Training
+from nas.training.augmentation import Augmentation, Feed
+from nas.training.checkpoint import load_checkpoint
+from nas.training.early_stopping import EarlyStopping
+from nas.training.inference import estimate_batch_norm
+from nas.training.pipeline import TrainingPipeline
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
+from search_spaces.block_configs import InvertedResidualConfig
+from search_spaces.network import build_network
+
+STEPS, EPOCHS = 3, 8  # shares .5 .25 .25: four dense epochs, two pruned, two quantization-aware
+
+ARCHITECTURE = Architecture(
+    input_size=8,
+    input_channels=1,
+    stem=StemConfig(width=8),
+    stages=(
+        StageConfig(width=8, stride=1, blocks=(InvertedResidualConfig(kernel=3, expansion=2, squeeze_excite=True),)),
+        StageConfig(width=8, stride=2, blocks=(InvertedResidualConfig(kernel=3, expansion=1),)),
+    ),
+    head=HeadConfig(width=16),
+)
+FORMATS: dict[str, Literal["fp32", "int8", "int4"]] = {
+    layer.name: "int8" if i % 2 else "int4" for i, layer in enumerate(ARCHITECTURE.layers(4))
+}
+PLANS = {
+    "dense": CompressionPlan(),
+    "pruned": CompressionPlan(kept={"stage1.block1.inner": 8}),
+    "quantized": CompressionPlan(formats=FORMATS),
+    "both": CompressionPlan(kept={"stage1.block1.inner": 8}, formats=FORMATS),
+}
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+@pytest.fixture(autouse=True)
+def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker does for tiny images: barriers cost more than they save
+    yield
+    torch.set_num_threads(threads)
+
+
+def fitting(checkpoint: Path, plan: str, **options: Any) -> TrainingPipeline:
+    training = Training.model_validate({"epochs": EPOCHS, "shares": (0.5, 0.25, 0.25), **options})
+    random = np.random.default_rng(0)
+    images = Images(random.integers(0, 256, (48, 1, 8, 8), dtype=np.uint8), random.integers(0, 4, 48))
+    augmentation = Augmentation(
+        flip=True, crop_padding=1, randaugment=training.randaugment, cutout=training.cutout, mixup=training.mixup
+    )
+    feed = Feed.of(images, torch.device("cpu"), batch_size=16, seed=5, augmentation=augmentation)
+    candidate = Candidate(architecture=ARCHITECTURE, plan=PLANS[plan])
+    watched = (feed.images[:30], feed.labels[:30])
+    recorded = torch.from_numpy(random.normal(size=(48, 4)))
+    return TrainingPipeline(training, candidate, feed, EPOCHS, checkpoint, validation=watched, recorded=recorded)
+
+
+def network(dropout: float = 0.0) -> nn.Module:
+    built = build_network(ARCHITECTURE, 4, mean=0.5, std=0.25, seed=5, dropout=dropout)
+    return built.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def batches(limit: int | None = None) -> tuple[list[int], Callable[[], None]]:
+    """A count of the batches trained, and a `give_way` that kills at the one after `limit`."""
+    trained: list[int] = []
+
+    def give_way() -> None:
+        if len(trained) == limit:
+            raise Killed
+        trained.append(1)
+
+    return trained, give_way
+
+
+def fit(own: TrainingPipeline, limit: int | None = None) -> tuple[int, dict[str, Tensor] | None]:
+    """Batches trained, and the network's state, or None where it was killed."""
+    trained, give_way = batches(limit)
+    try:
+        state = own.fit(network(own.training.dropout), give_way).network.state_dict()
+    except Killed:
+        return len(trained), None
+    return len(trained), state
+
+
+def assert_same(first: dict[str, Tensor] | None, second: dict[str, Tensor] | None) -> None:
+    assert first is not None
+    assert second is not None
+    assert list(first) == list(second)
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+@cache
+def straight(plan: str, optimizer: str = "sgd") -> tuple[int, dict[str, Tensor] | None]:
+    """An uninterrupted training."""
+    with tempfile.TemporaryDirectory() as folder:
+        return fit(fitting(Path(folder) / "checkpoint.pt", plan, optimizer=optimizer))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("plan", sorted(PLANS))
+def test_stopped_and_continued_ends_bit_for_bit_the_same(tmp_path: Path, plan: str, optimizer: str) -> None:
+    total, expected = straight(plan, optimizer)
+    assert total == EPOCHS * STEPS
+    for stop in np.random.default_rng(len(plan)).permutation(total)[:2].tolist():
+        checkpoint = tmp_path / f"{stop}.pt"
+        assert fit(fitting(checkpoint, plan, optimizer=optimizer), stop) == (stop, None)
+        rest, continued = fit(fitting(checkpoint, plan, optimizer=optimizer))
+        assert rest == total - stop // STEPS * STEPS  # only the epoch it was killed in is done again
+        assert_same(expected, continued)
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "ema": {"ema": 0.9},
+    "mixing": {"mixup": 0.4, "randaugment": {"operations": 2, "magnitude": 9}, "cutout": 0.3},
+    "dropout": {"dropout": 0.4, "l1": 1e-4, "optimizer": "rmsprop"},
+    "own teacher": {"distillation": {"teacher": "self"}},
+    "reference teacher": {"distillation": {"teacher": "reference"}, "mixup": 0.2},
+    "patience": {"patience": 1, "ema": 0.9},
+    "bf16": {"precision": "bf16"},
+}
+EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own teacher"], **EXTRAS["patience"]}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
+    def own(name: str) -> TrainingPipeline:
+        made = fitting(tmp_path / name, "both", **EXTRAS[extra])
+        return replace(made, choose_precision=lambda _: "bf16" if extra == "bf16" else "fp32")
+
+    total, expected = fit(own("whole"))
+    assert total == EPOCHS * STEPS or "patience" in EXTRAS[extra]
+    with pytest.raises(AssertionError):
+        assert_same(expected, straight("both")[1])  # the craft changes something at all
+    for stop in (STEPS, total // 2, total - 1):
+        name = f"{stop}.pt"
+        assert fit(own(name), stop) == (stop, None)
+        resumed = replace(own(name), choose_precision=lambda _: pytest.fail("chosen twice"))
+        rest, continued = fit(resumed)
+        assert rest == total - stop // STEPS * STEPS
+        assert_same(expected, continued)
+
+
+def test_patience_ends_the_dense_phase_and_keeps_its_best(tmp_path: Path) -> None:
+    """With a rate of nearly nothing the accuracy never changes: one epoch is the best, and so many follow."""
+    own = fitting(tmp_path / "a.pt", "quantized", patience=2, learning_rate=1e-30, epochs=EPOCHS)
+    trained, give_way = batches()
+    fitted = own.fit(network(), give_way)
+    dense, quantized = 3, 2
+    assert fitted.epochs == dense + quantized
+    assert len(trained) == (dense + quantized) * STEPS
+
+
+def test_without_a_phase_to_teach_a_network_teaches_nobody(tmp_path: Path) -> None:
+    taught = fit(fitting(tmp_path / "a.pt", "dense", distillation={"teacher": "self"}))
+    assert_same(straight("dense")[1], taught[1])
+
+
+def test_the_average_is_handed_over(tmp_path: Path) -> None:
+    """What a phase ends with is the average of the weights after each of its steps."""
+    own = fitting(tmp_path / "a.pt", "dense", ema=0.5)
+    seen: list[Tensor] = []
+    built = network()
+
+    def give_way() -> None:
+        seen.append(built.classifier.weight.detach().clone())
+
+    own.fit(built, give_way)
+    average = seen[0]
+    for n, weight in enumerate(seen[1:]):  # the last step's own weights are not seen: fold what is
+        decay = min(0.5, (1 + n) / (10 + n))
+        average = torch.lerp(average, weight, 1 - decay)
+    final = built.classifier.weight.detach()
+    saved = load_checkpoint(tmp_path / "a.pt")
+    assert saved is not None
+    assert saved["average"] is not None
+    last = saved["network"]["classifier.weight"]
+    assert torch.allclose(final, torch.lerp(average, last, 0.5), atol=1e-6)
+    assert not torch.equal(final, last)
+
+
+@pytest.mark.parametrize(
+    ("plan", "options"), [("dense", {}), ("dense", {"ema": 0.9}), ("both", {}), ("both", {"patience": 9})]
+)
+def test_batch_norm_is_that_of_the_weights_whenever_a_phase_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: str, options: dict[str, Any]
+) -> None:
+    """In a short training the running statistics are of weights that have long moved on."""
+    own, seen = fitting(tmp_path / "a.pt", plan, **options), list[nn.Module]()
+    handed_over = nas.training.pipeline._StageRun._hand_over
+
+    def spy(run: Any) -> None:
+        handed_over(run)
+        seen.append(copy.deepcopy(run._network))
+
+    monkeypatch.setattr(nas.training.pipeline._StageRun, "_hand_over", spy)
+    own.fit(network(), batches()[1])
+    normed = [module for module in seen if any(isinstance(m, nn.BatchNorm2d) for m in module.modules())]
+    assert len(normed) == (2 if plan == "both" else 1)
+    for module in normed:
+        found = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        estimate_batch_norm(module, own.feed)
+        for name, tensor in module.state_dict().items():
+            assert torch.equal(found[name], tensor), name
+
+
+def test_after_pruning_statistics_are_estimated_before_a_step_is_made(tmp_path: Path) -> None:
+    own, built = fitting(tmp_path / "a.pt", "pruned"), network()
+    pruned = own.change(built, "pruned")
+    found = pruned.get_submodule("stage1.block1.project_bn").running_mean.clone()
+    estimate_batch_norm(pruned, own.feed)
+    assert torch.equal(pruned.get_submodule("stage1.block1.project_bn").running_mean, found)
+    assert bool(found.any())
+
+
+def test_a_pupil_is_taught_by_the_network_it_was_when_dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, taught = fitting(tmp_path / "a.pt", "both", distillation={"teacher": "self"}), list[tuple[str, Any]]()
+    loss = TrainingPipeline.loss
+
+    def spy(self: TrainingPipeline, phase: Any, dense: nn.Module | None) -> Any:
+        taught.append((phase, None if dense is None else copy.deepcopy(dense.state_dict())))
+        return loss(self, phase, dense)
+
+    monkeypatch.setattr(TrainingPipeline, "loss", spy)
+    own.fit(network(), batches()[1])
+    (_, nobody), (_, first), (_, second) = taught
+    assert [phase for phase, _ in taught] == ["dense", "pruned", "quantized"]
+    assert nobody is None
+    assert first["stage1.block1.expand.weight"].shape[0] == 16  # before eight of them were cut
+    assert_same(first, second)
+
+
+def test_scales_fit_the_average_that_is_shipped(tmp_path: Path) -> None:
+    own = replace(fitting(tmp_path / "a.pt", "quantized", ema=0.5), compression=Compression(learned_step_sizes=()))
+    shipped = own.fit(network(), batches()[1]).network
+    for module in shipped.modules():
+        if isinstance(module, QuantizedConv2d | QuantizedLinear):
+            scales = module.scales.clone()
+            module.refresh_scales()
+            assert torch.equal(module.scales, scales)
+
+
+def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, watched = fitting(tmp_path / "a.pt", "dense", ema=0.9, patience=9), list[Tensor]()
+    built, raw = network(), list[Tensor]()
+    watch, after = EarlyStopping.watch, nas.training.pipeline._StageRun._after_epoch
+    monkeypatch.setattr(
+        EarlyStopping, "watch", lambda s, n, f: watched.append(n.classifier.weight.detach().clone()) or watch(s, n, f)
+    )
+    monkeypatch.setattr(
+        nas.training.pipeline._StageRun,
+        "_after_epoch",
+        lambda run, done: raw.append(built.classifier.weight.detach().clone()) or after(run, done),
+    )
+    own.fit(built, batches()[1])
+    assert len(watched) == len(raw) == EPOCHS
+    assert not any(torch.equal(one, other) for one, other in zip(watched, raw, strict=True))
+
+
+@pytest.mark.parametrize("epoch", range(EPOCHS + 1))
+def test_stopped_at_the_end_of_every_epoch_of_every_phase(tmp_path: Path, epoch: int) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    # After the last epoch: trained to the end, killed before the file was shipped.
+    fit(fitting(checkpoint, "both"), epoch * STEPS if epoch < EPOCHS else None)
+    rest, continued = fit(fitting(checkpoint, "both"))
+    assert rest == (EPOCHS - epoch) * STEPS
+    assert_same(straight("both")[1], continued)
+
+
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    reached = (-1, -1)
+    for _ in range(1, EPOCHS):
+        _, state = fit(fitting(checkpoint, "both"), STEPS + 1)
+        saved = load_checkpoint(checkpoint)
+        assert state is None
+        assert saved is not None
+        assert (saved["phase"], saved["epoch"]) > reached
+        reached = (saved["phase"], saved["epoch"])
+    assert_same(straight("both")[1], fit(fitting(checkpoint, "both"))[1])
+
+
+def test_checkpoints_are_spaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
+    fit(fitting(tmp_path / "checkpoint.pt", "both"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_optimizers_end_otherwise() -> None:
+    """The comparison above can fail at all."""
+    with pytest.raises(AssertionError):
+        assert_same(straight("dense", "sgd")[1], straight("dense", "adamw")[1])
+
+
+class Code:
+    def __reduce__(self) -> Any:
+        return print, ("code of a checkpoint ran",)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_checkpoint_with_code_is_refused(tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file, state = tmp_path / "checkpoint.pt", {"phase": 0, "epoch": 1, "network": Code()}
+    if how == "torch":
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        file.write_bytes(buffer.getvalue())
+    else:
+        file.write_bytes(pickle.dumps(state, protocol=2))
+    with pytest.raises(pickle.UnpicklingError):
+        load_checkpoint(file)
+    assert capsys.readouterr().out == ""
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "checkpoint.pt") is None
+
+
+def test_a_checkpoint_of_another_version_is_no_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    torch.save({"version": 1, "phase": 0, "epoch": 1, "network": {}, "optimizer": {}}, file)
+    assert load_checkpoint(file) is None
+    assert_same(straight("dense")[1], fit(fitting(file, "dense"))[1])
+
+
+def test_the_loss_is_what_the_study_says(tmp_path: Path) -> None:
+    weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    taught = {"teacher": "reference", "weight": 0.3, "temperature": 2.0}
+    own = fitting(tmp_path / "a.pt", "both", label_smoothing=0.1, distillation=taught)
+    assert own.recorded is not None
+    for phase in ("dense", "pruned", "quantized"):
+        loss = replace(own, class_weights=weights).loss(phase, None)
+        assert loss.class_weights is weights
+        assert (loss.label_smoothing, loss.weight, loss.temperature) == (0.1, 0.3, 2.0)
+        assert loss.teacher is not None
+
+
+def test_compression_is_what_the_study_says(tmp_path: Path) -> None:
+    """The largest batch norm scales stay; 4-bit steps are trained; every grid is set before a step is made."""
+    chosen = Compression(importance="bn_scale", learned_step_sizes=("int4",))
+    own = replace(fitting(tmp_path / "a.pt", "both"), compression=chosen)
+    built = network()
+    scales = torch.tensor([1.0, 16, 2, 15, 3, 14, 4, 13, 5, 12, 6, 11, 7, 10, 8, 9])
+    for name in ("expand_bn", "depthwise_bn"):
+        built.get_submodule(f"stage1.block1.{name}").weight.data = scales.clone()
+    pruned = own.change(built, "pruned")
+    assert pruned.get_submodule("stage1.block1.expand_bn").weight.tolist() == [16, 15, 14, 13, 12, 11, 10, 9]
+    quantized = own.change(pruned, "quantized")
+    layers = {n: m for n, m in quantized.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
+    assert {n for n, m in layers.items() if m.learned} == {n for n, f in FORMATS.items() if f == "int4"}
+    grids = [m for m in quantized.modules() if isinstance(m, ActivationQuantizer) and not m.is_fixed]
+    assert all(bool(torch.isfinite(grid.low)) for grid in grids)
+
+
+ALONE: dict[str, dict[str, Any]] = {
+    "l1": {"l1": 1e-2}, "dropout": {"dropout": 0.4}, "cutout": {"cutout": 0.3}, "mixup": {"mixup": 0.4},
+    "randaugment": {"randaugment": {"operations": 2, "magnitude": 9}}, "ema": {"ema": 0.9},
+    "label smoothing": {"label_smoothing": 0.1}, "reference teacher": {"distillation": {"teacher": "reference"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("craft", ALONE)
+def test_every_craft_alone_changes_something(tmp_path: Path, craft: str) -> None:
+    with pytest.raises(AssertionError):
+        assert_same(straight("dense")[1], fit(fitting(tmp_path / "a.pt", "dense", **ALONE[craft]))[1])
