@@ -63,11 +63,7 @@ class Candidate(BaseModel):
              layer.input_size, self.plan.format_of(layer.name)]
             for layer in self.layers(num_classes)
         ]  # fmt: skip
-        configs = [site.config for site in self.architecture.blocks()]
-        activations = [
-            config.activation if config.kind == "inverted_residual" else [config.kind, config.activation]
-            for config in configs
-        ]
+        activations = [site.operations for site in self.architecture.blocks()]
         head = self.architecture.head
         ends = [self.architecture.stem.activation, head.activation if head is not None else None]
         told = {"layers": shipped, "activations": activations, "ends": ends}

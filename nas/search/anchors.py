@@ -13,7 +13,6 @@ from typing import Any
 from compressors.plan import BITS
 from nas.candidates.hyperparameters import GENE_PREFIX
 from nas.study import Study
-from search_spaces.block_configs import Family
 from search_spaces.trials import first, last, middle
 
 Answer = Callable[[str, Sequence[Any]], Any]
@@ -26,7 +25,7 @@ def anchors(study: Study) -> list[Answer]:
     return [partial(_answer, kind, end) for end in (last, first) for kind in study.space.block_spaces()]
 
 
-def _answer(kind: Family, end: Callable[[Sequence[Any]], Any], gene: str, choices: Sequence[Any]) -> Any:
+def _answer(kind: str, end: Callable[[Sequence[Any]], Any], gene: str, choices: Sequence[Any]) -> Any:
     part = gene.rpartition(".")[2]
     if part == "family" and kind in choices:
         return kind

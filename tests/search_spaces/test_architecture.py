@@ -17,8 +17,8 @@ from search_spaces.architecture import (
     StemConfig,
 )
 from search_spaces.block_configs import InvertedResidualConfig
-from search_spaces.layers import LayerSpec
-from search_spaces.sites import BlockSite, downsampled
+from search_spaces.layers import LayerSpec, downsampled
+from search_spaces.sites import BlockSite
 from search_spaces.spaces import PRESETS, MobileSpace
 from search_spaces.trials import Pick
 

@@ -16,7 +16,8 @@ from compressors.plan import CompressionPlan
 from compressors.pruning.channels import prune
 from compressors.pruning.importances import IMPORTANCES, Group, batch_norm_scale, weight_norm
 from nas.candidates.candidate import Candidate
-from search_spaces.architecture import Architecture, ChannelGroup
+from search_spaces.architecture import Architecture
+from search_spaces.layers import ChannelGroup
 from search_spaces.network import Network, build_network
 from search_spaces.spaces import MobileSpace
 from search_spaces.trials import Pick
