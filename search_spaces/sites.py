@@ -113,5 +113,5 @@ class BlockSite:
                 yield (name, 0)
                 if row.has_norm:
                     yield (f"{name}_bn", 0)
-            elif row.reads == width:
+            if row.reads == width and row.kind != "depthwise":  # whose weight has no axis of inputs
                 yield (name, 1)

@@ -1,7 +1,7 @@
 """Anchors: where a search begins, at the largest and the smallest network of each kind of block, compressed midway.
 
-Few random draws are large, or small, in every stage, so a short search sees nothing of either end of a space until it
-has bred its way there. What anchors are is bred, pruned and quantized further as any other candidate.
+Few random draws are large, or small, in every stage, so without anchors a short search sees nothing of either end of a
+space for many generations. Anchors are bred from, pruned and quantized like any other candidate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Answer = Callable[[str, Sequence[Any]], Any]
 
 
 def anchors(study: Study) -> list[Answer]:
-    """What each of the first trials answers to a gene's name and choices; none for the random sampler."""
+    """One rule for each of the first trials: its answer to a gene's name and choices. The random sampler has none."""
     if study.search.sampler == "random" or not study.search.anchors:
         return []
     return [partial(_answer, kind, end) for end in (last, first) for kind in study.space.block_spaces()]
