@@ -1,7 +1,7 @@
 """The contract of every kind of block: names, shapes, pruning, integer kernels and parity, ids, genes, counting.
 
 Each row of `search_spaces.kinds.KINDS` is tested, and a toy kind that only this file knows: no code of the package
-names it. Mixtures of kinds are tested beside them.
+names it. The families of spaces, which hold one kind or several, are tested beside them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from compressors.pruning.channels import prune
@@ -38,7 +39,7 @@ from search_spaces.blocks import ACTIVATIONS
 from search_spaces.kinds import KINDS, BlockKind, LayerRow
 from search_spaces.network import build_block, build_network
 from search_spaces.sites import BlockSite
-from search_spaces.spaces import MixedSpace
+from search_spaces.spaces import AnySpace, MixedSpace
 from search_spaces.trials import Pick
 
 torch.set_num_threads(1)
@@ -117,25 +118,31 @@ def _toy() -> Iterator[None]:
 
 
 NAMES = [*KINDS, "separable"]
-MIXTURES: dict[str, dict[str, Any]] = {"mixed": {"head_widths": (0, 32)}, "searched size": {"input_size": (8, 12, 16)}}
+OTHERS: dict[str, dict[str, Any]] = {
+    "family mobile": {"family": "mobile"},
+    "family shuffle": {"family": "shuffle"},
+    "family mixed": {"head_widths": (0, 32)},
+    "searched size": {"input_size": (8, 12, 16)},
+}
 FLAGS = (False, True)
+READER: TypeAdapter[AnySpace] = TypeAdapter(AnySpace)
 
 
 def freedom_of(kind: str) -> dict[str, Any]:
     """Two of every list of choices that a kind has."""
-    own = {choice: FLAGS for choice in KINDS[kind].choices}
+    own = dict.fromkeys(KINDS[kind].choices, FLAGS)
     return {"kernels": (3, 5), "expansions": (1, 2), "activations": ("relu", "hardswish"), **own}
 
 
 @cache
-def space_of(name: str) -> MixedSpace:
-    """A space of one kind, or a mixture of all."""
-    own = {"blocks": {name: freedom_of(name)}} if name in NAMES else MIXTURES[name]
-    return MixedSpace.model_validate({"family": "mixed", "preset": "8px", **own})
+def space_of(name: str) -> AnySpace:
+    """A space of one kind of block, or one of the others."""
+    own = {"blocks": {name: freedom_of(name)}} if name in NAMES else OTHERS[name]
+    return READER.validate_python({"family": "mixed", "preset": "8px", **own})
 
 
 kind = pytest.mark.parametrize("kind", NAMES)
-space = pytest.mark.parametrize("space", [*NAMES, *MIXTURES])
+space = pytest.mark.parametrize("space", [*NAMES, *OTHERS])
 seeds = pytest.mark.parametrize("seed", range(4))
 
 
@@ -145,7 +152,7 @@ def drawn(name: str, seed: int, compression: Compression = FREE) -> Candidate:
 
 @st.composite
 def candidates(draw: st.DrawFn) -> Candidate:
-    return drawn(draw(st.sampled_from([*NAMES, *MIXTURES])), draw(st.integers(0, 2**32)))
+    return drawn(draw(st.sampled_from([*NAMES, *OTHERS])), draw(st.integers(0, 2**32)))
 
 
 def network_of(candidate: Candidate, *, seed: int = 0) -> nn.Module:
@@ -409,8 +416,16 @@ def test_a_study_may_name_the_kind(kind: str) -> None:
     assert candidate.architecture.stages[0].blocks[0].kind == kind
 
 
+@pytest.mark.parametrize("family", ["mobile", "shuffle", "mixed"])
+def test_a_study_takes_every_family(family: str) -> None:
+    fields = {"name": "x", "data": {"source": "digits"}, "space": {"family": family, "preset": "32px"}}
+    study = Study.model_validate(fields, strict=True)
+    assert Study.model_validate(study.model_dump()) == study
+    assert study.space.family == family
+
+
 def test_the_toy_is_one_of_the_kinds_of_a_mixed_space() -> None:
-    assert list(space_of("mixed").blocks) == NAMES
-    found = {block.kind for seed in range(40) for stage in drawn("mixed", seed).architecture.stages
+    assert list(space_of("family mixed").blocks) == NAMES
+    found = {block.kind for seed in range(40) for stage in drawn("family mixed", seed).architecture.stages
              for block in stage.blocks}  # fmt: skip
     assert found == set(NAMES)
