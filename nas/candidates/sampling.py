@@ -53,7 +53,7 @@ def draw_formats(
 
 
 # The fields of a plan, in the order they are drawn in.
-DRAWS: Mapping[str, Draw] = {"kept": draw_kept, "formats": draw_formats}
+DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats}
 
 
 def prunable_groups(architecture: Architecture, compression: Compression) -> tuple[ChannelGroup, ...]:

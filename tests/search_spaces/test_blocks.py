@@ -127,17 +127,17 @@ def test_the_shuffle_unit_is_the_papers() -> None:
     torch.manual_seed(0)
     ours = [ShuffleUnit(16, 16, inner=8, kernel=3, stride=1, activation="relu").eval() for _ in range(3)]
     theirs = [TorchvisionShuffleUnit(16, 16, 1).eval() for _ in range(3)]
-    for unit, reference in zip(ours, theirs, strict=True):
+    for unit, other in zip(ours, theirs, strict=True):
         convs = [unit.expand, unit.expand_bn, unit.depthwise, unit.depthwise_bn, unit.project, unit.project_bn]
-        sources = [m for m in reference.branch2 if not isinstance(m, nn.ReLU)]
+        sources = [m for m in other.branch2 if not isinstance(m, nn.ReLU)]
         for own, source in zip(convs, sources, strict=True):
             own.load_state_dict(source.state_dict())
     x = torch.rand(2, 16, 4, 4)
     with torch.no_grad():
-        own, reference_out = x, channel_shuffle(x, 2)  # theirs shuffles behind a unit, ours before
+        own, expected = x, channel_shuffle(x, 2)  # theirs shuffles behind a unit, ours before
         for unit, block in zip(ours, theirs, strict=True):
-            own, reference_out = unit(own), block(reference_out)
-        torch.testing.assert_close(channel_shuffle(own, 2), reference_out)
+            own, expected = unit(own), block(expected)
+        torch.testing.assert_close(channel_shuffle(own, 2), expected)
 
 
 def test_training_takes_the_same_halves() -> None:

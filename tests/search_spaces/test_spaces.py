@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from typing import Any, get_args
@@ -13,6 +14,8 @@ from pydantic import ValidationError
 
 from search_spaces.architecture import Architecture
 from search_spaces.block_configs import ShuffleConfig
+from search_spaces.block_spaces import BlockSpace
+from search_spaces.kinds import KINDS
 from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
 from search_spaces.trials import Pick, Replay, first, last, middle
 
@@ -208,3 +211,14 @@ def test_of_one_kind_keeps_stages_that_have_no_choice() -> None:
         ("residual", "inverted_residual"),
         ("shuffle", "inverted_residual"),
     ]
+
+
+def test_kinds_of_a_mixed_space_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its row's lists, in the table's order; a row without lists is left out."""
+    mixed = {"family": "mixed", "preset": "8px"}
+    expected = {name: BlockSpace(**(kind.defaults or {})) for name, kind in KINDS.items()}
+    found = MixedSpace.model_validate(mixed).blocks
+    assert list(found) == ["residual", "fused_inverted_residual", "inverted_residual", "shuffle"]
+    assert found == expected
+    monkeypatch.setitem(KINDS, "residual", dataclasses.replace(KINDS["residual"], defaults=None))
+    assert list(MixedSpace.model_validate(mixed).blocks) == list(found)[1:]
