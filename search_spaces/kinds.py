@@ -61,7 +61,8 @@ class BlockKind:
     widens: the width that `expansion` multiplies, which gives the inner width.
     adds_input: whether the input itself is added to the output where shapes allow: both then hold the same channels.
     splits: whether the output is written in two halves, and read so where shapes allow; such widths are not pruned.
-    choices: fields of the record that are searched besides kernel, expansion and activation.
+    choices: fields of the record that are searched besides kernel, expansion and activation; `BlockSpace` has a list
+        of each name.
     arguments: further keyword arguments of the module, of a record and its inner width.
     defaults: lists of choices where a mixed space names no kinds; None: such a space goes without this kind.
     """

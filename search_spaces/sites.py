@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from search_spaces.block_configs import BlockConfig
 from search_spaces.kinds import DEFAULT_KIND, KINDS, BlockKind, LayerRow, Width, squeezed
@@ -49,10 +50,13 @@ class BlockSite:
         return self.keeps_shape and self.kind.adds_input
 
     @property
-    def operations(self) -> str | list[str]:
-        """What the block does beyond its layers' shapes: its activation, with its kind unless that is the default."""
+    def operations(self) -> str | list[Any]:
+        """What the block does beyond its layers' shapes: its activation; unless it is of the default kind, also its
+        kind and the choices that only this kind has."""
         config = self.config
-        return config.activation if config.kind == DEFAULT_KIND else [config.kind, config.activation]
+        if config.kind == DEFAULT_KIND:
+            return config.activation
+        return [config.kind, config.activation, *(getattr(config, choice) for choice in self.kind.choices)]
 
     @property
     def inner_width(self) -> int:

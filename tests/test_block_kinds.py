@@ -33,6 +33,8 @@ from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import FileHeader, emit
 from nas.runtimes.onnxruntime import Runner, integer_layers
 from nas.study import Compression, Data, Study, Target
+from nas.study.file import dump_study, load_study
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import Activation, Positive, Record
 from search_spaces.block_spaces import BlockSpace
 from search_spaces.blocks import ACTIVATIONS
@@ -338,16 +340,18 @@ def test_groups_hold_every_axis_once_and_of_their_width(candidate: Candidate) ->
         assert (layer.out_channels, layer.in_channels)[axis] == width
 
 
-def test_kinds_of_blocks_are_different_structures() -> None:
-    """Blocks of two kinds may have layers of one shape."""
-    plain = {"depths": (1,), "widths": (16,), "stride": 2}
-    shape = {"family": "mixed", "input_size": 8, "stem_widths": (8,), "head_widths": (16,), "stages": (plain,)}
-    blocks = {"kernels": (3,), "expansions": (2,)}
-    ids = set()
-    for kind in NAMES:
-        own = MixedSpace.model_validate({**shape, "blocks": {kind: blocks}})
-        ids.add(sample(Pick(min), own, Compression(), input_channels=3).structure_id(CLASSES))
-    assert len(ids) == len(NAMES)
+def test_every_record_of_every_kind_is_another_structure() -> None:
+    """Costs are cached by structure: blocks of two kinds may have layers of one shape and yet cost differently."""
+    configs = [config for kind in NAMES for config in configs_of(kind)]
+    assert len({structure_of(config) for config in configs}) == len(configs)
+
+
+def structure_of(config: Any) -> str:
+    stage = StageConfig(width=16, stride=2, blocks=(config,))
+    architecture = Architecture(
+        input_size=8, input_channels=3, stem=StemConfig(width=8), stages=(stage,), head=HeadConfig(width=16)
+    )
+    return Candidate(architecture=architecture).structure_id(CLASSES)
 
 
 # Genes.
@@ -414,6 +418,18 @@ def test_a_study_may_name_the_kind(kind: str) -> None:
     assert Study.model_validate(study.model_dump()) == study
     candidate = sample(Pick(max), study.space, study.compression, input_channels=3)
     assert candidate.architecture.stages[0].blocks[0].kind == kind
+
+
+@kind
+def test_a_study_file_may_list_the_kinds_choices(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    blocks = f"{{{kind}: {{kernels: [3], expansions: [1, 2]}}}}"
+    head = "name: x\ndata: {source: digits}\nspace:\n  family: mixed\n  preset: 8px\n"
+    file.write_text(f"{head}  blocks: {blocks}\n")
+    study = load_study(file)
+    assert study.space.block_spaces() == {kind: BlockSpace(kernels=(3,), expansions=(1, 2))}
+    file.write_text(dump_study(study))
+    assert load_study(file) == study
 
 
 @pytest.mark.parametrize("family", ["mobile", "shuffle", "mixed"])
