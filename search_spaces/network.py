@@ -53,7 +53,7 @@ class Network(nn.Module):
 
 
 def build_block(site: BlockSite) -> nn.Module:
-    """The unpruned torch module of a block, of whichever kind."""
+    """The unpruned torch module of a block of any kind."""
     config, kind, inner = site.config, site.kind, site.inner_width
     block: nn.Module = _class_of(kind.module)(
         site.in_width,

@@ -46,7 +46,7 @@ class BlockSite:
 
     @property
     def has_skip(self) -> bool:
-        """Whether the input itself is added to the output: both then hold the same channels for ever."""
+        """Whether the input itself is added to the output: both then always hold the same channels."""
         return self.keeps_shape and self.kind.adds_input
 
     @property

@@ -16,7 +16,7 @@ def space_size(space: Space, compression: Compression) -> int:
     """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
 
     With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together or a
-    block splits one and thereby keeps it whole.
+    block splits one, which is then not pruned.
     """
     ratios, formats = len(compression.pruning_ratio), len(compression.weight_format)
     edges = len(edge_formats(compression)) ** 2
