@@ -88,8 +88,9 @@ class TrainingPipeline:
                 done = [*done, run.train(saved if resumes else None, give_way)]
             if index == 0 and dense is None and self._teaches_itself:
                 dense = copy.deepcopy(network)
-        network = network if plan.formats else fold_batch_norm(network)
         require_finite(learned_values(network), f"after the {todo[-1].name} stage")
+        network = network if plan.formats else fold_batch_norm(network)
+        require_finite(learned_values(network), "after batch norm was folded")
         return Trained(network, sum(done) / self.feed.steps, precision)
 
     @property
