@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from compressors.pruning.channels import prune
 from compressors.pruning.importances import IMPORTANCES
 from compressors.quantization.insertion import prepare
-from nas.errors import disk_problem
+from nas.errors import CandidateFailed, InputError, disk_problem
 from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_file
 from nas.measuring.parity import check
@@ -172,7 +173,7 @@ def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
     except Exception as error:
         if disk_problem(error):
             raise
-        kind, reason = type(error).__name__, failure(error, bench.study)
+        kind, reason = type(error).__name__, failure(error, bench.study.search.trial_gigabytes)
         if clock.stage == "teach":
             reason = f"the reference teacher failed: {reason}"
     # The traceback is gone, and with it what it held: there may have been no memory left to write the record with.
@@ -180,10 +181,21 @@ def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
     return finish(task, bench, clock, State.FAILED, error=kind, reason=reason)
 
 
-def failure(error: Exception, study: Study) -> str:
-    """Why an evaluation failed, in one line; running out of memory names the limit, if there is one."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-    limit = study.search.trial_gigabytes
-    if limit is not None and ran_out_of_memory(error):
-        return f"needed more memory than search.trial_gigabytes {limit:g} ({reason})"
-    return reason
+def failure(error: Exception, limit_gigabytes: float | None) -> str:
+    """Why an evaluation failed, in one line for users; what nobody foresaw is called an internal error.
+
+    Names of classes stand in the record's `error` alone.
+    """
+    if ran_out_of_memory(error):
+        return (
+            f"needed more memory than search.trial_gigabytes {limit_gigabytes:g}"
+            if limit_gigabytes
+            else "out of memory"
+        )
+    if isinstance(error, CandidateFailed | InputError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        keys = (".".join(map(str, details["loc"])) for details in error.errors())
+        return f"internal error: unexpected values of {', '.join(keys)}"
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"internal error: {lines[0][:500]}"

@@ -20,9 +20,10 @@ from compressors.quantization.insertion import prepare
 from compressors.quantization.modules import refresh_scales
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
-from nas.study import Compression, Training
+from nas.study import Compression, Recipe
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
+from nas.training.divergence import learned_values, require_finite
 from nas.training.early_stopping import EarlyStopping
 from nas.training.inference import calibrate, estimate_batch_norm
 from nas.training.loop import train_stage
@@ -49,13 +50,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainingPipeline:
-    """Everything one candidate's training depends on; `training` with its searched numbers put in.
+    """Everything one candidate's training depends on; `training` is resolved: its numbers are plain numbers.
 
     `validation` is what `patience` watches; `recorded` (images, classes) the logits of a reference teacher.
     `choose_precision` is asked once, and its answer kept in the checkpoint.
     """
 
-    training: Training
+    training: Recipe
     candidate: Candidate
     feed: Feed
     epochs: int
@@ -87,7 +88,9 @@ class TrainingPipeline:
                 done = [*done, run.train(saved if resumes else None, give_way)]
             if index == 0 and dense is None and self._teaches_itself:
                 dense = copy.deepcopy(network)
+        require_finite(learned_values(network), f"after the {todo[-1].name} stage")
         network = network if plan.formats else fold_batch_norm(network)
+        require_finite(learned_values(network), "after batch norm was folded")
         return Trained(network, sum(done) / self.feed.steps, precision)
 
     @property

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.study import Training
+from nas.study import Recipe
 from nas.training.optimization import rate_factor
 
 StageName = Literal["dense", "pruned", "quantized"]
@@ -28,12 +28,12 @@ class Stage:
     stop: float = 1.0
 
 
-def stages_of(training: Training, steps: int, *, prunes: bool, quantizes: bool) -> tuple[Stage, ...]:
+def stages_of(training: Recipe, steps: int, *, prunes: bool, quantizes: bool) -> tuple[Stage, ...]:
     """Split the steps of a whole training by the study's shares, so that a short one has every phase of a long one.
 
     A phase that changes nothing gives its share to the one before.
     """
-    dense, pruned, quantized = training.shares
+    dense, pruned, quantized = (training.shares.get(name, 0.0) for name in PEAK)
     if not quantizes:
         pruned, quantized = pruned + quantized, 0.0
     if not prunes:
@@ -57,9 +57,9 @@ def _largest_remainder(shares: list[float], total: int) -> list[int]:
     return counts
 
 
-def learning_rate(training: Training, phase: Stage, progress: float) -> float:
+def learning_rate(training: Recipe, phase: Stage, progress: float) -> float:
     """The rate at `progress` in [0, 1) of a phase."""
-    if training.cycle == "phase":
+    if training.cycle == "stage":
         return training.peak_learning_rate * PEAK[phase.name] * rate_factor(training, progress)
     factor = rate_factor(training, phase.start + progress * (phase.stop - phase.start))
     return training.peak_learning_rate * (min(factor, PEAK["quantized"]) if phase.name == "quantized" else factor)
