@@ -51,7 +51,9 @@ def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
 def only_input(node: fx.Node) -> fx.Node:
     """The tensor that a layer reads. Raises Unsupported where it is called with anything else beside it."""
     if node.kwargs or len(node.args) != 1 or not isinstance(node.args[0], fx.Node):
-        raise Unsupported(f"{node.target}: called with {node.args} and {node.kwargs}, supported: one tensor by position")
+        raise Unsupported(
+            f"{node.target}: called with {node.args} and {node.kwargs}, supported: one tensor by position"
+        )
     return node.args[0]
 
 

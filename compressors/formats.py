@@ -48,11 +48,11 @@ class ActivationScheme:
     def low(self) -> int:
         if not self.signed:
             return 0
-        return -(2 ** (self.bits - 1)) + self.symmetric
+        return -(1 << (self.bits - 1)) + self.symmetric
 
     @property
     def high(self) -> int:
-        return 2 ** (self.bits - self.signed) - 1
+        return (1 << (self.bits - self.signed)) - 1
 
     @property
     def levels(self) -> int:

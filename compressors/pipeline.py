@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from compressors.folding import fold_batch_norm
 from compressors.formats import UNSIGNED_8, ActivationScheme
 from compressors.plan import CompressionPlan
-from compressors.pruning.importances import Group, Importance, weight_norm
+from compressors.pruning.importances import IMPORTANCES, Group, Importance
 from compressors.steps import STEPS, Request, Step, requests_of
 
 __all__ = ["STEPS", "Method", "Options", "Request", "Step", "apply_step", "compress", "requests_of"]
@@ -29,13 +29,18 @@ class Options:
     """
 
     groups: Sequence[Group] = ()
-    importance: Importance = weight_norm(2)
+    importance: Importance = IMPORTANCES["l2"]
     learned: Collection[str] = ()
     scheme: ActivationScheme = UNSIGNED_8
 
 
 def nothing(*_: Any) -> None:
     """What most steps do at most occasions."""
+
+
+def unchanged(network: nn.Module, *_: Any) -> nn.Module:
+    """The network itself."""
+    return network
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Method:
     end_stage: network; after the stage's last step.
     """
 
-    apply: Callable[[nn.Module, Any, Options], nn.Module]
+    apply: Callable[[nn.Module, Any, Options], nn.Module] = unchanged
     settle: Callable[[nn.Module, Iterable[Tensor]], None] = nothing
     begin_epoch: Callable[[nn.Module, float], None] = nothing
     averaged: Callable[[nn.Module], None] = nothing

@@ -125,6 +125,14 @@ STEPS: dict[str, Step] = {
 }
 
 
+def retraining_of(stage: str) -> Retraining:
+    """The stage of this name. Raises ValueError where there is no such stage."""
+    known = {FIRST_STAGE: DENSE} | {name: step.training for name, step in STEPS.items() if step.training is not None}
+    if stage not in known:
+        raise ValueError(f"training stage: expected one of {', '.join(known)}, got {stage!r}")
+    return known[stage]
+
+
 @dataclass(frozen=True)
 class Request:
     """A step, and the record of what a plan asks of it."""

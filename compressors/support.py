@@ -1,4 +1,4 @@
-"""What a layer must be for this package to change it: every attribute is checked, and what is not supported is named."""
+"""What a layer must be for this package to change it: each attribute is checked, and what is not supported is named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Unsupported(TypeError, ValueError):
 
 def refuse(path: str, module: nn.Module, attribute: str, value: Any, supported: str) -> Unsupported:
     """The error for one attribute of one layer."""
-    return Unsupported(f"{path or 'the network'} ({type(module).__name__}): {attribute} {value}, supported: {supported}")
+    return Unsupported(
+        f"{path or 'the network'} ({type(module).__name__}): {attribute} {value}, supported: {supported}"
+    )
 
 
 def check_own_type(path: str, module: nn.Module, kinds: Sequence[type[nn.Module]], verb: str) -> None:

@@ -18,8 +18,8 @@ def prune(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, int], *
     """Cut every group named in `kept` down to its count, in place; the most important channels stay, in order.
 
     Members are plain convolutions (full, or depthwise with one filter per channel), linear layers and batch norms whose
-    size along the axis is the group's width. Anything else is refused before a channel is cut: ValueError for groups and
-    counts that do not fit, Unsupported (a TypeError and a ValueError) for layers.
+    size along the axis is the group's width. Anything else is refused before a channel is cut: ValueError for groups
+    and counts that do not fit, Unsupported (a TypeError and a ValueError) for layers.
     """
     chosen = list(_chosen(groups, kept))
     _check_members(module, chosen)
@@ -68,7 +68,7 @@ def _names(module: nn.Module) -> dict[int, list[str]]:
 
 
 def _check_is_its_own(path: str, member: nn.Module, names: Mapping[int, Sequence[str]]) -> None:
-    """Refuse a module with two names and a parameter of two modules: cutting one would not, or doubly, cut the other."""
+    """Refuse a module with two names and a parameter of two modules: it might be cut twice, or in one place only."""
     if len(shared := names[id(member)]) > 1:
         raise refuse(path, member, "registered as", " and ".join(shared), "one name per module")
     for name, parameter in member.named_parameters(recurse=False):

@@ -157,9 +157,7 @@ def _insert_quantizers(
     return made
 
 
-def _quantizer_for(
-    node: fx.Node, modules: Mapping[str, nn.Module], scheme: ActivationScheme
-) -> ActivationQuantizer:
+def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: ActivationScheme) -> ActivationQuantizer:
     """The quantizer behind a tensor; its grid is fixed where the values are known beforehand."""
     module = modules[str(node.target)] if node.op == "call_module" else None
     if isinstance(module, PixelGrid):

@@ -54,9 +54,7 @@ class ActivationQuantizer(nn.Module):
         if x.device.type == "cpu":
             rounded: Tensor = RoundToGrid.apply(x, *self.grid(), self.scheme.low, self.scheme.high)
             return rounded
-        return torch.fake_quantize_per_tensor_affine(
-            x, self.scale, self.zero_point, self.scheme.low, self.scheme.high
-        )
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, self.scheme.low, self.scheme.high)
 
     def _observe(self, x: Tensor) -> None:
         low, high = (bound.to(self.low.dtype) for bound in torch.aminmax(x))
