@@ -21,10 +21,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import weight_norm
-from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import observe, refresh_scales
+from compressors.pruning import prune, weight_norm
+from compressors.quantization import observe, prepare, refresh_scales
 from nas.candidates.candidate import Candidate
 from nas.candidates.counting import space_size
 from nas.candidates.genes import all_genes

@@ -1,11 +1,12 @@
-"""How a candidate is drawn: the architecture first, then every field of its compression plan."""
+"""How a candidate is drawn: the architecture first, then the decisions of its compression plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
-from compressors.plan import BITS, CompressionPlan, WeightFormat, kept_channels
+from compressors.formats import BITS, WeightFormat
+from compressors.plan import CompressionPlan, kept_channels
 from nas.candidates.candidate import Candidate, canonical
 from nas.study import Compression
 from search_spaces.architecture import Architecture
@@ -15,7 +16,7 @@ from search_spaces.trials import Trial, ask
 
 
 class Draw(Protocol):
-    """Draws one field of a plan for an architecture; channels stay multiples of `grid`."""
+    """Draws decisions by name of a layer or channel group; channels stay multiples of `grid`."""
 
     def __call__(
         self, trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
@@ -25,8 +26,15 @@ class Draw(Protocol):
 def sample(trial: Trial, space: Space, compression: Compression, *, input_channels: Literal[1, 3]) -> Candidate:
     """Draw one candidate in canonical form. A gene with a single choice is not asked for."""
     architecture = space.sample(trial, input_channels=input_channels)
-    fields = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
-    return canonical(Candidate(architecture=architecture, plan=CompressionPlan(**fields)))
+    drawn = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
+    return canonical(Candidate(architecture=architecture, plan=_plan_of(drawn)))
+
+
+def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
+    """A plan whose fields are what was drawn under their names; all else are decisions of the steps so named."""
+    fields = CompressionPlan.model_fields.keys()
+    own = {name: decisions for name, decisions in drawn.items() if name in fields}
+    return CompressionPlan(**own, steps={name: decisions for name, decisions in drawn.items() if name not in fields})
 
 
 def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
@@ -52,7 +60,7 @@ def draw_formats(
     return formats
 
 
-# The fields of a plan, in the order they are drawn in.
+# What is drawn, in this order: a field of a plan, or a row of STEPS in compressors.steps that reads `plan.steps`.
 DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from compressors.plan import BITS
+from compressors.formats import BITS
 from nas.candidates.hyperparameters import GENE_PREFIX
 from nas.study import Study
 from search_spaces.trials import first, last, middle

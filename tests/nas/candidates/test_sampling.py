@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from drawing import FULL, Recording, draw_candidate, draws, freedom
@@ -10,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressors.plan import CompressionPlan, kept_channels
+from compressors.steps import ANYTHING, STEPS, Step
+from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import DRAWS, edge_formats, sample
 from nas.study import Compression
 from search_spaces.architecture import Architecture
 from search_spaces.spaces import PRESETS, MobileSpace
-from search_spaces.trials import Pick, Replay, Trial, last
+from search_spaces.trials import Pick, Replay, Trial, ask, last
 
 
 def test_two_spellings_of_a_result_are_one_candidate() -> None:
@@ -99,10 +103,6 @@ def test_kept_channels_lie_on_the_grid(draw: tuple[str, int, str], grid: int) ->
     assert all(kept % grid == 0 and kept > 0 for kept in candidate.plan.kept.values())
 
 
-def test_what_is_drawn_are_fields_of_a_plan() -> None:
-    assert list(DRAWS) == [name for name in CompressionPlan.model_fields if name in DRAWS]
-
-
 def test_a_draw_is_a_row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """A toy draw in place of the formats: every layer int2, and no gene for it."""
 
@@ -113,3 +113,20 @@ def test_a_draw_is_a_row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     candidate, genes = draw_candidate("8px", 0, "block")
     assert set(candidate.plan.formats.values()) == {"int2"}
     assert not [name for name in genes if name.endswith("weight_format")]
+
+
+def test_a_step_is_drawn_by_a_row_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toy step that halves ranks: its gene is asked for last, its decisions stand in the plan under its name."""
+
+    def ranks(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
+        return {"stem.conv": ask(trial, "network.rank", (4, 8))}
+
+    def asked(plan: CompressionPlan) -> Mapping[str, Any] | None:
+        return plan.steps.get("halved_rank") or None
+
+    monkeypatch.setitem(STEPS, "halved_rank", Step("halved_rank", asked=asked, method=None, after=ANYTHING))
+    monkeypatch.setitem(DRAWS, "halved_rank", ranks)
+    candidate, genes = draw_candidate("8px", 0, "block")
+    assert list(genes)[-1] == "network.rank"
+    assert candidate.plan.steps == {"halved_rank": {"stem.conv": genes["network.rank"]}}
+    assert Candidate.from_json(candidate.to_json()) == candidate
