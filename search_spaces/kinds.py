@@ -31,7 +31,11 @@ DEFAULT_KIND = "inverted_residual"  # what a record without `kind` is
 
 
 class LayerRow(NamedTuple):
-    """One layer of a block. It works on the block's input map, or from the strided layer on on its output map."""
+    """One layer of a block.
+
+    at: which map it works on: the block's input map, from there to the output map (the strided layer), the output map,
+    or 1x1 after global pooling, where no batch norm follows.
+    """
 
     layer: str
     kind: LayerKind
