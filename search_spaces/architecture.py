@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from search_spaces.block_configs import Activation, BlockConfig, Positive, Record, ShuffleConfig
-from search_spaces.layers import ChannelGroup, LayerSpec, Member
-from search_spaces.sites import BlockSite, downsampled
+from search_spaces.block_configs import Activation, Positive, Record
+from search_spaces.kinds import AnyBlock
+from search_spaces.layers import ChannelGroup, LayerSpec, Member, downsampled
+from search_spaces.sites import BlockSite
 
 
 class StemConfig(Record):
@@ -25,7 +26,7 @@ class StageConfig(Record):
 
     width: Positive
     stride: Literal[1, 2]
-    blocks: Annotated[tuple[BlockConfig, ...], Field(min_length=1)]
+    blocks: Annotated[tuple[AnyBlock, ...], Field(min_length=1)]
 
 
 class HeadConfig(Record):
@@ -88,7 +89,7 @@ class Architecture(Record):
     def width_groups(self) -> tuple[ChannelGroup, ...]:
         """Widths between blocks: one group for all stages (and the stem) that a skip ties together.
 
-        Widths that a shuffle unit splits in halves are no groups.
+        Widths that a block writes or reads in halves are no groups.
         """
         return tuple(self._width_group(tied) for tied in self._tied() if not self._is_split(tied))
 
@@ -105,9 +106,9 @@ class Architecture(Record):
         return tied
 
     def _is_split(self, tied: list[str]) -> bool:
-        """Whether a shuffle unit writes one of these widths in halves, or splits it."""
-        units = [site for site in self.blocks() if isinstance(site.config, ShuffleConfig)]
-        return any(site.stage in tied or (site.keeps_shape and self._before(site) in tied) for site in units)
+        """Whether a block writes one of these widths in halves, or reads it so."""
+        splitting = [site for site in self.blocks() if site.kind.splits]
+        return any(site.stage in tied or (site.keeps_shape and self._before(site) in tied) for site in splitting)
 
     @staticmethod
     def _before(site: BlockSite) -> str:

@@ -1,13 +1,13 @@
-"""Records of the blocks a stage may hold, one per kind; an inverted residual is what a record without `kind` means."""
+"""Records of blocks, one per kind: what is chosen for a block, as it stands in a candidate's JSON."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Field
 
 Activation = Literal["relu", "relu6", "hardswish"]
-Family = Literal["inverted_residual", "fused_inverted_residual", "residual", "shuffle"]
+Kernel = Literal[3, 5, 7]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -17,6 +17,22 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class BlockConfig(Protocol):
+    """What the record of every kind of block holds; it may hold more choices of its own."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def kernel(self) -> int: ...
+
+    @property
+    def expansion(self) -> int: ...
+
+    @property
+    def activation(self) -> Activation: ...
+
+
 class InvertedResidualConfig(Record):
     """One inverted residual block (Sandler et al. 2018, arXiv:1801.04381; squeeze-excite as in arXiv:1905.02244).
 
@@ -24,17 +40,20 @@ class InvertedResidualConfig(Record):
     """
 
     kind: Literal["inverted_residual"] = "inverted_residual"
-    kernel: Literal[3, 5, 7]
+    kernel: Kernel
     expansion: Positive
     squeeze_excite: bool = False
     activation: Activation = "relu"
 
 
 class FusedInvertedResidualConfig(Record):
-    """One convolution in place of expansion and depthwise (Tan & Le 2021, EfficientNetV2, arXiv:2104.00298)."""
+    """One convolution in place of expansion and depthwise (Tan & Le 2021, EfficientNetV2, arXiv:2104.00298).
+
+    `expansion` multiplies the input width.
+    """
 
     kind: Literal["fused_inverted_residual"]
-    kernel: Literal[3, 5, 7]
+    kernel: Kernel
     expansion: Positive
     activation: Activation = "relu"
 
@@ -46,7 +65,7 @@ class ResidualConfig(Record):
     """
 
     kind: Literal["residual"]
-    kernel: Literal[3, 5, 7]
+    kernel: Kernel
     expansion: Positive = 1
     activation: Activation = "relu"
 
@@ -55,20 +74,6 @@ class ShuffleConfig(Record):
     """One ShuffleNetV2 unit (Ma et al. 2018, arXiv:1807.11164); `expansion` multiplies half the output width."""
 
     kind: Literal["shuffle"]
-    kernel: Literal[3, 5, 7]
+    kernel: Kernel
     expansion: Positive = 1
     activation: Activation = "relu"
-
-
-def _kind(value: Any) -> str:
-    given = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-    return given or "inverted_residual"
-
-
-BlockConfig = Annotated[
-    Annotated[InvertedResidualConfig, Tag("inverted_residual")]
-    | Annotated[FusedInvertedResidualConfig, Tag("fused_inverted_residual")]
-    | Annotated[ResidualConfig, Tag("residual")]
-    | Annotated[ShuffleConfig, Tag("shuffle")],
-    Discriminator(_kind),
-]

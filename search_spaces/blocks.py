@@ -229,7 +229,7 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.splits:
-            first, x = self._halves(x)
+            first, x = self.halves(x)
         else:
             first = self.shortcut_depthwise_bn(self.shortcut_depthwise(x))
             first = self.shortcut_activation(self.shortcut_project_bn(self.shortcut_project(first)))
@@ -238,7 +238,7 @@ class ShuffleUnit(nn.Module):
         out = self.project_activation(self.project_bn(self.project(out)))
         return torch.cat((first, out), 1)
 
-    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Both halves of the shuffled channels: what passes, and what is worked on.
 
         A trace sees the two selections, which are two Gather in the file. Training takes a view of the channels as

@@ -1,11 +1,11 @@
-"""Layers and channel groups as plain data: what joins spaces, plans and files. No torch."""
+"""Layers and channel groups as plain data: what joins spaces, compression plans and files. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["conv", "depthwise", "pointwise", "linear"]
+LayerKind = Literal["conv", "depthwise", "pointwise", "linear"]
 Member = tuple[str, int]
 
 
@@ -14,11 +14,12 @@ class LayerSpec:
     """One convolution or linear layer as executed: batch norm folded, hence with a bias; square kernels and maps.
 
     `name` is the torch module path and the node name in the file; `block` is the part of the network it belongs to.
+    Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it.
     """
 
     name: str
     block: str
-    kind: Kind
+    kind: LayerKind
     in_channels: int
     out_channels: int
     kernel: int = 1
@@ -36,6 +37,7 @@ class LayerSpec:
 
     @property
     def parameters(self) -> int:
+        """Weights and biases."""
         return self.weight_count + self.out_channels
 
     @property
@@ -46,9 +48,17 @@ class LayerSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChannelGroup:
-    """Channels that are cut together: `members` are (module name, weight axis), batch norms included."""
+    """Channels that are cut together: `members` are (module name, weight axis), batch norms included.
+
+    `block` is the part of the network the group is named after, `width` its number of channels before pruning.
+    """
 
     name: str
     block: str
     width: int
     members: tuple[Member, ...]
+
+
+def downsampled(size: int, stride: int) -> int:
+    """Side of the map after a 'same'-padded convolution with an odd kernel."""
+    return (size + stride - 1) // stride

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.block_configs import (
-    FusedInvertedResidualConfig,
-    InvertedResidualConfig,
-    ResidualConfig,
-    ShuffleConfig,
-)
-from search_spaces.blocks import (
-    ConvBlock,
-    FusedInvertedResidual,
-    InvertedResidual,
-    Normalize,
-    Residual,
-    ShuffleUnit,
-)
+from search_spaces.blocks import ConvBlock, Normalize
 from search_spaces.sites import BlockSite
 
 
@@ -63,34 +52,28 @@ class Network(nn.Module):
         return logits
 
 
-_BLOCKS: Mapping[type, type[FusedInvertedResidual | Residual | ShuffleUnit]] = {
-    FusedInvertedResidualConfig: FusedInvertedResidual,
-    ResidualConfig: Residual,
-    ShuffleConfig: ShuffleUnit,
-}
-
-
 def build_block(site: BlockSite) -> nn.Module:
-    config = site.config
-    if isinstance(config, InvertedResidualConfig):
-        return InvertedResidual(
-            site.in_width,
-            site.out_width,
-            inner=site.inner_width,
-            kernel=config.kernel,
-            stride=site.stride,
-            activation=config.activation,
-            expand=config.expansion > 1,
-            squeezed=site.squeeze_width if config.squeeze_excite else 0,
-        )
-    return _BLOCKS[type(config)](
+    """The unpruned torch module of a block of any kind."""
+    config, kind, inner = site.config, site.kind, site.inner_width
+    block: nn.Module = _class_of(kind.module)(
         site.in_width,
         site.out_width,
-        inner=site.inner_width,
+        inner=inner,
         kernel=config.kernel,
         stride=site.stride,
         activation=config.activation,
+        **kind.arguments(config, inner),
     )
+    return block
+
+
+def _class_of(module: str | Callable[..., Any]) -> Callable[..., Any]:
+    """What `module:Class` names."""
+    if not isinstance(module, str):
+        return module
+    path, _, name = module.partition(":")
+    found: Callable[..., Any] = getattr(import_module(path), name)
+    return found
 
 
 def build_network(

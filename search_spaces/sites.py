@@ -1,41 +1,14 @@
-"""Blocks at their places, in closed form: which layers each kind of block has, and which channels are cut together.
-
-A block is a table of `Row`s. Each says which width a layer reads and which it writes, by name: "in" and "out" are the
-block's ends, "inner" is its free width, "half" a half of the output, "squeeze" the bottleneck of squeeze-excite.
-Shapes, costs and channel groups all follow from the table.
-"""
+"""Blocks at their places in a network: widths, layers and channel groups in closed form, whatever their kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any
 
-from search_spaces.block_configs import (
-    BlockConfig,
-    FusedInvertedResidualConfig,
-    InvertedResidualConfig,
-    ResidualConfig,
-    ShuffleConfig,
-)
-from search_spaces.layers import ChannelGroup, Kind, LayerSpec, Member
-
-Width = Literal["in", "inner", "half", "out", "squeeze"]
-
-
-class Row(NamedTuple):
-    """One layer of a block. It works on the block's input map, or from the strided layer on on its output map."""
-
-    layer: str
-    kind: Kind
-    reads: Width
-    writes: Width
-    kernel: int = 1
-    at: Literal["input", "strided", "output", "pooled"] = "input"
-
-    @property
-    def has_norm(self) -> bool:
-        return self.at != "pooled"
+from search_spaces.block_configs import BlockConfig
+from search_spaces.kinds import DEFAULT_KIND, KINDS, BlockKind, LayerRow, Width, squeezed
+from search_spaces.layers import ChannelGroup, LayerSpec, Member, downsampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +21,10 @@ class BlockSite:
     out_width: int
     stride: int
     input_size: int
+
+    @property
+    def kind(self) -> BlockKind:
+        return KINDS[self.config.kind]
 
     @property
     def stage(self) -> str:
@@ -69,19 +46,23 @@ class BlockSite:
 
     @property
     def has_skip(self) -> bool:
-        """Whether the input itself is added to the output: both then hold the same channels for ever."""
-        return self.keeps_shape and not isinstance(self.config, ShuffleConfig)
+        """Whether the input itself is added to the output: both then always hold the same channels."""
+        return self.keeps_shape and self.kind.adds_input
+
+    @property
+    def operations(self) -> str | list[Any]:
+        """What the block does beyond its layers' shapes: its activation; unless it is of the default kind, also its
+        kind and the choices that only this kind has."""
+        config = self.config
+        if config.kind == DEFAULT_KIND:
+            return config.activation
+        return [config.kind, config.activation, *(getattr(config, choice) for choice in self.kind.choices)]
 
     @property
     def inner_width(self) -> int:
         """Width between the block's convolutions, before pruning."""
         base = {"in": self.in_width, "out": self.out_width, "half": self.out_width // 2}
-        return base[_FORMS[type(self.config)].widens] * self.config.expansion
-
-    @property
-    def squeeze_width(self) -> int:
-        """Width of the squeeze-excite bottleneck: a quarter of the unpruned inner width, on the grid of 8."""
-        return max(8, self.inner_width // 4 // 8 * 8)
+        return base[self.kind.widens] * self.config.expansion
 
     @property
     def has_group(self) -> bool:
@@ -92,9 +73,9 @@ class BlockSite:
     def group_name(self) -> str:
         return f"{self.name}.inner"
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[LayerRow, ...]:
         """The block's layers in order of execution."""
-        return tuple(_FORMS[type(self.config)].rows(self))
+        return tuple(self.kind.rows(self.config, self.keeps_shape))
 
     def layers(
         self, inner: int | None = None, in_width: int | None = None, out_width: int | None = None
@@ -106,11 +87,11 @@ class BlockSite:
             "inner": inner or self.inner_width,
             "half": out_width // 2,
             "out": out_width,
-            "squeeze": self.squeeze_width,
+            "squeeze": squeezed(self.inner_width),
         }
         return [self._layer(row, widths) for row in self.rows()]
 
-    def _layer(self, row: Row, widths: Mapping[Width, int]) -> LayerSpec:
+    def _layer(self, row: LayerRow, widths: Mapping[Width, int]) -> LayerSpec:
         before, after = self.input_size, self.output_size
         maps = {"input": (before, before), "strided": (before, after), "output": (after, after), "pooled": (1, 1)}
         return LayerSpec(
@@ -136,58 +117,5 @@ class BlockSite:
                 yield (name, 0)
                 if row.has_norm:
                     yield (f"{name}_bn", 0)
-            elif row.reads == width:
+            if row.reads == width and row.kind != "depthwise":  # whose weight has no axis of inputs
                 yield (name, 1)
-
-
-class _Form(NamedTuple):
-    """A kind of block: the width that `expansion` multiplies, and its rows."""
-
-    widens: Literal["in", "out", "half"]
-    rows: Callable[[BlockSite], Iterator[Row]]
-
-
-def _inverted_residual(site: BlockSite) -> Iterator[Row]:
-    assert isinstance(site.config, InvertedResidualConfig)
-    inner: Width = "inner" if site.config.expansion > 1 else "in"
-    if inner == "inner":
-        yield Row("expand", "pointwise", "in", "inner")
-    yield Row("depthwise", "depthwise", inner, inner, site.config.kernel, "strided")
-    if site.config.squeeze_excite:
-        yield Row("squeeze_excite.squeeze", "pointwise", inner, "squeeze", at="pooled")
-        yield Row("squeeze_excite.excite", "pointwise", "squeeze", inner, at="pooled")
-    yield Row("project", "pointwise", inner, "out", at="output")
-
-
-def _fused_inverted_residual(site: BlockSite) -> Iterator[Row]:
-    yield Row("expand", "conv", "in", "inner", site.config.kernel, "strided")
-    yield Row("project", "pointwise", "inner", "out", at="output")
-
-
-def _residual(site: BlockSite) -> Iterator[Row]:
-    yield Row("conv1", "conv", "in", "inner", site.config.kernel, "strided")
-    yield Row("conv2", "conv", "inner", "out", site.config.kernel, "output")
-    if not site.has_skip:
-        yield Row("shortcut", "pointwise", "in", "out", at="strided")
-
-
-def _shuffle(site: BlockSite) -> Iterator[Row]:
-    if not site.keeps_shape:
-        yield Row("shortcut_depthwise", "depthwise", "in", "in", site.config.kernel, "strided")
-        yield Row("shortcut_project", "pointwise", "in", "half", at="output")
-    yield Row("expand", "pointwise", "half" if site.keeps_shape else "in", "inner")
-    yield Row("depthwise", "depthwise", "inner", "inner", site.config.kernel, "strided")
-    yield Row("project", "pointwise", "inner", "half", at="output")
-
-
-_FORMS: Mapping[type, _Form] = {
-    InvertedResidualConfig: _Form("in", _inverted_residual),
-    FusedInvertedResidualConfig: _Form("in", _fused_inverted_residual),
-    ResidualConfig: _Form("out", _residual),
-    ShuffleConfig: _Form("half", _shuffle),
-}
-
-
-def downsampled(size: int, stride: int) -> int:
-    """Side of the map after a 'same'-padded convolution with an odd kernel."""
-    return (size + stride - 1) // stride

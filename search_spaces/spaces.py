@@ -11,80 +11,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
-from search_spaces.block_configs import (
-    Activation,
-    BlockConfig,
-    Family,
-    FusedInvertedResidualConfig,
-    InvertedResidualConfig,
-    Positive,
-    Record,
-    ResidualConfig,
-    ShuffleConfig,
-)
+from search_spaces.block_configs import BlockConfig, Positive, Record
+from search_spaces.block_spaces import Activations, BlockSpace, Expansions, Kernels, SqueezeExcite
+from search_spaces.kinds import KINDS, KindName, kinds_with, read_block
 from search_spaces.presets import FAMILY_PRESETS, PRESETS
 from search_spaces.sites import BlockSite
 from search_spaces.trials import Trial, ask
 
 Gene = bool | int | float | str
 InputSize = Annotated[int, Field(ge=8, le=224)]
-Kernel = Literal[3, 5, 7]
-Expansion = Literal[1, 2, 3, 4, 6]
 Preset = Literal["8px", "32px", "96px", "224px"]
 Choices = Annotated[tuple[Positive, ...], Field(min_length=1)]
-Kernels = Annotated[
-    tuple[Kernel, ...], Field(min_length=1, description="Sides of a block's square kernels, to choose from.")
-]
-Expansions = Annotated[
-    tuple[Expansion, ...],
-    Field(
-        min_length=1,
-        description="Factors on a block's inner width, to choose from: on its input's width (inverted residuals, fused "
-        "ones), its output's (residual) or half of that (shuffle).",
-    ),
-]
-SqueezeExcite = Annotated[
-    tuple[bool, ...], Field(min_length=1, description="Whether a block has squeeze-and-excitation, to choose from.")
-]
-Activations = Annotated[
-    tuple[Activation, ...],
-    Field(
-        min_length=1,
-        description="Activations of a block, to choose from; int8 is often no faster than fp32 with hardswish.",
-    ),
-]
-_CONFIGS: Mapping[Family, Callable[..., BlockConfig]] = {
-    "inverted_residual": InvertedResidualConfig,
-    "fused_inverted_residual": FusedInvertedResidualConfig,
-    "residual": ResidualConfig,
-    "shuffle": ShuffleConfig,
-}
-
-
-class BlockSpace(Record):
-    """The freedom of one kind of block."""
-
-    kernels: Kernels
-    expansions: Expansions
-    squeeze_excite: SqueezeExcite = Field(
-        (False,),
-        description="Whether it has squeeze-and-excitation, which only inverted residuals know; to choose from.",
-    )
-    activations: Activations = ("relu",)
-
-    def configs(self, family: Family, expansions: Expansions | None = None) -> list[BlockConfig]:
-        """Every configuration a block may take."""
-        choices = product(self.kernels, expansions or self.expansions, self.squeeze_excite, self.activations)
-        return [block_config(family, *choice) for choice in choices]
-
-
-def block_config(
-    family: Family, kernel: Kernel, expansion: int, squeeze_excite: bool, activation: Activation
-) -> BlockConfig:
-    fields: dict[str, Any] = {"kind": family, "kernel": kernel, "expansion": expansion, "activation": activation}
-    if family == "inverted_residual":
-        fields["squeeze_excite"] = squeeze_excite
-    return _CONFIGS[family](**fields)
 
 
 class StageSpace(Record):
@@ -96,7 +33,7 @@ class StageSpace(Record):
     expansions: Expansions | None = Field(
         None, description="Expansions to choose from in this stage; by default those of the kind of block."
     )
-    families: Annotated[tuple[Family, ...], Field(min_length=1)] | None = Field(
+    families: Annotated[tuple[KindName, ...], Field(min_length=1)] | None = Field(
         None, description="Kinds of blocks to choose from in this stage; by default all of the space's."
     )
 
@@ -167,8 +104,12 @@ class Space(Record):
         """Names of the lists of choices for blocks that this family's space has itself."""
         return tuple(key for key in BlockSpace.model_fields if key in type(self).model_fields)
 
+    def _own_block_space(self) -> BlockSpace:
+        """The freedom of the only kind of block in a family whose space has the lists itself."""
+        return BlockSpace(**{key: getattr(self, key) for key in self._block_keys()})
+
     @abstractmethod
-    def block_spaces(self) -> Mapping[Family, BlockSpace]:
+    def block_spaces(self) -> Mapping[str, BlockSpace]:
         """The kinds of blocks a stage may hold, each with its freedom."""
 
     @property
@@ -189,14 +130,15 @@ class Space(Record):
         return Architecture(input_size=size, input_channels=input_channels, stem=stem, stages=stages, head=head)
 
     def _stage(self, trial: Trial, name: str, space: StageSpace) -> StageConfig:
-        family: Family = ask(trial, f"{name}.family", self.families(space))
+        kind = ask(trial, f"{name}.family", self.kinds(space))
         depth = ask(trial, f"{name}.depth", space.depths)
         width = ask(trial, f"{name}.width", space.widths)
         names = [f"{name}.block{b}" for b in range(1, depth + 1)]
-        blocks = tuple(self._block(trial, block, family, space.expansions) for block in names)
+        blocks = tuple(self._block(trial, block, kind, space.expansions) for block in names)
         return StageConfig(width=width, stride=space.stride, blocks=blocks)
 
-    def families(self, stage: StageSpace) -> tuple[Family, ...]:
+    def kinds(self, stage: StageSpace) -> tuple[str, ...]:
+        """The kinds of blocks that a stage may hold."""
         return stage.families or tuple(self.block_spaces())
 
     def of_one_kind(self) -> list[Space]:
@@ -206,17 +148,14 @@ class Space(Record):
             for kind in self.block_spaces()
         ]
 
-    def _block(self, trial: Trial, name: str, family: Family, expansions: Expansions | None) -> BlockConfig:
-        space, name = self.block_spaces()[family], self._gene(name, family)
-        kernel = ask(trial, f"{name}.kernel", space.kernels)
-        expansion = ask(trial, f"{name}.expansion", expansions or space.expansions)
-        squeeze = family == "inverted_residual" and ask(trial, f"{name}.squeeze_excite", space.squeeze_excite)
-        activation = ask(trial, f"{name}.activation", space.activations)
-        return block_config(family, kernel, expansion, squeeze, activation)
+    def _block(self, trial: Trial, name: str, kind: str, expansions: Expansions | None) -> BlockConfig:
+        choices, prefix = self.block_spaces()[kind].choices(kind, expansions), self._gene(name, kind)
+        answers = {field: ask(trial, f"{prefix}.{field}", options) for field, options in choices.items()}
+        return read_block({"kind": kind, **answers})
 
-    def _gene(self, block: str, family: Family) -> str:
+    def _gene(self, block: str, kind: str) -> str:
         """Where genes of a block are named: of its kind, if there are several, since each has choices of its own."""
-        return block if len(self.block_spaces()) == 1 else f"{block}.{family}"
+        return block if len(self.block_spaces()) == 1 else f"{block}.{kind}"
 
     def count(
         self, ways: Callable[[Sequence[BlockSite], Sequence[BlockSite], int], int], head: Callable[[int], int]
@@ -229,10 +168,10 @@ class Space(Record):
         counts = dict.fromkeys(self.stem_widths, 1)
         for stage in self.stages:
             after = dict.fromkeys(stage.widths, 0)
-            for (before, count), width, family, depth in product(
-                counts.items(), stage.widths, self.families(stage), stage.depths
+            for (before, count), width, kind, depth in product(
+                counts.items(), stage.widths, self.kinds(stage), stage.depths
             ):
-                configs = self.block_spaces()[family].configs(family, stage.expansions)
+                configs = self.block_spaces()[kind].configs(kind, stage.expansions)
                 firsts = [BlockSite("stage.block1", c, before, width, stage.stride, self.stride) for c in configs]
                 others = [BlockSite("stage.block2", c, width, width, 1, self.stride) for c in configs]
                 after[width] += count * ways(firsts, others, depth)
@@ -249,9 +188,8 @@ class MobileSpace(Space):
     squeeze_excite: SqueezeExcite = (False, True)
     activations: Activations = ("relu", "relu6", "hardswish")
 
-    def block_spaces(self) -> Mapping[Family, BlockSpace]:
-        choices = {key: getattr(self, key) for key in BlockSpace.model_fields}
-        return {"inverted_residual": BlockSpace(**choices)}
+    def block_spaces(self) -> Mapping[str, BlockSpace]:
+        return {"inverted_residual": self._own_block_space()}
 
 
 class ShuffleSpace(Space):
@@ -262,44 +200,36 @@ class ShuffleSpace(Space):
     expansions: Expansions = (1, 2)
     activations: Activations = ("relu",)
 
-    def block_spaces(self) -> Mapping[Family, BlockSpace]:
-        own = BlockSpace(kernels=self.kernels, expansions=self.expansions, activations=self.activations)
-        return {"shuffle": own}
+    def block_spaces(self) -> Mapping[str, BlockSpace]:
+        return {"shuffle": self._own_block_space()}
 
 
-def _mixed_blocks() -> dict[Family, BlockSpace]:
-    return {
-        "residual": BlockSpace(kernels=(3,), expansions=(1,)),
-        "fused_inverted_residual": BlockSpace(kernels=(3,), expansions=(1, 2, 4)),
-        "inverted_residual": BlockSpace(
-            kernels=(3, 5), expansions=(2, 3, 4, 6), squeeze_excite=(False, True), activations=("relu", "hardswish")
-        ),
-        "shuffle": BlockSpace(kernels=(3, 5), expansions=(1, 2)),
-    }
+def _mixed_blocks() -> dict[str, BlockSpace]:
+    return {name: BlockSpace(**kind.defaults) for name, kind in KINDS.items() if kind.defaults is not None}
 
 
 class MixedSpace(Space):
     """Networks whose stages each choose a kind of block."""
 
     family: Literal["mixed"] = Field(description="mixed: each stage chooses a kind of block among `blocks`.")
-    blocks: Annotated[dict[Family, BlockSpace], Field(min_length=1)] = Field(
+    blocks: Annotated[dict[KindName, BlockSpace], Field(min_length=1)] = Field(
         default_factory=_mixed_blocks,
-        description="The kinds of blocks, each with its choices; by default all four: residual, "
-        "fused_inverted_residual, inverted_residual, shuffle.",
+        description="The kinds of blocks, each with its choices; by default all of these: "
+        f"{', '.join(_mixed_blocks())}.",
     )
 
     @model_validator(mode="after")
     def _check_blocks(self) -> MixedSpace:
-        for family, space in self.blocks.items():
-            if family != "inverted_residual" and space.squeeze_excite != (False,):
-                came = str(list(space.squeeze_excite)).lower()
-                expected = "expected [false], since only inverted residuals have it"
-                raise ValueError(f"blocks.{family}.squeeze_excite: {expected}, got {came}")
+        for kind, space in self.blocks.items():
+            for key in space.unknown_to(kind):
+                expected, came = _listed(BlockSpace.model_fields[key].default), _listed(getattr(space, key))
+                only = f"only for {kinds_with(key)}"
+                raise ValueError(f"blocks.{kind}.{key}: expected {expected} ({only}), got {came}")
             for key in BlockSpace.model_fields:
-                _check_choices(f"blocks.{family}.{key}", getattr(space, key), self.width_grid)
+                _check_choices(f"blocks.{kind}.{key}", getattr(space, key), self.width_grid)
         return self
 
-    def block_spaces(self) -> Mapping[Family, BlockSpace]:
+    def block_spaces(self) -> Mapping[str, BlockSpace]:
         return self.blocks
 
 
@@ -315,7 +245,7 @@ AnySpace = Annotated[
 ]
 
 
-def _preferring(kind: Family) -> Callable[[StageSpace], StageSpace]:
+def _preferring(kind: str) -> Callable[[StageSpace], StageSpace]:
     def narrowed(stage: StageSpace) -> StageSpace:
         allowed = stage.families is None or kind in stage.families
         return stage.model_copy(update={"families": (kind,)}) if allowed else stage
@@ -330,3 +260,8 @@ def _check_choices(name: str, values: Sequence[Gene], grid: int) -> None:
         raise ValueError(f"{name}: expected multiples of width_grid {grid}, got {list(values)}")
     if all(isinstance(v, int) for v in values) and list(values) != sorted(values):
         raise ValueError(f"{name}: expected ascending order, got {list(values)}")
+
+
+def _listed(values: Sequence[Gene]) -> str:
+    """Choices as they stand in a study."""
+    return str(list(values)).lower()

@@ -1,22 +1,33 @@
-"""Trials a space can be drawn from: the Protocol that optuna.Trial satisfies, a replay, a fixed rule."""
+"""What answers the questions of a draw: the Protocol `Trial`, which optuna.Trial satisfies, and two simple trials.
+
+A draw asks a trial for every gene by name; what it answers decides what is drawn.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+Choice = TypeVar("Choice")
 
 
 class Trial(Protocol):
-    """What `sample` needs; optuna.Trial and a dictionary replayer satisfy it."""
+    """What a draw needs."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
 
     def suggest_int(self, name: str, low: int, high: int) -> int: ...
 
 
+def ask(trial: Trial, name: str, choices: Sequence[Choice]) -> Choice:
+    """The trial's choice for a gene; a single choice is not asked for."""
+    answer: Choice = choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
+    return answer
+
+
 class Replay:
-    """A trial that answers from recorded genes and refuses a value outside the choices."""
+    """A trial that answers from recorded genes. Raises ValueError where a recorded value is not among the choices."""
 
     def __init__(self, genes: Mapping[str, Any]) -> None:
         self._genes = genes
@@ -35,7 +46,7 @@ class Replay:
 
 
 class Pick:
-    """A trial that answers every question by one rule, `pick(choices)`: min, max, a random choice ..."""
+    """A trial that answers every question by one rule, `pick(choices)`: `first`, `middle`, `last`, a random choice."""
 
     def __init__(self, pick: Callable[[Sequence[Any]], Any]) -> None:
         self._pick = pick
@@ -47,22 +58,19 @@ class Pick:
         return int(self._pick(range(low, high + 1)))
 
 
-def first(choices: Sequence[Any]) -> Any:
+def first(choices: Sequence[Choice]) -> Choice:
     return choices[0]
 
 
-def middle(choices: Sequence[Any]) -> Any:
+def middle(choices: Sequence[Choice]) -> Choice:
+    """The choice in the middle; of an even number the lower one."""
     return choices[(len(choices) - 1) // 2]
 
 
-def last(choices: Sequence[Any]) -> Any:
+def last(choices: Sequence[Choice]) -> Choice:
     return choices[-1]
 
 
-def ask(trial: Trial, name: str, choices: Sequence[Any]) -> Any:
-    """A question that a single choice answers is not asked."""
-    return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
-
-
 def middle_of_range(low: float, high: float, *, log: bool) -> float:
+    """The middle between two bounds: arithmetic, or geometric on a logarithmic scale."""
     return math.sqrt(low * high) if log else (low + high) / 2

@@ -9,12 +9,14 @@ from nas.study import Compression
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
 
+Sites = Sequence[BlockSite]
+
 
 def space_size(space: Space, compression: Compression) -> int:
     """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
 
     With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together or a
-    shuffle unit keeps one whole.
+    block splits one, which is then not pruned.
     """
     ratios, formats = len(compression.pruning_ratio), len(compression.weight_format)
     edges = len(edge_formats(compression)) ** 2
@@ -41,10 +43,8 @@ def space_size(space: Space, compression: Compression) -> int:
             return widths * space.count(blocks, head) * edges
 
 
-Sites = Sequence[BlockSite]
-
-
 def _all(firsts: Sites, others: Sites, depth: int) -> int:
+    """Stages of `depth` blocks: one of `firsts` and then any of `others`."""
     total: int = len(firsts) * len(others) ** (depth - 1)
     return total
 

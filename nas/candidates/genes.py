@@ -13,33 +13,6 @@ from nas.study import Study
 from search_spaces.trials import Pick, first, last
 
 
-class _Recorder(Pick):
-    """A trial that remembers what it was asked: it takes the last choice everywhere, and of widths what `width` says of
-    the choices and the width before."""
-
-    def __init__(self) -> None:
-        super().__init__(last)
-        self.genes: dict[str, tuple[Any, ...]] = {}
-        self.width: Callable[[Sequence[int], int], int] = partial(_other, last)
-        self._before = 0
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        self.genes.setdefault(name, tuple(choices))
-        if not name.endswith(".width") or name == "head.width":
-            return super().suggest_categorical(name, choices)
-        self._before = self.width(choices, self._before)
-        return self._before
-
-
-def _other(pick: Callable[[Sequence[int]], int], choices: Sequence[int], before: int) -> int:
-    """Never the same width twice in a row, if it can be helped."""
-    return pick([choice for choice in choices if choice != before] or choices)
-
-
-def _numbered(number: int, choices: Sequence[int], before: int) -> int:
-    return choices[min(number, len(choices) - 1)]
-
-
 def all_genes(study: Study) -> list[str]:
     """Every gene a trial may have, in the order they are asked for."""
     return [*gene_choices(study), *number_genes(study.training)]
@@ -51,8 +24,38 @@ def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     most = max(len(widths) for widths in (space.stem_widths, *(stage.widths for stage in space.stages)))
     # A block between different widths has all the layers it may ever have. A width without a choice is not asked for:
     # only where all that may lie before it are taken in turn, one of them differs from it.
-    ways = (partial(_other, last), partial(_other, first), *(partial(_numbered, number) for number in range(most)))
+    ways = (partial(_changed, last), partial(_changed, first), *(partial(_numbered, number) for number in range(most)))
     for kind, way in product((space, *space.of_one_kind()), ways):
         recorder.width = way
         sample(recorder, kind, study.compression, input_channels=study.data.input_channels)
     return recorder.genes
+
+
+class _Recorder(Pick):
+    """A trial that remembers what it was asked.
+
+    It takes the last choice everywhere; but of widths what `width` says of the choices and the width before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(last)
+        self.genes: dict[str, tuple[Any, ...]] = {}
+        self.width: Callable[[Sequence[int], int], int] = partial(_changed, last)
+        self._before = 0
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.genes.setdefault(name, tuple(choices))
+        if not name.endswith(".width") or name == "head.width":
+            return super().suggest_categorical(name, choices)
+        self._before = self.width(choices, self._before)
+        return self._before
+
+
+def _changed(pick: Callable[[Sequence[int]], int], choices: Sequence[int], before: int) -> int:
+    """Another width than the one before, unless there is no other."""
+    return pick([choice for choice in choices if choice != before] or choices)
+
+
+def _numbered(number: int, choices: Sequence[int], before: int) -> int:
+    """The choice of this number, or the last."""
+    return choices[min(number, len(choices) - 1)]

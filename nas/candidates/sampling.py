@@ -1,35 +1,67 @@
-"""How a candidate is drawn: the architecture, then a ratio per channel group and a format per layer."""
+"""How a candidate is drawn: the architecture first, then the decisions of its compression plan."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
-from compressors.plan import BITS, CompressionPlan, WeightFormat, kept_channels
+from compressors.formats import BITS, WeightFormat
+from compressors.plan import CompressionPlan, kept_channels
 from nas.candidates.candidate import Candidate, canonical
 from nas.study import Compression
 from search_spaces.architecture import Architecture
 from search_spaces.layers import ChannelGroup
 from search_spaces.spaces import Space
-from search_spaces.trials import Trial
+from search_spaces.trials import Trial, ask
 
-Choice = TypeVar("Choice")
+
+class Draw(Protocol):
+    """Draws decisions by name of a layer or channel group; channels stay multiples of `grid`."""
+
+    def __call__(
+        self, trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+    ) -> Mapping[str, Any]: ...
 
 
 def sample(trial: Trial, space: Space, compression: Compression, *, input_channels: Literal[1, 3]) -> Candidate:
-    """Draw one candidate: the architecture first, then a ratio per channel group and a format per layer."""
+    """Draw one candidate in canonical form. A gene with a single choice is not asked for."""
     architecture = space.sample(trial, input_channels=input_channels)
-    kept: dict[str, int] = {}
+    drawn = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
+    return canonical(Candidate(architecture=architecture, plan=_plan_of(drawn)))
+
+
+def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
+    """A plan whose fields are what was drawn under their names; all else are decisions of the steps so named."""
+    fields = CompressionPlan.model_fields.keys()
+    own = {name: decisions for name, decisions in drawn.items() if name in fields}
+    return CompressionPlan(**own, steps={name: decisions for name, decisions in drawn.items() if name not in fields})
+
+
+def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
+    """Channels left of every group that is pruned."""
+    kept = {}
     for group in prunable_groups(architecture, compression):
-        gene = f"{_scope(group.block, group.block, compression.granularity)}.pruning_ratio"
+        gene = f"{_scope(group.block, group.block, compression)}.pruning_ratio"
         ratio = ask(trial, gene, compression.pruning_ratio)
-        kept[group.name] = kept_channels(group.width, ratio, space.width_grid)
-    formats: dict[str, WeightFormat] = {}
+        kept[group.name] = kept_channels(group.width, ratio, grid)
+    return kept
+
+
+def draw_formats(
+    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+) -> dict[str, WeightFormat]:
+    """The weight format of every layer."""
     layers = architecture.layers(1)
     edges = {layers[0].name, layers[-1].name}
+    formats = {}
     for layer in layers:
-        gene = f"{_scope(layer.name, layer.block, compression.granularity)}.weight_format"
+        gene = f"{_scope(layer.name, layer.block, compression)}.weight_format"
         formats[layer.name] = _format(trial, gene, compression, protect=layer.name in edges)
-    return canonical(Candidate(architecture=architecture, plan=CompressionPlan(kept=kept, formats=formats)))
+    return formats
+
+
+# What is drawn, in this order: a field of a plan, or a row of STEPS in compressors.steps that reads `plan.steps`.
+DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats}
 
 
 def prunable_groups(architecture: Architecture, compression: Compression) -> tuple[ChannelGroup, ...]:
@@ -37,9 +69,17 @@ def prunable_groups(architecture: Architecture, compression: Compression) -> tup
     return architecture.all_groups() if compression.stage_widths else architecture.groups()
 
 
-def _scope(name: str, block: str, granularity: str) -> str:
+def edge_formats(compression: Compression) -> tuple[WeightFormat, ...]:
+    """Formats the first and last layer may take, each once."""
+    if compression.edges_below_int8:
+        return compression.weight_format
+    return tuple(dict.fromkeys(_protected(fmt) for fmt in compression.weight_format))
+
+
+def _scope(name: str, block: str, compression: Compression) -> str:
     """The prefix of a compression gene: what shares one decision."""
-    return {"network": "network", "stage": block.partition(".")[0], "block": block, "layer": name}[granularity]
+    stage = block.partition(".")[0]
+    return {"network": "network", "stage": stage, "block": block, "layer": name}[compression.granularity]
 
 
 def _format(trial: Trial, gene: str, compression: Compression, *, protect: bool) -> WeightFormat:
@@ -52,18 +92,5 @@ def _format(trial: Trial, gene: str, compression: Compression, *, protect: bool)
     return _protected(ask(trial, gene, choices))
 
 
-def edge_formats(compression: Compression) -> tuple[WeightFormat, ...]:
-    """Formats the first and last layer may take, each once."""
-    if compression.edges_below_int8:
-        return compression.weight_format
-    return tuple(dict.fromkeys(_protected(fmt) for fmt in compression.weight_format))
-
-
 def _protected(weight_format: WeightFormat) -> WeightFormat:
     return weight_format if BITS[weight_format] >= 8 else "int8"
-
-
-def ask(trial: Trial, gene: str, choices: tuple[Choice, ...]) -> Choice:
-    """One gene; a single choice is no question."""
-    answer: Choice = choices[0] if len(choices) == 1 else trial.suggest_categorical(gene, choices)
-    return answer

@@ -1,7 +1,7 @@
 """Anchors: where a search begins, at the largest and the smallest network of each kind of block, compressed midway.
 
-Few random draws are large, or small, in every stage, so a short search sees nothing of either end of a space until it
-has bred its way there. What anchors are is bred, pruned and quantized further as any other candidate.
+Few random draws are large, or small, in every stage, so without anchors a short search sees nothing of either end of a
+space for many generations. Anchors are bred from, pruned and quantized like any other candidate.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from compressors.plan import BITS
+from compressors.formats import BITS
 from nas.candidates.hyperparameters import GENE_PREFIX
 from nas.study import Study
-from search_spaces.block_configs import Family
 from search_spaces.trials import first, last, middle
 
 Answer = Callable[[str, Sequence[Any]], Any]
 
 
 def anchors(study: Study) -> list[Answer]:
-    """What each of the first trials answers to a gene's name and choices; none for the random sampler."""
+    """One rule for each of the first trials: its answer to a gene's name and choices. The random sampler has none."""
     if study.search.sampler == "random" or not study.search.anchors:
         return []
     return [partial(_answer, kind, end) for end in (last, first) for kind in study.space.block_spaces()]
 
 
-def _answer(kind: Family, end: Callable[[Sequence[Any]], Any], gene: str, choices: Sequence[Any]) -> Any:
+def _answer(kind: str, end: Callable[[Sequence[Any]], Any], gene: str, choices: Sequence[Any]) -> Any:
     part = gene.rpartition(".")[2]
     if part == "family" and kind in choices:
         return kind

@@ -40,6 +40,22 @@ def test_a_higher_ratio_never_keeps_more(width: int, pair: tuple[float, float], 
     assert kept_channels(width, high, grid) <= kept_channels(width, low, grid)
 
 
+@pytest.mark.parametrize(
+    ("width", "ratio", "grid", "expected"),
+    [
+        (48, 0.0, 8, 48),
+        (48, 0.5, 8, 24),
+        (48, 0.25, 8, 40),
+        (48, 0.9, 8, 8),
+        (8, 0.875, 8, 8),
+        (96, 0.3, 16, 64),
+        (24, 0.0, 16, 24),
+    ],
+)
+def test_kept_channels_by_hand(width: int, ratio: float, grid: int, expected: int) -> None:
+    assert kept_channels(width, ratio, grid) == expected
+
+
 def test_ties_keep_the_wider() -> None:
     assert [kept_channels(48, ratio, 16) for ratio in (0.0, 1 / 6, 0.5, 5 / 6)] == [48, 48, 32, 16]
 

@@ -1,24 +1,19 @@
-"""Layers, costs and channel groups of a network small enough to be reckoned by hand."""
+"""Layers, costs and channel groups of a network small enough to compute by hand."""
 
 from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from search_spaces.architecture import (
-    Architecture,
-    HeadConfig,
-    StageConfig,
-    StemConfig,
-)
-from search_spaces.block_configs import InvertedResidualConfig
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
+from search_spaces.block_configs import InvertedResidualConfig, ResidualConfig, ShuffleConfig
 from search_spaces.layers import LayerSpec
-from search_spaces.sites import BlockSite, downsampled
 from search_spaces.spaces import PRESETS, MobileSpace
 from search_spaces.trials import Pick
 
@@ -78,16 +73,6 @@ def test_maps_and_strides_of_a_tiny_network() -> None:
     assert maps["stage2.block1.depthwise"] == (2, 8, 4)
     assert maps["stage2.block1.project"] == maps["head.conv"] == (1, 4, 4)
     assert [site.has_skip for site in TINY.blocks()] == [True, True, False]
-
-
-@pytest.mark.parametrize(("stride", "widths", "expected"), [(1, (8, 8), True), (2, (8, 8), False), (1, (8, 16), False)])
-def test_a_skip_needs_equal_shapes(stride: int, widths: tuple[int, int], expected: bool) -> None:
-    assert BlockSite("stage1.block1", PLAIN, *widths, stride, 8).has_skip is expected
-
-
-@pytest.mark.parametrize(("size", "stride", "expected"), [(8, 1, 8), (8, 2, 4), (7, 2, 4), (1, 2, 1)])
-def test_downsampled(size: int, stride: int, expected: int) -> None:
-    assert downsampled(size, stride) == expected
 
 
 def test_pruning_narrows_one_block_and_nothing_else() -> None:
@@ -159,6 +144,23 @@ def test_json_round_trip(architecture: Architecture) -> None:
 
 
 @pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"kind": "resnet", "kernel": 3}, "kind: expected one of residual, .*, got 'resnet'"),
+        ({"kind": ["residual"], "kernel": 3}, r"kind: expected one of residual, .*, got \['residual'\]"),
+        ({"kind": "residual", "kernel": 3, "squeeze_excite": True}, "squeeze_excite"),
+        ({"kernel": 4, "expansion": 1}, r"stages.0.blocks.0.kernel"),
+        (3, "InvertedResidualConfig"),
+        (StemConfig(width=8), "InvertedResidualConfig"),
+    ],
+)
+def test_impossible_blocks_are_refused(block: object, message: str) -> None:
+    stage = {"width": 8, "stride": 1, "blocks": [block]}
+    with pytest.raises(ValidationError, match=message):
+        Architecture.model_validate({**TINY.model_dump(mode="json"), "stages": [stage]})
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"stages": []},
@@ -171,3 +173,61 @@ def test_json_round_trip(architecture: Architecture) -> None:
 def test_impossible_networks_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Architecture.model_validate({**TINY.model_dump(mode="json"), **fields})
+
+
+# Widths that skips tie together.
+
+
+def chain(*stages: tuple[int, int, list[Any]], stem: int = 8, head: int | None = 16) -> Architecture:
+    return Architecture(
+        input_size=8,
+        input_channels=3,
+        stem=StemConfig(width=stem),
+        stages=tuple(StageConfig(width=w, stride=s, blocks=tuple(blocks)) for w, s, blocks in stages),
+        head=HeadConfig(width=head) if head else None,
+    )
+
+
+MOBILE = InvertedResidualConfig(kernel=3, expansion=2)
+RESIDUAL = ResidualConfig(kind="residual", kernel=3)
+SHUFFLE = ShuffleConfig(kind="shuffle", kernel=3)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"),
+    [
+        (chain((16, 2, [MOBILE])), ["stem.width", "stage1.width"]),
+        (chain((8, 1, [MOBILE]), (16, 2, [RESIDUAL, RESIDUAL])), ["stem.width", "stage2.width"]),
+        (chain((8, 1, [MOBILE]), (8, 1, [RESIDUAL]), (8, 2, [MOBILE])), ["stem.width", "stage3.width"]),
+        (chain((8, 1, [SHUFFLE]), (16, 2, [MOBILE])), ["stage2.width"]),
+        (chain((16, 2, [MOBILE]), (32, 2, [SHUFFLE])), ["stem.width", "stage1.width"]),
+        (chain((16, 2, [MOBILE]), (16, 1, [SHUFFLE])), ["stem.width"]),
+    ],
+    ids=["free", "stem and stage", "three together", "split by a unit", "read by a unit", "split by the next unit"],
+)
+def test_widths_tied_by_skips_are_one_group(architecture: Architecture, expected: list[str]) -> None:
+    assert [group.name for group in architecture.width_groups()] == expected
+
+
+def test_a_tied_width_counts_once_in_every_layer() -> None:
+    architecture = chain((8, 1, [MOBILE]), (16, 2, [RESIDUAL, RESIDUAL]), head=None)
+    (stem, stage) = architecture.width_groups()
+    assert stem.members == (
+        ("stem.conv", 0), ("stem.conv_bn", 0), ("stage1.block1.expand", 1), ("stage1.block1.project", 0),
+        ("stage1.block1.project_bn", 0), ("stage2.block1.conv1", 1), ("stage2.block1.shortcut", 1),
+    )  # fmt: skip
+    assert stage.members[-1] == ("classifier", 1)
+    narrow = {layer.name: layer for layer in architecture.layers(10, {"stem.width": 4, "stage2.width": 12})}
+    shapes = {name: (layer.in_channels, layer.out_channels) for name, layer in narrow.items()}
+    assert shapes == {
+        "stem.conv": (3, 4),
+        "stage1.block1.expand": (4, 16),
+        "stage1.block1.depthwise": (16, 16),
+        "stage1.block1.project": (16, 4),
+        "stage2.block1.conv1": (4, 16),
+        "stage2.block1.conv2": (16, 12),
+        "stage2.block1.shortcut": (4, 12),
+        "stage2.block2.conv1": (12, 16),
+        "stage2.block2.conv2": (16, 12),
+        "classifier": (12, 10),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from typing import Any, get_args
@@ -9,9 +10,13 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from search_spaces.architecture import Architecture
-from search_spaces.spaces import PRESETS, MobileSpace
+from search_spaces.block_configs import ShuffleConfig
+from search_spaces.block_spaces import BlockSpace
+from search_spaces.kinds import KINDS
+from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
 from search_spaces.trials import Pick, Replay, first, last, middle
 
 OWN: dict[str, Any] = {
@@ -106,13 +111,6 @@ def test_sample_builds_what_was_answered() -> None:
         space(**OWN).sample(Replay({**genes, "stage1.width": 24}), input_channels=1)
 
 
-def test_replay_of_integers_refuses_what_is_out_of_range() -> None:
-    assert Replay({"a": 3}).suggest_int("a", 1, 3) == 3
-    assert Pick(last).suggest_int("a", 1, 3) == 3
-    with pytest.raises(ValueError, match=r"gene a: expected 1\.\.3, got 4"):
-        Replay({"a": 4}).suggest_int("a", 1, 3)
-
-
 def test_count_of_a_small_space() -> None:
     own = space(**{**OWN, "stages": [{"depths": [1, 2], "widths": [8, 16]}]}, kernels=[3], activations=["relu"])
     blocks = own.block_spaces()["inverted_residual"].configs("inverted_residual")
@@ -148,3 +146,79 @@ def test_count_of_a_small_space() -> None:
 def test_wrong_spaces_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         space(**{**OWN, **fields})
+
+
+# Several kinds of blocks.
+
+NOT_FOR_IT = r"blocks.residual.squeeze_excite: expected \[false\] \(only for inverted_residual\), got \[true\]"
+SMALL = {
+    "family": "mixed",
+    "input_size": (8, 16),
+    "stem_widths": (8,),
+    "stages": ({"depths": (1, 2), "widths": (8, 16), "stride": 1},),
+    "head_widths": (0, 16),
+    "blocks": {
+        "inverted_residual": {"kernels": (3,), "expansions": (1, 2)},
+        "residual": {"kernels": (3,), "expansions": (1,)},
+        "shuffle": {"kernels": (3,), "expansions": (1,)},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"blocks": {"residual": {"kernels": (3,), "expansions": (1,), "squeeze_excite": (True,)}}}, NOT_FOR_IT),
+        ({"blocks": {"residual": {"kernels": (5, 3), "expansions": (1,)}}}, r"blocks.residual.kernels: expected asc"),
+        ({"stages": ({"depths": (1,), "widths": (8,), "families": ("fused_inverted_residual",)},)},
+         r"stages\[0\].families: expected some of"),
+        ({"input_size": (16, 8)}, "input_size: expected ascending order"),
+        ({"blocks": {}}, "at least 1 item"),
+    ],
+)  # fmt: skip
+def test_impossible_mixed_spaces_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        MixedSpace.model_validate({**SMALL, **fields})
+
+
+def test_a_stage_may_narrow_kinds_and_expansions() -> None:
+    stages = ({"depths": (2,), "widths": (8,), "families": ("inverted_residual",), "expansions": (2,)},)
+    space = MixedSpace.model_validate({**SMALL, "stages": stages})
+    for seed in range(8):
+        blocks = space.sample(Pick(random.Random(seed).choice), input_channels=3).stages[0].blocks
+        assert {(block.kind, block.expansion) for block in blocks} == {("inverted_residual", 2)}
+
+
+def test_an_input_size_is_searched_where_there_are_several() -> None:
+    genes = {"stem.width": 8, "stage1.family": "shuffle", "stage1.depth": 1, "stage1.width": 16, "head.width": 0}
+    genes |= {f"stage1.block1.shuffle.{gene}": value for gene, value in
+              (("kernel", 3), ("expansion", 1), ("activation", "relu"))}  # fmt: skip
+    architecture = MixedSpace.model_validate(SMALL).sample(Replay({**genes, "input_size": 16}), input_channels=3)
+    assert (architecture.input_size, architecture.head) == (16, None)
+    assert architecture.stages[0].blocks == (ShuffleConfig(kind="shuffle", kernel=3),)
+
+
+def test_of_one_kind_keeps_stages_that_have_no_choice() -> None:
+    stages = (
+        {"depths": (1,), "widths": (8,)},
+        {"depths": (1,), "widths": (8,), "families": ("inverted_residual",)},
+    )
+    kinds = MixedSpace.model_validate({**SMALL, "stages": stages}).of_one_kind()
+    named = [tuple(block.kind for stage in k.sample(Pick(min), input_channels=3).stages for block in stage.blocks)
+             for k in kinds]  # fmt: skip
+    assert named == [
+        ("inverted_residual", "inverted_residual"),
+        ("residual", "inverted_residual"),
+        ("shuffle", "inverted_residual"),
+    ]
+
+
+def test_kinds_of_a_mixed_space_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its row's lists, in the table's order; a row without lists is left out."""
+    mixed = {"family": "mixed", "preset": "8px"}
+    expected = {name: BlockSpace(**(kind.defaults or {})) for name, kind in KINDS.items()}
+    found = MixedSpace.model_validate(mixed).blocks
+    assert list(found) == ["residual", "fused_inverted_residual", "inverted_residual", "shuffle"]
+    assert found == expected
+    monkeypatch.setitem(KINDS, "residual", dataclasses.replace(KINDS["residual"], defaults=None))
+    assert list(MixedSpace.model_validate(mixed).blocks) == list(found)[1:]

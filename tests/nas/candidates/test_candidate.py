@@ -1,22 +1,18 @@
-"""Candidates: canonical form, ids that never change, which genes are asked for, how many answers there are."""
+"""Candidates: canonical form, ids that never change, costs in closed form."""
 
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from drawing import draw_candidate, draws
 from hypothesis import given
-from hypothesis import strategies as st
 
-from compressors.plan import CompressionPlan, kept_channels
+from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.candidates.counting import space_size
-from nas.candidates.sampling import edge_formats, sample
-from nas.study import Compression
 from search_spaces.architecture import (
     Architecture,
     HeadConfig,
@@ -24,12 +20,8 @@ from search_spaces.architecture import (
     StemConfig,
 )
 from search_spaces.block_configs import InvertedResidualConfig
-from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace, Space
-from search_spaces.trials import Pick, Replay, Trial, last
 
 PINNED = json.loads((Path(__file__).parent / "pinned_ids.json").read_text())
-FULL = {"pruning_ratio": (0.0, 0.25, 0.5), "weight_format": ("fp32", "int8", "int4")}
-LEVELS = ("network", "stage", "block", "layer")
 
 TINY = Architecture(
     input_size=8,
@@ -38,37 +30,6 @@ TINY = Architecture(
     stages=(StageConfig(width=8, stride=1, blocks=(InvertedResidualConfig(kernel=3, expansion=2),)),),
     head=HeadConfig(width=16),
 )
-
-
-class Recording:
-    """A trial that asks another one, once per name as Optuna does, and keeps the answers."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-        self.genes: dict[str, Any] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        if name not in self.genes:
-            self.genes[name] = self._trial.suggest_categorical(name, choices)
-        assert self.genes[name] in choices
-        return self.genes[name]
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        return int(self.suggest_categorical(name, range(low, high + 1)))
-
-
-def draw_candidate(preset: str, seed: int, level: str, **compression: Any) -> tuple[Candidate, dict[str, Any]]:
-    trial = Recording(Pick(random.Random(seed).choice))
-    space = MobileSpace.model_validate({"preset": preset})
-    candidate = sample(trial, space, freedom(level, **compression), input_channels=3)
-    return candidate, trial.genes
-
-
-def freedom(level: str, **fields: Any) -> Compression:
-    return Compression.model_validate({**FULL, "granularity": level, **fields})
-
-
-draws = st.tuples(st.sampled_from(sorted(PRESETS)), st.integers(0, 2**32), st.sampled_from(LEVELS))
 
 
 @given(draws)
@@ -125,18 +86,6 @@ def test_order_of_decisions_does_not_count() -> None:
     plans = [CompressionPlan(formats=formats) for formats in (there, dict(reversed(there.items())))]
     texts = [json.dumps(Candidate(architecture=TINY, plan=plan).to_json()) for plan in plans]
     assert texts[0] == texts[1]
-
-
-def test_two_spellings_of_a_result_are_one_candidate() -> None:
-    space = MobileSpace.model_validate({"preset": "8px"})
-    compression = Compression(pruning_ratio=(0.0, 0.01, 0.5))
-    recorded = Recording(Pick(last))
-    sample(recorded, space, compression, input_channels=1)
-    ids = set()
-    for ratio in (0.0, 0.01, 0.5):
-        genes = {name: ratio if name.endswith("_ratio") else gene for name, gene in recorded.genes.items()}
-        ids.add(sample(Replay(genes), space, compression, input_channels=1).id)
-    assert len(ids) == 2
 
 
 @pytest.mark.parametrize(
@@ -201,175 +150,3 @@ def test_structure_id_does_not_tell_a_pruned_network_from_one_built_as_narrow() 
     pruned = Candidate(architecture=architecture, plan=CompressionPlan(kept={"stage1.block1.inner": 16}))
     assert pruned.structure_id(10) == Candidate(architecture=TINY).structure_id(10)
     assert pruned.id != Candidate(architecture=TINY).id
-
-
-@given(draws)
-def test_recorded_genes_give_the_candidate_again(draw: tuple[str, int, str]) -> None:
-    preset, _, level = draw
-    candidate, genes = draw_candidate(*draw)
-    space = MobileSpace.model_validate({"preset": preset})
-    assert sample(Replay(genes), space, freedom(level), input_channels=3) == candidate
-
-
-@given(draws)
-def test_only_genes_with_an_effect_are_asked_for(draw: tuple[str, int, str]) -> None:
-    candidate, genes = draw_candidate(*draw)
-    level, architecture = draw[2], candidate.architecture
-    blocks = {site.name: site.config for site in architecture.blocks()}
-    asked_blocks = {".".join(name.split(".")[:2]) for name in genes if ".block" in name}
-    assert asked_blocks == set(blocks)
-    ratios = {name.removesuffix(".pruning_ratio") for name in genes if name.endswith(".pruning_ratio")}
-    pruned = {name for name, config in blocks.items() if config.expansion > 1}
-    scopes = {"network": {"network"} if pruned else set(), "stage": {name.split(".")[0] for name in pruned}}
-    assert ratios == scopes.get(level, pruned)
-
-
-@given(draws)
-def test_compression_follows_the_genes(draw: tuple[str, int, str]) -> None:
-    """The plan spelt out from the genes, layer by layer, by the words of the design."""
-    candidate, genes = draw_candidate(*draw)
-    layers = candidate.architecture.layers(10)
-    for layer in layers:
-        scope = {
-            "network": "network",
-            "stage": layer.block.split(".")[0],
-            "block": layer.block,
-            "layer": layer.name,
-        }
-        asked = genes[f"{scope[draw[2]]}.weight_format"]
-        is_edge = layer in (layers[0], layers[-1])
-        assert candidate.plan.format_of(layer.name) == ("int8" if is_edge and asked == "int4" else asked)
-    for group in candidate.architecture.groups():
-        scope = {"network": "network", "stage": group.block.split(".")[0]}
-        ratio = genes[f"{scope.get(draw[2], group.block)}.pruning_ratio"]
-        assert candidate.plan.kept.get(group.name, group.width) == kept_channels(group.width, ratio, 8)
-
-
-@given(draws)
-def test_edges_stay_at_eight_bits_unless_the_study_says_otherwise(draw: tuple[str, int, str]) -> None:
-    fine, genes = draw_candidate(*draw, weight_format=("int4", "fp32"))
-    assert {fine.plan.format_of(name) for name in ("stem.conv", "classifier")} <= {"fp32", "int8"}
-    if draw[2] != "network":
-        stem = "stem.conv" if draw[2] == "layer" else "stem"
-        assert {genes[f"{edge}.weight_format"] for edge in (stem, "classifier")} <= {"int8", "fp32"}
-    coarse, _ = draw_candidate(*draw, weight_format=("int4",), edges_below_int8=True)
-    assert {layer.name for layer in coarse.layers(10)} == set(coarse.plan.formats)
-    assert set(coarse.plan.formats.values()) == {"int4"}
-
-
-def test_edge_formats() -> None:
-    assert edge_formats(freedom("block")) == ("fp32", "int8")
-    assert edge_formats(freedom("block", weight_format=("int4", "int8"))) == ("int8",)
-    assert edge_formats(freedom("block", edges_below_int8=True)) == FULL["weight_format"]
-
-
-@given(draws, st.sampled_from([8, 16]))
-def test_kept_channels_lie_on_the_grid(draw: tuple[str, int, str], grid: int) -> None:
-    preset, seed, level = draw
-    own = {**PRESETS[preset], "width_grid": grid, "stem_widths": (32,), "head_widths": (64,)}
-    own["stages"] = [{**stage, "widths": (48, 96)} for stage in own["stages"]]
-    trial = Recording(Pick(random.Random(seed).choice))
-    candidate = sample(trial, MobileSpace.model_validate(own), freedom(level), input_channels=3)
-    assert all(kept % grid == 0 and kept > 0 for kept in candidate.plan.kept.values())
-
-
-@pytest.mark.parametrize(
-    ("width", "ratio", "grid", "expected"),
-    [
-        (48, 0.0, 8, 48),
-        (48, 0.5, 8, 24),
-        (48, 0.25, 8, 40),
-        (48, 0.9, 8, 8),
-        (8, 0.875, 8, 8),
-        (96, 0.3, 16, 64),
-        (24, 0.0, 16, 24),
-    ],
-)
-def test_kept_channels(width: int, ratio: float, grid: int, expected: int) -> None:
-    assert kept_channels(width, ratio, grid) == expected
-
-
-@pytest.mark.parametrize("ratio", [-0.1, 1.0])
-def test_kept_channels_refuses_ratios_out_of_range(ratio: float) -> None:
-    with pytest.raises(ValueError, match=f"got {ratio}"):
-        kept_channels(8, ratio, 8)
-
-
-class Odometer:
-    """Walks all answers: `digits` holds, per question in order, its choices and the answer's place in them."""
-
-    def __init__(self, digits: list[tuple[Sequence[Any], int]]) -> None:
-        self._digits, self._at = digits, 0
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        if self._at == len(self._digits):
-            self._digits.append((choices, 0))
-        asked, place = self._digits[self._at]
-        self._at += 1
-        return asked[place]
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        return int(self.suggest_categorical(name, range(low, high + 1)))
-
-
-def assignments(space: Space, compression: Compression) -> Iterator[frozenset[tuple[str, Any]]]:
-    """Every way to answer what `sample` asks."""
-    digits: list[tuple[Sequence[Any], int]] = []
-    while True:
-        trial = Recording(Odometer(digits))
-        sample(trial, space, compression, input_channels=1)
-        yield frozenset(trial.genes.items())
-        while digits and digits[-1][1] == len(digits[-1][0]) - 1:
-            digits.pop()
-        if not digits:
-            return
-        choices, place = digits.pop()
-        digits.append((choices, place + 1))
-
-
-def small_space(stages: Sequence[tuple[int, ...]], **fields: Any) -> MobileSpace:
-    own = {
-        "input_size": 8, "stem_widths": (8,), "head_widths": (8,), "kernels": (3,), "expansions": (1, 2),
-        "squeeze_excite": (False,), "activations": ("relu",),
-    }  # fmt: skip
-    table = [{"depths": depths, "widths": (8,)} for depths in stages]
-    return MobileSpace.model_validate({**own, "stages": table, **fields})
-
-
-def mixed_space(depths: tuple[int, ...], **fields: Any) -> MixedSpace:
-    own = {
-        "family": "mixed", "input_size": 8, "stem_widths": (8,), "head_widths": (8,),
-        "stages": ({"depths": depths, "widths": (8, 16)},),
-        "blocks": {
-            "inverted_residual": {"kernels": (3,), "expansions": (1, 2)},
-            "residual": {"kernels": (3,), "expansions": (1,)},
-            "shuffle": {"kernels": (3,), "expansions": (1,)},
-        },
-    }  # fmt: skip
-    return MixedSpace.model_validate({**own, **fields})
-
-
-TWO_FORMATS = {"weight_format": ("fp32", "int4"), "pruning_ratio": (0.0, 0.5)}
-
-
-@pytest.mark.parametrize(
-    ("space", "compression"),
-    [
-        (small_space([(1, 2), (1, 3)], head_widths=(8, 16)), freedom("network")),
-        (small_space([(1, 2), (1, 2)]), freedom("stage", **TWO_FORMATS)),
-        (small_space([(1, 2), (1,)]), freedom("block", **TWO_FORMATS)),
-        (small_space([(1, 2)]), freedom("layer", **TWO_FORMATS)),
-        (small_space([(1,)], squeeze_excite=(False, True)), freedom("layer", **TWO_FORMATS)),
-        (small_space([(1,)], expansions=(1,)), freedom("stage", edges_below_int8=True)),
-        (small_space([(2,)], stem_widths=(8, 16)), freedom("block", weight_format=("int4",))),
-        (small_space([(2,)]), freedom("layer", pruning_ratio=(0.5,), weight_format=("int4", "int8"))),
-        (mixed_space((1, 2), head_widths=(0, 8)), freedom("network", **TWO_FORMATS)),
-        (mixed_space((1, 2), input_size=(8, 16)), freedom("stage", **TWO_FORMATS)),
-        (mixed_space((1, 2), head_widths=(0, 8)), freedom("block", **TWO_FORMATS)),
-        (mixed_space((1,), head_widths=(0, 8)), freedom("layer", **TWO_FORMATS)),
-        (mixed_space((1, 2)), freedom("network", pruning_ratio=(0.0, 0.5), stage_widths=True)),
-    ],
-)
-def test_space_size_counts_all_answers(space: Space, compression: Compression) -> None:
-    found = list(assignments(space, compression))
-    assert len(set(found)) == len(found) == space_size(space, compression)

@@ -42,7 +42,7 @@ NAME_RULE = "text of at most 80 characters matching ^[A-Za-z0-9][A-Za-z0-9_.-]*$
 COST_NAMES = ", ".join(COSTS)
 SECTIONS = ", ".join(Study.model_fields)
 MOBILE_KEYS, MIXED_KEYS = (", ".join(kind.model_fields) for kind in (MobileSpace, MixedSpace))
-KINDS = "inverted_residual, fused_inverted_residual, residual, shuffle"
+KINDS = "residual, fused_inverted_residual, inverted_residual, shuffle"
 PIXELS = "an integer of at least 8 and at most 224"
 SEARCH_KEYS = ", ".join(Search.model_fields)
 
@@ -261,7 +261,7 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "compression: {learned_step_sizes: [int4, fp32]}\n",
-            "6: compression.learned_step_sizes: expected formats of integers, which fp32 is not, got ['int4', 'fp32']",
+            "6: compression.learned_step_sizes: expected integer formats, got fp32 among ['int4', 'fp32']",
         ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
@@ -350,8 +350,8 @@ def test_wrong_space_is_one_line(tmp_path: Path, space: str, expected: str) -> N
          "expansions, squeeze_excite, activations"),
         ("residual:\n      kernels: [4]", "9: space.blocks.residual.kernels[0]: expected one of 3, 5, 7, got 4"),
         ("residual:\n      kernels: [5, 3]", "9: space.blocks.residual.kernels: expected ascending order, got [5, 3]"),
-        ("residual:\n      squeeze_excite: [true]", "9: space.blocks.residual.squeeze_excite: expected [false], "
-         "since only inverted residuals have it, got [true]"),
+        ("residual:\n      squeeze_excite: [true]", "9: space.blocks.residual.squeeze_excite: expected [false] "
+         "(only for inverted_residual), got [true]"),
         ("resdual: {kernels: [3], expansions: [1]}", f"8: space.blocks.resdual: unknown key, expected one of {KINDS}; "
          "did you mean 'residual'?"),
         ("residual: 3", "8: space.blocks.residual: expected a mapping, got 3"),

@@ -1,0 +1,70 @@
+"""The freedom of one kind of block: what a study lists for each field of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from search_spaces.block_configs import Activation, BlockConfig, Kernel, Record
+from search_spaces.kinds import KINDS, kinds_that_widen, kinds_with, read_block
+
+Expansion = Literal[1, 2, 3, 4, 6]
+Kernels = Annotated[
+    tuple[Kernel, ...], Field(min_length=1, description="Sides of a block's square kernels, to choose from.")
+]
+Expansions = Annotated[
+    tuple[Expansion, ...],
+    Field(
+        min_length=1,
+        description="Factors on a block's inner width, to choose from: on its input's width "
+        f"({kinds_that_widen('in')}), its output's ({kinds_that_widen('out')}) or half of that "
+        f"({kinds_that_widen('half')}).",
+    ),
+]
+SqueezeExcite = Annotated[
+    tuple[bool, ...], Field(min_length=1, description="Whether a block has squeeze-and-excitation, to choose from.")
+]
+Activations = Annotated[
+    tuple[Activation, ...],
+    Field(
+        min_length=1,
+        description="Activations of a block, to choose from; int8 is often no faster than fp32 with hardswish.",
+    ),
+]
+SHARED = ("kernels", "expansions", "activations")  # what every kind has
+
+
+class BlockSpace(Record):
+    """Lists of choices for a block; those that its kind does not have stay at their default."""
+
+    kernels: Kernels
+    expansions: Expansions
+    squeeze_excite: SqueezeExcite = Field(
+        (False,),
+        description=f"Whether it has squeeze-and-excitation, to choose from; only for {kinds_with('squeeze_excite')}.",
+    )
+    activations: Activations = ("relu",)
+
+    def choices(self, kind: str, expansions: Expansions | None = None) -> dict[str, tuple[Any, ...]]:
+        """The fields of the kind's record that are searched, each with its choices, in the order they are asked for.
+
+        `expansions`, where given, take the place of the kind's own.
+        """
+        own = {name: getattr(self, name) for name in KINDS[kind].choices}
+        shapes = {"kernel": self.kernels, "expansion": expansions or self.expansions}
+        return {**shapes, **own, "activation": self.activations}
+
+    def configs(self, kind: str, expansions: Expansions | None = None) -> list[BlockConfig]:
+        """Every record a block may have."""
+        choices = self.choices(kind, expansions)
+        every = (dict(zip(choices, answers, strict=True)) for answers in product(*choices.values()))
+        return [read_block({"kind": kind, **answers}) for answers in every]
+
+    def unknown_to(self, kind: str) -> Iterator[str]:
+        """Names of the lists that are not at their default though the kind's record has no such field."""
+        for key, field in type(self).model_fields.items():
+            if key not in (*SHARED, *KINDS[kind].choices) and getattr(self, key) != field.default:
+                yield key
