@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from compressors.quantization.modules import observe, refresh_scales
 from nas.study import Recipe
 from nas.training.augmentation import Batch, Feed
-from nas.training.divergence import TrainingDiverged, learned_values, require_finite
+from nas.training.divergence import TrainingDiverged, learned_values, overflow_diverges, require_finite
 from nas.training.losses import Loss
 from nas.training.optimization import MovingAverage, add_l1, penalised
 from nas.training.precision import Precision, autocast
@@ -55,12 +55,12 @@ def train_stage(
         losses = torch.zeros((), device=feed.labels.device)
         seed = epoch_seed(stage.name, done)
         numbers = range(done * feed.steps, min((done + 1) * feed.steps, stage.steps))
-        with _dropping(network, feed, seed):
+        done += 1
+        where = f"epoch {done} of the {stage.name} stage"
+        with _dropping(network, feed, seed), overflow_diverges(where):
             for number, batch in zip(numbers, feed.epoch(seed), strict=False):
                 give_way()
                 losses += step(batch, learning_rate(recipe, stage, number / stage.steps))
-        done += 1
-        where = f"epoch {done} of the {stage.name} stage"
         if not torch.isfinite(losses):
             raise TrainingDiverged(f"{_culprit(loss, feed, seed) or f'loss is {float(losses)}'} in {where}")
         require_finite([*learned_values(network), *_averaged(average)], f"after {where}")

@@ -86,9 +86,9 @@ class TrainingPipeline:
             if index >= first:
                 run = _StageRun(self, network, phase, index, precision, done, dense)
                 done = [*done, run.train(saved if resumes else None, give_way)]
+                require_finite(learned_values(network), f"after the {phase.name} stage")
             if index == 0 and dense is None and self._teaches_itself:
                 dense = copy.deepcopy(network)
-        require_finite(learned_values(network), f"after the {todo[-1].name} stage")
         network = network if plan.formats else fold_batch_norm(network)
         require_finite(learned_values(network), "after batch norm was folded")
         return Trained(network, sum(done) / self.feed.steps, precision)

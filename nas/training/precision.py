@@ -37,12 +37,12 @@ def probe(network: nn.Module, images: Tensor) -> Precision:
     if not may_use_bf16(network, images.device):
         return "fp32"
     own = copy.deepcopy(network).train()
-    seconds = {precision: _fastest_step(own, images, precision) for precision in ("fp32", "bf16")}
+    seconds = {precision: fastest_step(own, images, precision) for precision in ("fp32", "bf16")}
     return "bf16" if seconds["fp32"] > WORTHWHILE * seconds["bf16"] else "fp32"
 
 
-def _fastest_step(network: nn.Module, images: Tensor, precision: Precision) -> float:
-    """The least of a few, the first of them a warm-up."""
+def fastest_step(network: nn.Module, images: Tensor, precision: Precision) -> float:
+    """Seconds of the fastest of a few steps; the first, a warm-up, does not count."""
     found = []
     for _ in range(1 + PROBE_STEPS):
         start = time.perf_counter()

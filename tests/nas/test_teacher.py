@@ -25,7 +25,7 @@ from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.tasks import Task
 from nas.teacher import teacher_logits
-from nas.training.loop import TrainingDiverged
+from nas.training.divergence import TrainingDiverged
 from nas.workbench import Workbench
 from search_spaces.spaces import PRESETS
 
@@ -67,7 +67,7 @@ def test_trained_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "candidate.json", "lock", "logits.npy", "weights.safetensors",
     ]  # fmt: skip
     assert load_file(tmp_path / "reference" / "weights.safetensors")["classifier.weight"].shape[0] == 10
-    monkeypatch.setattr(nas.teacher, "_train", lambda *_: pytest.fail("trained twice"))
+    monkeypatch.setattr(nas.teacher, "train_teacher", lambda *_: pytest.fail("trained twice"))
     assert torch.equal(teacher_logits(bench(tmp_path)), logits)
 
 
@@ -105,9 +105,9 @@ def test_who_waits_does_not_hold_the_machine(tmp_path: Path, monkeypatch: pytest
 
 def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverge(*_: object) -> None:
-        raise TrainingDiverged("loss is nan in epoch 3 of the dense phase")
+        raise TrainingDiverged("loss is nan in epoch 3 of the dense stage")
 
-    monkeypatch.setattr(nas.teacher, "_train", diverge)
+    monkeypatch.setattr(nas.teacher, "train_teacher", diverge)
     own = bench(tmp_path)
     task = Task(
         0, extreme_candidates(own.study)["smallest"], "search", 0, 1, tmp_path / "artifact", training={"ema": 0.5}
@@ -115,7 +115,7 @@ def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     evaluation = evaluate_safely(task, own)
     assert evaluation.state is State.FAILED
     assert evaluation.reason == (
-        "the reference teacher failed: TrainingDiverged: loss is nan in epoch 3 of the dense phase"
+        "the reference teacher failed: training diverged: loss is nan in epoch 3 of the dense stage"
     )
     assert set(evaluation.seconds) >= {"build", "prune", "emit", "measure", "teach"}
 

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from trainings import recipe_of
 
 import nas.training.pipeline
 from compressors.plan import CompressionPlan
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
 from nas.candidates.candidate import Candidate
 from nas.data import Images
-from nas.study import Compression, Training
+from nas.study import Compression
 from nas.training.augmentation import Augmentation, Feed
 from nas.training.checkpoint import load_checkpoint
 from nas.training.early_stopping import EarlyStopping
@@ -69,7 +70,7 @@ def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def fitting(checkpoint: Path, plan: str, **options: Any) -> TrainingPipeline:
-    training = Training.model_validate({"epochs": EPOCHS, "shares": (0.5, 0.25, 0.25), **options})
+    training = recipe_of(**{"epochs": EPOCHS, "shares": {"dense": 0.5, "pruned": 0.25, "quantized": 0.25}, **options})
     random = np.random.default_rng(0)
     images = Images(random.integers(0, 256, (48, 1, 8, 8), dtype=np.uint8), random.integers(0, 4, 48))
     augmentation = Augmentation(
