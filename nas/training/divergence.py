@@ -9,14 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors.quantization.modules import ActivationQuantizer
-from nas.errors import CandidateFailed
-
-
-class TrainingDiverged(CandidateFailed, ArithmeticError):
-    """A loss, weight, statistic, scale or logit is NaN or infinite; the message says which and where."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"training diverged: {what}")
+from nas.errors import TrainingDiverged
 
 
 def require_finite(values: Iterable[tuple[str, Tensor]], where: str) -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from compressors.quantization.modules import observe, refresh_scales
+from nas.errors import TrainingDiverged
 from nas.study import Recipe
 from nas.training.augmentation import Batch, Feed
-from nas.training.divergence import TrainingDiverged, learned_values, overflow_diverges, require_finite
+from nas.training.divergence import learned_values, overflow_diverges, require_finite
 from nas.training.losses import Loss
 from nas.training.optimization import MovingAverage, add_l1, penalised
 from nas.training.precision import Precision, autocast

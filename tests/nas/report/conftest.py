@@ -177,7 +177,7 @@ def _search_row(run: RunFolder, number: int, *, artifacts: bool) -> dict[str, An
     if number % 17 == 11:
         return row | {
             "state": "FAILED",
-            "reason": "training diverged: loss is nan in epoch 1 of the dense stage",
+            "reason": "training diverged: loss is nan in epoch 1",
             "artifact": "",
         }
     if number % 19 == 13:

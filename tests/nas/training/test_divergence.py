@@ -7,7 +7,8 @@ import torch
 from trainings import feed_of, small_network
 
 from compressors.quantization.insertion import prepare
-from nas.training.divergence import TrainingDiverged, learned_values, require_finite
+from nas.errors import TrainingDiverged
+from nas.training.divergence import learned_values, require_finite
 from nas.training.inference import calibrate
 
 GOOD, BAD, INFINITE = torch.ones(3), torch.tensor([1.0, torch.nan]), torch.tensor([-torch.inf])

@@ -14,8 +14,8 @@ from trainings import feed_of, recipe_of, small_network
 import nas.training.loop
 from compressors.quantization.insertion import prepare
 from compressors.quantization.modules import ActivationQuantizer
+from nas.errors import TrainingDiverged
 from nas.study import Recipe
-from nas.training.divergence import TrainingDiverged
 from nas.training.inference import calibrate, predict
 from nas.training.loop import MAX_GRADIENT_NORM, epoch_seed, train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
