@@ -1,4 +1,4 @@
-"""One training loop, used dense, after pruning and quantization-aware; a function of (seed, step, total steps)."""
+"""The training loop of every stage; its result depends on (seed, step, total steps) only."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def train_stage(
         losses = torch.zeros((), device=feed.labels.device)
         seed = epoch_seed(stage.name, done)
         numbers = range(done * feed.steps, min((done + 1) * feed.steps, stage.steps))
-        done += 1
-        where = f"epoch {done} of the {stage.name} stage"
+        where = f"epoch {done + 1} of the {stage.name} stage"
         with _dropping(network, feed, seed), overflow_diverges(where):
             for number, batch in zip(numbers, feed.epoch(seed), strict=False):
                 give_way()
                 losses += step(batch, learning_rate(recipe, stage, number / stage.steps))
+        done += 1
         if not torch.isfinite(losses):
             raise TrainingDiverged(f"{_culprit(loss, feed, seed) or f'loss is {float(losses)}'} in {where}")
         require_finite([*learned_values(network), *_averaged(average)], f"after {where}")
@@ -121,7 +121,7 @@ class _Step:
 
 @contextmanager
 def _dropping(network: nn.Module, feed: Feed, seed: int) -> Iterator[None]:
-    """Dropout draws from torch's global generator: seeded within, as it was afterwards."""
+    """Seed torch's global generator, from which dropout draws, and restore its state afterwards."""
     drops = any(isinstance(module, nn.Dropout) for module in network.modules())
     device = feed.images.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], enabled=drops):
