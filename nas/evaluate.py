@@ -14,9 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import IMPORTANCES
-from compressors.quantization.insertion import prepare
+from compressors.pipeline import compress
 from nas.errors import CandidateFailed, InputError, disk_problem
 from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_file
@@ -29,8 +27,8 @@ from nas.shipping import ship
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task
 from nas.teacher import teacher_logits
-from nas.training.inference import calibrate
-from nas.training.pipeline import TrainingPipeline
+from nas.training.inference import CalibrationBatches
+from nas.training.pipeline import TrainingPipeline, options_of
 from nas.workbench import Workbench, build
 
 
@@ -109,12 +107,9 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     structure = task.candidate.structure_id(len(bench.data.class_names))
     if structure not in bench.structure_costs:
         with clock("prune"):
-            shape = copy.deepcopy(network).cpu()
-            plan = task.candidate.plan
-            importance = IMPORTANCES[bench.study.compression.importance]
-            prune(shape, task.candidate.architecture.all_groups(), plan.kept, importance=importance)
-            shape = prepare(shape, plan.formats)
-            calibrate(shape, bench.tiny_feed())
+            options = options_of(task.candidate, bench.study.compression)
+            batches = CalibrationBatches(bench.tiny_feed())
+            shape = compress(copy.deepcopy(network).cpu(), task.candidate.plan, options, batches, trained=False)
         with clock("emit"):
             file = ship(shape, task.candidate, task.folder / "untrained", bench.header)
         with clock("measure"):

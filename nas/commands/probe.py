@@ -27,7 +27,7 @@ from nas.training.augmentation import Feed
 from nas.training.loop import train_stage
 from nas.training.optimization import make_optimizer
 from nas.training.pipeline import TrainingPipeline
-from nas.training.stages import Stage, stages_of
+from nas.training.stages import stages_of
 from nas.workbench import Workbench, build
 
 STEPS = 5
@@ -49,11 +49,10 @@ class Probe:
 
     def trial_seconds(self, epochs: int) -> float:
         """One candidate from the first weight to the record."""
-        plan = self.plan.plan
         steps = epochs * self.steps_per_epoch
         training = self.study.training
         recipe = training.resolved(middle_numbers(training))
-        stages = stages_of(recipe, steps, prunes=bool(plan.kept), quantizes=bool(plan.formats))
+        stages = stages_of(recipe, steps, self.plan.plan)
         seconds = sum(stage.steps * self.step[stage.name] for stage in stages)
         return seconds + self.around + self.measure
 
@@ -103,17 +102,17 @@ def short(feed: Feed) -> Feed:
 
 def train_a_little(fitting: TrainingPipeline, network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, float]]:
     """Two short epochs of each stage; seconds per step of the second, when caches and kernels are warm."""
-    plan, seconds = fitting.candidate.plan, dict[str, float]()
+    seconds = dict[str, float]()
     precision = fitting.choose_precision(network)
-    for stage in stages_of(fitting.training, 10, prunes=bool(plan.kept), quantizes=bool(plan.formats)):
-        network = fitting.change(network, stage.name)
+    for stage in fitting.stages:
+        network = fitting.change(network, stage)
         ends: list[float] = []
         with pausing_for_measurements() as give_way:
             train_stage(
                 network,
                 fitting.feed,
                 fitting.training,
-                Stage(stage.name, 2 * fitting.feed.steps),
+                replace(stage, steps=2 * fitting.feed.steps, start=0.0, stop=1.0),
                 optimizer=make_optimizer(network, fitting.training),
                 precision=precision,
                 give_way=give_way,

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressors.batch_norm import estimate_batch_norm
 from nas.training.augmentation import Feed
-from nas.training.inference import estimate_batch_norm, predict
+from nas.training.inference import CalibrationBatches, predict
 
 
 class EarlyStopping:
@@ -31,7 +32,7 @@ class EarlyStopping:
         on a small data set running statistics lag by many epochs, and a network that learns seems not to.
         """
         running = copy_of_state(network)
-        estimate_batch_norm(network, feed)
+        estimate_batch_norm(network, CalibrationBatches(feed))
         correct = int((predict(network, self._images).argmax(1) == self._labels.cpu()).sum())
         self._since += 1
         if correct > self._best:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from compressors.quantization.modules import observe, refresh_scales
+from compressors.steps import retraining_of
 from nas.errors import TrainingDiverged
 from nas.study import Recipe
 from nas.training.augmentation import Batch, Feed
@@ -17,7 +17,7 @@ from nas.training.divergence import learned_values, overflow_diverges, require_f
 from nas.training.losses import Loss
 from nas.training.optimization import MovingAverage, add_l1, penalised
 from nas.training.precision import Precision, autocast
-from nas.training.stages import PEAK, Stage, StageName, learning_rate
+from nas.training.stages import Stage, learning_rate
 
 MAX_GRADIENT_NORM = 5.0
 
@@ -44,15 +44,13 @@ def train_stage(
     the loss, a weight, a statistic, a scale or the average is NaN or infinite after an epoch, or was at the start.
     """
     loss = loss or Loss(label_smoothing=recipe.label_smoothing)
-    step = _Step(network, loss, recipe, optimizer, average, precision if stage.name != "quantized" else "fp32")
+    step = _Step(network, loss, recipe, optimizer, average, "fp32" if stage.retraining.in_fp32 else precision)
     epochs = math.ceil(stage.steps / feed.steps)
     require_finite(learned_values(network), f"before the {stage.name} stage")
     done = start_epoch
     while done < epochs and not is_over():
         network.train()
-        if stage.name == "quantized":
-            refresh_scales(network, learned=False)
-            observe(network, done < (epochs + 1) // 2)
+        stage.method.begin_epoch(network, done / epochs)
         losses = torch.zeros((), device=feed.labels.device)
         seed = epoch_seed(stage.name, done)
         numbers = range(done * feed.steps, min((done + 1) * feed.steps, stage.steps))
@@ -66,7 +64,7 @@ def train_stage(
             raise TrainingDiverged(f"{_culprit(loss, feed, seed) or f'loss is {float(losses)}'} in {where}")
         require_finite([*learned_values(network), *_averaged(average)], f"after {where}")
         after_epoch(done)
-    observe(network, False)
+    stage.method.end_stage(network)
     return min(done * feed.steps, stage.steps)
 
 
@@ -132,6 +130,6 @@ def _dropping(network: nn.Module, feed: Feed, seed: int) -> Iterator[None]:
         yield
 
 
-def epoch_seed(stage: StageName, epoch: int) -> int:
+def epoch_seed(stage: str, epoch: int) -> int:
     """A seed of its own for every epoch of every stage."""
-    return list(PEAK).index(stage) * 10_000 + epoch
+    return retraining_of(stage).number * 10_000 + epoch
