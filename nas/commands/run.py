@@ -69,6 +69,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
     _name_skipped(data.skipped, console)
+    for leak in data.leaks:
+        console.print(f"[yellow]warning:[/] {escape(leak)}")
     workers = study.search.workers
     threads = threads_per_worker(workers, study.space.input_sizes[-1])
     search = Search(study, folder)

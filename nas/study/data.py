@@ -58,6 +58,11 @@ class Data(Section):
         description="Whether a file that is no image is left out (an error all the same where a class loses more than "
         "a tenth by it) or stops the run.",
     )
+    duplicates: Literal["warn", "error"] = Field(
+        "warn",
+        description="Whether a picture that lies in two parts of the split, pixel by pixel as the network sees it, is "
+        "warned of or stops the run. Test images are compared when they are read, after the search.",
+    )
     flip: bool | None = Field(
         None,
         description="Whether training images are mirrored at random; by default all but digits and torchvision's sets "
