@@ -14,6 +14,7 @@ from PIL import Image
 from nas.data.cache import is_marked, key_of, set_mark
 from nas.data.decoding import SUFFIXES, UNREADABLE, reason_of
 from nas.data.paths import folder_of, no_such
+from nas.data.pixels import opened
 from nas.data.records import Array, Listing
 from nas.data.walking import files_below, folders_in
 from nas.errors import InputError
@@ -38,7 +39,7 @@ def list_image_folder(data: Data) -> Listing:
         class_names,
         np.asarray(labels, np.int64),
         given,
-        open=lambda index: Image.open(files[index]),
+        open=lambda index: opened(files[index]),
         name=lambda index: os.fsencode(files[index]).decode(errors="replace"),
         identity=lambda indices: identity_of([files[i] for i in indices]),
         groups=_groups(data.group_pattern, parts, files, [class_names[label] for label in labels]),
@@ -122,8 +123,13 @@ def _header_fault(file: Path) -> str | None:
     try:
         with Image.open(file):
             return None
+    except UNREADABLE:
+        pass  # damaged metadata may be all that is wrong
+    try:
+        opened(file).close()
     except UNREADABLE as error:
         return reason_of(error)
+    return None
 
 
 def _groups(

@@ -20,6 +20,7 @@ from PIL import Image
 
 from nas.data.image_folder import identity_of
 from nas.data.paths import folder_of, no_such
+from nas.data.pixels import opened
 from nas.data.records import NO_GROUP, Array, Listing
 from nas.data.walking import files_below, folders_in
 from nas.errors import InputError
@@ -79,7 +80,7 @@ class _Part:
 
     def image(self, index: int) -> Image.Image:
         if self.files is not None:
-            return Image.open(self.files[index])
+            return opened(self.files[index])
         image: Image.Image = self.source[index][0]
         return image
 
