@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,8 +32,8 @@ def same_pictures(ours: Images, theirs: Images) -> list[Pair]:
 
 def _samples(images: Array) -> list[bytes]:
     """Bytes at a quarter, at the half and at three quarters of every image (N, C, H, W)."""
-    flat = images.reshape(len(images), -1)
-    size = flat.shape[1]
+    size = math.prod(images.shape[1:])
+    flat = images.reshape(len(images), size)
     starts = [max(0, min(size * quarter // 4, size - RUN_BYTES)) for quarter in (1, 2, 3)]
     pieces = np.concatenate([flat[:, start : start + RUN_BYTES] for start in starts], axis=1)
     return [piece.tobytes() for piece in pieces]

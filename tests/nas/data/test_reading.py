@@ -39,7 +39,8 @@ def root(tmp_path: Path) -> Path:
             folder = tmp_path / "d" / part / name
             folder.mkdir(parents=True)
             for i in range(count):
-                pixels = np.random.default_rng(i).integers(0, 256, (16, 16), dtype=np.uint8)
+                seed = (i, *f"{part}{name}".encode())  # no picture twice
+                pixels = np.random.default_rng(seed).integers(0, 256, (16, 16), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i:02}.png")
     return tmp_path / "d"
 
@@ -123,7 +124,7 @@ def test_very_small_classes_work_or_give_one_message(tmp_path: Path, count: int)
     for name in "ab":
         (tmp_path / "s" / name).mkdir(parents=True)
         for i in range(count):
-            Image.new("L", (9, 9)).save(tmp_path / "s" / name / f"{i}.png")
+            Image.new("L", (9, 9), 20 * i + ord(name)).save(tmp_path / "s" / name / f"{i}.png")
     if count == 3:
         found = read(tmp_path / "s")
         assert (len(found.train), len(found.validation), len(found.load_test())) == (2, 2, 2)
