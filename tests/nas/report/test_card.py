@@ -14,6 +14,7 @@ from PIL import Image
 
 from nas.data.decoding import Form, decode
 from nas.report.card import model_card, text
+from nas.report.requirements import requirement
 from nas.report.snippet import snippet as card_snippet
 from nas.study import Data, ReportOptions
 from search_spaces.spaces import MobileSpace
@@ -182,3 +183,11 @@ def test_every_table_row_has_the_cells_of_its_head(study, new_candidate, new_eva
     for block in re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE):
         cells = {len(re.split(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(cells) == 1, block
+
+
+def test_the_card_says_which_runtime_the_file_needs(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    evaluation = new_evaluation(candidate)
+    card = model_card(study, candidate, evaluation, DIGITS, needs=requirement(21, ["INT8", "INT4"]))
+    assert "Needs onnxruntime 1.23 or later (its weights are of type INT4), numpy and pillow only." in card
+    assert "Needs onnxruntime, numpy and pillow only." in model_card(study, candidate, evaluation, DIGITS)
