@@ -14,7 +14,10 @@ CHECKPOINT_FILE = "checkpoint.pt"
 
 @dataclass(frozen=True)
 class Task:
-    """What to evaluate, how long, with which seed, and where its files go; `training` are its searched numbers."""
+    """What to evaluate, how long, with which seed, and where its files go; `training` are its searched numbers.
+
+    `reads_test` says whether the test split may be read, `is_constrained` whether the study's constraints apply.
+    """
 
     number: int
     candidate: Candidate
@@ -24,6 +27,8 @@ class Task:
     folder: Path
     attempt: int = 1
     training: dict[str, float] = field(default_factory=dict)
+    reads_test: bool = False
+    is_constrained: bool = True
 
     def to_line(self) -> str:
         """One line of JSON, for a pipe."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import onnx
 import torch
@@ -12,8 +11,10 @@ from onnx import TensorProto, helper
 from torch import fx, nn
 
 from compressors.folding import fold_batch_norm
-from nas.runtimes.onnx.nodes import UnknownOperation, Writer, write_node
+from compressors.plan import WeightFormat
+from nas.runtimes.onnx.nodes import ALL_FORMATS, UnknownOperation, Writer, write_node
 from nas.runtimes.onnx.packing import FUNCTIONS, unpack_function
+from nas.runtimes.runtime import FileHeader
 
 OPSET = 21
 IR_VERSION = 10
@@ -21,21 +22,15 @@ PRODUCER = "compact-nas"
 _VERSION_OF = {TensorProto.INT2: (25, 13)}
 
 
-@dataclass(frozen=True)
-class FileHeader:
-    """What a file says about itself: the input's shape and the names of the classes."""
-
-    channels: int
-    input_size: int
-    class_names: tuple[str, ...]
-
-
-def emit(network: fx.GraphModule, header: FileHeader) -> onnx.ModelProto:
+def emit(
+    network: fx.GraphModule, header: FileHeader, *, packed: frozenset[WeightFormat] = ALL_FORMATS
+) -> onnx.ModelProto:
     """The ONNX model of a folded, possibly quantized network: `image` (N, C, H, W) in [0, 1] -> `logits`.
 
+    Weights below 8 bits whose format is not in `packed` are stored as int8 codes.
     Raises UnknownOperation where the table has no row; `emit_or_export` falls back to torch's exporter then.
     """
-    writer = Writer(dict(network.named_modules()))
+    writer = Writer(dict(network.named_modules()), packed=packed)
     for node in network.graph.nodes:
         write_node(writer, node)
     graph = helper.make_graph(writer.nodes, PRODUCER, [_image(header)], [_logits(header)], writer.weights)

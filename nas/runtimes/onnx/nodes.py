@@ -19,12 +19,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
+from compressors.plan import BITS, WeightFormat
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 from compressors.quantization.numerics import PackedWeight
 from nas.runtimes.onnx.packing import FUNCTIONS, UNPACK, Codes, pack, to_planes
 
 WEIGHT_SCALE = ".weight_scale"
+ALL_FORMATS: frozenset[WeightFormat] = frozenset(BITS)
 Quantizer = ActivationQuantizer | SharedGrid
 
 
@@ -41,6 +43,7 @@ class Writer:
     """
 
     modules: Mapping[str, nn.Module]
+    packed: frozenset[WeightFormat] = ALL_FORMATS  # the rest is stored as int8 codes
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: list[onnx.TensorProto] = field(default_factory=list)
     values: dict[fx.Node, str] = field(default_factory=dict)
@@ -180,7 +183,8 @@ def _dequantized(writer: Writer, layer: str, packed: PackedWeight, *zero_point: 
     """Weight and bias as stored codes behind DequantizeLinear."""
     scales = _array(packed.scales)
     scale = writer.constant(scales, layer + WEIGHT_SCALE)
-    codes = _STORE[packed.bits](writer, _array(packed.codes))
+    store = _STORE[packed.bits] if f"int{packed.bits}" in writer.packed else _store_int8
+    codes = store(writer, _array(packed.codes))
     weight = writer.add("DequantizeLinear", [codes, scale, *zero_point], axis=0)
     bias_codes = writer.constant(_array(packed.bias_codes))
     bias_scale = writer.constant((np.float32(packed.input_scale) * scales).astype(np.float32))

@@ -89,7 +89,7 @@ def _latency(latency_ms: float, threads: int) -> Latency:
     )  # fmt: skip
     samples = tuple(tuple(1000 * latency_ms * f for f in (1.2, 1.0, 1.05)) for _ in range(2))
     return Latency(
-        latency_ms=latency_ms, stable=True, protocol="interleaved-minimum/1", reference_ms=0.021,
+        latency_ms=latency_ms, stable=True, protocol="interleaved-minimum/1", control_ms=0.021,
         fingerprint=mark, passes_us=samples,
     )  # fmt: skip
 
