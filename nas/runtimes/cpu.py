@@ -5,9 +5,12 @@ from __future__ import annotations
 import platform
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.records import Fingerprint
-from nas.study import Target
+
+if TYPE_CHECKING:
+    from nas.study import Target  # which asks a runtime for its default provider
 
 INSTRUCTION_SETS = (
     "avx2",

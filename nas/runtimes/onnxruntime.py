@@ -16,10 +16,11 @@ from compressors.plan import BITS, WeightFormat
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of, sums_may_overflow
 from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
-from nas.study import Target
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from nas.study import Target  # which asks a runtime for its default provider
 
 INTEGER_KERNELS = ("QLinearConv", "QGemm")
 CUDA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")

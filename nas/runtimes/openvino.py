@@ -15,10 +15,11 @@ from compressors.plan import WeightFormat
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
 from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
-from nas.study import Target
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from nas.study import Target  # which asks a runtime for its default provider
 
 # It knows no INT2, and none of the functions that restore 3, 5 and 6 bits; those weights are stored as int8 codes.
 PACKED: frozenset[WeightFormat] = frozenset({"int4"})

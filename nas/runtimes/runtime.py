@@ -16,10 +16,11 @@ import numpy as np
 from nas.errors import InputError
 from nas.records import Fingerprint
 from nas.registry import RUNTIMES
-from nas.study import Target
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from nas.study import Target  # which asks a runtime for its default provider
 
 Array = np.ndarray[Any, Any]
 CONTROL_SHAPE = (1, 16, 16, 16)  # the input of every runtime's control network
