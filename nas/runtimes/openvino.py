@@ -100,18 +100,18 @@ def _options(target: Target) -> dict[str, Any]:
 
 @contextmanager
 def _own_words() -> Iterator[None]:
-    """Raise RuntimeRefused with what OpenVINO says, without the places in its sources that come first."""
+    """Raise RuntimeRefused with what OpenVINO says, without the places in its sources."""
     try:
         yield
     except (RuntimeError, ValueError, TypeError) as error:
-        raise RuntimeRefused(first_words(str(error))) from error
+        raise RuntimeRefused(reason(str(error))) from error
 
 
-def first_words(text: str) -> str:
-    """The first line that names no source file, else the first line."""
+def reason(text: str) -> str:
+    """The line of OpenVINO's message that says why: its list of unknown operations, else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
-    places = ("Exception from ", "Check '", "FrontEnd API failed")
-    return next((line for line in lines if not line.startswith(places)), lines[0])
+    unknown = (line for line in lines if line.startswith("-- No conversion rule"))
+    return next(unknown, lines[-1]).removeprefix("-- ")
 
 
 @cache

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from nas.registry import RUNTIMES
 from nas.study.section import AtLeastOne, Name, Section
 
-Runtime = Annotated[str, AfterValidator(RUNTIMES.known), RUNTIMES.schema]
-
-
-def _default_provider(given: dict[str, Any]) -> str:
-    """The provider that the runtime takes by itself; any text where the runtime is no known one, which is refused."""
-    return str(RUNTIMES[given["runtime"]].default_provider) if "runtime" in given else ""
+RuntimeName = Annotated[str, AfterValidator(RUNTIMES.known), RUNTIMES.schema]
+DEFAULT_RUNTIME = "onnxruntime"
 
 
 class Target(Section):
     """Where latency counts: one runtime on this machine."""
 
     name: Name = Field(description="Stands behind latency_ms@ in tables, for all targets but the first.")
-    runtime: Runtime = Field("onnxruntime", description="What runs the file.")
+    runtime: RuntimeName = Field(DEFAULT_RUNTIME, description="What runs the file.")
     provider: Annotated[str, Field(min_length=1)] = Field(
-        default_factory=_default_provider,
+        "CPUExecutionProvider",
         description="The runtime's backend, by its own name: CPUExecutionProvider, CUDAExecutionProvider, ... of ONNX "
-        "Runtime, CPU, GPU, ... of OpenVINO. Left out, the runtime's CPU.",
+        "Runtime; CPU, GPU, ... of OpenVINO. Left out, it is the runtime's own default.",
     )
     threads: AtLeastOne = Field(1, description="Threads of one call.")
     batch: AtLeastOne = Field(1, description="Images of one call.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _runtimes_own_provider(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "provider" in given:
+            return given
+        runtime = given.get("runtime", DEFAULT_RUNTIME)
+        known = isinstance(runtime, str) and runtime in RUNTIMES
+        return {**given, "provider": RUNTIMES[runtime].default_provider} if known else given
