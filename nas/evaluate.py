@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import IMPORTANCES
-from compressors.quantization.insertion import prepare
-from nas.errors import disk_problem
+from compressors.pipeline import compress
+from nas.errors import CandidateFailed, InputError, disk_problem
 from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
@@ -26,8 +25,8 @@ from nas.shipping import emit_files, score_file, ship, verify
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task
 from nas.teacher import teacher_logits
-from nas.training.inference import calibrate
-from nas.training.pipeline import TrainingPipeline
+from nas.training.inference import CalibrationBatches
+from nas.training.pipeline import TrainingPipeline, options_of
 from nas.workbench import Workbench, build
 
 
@@ -103,12 +102,9 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     structure = task.candidate.structure_id(len(bench.data.class_names))
     if structure not in bench.structure_costs:
         with clock("prune"):
-            shape = copy.deepcopy(network).cpu()
-            plan = task.candidate.plan
-            importance = IMPORTANCES[bench.study.compression.importance]
-            prune(shape, task.candidate.architecture.all_groups(), plan.kept, importance=importance)
-            shape = prepare(shape, plan.formats)
-            calibrate(shape, bench.tiny_feed())
+            options = options_of(task.candidate, bench.study.compression)
+            batches = CalibrationBatches(bench.tiny_feed())
+            shape = compress(copy.deepcopy(network).cpu(), task.candidate.plan, options, batches, trained=False)
         with clock("emit"):
             files = emit_files(shape, task.folder / "untrained", bench.header, bench.study.targets)
         with clock("measure"):
@@ -173,7 +169,7 @@ def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
     except Exception as error:
         if disk_problem(error):
             raise
-        kind, reason = type(error).__name__, failure(error, bench.study)
+        kind, reason = type(error).__name__, failure(error, bench.study.search.trial_gigabytes)
         if clock.stage == "teach":
             reason = f"the reference teacher failed: {reason}"
     # The traceback is gone, and with it what it held: there may have been no memory left to write the record with.
@@ -181,10 +177,16 @@ def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
     return finish(task, bench, clock, State.FAILED, error=kind, reason=reason)
 
 
-def failure(error: Exception, study: Study) -> str:
-    """Why an evaluation failed, in one line; running out of memory names the limit, if there is one."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-    limit = study.search.trial_gigabytes
-    if limit is not None and ran_out_of_memory(error):
-        return f"needed more memory than search.trial_gigabytes {limit:g} ({reason})"
-    return reason
+def failure(error: Exception, limit_gigabytes: float | None) -> str:
+    """Why an evaluation failed, in one line for users; an unexpected error is called internal.
+
+    The error's class stands in `Evaluation.error` alone.
+    """
+    if ran_out_of_memory(error):
+        limit = f"needed more memory than search.trial_gigabytes {limit_gigabytes or 0:g}"
+        return limit if limit_gigabytes else "out of memory"
+    text = " ".join(str(error).split())[:500] or "no message"
+    if isinstance(error, ValidationError):
+        keys = [".".join(map(str, details["loc"])) for details in error.errors()]
+        text = f"unexpected values of {', '.join(filter(None, keys)) or 'a record'}"
+    return text if isinstance(error, CandidateFailed | InputError) else f"internal error: {text}"

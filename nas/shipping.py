@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -20,7 +19,6 @@ from nas.records import Scores, Verification
 from nas.runtimes.runtime import FileHeader, file_names, runtime_of
 from nas.study import Target
 from nas.training.inference import predict
-from nas.training.loop import TrainingDiverged
 from nas.workbench import Workbench
 
 PARITY_IMAGES, TRAIN_IMAGES = 512, 1000
@@ -57,12 +55,10 @@ def emit_files(network: nn.Module, folder: Path, header: FileHeader, targets: Se
 def verify(network: nn.Module, files: dict[str, Path], candidate: Candidate, bench: Workbench) -> Verification:
     """Compare what torch and every target's runtime say of some validation images.
 
-    Raises ParityBroken, or TrainingDiverged where torch itself has no finite answer.
+    Raises ParityBroken, or TrainingDiverged where torch's own logits are not finite.
     """
     images = bench.data.validation.spread(PARITY_IMAGES)
     expected = predict(network, torch.from_numpy(images.images)).numpy()
-    if not np.isfinite(expected).all():
-        raise TrainingDiverged("the trained network's logits are not finite")
     classes = len(bench.data.class_names)
     return parity.verify(files, bench.study.targets, candidate, images, expected, num_classes=classes)
 

@@ -23,17 +23,18 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     """Copy a trial's files and write its model card; a finalist's files come before the search's."""
     folder = RunFolder(path)
     artifact = path / _artifact(folder, trial)
-    evaluation, study = read_evaluation(artifact), load_study(folder.study)
+    evaluation = read_evaluation(artifact)
+    if evaluation is None:
+        raise InputError(f"{artifact}: holds no finished network (state unknown)")
+    study = load_study(folder.study)
     models = list(dict.fromkeys(file_names(study.targets).values()))
-    if evaluation is not None and evaluation.state == "COMPLETE" and not (artifact / models[0]).exists():
+    if evaluation.state == "COMPLETE" and not (artifact / models[0]).exists():
         raise InputError(
             f"{artifact}: its {models[0]} is gone: with artifacts.keep: front, trials off the search's front keep only "
             "their records. Trials on the front and finalists can be exported."
         )
-    if evaluation is None or not (artifact / models[0]).exists():
-        raise InputError(
-            f"{artifact}: holds no finished network (state {evaluation.state if evaluation else 'unknown'})"
-        )
+    if not (artifact / models[0]).exists():
+        raise InputError(f"{artifact}: holds no finished network (state {evaluation.state})")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"--to: {to} exists and is not an empty folder")
     names = [*(name for name in models if (artifact / name).exists()), *RECORDS]

@@ -9,6 +9,7 @@ import numpy as np
 
 from nas.candidates.candidate import Candidate
 from nas.data import Images
+from nas.errors import CandidateFailed, TrainingDiverged
 from nas.measuring.costs import layer_reports
 from nas.measuring.scoring import as_float
 from nas.records import PARITY, Parity, Verification, parity_at
@@ -18,8 +19,8 @@ from nas.study import Target
 GRID_STEPS, FLOAT_TOLERANCE = 3, 0.01
 
 
-class ParityBroken(RuntimeError):
-    """The runtime's accuracy is more than a point away from the network's."""
+class ParityBroken(CandidateFailed, RuntimeError):
+    """The runtime's logits are not finite, or its accuracy is more than a point away from the network's."""
 
 
 def verify(
@@ -41,7 +42,7 @@ def verify(
     integer_head = "classifier" in candidate.plan.formats
     parity = parity_of(runtime_of(first).open(files[first.name], first), images, expected, integer_head=integer_head)
     if parity.is_broken:
-        raise ParityBroken(f"accuracy in runtime and torch differ by {parity.accuracy_difference:.1%}")
+        raise ParityBroken(f"parity broken: accuracy in runtime and torch differ by {parity.accuracy_difference:.1%}")
     ran = runtime_of(first).integer_layers(files[first.name], first)
     asked = tuple(candidate.plan.formats)
     found = {t: _checked(files[t.name], t, images, expected, integer_head=integer_head) for t in _unlike(first, others)}
@@ -58,18 +59,15 @@ def verify(
 
 
 def parity_of(runner: Runner, images: Images, expected: Array, *, integer_head: bool) -> Parity:
-    """Agreement of a loaded file with torch's logits of the same images. Raises RuntimeRefused for NaN or infinity."""
-    shipped = runner.predict(as_float(images.images))
-    if not np.isfinite(shipped).all():
-        raise RuntimeRefused("the file's logits are not finite in the runtime, though they are in torch")
-    return compare(expected, shipped, images.labels, integer_head=integer_head)
+    """Agreement of a loaded file with torch's logits of the same images."""
+    return compare(expected, runner.predict(as_float(images.images)), images.labels, integer_head=integer_head)
 
 
 def _checked(file: Path, target: Target, images: Images, expected: Array, *, integer_head: bool) -> Parity | None:
-    """Parity on a target after the first; None where its runtime refuses the file."""
+    """Parity on a target after the first; None where its runtime refuses the file or gives NaN."""
     try:
         return parity_of(runtime_of(target).open(file, target), images, expected, integer_head=integer_head)
-    except RuntimeRefused:
+    except (RuntimeRefused, ParityBroken):
         return None
 
 
@@ -92,7 +90,12 @@ def compare(expected: Array, shipped: Array, labels: Array, *, integer_head: boo
     The tolerance is three steps of an 8-bit grid over the range of the expected logits, or 1 % of it after a float
     head. A disagreement counts as clear where the expected margin exceeds twice the tolerance: differences within it
     cannot turn such a margin over.
+    Raises TrainingDiverged where torch's logits are not finite, ParityBroken where those of the runtime alone are not.
     """
+    if not np.isfinite(expected).all():
+        raise TrainingDiverged("NaN or infinity in the network's logits")
+    if not np.isfinite(shipped).all():
+        raise ParityBroken("parity broken: NaN or infinity in the runtime's logits, none in torch's")
     span = float(expected.max() - expected.min()) or 1.0
     tolerance = span * (GRID_STEPS / 255 if integer_head else FLOAT_TOLERANCE)
     difference = np.abs(expected - shipped)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nas.data import Images
+from nas.errors import TrainingDiverged
 from nas.measuring.metrics import score_logits
 from nas.records import Score, Scores
 from nas.runtimes.runtime import Array, Runner
@@ -31,12 +32,15 @@ def score_runner(
 
 
 def accuracy(runner: Runner, images: Images, give_way: Callable[[], None] = lambda: None) -> Score:
-    """Every metric of the file's logits, read off the runtime."""
+    """Every metric of the file's logits, read off the runtime. Raises TrainingDiverged where they are not finite."""
     logits: list[Array] = []
     for start in range(0, len(images), IMAGES_AT_ONCE):
         give_way()
         logits.append(runner.predict(as_float(images.images[start : start + IMAGES_AT_ONCE])))
-    return score_logits(np.concatenate(logits), images.labels)
+    found = np.concatenate(logits)
+    if not np.isfinite(found).all():
+        raise TrainingDiverged("NaN or infinity in the logits of the network's file")
+    return score_logits(found, images.labels)
 
 
 def as_float(images: Array) -> Array:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compressors.plan import BITS, WeightFormat
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of, sums_may_overflow
 from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 INTEGER_KERNELS = ("QLinearConv", "QGemm")
 CUDA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 EXACT_SUMS = ("session.x64quantprecision", "1")
-PACKED: frozenset[WeightFormat] = frozenset(BITS)  # all that there are
 
 
 class Runner:
@@ -139,7 +137,7 @@ class OnnxRuntime:
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
         from nas.runtimes.onnx.files import model_bytes
 
-        return model_bytes(network, header, PACKED)
+        return model_bytes(network, header)
 
     def open(self, file: Path | bytes, target: Target) -> Runner:
         return Runner(file, target)

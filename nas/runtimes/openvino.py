@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compressors.plan import WeightFormat
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
 from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
     from nas.study import Target  # which asks a runtime for its default provider
 
-# It knows no INT2, and none of the functions that restore 3, 5 and 6 bits; those weights are stored as int8 codes.
-PACKED: frozenset[WeightFormat] = frozenset({"int4"})
+# It knows neither INT2 nor the functions that restore 3, 5 and 6 bits; those weights are stored as int8 codes.
+UNPACKED = frozenset({"int6", "int5", "int3", "int2"})
 LAYER_KINDS = ("convolution", "deconvolution", "fullyconnected", "matmul")
 CODES = ("u8", "i8")
 
@@ -140,7 +139,7 @@ class OpenVino:
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
         from nas.runtimes.onnx.files import model_bytes
 
-        return model_bytes(network, header, PACKED)
+        return model_bytes(network, header, unpacked=UNPACKED)
 
     def open(self, file: Path | bytes, target: Target) -> Runner:
         return Runner(file, target)

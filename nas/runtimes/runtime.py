@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nas.errors import InputError
+from nas.errors import CandidateFailed, InputError
 from nas.records import Fingerprint
 from nas.registry import RUNTIMES
 
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 CONTROL_SHAPE = (1, 16, 16, 16)  # the input of every runtime's control network
 
 
-class RuntimeRefused(RuntimeError):
+class RuntimeRefused(CandidateFailed):
     """A runtime cannot load a file, or cannot run it; the message is in the runtime's own words."""
 
 

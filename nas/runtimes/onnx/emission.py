@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import onnx
 import torch
@@ -11,9 +12,9 @@ from onnx import TensorProto, helper
 from torch import fx, nn
 
 from compressors.folding import fold_batch_norm
-from compressors.plan import WeightFormat
-from nas.runtimes.onnx.nodes import ALL_FORMATS, UnknownOperation, Writer, write_node
-from nas.runtimes.onnx.packing import FUNCTIONS, unpack_function
+from compressors.support import Unsupported
+from nas.runtimes.onnx.nodes import FunctionMaker, UnknownOperation, Writer, write_node
+from nas.runtimes.onnx.packing import FUNCTIONS
 from nas.runtimes.runtime import FileHeader
 
 OPSET = 21
@@ -22,26 +23,28 @@ PRODUCER = "compact-nas"
 _VERSION_OF = {TensorProto.INT2: (25, 13)}
 
 
-def emit(
-    network: fx.GraphModule, header: FileHeader, *, packed: frozenset[WeightFormat] = ALL_FORMATS
-) -> onnx.ModelProto:
+def emit(network: fx.GraphModule, header: FileHeader, *, unpacked: Collection[str] = frozenset()) -> onnx.ModelProto:
     """The ONNX model of a folded, possibly quantized network: `image` (N, C, H, W) in [0, 1] -> `logits`.
 
-    Weights below 8 bits whose format is not in `packed` are stored as int8 codes.
-    Raises UnknownOperation where the table has no row; `emit_or_export` falls back to torch's exporter then.
+    Weights of the formats in `unpacked` are stored as int8 codes, for a runtime that cannot read them packed: a larger
+    file that computes the same. Raises UnknownOperation where the table has no row; `emit_or_export` falls back to
+    torch's exporter then.
     """
-    writer = Writer(dict(network.named_modules()), packed=packed)
+    writer = Writer(dict(network.named_modules()), stored_as_int8=frozenset(unpacked))
     for node in network.graph.nodes:
         write_node(writer, node)
     graph = helper.make_graph(writer.nodes, PRODUCER, [_image(header)], [_logits(header)], writer.weights)
-    return _finish(graph, header, writer.unpacked)
+    return _finish(graph, header, writer.functions)
 
 
-def emit_or_export(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
-    """The model of a float network by the table, or by `torch.onnx.export` where an operation is unknown to it."""
+def emit_or_export(
+    module: nn.Module, header: FileHeader, *, unpacked: Collection[str] = frozenset()
+) -> onnx.ModelProto:
+    """The model of a float network by the table, or by `torch.onnx.export` where something is unknown to it."""
     try:
-        return emit(module if isinstance(module, fx.GraphModule) else fold_batch_norm(module), header)
-    except UnknownOperation:
+        network = module if isinstance(module, fx.GraphModule) else fold_batch_norm(module)
+        return emit(network, header, unpacked=unpacked)
+    except (UnknownOperation, Unsupported):
         return export_with_torch(module, header)
 
 
@@ -67,10 +70,12 @@ def export_with_torch(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
     return _finish(graph, header)
 
 
-def _finish(graph: onnx.GraphProto, header: FileHeader, unpacked: Iterable[int] = ()) -> onnx.ModelProto:
-    """The model, at the oldest version that knows the types it stores; `unpacked` are the widths kept in planes."""
+def _finish(
+    graph: onnx.GraphProto, header: FileHeader, makers: Mapping[str, FunctionMaker] = MappingProxyType({})
+) -> onnx.ModelProto:
+    """The model, at the oldest version that knows the types it stores, with the functions it calls."""
     opset, ir_version = max(_VERSION_OF.get(weight.data_type, (OPSET, IR_VERSION)) for weight in graph.initializer)
-    functions = [unpack_function(bits, opset) for bits in sorted(unpacked)]
+    functions = [makers[name](opset) for name in sorted(makers)]
     domains = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(FUNCTIONS, 1)] if functions else [])
     model = helper.make_model(
         graph, producer_name=PRODUCER, opset_imports=domains, ir_version=ir_version, functions=functions

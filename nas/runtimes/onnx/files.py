@@ -7,20 +7,19 @@ from pathlib import Path
 import onnx
 from torch import fx, nn
 
-from compressors.plan import WeightFormat
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit, emit_or_export
 from nas.runtimes.runtime import FileCosts, FileHeader
 
 
-def model_bytes(network: nn.Module, header: FileHeader, packed: frozenset[WeightFormat]) -> bytes:
-    """The ONNX file of a network; formats below 8 bits that are not in `packed` are stored as int8 codes.
+def model_bytes(network: nn.Module, header: FileHeader, *, unpacked: frozenset[str] = frozenset()) -> bytes:
+    """The ONNX file of a network; weights of the formats in `unpacked` are stored as int8 codes.
 
     A quantized network is emitted by the table alone: torch's exporter would not keep its integers.
     """
     if isinstance(network, fx.GraphModule) and _is_quantized(network):
-        return _serialized(emit(network, header, packed=packed))
+        return _serialized(emit(network, header, unpacked=unpacked))
     return _serialized(emit_or_export(network, header))
 
 
