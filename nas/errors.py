@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and failures of the machine that are nobody's candidate's."""
+"""Errors by whom they concern: the user's input, one candidate, or the machine and so no candidate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 class InputError(Exception):
     """What a user wrote cannot be used; the message, one line per mistake, says where and why."""
+
+
+class CandidateFailed(Exception):
+    """A candidate cannot be evaluated, for a reason that belongs to it; the message tells it to users as it is."""
+
+
+class TrainingDiverged(CandidateFailed):
+    """A loss, weight, statistic, scale or logit is NaN or infinite; the message says which and where."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"training diverged: {what}")
 
 
 def disk_problem(error: BaseException) -> str | None:

@@ -11,25 +11,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import IMPORTANCES
-from compressors.quantization.insertion import prepare
-from nas.errors import disk_problem
+from compressors.pipeline import compress
+from nas.errors import CandidateFailed, InputError, disk_problem
 from nas.machine import ran_out_of_memory
-from nas.measuring.costs import measure_file
-from nas.measuring.parity import check
-from nas.measuring.scoring import score_file
+from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
-from nas.records import UNSTABLE, Evaluation, Measurement, Phase, State
+from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.paths import write_evaluation
-from nas.shipping import ship
+from nas.shipping import emit_files, score_file, ship, verify
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task
 from nas.teacher import teacher_logits
-from nas.training.inference import calibrate
-from nas.training.pipeline import TrainingPipeline
+from nas.training.inference import CalibrationBatches
+from nas.training.pipeline import TrainingPipeline, options_of
 from nas.workbench import Workbench, build
 
 
@@ -59,10 +56,8 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
         network = build(task.candidate, bench, seed=task.seed, dropout=dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
-    violations = broken_constraints(costs, study, task.phase)
-    if violations:
-        unsure = () if costs.is_stable else (UNSTABLE,)
-        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations, flags=unsure)
+    if violations := broken_constraints(costs, study, task):
+        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations)
 
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
@@ -71,19 +66,18 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
         network = fitted.network.cpu().eval()
 
     with clock("emit"):
-        file = ship(network, task.candidate, task.folder, bench.header)
+        files = ship(network, task.candidate, task.folder, bench.header, study.targets)
     with clock("verify"), pausing_for_measurements():
-        verified = check(file, network, task.candidate, bench)
+        verified = verify(network, files, task.candidate, bench)
     with clock("measure"):
-        measurement = measure_file(file, study.targets, origin="shipped file")
+        measurement = measure_files(files, study.targets, origin="shipped file", without=verified.doubtful_targets)
     with clock("score"), pausing_for_measurements() as give_way:
-        scores = score_file(file, bench, test=task.phase in ("final", "reference"), give_way=give_way)
+        scores = score_file(files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
-    violations = broken_constraints(measurement, study, task.phase)
+    violations = broken_constraints(measurement, study, task)
+    found = {**dict(verified), **dict(scores), "measurement": measurement, "violations": violations}
     state = State.INFEASIBLE if violations else State.COMPLETE
-    flags = verified.pop("flags") + (() if measurement.is_stable else (UNSTABLE,))
-    fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": violations}
-    return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, flags=flags, **fields)
+    return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, **found)
 
 
 def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
@@ -108,16 +102,13 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     structure = task.candidate.structure_id(len(bench.data.class_names))
     if structure not in bench.structure_costs:
         with clock("prune"):
-            shape = copy.deepcopy(network).cpu()
-            plan = task.candidate.plan
-            importance = IMPORTANCES[bench.study.compression.importance]
-            prune(shape, task.candidate.architecture.all_groups(), plan.kept, importance=importance)
-            shape = prepare(shape, plan.formats)
-            calibrate(shape, bench.tiny_feed())
+            options = options_of(task.candidate, bench.study.compression)
+            batches = CalibrationBatches(bench.tiny_feed())
+            shape = compress(copy.deepcopy(network).cpu(), task.candidate.plan, options, batches, trained=False)
         with clock("emit"):
-            file = ship(shape, task.candidate, task.folder / "untrained", bench.header)
+            files = emit_files(shape, task.folder / "untrained", bench.header, bench.study.targets)
         with clock("measure"):
-            costs = measure_file(file, bench.study.targets, origin="untrained file")
+            costs = measure_files(files, bench.study.targets, origin="untrained file")
         for leftover in (task.folder / "untrained").iterdir():
             leftover.unlink()
         (task.folder / "untrained").rmdir()
@@ -127,20 +118,25 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     return bench.structure_costs[structure]
 
 
-def broken_constraints(measurement: Measurement, study: Study, phase: Phase) -> dict[str, float]:
-    """By how much, relative to its limit, each broken constraint is exceeded. References are bound by none."""
-    found: dict[str, float] = {}
-    if phase == "reference":
-        return found
-    for cost, limit in study.constraints.items():
-        value = measurement.cost(cost, study.target.name)
-        if value > limit.max:
-            found[cost] = value / limit.max - 1
-    return found
+def broken_constraints(measurement: Measurement, study: Study, task: Task) -> dict[str, float]:
+    """By how much, relative to its limit, each broken constraint is exceeded; none binds a task that is not."""
+    limits = study.limits if task.is_constrained else {}
+    values = {name: measurement.cost(name, study.target.name) for name in limits}
+    return {name: values[name] / limit - 1 for name, limit in limits.items() if values[name] > limit}
 
 
-def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: Any) -> Evaluation:
-    """Make the record and write it: from here on the evaluation is done."""
+def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
+    """Flags of what is no sound latency: disturbed, or missing on a target after the first."""
+    missing = [parity_at(target.name) for target in study.targets if target.name not in measurement.latency]
+    return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
+
+
+def finish(
+    task: Task, bench: Workbench, clock: Clock, state: State, *, flags: tuple[str, ...] = (), **fields: Any
+) -> Evaluation:
+    """Make the record and write it: from here on the evaluation is done. `flags` are of its verification."""
+    measurement: Measurement | None = fields.get("measurement")
+    unsure = doubts(measurement, bench.study) if measurement is not None else ()
     evaluation = Evaluation(
         candidate_id=task.candidate.id,
         structure_id=task.candidate.structure_id(len(bench.data.class_names)),
@@ -150,10 +146,11 @@ def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: A
         state=state,
         budget=bench.study.training.epochs,
         target=bench.study.target.name,
+        flags=tuple(dict.fromkeys((*flags, *unsure))),
         seconds=clock.seconds,
         attempts=task.attempt,
         started_at=clock.started_at,
-        machine=bench.machine,
+        machine=bench.versions,
         **fields,
     )
     write_evaluation(task.folder, evaluation)
@@ -172,7 +169,7 @@ def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
     except Exception as error:
         if disk_problem(error):
             raise
-        kind, reason = type(error).__name__, failure(error, bench.study)
+        kind, reason = type(error).__name__, failure(error, bench.study.search.trial_gigabytes)
         if clock.stage == "teach":
             reason = f"the reference teacher failed: {reason}"
     # The traceback is gone, and with it what it held: there may have been no memory left to write the record with.
@@ -180,10 +177,16 @@ def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
     return finish(task, bench, clock, State.FAILED, error=kind, reason=reason)
 
 
-def failure(error: Exception, study: Study) -> str:
-    """Why an evaluation failed, in one line; running out of memory names the limit, if there is one."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-    limit = study.search.trial_gigabytes
-    if limit is not None and ran_out_of_memory(error):
-        return f"needed more memory than search.trial_gigabytes {limit:g} ({reason})"
-    return reason
+def failure(error: Exception, limit_gigabytes: float | None) -> str:
+    """Why an evaluation failed, in one line for users; an unexpected error is called internal.
+
+    The error's class stands in `Evaluation.error` alone.
+    """
+    if ran_out_of_memory(error):
+        limit = f"needed more memory than search.trial_gigabytes {limit_gigabytes or 0:g}"
+        return limit if limit_gigabytes else "out of memory"
+    text = " ".join(str(error).split())[:500] or "no message"
+    if isinstance(error, ValidationError):
+        keys = [".".join(map(str, details["loc"])) for details in error.errors()]
+        text = f"unexpected values of {', '.join(filter(None, keys)) or 'a record'}"
+    return text if isinstance(error, CandidateFailed | InputError) else f"internal error: {text}"

@@ -19,7 +19,7 @@ from nas.files import sole_holder, write_atomically
 from nas.measuring.latency import PROTOCOL
 from nas.records import State
 from nas.run_folder.paths import RunFolder, read_evaluation
-from nas.runtimes.onnxruntime import fingerprint
+from nas.runtimes.runtime import fingerprint, refuse_missing
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
 from nas.search.search import Search, default_population
@@ -55,6 +55,7 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
     study = resolve(study, folder)
+    refuse_missing(study.targets)
     _refuse_another_device(study, folder)
     teacher_candidate(study)  # a file that is no candidate is told before any work
     if cut := repair(folder.journal):
@@ -117,7 +118,7 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             lines = "\n  ".join(different)
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, workers, finalists, trial_minutes and trial_gigabytes, artifacts and "
+                "Only search.trials, hours, workers, engine, finalists, trial_minutes, trial_gigabytes, artifacts and "
                 "report keys may change; use another --out."
             )
         return study

@@ -17,7 +17,7 @@ from nas.report.details import (
     unpruned,
 )
 from nas.report.figures import FIGURES, accuracy_text
-from nas.report.requirements import Requirement
+from nas.report.requirements import NONE_KNOWN, Requirement
 from nas.report.snippet import snippet
 from nas.study import Study
 from search_spaces.layers import LayerSpec
@@ -29,7 +29,7 @@ def model_card(
     evaluation: Evaluation,
     class_names: Sequence[str],
     *,
-    needs: Requirement = Requirement("", ""),
+    needs: Requirement = NONE_KNOWN,
 ) -> str:
     """The card of one evaluated candidate, as Markdown; `needs` is which onnxruntime its file needs.
 

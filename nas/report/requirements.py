@@ -22,14 +22,17 @@ class Requirement:
         return f"onnxruntime {self.version} or later ({self.reason})" if self.version else "onnxruntime"
 
 
+NONE_KNOWN = Requirement("", "")
+
+
 def requirement(opset: int, types: Iterable[str]) -> Requirement:
     """What a file of this opset whose weights are of these ONNX types needs."""
     found = [Requirement(BY_TYPE[name], f"its weights are of type {name}") for name in sorted(types) if name in BY_TYPE]
     if opset in BY_OPSET:
         found.append(Requirement(BY_OPSET[opset], f"it is of opset {opset}"))
     elif opset > max(BY_OPSET):
-        return Requirement("", "")  # newer than anything tried
-    return max(found, key=lambda one: _numbers(one.version), default=Requirement("", ""))
+        return NONE_KNOWN  # newer than anything tried
+    return max(found, key=lambda one: _numbers(one.version), default=NONE_KNOWN)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -44,6 +47,6 @@ def requirement_of(model: Path) -> Requirement:
     try:
         loaded = onnx.load(model, load_external_data=False)
     except (OSError, DecodeError):
-        return Requirement("", "")
+        return NONE_KNOWN
     opset = next((one.version for one in loaded.opset_import if one.domain in ("", "ai.onnx")), 0)
     return requirement(opset, {onnx.TensorProto.DataType.Name(weight.data_type) for weight in loaded.graph.initializer})

@@ -48,7 +48,7 @@ def row_of(number: int, evaluation: Evaluation, artifact: str, params: Row, stud
     }
     if measurement is not None:
         row |= measurement.costs(evaluation.target)
-        row |= {f"latency_ms@{t.name}": measurement.latency[t.name].latency_ms for t in study.targets[1:]}
+        row |= measurement.other_costs(evaluation.target)
     return row | structure_of(evaluation.layers) | {f"params_{gene}": value for gene, value in params.items()}
 
 
@@ -75,12 +75,19 @@ def _violation_text(violations: Mapping[str, float]) -> str:
     return "; ".join(f"{name} {excess:.1%} above its limit" for name, excess in violations.items())
 
 
+def other_costs(study: Study) -> list[str]:
+    """Columns of the targets after the first: latency, and bytes where another runtime may need a file of its own."""
+    first, *others = study.targets
+    own_files = [target.name for target in others if target.runtime != first.runtime]
+    return [f"latency_ms@{target.name}" for target in others] + [f"size_bytes@{name}" for name in own_files]
+
+
 def trial_columns(study: Study) -> list[str]:
     """The columns of trials.csv; genes are all that any network may have."""
     return [
         "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
         "train_accuracy", "parameters", "size_bytes", "latency_ms",
-        *(f"latency_ms@{target.name}" for target in study.targets[1:]),
+        *other_costs(study),
         "macs", "peak_memory_bytes", *MORE_SCORES, "violation",
         "attempts", "seconds", "seed", "started_at", "artifact", "flags", "retry_of", *STRUCTURE,
         *(f"params_{gene}" for gene in all_genes(study)),
@@ -90,7 +97,7 @@ def trial_columns(study: Study) -> list[str]:
 def front_columns(study: Study) -> list[str]:
     return [
         "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",
-        "parameters", "size_bytes", "latency_ms", *(f"latency_ms@{target.name}" for target in study.targets[1:]),
+        "parameters", "size_bytes", "latency_ms", *other_costs(study),
         "macs", "peak_memory_bytes", *MORE_SCORES, "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
     ]  # fmt: skip
 
@@ -131,7 +138,7 @@ def _cell(column: str, value: Any) -> str:
         return "; ".join(f"{name}={excess!r}" for name, excess in value.items())
     if isinstance(value, list):
         return " ".join(value)
-    if column in COSTS and column != "latency_ms":
+    if column.partition("@")[0] in COSTS and not column.startswith("latency_ms"):
         return str(int(value))
     if isinstance(value, float) and column == "epochs":
         return repr(value).removesuffix(".0")  # whole ones, but where patience ended a phase

@@ -56,6 +56,7 @@ class Driver(ABC):
     """What search and finalists share: one journal study, recovery after a death, telling results."""
 
     phase: Phase
+    reads_test: bool = False
 
     def __init__(self, study: Study, folder: RunFolder, name: str, directions: list[Direction]) -> None:
         self.study, self.folder = study, folder
@@ -181,6 +182,7 @@ class Driver(ABC):
             folder=self.folder.artifact(candidate.id, self.phase, notes["seed"], numbers),
             attempt=notes["attempts"],
             training=numbers,
+            reads_test=self.reads_test,
         )
 
     def _row(self, trial: RecordedTrial, evaluation: Evaluation) -> dict[str, Any]:

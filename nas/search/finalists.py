@@ -23,6 +23,7 @@ class Finalists(Driver):
     """The front of the search, thinned, each member trained anew at full budget with a seed of its own."""
 
     phase: Phase = "final"
+    reads_test = True
 
     def __init__(self, study: Study, folder: RunFolder) -> None:
         super().__init__(study, folder, f"{study.name}/final", ["maximize"])

@@ -16,6 +16,7 @@ from nas.objectives import as_minimised, may_stand
 from nas.pareto import non_dominated
 from nas.records import State
 from nas.run_folder.rows import append_row, count_rows, front_columns, trial_columns, write_rows
+from nas.runtimes.runtime import file_names
 from nas.search.finalists import Finalists
 from nas.search.search import Search, default_population
 from nas.study import Study
@@ -39,7 +40,6 @@ def _as_front_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 Row = Mapping[str, Any]
-BULKY = ("model.onnx", "weights.safetensors")
 
 
 class Upkeep:
@@ -81,9 +81,14 @@ class Upkeep:
             # Each trial once: a failed one shares its folder with a retry that may be at work there.
             if row["number"] in self._trimmed or row["artifact"] in wanted:
                 continue
-            for name in BULKY:
+            for name in bulky_files(self._search.study):
                 (self._search.folder.path / row["artifact"] / name).unlink(missing_ok=True)
             self._trimmed.add(row["number"])
+
+
+def bulky_files(study: Study) -> tuple[str, ...]:
+    """What of an artifact folder weighs: every target's file, and the weights they were made from."""
+    return (*dict.fromkeys(file_names(study.targets).values()), "weights.safetensors")
 
 
 def with_reference(study: Study, complete: Sequence[Row]) -> Study:

@@ -1,7 +1,7 @@
-"""The study file: what a user may write, as validated records; each key's meaning stands at the key.
+"""The study file: what a user may write, as validated records; every key with its description.
 
-`file` reads and writes one, `located_yaml` knows the line of every key, `words` says what is wrong, and `schema` tells
-editors what there is.
+`file` reads and writes a study, `located_yaml` finds the line of every key, `words` describes mistakes, and `schema` is
+for editors.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from nas.study.data import Data, TorchvisionSet
 from nas.study.numbers import Choices, Range
 from nas.study.objectives import Constraint, Cost, Objective
 from nas.study.outputs import Artifacts, ReportOptions
+from nas.study.recipe import Distillation, RandAugment, Recipe
 from nas.study.search import Search
 from nas.study.section import Name, NotNegative, Section, Share
 from nas.study.study import Study
 from nas.study.targets import Target
-from nas.study.training import Distillation, RandAugment, Training
+from nas.study.training import Training
 
 __all__ = [
     "Artifacts",
@@ -30,6 +31,7 @@ __all__ = [
     "Objective",
     "RandAugment",
     "Range",
+    "Recipe",
     "ReportOptions",
     "Search",
     "Section",

@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, inliner, numpy_helper, shape_inference
 
 from nas.runtimes.onnx.packing import FUNCTIONS
+from nas.runtimes.runtime import FileCosts
 
 # Where a layer's weights and biases are among its inputs: where constants are parameters.
 LAYER_OPS: Mapping[str, tuple[int, ...]] = {
@@ -48,17 +49,8 @@ class Uncounted(ValueError):
 
 
 @dataclass(frozen=True)
-class FileCosts:
-    """What a file holds and needs for one image, by its own graph."""
-
-    parameters: int
-    macs: int
-    peak_memory_bytes: int
-
-
-@dataclass(frozen=True)
 class Counts:
-    """The same of any file: None where it cannot be told, and `unknown` says why, each reason once."""
+    """FileCosts of any file: None where it cannot be told, and `unknown` says why, each reason once."""
 
     parameters: int | None
     macs: int | None
