@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from compressors.pipeline import compress
 from nas.errors import CandidateFailed, InputError, disk_problem
+from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
@@ -67,6 +68,7 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
 
     with clock("emit"):
         files = ship(network, task.candidate, task.folder, bench.header, study.targets)
+        digests = {file.name: sha256_of(file) for file in files.values()}
     with clock("verify"), pausing_for_measurements():
         verified = verify(network, files, task.candidate, bench)
     with clock("measure"):
@@ -76,6 +78,7 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
 
     violations = broken_constraints(measurement, study, task)
     found = {**dict(verified), **dict(scores), "measurement": measurement, "violations": violations}
+    found["model_sha256"] = digests
     state = State.INFEASIBLE if violations else State.COMPLETE
     return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, **found)
 
