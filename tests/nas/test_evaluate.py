@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import tempfile
@@ -22,6 +23,7 @@ from torch import nn
 import nas.evaluate
 import nas.measuring.costs
 import nas.measuring.latency
+import nas.measuring.turns
 from nas.candidates.sampling import sample
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
@@ -62,6 +64,7 @@ SPACE = {
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
     """As a worker has it, at the largest size; locks of its own, so that nobody else's work waits."""
+    monkeypatch.setattr(nas.measuring.turns, "PLACES", ())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(nas.measuring.latency, "BLOCKS", 1)
     monkeypatch.setattr(nas.measuring.latency, "MAX_PASSES", 1)
@@ -142,6 +145,9 @@ def test_training_checking_and_scoring_give_way(
     task = task_of(bench, tmp_path)
     evaluation = evaluate(task, bench, clock)
     assert evaluation.state is State.COMPLETE
+    assert evaluation.model_sha256 == {
+        "model.onnx": hashlib.sha256((task.folder / "model.onnx").read_bytes()).hexdigest()
+    }
     assert evaluation.flags == ("unstable",)  # one pass agrees with none
     assert entered == ["train", "verify", "score"]
     assert Counter(ways) == {"train": 2, "score": 2}  # steps of one epoch; a batch of validation, one of training

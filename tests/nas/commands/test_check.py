@@ -63,7 +63,9 @@ def test_genes_that_nothing_rewards(
 @pytest.mark.parametrize("trials", [TRIALS_FOR_MANY - 1, TRIALS_FOR_MANY])
 def test_many_objectives_need_many_trials(trials: int) -> None:
     crowded = make_study(objectives=OBJECTIVES[-CROWDED - 1 :], search={"trials": trials, "finalists": 1})
-    assert [warning.partition(":")[0] for warning in warnings_of(crowded)] == ["objectives"] * (trials < TRIALS_FOR_MANY)
+    assert [warning.partition(":")[0] for warning in warnings_of(crowded)] == ["objectives"] * (
+        trials < TRIALS_FOR_MANY
+    )
 
 
 @pytest.mark.parametrize("name", ["parameters", "macs", "size_bytes"])
