@@ -164,7 +164,8 @@ def check(
 
 
 def _probe(study: Study, console: Console) -> None:
-    from nas.executors.local import threads_per_worker, worker_environment
+    from nas.executors.local import worker_environment
+    from nas.machine import threads_per_worker
 
     # As in a worker, and before torch is imported.
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,10 +26,10 @@ from nas.records import UNSTABLE, Evaluation, Measurement, Phase, State
 from nas.run_folder.paths import write_evaluation
 from nas.shipping import ship
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task
+from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 from nas.teacher import teacher_logits
 from nas.training.inference import calibrate
-from nas.training.pipeline import TrainingPipeline
+from nas.training.pipeline import Interrupted, TrainingPipeline
 from nas.workbench import Workbench, build
 
 
@@ -50,8 +50,38 @@ class Clock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evaluation:
-    """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it."""
+Report = Callable[[Rung], Verdict]
+
+
+@dataclass
+class Reached:
+    """Reports the epochs of one training as rungs, and remembers the last."""
+
+    budget: int
+    report: Report
+    epochs: float = 0.0
+
+    def __call__(self, epochs: float) -> Verdict:
+        self.epochs = epochs
+        return self.report(Rung(epochs, self.budget))
+
+    @property
+    def words(self) -> str:
+        return f"stopped after {self.epochs:g} of {self.budget} epochs"
+
+
+def always_continue(_: Rung) -> Verdict:
+    return Verdict.CONTINUE
+
+
+def evaluate(
+    task: Task, bench: Workbench, clock: Clock | None = None, *, report: Report = always_continue
+) -> Evaluation:
+    """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it.
+
+    `report` is asked after every epoch: STOP ends the evaluation as PRUNED, PAUSE raises Interrupted with a checkpoint
+    kept.
+    """
     clock, study = clock or Clock(), bench.study
     bench = bench.at(task.candidate.architecture.input_size)
     with clock("build"):
@@ -67,7 +97,13 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
     with clock("train"), pausing_for_measurements() as give_way:
-        fitted = fitting_of(task, bench, recorded).fit(network, give_way)
+        reached = Reached(task.epochs, report)
+        try:
+            fitted = fitting_of(task, bench, recorded).fit(network, give_way, reached)
+        except Interrupted as interruption:
+            if interruption.verdict is not Verdict.STOP:
+                raise
+            return finish(task, bench, clock, State.PRUNED, epochs=reached.epochs, reason=reached.words)
         network = fitted.network.cpu().eval()
 
     with clock("emit"):
@@ -161,14 +197,16 @@ def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: A
     return evaluation
 
 
-def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
+def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_continue) -> Evaluation:
     """`evaluate`, with whatever it raises recorded as a FAILED evaluation and its reason.
 
-    Only what is wrong with the disk is raised: it says nothing about the candidate.
+    Only a pause (Interrupted) and what is wrong with the disk are raised: they say nothing about the candidate.
     """
     clock = Clock()
     try:
-        return evaluate(task, bench, clock)
+        return evaluate(task, bench, clock, report=report)
+    except Interrupted:
+        raise
     except Exception as error:
         if disk_problem(error):
             raise

@@ -1,9 +1,10 @@
-"""Task: one evaluation to be done, as the driver hands it to a worker. No torch."""
+"""Task: one evaluation to be done, as the driver hands it to a worker; Rung and Verdict: what they say meanwhile."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from nas.candidates.candidate import Candidate
@@ -12,9 +13,28 @@ from nas.records import Phase
 CHECKPOINT_FILE = "checkpoint.pt"
 
 
+class Verdict(StrEnum):
+    """What the driver says of a training that goes on: train on, keep a checkpoint for later, or end it here."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """How far a task's training is: `epochs` done of the `budget` of its schedule (Task.epochs)."""
+
+    epochs: float
+    budget: int
+
+
 @dataclass(frozen=True)
 class Task:
-    """What to evaluate, how long, with which seed, and where its files go; `training` are its searched numbers."""
+    """What to evaluate, how long, with which seed, and where its files go; `training` are its searched numbers.
+
+    `reads_test` says whether the test split may be read, `is_constrained` whether the study's constraints apply.
+    """
 
     number: int
     candidate: Candidate
@@ -24,6 +44,8 @@ class Task:
     folder: Path
     attempt: int = 1
     training: dict[str, float] = field(default_factory=dict)
+    reads_test: bool = False
+    is_constrained: bool = True
 
     def to_line(self) -> str:
         """One line of JSON, for a pipe."""
@@ -32,6 +54,7 @@ class Task:
 
     @classmethod
     def from_line(cls, line: str) -> Task:
+        """The task that `to_line` wrote."""
         fields = json.loads(line)
         candidate, folder = Candidate.from_json(fields.pop("candidate")), Path(fields.pop("folder"))
         return cls(candidate=candidate, folder=folder, **fields)

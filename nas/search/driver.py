@@ -23,7 +23,7 @@ from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import row_of
 from nas.search.journal import Direction, Journal, RecordedTrial
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task
+from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 
 MAX_DEATHS = 3
 
@@ -96,6 +96,15 @@ class Driver(ABC):
                 insort(self._rows, row, key=lambda r: int(r["number"]))
                 self._counts[row["state"]] += 1
         return trials
+
+    def report(self, task: Task, rung: Rung) -> Verdict:
+        """Whether a training that is at `rung` shall go on; called after every epoch."""
+        return Verdict.CONTINUE
+
+    def paused(self, task: Task) -> None:
+        """A worker let go of `task`, as `report` had answered: it is proposed again, with its checkpoint."""
+        self._running.pop(task.number, None)
+        self._waiting.append(task)
 
     def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
         """Tell a result; returns its row."""
@@ -191,7 +200,7 @@ class Driver(ABC):
     def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
         """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""
         values = None
-        if evaluation.measurement is not None and evaluation.state is not State.FAILED:
+        if evaluation.measurement is not None and evaluation.state not in (State.FAILED, State.PRUNED):
             placeholder = dict.fromkeys(QUALITIES, 0.0) if evaluation.state is State.INFEASIBLE else {}
             values = [
                 placeholder[name] if name in placeholder else evaluation.values((name,))[0]

@@ -21,6 +21,7 @@ from compressors.quantization.modules import refresh_scales
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
 from nas.study import Compression, Training
+from nas.tasks import Verdict
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
 from nas.training.early_stopping import EarlyStopping
@@ -32,6 +33,18 @@ from nas.training.precision import Precision
 from nas.training.stages import Stage, StageName, stages_of
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+
+
+class Interrupted(Exception):
+    """A training ended early because `report` said so; a checkpoint is saved."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict)
+        self.verdict = verdict
+
+
+def always_continue(_: float) -> Verdict:
+    return Verdict.CONTINUE
 
 
 def in_fp32(_: nn.Module) -> Precision:
@@ -66,10 +79,15 @@ class TrainingPipeline:
     recorded: Tensor | None = None
     choose_precision: Callable[[nn.Module], Precision] = in_fp32
 
-    def fit(self, network: nn.Module, give_way: Callable[[], None]) -> Trained:
+    def fit(
+        self,
+        network: nn.Module,
+        give_way: Callable[[], None],
+        report: Callable[[float], Verdict] = always_continue,
+    ) -> Trained:
         """Train `network` (untrained, dense) through all stages_of.
 
-        An earlier attempt's checkpoint is continued at the epoch after it.
+        `report` is called after every epoch with the epochs done so far; raises Interrupted where it says so. An earlier attempt's checkpoint is continued at the epoch after it.
         """
         plan = self.candidate.plan
         steps = self.epochs * self.feed.steps
@@ -83,7 +101,7 @@ class TrainingPipeline:
             resumes = saved is not None and index == first
             network = self.change(network, phase.name, restoring=resumes or index < first)
             if index >= first:
-                run = _StageRun(self, network, phase, index, precision, done, dense)
+                run = _StageRun(self, network, phase, index, precision, done, dense, report)
                 done = [*done, run.train(saved if resumes else None, give_way)]
             if index == 0 and dense is None and self._teaches_itself:
                 dense = copy.deepcopy(network)
@@ -147,7 +165,9 @@ class _StageRun:
         precision: Precision,
         done: list[int],
         dense: nn.Module | None,
+        report: Callable[[float], Verdict],
     ) -> None:
+        self._report = report
         training, validation = fitting.training, fitting.validation
         self._fitting, self._network, self._phase, self._index = fitting, network, phase, index
         self._precision, self._done, self._dense = precision, done, dense
@@ -195,6 +215,11 @@ class _StageRun:
         if time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS:
             self._save(done)
             self._last_saved = time.monotonic()
+        steps = sum(self._done) + min(done * self._fitting.feed.steps, self._phase.steps)
+        verdict = self._report(steps / self._fitting.feed.steps)
+        if verdict is not Verdict.CONTINUE:
+            self._save(done)
+            raise Interrupted(verdict)
 
     def _save(self, epoch: int) -> None:
         state: Checkpoint = {

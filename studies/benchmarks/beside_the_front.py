@@ -28,7 +28,7 @@ from rich.table import Table
 
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate, canonical
-from nas.executors.local import LocalWorkers, threads_per_worker
+from nas.executors.local import LocalWorkers
 from nas.executors.pool import Refused
 from nas.measuring.latency import measure
 from nas.pareto import hypervolume

@@ -25,7 +25,7 @@ from stock import quantize
 from nas.candidates.candidate import Candidate
 from nas.data import load
 from nas.evaluate import fitting_of
-from nas.executors.local import threads_per_worker
+from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_file
 from nas.measuring.scoring import accuracy, as_float
 from nas.measuring.turns import pausing_for_measurements
