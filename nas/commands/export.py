@@ -36,9 +36,10 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
         raise InputError(f"--to: {to} exists and is not an empty folder")
     to.mkdir(parents=True, exist_ok=True)
     written = [Path(shutil.copy2(artifact / name, to / name)) for name in FILES]
-    candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_text()))
+    candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_text(encoding="utf-8")))
     card = to / "README.md"
-    card.write_text(model_card(load_study(folder.study), candidate, evaluation, class_names(artifact / "model.onnx")))
+    text = model_card(load_study(folder.study), candidate, evaluation, class_names(artifact / "model.onnx"))
+    card.write_text(text, encoding="utf-8")
     return [*written, card]
 
 
@@ -61,5 +62,5 @@ def _artifact(folder: RunFolder, trial: str) -> str:
 def _rows(table: Path) -> list[dict[str, str]]:
     if not table.exists():
         return []
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

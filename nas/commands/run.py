@@ -122,8 +122,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             lines = "\n  ".join(different)
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, workers, engine, finalists, trial_minutes and trial_gigabytes, artifacts and "
-                "report keys may change; use another --out."
+                "Only search.trials, hours, workers, engine, finalists, trial_minutes and trial_gigabytes, artifacts "
+                "and report keys may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
@@ -192,9 +192,7 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
     return problem
 
 
-def _drive_finalists(
-    search: Search, finalists: Finalists, executor: Executor, stop: Stop, console: Console
-) -> None:
+def _drive_finalists(search: Search, finalists: Finalists, executor: Executor, stop: Stop, console: Console) -> None:
     def after(_: dict[str, Any]) -> str:
         write_front(search, finalists)
         return ""

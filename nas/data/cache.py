@@ -53,7 +53,7 @@ def stored(key: str) -> Block | None:
     entry = cache_folder() / key
     with suppress(OSError, ValueError, EOFError):
         images = np.load(entry / "images.npy", mmap_mode="c", allow_pickle=False)
-        skipped = json.loads((entry / "skipped.json").read_text())
+        skipped = json.loads((entry / "skipped.json").read_text(encoding="utf-8"))
         return images, {int(position): reason for position, reason in skipped.items()}
     return None
 
@@ -102,7 +102,7 @@ def _write(folder: Path, blocks: Iterable[Block], shape: tuple[int, ...]) -> Fau
         _write_header(out, (count, *shape))  # NumPy pads headers, so a larger count takes no more room
         out.flush()
         os.fsync(out.fileno())
-    (folder / "skipped.json").write_text(json.dumps(faults))
+    (folder / "skipped.json").write_text(json.dumps(faults), encoding="utf-8")
     return faults if count else None
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ from nas.tasks import Rung, Task, Verdict
 KEEP_MEMORY = {
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**40}:glibc.malloc.top_pad={2**26}"
 }
+WORKER = (sys.executable, "-P", "-m", "nas.executors.worker")  # -P: the user's folder shadows no module
 # What libraries and images may take to load. The data were decoded before the first worker starts.
 START_SECONDS = 600.0
 
@@ -90,7 +91,8 @@ class LocalWorkers:
     """`count` processes over one run folder. Use as a context manager; leaving it ends them all.
 
     A task may take `limit_minutes` from its submission, or from when its worker was ready, if that came later; time
-    while `excused` says so, because workers do something that serves all candidates, does not count.
+    while `excused` says so, because workers do something that serves all candidates, does not count. `command` starts a
+    worker; the run folder and the worker's options are appended.
     """
 
     folder: Path
@@ -98,6 +100,7 @@ class LocalWorkers:
     threads: int
     limit_minutes: Callable[[Task], float | None] = no_limit
     excused: Callable[[], bool] = never
+    command: Sequence[str] = WORKER
     _workers: list[_Worker] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
@@ -176,14 +179,21 @@ class LocalWorkers:
     def _start(self) -> None:
         answers, theirs = os.pipe()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the worker)
-        command = [sys.executable, "-P", "-m", "nas.executors.worker", str(self.folder)]
-        options = ["--driver", str(os.getpid()), "--threads", str(self.threads), "--answers", str(theirs)]
+        options = [
+            str(self.folder),
+            "--driver",
+            str(os.getpid()),
+            "--threads",
+            str(self.threads),
+            "--answers",
+            str(theirs),
+        ]
         # Whatever a library prints goes where errors go: it must not look like an answer. A session of its own keeps
         # the terminal's Ctrl-C away from the worker. Must run in the main thread: the kernel ends a child bound to its
         # parent when the starting thread ends.
         try:
             process = subprocess.Popen(
-                command + options,
+                [*self.command, str(self.folder), *(str(word) for option in options.items() for word in option)],
                 stdin=subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,
@@ -225,7 +235,9 @@ def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
 def worker_environment(threads: int) -> dict[str, str]:
     """What must be set before Python starts and torch is imported.
 
-    Spinning threads would starve other workers and measurements; no module of the user's folder may stand in for one
-    of a library's, in the worker's own children either.
+    Spinning threads would starve other workers and measurements. No module of the user's folder may replace one of a
+    library, in the worker's own children either; an empty entry of PYTHONPATH would be that folder.
     """
-    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"}
+    path = os.pathsep.join(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    safe = {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}
+    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads), **safe}

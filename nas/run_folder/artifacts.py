@@ -51,7 +51,9 @@ def unpack(data: bytes, task: Task, *, limit_bytes: int = LIMIT_BYTES) -> None:
     """
     files = _files(data, limit_bytes)
     if list(files)[-1:] != [EVALUATION_FILE]:
-        raise ArtifactError(f"expected {EVALUATION_FILE} at the end of the archive, got {', '.join(files) or 'no file'}")
+        raise ArtifactError(
+            f"expected {EVALUATION_FILE} at the end of the archive, got {', '.join(files) or 'no file'}"
+        )
     evaluation = files.pop(EVALUATION_FILE)
     _check_evaluation(evaluation, task)
     for name, content in files.items():

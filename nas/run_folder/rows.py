@@ -105,14 +105,14 @@ def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def append_row(file: Path, columns: Sequence[str], row: Row) -> None:
-    with file.open("a", newline="") as out:
+    with file.open("a", newline="", encoding="utf-8") as out:
         csv.writer(out, lineterminator="\n").writerow(_cells(row, columns))
 
 
 def count_rows(file: Path, columns: Sequence[str]) -> int:
     """Rows of a table, or -1 where the file is missing or has other columns or a torn end."""
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
     except OSError:
         return -1
     rows = list(csv.reader(io.StringIO(text)))

@@ -87,7 +87,8 @@ class TrainingPipeline:
     ) -> Trained:
         """Train `network` (untrained, dense) through all stages_of.
 
-        `report` is called after every epoch with the epochs done so far; raises Interrupted where it says so. An earlier attempt's checkpoint is continued at the epoch after it.
+        `report` is called after every epoch with the epochs done so far; raises Interrupted where it says so.
+        An earlier attempt's checkpoint is continued at the epoch after it.
         """
         plan = self.candidate.plan
         steps = self.epochs * self.feed.steps

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from rich.table import Table
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate, canonical
 from nas.executors.local import LocalWorkers
-from nas.executors.pool import Refused
+from nas.executors.pool import Refused, Reported
+from nas.machine import threads_per_worker
 from nas.measuring.latency import measure
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
@@ -37,7 +39,7 @@ from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.samplers.named import seed_of
 from nas.study import Study
 from nas.study.file import load_study
-from nas.tasks import Task
+from nas.tasks import Task, Verdict
 
 MARGIN = 1.1
 Rows = list[dict[str, Any]]
@@ -55,11 +57,12 @@ def uniform_tasks(folder: RunFolder, study: Study) -> list[Task]:
     finalists = pd.read_csv(folder.finalists)
     tasks: dict[str, Task] = {}
     for number, row in finalists[finalists["state"] == State.COMPLETE].iterrows():
-        text = (folder.path / row["artifact"] / "candidate.json").read_text()
+        text = (folder.path / row["artifact"] / "candidate.json").read_text(encoding="utf-8")
         plain = uniform(Candidate.from_json(json.loads(text)))
         seed = study.search.seed + 1
         place = folder.artifact(plain.id, "reference", seed)
-        tasks[plain.id] = Task(int(str(number)), plain, "reference", seed, study.training.epochs, place)
+        task = Task(int(str(number)), plain, "reference", seed, study.training.epochs, place)
+        tasks[plain.id] = replace(task, reads_test=True, is_constrained=False)
     return list(tasks.values())
 
 
@@ -98,6 +101,9 @@ def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
             for event in pool.wait(1.0):
                 if isinstance(event, Refused):
                     raise SystemExit(event.reason)
+                if isinstance(event, Reported):
+                    pool.answer(event.task, Verdict.CONTINUE)
+                    continue
                 print(event.task and event.task.candidate.id, type(event).__name__, flush=True)
 
 
@@ -187,7 +193,7 @@ def main() -> None:
         parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
     found, rows = dict[str, tuple[float, float]](), dict[str, list[Rows]]()
     if options.json and options.json.exists():
-        earlier = json.loads(options.json.read_text())
+        earlier = json.loads(options.json.read_text(encoding="utf-8"))
         if earlier["study"] != study.name:
             parser.error(f"{options.json} is of the study {earlier['study']}, not of {study.name}")
         found, rows = earlier["hypervolumes"], earlier["rows"]

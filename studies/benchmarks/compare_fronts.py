@@ -62,7 +62,7 @@ def description(place: Path) -> dict[str, float]:
 
 
 def candidate_of(place: Path) -> Candidate:
-    return Candidate.from_json(json.loads((place / "candidate.json").read_text()))
+    return Candidate.from_json(json.loads((place / "candidate.json").read_text(encoding="utf-8")))
 
 
 def members(folder: RunFolder) -> dict[str, Any]:
@@ -79,7 +79,9 @@ def removed(candidate: Candidate) -> float:
 
 def references(file: Path, models: Path | None) -> dict[str, Reference]:
     """int8 rows of `stock_references.py` by name; latencies as recorded, or measured anew on its `models`."""
-    found = {name: row["int8"] for name, row in json.loads(file.read_text()).items() if isinstance(row, dict)}
+    found = {
+        name: row["int8"] for name, row in json.loads(file.read_text(encoding="utf-8")).items() if isinstance(row, dict)
+    }
     if models is None:
         return found
     target = Target(name="cpu")

@@ -80,7 +80,7 @@ def finish_all(phases: Search | Finalists) -> None:
 
 def confuse(task: Task, evaluation: Evaluation) -> None:
     """Give the record an invented confusion of ten classes that has the right number of hits."""
-    record = json.loads((task.folder / "evaluation.json").read_text())
+    record = json.loads((task.folder / "evaluation.json").read_text(encoding="utf-8"))
     rng = random.Random(evaluation.candidate_id)
     for split in ("validation", "test"):
         images = record[split]["images"]
@@ -100,7 +100,7 @@ def write(folder: Path, study: Study, trials: int) -> Size:
     written = time.perf_counter()
     write_picture(folder)
     drawn = time.perf_counter()
-    front = len((folder / "front.csv").read_text().splitlines()) - 1
+    front = len((folder / "front.csv").read_text(encoding="utf-8").splitlines()) - 1
     seconds = (explained - began, written - explained, drawn - written)
     return Size(trials, front, *seconds, page.stat().st_size)
 

@@ -293,7 +293,7 @@ def test_workers_that_never_start(nas: Nas, study: Path, tmp_path: Path, monkeyp
     broken = tmp_path / "broken" / "torch"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('libtorch is not what it was')")
-    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(broken.parent), os.environ.get("PYTHONPATH", "")]))
     said = nas("run", study, "--out", tmp_path / "run")
     assert said.code == 1
     assert said.err.startswith("workers do not start: worker exited with code 1")
@@ -311,7 +311,7 @@ def test_less_memory_than_a_worker_needs_anyway(nas: Nas, study: Path, tmp_path:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "nas.cli", *map(str, arguments)]
+    return [sys.executable, "-P", "-m", "nas.cli", *map(str, arguments)]
 
 
 def test_a_run_from_end_to_end(nas: Nas, study: Path, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ with exclusive():
 def process(script: str, counter: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that writes a number to `counter` again and again; killed at the end."""
     environment = {**os.environ, "TMPDIR": tempfile.gettempdir()}
-    started = subprocess.Popen([sys.executable, "-c", script, str(counter)], env=environment)
+    started = subprocess.Popen([sys.executable, "-P", "-c", script, str(counter)], env=environment)
     try:
         wait_until(lambda: count(counter) > 0)
         yield started
