@@ -3,6 +3,7 @@ command needs them."""
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -36,6 +37,9 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, e.g. 
 
 def main() -> None:
     """Entry point: every mistake of the user's is one message and exit code 2, never a traceback."""
+    _print_anything()
+    if any(option.startswith("e") for option in sys.warnoptions):  # "error": a library's deprecation would end a run
+        warnings.simplefilter("default")
     console = Console(stderr=True)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
@@ -50,6 +54,14 @@ def main() -> None:
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _print_anything() -> None:
+    """Replace what the terminal's encoding lacks; in UTF-8 a file name of other bytes is printed as those bytes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if utf8 else "replace")
 
 
 def _print_version(wanted: bool) -> None:

@@ -99,7 +99,7 @@ def evaluate(
     with clock("train"), pausing_for_measurements() as give_way:
         reached = Reached(task.epochs, report)
         try:
-            fitted = fitting_of(task, bench, recorded).fit(network, give_way, reached)
+            fitted = fitting_of(task, bench, recorded).fit(network, give_way, report=reached)
         except Interrupted as interruption:
             if interruption.verdict is not Verdict.STOP:
                 raise

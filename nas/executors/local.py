@@ -179,15 +179,7 @@ class LocalWorkers:
     def _start(self) -> None:
         answers, theirs = os.pipe()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the worker)
-        options = [
-            str(self.folder),
-            "--driver",
-            str(os.getpid()),
-            "--threads",
-            str(self.threads),
-            "--answers",
-            str(theirs),
-        ]
+        options = {"--driver": os.getpid(), "--threads": self.threads, "--answers": theirs}
         # Whatever a library prints goes where errors go: it must not look like an answer. A session of its own keeps
         # the terminal's Ctrl-C away from the worker. Must run in the main thread: the kernel ends a child bound to its
         # parent when the starting thread ends.
@@ -236,8 +228,11 @@ def worker_environment(threads: int) -> dict[str, str]:
     """What must be set before Python starts and torch is imported.
 
     Spinning threads would starve other workers and measurements. No module of the user's folder may replace one of a
-    library, in the worker's own children either; an empty entry of PYTHONPATH would be that folder.
+    library, in the worker's own children either; an empty entry of PYTHONPATH would be that folder. A library's warning
+    is no error.
     """
     path = os.pathsep.join(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     safe = {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}
-    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads), **safe}
+    options = os.environ.get("PYTHONWARNINGS", "").split(",")
+    warnings = ",".join("default" if option.startswith("e") else option for option in options)
+    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": warnings, **safe}

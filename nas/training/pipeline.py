@@ -83,6 +83,7 @@ class TrainingPipeline:
         self,
         network: nn.Module,
         give_way: Callable[[], None],
+        *,
         report: Callable[[float], Verdict] = always_continue,
     ) -> Trained:
         """Train `network` (untrained, dense) through all stages_of.
