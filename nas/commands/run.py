@@ -122,8 +122,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             lines = "\n  ".join(different)
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, workers, engine, finalists, trial_minutes and trial_gigabytes, artifacts "
-                "and report keys may change; use another --out."
+                "Only search.trials, hours, workers, engine, finalists, trial_minutes, trial_gigabytes, artifacts and "
+                "report keys may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.

@@ -20,7 +20,6 @@ CHANGEABLE = (
     ("search", "trials"),
     ("search", "hours"),
     ("search", "workers"),
-    ("search", "engine"),
     ("search", "trial_minutes"),
     ("search", "trial_gigabytes"),
     ("search", "finalists"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from nas.registry import ENGINES
 from nas.study.section import AboveZero, AtLeastOne, Section
 
 
@@ -38,9 +37,6 @@ class Search(Section):
         1,
         description="Processes that evaluate candidates at once; the cores are shared among them, but images below 32 "
         "pixels are trained on one core each.",
-    )
-    engine: Annotated[str, AfterValidator(ENGINES.known), ENGINES.schema] = Field(
-        "local", description="What runs candidates: local starts worker processes on this machine."
     )
     trial_minutes: AboveZero | None = Field(
         None,
