@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
+
+# What does nothing in eval mode.
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 class LeafTracer(fx.Tracer):
@@ -18,16 +26,21 @@ class LeafTracer(fx.Tracer):
 def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
     """A copy of `module` without batch norm and dropout layers; its outputs are those of `module.eval()`.
 
-    Every folded convolution keeps its name and has a bias.
+    Every folded convolution keeps its name and has a bias. Raises Unsupported for a batch norm that cannot be folded:
+    of another class than BatchNorm2d, without running statistics, of another size than the convolution before it, or
+    behind anything but a plain convolution of its own; and for hooks on what folding removes.
     """
+    check_no_hooks("", module)
     source = copy.deepcopy(module).eval()
     folded = fx.GraphModule(source, LeafTracer().trace(source))
     for node in list(folded.graph.nodes):
         layer = folded.get_submodule(node.target) if node.op == "call_module" else None
-        if isinstance(layer, nn.BatchNorm2d):
-            _fold_into_previous(folded, node)
-        elif isinstance(layer, nn.Dropout):  # does nothing in eval mode
-            node.replace_all_uses_with(node.args[0])
+        if isinstance(layer, _BatchNorm):
+            _fold_into_previous(folded, node, layer)
+        elif type(layer) in DROPOUTS:
+            assert layer is not None
+            check_no_hooks(str(node.target), layer)
+            node.replace_all_uses_with(only_input(node))
             folded.graph.erase_node(node)
     folded.graph.lint()
     folded.delete_all_unused_submodules()
@@ -35,17 +48,44 @@ def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
     return folded
 
 
-def _fold_into_previous(folded: fx.GraphModule, node: fx.Node) -> None:
-    previous = node.args[0]
-    if not (isinstance(previous, fx.Node) and previous.op == "call_module" and _is_its_own(folded, previous)):
-        raise ValueError(f"batch norm {node.target} does not follow a convolution of its own")
+def only_input(node: fx.Node) -> fx.Node:
+    """The tensor that a layer reads. Raises Unsupported where it is called with anything else beside it."""
+    if node.kwargs or len(node.args) != 1 or not isinstance(node.args[0], fx.Node):
+        raise Unsupported(
+            f"{node.target}: called with {node.args} and {node.kwargs}, supported: one tensor by position"
+        )
+    return node.args[0]
+
+
+def _fold_into_previous(folded: fx.GraphModule, node: fx.Node, norm: nn.Module) -> None:
+    path, previous = str(node.target), only_input(node)
+    check_own_type(path, norm, (nn.BatchNorm2d,), "fold")
+    if not (previous.op == "call_module" and _is_its_own(folded, previous)):
+        raise Unsupported(f"batch norm {path} does not follow a convolution of its own")
     name = str(previous.target)
-    conv, norm = folded.get_submodule(name), folded.get_submodule(str(node.target))
-    if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-        raise TypeError(f"batch norm {node.target} follows {type(conv).__name__}, expected Conv2d")
+    conv = folded.get_submodule(name)
+    if not isinstance(conv, nn.Conv2d):
+        raise Unsupported(f"batch norm {path} follows {type(conv).__name__}, expected Conv2d")
+    assert isinstance(norm, nn.BatchNorm2d)
+    _check_pair(name, conv, path, norm)
     folded.set_submodule(name, fuse_conv_bn_eval(conv, norm))
     node.replace_all_uses_with(previous)
     folded.graph.erase_node(node)
+
+
+def _check_pair(name: str, conv: nn.Conv2d, path: str, norm: nn.BatchNorm2d) -> None:
+    """Refuse what `fuse_conv_bn_eval` would compute otherwise than the two layers do."""
+    check_own_type(name, conv, (nn.Conv2d,), "fold batch norm into")
+    for own_path, layer in ((name, conv), (path, norm)):
+        check_no_hooks(own_path, layer)
+        check_floats(own_path, layer, _FLOATS)
+        check_sizes(own_path, layer)
+    if norm.running_mean is None or norm.running_var is None:
+        raise refuse(path, norm, "track_running_stats", norm.track_running_stats, "True, with running statistics")
+    if norm.num_features != conv.out_channels:
+        raise refuse(path, norm, "num_features", norm.num_features, f"{conv.out_channels}, the channels of {name}")
+    if norm.running_mean.dtype != conv.weight.dtype:
+        raise refuse(path, norm, "dtype", norm.running_mean.dtype, f"{conv.weight.dtype}, that of {name}")
 
 
 def _is_its_own(folded: fx.GraphModule, layer: fx.Node) -> bool:

@@ -1,20 +1,22 @@
-"""What is decided per layer: channels kept and weight formats. Frozen, JSON round trip, no torch."""
+"""What is decided per layer: channels kept, weight formats, and what further steps ask. Frozen, no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-WeightFormat = Literal["fp32", "int8", "int6", "int5", "int4", "int3", "int2"]
-BITS: Mapping[WeightFormat, int] = MappingProxyType(
-    {"fp32": 32, "int8": 8, "int6": 6, "int5": 5, "int4": 4, "int3": 3, "int2": 2}
-)
+from compressors.formats import BITS, WeightFormat
+
+__all__ = ["BITS", "CompressionPlan", "WeightFormat", "kept_channels"]
 
 T = TypeVar("T")
 ByName = Annotated[Mapping[str, T], AfterValidator(lambda m: dict(sorted(m.items())))]
+
+
+def _is_empty(value: Any) -> bool:
+    return not value
 
 
 class CompressionPlan(BaseModel):
@@ -22,12 +24,14 @@ class CompressionPlan(BaseModel):
 
     kept: channel group -> channels left after pruning (absent: all).
     formats: layer -> weight format (absent: fp32). A layer below fp32 computes in 8-bit integers.
+    steps: further step of STEPS -> layer or group -> what it does there; left out of the JSON where there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kept: ByName[Annotated[int, Field(ge=1)]] = {}
     formats: ByName[WeightFormat] = {}
+    steps: ByName[ByName[JsonValue]] = Field({}, exclude_if=_is_empty)
 
     def format_of(self, layer: str) -> WeightFormat:
         return self.formats.get(layer, "fp32")

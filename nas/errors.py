@@ -12,6 +12,10 @@ class InputError(Exception):
     """What a user wrote cannot be used; the message, one line per mistake, says where and why."""
 
 
+class CandidateFailed(Exception):
+    """A candidate cannot be evaluated, for a reason that belongs to it; the message tells it to users as it is."""
+
+
 def disk_problem(error: BaseException) -> str | None:
     """What is wrong with the disk (full, over quota, read-only, broken), or None where `error` is about something else.
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import IMPORTANCES
-from compressors.quantization.insertion import prepare
-from nas.errors import disk_problem
+from compressors.pipeline import compress
+from nas.errors import CandidateFailed, InputError, disk_problem
 from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_file
 from nas.measuring.parity import check
@@ -28,8 +27,8 @@ from nas.shipping import ship
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 from nas.teacher import teacher_logits
-from nas.training.inference import calibrate
-from nas.training.pipeline import Interrupted, TrainingPipeline
+from nas.training.inference import CalibrationBatches
+from nas.training.pipeline import Interrupted, TrainingPipeline, options_of
 from nas.workbench import Workbench, build
 
 
@@ -144,12 +143,9 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     structure = task.candidate.structure_id(len(bench.data.class_names))
     if structure not in bench.structure_costs:
         with clock("prune"):
-            shape = copy.deepcopy(network).cpu()
-            plan = task.candidate.plan
-            importance = IMPORTANCES[bench.study.compression.importance]
-            prune(shape, task.candidate.architecture.all_groups(), plan.kept, importance=importance)
-            shape = prepare(shape, plan.formats)
-            calibrate(shape, bench.tiny_feed())
+            options = options_of(task.candidate, bench.study.compression)
+            batches = CalibrationBatches(bench.tiny_feed())
+            shape = compress(copy.deepcopy(network).cpu(), task.candidate.plan, options, batches, trained=False)
         with clock("emit"):
             file = ship(shape, task.candidate, task.folder / "untrained", bench.header)
         with clock("measure"):
@@ -210,7 +206,7 @@ def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_con
     except Exception as error:
         if disk_problem(error):
             raise
-        kind, reason = type(error).__name__, failure(error, bench.study)
+        kind, reason = type(error).__name__, failure(error, bench.study.search.trial_gigabytes)
         if clock.stage == "teach":
             reason = f"the reference teacher failed: {reason}"
     # The traceback is gone, and with it what it held: there may have been no memory left to write the record with.
@@ -218,10 +214,21 @@ def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_con
     return finish(task, bench, clock, State.FAILED, error=kind, reason=reason)
 
 
-def failure(error: Exception, study: Study) -> str:
-    """Why an evaluation failed, in one line; running out of memory names the limit, if there is one."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-    limit = study.search.trial_gigabytes
-    if limit is not None and ran_out_of_memory(error):
-        return f"needed more memory than search.trial_gigabytes {limit:g} ({reason})"
-    return reason
+def failure(error: Exception, limit_gigabytes: float | None) -> str:
+    """Why an evaluation failed, in one line for users; what nobody foresaw is called an internal error.
+
+    Names of classes stand in the record's `error` alone.
+    """
+    if ran_out_of_memory(error):
+        return (
+            f"needed more memory than search.trial_gigabytes {limit_gigabytes:g}"
+            if limit_gigabytes
+            else "out of memory"
+        )
+    if isinstance(error, CandidateFailed | InputError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        keys = (".".join(map(str, details["loc"])) for details in error.errors())
+        return f"internal error: unexpected values of {', '.join(keys)}"
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"internal error: {lines[0][:500]}"

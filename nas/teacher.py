@@ -1,4 +1,4 @@
-"""The reference teacher: one network per run folder, trained once by the first worker that needs it."""
+"""The reference teacher: one network per run folder, trained once, by the first worker that needs it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from nas.candidates.hyperparameters import middle_numbers
 from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
 from nas.tasks import CHECKPOINT_FILE
+from nas.training.divergence import require_finite
 from nas.training.inference import predict
 from nas.training.pipeline import TrainingPipeline
 from nas.workbench import Workbench, build
@@ -36,44 +38,53 @@ def teacher_logits(bench: Workbench) -> Tensor:
     file = bench.folder.reference_logits
     with _alone(folder / "lock"):
         if not file.exists():
-            with (
-                pausing_for_measurements() as give_way
-            ):  # not while waiting for the other worker, which a measurement would wait for
-                _train(bench, folder, file, give_way)
-    return torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
+            # Only here: while waiting for the other worker a measurement would wait for this one.
+            with pausing_for_measurements() as give_way:
+                train_teacher(bench, folder, file, give_way)
+    logits = torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
+    _require_finite(logits)
+    return logits
 
 
-def _train(bench: Workbench, folder: Path, file: Path, give_way: Callable[[], None]) -> None:
+def train_teacher(bench: Workbench, folder: Path, file: Path, give_way: Callable[[], None]) -> None:
+    """Train the teacher and record it in `folder`, its logits last, in `file`: where that stands, all is done."""
     study, seed = bench.study, bench.study.search.seed
     candidate = teacher_candidate(study)
     bench = bench.at(candidate.architecture.input_size)
-    training = study.training.resolved(middle_numbers(study.training)).model_copy(update={"distillation": None})
-    feed = bench.feed(seed, training)
-    fitting = TrainingPipeline(
-        training,
+    recipe = replace(study.training.resolved(middle_numbers(study.training)), distillation=None)
+    feed = bench.feed(seed, recipe)
+    pipeline = TrainingPipeline(
+        recipe,
         candidate,
         feed,
-        training.epochs,
+        recipe.epochs,
         folder / CHECKPOINT_FILE,
         class_weights=bench.class_weights,
-        validation=bench.watched if training.patience else None,
+        validation=bench.watched if recipe.patience else None,
         choose_precision=bench.precision,
     )
-    network = fitting.fit(build(candidate, bench, seed=seed, dropout=training.dropout), give_way).network
+    network = pipeline.fit(build(candidate, bench, seed=seed, dropout=recipe.dropout), give_way).network
+    logits = predict(network, feed.images)
+    _require_finite(logits)
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_atomically(folder / "weights.safetensors", save(weights))
     write_atomically(folder / "candidate.json", json.dumps(candidate.to_json(), indent=1))
     unfinished = file.with_suffix(".tmp")
     with unfinished.open("wb") as out:
-        np.save(out, predict(network, feed.images).numpy())
+        np.save(out, logits.numpy())
         os.fsync(out.fileno())
     unfinished.replace(file)
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
+def _require_finite(logits: Tensor) -> None:
+    """Raise TrainingDiverged at NaN or infinity; both ends of the values are enough, and need no copy of them."""
+    require_finite((("the teacher's logits", end) for end in torch.aminmax(logits)), "on the training images")
+
+
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Held by one process at a time; falls open when it dies."""
+    """Held by one process at a time; released when that process ends."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -17,7 +17,7 @@ from nas.data import DataSet, load
 from nas.records import Measurement
 from nas.run_folder.paths import RunFolder
 from nas.runtimes.onnx.emission import FileHeader
-from nas.study import Study, Training
+from nas.study import Recipe, Study
 from nas.training.augmentation import Augmentation, Feed, as_input
 from nas.training.precision import Precision, has_depthwise, probe
 from search_spaces.network import build_network
@@ -75,18 +75,18 @@ class Workbench:
     def header(self) -> FileHeader:
         return FileHeader(self.study.data.input_channels, self.input_size, self.data.class_names)
 
-    def feed(self, seed: int, training: Training) -> Feed:
-        """Training images on the device, augmented as the study and the candidate's training numbers say."""
+    def feed(self, seed: int, recipe: Recipe) -> Feed:
+        """Training images on the device, augmented as the study and the candidate's recipe say."""
         options = self.study.data
         padding = max(1, self.input_size // 8)
         augmentation = Augmentation(
             flip=options.augments_flip,
             crop_padding=padding if options.crop_padding is None else options.crop_padding,
-            randaugment=training.randaugment,
-            cutout=training.cutout,
-            mixup=training.mixup,
+            randaugment=recipe.randaugment,
+            cutout=recipe.cutout,
+            mixup=recipe.mixup,
         )
-        batch_size = min(training.batch_size, len(self.data.train))
+        batch_size = min(recipe.batch_size, len(self.data.train))
         return Feed.of(self.data.train, self.device, batch_size=batch_size, seed=seed, augmentation=augmentation)
 
     @cached_property

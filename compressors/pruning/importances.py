@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from compressors.support import refuse
+
 Importance = Callable[[nn.Module, "Group"], Tensor]
 
 
@@ -35,6 +37,9 @@ def weight_norm(p: Literal[1, 2]) -> Importance:
         for path, axis in group.members:
             member = module.get_submodule(path)
             if isinstance(member, nn.Conv2d | nn.Linear):
+                if member.weight.shape[axis] != group.width:
+                    size = member.weight.shape[axis]
+                    raise ValueError(f"group {group.name}: {path} has {size} channels, expected {group.width}")
                 norms = member.weight.detach().transpose(0, axis).flatten(1).norm(p=p, dim=1).cpu()
                 total += norms / norms.mean().clamp_min(1e-12)
         return total
@@ -44,10 +49,13 @@ def weight_norm(p: Literal[1, 2]) -> Importance:
 
 def batch_norm_scale(module: nn.Module, group: Group) -> Tensor:
     """Sum of |gamma| over the group's batch norms (network slimming, Liu et al. 2017, arXiv:1708.06519)."""
-    norms = [m for path, _ in group.members if isinstance(m := module.get_submodule(path), nn.BatchNorm2d)]
+    norms = {p: m for p, _ in group.members if isinstance(m := module.get_submodule(p), nn.BatchNorm2d)}
     if not norms:
         raise ValueError(f"group {group.name}: bn_scale needs a batch norm among its members")
-    return torch.stack([norm.weight.detach().abs().cpu() for norm in norms]).sum(0)
+    for path, norm in norms.items():
+        if not norm.affine:
+            raise refuse(path, norm, "affine", norm.affine, "True, since bn_scale ranks by its scales")
+    return torch.stack([norm.weight.detach().abs().cpu() for norm in norms.values()]).sum(0)
 
 
 IMPORTANCES: Mapping[str, Importance] = {

@@ -1,1 +1,23 @@
-"""Quantization: numerics, modules that train with it, and where a network gets them."""
+"""Quantization: numerics, modules that train with it, where a network gets them, and how their ranges are set."""
+
+from compressors.quantization.calibration import calibrate
+from compressors.quantization.insertion import prepare
+from compressors.quantization.modules import (
+    ActivationQuantizer,
+    QuantizedConv2d,
+    QuantizedLinear,
+    observe,
+    refresh_scales,
+)
+from compressors.quantization.numerics import PackedWeight
+
+__all__ = [
+    "ActivationQuantizer",
+    "PackedWeight",
+    "QuantizedConv2d",
+    "QuantizedLinear",
+    "calibrate",
+    "observe",
+    "prepare",
+    "refresh_scales",
+]

@@ -14,9 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import fx, nn
 
-from compressors.folding import fold_batch_norm
-from compressors.plan import BITS, WeightFormat
+from compressors.folding import fold_batch_norm, only_input
+from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
+from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
 
 CLAMPING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
 ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d)
@@ -40,49 +41,73 @@ class ChannelSelection(Protocol):
 
 
 def prepare(
-    module: nn.Module, formats: Mapping[str, WeightFormat], *, learned: Collection[WeightFormat] = ()
+    module: nn.Module,
+    formats: Mapping[str, str],
+    *,
+    learned: Collection[str] = (),
+    scheme: ActivationScheme = UNSIGNED_8,
 ) -> fx.GraphModule:
-    """Fold batch norm and put quantizers where `formats` (layer -> format, absent: fp32) asks for integers.
+    """Fold batch norm and put quantizers where `formats` (layer -> name in FORMATS, absent: fp32) asks for integers.
 
-    Layers of the formats in `learned` have step sizes that are trained.
+    Layers of the formats in `learned` have step sizes that are trained; activations lie on the grids of `scheme`.
 
-    Ranges and scales are not set yet: run calibration batches with `observe(True)`, then `refresh_scales`.
+    Ranges and scales are not set yet: `calibrate` does that. Raises Unsupported for layers that cannot be quantized.
     """
+    asked = _asked(formats)
     network = fold_batch_norm(module)
-    asked = {name: BITS[fmt] for name, fmt in formats.items() if fmt != "fp32"}
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in network.graph.find_nodes(op="call_module")]
     if unknown := sorted(set(asked) - set(calls)):
         raise ValueError(f"formats name layers the network does not have: {', '.join(unknown)}")
     if shared := sorted(name for name in asked if calls.count(name) > 1):
         raise ValueError(f"layers that run more than once have no single input grid: {', '.join(shared)}")
-    quantizers = _insert_quantizers(network, modules, quantized_tensors(network, asked))
+    for name in asked:
+        _check_layer(name, modules[name])
+    quantizers = _insert_quantizers(network, modules, quantized_tensors(network, asked), scheme)
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
-            source = quantizers[node.args[0]]
-            learns = formats[node.target] in learned
-            layer = _quantized(modules[node.target], asked[node.target], source, learned=learns)
-            network.set_submodule(node.target, layer)
+            fmt, source = asked[node.target], quantizers[node.args[0]]
+            kind = QUANTIZED[type(modules[node.target])]
+            network.set_submodule(node.target, kind(modules[node.target], fmt, source, learned=fmt.name in learned))
     network.graph.lint()
     network.recompile()
     return network
 
 
-def _quantized(layer: nn.Module, bits: int, source: ActivationQuantizer, *, learned: bool) -> nn.Module:
+def _asked(formats: Mapping[str, str]) -> dict[str, Format]:
+    """Layers that are to be integers, by name."""
+    found: dict[str, Format] = {}
+    for name, fmt in formats.items():
+        try:
+            found[name] = format_named(fmt)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return {name: fmt for name, fmt in found.items() if not fmt.is_float}
+
+
+def _check_layer(path: str, layer: nn.Module) -> None:
+    """Refuse layers that quantized ones would compute otherwise, or that no file could hold."""
+    check_own_type(path, layer, tuple(QUANTIZED), "quantize")
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    check_no_hooks(path, layer)
+    check_floats(path, layer, (torch.float32,))
+    check_sizes(path, layer)
+    if layer.bias is None:
+        raise refuse(path, layer, "bias", None, "a bias (a batch norm that is folded into the layer gives it one)")
     if isinstance(layer, nn.Conv2d):
-        return QuantizedConv2d(layer, bits, source, learned=learned)
-    if isinstance(layer, nn.Linear):
-        return QuantizedLinear(layer, bits, source, learned=learned)
-    raise TypeError(f"cannot quantize {type(layer).__name__}")
+        if layer.padding_mode != "zeros":
+            raise refuse(path, layer, "padding_mode", repr(layer.padding_mode), "'zeros'")
+        if isinstance(layer.padding, str):
+            raise refuse(path, layer, "padding", repr(layer.padding), "numbers of pixels")
 
 
-def quantized_tensors(network: fx.GraphModule, asked: Mapping[str, int]) -> set[fx.Node]:
+def quantized_tensors(network: fx.GraphModule, asked: Collection[str]) -> set[fx.Node]:
     """Nodes whose output is held in 8-bit codes."""
     modules = dict(network.named_modules())
     held: set[fx.Node] = set()
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
-            held |= {node.args[0], _result(node, modules)}
+            held |= {only_input(node), _result(node, modules)}
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in held for source in node.all_input_nodes):
             held.add(_result(node, modules))
@@ -92,13 +117,14 @@ def quantized_tensors(network: fx.GraphModule, asked: Mapping[str, int]) -> set[
 def _result(node: fx.Node, modules: Mapping[str, nn.Module]) -> fx.Node:
     """Where a layer's or a sum's codes appear: after the ReLU that fuses with it, or at the node itself."""
     user = next(iter(node.users))
-    fuses = user.op == "call_module" and isinstance(modules[str(user.target)], CLAMPING)
+    fuses = user.op == "call_module" and type(modules[str(user.target)]) in CLAMPING
     return user if fuses and len(node.users) == 1 else node
 
 
 def _keeps_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     if node.op == "call_module":
-        return isinstance(modules[str(node.target)], (*ELEMENTWISE_MODULES, ChannelSelection))
+        module = modules[str(node.target)]
+        return type(module) in ELEMENTWISE_MODULES or isinstance(module, ChannelSelection)
     return node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS + CONCATENATING + RESHAPING
 
 
@@ -110,7 +136,7 @@ def _moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
 
 
 def _insert_quantizers(
-    network: fx.GraphModule, modules: Mapping[str, nn.Module], held: set[fx.Node]
+    network: fx.GraphModule, modules: Mapping[str, nn.Module], held: set[fx.Node], scheme: ActivationScheme
 ) -> dict[fx.Node, ActivationQuantizer]:
     """Put a quantizer behind every held tensor, by its new node. Moved codes share their grid."""
     made: dict[fx.Node, ActivationQuantizer] = {}
@@ -122,7 +148,7 @@ def _insert_quantizers(
             quantizer = made[node.args[0]]
             network.add_submodule(target, SharedGrid(quantizer))
         else:
-            quantizer = _quantizer_for(node, modules)
+            quantizer = _quantizer_for(node, modules, scheme)
             network.add_submodule(target, quantizer)
         with network.graph.inserting_after(node):
             call = network.graph.call_module(target, (node,))
@@ -131,10 +157,28 @@ def _insert_quantizers(
     return made
 
 
-def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module]) -> ActivationQuantizer:
+def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: ActivationScheme) -> ActivationQuantizer:
+    """The quantizer behind a tensor; its grid is fixed where the values are known beforehand."""
     module = modules[str(node.target)] if node.op == "call_module" else None
     if isinstance(module, PixelGrid):
-        return ActivationQuantizer(fixed=module.pixel_grid())
-    if isinstance(module, nn.Hardsigmoid):
-        return ActivationQuantizer(fixed=(1 / 255, 0))
-    return ActivationQuantizer(ceiling=6.0 if isinstance(module, nn.ReLU6) else torch.inf)
+        return ActivationQuantizer(fixed=_pixel_grid(node, module, scheme), scheme=scheme)
+    if type(module) is nn.Hardsigmoid:
+        known = (1 / scheme.high, 0) if scheme.symmetric else (1 / scheme.levels, scheme.low)
+        return ActivationQuantizer(fixed=known, scheme=scheme)
+    if isinstance(module, nn.ReLU6) and (module.min_val, module.max_val) != (0, 6):
+        raise refuse(str(node.target), module, "bounds", (module.min_val, module.max_val), "(0, 6)")
+    return ActivationQuantizer(ceiling=6.0 if type(module) is nn.ReLU6 else torch.inf, scheme=scheme)
+
+
+def _pixel_grid(node: fx.Node, module: PixelGrid, scheme: ActivationScheme) -> tuple[float, int] | None:
+    """The grid on which pixels are exact, where the scheme has room for 256 of them around any zero point."""
+    if only_input(node).op != "placeholder":
+        raise Unsupported(f"{node.target}: has a grid of pixels, supported where it reads the network's input alone")
+    scale, zero_point = module.pixel_grid()
+    return None if scheme.symmetric or scheme.bits != 8 else (scale, zero_point + scheme.low)
+
+
+QUANTIZED: Mapping[type[nn.Module], type[QuantizedConv2d] | type[QuantizedLinear]] = {
+    nn.Conv2d: QuantizedConv2d,
+    nn.Linear: QuantizedLinear,
+}

@@ -1,7 +1,7 @@
-"""Linear quantization: scales, codes and the modules that train with them (Jacob et al. 2018, arXiv:1712.05877).
+"""The modules of a quantized network, which train with their rounding (Jacob et al. 2018, arXiv:1712.05877).
 
-Weights are symmetric per output channel, activations unsigned 8-bit asymmetric per tensor, biases int32 on the
-grid scale_x * scale_w. Which tensors of a network are quantized is decided in `preparation.py`.
+Weights have a scale per output channel and the codes of a format, activations one grid per tensor as a scheme says,
+biases are int32 on the grid scale_x * scale_w. Which tensors of a network are quantized is decided in `insertion.py`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compressors.quantization.numerics import (
-    ACTIVATION_LEVELS,
-    PackedWeight,
-    RoundToGrid,
-    learned_step,
-    mse_scales,
-    weight_range,
-)
+from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
+from compressors.quantization.numerics import ROUNDINGS, PackedWeight, RoundToGrid, learned_step
 
 _LARGEST_BIAS_CODE = 2**30
 _SMALLEST_SCALE = 1e-12
@@ -25,7 +19,7 @@ LEAST_LEARNED_SHARE = 1 / 8  # of the fitted scale
 
 
 class ActivationQuantizer(nn.Module):
-    """Rounds a tensor to unsigned 8-bit codes and back; gradients pass straight through inside the range.
+    """Rounds a tensor to the codes of a scheme and back; gradients pass straight through inside the range.
 
     While `observing`, each forward pass first moves the range towards the batch's by `momentum`. With `fixed`,
     a (scale, zero point) pair, nothing is ever observed. `ceiling` bounds the range from above (6 after ReLU6).
@@ -38,12 +32,17 @@ class ActivationQuantizer(nn.Module):
     zero_point: Tensor
 
     def __init__(
-        self, *, fixed: tuple[float, int] | None = None, ceiling: float = torch.inf, momentum: float = 0.1
+        self,
+        *,
+        fixed: tuple[float, int] | None = None,
+        ceiling: float = torch.inf,
+        momentum: float = 0.1,
+        scheme: ActivationScheme = UNSIGNED_8,
     ) -> None:
         super().__init__()
         scale, zero_point = fixed or (1.0, 0)
         self.is_fixed, self.ceiling, self.momentum = fixed is not None, ceiling, momentum
-        self.observing = False
+        self.scheme, self.observing = scheme, False
         self.register_buffer("low", torch.tensor(torch.inf))
         self.register_buffer("high", torch.tensor(-torch.inf))
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
@@ -53,9 +52,9 @@ class ActivationQuantizer(nn.Module):
         if self.observing and not self.is_fixed:
             self._observe(x.detach())
         if x.device.type == "cpu":
-            rounded: Tensor = RoundToGrid.apply(x, *self.grid())
+            rounded: Tensor = RoundToGrid.apply(x, *self.grid(), self.scheme.low, self.scheme.high)
             return rounded
-        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, ACTIVATION_LEVELS)
+        return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, self.scheme.low, self.scheme.high)
 
     def _observe(self, x: Tensor) -> None:
         low, high = (bound.to(self.low.dtype) for bound in torch.aminmax(x))
@@ -63,10 +62,14 @@ class ActivationQuantizer(nn.Module):
         self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, self.momentum)))
         self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, self.momentum)).clamp(max=self.ceiling))
         bottom, top = self.low.clamp(max=0.0), self.high.clamp(min=0.0)
-        self.scale.copy_((top - bottom).clamp(min=1e-6) / ACTIVATION_LEVELS)
-        self.zero_point.copy_((-bottom / self.scale).round())
+        if self.scheme.symmetric:
+            self.scale.copy_(torch.maximum(-bottom, top).clamp(min=1e-6) / self.scheme.high)
+        else:
+            self.scale.copy_((top - bottom).clamp(min=1e-6) / self.scheme.levels)
+            self.zero_point.copy_((-bottom / self.scale).round() + self.scheme.low)
 
     def grid(self) -> tuple[float, int]:
+        """Scale and zero point."""
         return float(self.scale), int(self.zero_point)
 
 
@@ -86,6 +89,10 @@ class SharedGrid(nn.Module):
     def source(self) -> ActivationQuantizer:
         return self._source[0]
 
+    @property
+    def scheme(self) -> ActivationScheme:
+        return self.source.scheme
+
     def grid(self) -> tuple[float, int]:
         return self.source.grid()
 
@@ -98,12 +105,17 @@ class _QuantizedLayer(nn.Module):
     least_scales: Tensor
 
     def __init__(
-        self, layer: nn.Conv2d | nn.Linear, bits: int, source: ActivationQuantizer, *, learned: bool = False
+        self, layer: nn.Conv2d | nn.Linear, fmt: Format | str, source: ActivationQuantizer, *, learned: bool = False
     ) -> None:
         super().__init__()
         if layer.bias is None:
             raise ValueError("a quantized layer needs a bias: fold batch norm first")
-        self.bits = bits
+        self.format = format_named(fmt) if isinstance(fmt, str) else fmt
+        if self.format.is_float:
+            raise ValueError(f"a quantized layer needs a format of integers, got {self.format.name}")
+        if learned and self.format.rounding != "uniform":
+            raise ValueError(f"step sizes can be learned for uniform formats, not for {self.format.name}")
+        self._rounding = ROUNDINGS[self.format.rounding]
         self.layer = layer
         # In a tuple, so that the producer's buffers are not registered here a second time.
         self._source = (source,)
@@ -128,7 +140,7 @@ class _QuantizedLayer(nn.Module):
     @torch.no_grad()
     def refresh_scales(self) -> None:
         """Set the scales of least squared error for the weights as they are now."""
-        fitted = mse_scales(self.layer.weight, self.bits)
+        fitted = self._rounding.fit(self.layer.weight, self.format.codes)
         if self.learned:
             self.least_scales.copy_(fitted * LEAST_LEARNED_SHARE)
         self.scales.copy_(self._bounded(fitted))
@@ -146,30 +158,25 @@ class _QuantizedLayer(nn.Module):
 
     def quantized(self) -> tuple[Tensor, Tensor]:
         """Weight and bias on their grids, gradients straight through."""
-        low, high = weight_range(self.bits)
         weight, scales = self.layer.weight, self._bounded(self.scales)
         if self.learned and self.training:
             with torch.no_grad():
                 self.scales.copy_(scales)  # so that it keeps its gradient where it was bounded
-            on_grid = learned_step(weight, self.scales, low, high)
+            on_grid = learned_step(weight, self.scales, self.format.codes)
         else:
-            zero_points = torch.zeros_like(scales, dtype=torch.int32)
-            on_grid = torch.fake_quantize_per_channel_affine(weight, scales.detach(), zero_points, 0, low, high)
+            on_grid = self._rounding.on_grid(weight, scales.detach(), self.format.codes)
         step = self.input_scale * scales.detach()
         bias = self.bias + ((self.bias / step).round() * step - self.bias).detach()
         return on_grid, bias
 
     def packed(self) -> PackedWeight:
         """The layer as plain data, on the CPU."""
-        low, high = weight_range(self.bits)
         scales = self._bounded(self.scales).detach().cpu()
-        shape = (-1,) + (1,) * (self.layer.weight.dim() - 1)
-        # The same arithmetic as fake_quantize (multiply by the inverse), so that codes agree at ties.
-        codes = (self.layer.weight.detach().cpu() * (1.0 / scales).reshape(shape)).round().clamp(low, high)
+        codes = self._rounding.to_codes(self.layer.weight.detach().cpu(), scales, self.format.codes)
         input_scale = self.input_scale.detach().cpu()
         bias_codes = (self.bias.detach().cpu() / (input_scale * scales)).round()
         return PackedWeight(
-            codes.to(torch.int8).contiguous(), self.bits, scales, bias_codes.to(torch.int32), float(input_scale)
+            codes.to(torch.int8).contiguous(), self.format.name, scales, bias_codes.to(torch.int32), float(input_scale)
         )
 
 

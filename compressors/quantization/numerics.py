@@ -1,45 +1,57 @@
-"""Numerics of linear quantization as pure functions: code ranges, scales, rounding with its gradients."""
+"""Numerics of quantization as pure functions: scales, codes, rounding with its gradients, and a table of roundings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-ACTIVATION_LEVELS = 255
 _DEAD = 1e-20
 
 
 @dataclass(frozen=True)
 class PackedWeight:
-    """A quantized layer as plain data: value = codes * scales, bias = bias_codes * input_scale * scales.
+    """A quantized layer as plain data.
 
-    codes: int8, the shape of the weight; scales: float32 (out,); bias_codes: int32 (out,).
+    value = (entry - zero_point) * scale, where entry is the code itself, or codebook[code] where there is a codebook;
+    bias = bias_codes * input_scale * scale.
+
+    codes: int8, the shape of the weight; scales: float32 (out,); bias_codes: int32 (out,); zero_points: int8 (out,),
+    None: all 0; codebook: int8 (entries,), None: none. `format` is a name of FORMATS.
     """
 
     codes: Tensor
-    bits: int
+    format: str
     scales: Tensor
     bias_codes: Tensor
     input_scale: float
+    zero_points: Tensor | None = None
+    codebook: Tensor | None = None
 
 
-def weight_range(bits: int) -> tuple[int, int]:
-    """Smallest and largest code: the full two's complement range below 8 bits, [-127, 127] at 8."""
-    if not 2 <= bits <= 8:
-        raise ValueError(f"bits: expected 2..8, got {bits}")
-    top = 2 ** (bits - 1) - 1
-    return (-top, top) if bits == 8 else (-top - 1, top)
+@dataclass(frozen=True)
+class Rounding:
+    """How weights (out, ...) get to the codes of a format: its scales, codes, and values with gradients.
+
+    fit: weight, codes allowed -> scales (out,).
+    to_codes: weight, scales, codes allowed -> codes, as floats of the weight's shape.
+    on_grid: weight, scales, codes allowed -> codes * scales; its gradient reaches the weight.
+    """
+
+    fit: Callable[[Tensor, range], Tensor]
+    to_codes: Callable[[Tensor, Tensor, range], Tensor]
+    on_grid: Callable[[Tensor, Tensor, range], Tensor]
 
 
-def mse_scales(weight: Tensor, bits: int, *, steps: int = 46) -> Tensor:
+def mse_scales(weight: Tensor, codes: range, *, steps: int = 46) -> Tensor:
     """Per-output-channel scales of least mean squared error, by search over `steps` clipping points: (out,).
 
     A dead channel gets the scale of one whose largest weight is 1: any is right, and its inverse stays finite.
     """
-    low, high = weight_range(bits)
+    low, high = codes[0], codes[-1]
     rows = weight.detach().flatten(1)
     largest = rows.abs().amax(1)
     full = torch.where(largest > _DEAD, largest, torch.ones_like(largest)) / high
@@ -53,34 +65,53 @@ def mse_scales(weight: Tensor, bits: int, *, steps: int = 46) -> Tensor:
     return best
 
 
-def learned_step(weight: Tensor, scales: Tensor, low: int, high: int) -> Tensor:
+def nearest_codes(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
+    """The nearest code of each weight, by fake_quantize's arithmetic (the inverse is multiplied): equal at ties."""
+    return (weight * per_channel(1.0 / scales, weight)).round().clamp(codes[0], codes[-1])
+
+
+def rounded(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
+    """Weights on their grids; gradients pass where the code is not clipped."""
+    zero_points = torch.zeros_like(scales, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, scales, zero_points, 0, codes[0], codes[-1])
+
+
+def per_channel(values: Tensor, weight: Tensor) -> Tensor:
+    """Values (out,) shaped to multiply a weight (out, ...)."""
+    return values.reshape(-1, *(1,) * (weight.dim() - 1))
+
+
+ROUNDINGS: dict[str, Rounding] = {"uniform": Rounding(mse_scales, nearest_codes, rounded)}
+
+
+def learned_step(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
     """Weights on grids whose step sizes learn with them (Esser et al. 2020, LSQ, arXiv:1902.08153), per output channel.
 
     Values are those of rounding to `scales`; the step's gradient is scaled by 1 / sqrt(weights of a channel * high).
     """
+    low, high = codes[0], codes[-1]
     factor = (weight[0].numel() * high) ** -0.5
-    step = scales * factor + (scales - scales * factor).detach()
-    step = step.reshape(-1, *(1,) * (weight.dim() - 1))
-    codes = (weight / step).clamp(low, high)
-    on_grid: Tensor = (codes + (codes.round() - codes).detach()) * step
+    step = per_channel(scales * factor + (scales - scales * factor).detach(), weight)
+    ratio = (weight / step).clamp(low, high)
+    on_grid: Tensor = (ratio + (ratio.round() - ratio).detach()) * step
     return on_grid
 
 
 class RoundToGrid(torch.autograd.Function):
     """`fake_quantize_per_tensor_affine`, bit by bit, in passes that are vectorized: several times faster on a CPU.
 
-    A sixth of a quantization-aware step went into torch's own. Gradients pass where the code is not clipped.
+    Torch's own takes a sixth of a quantization-aware step. Gradients pass where the code is not clipped.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float, zero_point: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: float, zero_point: int, low: int, high: int) -> Tensor:
         ctx.save_for_backward(x)
-        lowest, highest = -zero_point, ACTIVATION_LEVELS - zero_point
+        lowest, highest = low - zero_point, high - zero_point
         ctx.bounds = scale * (lowest - 0.5), scale * (highest + 0.5)
         inverse = torch.tensor(1.0) / torch.tensor(scale)  # in single precision, as torch does
         return x.mul(inverse).round_().clamp_(lowest, highest).mul_(torch.tensor(scale))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0], x, *ctx.bounds), None, None
+        return torch.ops.aten.hardtanh_backward(gradients[0], x, *ctx.bounds), None, None, None, None

@@ -9,7 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from compressors.plan import BITS, CompressionPlan
+from compressors.formats import BITS
+from compressors.plan import CompressionPlan
+from compressors.steps import requests_of
 from search_spaces.architecture import Architecture
 from search_spaces.layers import LayerSpec
 
@@ -72,7 +74,8 @@ class Candidate(BaseModel):
         ends = [self.architecture.stem.activation, head.activation if head is not None else None]
         told = {"layers": shipped, "activations": activations, "ends": ends}
         unlike = self._without_skip(num_classes)
-        return _digest({**told, "no_skip": unlike} if unlike else told)
+        told |= {"no_skip": unlike} if unlike else {}
+        return _digest({**told, "steps": self.plan.model_dump(mode="json")["steps"]} if self.plan.steps else told)
 
     def _without_skip(self, num_classes: int) -> list[str]:
         """Blocks whose ends pruning made equal: shaped like a block with a skip, which they do not have."""
@@ -84,20 +87,26 @@ class Candidate(BaseModel):
 
 
 def canonical(candidate: Candidate) -> Candidate:
-    """Drop decisions without effect (all channels kept, fp32) and refuse names the network does not have."""
-    architecture = candidate.architecture
+    """Drop decisions without effect (all channels kept, fp32, steps asked nothing).
+
+    Raises ValueError for names that the network does not have, and for steps that are unknown or cannot be combined.
+    """
+    architecture, plan = candidate.architecture, candidate.plan
     widths = {group.name: group.width for group in architecture.all_groups()}
-    layers = {layer.name for layer in candidate.architecture.layers(1)}
-    plan = candidate.plan
+    layers = {layer.name for layer in architecture.layers(1)}
     unknown = [name for name in plan.kept if name not in widths] + [n for n in plan.formats if n not in layers]
     if unknown:
         raise ValueError(f"plan names {', '.join(unknown)}, which this architecture does not have")
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
-    kept_map = {name: kept for name, kept in plan.kept.items() if kept != widths[name]}
-    formats = {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"}
-    return candidate.model_copy(update={"plan": CompressionPlan(kept=kept_map, formats=formats)})
+    effective = CompressionPlan(
+        kept={name: kept for name, kept in plan.kept.items() if kept != widths[name]},
+        formats={name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
+        steps={name: decisions for name, decisions in plan.steps.items() if decisions},
+    )
+    requests_of(effective)
+    return candidate.model_copy(update={"plan": effective})
 
 
 def _digest(data: Any) -> str:

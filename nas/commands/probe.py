@@ -27,7 +27,7 @@ from nas.training.augmentation import Feed
 from nas.training.loop import train_stage
 from nas.training.optimization import make_optimizer
 from nas.training.pipeline import TrainingPipeline
-from nas.training.stages import Stage, stages_of
+from nas.training.stages import stages_of
 from nas.workbench import Workbench, build
 
 STEPS = 5
@@ -35,9 +35,9 @@ STEPS = 5
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds of the middle network: per step of each training phase, and per stage around the training.
+    """Seconds of the middle network: per step of each training stage (`step`), and of all else (`around`, `measure`).
 
-    `measure` is what a trial holds the machine alone for; everything else runs beside other workers.
+    `measure` is the part in which a trial has the machine to itself; the rest runs beside other workers.
     """
 
     study: Study
@@ -49,11 +49,12 @@ class Probe:
 
     def trial_seconds(self, epochs: int) -> float:
         """One candidate from the first weight to the record."""
-        plan = self.plan.plan
         steps = epochs * self.steps_per_epoch
-        todo = stages_of(self.study.training, steps, prunes=bool(plan.kept), quantizes=bool(plan.formats))
-        training = sum(phase.steps * self.step[phase.name] for phase in todo)
-        return training + self.around + self.measure
+        training = self.study.training
+        recipe = training.resolved(middle_numbers(training))
+        stages = stages_of(recipe, steps, self.plan.plan)
+        seconds = sum(stage.steps * self.step[stage.name] for stage in stages)
+        return seconds + self.around + self.measure
 
     def study_seconds(self) -> float:
         """The whole search and its finalists: workers share everything but the measurements."""
@@ -67,7 +68,7 @@ class Probe:
 
 
 def probe(study: Study) -> Probe:
-    """Run the middle network through every stage, training but for a few steps of each phase."""
+    """Run the middle network through a whole trial, with a few steps of each training stage only."""
     size = study.space.input_sizes[-1]
     torch.set_num_threads(threads_per_worker(study.search.workers, size))
     data = load(study.data, input_size=size, seed=study.search.seed)
@@ -100,24 +101,24 @@ def short(feed: Feed) -> Feed:
 
 
 def train_a_little(fitting: TrainingPipeline, network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, float]]:
-    """Two short epochs of each phase; seconds per step of the second, when caches and kernels are warm."""
-    plan, seconds = fitting.candidate.plan, dict[str, float]()
+    """Two short epochs of each stage; seconds per step of the second, when caches and kernels are warm."""
+    seconds = dict[str, float]()
     precision = fitting.choose_precision(network)
-    for phase in stages_of(fitting.training, 10, prunes=bool(plan.kept), quantizes=bool(plan.formats)):
-        network = fitting.change(network, phase.name)
+    for stage in fitting.stages:
+        network = fitting.change(network, stage)
         ends: list[float] = []
         with pausing_for_measurements() as give_way:
             train_stage(
                 network,
                 fitting.feed,
                 fitting.training,
-                Stage(phase.name, 2 * fitting.feed.steps),
+                replace(stage, steps=2 * fitting.feed.steps, start=0.0, stop=1.0),
                 optimizer=make_optimizer(network, fitting.training),
                 precision=precision,
                 give_way=give_way,
                 after_epoch=lambda _, ends=ends: ends.append(time.perf_counter()),  # type: ignore[misc]
             )
-        seconds[phase.name] = (ends[1] - ends[0]) / fitting.feed.steps
+        seconds[stage.name] = (ends[1] - ends[0]) / fitting.feed.steps
     return network, seconds
 
 
@@ -125,8 +126,8 @@ def probe_table(found: Probe) -> Table:
     """Seconds and minutes, for a terminal."""
     study = found.study
     table = Table(title="Time, from a probe of the middle network", show_header=False, box=None, title_justify="left")
-    for phase, seconds in found.step.items():
-        table.add_row(f"{phase} training step", f"{seconds:.4f} s", f"{found.steps_per_epoch} per epoch")
+    for stage, seconds in found.step.items():
+        table.add_row(f"{stage} training step", f"{seconds:.4f} s", f"{found.steps_per_epoch} per epoch")
     table.add_row("building, emitting, scoring", f"{found.around:.1f} s", "")
     table.add_row("measuring", f"{found.measure:.1f} s", "one at a time on a machine")
     for what, epochs in (("trial", study.search_epochs), ("finalist", study.training.epochs)):

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from nas.candidates.candidate import Candidate
+from nas.errors import CandidateFailed
 from nas.measuring.costs import layer_reports
 from nas.measuring.scoring import as_float
 from nas.records import Parity
 from nas.runtimes.onnxruntime import Array, Runner, integer_layers
+from nas.training.divergence import require_finite
 from nas.training.inference import predict
 from nas.workbench import Workbench
 
@@ -21,8 +23,8 @@ PARITY_IMAGES = 512
 GRID_STEPS, FLOAT_TOLERANCE = 3, 0.01
 
 
-class ParityBroken(RuntimeError):
-    """The runtime's accuracy is more than a point away from the network's."""
+class ParityBroken(CandidateFailed, RuntimeError):
+    """The runtime's logits are not finite, or its accuracy is more than a point away from the network's."""
 
 
 def check(file: Path, network: nn.Module, candidate: Candidate, bench: Workbench) -> dict[str, Any]:
@@ -37,7 +39,9 @@ def check(file: Path, network: nn.Module, candidate: Candidate, bench: Workbench
     shipped = Runner(file, bench.study.target).predict(as_float(images.images))
     parity = compare(reference, shipped, images.labels, integer_head="classifier" in candidate.plan.formats)
     if parity.is_broken:
-        raise ParityBroken(f"accuracy in runtime and torch differ by {parity.accuracy_difference:.1%}")
+        raise ParityBroken(
+            f"parity broken: accuracies in the runtime and in torch differ by {parity.accuracy_difference:.1%}"
+        )
     return {
         "asked_integer": asked,
         "ran_integer": tuple(name for name in asked if name in ran),
@@ -52,8 +56,12 @@ def compare(reference: Array, shipped: Array, labels: Array, *, integer_head: bo
 
     The tolerance is three steps of an 8-bit grid over the logits' range, or 1 % of it after a float head. A
     disagreement counts as clear where the reference's margin exceeds twice the tolerance: differences within it cannot
-    turn such a margin over.
+    turn such a margin over. Raises TrainingDiverged where the network's own logits are not finite, ParityBroken where
+    those of the runtime alone are not.
     """
+    require_finite([("the network's logits", torch.from_numpy(reference))], "after training")
+    if not np.isfinite(shipped).all():
+        raise ParityBroken("parity broken: NaN or infinity in the runtime's logits, none in torch's")
     span = float(reference.max() - reference.min()) or 1.0
     tolerance = span * (GRID_STEPS / 255 if integer_head else FLOAT_TOLERANCE)
     difference = np.abs(reference - shipped)

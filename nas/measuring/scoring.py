@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from nas.data import Images
 from nas.measuring.metrics import score_logits
 from nas.records import Score
 from nas.runtimes.onnxruntime import Array, Runner
+from nas.training.divergence import require_finite
 from nas.workbench import Workbench
 
 TRAIN_IMAGES = 1000
@@ -34,12 +36,14 @@ def score_file(
 
 
 def accuracy(runner: Runner, images: Images, give_way: Callable[[], None] = lambda: None) -> Score:
-    """Every metric of the file's logits, read off the runtime."""
+    """Every metric of the file's logits, read off the runtime. Raises TrainingDiverged where they are not finite."""
     logits: list[Array] = []
     for start in range(0, len(images), 512):
         give_way()
         logits.append(runner.predict(as_float(images.images[start : start + 512])))
-    return score_logits(np.concatenate(logits), images.labels)
+    found = np.concatenate(logits)
+    require_finite([("the file's logits", torch.from_numpy(found))], "in the runtime")
+    return score_logits(found, images.labels)
 
 
 def as_float(images: Array) -> Array:

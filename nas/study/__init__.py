@@ -11,11 +11,12 @@ from nas.study.data import Data, TorchvisionSet
 from nas.study.numbers import Choices, Range
 from nas.study.objectives import Constraint, Cost, Objective
 from nas.study.outputs import Artifacts, ReportOptions
+from nas.study.recipe import Distillation, RandAugment, Recipe
 from nas.study.search import Search
 from nas.study.section import Name, NotNegative, Section, Share
 from nas.study.study import Study
 from nas.study.targets import Target
-from nas.study.training import Distillation, RandAugment, Training
+from nas.study.training import Training
 
 __all__ = [
     "Artifacts",
@@ -30,6 +31,7 @@ __all__ = [
     "Objective",
     "RandAugment",
     "Range",
+    "Recipe",
     "ReportOptions",
     "Search",
     "Section",

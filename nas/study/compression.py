@@ -17,33 +17,35 @@ class Compression(Section):
 
     pruning_ratio: Annotated[tuple[PruningRatio, ...], Field(min_length=1)] = Field(
         (0.0,),
-        description="Fractions of a block's inner channels to cut, to choose from; what stays is rounded to the "
-        "space's width_grid.",
+        description="Choices of the fraction of a block's inner channels that is removed; the remaining width is "
+        "rounded to the space's width_grid.",
     )
     weight_format: Annotated[tuple[WeightFormat, ...], Field(min_length=1)] = Field(
         ("fp32",),
-        description="Formats of weights, to choose from; below 8 bits the file gets smaller, not faster.",
+        description="Choices of the format of weights; formats below 8 bits make the file smaller, not faster.",
     )
     granularity: Literal["network", "stage", "block", "layer"] = Field(
-        "block", description="What shares one choice of ratio and format."
+        "block", description="The unit that has one choice of ratio and format: its layers share it."
     )
     importance: Literal["l1", "l2", "bn_scale"] = Field(
         "l2",
-        description="What ranks channels, the least being cut: the L1 or L2 norm of their weights, or the scale of "
-        "their batch norms.",
+        description="What ranks channels: the L1 or L2 norm of their weights, or the scale of their batch norms. "
+        "Channels of least importance are removed.",
     )
     stage_widths: bool = Field(
         False,
-        description="Whether the widths between blocks are pruned as well, with one ratio for all that skips tie "
-        "together; widths that shuffle units split are not.",
+        description="Whether the widths between blocks are pruned as well. Widths that skip connections tie together "
+        "have one ratio; widths that shuffle units split are not pruned.",
     )
     edges_below_int8: bool = Field(
-        False, description="Whether the first and the last layer may have fewer than 8 bits; by default int8 instead."
+        False,
+        description="Whether the first and the last layer may have fewer than 8 bits; by default they have int8 "
+        "instead.",
     )
     learned_step_sizes: tuple[WeightFormat, ...] = Field(
         ("int4", "int3", "int2"),
-        description="Formats whose step sizes are trained with the weights (LSQ) instead of being fitted to them; by "
-        "default those where that measured better.",
+        description="Formats whose step sizes are trained with the weights (LSQ, arXiv:1902.08153) instead of being "
+        "fitted to them; by default those for which training them measured better.",
     )
 
     @field_validator("pruning_ratio", "weight_format", "learned_step_sizes")
@@ -56,5 +58,5 @@ class Compression(Section):
     @classmethod
     def _have_steps(cls, formats: tuple[WeightFormat, ...]) -> tuple[WeightFormat, ...]:
         if "fp32" in formats:
-            raise ValueError(f"expected formats of integers, which fp32 is not, got {list(formats)}")
+            raise ValueError(f"expected integer formats, got fp32 among {list(formats)}")
         return formats

@@ -21,55 +21,55 @@ class Data(Section):
     """Where the labelled images come from and how they are split."""
 
     source: Literal["digits", "image_folder", "npz", "torchvision"] = Field(
-        description="digits: scikit-learn's 8x8 scans, without any file. image_folder: files below `path`, one folder "
-        "per class. npz: the arrays of a file. torchvision: one of its sets, named by `dataset`."
+        description="digits: scikit-learn's 8x8 scans, which need no file. image_folder: image files in `path`, one "
+        "folder per class. npz: arrays in the file `path`. torchvision: the data set named by `dataset`."
     )
     path: str | None = Field(
         None,
-        description="image_folder: a folder with train/ and, if there are any, val/ and test/, or the class folders "
-        "themselves. npz: a file with images and labels (or train_images and train_labels), val_ and "
-        "test_ ones, classes (names) and groups (images tied together; val_ and test_ ones too) if there are any. "
-        "torchvision: where its files lie. ~ and $VARIABLES are resolved.",
+        description="image_folder: a folder with train/ and, optionally, val/ and test/, or with the class folders "
+        "themselves. npz: a file with images and labels (or train_images and train_labels) and, optionally, those of "
+        "val_ and test_, classes (names) and groups (images that stay together; val_ and test_ too). torchvision: the "
+        "folder of its files. ~ and $VARIABLES are resolved.",
     )
-    dataset: TorchvisionSet | None = Field(None, description="torchvision's name of the set.")
-    download: bool = Field(False, description="Whether torchvision may fetch a set that is not in `path`.")
+    dataset: TorchvisionSet | None = Field(None, description="torchvision's name of the data set.")
+    download: bool = Field(False, description="Whether torchvision may download a data set that is not in `path`.")
     validation: Share = Field(
-        0.1, description="Fraction of train, stratified by class, that is cut off where there is no validation split."
+        0.1,
+        description="Fraction of train, stratified by class, that becomes the validation split where there is none.",
     )
     test: Share = Field(
-        0.1, description="Fraction of train, stratified by class, that is cut off where there is no test split."
+        0.1, description="Fraction of train, stratified by class, that becomes the test split where there is none."
     )
     group_pattern: str | None = Field(
         None,
-        description="image_folder: a regular expression on a file's path below its class folder; files in which it "
-        "finds the same (its first group, if it has one) stay in one part of a split; parts that are given must not "
-        "share any. By default no file is tied.",
+        description="image_folder: a regular expression for a file's path below its class folder. Files with the same "
+        "match (of its first group, if it has one) stay in one part of the split; parts that are given must not have "
+        "a match in common. By default files are independent.",
     )
     channels: Literal[1, 3] | None = Field(
         None, description="1 for grey, 3 for colour; by default 1 for digits and torchvision's grey sets, else 3."
     )
     resize: Literal["stretch", "crop", "letterbox"] = Field(
         "stretch",
-        description="How an image that is not square becomes so: stretched, cut to its central square, or whole on "
-        "black.",
+        description="How an image that is not square is made square: stretched, cropped to its central square, or "
+        "padded with black.",
     )
     unreadable: Literal["skip", "error"] = Field(
         "skip",
-        description="Whether a file that is no image is left out (an error all the same where a class loses more than "
-        "a tenth by it) or stops the run.",
+        description="What happens with a file that cannot be read as an image. skip: it is left out, unless a class "
+        "would lose more than a tenth of its files. error: the run stops.",
     )
     flip: bool | None = Field(
         None,
-        description="Whether training images are mirrored at random; by default all but digits and torchvision's sets "
-        "of characters, numbers and traffic signs.",
+        description="Whether training images are mirrored at random; by default they are, except for digits and "
+        "torchvision's data sets of characters, numbers and traffic signs.",
     )
     crop_padding: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Pixels by which training images are shifted at most, at random; by default an eighth of the input "
-        "size.",
+        description="Largest random shift of training images, in pixels; by default an eighth of the input size.",
     )
     train_images: AtLeastOne | None = Field(
-        None, description="How many training images are used, each class in proportion; by default all."
+        None, description="Number of training images to use, each class in proportion; by default all."
     )
 
     @model_validator(mode="after")

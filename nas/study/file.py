@@ -20,6 +20,7 @@ CHANGEABLE = (
     ("search", "trials"),
     ("search", "hours"),
     ("search", "workers"),
+    ("search", "engine"),
     ("search", "trial_minutes"),
     ("search", "trial_gigabytes"),
     ("search", "finalists"),

@@ -1,4 +1,4 @@
-"""A number that may be searched: written as itself, as a range, or as choices."""
+"""A number that may be searched: written as a number, as a range, or as choices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Number = TypeVar("Number")
 
 
 class Freedom(Section, Generic[Number]):
-    """Base of the ways to leave a number open."""
+    """Base of the ways to search a number."""
 
     @classmethod
     def __class_getitem__(cls, number: Any) -> Any:
@@ -32,7 +32,9 @@ class Range(Freedom[Number], Generic[Number]):
 
     low: Number = Field(description="Smallest value.")
     high: Number = Field(description="Largest value.")
-    log: bool = Field(False, description="Whether it is drawn on a logarithmic scale, by default on a linear one.")
+    log: bool = Field(
+        False, description="Whether the number is drawn on a logarithmic scale; by default on a linear one."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Range[Number]:
@@ -45,7 +47,7 @@ class Range(Freedom[Number], Generic[Number]):
 
 
 class Choices(Freedom[Number], Generic[Number]):
-    """A number that is searched among some."""
+    """A number that is searched among given values."""
 
     choices: Annotated[tuple[Number, ...], Field(min_length=1)] = Field(description="The values, each once.")
 
@@ -57,8 +59,10 @@ class Choices(Freedom[Number], Generic[Number]):
 
 
 def _spelling(value: Any) -> str:
-    """Which of the three ways to write a number is meant. `Choices` is what that record's name begins with, so that
-    beside `choices` a wrong key is told of its keys alone; any other mapping may have been meant as either.
+    """The tag of the way in which a number is written.
+
+    The tag `Choices` is the beginning of that record's name: errors beside `choices` then list its keys alone. Any
+    other mapping may have been meant as either record.
     """
     if isinstance(value, Range | Choices):
         return "Choices" if isinstance(value, Choices) else "mapping"
@@ -67,8 +71,8 @@ def _spelling(value: Any) -> str:
     return "Choices" if "choices" in value else "mapping"
 
 
-if TYPE_CHECKING:
-    Searchable = Annotated[Number, "a number, or how it is searched; after Training.resolved a number"]
+if TYPE_CHECKING:  # a type checker cannot follow __class_getitem__; this is the union that it returns
+    Searchable = Union[Number, Range[Number], Choices[Number]]  # noqa: UP007
 else:
 
     class Searchable:

@@ -11,21 +11,21 @@ from nas.study.section import Section
 
 
 class Artifacts(Section):
-    """Which of the search's networks stay on disk. Records and finalists always do."""
+    """Which networks of the search are kept on disk. Records and finalists are always kept."""
 
     keep: Literal["all", "front"] = Field(
         "all",
-        description="all: every trial's model and weights. front: those of the search's front, and of what may still "
-        "become a finalist.",
+        description="all: model and weights of every trial. front: those of the search's front and of trials that may "
+        "still become finalists.",
     )
 
 
 class ReportOptions(Section):
-    """What the report calls itself and how it counts hypervolume."""
+    """Title of the report, and reference point of its hypervolume."""
 
     title: str | None = Field(None, description="Heading of the report; by default the study's name.")
     hypervolume_reference: dict[Objective, float] = Field(
         {},
-        description="A value for every objective, beyond which hypervolume does not count, in the files' units. Left "
-        "out, the run fixes it once its first generation is complete and writes it into its study.yaml.",
+        description="Reference point of the hypervolume: a value for every objective, in the units of trials.csv. By "
+        "default the run chooses it when its first generation is complete and writes it into its study.yaml.",
     )

@@ -19,26 +19,26 @@ from search_spaces.spaces import AnySpace
 
 
 class Study(Section):
-    """A study of compact-nas: what is searched, for what, and how. A key that is a section means what that says."""
+    """A study of compact-nas: what is searched, for which objectives, and how. Each section describes itself."""
 
-    name: Name = Field(description="Names the run folder, runs/<name>, unless --out does.")
+    name: Name = Field(description="Name of the run folder, runs/<name>, unless --out gives another.")
     data: Data
     space: AnySpace = Field(description="Which architectures may be drawn.")
     compression: Compression = Compression()
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = Field(
         ("accuracy", "parameters", "latency_ms", "size_bytes"),
-        description="What is traded off: qualities, on the validation split, are maximised and costs minimised.",
+        description="What is traded off. Qualities, on the validation split, are maximised; costs are minimised.",
     )
     constraints: dict[Cost, Constraint] = Field(
         {},
-        description="Largest values of costs; a candidate beyond one is INFEASIBLE, nearly always known before it is "
-        "trained, else when its final file is measured.",
+        description="Largest values of costs. A candidate above one is INFEASIBLE: nearly always this is known before "
+        "it is trained, else when its final file is measured.",
     )
     search: Search = Search()
     training: Training = Training()
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
         (Target(name="cpu"),),
-        description="Where latency is measured; the first is the one that objectives and constraints mean.",
+        description="Where latency is measured; objectives and constraints refer to the first.",
     )
     artifacts: Artifacts = Artifacts()
     report: ReportOptions = ReportOptions()

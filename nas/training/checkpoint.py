@@ -9,14 +9,18 @@ import torch
 
 from nas.training.precision import Precision
 
-VERSION = 2  # of checkpoints
+VERSION = 3  # of checkpoints
 
 
 class Checkpoint(TypedDict):
-    """What a checkpoint holds: tensors and plain values. `steps` are those done in the phases before `phase`."""
+    """What a checkpoint holds: tensors and plain values.
+
+    `stage` is the number of the stage, from 0, and `epoch` that of its finished epochs; `steps` are those done in each
+    stage before it.
+    """
 
     version: int
-    phase: int
+    stage: int
     epoch: int
     steps: list[int]
     precision: Precision
@@ -28,8 +32,14 @@ class Checkpoint(TypedDict):
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """A checkpoint's content, or None where there is none; tensors and plain values only, never code."""
+    """A checkpoint's content, or None where there is none; tensors and plain values only, never code.
+
+    Version 2 differs in a name alone and is continued; with an earlier one the candidate is trained again.
+    """
     if not path.exists():
         return None
-    state: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    return state if state.get("version") == VERSION else None  # another version's: train anew
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if state.get("version") == 2:
+        state = {**state, "version": VERSION, "stage": state["phase"]}
+        del state["phase"]
+    return Checkpoint(**state) if state.get("version") == VERSION else None  # type: ignore[typeddict-item]

@@ -1,4 +1,4 @@
-"""Early stopping: a phase ends when validation accuracy no longer rises, and keeps its best weights."""
+"""Early stopping: a stage ends when validation accuracy no longer rises, and keeps its best weights."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compressors.batch_norm import estimate_batch_norm
 from nas.training.augmentation import Feed
-from nas.training.inference import estimate_batch_norm, predict
+from nas.training.inference import CalibrationBatches, predict
 
 
 class EarlyStopping:
@@ -27,11 +28,11 @@ class EarlyStopping:
     def watch(self, network: nn.Module, feed: Feed) -> None:
         """After an epoch. Correct answers are counted, so that equal accuracies are equal.
 
-        Batch norm's statistics are those of the weights as they are, as they will be when the phase ends: on a small
-        set the running ones trail by many epochs, and a network that learns looks like one that does not.
+        Accuracy is that with batch-norm statistics estimated for the weights as they are, as at the end of the stage:
+        on a small data set running statistics lag by many epochs, and a network that learns seems not to.
         """
         running = copy_of_state(network)
-        estimate_batch_norm(network, feed)
+        estimate_batch_norm(network, CalibrationBatches(feed))
         correct = int((predict(network, self._images).argmax(1) == self._labels.cpu()).sum())
         self._since += 1
         if correct > self._best:

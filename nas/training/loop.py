@@ -9,26 +9,23 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from compressors.quantization.modules import observe, refresh_scales
-from nas.study import Training
+from compressors.steps import retraining_of
+from nas.study import Recipe
 from nas.training.augmentation import Batch, Feed
+from nas.training.divergence import TrainingDiverged, learned_values, require_finite
 from nas.training.losses import Loss
 from nas.training.optimization import MovingAverage, add_l1, penalised
 from nas.training.precision import Precision, autocast
-from nas.training.stages import PEAK, Stage, StageName, learning_rate
+from nas.training.stages import Stage, learning_rate
 
 MAX_GRADIENT_NORM = 5.0
-
-
-class TrainingDiverged(ArithmeticError):
-    """The loss is no longer a finite number."""
 
 
 def train_stage(
     network: nn.Module,
     feed: Feed,
-    training: Training,
-    phase: Stage,
+    recipe: Recipe,
+    stage: Stage,
     *,
     start_epoch: int = 0,
     optimizer: torch.optim.Optimizer,
@@ -39,34 +36,50 @@ def train_stage(
     after_epoch: Callable[[int], None],
     is_over: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Train `network` in place through a phase, from its `start_epoch` on; returns the steps then done.
+    """Train `network` in place through a stage, from its `start_epoch` on; returns the steps then done.
 
-    The last epoch of a phase may be a part of one. `give_way` is called before every batch, `after_epoch` with the
-    number of finished epochs; none begins once `is_over`. `average` follows every step. Raises TrainingDiverged at NaN
-    or infinity.
+    The last epoch of a stage may be a part of one. `give_way` is called before every batch, `after_epoch` with the
+    number of finished epochs; none begins once `is_over`. `average` follows every step. Raises TrainingDiverged where
+    the loss, a weight, a statistic, a scale or the average is NaN or infinite after an epoch, or was at the start.
     """
-    loss = loss or Loss(label_smoothing=training.label_smoothing)
-    step = _Step(network, loss, training, optimizer, average, precision if phase.name != "quantized" else "fp32")
-    epochs = math.ceil(phase.steps / feed.steps)
+    loss = loss or Loss(label_smoothing=recipe.label_smoothing)
+    step = _Step(network, loss, recipe, optimizer, average, "fp32" if stage.retraining.in_fp32 else precision)
+    epochs = math.ceil(stage.steps / feed.steps)
+    require_finite(learned_values(network), f"before the {stage.name} stage")
     done = start_epoch
     while done < epochs and not is_over():
         network.train()
-        if phase.name == "quantized":
-            refresh_scales(network, learned=False)
-            observe(network, done < (epochs + 1) // 2)
+        stage.method.begin_epoch(network, done / epochs)
         losses = torch.zeros((), device=feed.labels.device)
-        seed = epoch_seed(phase.name, done)
-        numbers = range(done * feed.steps, min((done + 1) * feed.steps, phase.steps))
+        seed = epoch_seed(stage.name, done)
+        numbers = range(done * feed.steps, min((done + 1) * feed.steps, stage.steps))
         with _dropping(network, feed, seed):
             for number, batch in zip(numbers, feed.epoch(seed), strict=False):
                 give_way()
-                losses += step(batch, learning_rate(training, phase, number / phase.steps))
+                losses += step(batch, learning_rate(recipe, stage, number / stage.steps))
         done += 1
+        where = f"epoch {done} of the {stage.name} stage"
         if not torch.isfinite(losses):
-            raise TrainingDiverged(f"loss is {float(losses)} in epoch {done} of the {phase.name} phase")
+            raise TrainingDiverged(f"{_culprit(loss, feed, seed) or f'loss is {float(losses)}'} in {where}")
+        require_finite([*learned_values(network), *_averaged(average)], f"after {where}")
         after_epoch(done)
-    observe(network, False)
-    return min(done * feed.steps, phase.steps)
+    stage.method.end_stage(network)
+    return min(done * feed.steps, stage.steps)
+
+
+def _culprit(loss: Loss, feed: Feed, seed: int) -> str | None:
+    """What is not finite besides the loss: the teacher, if it answers so for a batch of the same epoch."""
+    if loss.teacher is None:
+        return None
+    targets = (loss.teacher(batch, loss.temperature) for batch in feed.epoch(seed))
+    return (
+        None if all(bool(torch.isfinite(each).all()) for each in targets) else "NaN or infinity in the teacher's logits"
+    )
+
+
+def _averaged(average: MovingAverage | None) -> Iterator[tuple[str, Tensor]]:
+    for tensor in average.tensors if average is not None else ():
+        yield "the moving average of weights", tensor
 
 
 class _Step:
@@ -76,13 +89,13 @@ class _Step:
         self,
         network: nn.Module,
         loss: Loss,
-        training: Training,
+        recipe: Recipe,
         optimizer: torch.optim.Optimizer,
         average: MovingAverage | None,
         precision: Precision,
     ) -> None:
         self._network, self._loss, self._optimizer, self._average = network, loss, optimizer, average
-        self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), training.l1
+        self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), recipe.l1
         self._precision = precision
 
     def __call__(self, batch: Batch, rate: float) -> Tensor:
@@ -116,6 +129,6 @@ def _dropping(network: nn.Module, feed: Feed, seed: int) -> Iterator[None]:
         yield
 
 
-def epoch_seed(phase: StageName, epoch: int) -> int:
-    """Every epoch of every phase its own order."""
-    return list(PEAK).index(phase) * 10_000 + epoch
+def epoch_seed(stage: str, epoch: int) -> int:
+    """A seed of its own for every epoch of every stage."""
+    return retraining_of(stage).number * 10_000 + epoch

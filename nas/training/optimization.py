@@ -11,31 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.study import Training
+from nas.study import Recipe
 
 # Where the warm-up begins, as a fraction of the peak.
 FIRST_RATE = 0.04
 
 
-def rate_factor(training: Training, progress: float) -> float:
+def rate_factor(recipe: Recipe, progress: float) -> float:
     """The learning rate at `progress` in [0, 1) of a schedule, as a fraction of its peak.
 
     A linear warm-up first; cosine, linear and exponential run over what is left; milestones stand in the whole of it.
     """
-    warm_up = training.warm_up_share
+    warm_up = recipe.warm_up_share
     if progress < warm_up:
         return FIRST_RATE + (1 - FIRST_RATE) * progress / warm_up
     left = (progress - warm_up) / (1 - warm_up)
-    match training.schedule:
+    match recipe.schedule:
         case "one_cycle" | "cosine":
             return 0.5 * (1 + math.cos(math.pi * left))
         case "linear":
             return 1 - left
         case "exponential":
-            return float(training.gamma**left)
+            return float(recipe.gamma**left)
         case "step":
-            passed = sum(progress >= milestone for milestone in training.milestones)
-            return float(training.gamma**passed)
+            passed = sum(progress >= milestone for milestone in recipe.milestones)
+            return float(recipe.gamma**passed)
         case "constant":
             return 1.0
 
@@ -45,15 +45,15 @@ def penalised(network: nn.Module) -> list[nn.Parameter]:
     return [p for p in network.parameters() if p.requires_grad and p.dim() > 1]
 
 
-def make_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The study's optimizer; weights decay, biases and batch norms do not. SGD's momentum is Nesterov's."""
     others = [p for p in network.parameters() if p.requires_grad and p.dim() <= 1]
     groups = [
-        {"params": penalised(network), "weight_decay": training.weight_decay},
+        {"params": penalised(network), "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    rate, momentum = training.peak_learning_rate, training.momentum
-    match training.optimizer:
+    rate, momentum = recipe.peak_learning_rate, recipe.momentum
+    match recipe.optimizer:
         case "sgd":
             return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=momentum > 0, fused=True)
         case "adamw":
@@ -86,6 +86,11 @@ class MovingAverage:
         self._live += [tensor for tensor in statistics if tensor is not None]
         self._average = [tensor.detach().clone() for tensor in self._live]
         self._decay, self._updates = decay, 0
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The averages: of the parameters, then of the batch norms' means and variances."""
+        return self._average
 
     @torch.no_grad()
     def update(self) -> None:

@@ -1,4 +1,4 @@
-"""A candidate's training from end to end: dense, prune, fine-tune, quantization-aware; continued from a checkpoint."""
+"""A candidate's training from end to end: stages, with compression steps between; continued from a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,52 +8,62 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from compressors.folding import fold_batch_norm
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import IMPORTANCES
-from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import refresh_scales
+from compressors.batch_norm import estimate_batch_norm
+from compressors.pipeline import Options, apply_step, folded, requests_of
+from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
-from nas.study import Compression, Training
+from nas.study import Compression, Recipe
 from nas.tasks import Verdict
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
+from nas.training.divergence import learned_values, require_finite
 from nas.training.early_stopping import EarlyStopping
-from nas.training.inference import calibrate, estimate_batch_norm
+from nas.training.inference import CalibrationBatches
 from nas.training.loop import train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
 from nas.training.optimization import MovingAverage, make_optimizer
 from nas.training.precision import Precision
-from nas.training.stages import Stage, StageName, stages_of
+from nas.training.stages import Stage, stages_of, trailing_requests
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
-
-
-class Interrupted(Exception):
-    """A training ended early because `report` said so; a checkpoint is saved."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict)
-        self.verdict = verdict
-
-
-def always_continue(_: float) -> Verdict:
-    return Verdict.CONTINUE
+Report = Callable[[float], Verdict]
 
 
 def in_fp32(_: nn.Module) -> Precision:
     return "fp32"
 
 
+def go_on(_: float) -> Verdict:
+    return Verdict.CONTINUE
+
+
+class Interrupted(Exception):
+    """The training was told to pause or stop; its checkpoint is saved."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"the training was told to {verdict}")
+        self.verdict = verdict
+
+
+def options_of(candidate: Candidate, compression: Compression) -> Options:
+    """What the study and the architecture say of the candidate's compression besides its plan."""
+    return Options(
+        groups=candidate.architecture.all_groups(),
+        importance=IMPORTANCES[compression.importance],
+        learned=compression.learned_step_sizes,
+    )
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, folded and quantized where asked for; the epochs really done, and in what arithmetic."""
+    """A trained network, compressed and folded; the epochs really done, and in what arithmetic."""
 
     network: nn.Module
     epochs: float
@@ -62,13 +72,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainingPipeline:
-    """Everything one candidate's training depends on; `training` with its searched numbers put in.
+    """Everything one candidate's training depends on; `training` is resolved: its numbers are plain numbers.
 
     `validation` is what `patience` watches; `recorded` (images, classes) the logits of a reference teacher.
     `choose_precision` is asked once, and its answer kept in the checkpoint.
     """
 
-    training: Training
+    training: Recipe
     candidate: Candidate
     feed: Feed
     epochs: int
@@ -79,35 +89,43 @@ class TrainingPipeline:
     recorded: Tensor | None = None
     choose_precision: Callable[[nn.Module], Precision] = in_fp32
 
-    def fit(
-        self,
-        network: nn.Module,
-        give_way: Callable[[], None],
-        *,
-        report: Callable[[float], Verdict] = always_continue,
-    ) -> Trained:
-        """Train `network` (untrained, dense) through all stages_of.
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of the whole training, in order."""
+        return stages_of(self.training, self.epochs * self.feed.steps, self.candidate.plan)
 
-        `report` is called after every epoch with the epochs done so far; raises Interrupted where it says so.
-        An earlier attempt's checkpoint is continued at the epoch after it.
+    @property
+    def batches(self) -> CalibrationBatches:
+        """The images that statistics and ranges are set from."""
+        return CalibrationBatches(self.feed)
+
+    @property
+    def options(self) -> Options:
+        return options_of(self.candidate, self.compression)
+
+    def fit(self, network: nn.Module, give_way: Callable[[], None], *, report: Report = go_on) -> Trained:
+        """Train `network` (untrained, dense) through all stages.
+
+        An earlier attempt's checkpoint is continued at the epoch after it. `report` is called after every epoch with
+        the epochs done so far, those of earlier attempts included; unless it answers CONTINUE a checkpoint is saved and
+        Interrupted raised.
         """
-        plan = self.candidate.plan
-        steps = self.epochs * self.feed.steps
-        todo = stages_of(self.training, steps, prunes=bool(plan.kept), quantizes=bool(plan.formats))
         saved = load_checkpoint(self.checkpoint)
-        first = saved["phase"] if saved is not None else 0
+        first = saved["stage"] if saved is not None else 0
         precision = saved["precision"] if saved is not None else self.choose_precision(network)
         done: list[int] = saved["steps"] if saved is not None else []
         dense = self._saved_teacher(network, saved)
-        for index, phase in enumerate(todo):
+        for index, stage in enumerate(self.stages):
             resumes = saved is not None and index == first
-            network = self.change(network, phase.name, restoring=resumes or index < first)
+            network = self.change(network, stage, restoring=resumes or index < first)
             if index >= first:
-                run = _StageRun(self, network, phase, index, precision, done, dense, report)
+                run = _StageRun(self, network, stage, index, precision, done, dense, report)
                 done = [*done, run.train(saved if resumes else None, give_way)]
             if index == 0 and dense is None and self._teaches_itself:
                 dense = copy.deepcopy(network)
-        network = network if plan.formats else fold_batch_norm(network)
+        require_finite(learned_values(network), f"after the {self.stages[-1].name} stage")
+        network = self._finished(network)
+        require_finite(learned_values(network), "after batch norm was folded")
         return Trained(network, sum(done) / self.feed.steps, precision)
 
     @property
@@ -116,30 +134,27 @@ class TrainingPipeline:
 
     @staticmethod
     def _saved_teacher(network: nn.Module, saved: Checkpoint | None) -> nn.Module | None:
-        """The network after its dense phase, where a checkpoint of a later phase holds it."""
+        """The network after its dense stage, where a checkpoint of a later stage holds it."""
         if saved is None or saved["teacher"] is None:
             return None
         teacher = copy.deepcopy(network)
         teacher.load_state_dict(saved["teacher"])
         return teacher
 
-    def change(self, network: nn.Module, phase: StageName, *, restoring: bool = False) -> nn.Module:
-        """What is done to the network before a phase; when restoring only its shape matters, weights follow."""
-        plan = self.candidate.plan
-        if phase == "pruned":
-            groups = self.candidate.architecture.all_groups()
-            prune(network, groups, plan.kept, importance=IMPORTANCES[self.compression.importance])
-            if not restoring:
-                estimate_batch_norm(network, self.feed)
-        elif phase == "quantized":
-            network = prepare(network, plan.formats, learned=self.compression.learned_step_sizes)
-            network = network.to(self.feed.images.device)
-            if not restoring:
-                calibrate(network, self.feed)
+    def change(self, network: nn.Module, stage: Stage, *, restoring: bool = False) -> nn.Module:
+        """What is done to the network before a stage; when restoring only its shape matters, weights follow."""
+        for request in stage.requests:
+            network = apply_step(network, request, self.options, None if restoring else self.batches)
         return network
 
-    def loss(self, phase: StageName, dense: nn.Module | None) -> Loss:
-        """The loss of a phase; a network is no teacher of its own dense phase."""
+    def _finished(self, network: nn.Module) -> nn.Module:
+        """The network as it is shipped: with the steps that no training follows, and folded."""
+        for request in trailing_requests(self.candidate.plan):
+            network = apply_step(network, request, self.options, self.batches)
+        return folded(network, requests_of(self.candidate.plan))
+
+    def loss(self, dense: nn.Module | None) -> Loss:
+        """The loss of a stage; `dense` is the network after its dense stage, None before that is over."""
         training, options = self.training, self.training.distillation
         plain = Loss(label_smoothing=training.label_smoothing, class_weights=self.class_weights)
         if options is None:
@@ -148,7 +163,7 @@ class TrainingPipeline:
             if self.recorded is None:
                 raise ValueError("distillation from a reference: expected its logits, got none")
             teacher = recorded_teacher(self.recorded)
-        elif phase == "dense" or dense is None:
+        elif dense is None:
             return plain
         else:
             teacher = network_teacher(dense)
@@ -156,40 +171,39 @@ class TrainingPipeline:
 
 
 class _StageRun:
-    """One phase of a fitting: its optimizer, average and early stopping, and how they are kept in the checkpoint."""
+    """One stage of a training: its optimizer, average and early stopping, and how they are kept in the checkpoint."""
 
     def __init__(
         self,
-        fitting: TrainingPipeline,
+        pipeline: TrainingPipeline,
         network: nn.Module,
-        phase: Stage,
+        stage: Stage,
         index: int,
         precision: Precision,
         done: list[int],
         dense: nn.Module | None,
-        report: Callable[[float], Verdict],
+        report: Report,
     ) -> None:
-        self._report = report
-        training, validation = fitting.training, fitting.validation
-        self._fitting, self._network, self._phase, self._index = fitting, network, phase, index
-        self._precision, self._done, self._dense = precision, done, dense
+        training, validation = pipeline.training, pipeline.validation
+        self._pipeline, self._network, self._stage, self._index = pipeline, network, stage, index
+        self._precision, self._done, self._dense, self._report = precision, done, dense, report
         self._optimizer = make_optimizer(network, training)
         self._average = MovingAverage(network, training.ema) if training.ema else None
         self._stopping: EarlyStopping | None = None
-        if training.patience is not None and validation is not None and phase.name == "dense":
+        if training.patience is not None and validation is not None and stage.retraining.stops_early:
             self._stopping = EarlyStopping(*validation, training.patience)
         self._last_saved = time.monotonic()
 
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> int:
-        """Train through the phase, from a checkpoint of it on where there is one; returns the steps done."""
+        """Train through the stage, from a checkpoint of it on where there is one; returns the steps done."""
         done = train_stage(
             self._network,
-            self._fitting.feed,
-            self._fitting.training,
-            self._phase,
+            self._pipeline.feed,
+            self._pipeline.training,
+            self._stage,
             start_epoch=0 if saved is None else self._restore(saved),
             optimizer=self._optimizer,
-            loss=self._fitting.loss(self._phase.name, self._dense),
+            loss=self._pipeline.loss(self._dense),
             average=self._average,
             precision=self._precision,
             give_way=give_way,
@@ -205,28 +219,30 @@ class _StageRun:
             self._stopping.restore(self._network)
         elif self._average is not None:
             self._average.apply()
-            if self._phase.name == "quantized":
-                refresh_scales(self._network, learned=False)
-        if self._phase.name != "quantized":  # afterwards batch norm is part of the weights
-            estimate_batch_norm(self._network, self._fitting.feed)
+            self._stage.method.averaged(self._network)
+        estimate_batch_norm(self._network, self._pipeline.batches)
 
     def _after_epoch(self, done: int) -> None:
         if self._stopping is not None:
             with self._average.applied() if self._average is not None else nullcontext():
-                self._stopping.watch(self._network, self._fitting.feed)
-        if time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS:
+                self._stopping.watch(self._network, self._pipeline.feed)
+        verdict = self._report(self._epochs(done))
+        is_due = time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS
+        if is_due or verdict is not Verdict.CONTINUE:
             self._save(done)
             self._last_saved = time.monotonic()
-        steps = sum(self._done) + min(done * self._fitting.feed.steps, self._phase.steps)
-        verdict = self._report(steps / self._fitting.feed.steps)
         if verdict is not Verdict.CONTINUE:
-            self._save(done)
             raise Interrupted(verdict)
+
+    def _epochs(self, done: int) -> float:
+        """Epochs of the whole training after `done` of this stage, whose last may be a part of one."""
+        steps = self._pipeline.feed.steps
+        return (sum(self._done) + min(done * steps, self._stage.steps)) / steps
 
     def _save(self, epoch: int) -> None:
         state: Checkpoint = {
             "version": VERSION,
-            "phase": self._index,
+            "stage": self._index,
             "epoch": epoch,
             "steps": self._done,
             "precision": self._precision,
@@ -238,10 +254,10 @@ class _StageRun:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_atomically(self._fitting.checkpoint, buffer.getvalue())
+        write_atomically(self._pipeline.checkpoint, buffer.getvalue())
 
     def _restore(self, saved: Checkpoint) -> int:
-        """Load what was saved; returns the number of finished epochs of the phase."""
+        """Load what was saved; returns the number of finished epochs of the stage."""
         self._network.load_state_dict(saved["network"])
         self._optimizer.load_state_dict(saved["optimizer"])
         if self._average is not None and saved["average"] is not None:

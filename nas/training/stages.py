@@ -1,51 +1,90 @@
-"""The stages of a training: how its steps are shared out, and the learning rate in each."""
+"""The stages of a training: how its steps are shared out, and the learning rate in each.
+
+The first is dense; every compression step with a training of its own is followed by one. What differs between them is
+in their rows of `compressors.steps`.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from nas.study import Training
+from compressors.pipeline import Method
+from compressors.plan import CompressionPlan
+from compressors.steps import FIRST_STAGE, STEPS, Request, Retraining, requests_of, retraining_of
+from nas.study import Recipe
 from nas.training.optimization import rate_factor
-
-StageName = Literal["dense", "pruned", "quantized"]
-# Peak learning rate of a phase as a fraction of the dense one. Without batch norm, which is folded by then,
-# quantization-aware training bears no more.
-PEAK = {"dense": 1.0, "pruned": 0.5, "quantized": 0.1}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training: what has been done to the network when it begins, its steps, and where in the whole it
-    lies, from `start` to `stop`.
+    """A part of the training: its steps, where in the whole it lies, from `start` to `stop`, and the compression
+    steps that are applied before it, in order; it has the name of the last of them.
     """
 
-    name: StageName
+    name: str
     steps: int
     start: float = 0.0
     stop: float = 1.0
+    requests: tuple[Request, ...] = ()
+
+    @property
+    def retraining(self) -> Retraining:
+        """What differs in this stage."""
+        return retraining_of(self.name)
+
+    @property
+    def method(self) -> Method:
+        """What is done to the network within the stage."""
+        found: Method = Method() if self.name == FIRST_STAGE else STEPS[self.name].loaded()
+        return found
 
 
-def stages_of(training: Training, steps: int, *, prunes: bool, quantizes: bool) -> tuple[Stage, ...]:
-    """Split the steps of a whole training by the study's shares, so that a short one has every phase of a long one.
-
-    A phase that changes nothing gives its share to the one before.
-    """
-    dense, pruned, quantized = training.shares
-    if not quantizes:
-        pruned, quantized = pruned + quantized, 0.0
-    if not prunes:
-        dense, pruned = dense + pruned, 0.0
-    active = [("dense", dense, True), ("pruned", pruned, prunes), ("quantized", quantized, quantizes)]
-    counts = _largest_remainder([share for _, share, _ in active], steps)
+def stages_of(recipe: Recipe, steps: int, plan: CompressionPlan) -> tuple[Stage, ...]:
+    """Split the steps of a whole training by the study's shares, so that a short one has every stage of a long one."""
+    batches = _by_stage(requests_of(plan))
+    counts = _largest_remainder(_active_shares(recipe.shares, list(batches)), steps)
     ends = [end / steps for end in itertools.accumulate(counts)]
-    return tuple(
-        Stage(name, count, start, stop)  # type: ignore[arg-type]
-        for (name, _, happens), count, start, stop in zip(active, counts, [0.0, *ends], ends, strict=False)
-        if happens
-    )
+    starts = [0.0, *ends[:-1]]
+    return tuple(Stage(*row) for row in zip(batches, counts, starts, ends, batches.values(), strict=True))
+
+
+def trailing_requests(plan: CompressionPlan) -> tuple[Request, ...]:
+    """The steps that are applied when all stages are over, since no training follows them."""
+    requests = requests_of(plan)
+    return requests[sum(len(batch) for batch in _by_stage(requests).values()) :]
+
+
+def _by_stage(requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
+    """Stage -> what is applied before it: its own step, and those since the stage before that have none."""
+    found: dict[str, tuple[Request, ...]] = {FIRST_STAGE: ()}
+    waiting: list[Request] = []
+    for request in requests:
+        waiting.append(request)
+        if request.step.training is not None:
+            found[request.step.name] = tuple(waiting)
+            waiting = []
+    return found
+
+
+def _active_shares(given: Mapping[str, float], active: Sequence[str]) -> list[float]:
+    """The share of each active stage, in all 1.
+
+    The share of one that does not take place goes to the nearest before it in the table. One without a share in `given`
+    gets its row's, and all are scaled.
+    """
+    table = [FIRST_STAGE, *STEPS]
+    shares = {name: given.get(name, 0.0) for name in table}
+    for before, name in reversed(list(itertools.pairwise(table))):
+        if name not in active:
+            shares[before] += shares.pop(name)
+    missing = [name for name in active if name not in given]
+    for name in missing:
+        shares[name] += retraining_of(name).share
+    total = sum(shares[name] for name in active) if missing else 1.0
+    return [shares[name] / total for name in active]
 
 
 def _largest_remainder(shares: list[float], total: int) -> list[int]:
@@ -57,9 +96,10 @@ def _largest_remainder(shares: list[float], total: int) -> list[int]:
     return counts
 
 
-def learning_rate(training: Training, phase: Stage, progress: float) -> float:
-    """The rate at `progress` in [0, 1) of a phase."""
-    if training.cycle == "phase":
-        return training.peak_learning_rate * PEAK[phase.name] * rate_factor(training, progress)
-    factor = rate_factor(training, phase.start + progress * (phase.stop - phase.start))
-    return training.peak_learning_rate * (min(factor, PEAK["quantized"]) if phase.name == "quantized" else factor)
+def learning_rate(recipe: Recipe, stage: Stage, progress: float) -> float:
+    """The rate at `progress` in [0, 1) of a stage."""
+    how = stage.retraining
+    if recipe.cycle == "stage":
+        return recipe.peak_learning_rate * how.peak * rate_factor(recipe, progress)
+    factor = rate_factor(recipe, stage.start + progress * (stage.stop - stage.start))
+    return recipe.peak_learning_rate * min(factor, how.ceiling)

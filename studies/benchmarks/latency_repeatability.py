@@ -48,15 +48,14 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
     import torch
     from drawing import drawn
 
-    from compressors.pruning.channels import prune
-    from compressors.pruning.importances import IMPORTANCES
-    from compressors.quantization.insertion import prepare
+    from compressors.pipeline import compress
     from nas.candidates.candidate import Candidate
     from nas.data import load
     from nas.samplers.named import seed_of
     from nas.shipping import ship
     from nas.study.file import load_study
-    from nas.training.inference import calibrate
+    from nas.training.inference import CalibrationBatches
+    from nas.training.pipeline import options_of
     from nas.workbench import Workbench, build
 
     torch.set_num_threads(1)
@@ -73,10 +72,8 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
     for number, candidate in enumerate(candidates.values()):
         place = folder / f"network-{number}"
         network = build(candidate, bench, seed=seed, dropout=0.0).cpu()
-        importance = IMPORTANCES[study.compression.importance]
-        prune(network, candidate.architecture.all_groups(), candidate.plan.kept, importance=importance)
-        network = prepare(network, candidate.plan.formats)
-        calibrate(network, bench.tiny_feed())
+        options = options_of(candidate, study.compression)
+        network = compress(network, candidate.plan, options, CalibrationBatches(bench.tiny_feed()), trained=False)
         files.append(ship(network, candidate, place, bench.header))
     return files
 

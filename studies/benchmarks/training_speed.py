@@ -97,16 +97,17 @@ def ours(architecture: Architecture) -> float:
     study = Study(name="speed", data=source, space=MobileSpace.model_validate({"preset": "32px"}))
     bench = Workbench(study, load(source, input_size=32, seed=0))
     network = bench.place(build_network(architecture, CLASSES, seed=0))
-    feed = bench.feed(0, study.training)
+    recipe = study.training.resolved({})
+    feed = bench.feed(0, recipe)
     precision = bench.precision(network)
     times: list[float] = []
     with suppress(_Enough):
         train_stage(
             network,
             feed,
-            study.training,
+            recipe,
             Stage("dense", feed.steps),
-            optimizer=make_optimizer(network, study.training),
+            optimizer=make_optimizer(network, recipe),
             precision=precision,
             give_way=lambda: _count(times),
             after_epoch=lambda _: None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import onnx
 import torch
@@ -12,8 +13,9 @@ from onnx import TensorProto, helper
 from torch import fx, nn
 
 from compressors.folding import fold_batch_norm
-from nas.runtimes.onnx.nodes import UnknownOperation, Writer, write_node
-from nas.runtimes.onnx.packing import FUNCTIONS, unpack_function
+from compressors.support import Unsupported
+from nas.runtimes.onnx.nodes import FunctionMaker, UnknownOperation, Writer, write_node
+from nas.runtimes.onnx.packing import FUNCTIONS
 
 OPSET = 21
 IR_VERSION = 10
@@ -30,23 +32,28 @@ class FileHeader:
     class_names: tuple[str, ...]
 
 
-def emit(network: fx.GraphModule, header: FileHeader) -> onnx.ModelProto:
+def emit(network: fx.GraphModule, header: FileHeader, *, unpacked: Collection[str] = frozenset()) -> onnx.ModelProto:
     """The ONNX model of a folded, possibly quantized network: `image` (N, C, H, W) in [0, 1] -> `logits`.
 
-    Raises UnknownOperation where the table has no row; `emit_or_export` falls back to torch's exporter then.
+    Weights of the formats in `unpacked` are stored as int8 codes, for a runtime that cannot read them packed: a larger
+    file that computes the same. Raises UnknownOperation where the table has no row; `emit_or_export` falls back to
+    torch's exporter then.
     """
-    writer = Writer(dict(network.named_modules()))
+    writer = Writer(dict(network.named_modules()), stored_as_int8=frozenset(unpacked))
     for node in network.graph.nodes:
         write_node(writer, node)
     graph = helper.make_graph(writer.nodes, PRODUCER, [_image(header)], [_logits(header)], writer.weights)
-    return _finish(graph, header, writer.unpacked)
+    return _finish(graph, header, writer.functions)
 
 
-def emit_or_export(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
-    """The model of a float network by the table, or by `torch.onnx.export` where an operation is unknown to it."""
+def emit_or_export(
+    module: nn.Module, header: FileHeader, *, unpacked: Collection[str] = frozenset()
+) -> onnx.ModelProto:
+    """The model of a float network by the table, or by `torch.onnx.export` where something is unknown to it."""
     try:
-        return emit(module if isinstance(module, fx.GraphModule) else fold_batch_norm(module), header)
-    except UnknownOperation:
+        network = module if isinstance(module, fx.GraphModule) else fold_batch_norm(module)
+        return emit(network, header, unpacked=unpacked)
+    except (UnknownOperation, Unsupported):
         return export_with_torch(module, header)
 
 
@@ -72,10 +79,12 @@ def export_with_torch(module: nn.Module, header: FileHeader) -> onnx.ModelProto:
     return _finish(graph, header)
 
 
-def _finish(graph: onnx.GraphProto, header: FileHeader, unpacked: Iterable[int] = ()) -> onnx.ModelProto:
-    """The model, at the oldest version that knows the types it stores; `unpacked` are the widths kept in planes."""
+def _finish(
+    graph: onnx.GraphProto, header: FileHeader, makers: Mapping[str, FunctionMaker] = MappingProxyType({})
+) -> onnx.ModelProto:
+    """The model, at the oldest version that knows the types it stores, with the functions it calls."""
     opset, ir_version = max(_VERSION_OF.get(weight.data_type, (OPSET, IR_VERSION)) for weight in graph.initializer)
-    functions = [unpack_function(bits, opset) for bits in sorted(unpacked)]
+    functions = [makers[name](opset) for name in sorted(makers)]
     domains = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(FUNCTIONS, 1)] if functions else [])
     model = helper.make_model(
         graph, producer_name=PRODUCER, opset_imports=domains, ir_version=ir_version, functions=functions

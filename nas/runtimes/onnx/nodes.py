@@ -2,15 +2,16 @@
 
 The rules that make ONNX Runtime run integer kernels: unsigned 8-bit activations between QuantizeLinear and
 DequantizeLinear, weights s8 per output channel, int32 biases on the grid of input times weight, a ReLU left to the
-saturation of the quantizer behind it, and reshapes between quantizers of one grid. How weights below 8 bits are
-stored is in `onnx_packing.py`.
+saturation of the quantizer behind it, and reshapes between quantizers of one grid. A second table, STORES, says how
+the weights of each format are stored.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,16 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
+from compressors.formats import ActivationScheme
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 from compressors.quantization.numerics import PackedWeight
-from nas.runtimes.onnx.packing import FUNCTIONS, UNPACK, Codes, pack, to_planes
+from compressors.support import Unsupported, check_no_hooks
+from nas.runtimes.onnx.packing import FUNCTIONS, UNPACK, Codes, pack, to_planes, unpack_function
 
 WEIGHT_SCALE = ".weight_scale"
 Quantizer = ActivationQuantizer | SharedGrid
+FunctionMaker = Callable[[int], onnx.FunctionProto]  # of an opset's version
 
 
 class UnknownOperation(ValueError):
@@ -34,7 +38,9 @@ class UnknownOperation(ValueError):
 
 @dataclass
 class Writer:
-    """ONNX nodes and weights so far, and the value name of every fx node.
+    """ONNX nodes and weights so far, the value name of every fx node, and the model-local functions that are called.
+
+    Weights of the formats in `stored_as_int8` are not packed.
 
     Only layers and what the runtime's graph is searched for carry long names: in a small network's file, names weigh
     as much as weights.
@@ -45,7 +51,8 @@ class Writer:
     weights: list[onnx.TensorProto] = field(default_factory=list)
     values: dict[fx.Node, str] = field(default_factory=dict)
     scalars: dict[bytes, str] = field(default_factory=dict)
-    unpacked: set[int] = field(default_factory=set)
+    functions: dict[str, FunctionMaker] = field(default_factory=dict)
+    stored_as_int8: frozenset[str] = frozenset()
 
     def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
         """Append a node; returns its one output. A layer that runs twice names its first node only."""
@@ -68,8 +75,10 @@ class Writer:
             self.scalars[key] = self.constant(np.asarray(value))
         return self.scalars[key]
 
-    def source(self, node: fx.Node, index: int = 0) -> str:
-        return self.values[node.all_input_nodes[index]]
+    def source(self, node: fx.Node) -> str:
+        """The value that a node with one input reads."""
+        (source,) = node.all_input_nodes
+        return self.values[source]
 
     def sole_quantizer(self, node: fx.Node) -> Quantizer | None:
         """The quantizer behind a tensor that nothing else reads."""
@@ -87,23 +96,44 @@ def write_node(writer: Writer, node: fx.Node) -> None:
 
 
 def _placeholder(writer: Writer, node: fx.Node) -> None:
+    if "image" in writer.values.values():
+        raise UnknownOperation(f"{node.target}: no ONNX rule for a second input of the network")
     writer.values[node] = "image"
 
 
 def _output(writer: Writer, node: fx.Node) -> None:
-    last = writer.nodes[-1]
-    if writer.source(node) != last.output[0]:
+    if not isinstance(node.args[0], fx.Node):
+        raise UnknownOperation(f"no ONNX rule for several outputs of the network: {node.args[0]}")
+    if not writer.nodes or writer.source(node) != writer.nodes[-1].output[0]:
         raise UnknownOperation("the network's output is not its last operation")
-    last.output[0] = "logits"
+    writer.nodes[-1].output[0] = "logits"
 
 
 def _call_module(writer: Writer, node: fx.Node) -> None:
-    module = writer.modules[str(node.target)]
-    for kind, row in _MODULES.items():
-        if isinstance(module, kind):
-            writer.values[node] = row(writer, node, module)
-            return
-    raise UnknownOperation(f"{node.target}: no ONNX rule for module {type(module).__name__}")
+    module, path = writer.modules[str(node.target)], str(node.target)
+    rows = [_MODULES.get(type(module)), *(row for kind, row in _PROTOCOLS.items() if isinstance(module, kind))]
+    row = next((row for row in rows if row is not None), None)
+    if row is None:
+        raise UnknownOperation(f"{path}: no ONNX rule for module {type(module).__name__}")
+    if len(node.all_input_nodes) != 1 or len(node.args) + len(node.kwargs) != 1:
+        raise UnknownOperation(
+            f"{path}: no ONNX rule for {type(module).__name__} called with {node.args} {node.kwargs}"
+        )
+    _check(path, node, module)
+    writer.values[node] = row(writer, node, module)
+
+
+def _check(path: str, node: fx.Node, module: nn.Module) -> None:
+    """Refuse what the torch network does beside the operation of a row."""
+    try:
+        check_no_hooks(path, module)
+    except Unsupported as error:
+        raise UnknownOperation(f"no ONNX rule: {error}") from None
+    for name, parameter in module.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise UnknownOperation(f"{path}: no ONNX rule for {name} of dtype {parameter.dtype}, only for float32")
+    if getattr(module, "inplace", False) and len(node.all_input_nodes[0].users) > 1:
+        raise UnknownOperation(f"{path}: no ONNX rule for inplace True where other operations read the same tensor")
 
 
 def _call_function(writer: Writer, node: fx.Node) -> None:
@@ -123,9 +153,9 @@ def _array(tensor: Tensor | None) -> np.ndarray[Any, Any]:
     return array
 
 
-def _conv_attributes(conv: nn.Conv2d) -> dict[str, Any]:
+def _conv_attributes(path: str, conv: nn.Conv2d) -> dict[str, Any]:
     if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
-        raise UnknownOperation(f"no ONNX rule for padding {conv.padding!r} with {conv.padding_mode}")
+        raise UnknownOperation(f"{path}: no ONNX rule for padding {conv.padding!r} with {conv.padding_mode}")
     return {
         "kernel_shape": list(conv.kernel_size),
         "strides": list(conv.stride),
@@ -137,12 +167,33 @@ def _conv_attributes(conv: nn.Conv2d) -> dict[str, Any]:
 
 def _conv(writer: Writer, node: fx.Node, conv: nn.Conv2d) -> str:
     inputs = _float_inputs(writer, node, conv)
-    return _kept_float(writer, node, writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(conv)))
+    return _kept_float(
+        writer, node, writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(str(node.target), conv))
+    )
 
 
 def _linear(writer: Writer, node: fx.Node, linear: nn.Linear) -> str:
+    _check_matrix(writer, node)
     inputs = _float_inputs(writer, node, linear)
     return _kept_float(writer, node, writer.add("Gemm", inputs, name=str(node.target), transB=1))
+
+
+def _check_matrix(writer: Writer, node: fx.Node) -> None:
+    """Gemm takes matrices: refuse a linear layer that works on images."""
+    rank = _rank(writer, node.all_input_nodes[0])
+    if rank != 2:
+        raise UnknownOperation(
+            f"{node.target}: no ONNX rule for a linear layer on a tensor of {rank} dimensions, only 2"
+        )
+
+
+def _rank(writer: Writer, node: fx.Node) -> int:
+    """Dimensions of a tensor; every operation of the tables but flatten keeps them."""
+    while node.op != "placeholder":
+        if node.target is torch.flatten:
+            return 2
+        node = node.all_input_nodes[0]
+    return 4
 
 
 def _float_inputs(writer: Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> list[str]:
@@ -158,84 +209,112 @@ def _kept_float(writer: Writer, node: fx.Node, output: str) -> str:
     """
     reads_codes = isinstance(writer.modules.get(str(node.all_input_nodes[0].target)), Quantizer)
     users = list(node.users)
-    clamped = len(users) == 1 and isinstance(writer.modules.get(str(users[0].target)), CLAMPING)
+    clamped = len(users) == 1 and type(writer.modules.get(str(users[0].target))) in CLAMPING
     is_quantized_again = writer.sole_quantizer(users[0] if clamped else node) is not None
     return writer.add("LeakyRelu", [output], alpha=1.0) if reads_codes and is_quantized_again else output
 
 
 def _quantized_conv(writer: Writer, node: fx.Node, module: QuantizedConv2d) -> str:
     inputs = [writer.source(node), *_dequantized(writer, str(node.target), module.packed())]
-    return writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(module.layer))
+    return writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(str(node.target), module.layer))
 
 
 def _quantized_linear(writer: Writer, node: fx.Node, module: QuantizedLinear) -> str:
+    _check_matrix(writer, node)
     packed = module.packed()
-    # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
-    zero_point = writer.constant(np.zeros(len(packed.scales), np.int8))
-    inputs = [writer.source(node), *_dequantized(writer, str(node.target), packed, zero_point)]
+    if packed.zero_points is None:
+        # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
+        packed = replace(packed, zero_points=torch.zeros(len(packed.scales), dtype=torch.int8))
+    inputs = [writer.source(node), *_dequantized(writer, str(node.target), packed)]
     return writer.add("Gemm", inputs, name=str(node.target), transB=1)
 
 
-def _dequantized(writer: Writer, layer: str, packed: PackedWeight, *zero_point: str) -> tuple[str, str]:
+def _dequantized(writer: Writer, layer: str, packed: PackedWeight) -> tuple[str, str]:
     """Weight and bias as stored codes behind DequantizeLinear."""
+    zero_points = [] if packed.zero_points is None else [writer.constant(_array(packed.zero_points))]
     scales = _array(packed.scales)
     scale = writer.constant(scales, layer + WEIGHT_SCALE)
-    codes = _STORE[packed.bits](writer, _array(packed.codes))
-    weight = writer.add("DequantizeLinear", [codes, scale, *zero_point], axis=0)
+    codes = _int8_codes(writer, layer, packed)
+    weight = writer.add("DequantizeLinear", [codes, scale, *zero_points], axis=0)
     bias_codes = writer.constant(_array(packed.bias_codes))
     bias_scale = writer.constant((np.float32(packed.input_scale) * scales).astype(np.float32))
     return weight, writer.add("DequantizeLinear", [bias_codes, bias_scale], axis=0)
 
 
-def _store_int8(writer: Writer, codes: Codes) -> str:
+def _int8_codes(writer: Writer, layer: str, packed: PackedWeight) -> str:
+    """The int8 codes of a weight, from what is stored: constants that the runtime folds when it loads the file."""
+    codes = _array(packed.codes)
+    if packed.format in writer.stored_as_int8:
+        return writer.constant(codes if packed.codebook is None else _array(packed.codebook)[codes])
+    store = STORES.get(packed.format)
+    if store is None:
+        raise UnknownOperation(f"{layer}: no ONNX rule for weights of format {packed.format}, only {', '.join(STORES)}")
+    stored = store(writer, codes)
+    if packed.codebook is None:
+        return stored
+    indices = writer.add("Cast", [stored], to=TensorProto.INT32)
+    return writer.add("Gather", [writer.constant(_array(packed.codebook)), indices], axis=0)
+
+
+Store = Callable[[Writer, Codes], str]
+
+
+def store_plain(writer: Writer, codes: Codes) -> str:
+    """A byte per code."""
     return writer.constant(codes)
 
 
-def _store_int4(writer: Writer, codes: Codes) -> str:
-    return _store_packed(writer, codes, TensorProto.INT4, 4)
+def store_packed(kind: int, bits: int) -> Store:
+    """ONNX's own narrow type, and a cast."""
 
-
-def _store_int2(writer: Writer, codes: Codes) -> str:
-    return _store_packed(writer, codes, TensorProto.INT2, 2)
-
-
-def _store_packed(writer: Writer, codes: Codes, kind: int, bits: int) -> str:
-    """ONNX's own narrow type and a cast that the runtime folds when it loads the file."""
-    name = f"c{len(writer.weights)}"
-    packed = pack(codes, bits).tobytes()
-    writer.weights.append(helper.make_tensor(name, kind, codes.shape, packed, raw=True))
-    return writer.add("Cast", [name], to=TensorProto.INT8)
-
-
-def _store_planes(bits: int) -> Callable[[Writer, Codes], str]:
     def store(writer: Writer, codes: Codes) -> str:
-        planes = writer.constant(to_planes(codes, bits))
-        shape = writer.constant(np.array(codes.shape, np.int64))
-        writer.unpacked.add(bits)
-        return writer.add(f"{UNPACK}{bits}", [planes, shape], domain=FUNCTIONS)
+        name = f"c{len(writer.weights)}"
+        packed = pack(codes, bits).tobytes()
+        writer.weights.append(helper.make_tensor(name, kind, codes.shape, packed, raw=True))
+        return writer.add("Cast", [name], to=TensorProto.INT8)
 
     return store
 
 
-_STORE: Mapping[int, Callable[[Writer, Codes], str]] = {
-    8: _store_int8,
-    4: _store_int4,
-    2: _store_int2,
-    **{bits: _store_planes(bits) for bits in (3, 5, 6)},
+def store_planes(bits: int) -> Store:
+    """Bit planes, and a function of the file's own that joins them."""
+
+    def store(writer: Writer, codes: Codes) -> str:
+        planes = writer.constant(to_planes(codes, bits))
+        shape = writer.constant(np.array(codes.shape, np.int64))
+        function = f"{UNPACK}{bits}"
+        writer.functions[function] = partial(unpack_function, bits)
+        return writer.add(function, [planes, shape], domain=FUNCTIONS)
+
+    return store
+
+
+# Format of weights -> how its codes are stored; the result is a value of int8 codes.
+STORES: dict[str, Store] = {
+    "int8": store_plain,
+    "int6": store_planes(6),
+    "int5": store_planes(5),
+    "int4": store_packed(TensorProto.INT4, 4),
+    "int3": store_planes(3),
+    "int2": store_packed(TensorProto.INT2, 2),
 }
 
 
 def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
     """QuantizeLinear and DequantizeLinear on the module's grid; pixels go to their codes without arithmetic."""
     scale, zero_point = module.grid()
-    from_pixels = _is_normalize(writer, node.all_input_nodes[0])
-    stored = _grid(writer, *((1 / 255, 0) if from_pixels else (scale, zero_point)))
+    scheme = module.scheme
+    if scheme.bits != 8:
+        raise UnknownOperation(f"{node.target}: no ONNX rule for activations of {scheme.bits} bits, only of 8")
+    from_pixels = _is_normalize(writer, node.all_input_nodes[0]) and not scheme.symmetric
+    stored = _grid(writer, scheme, *((1 / 255, scheme.low) if from_pixels else (scale, zero_point)))
     codes = writer.add("QuantizeLinear", [writer.source(node), *stored])
-    return writer.add("DequantizeLinear", [codes, *_grid(writer, scale, zero_point)])
+    return writer.add("DequantizeLinear", [codes, *_grid(writer, scheme, scale, zero_point)])
 
 
-def _grid(writer: Writer, scale: float, zero_point: int) -> list[str]:
-    return [writer.scalar(np.float32(scale)), writer.scalar(np.uint8(zero_point))]
+def _grid(writer: Writer, scheme: ActivationScheme, scale: float, zero_point: int) -> list[str]:
+    kind = np.int8 if scheme.signed else np.uint8
+    return [writer.scalar(np.float32(scale)), writer.scalar(kind(zero_point))]
 
 
 def _is_normalize(writer: Writer, node: fx.Node) -> bool:
@@ -243,7 +322,8 @@ def _is_normalize(writer: Writer, node: fx.Node) -> bool:
 
 
 def _normalize(writer: Writer, node: fx.Node, module: Any) -> str:
-    if writer.sole_quantizer(node) is not None:
+    quantizer = writer.sole_quantizer(node)
+    if quantizer is not None and not quantizer.scheme.symmetric:
         return writer.source(node)
     mean, std = (writer.scalar(np.float32(float(value))) for value in (module.mean, module.std))
     return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])
@@ -251,11 +331,16 @@ def _normalize(writer: Writer, node: fx.Node, module: Any) -> str:
 
 def _relu(writer: Writer, node: fx.Node, module: nn.Module) -> str:
     """Nothing where the quantizer behind saturates at zero (and at six) by itself."""
-    limit = 6.0 if isinstance(module, nn.ReLU6) else np.inf
+    limit = np.inf
+    if isinstance(module, nn.ReLU6):
+        if (module.min_val, module.max_val) != (0, 6):
+            raise UnknownOperation(f"{node.target}: no ONNX rule for ReLU6 with {module.min_val} and {module.max_val}")
+        limit = 6.0
     quantizer = writer.sole_quantizer(node)
     if quantizer is not None:
         scale, zero_point = quantizer.grid()
-        if zero_point == 0 and scale * 255 <= limit * (1 + 1e-6):
+        scheme = quantizer.scheme
+        if zero_point == scheme.low and scale * scheme.levels <= limit * (1 + 1e-6):
             return writer.source(node)
     if limit == np.inf:
         return writer.add("Relu", [writer.source(node)])
@@ -278,9 +363,9 @@ def _global_average(writer: Writer, node: fx.Node, module: nn.AdaptiveAvgPool2d)
 
 def _binary(op: str) -> Emit:
     def emit_binary(writer: Writer, node: fx.Node, _: Any) -> str:
-        if len(node.all_input_nodes) != 2:
+        if node.kwargs or len(node.args) != 2 or not all(isinstance(part, fx.Node) for part in node.args):
             raise UnknownOperation(f"{node.name}: no ONNX rule for {op} with a constant")
-        return writer.add(op, [writer.source(node, 0), writer.source(node, 1)])
+        return writer.add(op, [writer.values[part] for part in node.args if isinstance(part, fx.Node)])
 
     return emit_binary
 
@@ -299,7 +384,10 @@ def _select(writer: Writer, node: fx.Node, module: ChannelSelection) -> str:
 def _concatenate(writer: Writer, node: fx.Node, _: Any) -> str:
     if node.args[1:] != (1,) or node.kwargs:
         raise UnknownOperation(f"{node.name}: no ONNX rule for cat{node.args[1:]}")
-    return writer.add("Concat", [writer.values[part] for part in node.all_input_nodes], axis=1)
+    parts = node.args[0]
+    if not isinstance(parts, list | tuple):
+        raise UnknownOperation(f"{node.name}: no ONNX rule for cat of {parts}")
+    return writer.add("Concat", [writer.values[part] for part in parts if isinstance(part, fx.Node)], axis=1)
 
 
 _BY_OP: Mapping[str, Callable[[Writer, fx.Node], None]] = {
@@ -322,9 +410,8 @@ _MODULES: Mapping[type, Emit] = {
     nn.Hardswish: _hardswish,
     nn.Hardsigmoid: _hardsigmoid,
     nn.AdaptiveAvgPool2d: _global_average,
-    PixelGrid: _normalize,
-    ChannelSelection: _select,
 }
+_PROTOCOLS: Mapping[type, Emit] = {PixelGrid: _normalize, ChannelSelection: _select}
 _FUNCTIONS: Mapping[Callable[..., Any], Emit] = {
     operator.add: _binary("Add"),
     operator.mul: _binary("Mul"),

@@ -1,4 +1,4 @@
-"""Weights below 8 bits in an ONNX file: packed codes, and how the runtime gets int8 codes back when it loads them.
+"""Weights below 8 bits as bytes: packed codes, bit planes, and the function that gives int8 codes back.
 
 4 and 2 bits are ONNX types of their own, followed by a Cast. Other widths are stored as bit planes, eight codes to a
 byte in each, and restored by a model-local function that holds standard operations only. Both are folded to int8

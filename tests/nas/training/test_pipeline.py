@@ -16,17 +16,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from trainings import recipe_of
 
 import nas.training.pipeline
+from compressors.batch_norm import estimate_batch_norm
 from compressors.plan import CompressionPlan
-from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
+from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
 from nas.candidates.candidate import Candidate
 from nas.data import Images
-from nas.study import Compression, Training
+from nas.study import Compression
 from nas.training.augmentation import Augmentation, Feed
 from nas.training.checkpoint import load_checkpoint
 from nas.training.early_stopping import EarlyStopping
-from nas.training.inference import estimate_batch_norm
 from nas.training.pipeline import TrainingPipeline
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
@@ -69,7 +70,7 @@ def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def fitting(checkpoint: Path, plan: str, **options: Any) -> TrainingPipeline:
-    training = Training.model_validate({"epochs": EPOCHS, "shares": (0.5, 0.25, 0.25), **options})
+    training = recipe_of(**{"epochs": EPOCHS, "shares": {"dense": 0.5, "pruned": 0.25, "quantized": 0.25}, **options})
     random = np.random.default_rng(0)
     images = Images(random.integers(0, 256, (48, 1, 8, 8), dtype=np.uint8), random.integers(0, 4, 48))
     augmentation = Augmentation(
@@ -226,33 +227,33 @@ def test_batch_norm_is_that_of_the_weights_whenever_a_phase_is_over(
     assert len(normed) == (2 if plan == "both" else 1)
     for module in normed:
         found = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        estimate_batch_norm(module, own.feed)
+        estimate_batch_norm(module, own.batches)
         for name, tensor in module.state_dict().items():
             assert torch.equal(found[name], tensor), name
 
 
 def test_after_pruning_statistics_are_estimated_before_a_step_is_made(tmp_path: Path) -> None:
     own, built = fitting(tmp_path / "a.pt", "pruned"), network()
-    pruned = own.change(built, "pruned")
+    pruned = own.change(built, own.stages[1])
     found = pruned.get_submodule("stage1.block1.project_bn").running_mean.clone()
-    estimate_batch_norm(pruned, own.feed)
+    estimate_batch_norm(pruned, own.batches)
     assert torch.equal(pruned.get_submodule("stage1.block1.project_bn").running_mean, found)
     assert bool(found.any())
 
 
 def test_a_pupil_is_taught_by_the_network_it_was_when_dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, taught = fitting(tmp_path / "a.pt", "both", distillation={"teacher": "self"}), list[tuple[str, Any]]()
+    own, taught = fitting(tmp_path / "a.pt", "both", distillation={"teacher": "self"}), list[dict[str, Tensor] | None]()
     loss = TrainingPipeline.loss
 
-    def spy(self: TrainingPipeline, phase: Any, dense: nn.Module | None) -> Any:
-        taught.append((phase, None if dense is None else copy.deepcopy(dense.state_dict())))
-        return loss(self, phase, dense)
+    def spy(self: TrainingPipeline, dense: nn.Module | None) -> Any:
+        taught.append(None if dense is None else copy.deepcopy(dense.state_dict()))
+        return loss(self, dense)
 
     monkeypatch.setattr(TrainingPipeline, "loss", spy)
     own.fit(network(), batches()[1])
-    (_, nobody), (_, first), (_, second) = taught
-    assert [phase for phase, _ in taught] == ["dense", "pruned", "quantized"]
+    nobody, first, second = taught
     assert nobody is None
+    assert first is not None
     assert first["stage1.block1.expand.weight"].shape[0] == 16  # before eight of them were cut
     assert_same(first, second)
 
@@ -302,8 +303,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         saved = load_checkpoint(checkpoint)
         assert state is None
         assert saved is not None
-        assert (saved["phase"], saved["epoch"]) > reached
-        reached = (saved["phase"], saved["epoch"])
+        assert (saved["stage"], saved["epoch"]) > reached
+        reached = (saved["stage"], saved["epoch"])
     assert_same(straight("both")[1], fit(fitting(checkpoint, "both"))[1])
 
 
@@ -354,11 +355,10 @@ def test_the_loss_is_what_the_study_says(tmp_path: Path) -> None:
     taught = {"teacher": "reference", "weight": 0.3, "temperature": 2.0}
     own = fitting(tmp_path / "a.pt", "both", label_smoothing=0.1, distillation=taught)
     assert own.recorded is not None
-    for phase in ("dense", "pruned", "quantized"):
-        loss = replace(own, class_weights=weights).loss(phase, None)
-        assert loss.class_weights is weights
-        assert (loss.label_smoothing, loss.weight, loss.temperature) == (0.1, 0.3, 2.0)
-        assert loss.teacher is not None
+    loss = replace(own, class_weights=weights).loss(None)
+    assert loss.class_weights is weights
+    assert (loss.label_smoothing, loss.weight, loss.temperature) == (0.1, 0.3, 2.0)
+    assert loss.teacher is not None
 
 
 def test_compression_is_what_the_study_says(tmp_path: Path) -> None:
@@ -369,9 +369,9 @@ def test_compression_is_what_the_study_says(tmp_path: Path) -> None:
     scales = torch.tensor([1.0, 16, 2, 15, 3, 14, 4, 13, 5, 12, 6, 11, 7, 10, 8, 9])
     for name in ("expand_bn", "depthwise_bn"):
         built.get_submodule(f"stage1.block1.{name}").weight.data = scales.clone()
-    pruned = own.change(built, "pruned")
+    pruned = own.change(built, own.stages[1])
     assert pruned.get_submodule("stage1.block1.expand_bn").weight.tolist() == [16, 15, 14, 13, 12, 11, 10, 9]
-    quantized = own.change(pruned, "quantized")
+    quantized = own.change(pruned, own.stages[2])
     layers = {n: m for n, m in quantized.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
     assert {n for n, m in layers.items() if m.learned} == {n for n, f in FORMATS.items() if f == "int4"}
     grids = [m for m in quantized.modules() if isinstance(m, ActivationQuantizer) and not m.is_fixed]

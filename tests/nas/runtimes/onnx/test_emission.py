@@ -16,12 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, fx, nn
 
+from compressors.batch_norm import estimate_batch_norm
 from compressors.folding import fold_batch_norm
 from compressors.plan import BITS, CompressionPlan, WeightFormat
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import weight_norm
-from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
+from compressors.pruning import prune, weight_norm
+from compressors.quantization import QuantizedConv2d, QuantizedLinear, calibrate, prepare
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.data import Images
@@ -32,7 +31,7 @@ from nas.runtimes.onnx.packing import FUNCTIONS
 from nas.runtimes.onnxruntime import Array, Runner
 from nas.study import Compression, Target
 from nas.training.augmentation import Feed
-from nas.training.inference import calibrate, estimate_batch_norm
+from nas.training.inference import CalibrationBatches
 from search_spaces.architecture import (
     Architecture,
     HeadConfig,
@@ -82,9 +81,9 @@ def prepared_network(candidate: Candidate, seed: int) -> fx.GraphModule:
     return prepared
 
 
-def feed(seed: int) -> Feed:
+def feed(seed: int) -> CalibrationBatches:
     images = Images(pixels(seed, 64), np.zeros(64, np.int64))
-    return Feed.of(images, torch.device("cpu"), batch_size=64, seed=0)
+    return CalibrationBatches(Feed.of(images, torch.device("cpu"), batch_size=64, seed=0))
 
 
 def pixels(seed: int, count: int) -> Array:

@@ -1,0 +1,93 @@
+"""Compression as a sequence of steps: what a plan asks for is applied row by row of the table STEPS.
+
+`compress` does all of it to a copy of a network. A training applies the same rows one by one, with a stage behind each
+that has one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from compressors.folding import fold_batch_norm
+from compressors.formats import UNSIGNED_8, ActivationScheme
+from compressors.plan import CompressionPlan
+from compressors.pruning.importances import IMPORTANCES, Group, Importance
+from compressors.steps import STEPS, Request, Step, requests_of
+
+__all__ = ["STEPS", "Method", "Options", "Request", "Step", "apply_step", "compress", "requests_of"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What steps need to know besides the plan: the network's channel groups, what ranks channels, the formats whose
+    step sizes are trained, and the grid of activations.
+    """
+
+    groups: Sequence[Group] = ()
+    importance: Importance = IMPORTANCES["l2"]
+    learned: Collection[str] = ()
+    scheme: ActivationScheme = UNSIGNED_8
+
+
+def nothing(*_: Any) -> None:
+    """What most steps do at most occasions."""
+
+
+def unchanged(network: nn.Module, *_: Any) -> nn.Module:
+    """The network itself."""
+    return network
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a step does to a network, and to the training behind it.
+
+    apply: network, the step's record, options -> the network, which may be the same object, changed in place.
+    settle: network, batches of images; sets once, when weights are real, what depends on them and on data.
+    begin_epoch: network, share of the stage's epochs that are done; before each epoch of the stage.
+    averaged: network; when its weights have become the average over the stage's steps.
+    end_stage: network; after the stage's last step.
+    """
+
+    apply: Callable[[nn.Module, Any, Options], nn.Module] = unchanged
+    settle: Callable[[nn.Module, Iterable[Tensor]], None] = nothing
+    begin_epoch: Callable[[nn.Module, float], None] = nothing
+    averaged: Callable[[nn.Module], None] = nothing
+    end_stage: Callable[[nn.Module], None] = nothing
+
+
+def apply_step(
+    network: nn.Module, request: Request, options: Options, batches: Iterable[Tensor] | None = None
+) -> nn.Module:
+    """Apply one step, and settle it on batches where there are any; may change `network` in place."""
+    method = request.step.loaded()
+    network = method.apply(network, request.record, options)
+    if batches is not None:
+        method.settle(network, batches)
+    return network
+
+
+def compress(
+    network: nn.Module, plan: CompressionPlan, options: Options, batches: Iterable[Tensor], *, trained: bool = True
+) -> nn.Module:
+    """A copy of `network` with every step of the plan applied and settled on `batches` (N, C, H, W), and folded.
+
+    Of an untrained network (trained=False) only grids are settled: statistics of random weights say nothing.
+    Raises ValueError for steps that cannot be combined, Unsupported for layers that a step cannot change.
+    """
+    network = copy.deepcopy(network)
+    requests = requests_of(plan)
+    for request in requests:
+        is_settled = trained or request.step.shapes_grids
+        network = apply_step(network, request, options, batches if is_settled else None)
+    return folded(network, requests)
+
+
+def folded(network: nn.Module, requests: Sequence[Request]) -> nn.Module:
+    """The network as it is shipped, after these steps: batch norm folded, if none of them has done that."""
+    return network if any(request.step.folds for request in requests) else fold_batch_norm(network)

@@ -1,0 +1,200 @@
+"""The table of compression steps: what each asks of a plan, what may stand before it, and the training behind it.
+
+No torch: a study and a candidate read names and shares here. What a step does to a network is its `method`, imported
+when it is first applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from compressors.plan import CompressionPlan
+
+FIRST_STAGE = "dense"
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Channel group -> channels kept."""
+
+    kept: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Layer -> weight format, none of them fp32."""
+
+    formats: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """A stage of training, and what differs in it.
+
+    number: seeds its epochs; no two stages have the same. share: of the whole training, where the study gives none.
+    peak: of its learning rate as a fraction of the first stage's, where each stage has a schedule of its own.
+    ceiling: of its learning rate likewise, where one schedule runs over all stages. in_fp32: whatever the study says.
+    stops_early: whether `patience` may end it.
+    """
+
+    number: int
+    share: float
+    peak: float = 1.0
+    ceiling: float = 1.0
+    in_fp32: bool = False
+    stops_early: bool = False
+
+
+class _Anything(Collection[str]):
+    """Every name."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    def __iter__(self) -> Any:
+        return iter(("anything",))
+
+    def __len__(self) -> int:
+        return 1
+
+
+ANYTHING: Collection[str] = _Anything()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row: a way of making a network smaller.
+
+    asked: plan -> the frozen record of what it asks for, None: nothing. method: a compressors.pipeline.Method, or where
+    one is, as `module:attribute`. training: the stage that follows it, None: the step needs none, or the next one's
+    is enough. after: the steps that may have been applied before it; `reason` says why no others.
+    shapes_grids: its `settle` is needed by an untrained network as well, which has no range or scale without it.
+    folds: batch norm is folded when it is done.
+    """
+
+    name: str
+    asked: Callable[[CompressionPlan], Any]
+    method: Any
+    training: Retraining | None = None
+    after: Collection[str] = ()
+    reason: str = ""
+    shapes_grids: bool = False
+    folds: bool = False
+
+    def loaded(self) -> Any:
+        """The method, imported."""
+        if isinstance(self.method, str):
+            module, _, attribute = self.method.partition(":")
+            return getattr(import_module(module), attribute)
+        return self.method
+
+
+def _prune(plan: CompressionPlan) -> Prune | None:
+    return Prune(plan.kept) if plan.kept else None
+
+
+def _quantize(plan: CompressionPlan) -> Quantize | None:
+    formats = {layer: fmt for layer, fmt in plan.formats.items() if fmt != "fp32"}
+    return Quantize(formats) if formats else None
+
+
+# A training begins with this stage, before any step.
+DENSE = Retraining(number=0, share=0.5, stops_early=True)
+
+STEPS: dict[str, Step] = {
+    "pruned": Step(
+        "pruned",
+        asked=_prune,
+        method="compressors.pruning.step:PRUNING",
+        training=Retraining(number=1, share=0.2, peak=0.5),
+        reason="the channel groups are those of the whole network",
+    ),
+    # Without batch norm, which is folded by then, quantization-aware training bears a tenth of the learning rate.
+    "quantized": Step(
+        "quantized",
+        asked=_quantize,
+        method="compressors.quantization.step:QUANTIZATION",
+        training=Retraining(number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True),
+        after=ANYTHING,
+        shapes_grids=True,
+        folds=True,
+    ),
+}
+
+
+def retraining_of(stage: str) -> Retraining:
+    """The stage of this name. Raises ValueError where there is no such stage."""
+    known = {FIRST_STAGE: DENSE} | {name: step.training for name, step in STEPS.items() if step.training is not None}
+    if stage not in known:
+        raise ValueError(f"training stage: expected one of {', '.join(known)}, got {stage!r}")
+    return known[stage]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A step, and the record of what a plan asks of it."""
+
+    step: Step
+    record: Any
+
+
+def requests_of(plan: CompressionPlan) -> tuple[Request, ...]:
+    """What a plan asks for, in order of application. Raises ValueError for unknown steps and illegal pairs."""
+    check_names(plan.steps)
+    records = {name: step.asked(plan) for name, step in STEPS.items()}
+    asked = [name for name, record in records.items() if record is not None]
+    if ignored := sorted(set(plan.steps) - set(asked)):
+        raise ValueError(f"compression steps that read nothing from plan.steps: {', '.join(ignored)}")
+    return tuple(Request(STEPS[name], records[name]) for name in ordered(asked))
+
+
+def check_names(names: Collection[str]) -> None:
+    """Raises ValueError for names that are no rows of the table."""
+    if unknown := sorted(set(names) - set(STEPS)):
+        raise ValueError(f"compression steps: expected some of {', '.join(STEPS)}, got {', '.join(unknown)}")
+
+
+def ordered(names: Collection[str]) -> tuple[str, ...]:
+    """The names in an order in which each may stand behind all before it; of several orders the table's.
+
+    Raises ValueError, with the reason, where there is none.
+    """
+    check_names(names)
+    waiting, found = [name for name in STEPS if name in names], list[str]()
+    while waiting:
+        free = [n for n in waiting if all(n in STEPS[other].after for other in waiting if other != n)]
+        if not free:
+            raise ValueError(_why_not(waiting))
+        found.append(free[0])
+        waiting.remove(free[0])
+    return tuple(found)
+
+
+def check_order(names: Collection[str]) -> None:
+    """Raises ValueError, with the reason, where a step stands behind one that may not be applied before it."""
+    check_names(names)
+    before = list[str]()
+    for name in names:
+        for other in before:
+            if other not in STEPS[name].after:
+                raise ValueError(f"step {name} cannot follow step {other}: {_rule(STEPS[name])}")
+        before.append(name)
+
+
+def _why_not(names: Collection[str]) -> str:
+    pairs = [
+        (one, other) for one in names for other in names
+        if one < other and one not in STEPS[other].after and other not in STEPS[one].after
+    ]  # fmt: skip
+    if not pairs:
+        return f"steps {', '.join(names)} have no order in which each may follow those before it"
+    one, other = pairs[0]
+    return f"steps {one} and {other} cannot be combined: {_rule(STEPS[one])}; {_rule(STEPS[other])}"
+
+
+def _rule(step: Step) -> str:
+    allowed = ", ".join(step.after) or "no other step"
+    return f"{step.name} may follow {allowed}" + (f" ({step.reason})" if step.reason else "")
