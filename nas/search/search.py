@@ -70,8 +70,8 @@ class Search(Driver):
         """Draw until a candidate is new. A sampler that repeats itself is given one at random, if there is one left."""
         while True:
             values = None
-            if self._repeats() >= RANDOM_AFTER:
-                values = self._draws.unseen(self._first_of_each(), len(self.journal.trials()))
+            if self.repeats() >= RANDOM_AFTER:
+                values = self._draws.unseen(self.first_of_each(), len(self.journal.trials()))
                 if values is None:
                     self._problem = (
                         f"none of {self._draws.attempts} random draws was new after {len(self._first)} different "
@@ -82,7 +82,7 @@ class Search(Driver):
             if task is not None:
                 return self._start(task)
 
-    def _repeats(self) -> int:
+    def repeats(self) -> int:
         """How many of the last trials were duplicates, running back from the newest."""
         count = 0
         for number in reversed(range(len(self.journal.trials()))):
@@ -93,7 +93,7 @@ class Search(Driver):
 
     def _ask(self, values: dict[str, Any] | None) -> Task | None:
         """One draw, of these values or what the sampler says, recorded; None where it repeats an earlier candidate."""
-        first = self._first_of_each()
+        first = self.first_of_each()
 
         def notes(drawn: tuple[Candidate, dict[str, float]]) -> dict[str, Any]:
             candidate, numbers = drawn
@@ -116,7 +116,7 @@ class Search(Driver):
             return Replayed(made, values)
         return Anchored(made, self._anchors[number]) if number < len(self._anchors) else made
 
-    def _first_of_each(self) -> dict[Identity, int]:
+    def first_of_each(self) -> dict[Identity, int]:
         """Candidate and training numbers -> the trial that holds their evaluation, or the last retry of it."""
         trials = self.journal.trials()
         for number in range(self._indexed, len(trials)):
