@@ -21,6 +21,7 @@ from nas.measuring.costs import measure_file
 from nas.measuring.parity import check
 from nas.measuring.scoring import score_file
 from nas.measuring.turns import pausing_for_measurements
+from nas.objectives import violations
 from nas.records import UNSTABLE, Evaluation, Measurement, Phase, State
 from nas.run_folder.paths import write_evaluation
 from nas.shipping import ship
@@ -88,10 +89,10 @@ def evaluate(
         network = build(task.candidate, bench, seed=task.seed, dropout=dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
-    violations = broken_constraints(costs, study, task.phase)
-    if violations:
+    broken = broken_constraints(costs, study, task.phase)
+    if broken:
         unsure = () if costs.is_stable else (UNSTABLE,)
-        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations, flags=unsure)
+        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken, flags=unsure)
 
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
@@ -114,10 +115,10 @@ def evaluate(
     with clock("score"), pausing_for_measurements() as give_way:
         scores = score_file(file, bench, test=task.phase in ("final", "reference"), give_way=give_way)
 
-    violations = broken_constraints(measurement, study, task.phase)
-    state = State.INFEASIBLE if violations else State.COMPLETE
+    broken = broken_constraints(measurement, study, task.phase)
+    state = State.INFEASIBLE if broken else State.COMPLETE
     flags = verified.pop("flags") + (() if measurement.is_stable else (UNSTABLE,))
-    fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": violations}
+    fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": broken}
     return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, flags=flags, **fields)
 
 
@@ -161,14 +162,7 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
 
 def broken_constraints(measurement: Measurement, study: Study, phase: Phase) -> dict[str, float]:
     """By how much, relative to its limit, each broken constraint is exceeded. References are bound by none."""
-    found: dict[str, float] = {}
-    if phase == "reference":
-        return found
-    for cost, limit in study.constraints.items():
-        value = measurement.cost(cost, study.target.name)
-        if value > limit.max:
-            found[cost] = value / limit.max - 1
-    return found
+    return {} if phase == "reference" else violations(measurement.costs(study.target.name), study.limits)
 
 
 def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: Any) -> Evaluation:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +20,7 @@ from nas.measuring.latency import PROTOCOL
 from nas.records import State
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.run_folder.rows import TrialRow
 from nas.runtimes.onnxruntime import fingerprint
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
@@ -182,18 +182,18 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
-    def after(_: dict[str, Any]) -> str:
+    def after(_: TrialRow | None = None) -> str:
         upkeep()
         return _counts(search)
 
     screen = Screen(console, "search", search.study.search.trials, lambda: search.count(State.COMPLETE), after)
     problem = drive(search, executor, stop, screen)
-    after({})  # duplicates that the last draws brought
+    after()  # duplicates that the last draws brought
     return problem
 
 
 def _drive_finalists(search: Search, finalists: Finalists, executor: Executor, stop: Stop, console: Console) -> None:
-    def after(_: dict[str, Any]) -> str:
+    def after(_: TrialRow | None = None) -> str:
         write_front(search, finalists)
         return ""
 

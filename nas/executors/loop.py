@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +17,7 @@ from nas.executors.pool import Broke, Died, Event, Executor, Finished, Paused, R
 from nas.records import Evaluation, State
 from nas.run_folder.artifacts import ArtifactError, pack, unpack
 from nas.run_folder.paths import read_evaluation
+from nas.run_folder.rows import TrialRow
 from nas.search.driver import Done, Driver, Wait
 from nas.tasks import Task
 
@@ -76,29 +76,29 @@ class Stop:
 class Screen:
     """What the terminal shows of a drive: how many are `done()` of a `total`, and what `after(row)` says of each row.
 
-    `after` is called with an empty row at the beginning.
+    At the beginning `after` is called with None.
     """
 
     console: Console
     title: str
     total: int
     done: Callable[[], int]
-    after: Callable[[dict[str, Any]], str]
+    after: Callable[[TrialRow | None], str]
 
     @contextmanager
-    def showing(self) -> Iterator[Callable[[dict[str, Any]], None]]:
+    def showing(self) -> Iterator[Callable[[TrialRow | None], None]]:
         """A progress bar while it lasts; call what this yields with every new row."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         note = TextColumn("{task.fields[note]}")
         with Progress(*columns, TimeElapsedColumn(), note, console=self.console) as progress:
             bar = progress.add_task(self.title, total=self.total, note="")
 
-            def show(row: dict[str, Any]) -> None:
-                if row:
+            def show(row: TrialRow | None) -> None:
+                if row is not None:
                     progress.console.print(_line(row))
                 progress.update(bar, completed=self.done(), note=self.after(row))
 
-            show({})
+            show(None)
             yield show
 
 
@@ -140,7 +140,7 @@ def _start_deaths(event: Event, before: int) -> int:
     return before + 1
 
 
-def _handle(event: Event, driver: Driver, executor: Executor) -> dict[str, Any] | None:
+def _handle(event: Event, driver: Driver, executor: Executor) -> TrialRow | None:
     """Tell the driver what happened; returns the row of a trial that is over by it."""
     match event:
         case Refused(reason):
@@ -177,12 +177,12 @@ def take(task: Task, artifact: Path | bytes) -> Evaluation:
     return evaluation
 
 
-def _line(row: dict[str, Any]) -> str:
-    number = row.get("trial", row["number"])
-    if row["state"] != State.COMPLETE:
-        return f"[dim]{number:>5}  {row['id'][:8]}  {row['state'].lower()}: {escape(row['reason'])}[/]"
-    test = f"  test {row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else ""
+def _line(row: TrialRow) -> str:
+    if row.state is not State.COMPLETE:
+        return f"[dim]{row.shown:>5}  {row.id[:8]}  {row.state.lower()}: {escape(row.reason)}[/]"
+    test = f"  test {row.test_accuracy:.2%}" if row.test_accuracy is not None else ""
+    costs = row.costs
     return (
-        f"{number:>5}  {row['id'][:8]}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} params  "
-        f"{row['size_bytes'] / 1000:.1f} KB  {row['latency_ms']:.4f} ms  ({row['seconds']:.1f} s)"
+        f"{row.shown:>5}  {row.id[:8]}  {row.accuracy:.2%}{test}  {costs['parameters']:,.0f} params  "
+        f"{costs['size_bytes'] / 1000:.1f} KB  {costs['latency_ms']:.4f} ms  ({row.seconds:.1f} s)"
     )
