@@ -204,7 +204,7 @@ def test_todays_drivers_continue_and_take_a_paused_task_up_again(folder: RunFold
     executor = Played([reported(1), Paused, reported(2), finished])
     assert quietly(search, executor) == ""
     assert executor.heard == [0, Verdict.CONTINUE, 0, Verdict.CONTINUE]
-    assert [(row["state"], row["attempts"]) for row in search.rows()] == [(State.COMPLETE, 1)]
+    assert [(row.state, row.attempts) for row in search.rows()] == [(State.COMPLETE, 1)]
 
 
 def test_a_stopped_trial_is_pruned_and_does_not_count(folder: RunFolder) -> None:
@@ -214,8 +214,8 @@ def test_a_stopped_trial_is_pruned_and_does_not_count(folder: RunFolder) -> None
 
     search = Search(make_study(trials=1, finalists=0), folder)
     assert quietly(search, Played([pruned, finished])) == ""
-    assert [row["state"] for row in search.rows()] == [State.PRUNED, State.COMPLETE]
-    assert search.rows()[0]["fidelity"] == 0.25
+    assert [row.state for row in search.rows()] == [State.PRUNED, State.COMPLETE]
+    assert search.rows()[0].fidelity == 0.25
     again = Search(make_study(trials=1, finalists=0), folder)
     assert again.rows() == search.rows()
 
@@ -254,9 +254,9 @@ def test_a_result_that_cannot_be_used_is_a_death(folder: RunFolder, tmp_path: Pa
     assert quietly(search, executor) == ""
     assert executor.heard == [0, 0, 0, 1]
     first = search.rows()[0]
-    assert first["state"] == State.FAILED
-    assert first["reason"].startswith("its result cannot be used: expected")
-    assert first["reason"].endswith("(death 3)")
+    assert first.state is State.FAILED
+    assert first.reason.startswith("its result cannot be used: expected")
+    assert first.reason.endswith("(death 3)")
 
 
 def test_a_refused_study_ends_the_drive(folder: RunFolder) -> None:
