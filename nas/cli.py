@@ -3,6 +3,7 @@ command needs them."""
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import shlex
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Search compact networks jointly over architecture, pruning and bit-widths; ship the files measured.",
 )
+PLAIN = {"\u202f": " ", "\u00a0": " ", "±": "+-", "–": "-", "×": "x", "…": "...", "━": "-", "−": "-", "·": "*"}
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, e.g. studies/digits.yaml.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, e.g. runs/digits.")]
@@ -58,10 +60,18 @@ def main() -> None:
 
 def _print_anything() -> None:
     """Replace what the terminal's encoding lacks; in UTF-8 a file name of other bytes is printed as those bytes."""
+    codecs.register_error("nas.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            utf8 = stream.encoding.lower().replace("-", "") == "utf8"
-            stream.reconfigure(errors="surrogateescape" if utf8 else "replace")
+            utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="surrogateescape" if utf8 else "nas.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Plain characters for those that an encoding lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character, "?") for character in lacking), error.end
 
 
 def _print_version(wanted: bool) -> None:

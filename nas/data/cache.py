@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -27,9 +28,15 @@ UNFINISHED, ABANDONED_SECONDS = ".tmp", 24 * 3600
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept: COMPACT_NAS_CACHE, or compact-nas in the user's cache folder."""
+    """Where decoded images are kept: COMPACT_NAS_CACHE, or compact-nas in the user's cache folder.
+
+    A user without a home has a folder beside the temporary files.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("COMPACT_NAS_CACHE") or f"{base}/compact-nas").expanduser()
+    try:
+        return Path(os.environ.get("COMPACT_NAS_CACHE") or f"{base}/compact-nas").expanduser()
+    except RuntimeError:  # no HOME, and no entry of this user in the system's list
+        return Path(tempfile.gettempdir()) / f"compact-nas-cache-{os.getuid()}"
 
 
 def key_of(text: str) -> str:

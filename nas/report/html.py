@@ -40,7 +40,7 @@ def write_html(folder: Path, *, importance: Sequence[ObjectiveImportance] = ()) 
     path = folder / "report.html"
     page = render(read_run(folder), importance)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8")
+    temporary.write_text(page, encoding="utf-8", errors="replace")  # a folder's name may be other bytes
     temporary.replace(path)
     return path
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import INSTRUCTION_SETS, processor, sums_may_overflow
 from nas.runtimes.onnx.nodes import WEIGHT_SCALE
@@ -36,7 +37,7 @@ class Runner:
             options.add_session_config_entry(*EXACT_SUMS)
         if optimized is not None:
             options.optimized_model_filepath = str(optimized)
-        source = file if isinstance(file, bytes) else str(file)
+        source = file if isinstance(file, bytes) else readable(file)
         self._session = onnxruntime.InferenceSession(source, options, providers=[target.provider])
         self._input = self._session.get_inputs()[0].name
 
