@@ -96,15 +96,15 @@ def evaluate(
 
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
-    with clock("train"), pausing_for_measurements() as give_way:
-        reached = Reached(task.epochs, report)
-        try:
+    reached = Reached(task.epochs, report)
+    try:
+        with clock("train"), pausing_for_measurements() as give_way:
             fitted = fitting_of(task, bench, recorded).fit(network, give_way, report=reached)
-        except Interrupted as interruption:
-            if interruption.verdict is not Verdict.STOP:
-                raise
-            return finish(task, bench, clock, State.PRUNED, epochs=reached.epochs, reason=reached.words)
-        network = fitted.network.cpu().eval()
+            network = fitted.network.cpu().eval()
+    except Interrupted as interruption:
+        if interruption.verdict is not Verdict.STOP:
+            raise
+        return finish(task, bench, clock, State.PRUNED, epochs=reached.epochs, reason=reached.words)
 
     with clock("emit"):
         file = ship(network, task.candidate, task.folder, bench.header)

@@ -412,7 +412,6 @@ def test_an_environment_without_comforts(tmp_path: Path) -> None:
     keys = ("search.trials=1", "search.finalists=1", "search.workers=1", "training.epochs=1")
     assert "Report:" in said("run", "study.yaml", *keys, "--out", out)
     assert "+-" in said("front", out)
-    assert "report.html" in said("report", out)
     assert "model.onnx" in said("export", out, "0", "--to", str(tmp_path / "model"))
     assert "latency" in said("measure", f"{out}/{rows_of(Path(out) / 'front.csv')[0]['artifact']}/model.onnx")
 

@@ -66,8 +66,11 @@ def test_third_death_fails_the_candidate(folder: RunFolder) -> None:
         assert search.died(task, "killed by signal 9") is None
         task = task_of(search)
         assert (task.number, task.candidate) == (first.number, first.candidate)
+    task.folder.mkdir(parents=True)
+    (task.folder / "checkpoint.pt").touch()
     row = search.died(task, "killed by signal 9")
     assert row is not None
+    assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"], "a retry would go on from a checkpoint"
     assert (row.number, row.state, row.attempts) == (0, "FAILED", 3)
     assert row.reason == "killed by signal 9 (death 3)"
     assert search.journal.trials()[0].state is TrialState.FAIL
