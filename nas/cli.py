@@ -38,7 +38,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, e.g. 
 
 
 def main() -> None:
-    """Entry point: every mistake of the user's is one message and exit code 2, never a traceback."""
+    """Entry point: every mistake of the user is one message and exit code 2, never a traceback."""
     _print_anything()
     if any(option.startswith("e") for option in sys.warnoptions):  # "error": a library's deprecation would end a run
         warnings.simplefilter("default")
@@ -127,7 +127,7 @@ def run(
 
 @contextmanager
 def _placing(study: Path, overrides: list[str]) -> Iterator[None]:
-    """What turns out to be wrong with a key is told with its file and line, as what is wrong at first sight."""
+    """Add file and line to an error about a key that only shows while the study is at work."""
     from nas.study.file import placed
 
     try:
@@ -219,7 +219,7 @@ def front(
 
 @app.command(epilog="Example:  nas report runs/digits")
 def report(folder: Folder) -> None:
-    """Write report.html and front.png of a run anew."""
+    """Write report.html and front.png of a run again."""
     with _readable(folder):
         _write_report(folder, Console())
     print(folder / "report.html")
@@ -269,7 +269,7 @@ def retry(
         list[int] | None, typer.Argument(metavar="[TRIAL ...]", help="All that FAILED by default.")
     ] = None,
 ) -> None:
-    """Queue failed trials again; the next nas run on the folder evaluates them anew.
+    """Queue failed trials again; the next nas run on the folder evaluates them.
 
     A trial gets a new number, with the same candidate, and its row says whose retry it is. The failure's record stays
     beside it as evaluation.failed-1.json.

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas.candidates.corners import teacher_candidate
-from nas.data import Split, load
+from nas.data import DataSet, Split, load
 from nas.errors import InputError, disk_problem
 from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
@@ -56,9 +56,31 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 
 def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
+    """The search, then its finalists, in a folder that this process holds."""
     study = resolve(study, folder)
+    data = _prepare(study, folder, console)
+    search = Search(study, folder)
+    open_executor: OpenExecutor = ENGINES[study.search.engine]
+    with open_executor(_setup(study, folder)) as executor:
+        problem = _drive_search(search, executor, stop, console)
+        finalists = Finalists(study, folder)
+        write_front(search, finalists)
+        if not stop.asked and study.search.finalists:
+            finalists.choose(search)
+            if finalists.unfinished:
+                data.load_test()  # files that cannot be read are named now, not by each finalist after its training
+            _drive_finalists(search, finalists, executor, stop, console)
+    if problem and not search.count(State.COMPLETE):
+        raise WorkFailed(problem)
+    if problem:
+        console.print(f"[yellow]The search ended early: {escape(problem)}.[/]")
+    return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
+
+
+def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
+    """Refuse what cannot be run here, repair the journal, read the data, record study and split."""
     _refuse_another_device(study, folder)
-    teacher_candidate(study)  # a file that is no candidate is told before any work
+    teacher_candidate(study)  # a file that holds no candidate is refused before any work
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
@@ -71,22 +93,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
     _name_skipped(data.skipped, console)
-    search = Search(study, folder)
-    open_executor: OpenExecutor = ENGINES[study.search.engine]
-    with open_executor(_setup(study, folder)) as executor:
-        problem = _drive_search(search, executor, stop, console)
-        finalists = Finalists(study, folder)
-        write_front(search, finalists)
-        if not stop.asked and study.search.finalists:
-            finalists.choose(search)
-            if finalists.unfinished:
-                data.load_test()  # what cannot be read is told now, not by each finalist when it is trained
-            _drive_finalists(search, finalists, executor, stop, console)
-    if problem and not search.count(State.COMPLETE):
-        raise WorkFailed(problem)
-    if problem:
-        console.print(f"[yellow]The search ended early: {escape(problem)}.[/]")
-    return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
+    return data
 
 
 def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:

@@ -8,7 +8,7 @@ search's trials against as many random ones that meet the constraints (a random 
 too, as what NSGA-II draws for its first generation, is not trained again), and the finalists against the same
 architectures with every layer int8 and no channel cut, trained here as the finalists were, whatever they cost. A
 killed run of this script goes on where it was; with `--pairs` it does one of the two, and the JSON file keeps what it
-has of the other. With `--measure` all latencies are measured anew, one after the other, so that what else the machine
+has of the other. With `--measure` all latencies are measured again, one after the other, so that what else the machine
 did meanwhile does not tell.
 """
 
@@ -155,7 +155,7 @@ def beside_finalists(folder: RunFolder, study: Study) -> tuple[Rows, Rows]:
     return complete_rows(folder, folder.finalists), rows_of(tasks, study)
 
 
-def measured_anew(rows: Rows, study: Study) -> Rows:
+def measured_again(rows: Rows, study: Study) -> Rows:
     return [{**row, "latency_ms": measure(row["file"], study.target).latency_ms} for row in rows]
 
 
@@ -183,7 +183,7 @@ def table_of(study: Study, found: dict[str, tuple[float, float]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--measure", action="store_true", help="measure all latencies anew")
+    parser.add_argument("--measure", action="store_true", help="measure all latencies again")
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS), help="default: both")
     parser.add_argument("--json", type=Path, help="gets the hypervolumes after each pair, and the rows they are of")
     options = parser.parse_args()
@@ -200,7 +200,7 @@ def main() -> None:
     for name, compare in (PAIRS[key] for key in options.pairs):
         ours, theirs = compare(folder, study)
         if options.measure:
-            ours, theirs = measured_anew(ours, study), measured_anew(theirs, study)
+            ours, theirs = measured_again(ours, study), measured_again(theirs, study)
         found[name] = pair(ours, theirs, study.objectives)
         rows[name] = [shown(part, study.objectives) for part in (ours, theirs)]
         if options.json:

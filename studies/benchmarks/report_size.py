@@ -69,14 +69,14 @@ def make_run(folder: Path, trials: int) -> Study:
     return study
 
 
-def finish_all(phases: Search | Finalists) -> None:
-    while isinstance(task := phases.propose(), Task):
-        evaluation = evaluate(task, phases.study)
+def finish_all(driver: Search | Finalists) -> None:
+    while isinstance(task := driver.propose(), Task):
+        evaluation = evaluate(task, driver.study)
         write_evaluation(task.folder, evaluation)
         if task.phase == "final":
             confuse(task, evaluation)
         (task.folder / "model.onnx").touch()
-        phases.finish(task, evaluation)
+        driver.finish(task, evaluation)
 
 
 def confuse(task: Task, evaluation: Evaluation) -> None:
