@@ -155,11 +155,12 @@ def _write_report(folder: Path, console: Console) -> None:
 
 def _last_screen(folder: Path, study: Study, console: Console) -> None:
     from nas.report.tables import front_rows, print_front
+    from nas.runtimes.runtime import runtime_of
 
     rows = front_rows(folder)
     print_front(console, folder, study.objectives)
     lines = [f"Report:  {folder / 'report.html'}"]
-    lines += [f"Files:   {folder}/<artifact>/model.onnx, named in {folder / 'front.csv'}"]
+    lines += [f"Files:   {folder}/<artifact>/{runtime_of(study.target).file_name}, named in {folder / 'front.csv'}"]
     if len(rows):
         lines += [f"Next:    nas export {shlex.quote(str(folder))} {rows.iloc[0]['trial']} --to my-model"]
     console.print(escape("\n".join(lines)), soft_wrap=True)

@@ -17,14 +17,12 @@ from torch import Tensor, nn
 from compressors.pipeline import compress
 from nas.errors import CandidateFailed, InputError, disk_problem
 from nas.machine import ran_out_of_memory
-from nas.measuring.costs import measure_file
-from nas.measuring.parity import check
-from nas.measuring.scoring import score_file
+from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import violations
-from nas.records import UNSTABLE, Evaluation, Measurement, Phase, State
+from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.paths import write_evaluation
-from nas.shipping import ship
+from nas.shipping import emit_files, score_file, ship, verify
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 from nas.teacher import teacher_logits
@@ -89,10 +87,8 @@ def evaluate(
         network = build(task.candidate, bench, seed=task.seed, dropout=dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
-    broken = broken_constraints(costs, study, task.phase)
-    if broken:
-        unsure = () if costs.is_stable else (UNSTABLE,)
-        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken, flags=unsure)
+    if broken := broken_constraints(costs, study, task):
+        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken)
 
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
@@ -107,19 +103,18 @@ def evaluate(
         return finish(task, bench, clock, State.PRUNED, epochs=reached.epochs, reason=reached.words)
 
     with clock("emit"):
-        file = ship(network, task.candidate, task.folder, bench.header)
+        files = ship(network, task.candidate, task.folder, bench.header, study.targets)
     with clock("verify"), pausing_for_measurements():
-        verified = check(file, network, task.candidate, bench)
+        verified = verify(network, files, task.candidate, bench)
     with clock("measure"):
-        measurement = measure_file(file, study.targets, origin="shipped file")
+        measurement = measure_files(files, study.targets, origin="shipped file", without=verified.doubtful_targets)
     with clock("score"), pausing_for_measurements() as give_way:
-        scores = score_file(file, bench, test=task.phase in ("final", "reference"), give_way=give_way)
+        scores = score_file(files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
-    broken = broken_constraints(measurement, study, task.phase)
+    broken = broken_constraints(measurement, study, task)
+    found = {**dict(verified), **dict(scores), "measurement": measurement, "violations": broken}
     state = State.INFEASIBLE if broken else State.COMPLETE
-    flags = verified.pop("flags") + (() if measurement.is_stable else (UNSTABLE,))
-    fields: dict[str, Any] = {**verified, **scores, "measurement": measurement, "violations": broken}
-    return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, flags=flags, **fields)
+    return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, **found)
 
 
 def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
@@ -148,9 +143,9 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
             batches = CalibrationBatches(bench.tiny_feed())
             shape = compress(copy.deepcopy(network).cpu(), task.candidate.plan, options, batches, trained=False)
         with clock("emit"):
-            file = ship(shape, task.candidate, task.folder / "untrained", bench.header)
+            files = emit_files(shape, task.folder / "untrained", bench.header, bench.study.targets)
         with clock("measure"):
-            costs = measure_file(file, bench.study.targets, origin="untrained file")
+            costs = measure_files(files, bench.study.targets, origin="untrained file")
         for leftover in (task.folder / "untrained").iterdir():
             leftover.unlink()
         (task.folder / "untrained").rmdir()
@@ -160,13 +155,24 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     return bench.structure_costs[structure]
 
 
-def broken_constraints(measurement: Measurement, study: Study, phase: Phase) -> dict[str, float]:
-    """By how much, relative to its limit, each broken constraint is exceeded. References are bound by none."""
-    return {} if phase == "reference" else violations(measurement.costs(study.target.name), study.limits)
+def broken_constraints(measurement: Measurement, study: Study, task: Task) -> dict[str, float]:
+    """By how much, relative to its limit, each broken constraint is exceeded; none binds a task that is not."""
+    limits = study.limits if task.is_constrained else {}
+    return violations({name: measurement.cost(name, study.target.name) for name in limits}, limits)
 
 
-def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: Any) -> Evaluation:
-    """Make the record and write it: from here on the evaluation is done."""
+def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
+    """Flags of what is no sound latency: disturbed, or missing on a target after the first."""
+    missing = [parity_at(target.name) for target in study.targets if target.name not in measurement.latency]
+    return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
+
+
+def finish(
+    task: Task, bench: Workbench, clock: Clock, state: State, *, flags: tuple[str, ...] = (), **fields: Any
+) -> Evaluation:
+    """Make the record and write it: from here on the evaluation is done. `flags` are of its verification."""
+    measurement: Measurement | None = fields.get("measurement")
+    unsure = doubts(measurement, bench.study) if measurement is not None else ()
     evaluation = Evaluation(
         candidate_id=task.candidate.id,
         structure_id=task.candidate.structure_id(len(bench.data.class_names)),
@@ -176,10 +182,11 @@ def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: A
         state=state,
         budget=bench.study.training.epochs,
         target=bench.study.target.name,
+        flags=tuple(dict.fromkeys((*flags, *unsure))),
         seconds=clock.seconds,
         attempts=task.attempt,
         started_at=clock.started_at,
-        machine=bench.machine,
+        machine=bench.versions,
         **fields,
     )
     write_evaluation(task.folder, evaluation)
@@ -209,20 +216,15 @@ def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_con
 
 
 def failure(error: Exception, limit_gigabytes: float | None) -> str:
-    """Why an evaluation failed, in one line for users; what nobody foresaw is called an internal error.
+    """Why an evaluation failed, in one line for users; an unexpected error is called internal.
 
-    Names of classes stand in the record's `error` alone.
+    The error's class stands in `Evaluation.error` alone.
     """
     if ran_out_of_memory(error):
-        return (
-            f"needed more memory than search.trial_gigabytes {limit_gigabytes:g}"
-            if limit_gigabytes
-            else "out of memory"
-        )
-    if isinstance(error, CandidateFailed | InputError):
-        return str(error)
+        limit = f"needed more memory than search.trial_gigabytes {limit_gigabytes or 0:g}"
+        return limit if limit_gigabytes else "out of memory"
+    text = " ".join(str(error).split())[:500] or "no message"
     if isinstance(error, ValidationError):
-        keys = (".".join(map(str, details["loc"])) for details in error.errors())
-        return f"internal error: unexpected values of {', '.join(keys)}"
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"internal error: {lines[0][:500]}"
+        keys = [".".join(map(str, details["loc"])) for details in error.errors()]
+        text = f"unexpected values of {', '.join(filter(None, keys)) or 'a record'}"
+    return text if isinstance(error, CandidateFailed | InputError) else f"internal error: {text}"

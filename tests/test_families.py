@@ -15,10 +15,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import weight_norm
-from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import observe, refresh_scales
+from compressors.pruning import prune, weight_norm
+from compressors.quantization import observe, prepare, refresh_scales
 from nas.candidates.candidate import Candidate
 from nas.candidates.genes import all_genes
 from nas.candidates.sampling import sample

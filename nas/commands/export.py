@@ -12,10 +12,11 @@ from nas.errors import InputError
 from nas.report.card import model_card
 from nas.report.classes import class_names
 from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.runtimes.runtime import file_names
 from nas.study.file import load_study
 
 DIGITS_OF_AN_ID = 4  # fewer, and nothing else, are a trial's number even where there is no such trial
-FILES = ("model.onnx", "candidate.json", "evaluation.json")
+RECORDS = ("candidate.json", "evaluation.json")
 
 
 def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
@@ -23,22 +24,25 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     folder = RunFolder(path)
     artifact = path / _artifact(folder, trial)
     evaluation = read_evaluation(artifact)
-    if evaluation is not None and evaluation.state == "COMPLETE" and not (artifact / "model.onnx").exists():
+    if evaluation is None:
+        raise InputError(f"{artifact}: holds no finished network (state unknown)")
+    study = load_study(folder.study)
+    models = list(dict.fromkeys(file_names(study.targets).values()))
+    if evaluation.state == "COMPLETE" and not (artifact / models[0]).exists():
         raise InputError(
-            f"{artifact}: its model.onnx is gone: with artifacts.keep: front, trials off the search's front keep only "
+            f"{artifact}: its {models[0]} is gone: with artifacts.keep: front, trials off the search's front keep only "
             "their records. Trials on the front and finalists can be exported."
         )
-    if evaluation is None or not (artifact / "model.onnx").exists():
-        raise InputError(
-            f"{artifact}: holds no finished network (state {evaluation.state if evaluation else 'unknown'})"
-        )
+    if not (artifact / models[0]).exists():
+        raise InputError(f"{artifact}: holds no finished network (state {evaluation.state})")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"--to: {to} exists and is not an empty folder")
+    names = [*(name for name in models if (artifact / name).exists()), *RECORDS]
     to.mkdir(parents=True, exist_ok=True)
-    written = [Path(shutil.copy2(artifact / name, to / name)) for name in FILES]
+    written = [Path(shutil.copy2(artifact / name, to / name)) for name in names]
     candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_text(encoding="utf-8")))
     card = to / "README.md"
-    text = model_card(load_study(folder.study), candidate, evaluation, class_names(artifact / "model.onnx"))
+    text = model_card(study, candidate, evaluation, class_names(artifact / models[0]))
     card.write_text(text, encoding="utf-8")
     return [*written, card]
 

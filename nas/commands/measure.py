@@ -11,13 +11,13 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 from rich.table import Table
 
 from nas.errors import InputError
 from nas.measuring.latency import measure
 from nas.records import Latency
-from nas.runtimes.onnx.costs import FileCosts, read_costs
+from nas.runtimes.onnx.costs import read_costs
+from nas.runtimes.runtime import FileCosts, RuntimeRefused
 from nas.study import Target
 
 Shape = tuple[int | str, ...]
@@ -44,20 +44,10 @@ def measure_model(file: Path, *, threads: int, batch: int) -> Measured:
         raise InputError(f"--batch: expected {shape[0]}, which {file} is fixed to, got {batch}")
     try:
         latency = measure(file, Target(name="cpu", threads=threads, batch=batch))
-    except _RUNTIME_ERRORS as error:
-        raise InputError(f"{file}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from None
+    except RuntimeRefused as error:
+        raise InputError(f"{file}: ONNX Runtime cannot run it: {error}") from None
     costs, note = _counted(model)
     return Measured(file, name, shape, size_of(file), costs, latency, note)
-
-
-_RUNTIME_ERRORS = (
-    runtime_errors.Fail,
-    runtime_errors.InvalidArgument,
-    runtime_errors.InvalidGraph,
-    runtime_errors.InvalidProtobuf,
-    runtime_errors.NotImplemented,
-    runtime_errors.RuntimeException,
-)
 
 
 def read_model(file: Path) -> onnx.ModelProto:
@@ -137,7 +127,7 @@ def as_json(measured: Measured) -> str:
         "latency_ms": latency.latency_ms,
         "stable": latency.stable,
         "protocol": latency.protocol,
-        "reference_ms": latency.reference_ms,
+        "control_ms": latency.control_ms,
         "fingerprint": latency.fingerprint.model_dump(mode="json"),
     }
     return json.dumps(fields | ({"note": measured.note} if measured.note else {}), indent=2)

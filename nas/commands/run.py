@@ -21,7 +21,7 @@ from nas.records import State
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
-from nas.runtimes.onnxruntime import fingerprint
+from nas.runtimes.runtime import fingerprint, refuse_missing
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
 from nas.search.search import Search, default_population
@@ -79,6 +79,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
 
 def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
     """Refuse what cannot be run here, repair the journal, read the data, record study and split."""
+    refuse_missing(study.targets)
     _refuse_another_device(study, folder)
     teacher_candidate(study)  # a file that holds no candidate is refused before any work
     if cut := repair(folder.journal):

@@ -15,13 +15,12 @@ from nas.records import State
 from nas.run_folder.columns import finalist_columns, front_columns, trial_columns
 from nas.run_folder.rows import TrialRow
 from nas.run_folder.tables import append_row, count_rows, write_rows
+from nas.runtimes.runtime import file_names
 from nas.search.finalists import Finalists
 from nas.search.search import Search, default_population
 from nas.search.standing import front_of, points_of, standing
 from nas.study import Study
 from nas.study.file import dump_study
-
-BULKY = ("model.onnx", "weights.safetensors")
 
 
 def write_front(search: Search, finalists: Finalists) -> None:
@@ -75,9 +74,14 @@ class Upkeep:
             # Each trial once: a failed one shares its folder with a retry that may be at work there.
             if row.number in self._trimmed or row.artifact in wanted:
                 continue
-            for name in BULKY:
+            for name in bulky_files(self._search.study):
                 (self._search.folder.path / row.artifact / name).unlink(missing_ok=True)
             self._trimmed.add(row.number)
+
+
+def bulky_files(study: Study) -> tuple[str, ...]:
+    """What of an artifact folder weighs: every target's file, and the weights they were made from."""
+    return (*dict.fromkeys(file_names(study.targets).values()), "weights.safetensors")
 
 
 def with_reference_point(study: Study, complete: Sequence[TrialRow]) -> Study:

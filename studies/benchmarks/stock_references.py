@@ -26,7 +26,7 @@ from nas.candidates.candidate import Candidate
 from nas.data import load
 from nas.evaluate import fitting_of
 from nas.machine import threads_per_worker
-from nas.measuring.costs import measure_file
+from nas.measuring.costs import measure_files
 from nas.measuring.scoring import accuracy, as_float
 from nas.measuring.turns import pausing_for_measurements
 from nas.records import Measurement
@@ -84,7 +84,7 @@ def keep_only(folder: Path, settings: dict[str, Any]) -> None:
 
 def figures(file: Path, bench: Workbench) -> dict[str, Any]:
     target = bench.study.target
-    costs: Measurement = measure_file(file, [target], origin="shipped file")
+    costs: Measurement = measure_files({target.name: file}, [target], origin="shipped file")
     test = accuracy(Runner(file, target), bench.data.load_test())
     return {
         "test_accuracy": test.accuracy,

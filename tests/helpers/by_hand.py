@@ -56,7 +56,7 @@ def measured(candidate: Candidate) -> Measurement:
         latency_ms=candidate.macs(10) * 1e-6 + 0.01,
         stable=True,
         protocol=PROTOCOL,
-        reference_ms=1.0,
+        control_ms=1.0,
         fingerprint=fingerprint(Target(name="cpu")),
         passes_us=((10.0,),),
     )

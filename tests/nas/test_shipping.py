@@ -21,7 +21,7 @@ from torch.nn import functional as F
 import nas.measuring.parity
 import nas.measuring.scoring
 from compressors.plan import CompressionPlan, WeightFormat
-from compressors.quantization.insertion import prepare
+from compressors.quantization import calibrate, prepare
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from nas.candidates.candidate import Candidate
 from nas.data import DataSet, Images, Split
@@ -34,7 +34,6 @@ from nas.runtimes.onnxruntime import Array, Runner
 from nas.shipping import ship, stored_weights
 from nas.study import Target
 from nas.training.augmentation import Feed
-from nas.training.inference import calibrate
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -70,7 +69,7 @@ def quantized(formats: dict[str, WeightFormat]) -> fx.GraphModule:
             parameter.data.normal_(0, 1, generator=generator)
     network = prepare(whole, formats)
     images = Images(pixels(), np.zeros(32, np.int64))
-    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, seed=0))
+    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, seed=0).plain(8))
     return network
 
 

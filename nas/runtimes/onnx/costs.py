@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import onnx
 from onnx import TensorProto, numpy_helper, shape_inference
 
 from nas.runtimes.onnx.packing import FUNCTIONS
+from nas.runtimes.runtime import FileCosts
 
 # Where a layer's weights and biases are among its inputs: where constants are parameters.
 LAYER_OPS: Mapping[str, tuple[int, ...]] = {
@@ -24,15 +24,6 @@ INTEGER_OPS = frozenset(
 )
 FLOAT_RESULT = ("Gemm", "MatMul")  # whose integer kernels may write floats
 _BYTES = {TensorProto.UINT8: 1, TensorProto.INT8: 1, TensorProto.FLOAT16: 2, TensorProto.FLOAT: 4}
-
-
-@dataclass(frozen=True)
-class FileCosts:
-    """What a file holds and needs, by its own graph."""
-
-    parameters: int
-    macs: int
-    peak_memory_bytes: int
 
 
 def read_costs(model: onnx.ModelProto) -> FileCosts:

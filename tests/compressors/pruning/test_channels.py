@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from compressors.folding import fold_batch_norm
 from compressors.plan import CompressionPlan
-from compressors.pruning.channels import prune
-from compressors.pruning.importances import IMPORTANCES, Group, batch_norm_scale, weight_norm
+from compressors.pruning import IMPORTANCES, Group, prune, weight_norm
 from nas.candidates.candidate import Candidate
 from search_spaces.architecture import Architecture, ChannelGroup
 from search_spaces.network import Network, build_network
@@ -193,32 +192,6 @@ class Pair(nn.Module):
         self.second.weight.data = torch.ones(1, 3, 1, 1)
 
 
-@pytest.mark.parametrize(("name", "channel"), [("l1", 1), ("l2", 0), ("bn_scale", 2)])
-def test_each_importance_keeps_its_own_channel(name: str, channel: int) -> None:
-    pair = Pair()
-    prune(pair, [MIDDLE], {"middle": 1}, importance=IMPORTANCES[name])
-    assert tuple(pair.first.weight.flatten().tolist()) == ROWS[channel]
-    assert pair.first.bias.tolist() == pytest.approx([0.1 * (channel + 1)])
-    assert pair.norm.weight.tolist() == pytest.approx([[0.1, 0.2, -5.0][channel]])
-    assert (pair.first.out_channels, pair.norm.num_features, pair.second.in_channels) == (1, 1, 1)
-    assert pair.second.bias.shape == (1,)
-
-
-def test_no_member_drowns_the_others() -> None:
-    """A producer in small units counts as much as a consumer in large ones."""
-    pair = Pair()
-    pair.first.weight.data *= 1e-3  # mean score 1, channel by channel 1.06, 1.41, 0.53
-    pair.second.weight.data = torch.tensor([1100.0, 1000.0, 900.0])[None, :, None, None]  # 1.1, 1.0, 0.9
-    scores = weight_norm(1)(pair, MIDDLE)
-    assert scores.tolist() == pytest.approx([3 / 8.5 * 3 + 1.1, 4 / 8.5 * 3 + 1.0, 1.5 / 8.5 * 3 + 0.9], rel=1e-5)
-
-
-def test_a_member_of_zeros_says_nothing() -> None:
-    pair = Pair()
-    pair.second.weight.data.zero_()
-    assert weight_norm(1)(pair, MIDDLE).tolist() == pytest.approx([9 / 8.5, 12 / 8.5, 4.5 / 8.5], rel=1e-5)
-
-
 def test_linear_layers_are_cut_on_both_sides() -> None:
     network = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
     whole = copy.deepcopy(network)
@@ -271,12 +244,6 @@ def test_nothing_kept_back_leaves_the_network_alone() -> None:
 def test_errors_name_the_group_and_the_counts(kept: Mapping[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         prune(Pair(), [MIDDLE], kept, importance=weight_norm(1))
-
-
-def test_bn_scale_needs_a_batch_norm() -> None:
-    bare = Channels("middle", 3, (("first", 0), ("second", 1)))
-    with pytest.raises(ValueError, match="group middle: bn_scale needs a batch norm"):
-        batch_norm_scale(Pair(), bare)
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from compressors.folding import fold_batch_norm
-from compressors.plan import WeightFormat
-from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import (
-    ActivationQuantizer,
-    QuantizedConv2d,
-    QuantizedLinear,
-    SharedGrid,
-    observe,
-    refresh_scales,
-)
+from compressors.formats import FORMATS, WeightFormat
+from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, prepare
+from compressors.quantization import calibrate as calibrate_on
+from compressors.quantization.modules import SharedGrid
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import Network, build_network
@@ -91,13 +85,7 @@ def held(prepared: fx.GraphModule) -> dict[str, ActivationQuantizer]:
 
 
 def calibrate(prepared: nn.Module, x: Tensor) -> None:
-    """As in training: twice, since bias grids depend on the ranges."""
-    for _ in range(2):
-        observe(prepared, True)
-        with torch.no_grad():
-            prepared(x)
-        observe(prepared, False)
-        refresh_scales(prepared)
+    calibrate_on(prepared, [x])
 
 
 def pixels(count: int = 8) -> Tensor:
@@ -152,11 +140,10 @@ def test_held_tensors(formats: Mapping[str, WeightFormat], expected: list[str]) 
 def test_layers_asked_for_are_replaced_and_no_others(fmt: WeightFormat) -> None:
     asked = {"stem.conv": fmt, "stage1.block1.depthwise": fmt, "classifier": fmt}
     prepared = prepare(network(), asked)
-    bits = {"int8": 8, "int4": 4}[fmt]
     for name in LAYERS:
         layer = prepared.get_submodule(name)
         assert isinstance(layer, QuantizedConv2d | QuantizedLinear) == (name in asked), name
-        assert getattr(layer, "bits", None) == (bits if name in asked else None)
+        assert getattr(layer, "format", None) == (FORMATS[fmt] if name in asked else None)
 
 
 def test_fp32_is_the_folded_network() -> None:

@@ -1,4 +1,4 @@
-"""Quantization numerics: scales, codes, ranges and gradients against brute force and arithmetic by hand."""
+"""Quantized modules: what is packed is what forward uses, and ranges, biases and gradients, by hand."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compressors.formats import integer_codes
 from compressors.quantization.modules import (
     ActivationQuantizer,
     QuantizedConv2d,
@@ -16,11 +17,11 @@ from compressors.quantization.modules import (
     observe,
     refresh_scales,
 )
-from compressors.quantization.numerics import learned_step, mse_scales, weight_range
+from compressors.quantization.numerics import mse_scales
 
 torch.set_num_threads(1)
 
-BITS = (8, 6, 4, 3, 2)
+WIDTHS = (8, 6, 4, 3, 2)
 
 
 def random_weight(seed: int, *shape: int) -> Tensor:
@@ -31,80 +32,23 @@ def random_weight(seed: int, *shape: int) -> Tensor:
     return weight * size.reshape(-1, *(1,) * (len(shape) - 1))
 
 
-def squared_error(weight: Tensor, scales: Tensor, bits: int) -> Tensor:
-    """Per channel, in double precision."""
-    rows, scale = weight.double().flatten(1), scales.double()[:, None]
-    low, high = weight_range(bits)
-    return (rows - (rows / scale).round().clamp(low, high) * scale).square().sum(1)
-
-
 def conv_layer(seed: int, *, bits: int, scale: float = 0.02) -> QuantizedConv2d:
     conv = nn.Conv2d(6, 5, 3, stride=2, padding=1)
     conv.weight.data = random_weight(seed, 5, 6, 3, 3)
     conv.bias.data = random_weight(seed + 1, 5)
-    return QuantizedConv2d(conv, bits, ActivationQuantizer(fixed=(scale, 3)))
+    return QuantizedConv2d(conv, f"int{bits}", ActivationQuantizer(fixed=(scale, 3)))
 
 
 def linear_layer(seed: int, *, bits: int, scale: float = 0.02) -> QuantizedLinear:
     linear = nn.Linear(7, 4)
     linear.weight.data = random_weight(seed, 4, 7)
     linear.bias.data = random_weight(seed + 1, 4)
-    return QuantizedLinear(linear, bits, ActivationQuantizer(fixed=(scale, 0)))
-
-
-# Weight scales.
-
-
-def test_weight_range() -> None:
-    assert [weight_range(bits) for bits in (8, 7, 4, 3, 2)] == [(-127, 127), (-64, 63), (-8, 7), (-4, 3), (-2, 1)]
-
-
-@pytest.mark.parametrize("bits", [0, 1, 9, 32])
-def test_other_widths_are_refused(bits: int) -> None:
-    with pytest.raises(ValueError, match=f"expected 2..8, got {bits}"):
-        weight_range(bits)
-
-
-@pytest.mark.parametrize("bits", BITS)
-@given(seed=st.integers(0, 2**16), columns=st.integers(1, 40))
-def test_scales_are_never_worse_than_the_largest_weight(bits: int, seed: int, columns: int) -> None:
-    weight = random_weight(seed, 4, columns)
-    absmax = weight.abs().amax(1) / weight_range(bits)[1]
-    found, plain = (squared_error(weight, scales, bits) for scales in (mse_scales(weight, bits), absmax))
-    assert bool((found <= plain * (1 + 1e-5)).all())
-
-
-@pytest.mark.parametrize(("bits", "slack"), [(8, 1.2), (4, 1.05), (3, 1.05), (2, 1.15)])
-def test_scales_are_close_to_the_best_there_are(bits: int, slack: float) -> None:
-    weight = torch.randn(32, 24, 3, 3, generator=torch.Generator().manual_seed(bits))
-    full = weight.flatten(1).abs().amax(1) / weight_range(bits)[1]
-    fine = torch.stack([squared_error(weight, full * f, bits) for f in torch.linspace(0.1, 1.2, 2000).tolist()])
-    assert bool((squared_error(weight, mse_scales(weight, bits), bits) <= slack * fine.amin(0)).all())
-
-
-def test_few_bits_clip_outliers() -> None:
-    weight = torch.cat([torch.linspace(-1, 1, 200), torch.tensor([3.0])])[None]
-    assert float(mse_scales(weight, 4)) < 0.8 * 3 / 7
-    assert float(mse_scales(weight, 8)) > 0.9 * 3 / 127
-
-
-def test_every_channel_has_its_own_scale() -> None:
-    weight = torch.randn(1, 50, generator=torch.Generator().manual_seed(0)).repeat(3, 1)
-    scales = mse_scales(weight * torch.tensor([1.0, 8.0, 0.5])[:, None], 4)
-    assert torch.allclose(scales / scales[0], torch.tensor([1.0, 8.0, 0.5]))
-
-
-@pytest.mark.parametrize("bits", [8, 4])
-def test_a_weight_on_the_grid_is_kept(bits: int) -> None:
-    high = weight_range(bits)[1]
-    codes = torch.arange(-high, high + 1).float()
-    scales = mse_scales(codes[None] * 0.25, bits)
-    assert scales.tolist() == [0.25]
+    return QuantizedLinear(linear, f"int{bits}", ActivationQuantizer(fixed=(scale, 0)))
 
 
 # Quantized layers.
 
-layers = st.tuples(st.sampled_from([conv_layer, linear_layer]), st.integers(0, 2**16), st.sampled_from(BITS))
+layers = st.tuples(st.sampled_from([conv_layer, linear_layer]), st.integers(0, 2**16), st.sampled_from(WIDTHS))
 
 
 @given(layers, st.floats(1e-4, 10))
@@ -112,8 +56,8 @@ def test_packed_is_what_forward_uses_bit_by_bit(chosen: tuple, scale: float) -> 
     make, seed, bits = chosen
     layer = make(seed, bits=bits, scale=scale)
     packed, (weight, bias) = layer.packed(), layer.quantized()
-    low, high = weight_range(bits)
-    assert (packed.codes.dtype, packed.bias_codes.dtype, packed.bits) == (torch.int8, torch.int32, bits)
+    low, high = integer_codes(bits)[0], integer_codes(bits)[-1]
+    assert (packed.codes.dtype, packed.bias_codes.dtype, packed.format) == (torch.int8, torch.int32, f"int{bits}")
     assert low <= int(packed.codes.min()) <= int(packed.codes.max()) <= high
     scales = packed.scales.reshape(-1, *(1,) * (weight.dim() - 1))
     assert torch.equal(packed.codes.float() * scales, weight)
@@ -124,9 +68,9 @@ def test_packed_is_what_forward_uses_bit_by_bit(chosen: tuple, scale: float) -> 
 @given(st.integers(0, 2**16), st.sampled_from([8, 4]))
 def test_packed_agrees_with_forward_at_ties_too(seed: int, bits: int) -> None:
     """Weights half way between two codes: whether one divides or multiplies by the inverse decides there."""
-    low, high = weight_range(bits)
+    low, high = integer_codes(bits)[0], integer_codes(bits)[-1]
     linear = nn.Linear(high - low, 64)
-    layer = QuantizedLinear(linear, bits, ActivationQuantizer(fixed=(0.02, 0)))
+    layer = QuantizedLinear(linear, f"int{bits}", ActivationQuantizer(fixed=(0.02, 0)))
     layer.scales.uniform_(1e-3, 1e-1, generator=torch.Generator().manual_seed(seed))
     linear.weight.data = (torch.arange(low, high) + 0.5) * layer.scales[:, None]
     packed = layer.packed()
@@ -138,7 +82,7 @@ def test_rounding_is_to_the_nearest_code(chosen: tuple) -> None:  # type: ignore
     """Inside the clipping range no weight moves by more than half a step, and no bias ever does."""
     make, seed, bits = chosen
     layer = make(seed, bits=bits)
-    low, high = weight_range(bits)
+    low, high = integer_codes(bits)[0], integer_codes(bits)[-1]
     weight, bias = layer.quantized()
     steps = (layer.layer.weight / layer.scales.reshape(-1, *(1,) * (weight.dim() - 1))).detach()
     moved = (weight / layer.scales.reshape(-1, *(1,) * (weight.dim() - 1)) - steps).detach().abs()
@@ -160,7 +104,7 @@ def test_forward_is_the_layer_with_the_packed_numbers(bits: int) -> None:
 
 def test_a_depthwise_layer_stays_depthwise() -> None:
     conv = nn.Conv2d(4, 4, 5, padding=2, groups=4)
-    layer = QuantizedConv2d(conv, 8, ActivationQuantizer(fixed=(0.01, 0)))
+    layer = QuantizedConv2d(conv, "int8", ActivationQuantizer(fixed=(0.01, 0)))
     x = torch.rand(1, 4, 6, 6)
     assert layer.scales.shape == (4,)
     assert torch.allclose(layer(x), conv(x), atol=0.02)
@@ -206,7 +150,7 @@ def test_a_channel_of_nothing_gives_nothing(size: float) -> None:
 
 def test_a_layer_without_bias_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a bias"):
-        QuantizedConv2d(nn.Conv2d(1, 1, 1, bias=False), 8, ActivationQuantizer())
+        QuantizedConv2d(nn.Conv2d(1, 1, 1, bias=False), "int8", ActivationQuantizer())
 
 
 def test_scales_follow_the_weights_only_when_asked() -> None:
@@ -220,7 +164,7 @@ def test_scales_follow_the_weights_only_when_asked() -> None:
 
 def test_the_input_scale_is_the_producers_and_not_a_copy() -> None:
     source = ActivationQuantizer()
-    layer = QuantizedLinear(nn.Linear(2, 2), 8, source)
+    layer = QuantizedLinear(nn.Linear(2, 2), "int8", source)
     source.scale.fill_(0.125)
     assert layer.packed().input_scale == 0.125
     assert [name for name in layer.state_dict() if "source" in name] == []
@@ -322,48 +266,18 @@ def test_grid_and_range_survive_a_checkpoint() -> None:
 # Learned step sizes.
 
 
-@pytest.mark.parametrize("bits", BITS)
-@given(seed=st.integers(0, 2**31))
-def test_a_learned_step_rounds_like_a_fitted_one(bits: int, seed: int) -> None:
-    weight = random_weight(seed, 3, 4, 3, 3)
-    scales, (low, high) = mse_scales(weight, bits), weight_range(bits)
-    zero_points = torch.zeros(3, dtype=torch.int32)
-    expected = torch.fake_quantize_per_channel_affine(weight, scales, zero_points, 0, low, high)
-    away_from_ties = ((weight / scales[:, None, None, None]) % 1 - 0.5).abs() > 1e-3
-    found = learned_step(weight, scales, low, high)
-    torch.testing.assert_close(found[away_from_ties], expected[away_from_ties])
-
-
-@pytest.mark.parametrize("bits", [4, 3, 2])
-def test_gradient_of_a_learned_step_is_that_of_the_paper(bits: int) -> None:
-    """Equation 3 of LSQ, in double precision, its gradient scale included."""
-    low, high = weight_range(bits)
-    weight = random_weight(1, 3, 20).double().requires_grad_()
-    scales = (mse_scales(weight, bits).double() * 0.7).requires_grad_()
-    upstream = torch.randn(3, 20, generator=torch.Generator().manual_seed(2), dtype=torch.double)
-    (learned_step(weight, scales, low, high) * upstream).sum().backward()  # type: ignore[no-untyped-call]
-    ratio = (weight / scales[:, None]).detach()
-    inside = (ratio > low) & (ratio < high)
-    assert 0 < inside.sum() < inside.numel()
-    slope = torch.where(inside, ratio.round() - ratio, ratio.clamp(low, high))
-    assert scales.grad is not None
-    assert weight.grad is not None
-    torch.testing.assert_close(scales.grad, (upstream * slope).sum(1) / (20 * high) ** 0.5)
-    torch.testing.assert_close(weight.grad, upstream * inside)
-
-
 def learning_layer(bits: int = 3) -> QuantizedConv2d:
     conv = nn.Conv2d(6, 5, 3)
     conv.weight.data = random_weight(3, 5, 6, 3, 3)
     assert conv.bias is not None
     conv.bias.data = random_weight(4, 5)
-    return QuantizedConv2d(conv, bits, ActivationQuantizer(fixed=(0.02, 3)), learned=True)
+    return QuantizedConv2d(conv, f"int{bits}", ActivationQuantizer(fixed=(0.02, 3)), learned=True)
 
 
 def test_training_moves_learned_steps_and_a_refresh_may_leave_them() -> None:
     layer = learning_layer()
     before = layer.scales.detach().clone()
-    torch.testing.assert_close(before, mse_scales(layer.layer.weight, 3))
+    torch.testing.assert_close(before, mse_scales(layer.layer.weight, integer_codes(3)))
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     layer.train()(torch.rand(2, 6, 8, 8)).square().mean().backward()
     optimizer.step()

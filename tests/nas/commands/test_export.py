@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from by_hand import make_study
 
 from nas.commands.export import export_trial
 from nas.errors import InputError
 from nas.records import Evaluation, State
 from nas.run_folder.paths import write_evaluation
+from nas.study.file import dump_study
 
 
 @pytest.mark.parametrize(("state", "why"), [(State.COMPLETE, "artifacts.keep: front"), (State.FAILED, "state FAILED")])
@@ -19,6 +21,7 @@ def test_a_trial_without_its_model(tmp_path: Path, state: State, why: str) -> No
         candidate_id="abc", structure_id="", phase="search", seed=0, state=state, target="cpu", started_at=""
     )
     write_evaluation(tmp_path / "artifacts/abc/search-0", evaluation)
+    (tmp_path / "study.yaml").write_text(dump_study(make_study()))
     with pytest.raises(InputError, match=why):
         export_trial(tmp_path, "3", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -50,11 +50,11 @@ class Timed:
 
 
 def protocol(*speeds: float) -> tuple[list[float], Timed, Timed, bool, float]:
-    """The minimum of every pass, the fakes, whether it was stable, and the reference's minimum."""
-    network, reference = Timed(*speeds), Timed(*(7.0,) * MAX_PASSES)
-    passes, reference_us, stable = run_protocol(network, IMAGE, reference, pause=_never)
+    """The minimum of every pass, the fakes, whether it was stable, and the control's minimum."""
+    network, control = Timed(*speeds), Timed(*(7.0,) * MAX_PASSES)
+    passes, control_us, stable = run_protocol(network, IMAGE, control, pause=_never)
     assert all(len(samples) == PER_PASS for samples in passes)
-    return [min(samples) for samples in passes], network, reference, stable, reference_us
+    return [min(samples) for samples in passes], network, control, stable, control_us
 
 
 def _never(_: float) -> None:
@@ -75,16 +75,16 @@ def _never(_: float) -> None:
     ],
 )
 def test_passes_until_two_agree(speeds: tuple[float, ...], passes: int, stable: bool) -> None:
-    minima, network, reference, was_stable, reference_us = protocol(*speeds)
+    minima, network, control, was_stable, control_us = protocol(*speeds)
     assert minima == list(speeds[:passes])
     assert was_stable is stable
-    assert reference_us == 7.0
+    assert control_us == 7.0
     assert network.calls == [WARM_UP] + [CALLS] * BLOCKS * passes
-    assert reference.calls == [CALLS] * BLOCKS * passes
+    assert control.calls == [CALLS] * BLOCKS * passes
 
 
 @pytest.mark.parametrize(
-    ("speeds", "references", "usual_us", "passes", "pauses", "stable"),
+    ("speeds", "controls", "usual_us", "passes", "pauses", "stable"),
     [
         pytest.param((133.0, 133.0, 100.0, 101.0), (9.0, 9.0, 7.0, 7.0), 7.0, 4, 2, True, id="a slow half second"),
         pytest.param((133.0, 100.0, 101.0), (9.0, 7.0, 7.0), float("inf"), 3, 0, True, id="found out afterwards"),
@@ -93,16 +93,16 @@ def test_passes_until_two_agree(speeds: tuple[float, ...], passes: int, stable: 
     ],
 )
 def test_disturbed_passes_do_not_count(
-    speeds: tuple[float, ...], references: tuple[float, ...], usual_us: float, passes: int, pauses: int, stable: bool
+    speeds: tuple[float, ...], controls: tuple[float, ...], usual_us: float, passes: int, pauses: int, stable: bool
 ) -> None:
     waited: list[float] = []
-    network, reference = Timed(*speeds), Timed(*references)
-    found, reference_us, was_stable = run_protocol(network, IMAGE, reference, usual_us=usual_us, pause=waited.append)
+    network, control = Timed(*speeds), Timed(*controls)
+    found, control_us, was_stable = run_protocol(network, IMAGE, control, usual_us=usual_us, pause=waited.append)
     assert (len(found), len(waited), was_stable) == (passes, pauses, stable)
-    assert reference_us == min(references[:passes])
+    assert control_us == min(controls[:passes])
 
 
-def test_the_reference_settles_at_its_least() -> None:
+def test_the_control_settles_at_its_least() -> None:
     waited: list[float] = []
     slow_then_fast = Timed()
     slow_then_fast._speeds = chain(repeat(9.0, BLOCKS // 2), repeat(7.0, BLOCKS // 2))
@@ -116,10 +116,10 @@ def test_numbers_of_the_protocol() -> None:
     assert "12x25" in PROTOCOL
 
 
-def test_the_image_is_the_callers_and_the_reference_has_its_own() -> None:
-    _, network, reference, *_ = protocol(1.0, 1.0)
+def test_the_image_is_the_callers_and_the_control_has_its_own() -> None:
+    _, network, control, *_ = protocol(1.0, 1.0)
     assert all(image is IMAGE for image in network.images)
-    assert {image.shape for image in reference.images} == {(1, 16, 16, 16)}
+    assert {image.shape for image in control.images} == {(1, 16, 16, 16)}
 
 
 @given(st.lists(st.floats(1, 1000), max_size=4))
@@ -312,9 +312,9 @@ def test_a_link_in_the_lock_files_place_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_became_slower_is_only_unstable_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reference of 18 us once, of 21 from then on: more than a tenth slower."""
+    """A control of 18 us once, of 21 from then on: more than a tenth slower."""
     target = Target(name="cpu", batch=1)
-    monkeypatch.setattr(nas.measuring.latency, "_usual_us", {target: 18.0})
+    monkeypatch.setattr(nas.measuring.latency, "_usual_us", {("onnxruntime", target): 18.0})
     monkeypatch.setattr(nas.measuring.latency, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(Runner, "time_us", lambda self, image, runs: [21.0] * runs)
     first, second = measure(control_file(), target), measure(control_file(), target)
@@ -334,7 +334,7 @@ def test_a_measured_file() -> None:
 
 
 def test_a_file_is_timed_while_nobody_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every call, those of the reference included, a trainer would have to wait."""
+    """At every call, those of the control included, a trainer would have to wait."""
     monkeypatch.setattr(nas.measuring.latency, "_usual_us", {})
     monkeypatch.setattr(nas.measuring.latency, "PAUSE_SECONDS", 0.0)
     free: list[bool] = []

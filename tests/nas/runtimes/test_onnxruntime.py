@@ -16,7 +16,7 @@ from torch import fx
 
 import nas.runtimes.onnxruntime
 from compressors.plan import WeightFormat
-from compressors.quantization.insertion import prepare
+from compressors.quantization import calibrate, prepare
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.data import Images
@@ -25,7 +25,6 @@ from nas.runtimes.onnx.emission import FileHeader, emit
 from nas.runtimes.onnxruntime import Array, Runner, fingerprint, integer_layers
 from nas.study import Compression, Target
 from nas.training.augmentation import Feed
-from nas.training.inference import calibrate
 from search_spaces.network import build_network
 from search_spaces.spaces import MobileSpace
 from search_spaces.trials import Pick
@@ -45,7 +44,7 @@ def candidate(seed: int, *formats: WeightFormat) -> Candidate:
 def calibrated(chosen: Candidate) -> fx.GraphModule:
     network = prepare(build_network(chosen.architecture, len(CLASSES), seed=0), chosen.plan.formats)
     images = Images((image(32) * 255).round().astype(np.uint8), np.zeros(32, np.int64))
-    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, seed=0))
+    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, seed=0).plain(8))
     return network
 
 

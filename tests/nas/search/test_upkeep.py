@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nas.records import State
 from nas.run_folder.rows import TrialRow
 from nas.search.finalists import finalists_of
-from nas.search.upkeep import BULKY, Upkeep, with_reference_point, worth_keeping
+from nas.search.upkeep import Upkeep, bulky_files, with_reference_point, worth_keeping
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -50,7 +50,7 @@ class Told:
     def add(self, row: TrialRow) -> None:
         folder = self.folder.path / row.artifact
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (*BULKY, "candidate.json", "evaluation.json"):
+        for name in (*bulky_files(self.study), "candidate.json", "evaluation.json"):
             (folder / name).write_text("x")
         self.told.append(row)
 
