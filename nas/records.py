@@ -290,11 +290,6 @@ class Evaluation(Record):
             raise ValueError(f"{self.candidate_id}: no {name} ({self.state})")
         return value
 
-    @property
-    def on_front(self) -> bool:
-        """Whether this evaluation may stand on a front: complete, and the file does what the network does."""
-        return self.state is State.COMPLETE and PARITY not in self.flags
-
 
 def score(correct: int, images: int) -> Score:
     """Accuracy of `correct` out of `images` with its binomial standard error."""

@@ -131,7 +131,7 @@ def test_a_second_file_that_is_gone_or_another_is_refused(tmp_path: Path, monkey
 def test_the_card_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
     finished(tmp_path, model_sha256=MEASURED)
     code = "import sys; from pathlib import Path; from nas.commands.export import export_trial as export\n"
-    command = [sys.executable, "-c", f"{code}export(Path(sys.argv[1]), '0', Path(sys.argv[2]))", str(tmp_path)]
+    command = [sys.executable, "-P", "-c", f"{code}export(Path(sys.argv[1]), '0', Path(sys.argv[2]))", str(tmp_path)]
     ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([*command, str(tmp_path / "out")], env=ascii_only, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -208,7 +208,9 @@ def test_many_processes_decode_the_same_set_at_once(root: Path, cache: Path) -> 
         f"found = load(Data(source='image_folder', path={str(root)!r}, channels=1), input_size=16, seed=0)\n"
         "print(type(found.train.images).__name__, int(found.train.images.astype(int).sum()))"
     )
-    workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    workers = [
+        subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
     answers = {worker.communicate(timeout=120)[0].strip() for worker in workers}
     assert answers == {f"memmap {int(read(root).train.images.astype(int).sum())}"}
     assert len(list(cache.glob("*/images.npy"))) == 2

@@ -60,7 +60,7 @@ with exclusive():
 @contextmanager
 def process(script: str, counter: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that writes a number to `counter` again and again; killed at the end."""
-    command = [sys.executable, "-c", script, str(counter), *nas.measuring.turns.PLACES]
+    command = [sys.executable, "-P", "-c", script, str(counter), *nas.measuring.turns.PLACES]
     started = subprocess.Popen(command, env={**os.environ, **environment})
     try:
         wait_until(lambda: count(counter) > 0)
@@ -266,7 +266,7 @@ def test_users_meet(monkeypatch: pytest.MonkeyPatch) -> None:
             file.chmod(0o644)
             os.chown(file, 12345, 12345)
         with exclusive():
-            command = [sys.executable, "-c", ATTEMPT, place]
+            command = [sys.executable, "-P", "-c", ATTEMPT, place]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.stdout.strip() == "held", done.stderr
 
