@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from compressors.plan import WeightFormat
 
 UNSTABLE = "unstable"  # a flag: the latency is the least of passes that were disturbed or did not agree
+PARITY = "parity"  # a flag: the file does not compute what the network does
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Milliseconds = Annotated[float, Field(gt=0)]
@@ -19,6 +20,11 @@ Phase = Literal["search", "rung", "repeat", "final", "reference"]
 COSTS = ("parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms")
 QUALITIES = ("accuracy", "balanced_accuracy", "macro_f1")  # fractions, the more the better
 OBJECTIVES = (*QUALITIES, *COSTS)
+
+
+def parity_at(target: str) -> str:
+    """A flag: `target`, which is not the first, refuses its file or computes something else, and has no latency."""
+    return f"{PARITY}@{target}"
 
 
 class State(StrEnum):
@@ -66,14 +72,24 @@ class Fingerprint(Record):
 
 
 class Latency(Record):
-    """One file's latency on one target. `passes_us` are the raw samples, one row per pass, in microseconds."""
+    """One file's latency on one target. `passes_us` are the raw samples, one row per pass, in microseconds.
+
+    `control_ms` is the control network's; earlier versions wrote it as `reference_ms`.
+    """
 
     latency_ms: Milliseconds
     stable: bool
     protocol: str
-    reference_ms: Milliseconds
+    control_ms: Milliseconds
     fingerprint: Fingerprint
     passes_us: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_name(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "reference_ms" in given:
+            return {("control_ms" if key == "reference_ms" else key): value for key, value in given.items()}
+        return given
 
 
 class LayerReport(Record):
@@ -118,8 +134,67 @@ class Parity(Record):
         return round(share * self.images) <= max(1, self.images // 100)
 
 
+class Verification(Record):
+    """What was found out about a shipped file before anything was measured on it.
+
+    asked_integer, ran_integer: layers with a format below fp32, and those that the first target runs as integers.
+    other_parity: of targets after the first whose runtime or provider is another, by name, where it runs the file.
+    """
+
+    asked_integer: tuple[str, ...]
+    ran_integer: tuple[str, ...]
+    parity: Parity
+    other_parity: Mapping[str, Parity] = {}
+    layers: tuple[LayerReport, ...]
+    flags: tuple[str, ...] = ()
+
+    @property
+    def doubtful_targets(self) -> tuple[str, ...]:
+        """Targets after the first that do not compute what the network does, or refuse the file."""
+        return tuple(flag.removeprefix(parity_at("")) for flag in self.flags if flag.startswith(parity_at("")))
+
+
+class Scores(Record):
+    """A file's scores; `test` is None where the test split was not read."""
+
+    validation: Score
+    train_accuracy: Fraction
+    test: Score | None = None
+
+
+class Versions(Record):
+    """What an evaluation was made with. In JSON the `runtimes`' versions stand beside the others, by package."""
+
+    compact_nas: str = ""
+    torch: str = ""
+    runtimes: Mapping[str, str] = {}
+    python: str = ""
+    system: str = ""
+    training_device: str = ""
+    training_threads: Count = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_runtimes(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        own = {key: value for key, value in given.items() if key in cls.model_fields}
+        others = {key: value for key, value in given.items() if key not in cls.model_fields}
+        return {**own, "runtimes": {**own.get("runtimes", {}), **others}} if others else own
+
+    @model_serializer(mode="wrap")
+    def _beside_each_other(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = {key: value for key, value in handler(self).items() if value not in ("", 0)}
+        runtimes: dict[str, Any] = fields.pop("runtimes")
+        return {**fields, **runtimes}
+
+
 class Measurement(Record):
-    """Costs of one file. `origin` says whether its weights were trained; costs do not depend on them."""
+    """Costs of one file. `origin` says whether its weights were trained; costs do not depend on them.
+
+    `latency` is by target; one after the first is missing where its runtime does not run the file as it should.
+    `other_size_bytes` is the size of the file of every target that needs one of its own.
+    """
 
     origin: Literal["untrained file", "shipped file"]
     parameters: Count
@@ -127,15 +202,29 @@ class Measurement(Record):
     size_bytes: Annotated[int, Field(ge=1)]
     peak_memory_bytes: Count
     latency: Mapping[str, Latency]
+    other_size_bytes: Mapping[str, Annotated[int, Field(ge=1)]] = {}
 
     def cost(self, name: str, target: str) -> float:
-        """One of COSTS by name; `latency_ms@TARGET` names a target other than the default."""
+        """One of COSTS by name; `latency_ms@TARGET` and `size_bytes@TARGET` are those of a target not the default.
+
+        Raises KeyError for another name and for what was not measured.
+        """
         base, _, other = name.partition("@")
+        if other and other != target:
+            return self.other_costs(target)[name]
         if base == "latency_ms":
-            return self.latency[other or target].latency_ms
+            return self.latency[target].latency_ms
         if base not in COSTS:
             raise KeyError(f"unknown cost {name!r}, expected one of {COSTS}")
         return float(getattr(self, base))
+
+    def other_costs(self, default_target: str) -> dict[str, float]:
+        """What was measured of the other targets: `latency_ms@NAME`, and `size_bytes@NAME` of a file of its own."""
+        others = {name: latency for name, latency in self.latency.items() if name != default_target}
+        return {
+            **{f"latency_ms@{name}": latency.latency_ms for name, latency in others.items()},
+            **{f"size_bytes@{name}": size for name, size in self.other_size_bytes.items()},
+        }
 
     @property
     def is_stable(self) -> bool:
@@ -147,7 +236,10 @@ class Measurement(Record):
 
 
 class Evaluation(Record):
-    """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes."""
+    """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes.
+
+    `model_sha256` is that of every file that was measured, by name; earlier versions did not record it.
+    """
 
     schema_version: Literal[1] = 1
     candidate_id: str
@@ -164,11 +256,13 @@ class Evaluation(Record):
     accuracy_source: Literal["trained", "inherited", "predicted", "simulated"] = "trained"
     target: str
     measurement: Measurement | None = None
+    model_sha256: Mapping[str, str] = {}
     validation: Score | None = None
     test: Score | None = None
     train_accuracy: Fraction | None = None
     violations: Mapping[str, float] = {}
     parity: Parity | None = None
+    other_parity: Mapping[str, Parity] = {}
     asked_integer: tuple[str, ...] = ()
     ran_integer: tuple[str, ...] = ()
     layers: tuple[LayerReport, ...] = ()
@@ -176,7 +270,7 @@ class Evaluation(Record):
     seconds: Mapping[str, float] = {}
     attempts: int = 1
     started_at: str
-    machine: Mapping[str, Any] = {}
+    machine: Versions = Versions()
 
     @property
     def fidelity(self) -> float:
@@ -195,11 +289,6 @@ class Evaluation(Record):
         if value is None:
             raise ValueError(f"{self.candidate_id}: no {name} ({self.state})")
         return value
-
-    @property
-    def on_front(self) -> bool:
-        """Whether this evaluation may stand on a front: complete, and the file does what the network does."""
-        return self.state is State.COMPLETE and "parity" not in self.flags
 
 
 def score(correct: int, images: int) -> Score:

@@ -52,5 +52,8 @@ class Registry(MutableMapping[str, Any]):
         return WithJsonSchema({"enum": list(self._rows), "type": "string"})
 
 
-RUNTIMES = Registry("runtime", {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME"})
+RUNTIMES = Registry(
+    "runtime",
+    {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
+)
 ENGINES = Registry("engine", {"local": "nas.executors.local:open_local"})

@@ -1,33 +1,80 @@
-"""From a trained network to a checked and measured file."""
+"""From a trained network to its files, and what the runtimes that read them say: do they agree, and how good is it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
-from nas.runtimes.onnx.emission import FileHeader, emit, emit_or_export
+from nas.measuring import parity
+from nas.measuring.scoring import score_runner
+from nas.records import Scores, Verification
+from nas.runtimes.runtime import FileHeader, file_names, runtime_of
+from nas.study import Target
+from nas.training.inference import predict
+from nas.workbench import Workbench
+
+PARITY_IMAGES, TRAIN_IMAGES = 512, 1000
 
 
-def ship(network: nn.Module, candidate: Candidate, folder: Path, header: FileHeader) -> Path:
-    """Write model.onnx, weights.safetensors and candidate.json; returns the model's path."""
-    quantized = bool(candidate.plan.formats)
-    model = (
-        emit(network, header) if quantized and isinstance(network, fx.GraphModule) else emit_or_export(network, header)
-    )
-    file = folder / "model.onnx"
-    write_atomically(file, model.SerializeToString())
+def ship(
+    network: nn.Module, candidate: Candidate, folder: Path, header: FileHeader, targets: Sequence[Target]
+) -> dict[str, Path]:
+    """Write what the targets' runtimes load, weights.safetensors and candidate.json; returns every target's file.
+
+    Runtimes that get the same bytes as the first target share its file.
+    """
+    files = emit_files(network, folder, header, targets)
     write_atomically(folder / "candidate.json", json.dumps(candidate.to_json(), indent=1))
     weights = folder / ".weights.safetensors.tmp"
     save_file(stored_weights(network), weights)
     weights.replace(folder / "weights.safetensors")
-    return file
+    return files
+
+
+def emit_files(network: nn.Module, folder: Path, header: FileHeader, targets: Sequence[Target]) -> dict[str, Path]:
+    """Write each different file once; target name -> file."""
+    names, emitted = file_names(targets), dict[str, bytes]()
+    for target in targets:
+        if names[target.name] not in emitted:
+            emitted[names[target.name]] = runtime_of(target).emit(network, header)
+    first = names[targets[0].name]
+    wanted = {name: data for name, data in emitted.items() if name == first or data != emitted[first]}
+    for name, data in wanted.items():
+        write_atomically(folder / name, data)
+    return {target: folder / (name if name in wanted else first) for target, name in names.items()}
+
+
+def verify(network: nn.Module, files: dict[str, Path], candidate: Candidate, bench: Workbench) -> Verification:
+    """Compare what torch and every target's runtime say of some validation images.
+
+    Raises ParityBroken, or TrainingDiverged where torch's own logits are not finite.
+    """
+    images = bench.data.validation.spread(PARITY_IMAGES)
+    expected = predict(network, torch.from_numpy(images.images)).numpy()
+    classes = len(bench.data.class_names)
+    return parity.verify(files, bench.study.targets, candidate, images, expected, num_classes=classes)
+
+
+def score_file(file: Path, bench: Workbench, *, test: bool, give_way: Callable[[], None] = lambda: None) -> Scores:
+    """Scores of the first target's file: validation, a sample of train, and test where it may be read.
+
+    `give_way` is called before every batch.
+    """
+    return score_runner(
+        runtime_of(bench.study.target).open(file, bench.study.target),
+        validation=bench.data.validation,
+        train=bench.data.train.spread(TRAIN_IMAGES),
+        test=bench.data.load_test() if test else None,
+        give_way=give_way,
+    )
 
 
 def stored_weights(network: nn.Module) -> dict[str, Tensor]:

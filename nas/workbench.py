@@ -5,22 +5,23 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-import onnxruntime
 import torch
 from torch import nn
 
 from nas import __version__
 from nas.candidates.candidate import Candidate
 from nas.data import DataSet, load
-from nas.records import Measurement
+from nas.records import Measurement, Versions
 from nas.run_folder.paths import RunFolder
-from nas.runtimes.onnx.emission import FileHeader
+from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.study import Recipe, Study
 from nas.training.augmentation import Augmentation, Feed, as_input
 from nas.training.precision import Precision, has_depthwise, probe
 from search_spaces.network import build_network
+
+TINY_BATCH = 16
+WATCHED_IMAGES = 1000
 
 
 def build(candidate: Candidate, bench: Workbench, *, seed: int, dropout: float) -> nn.Module:
@@ -29,10 +30,6 @@ def build(candidate: Candidate, bench: Workbench, *, seed: int, dropout: float) 
     classes = len(bench.data.class_names)
     network = build_network(candidate.architecture, classes, mean=mean, std=std, seed=seed, dropout=dropout)
     return bench.place(network)
-
-
-TINY_BATCH = 16
-WATCHED_IMAGES = 1000
 
 
 @dataclass
@@ -119,13 +116,17 @@ class Workbench:
         return Feed.of(images, cpu, batch_size=len(images), seed=0)
 
     @cached_property
-    def machine(self) -> dict[str, Any]:
-        return {
-            "compact_nas": __version__,
-            "torch": torch.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.machine()}",
-            "training_device": str(self.device),
-            "training_threads": torch.get_num_threads(),
-        }
+    def versions(self) -> Versions:
+        """What evaluations here are made with."""
+        runtimes: dict[str, str] = {}
+        for target in self.study.targets:
+            runtimes |= runtime_of(target).versions()
+        return Versions(
+            compact_nas=__version__,
+            torch=torch.__version__,
+            runtimes=runtimes,
+            python=platform.python_version(),
+            system=f"{platform.system()} {platform.machine()}",
+            training_device=str(self.device),
+            training_threads=torch.get_num_threads(),
+        )

@@ -49,7 +49,7 @@ def teacher_candidate(study: Study) -> Candidate:
     if options is None or options.architecture is None:
         return Candidate(architecture=extreme_candidates(study)["largest"].architecture)
     try:
-        text = Path(os.path.expandvars(options.architecture)).expanduser().read_text()
+        text = Path(os.path.expanduser(os.path.expandvars(options.architecture))).read_text(encoding="utf-8")
         named = Candidate.from_json(json.loads(text)).architecture
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]

@@ -16,11 +16,11 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
 from nas.data import load
 from nas.evaluate import Clock, fitting_of, structure_costs
-from nas.executors.local import threads_per_worker
-from nas.measuring.costs import measure_file
-from nas.measuring.scoring import score_file
+from nas.machine import threads_per_worker
+from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
-from nas.shipping import ship
+from nas.runtimes.runtime import refuse_missing
+from nas.shipping import score_file, ship
 from nas.study import Study
 from nas.tasks import Task
 from nas.training.augmentation import Feed
@@ -69,6 +69,7 @@ class Probe:
 
 def probe(study: Study) -> Probe:
     """Run the middle network through a whole trial, with a few steps of each training stage only."""
+    refuse_missing(study.targets)
     size = study.space.input_sizes[-1]
     torch.set_num_threads(threads_per_worker(study.search.workers, size))
     data = load(study.data, input_size=size, seed=study.search.seed)
@@ -85,11 +86,11 @@ def probe(study: Study) -> Probe:
         fitting = fitting_of(task, bench, None)
         network, step = train_a_little(replace(fitting, feed=short(fitting.feed)), network)
         with clock("emit"):
-            file = ship(network.cpu().eval(), candidate, folder, bench.header)
+            files = ship(network.cpu().eval(), candidate, folder, bench.header, study.targets)
         with clock("measure"):
-            measure_file(file, study.targets, origin="shipped file")
+            measure_files(files, study.targets, origin="shipped file")
         with clock("score"):
-            score_file(file, bench, test=False)
+            score_file(files[study.target.name], bench, test=False)
     measure = clock.seconds.pop("measure")
     return Probe(study, candidate, fitting.feed.steps, step, sum(clock.seconds.values()), measure)
 

@@ -1,33 +1,56 @@
-"""Costs of a file: parameters, MACs, bytes and memory off its graph, latency off the runtime."""
+"""Costs of a network's files: parameters, MACs, bytes and memory off the graph, latency off each target's runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import onnx
-
 from nas.candidates.candidate import Candidate
 from nas.measuring.latency import measure
-from nas.records import LayerReport, Measurement
-from nas.runtimes.onnx.costs import read_costs
+from nas.records import Latency, LayerReport, Measurement
+from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
 
 
-def measure_file(
-    file: Path, targets: Sequence[Target], *, origin: Literal["untrained file", "shipped file"]
+def measure_files(
+    files: Mapping[str, Path],
+    targets: Sequence[Target],
+    *,
+    origin: Literal["untrained file", "shipped file"],
+    without: Collection[str] = (),
 ) -> Measurement:
-    """All costs, read off the file."""
-    costs = read_costs(onnx.load(file))
+    """All costs, read off the file of every target by name: the first target's, but for latencies and other files.
+
+    Targets in `without`, and those after the first whose runtime refuses their file, get no latency. Raises
+    RuntimeRefused where the first target's runtime does.
+    """
+    first, *others = targets
+    costs = runtime_of(first).costs(files[first.name])
+    latency = {first.name: measure(files[first.name], first)}
+    for target in others:
+        found = None if target.name in without else _latency(files[target.name], target)
+        latency |= {target.name: found} if found else {}
     return Measurement(
         origin=origin,
         parameters=costs.parameters,
         macs=costs.macs,
-        size_bytes=file.stat().st_size,
+        size_bytes=_bytes(files[first.name]),
         peak_memory_bytes=costs.peak_memory_bytes,
-        latency={target.name: measure(file, target) for target in targets},
+        latency=latency,
+        other_size_bytes={t.name: _bytes(files[t.name]) for t in others if files[t.name] != files[first.name]},
     )
+
+
+def _latency(file: Path, target: Target) -> Latency | None:
+    try:
+        return measure(file, target)
+    except RuntimeRefused:
+        return None
+
+
+def _bytes(file: Path) -> int:
+    return file.stat().st_size
 
 
 def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -> tuple[LayerReport, ...]:

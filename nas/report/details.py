@@ -112,7 +112,7 @@ def latency_words(latency: Latency) -> str:
     passes = f"{len(latency.passes_us)} passes ({'stable' if latency.stable else 'not stable'})"
     return (
         f"{significant(latency.latency_ms)} ms; {passes}, lowest sample of each {lowest or NONE} ms; "
-        f"reference network {significant(latency.reference_ms)} ms; protocol {latency.protocol}"
+        f"control network {significant(latency.control_ms)} ms; protocol {latency.protocol}"
     )
 
 
@@ -152,7 +152,7 @@ def machine_facts(evaluations: Iterable[Evaluation]) -> list[Fact]:
     """The machine and versions recorded, each different value once."""
     found: dict[str, dict[str, None]] = {}
     for evaluation in evaluations:
-        for label, value in [*_flat(evaluation.machine), *_fingerprints(evaluation)]:
+        for label, value in [*_flat(evaluation.machine.model_dump()), *_fingerprints(evaluation)]:
             found.setdefault(label, {})[value] = None
     return [(label, " · ".join(values)) for label, values in found.items()]
 

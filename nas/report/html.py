@@ -23,6 +23,7 @@ from nas.report.figures import Figure, accuracy_text, figure, per_cent, signific
 from nas.report.payload import MAX_DETAILED, payload
 from nas.report.progress import Progress, progress
 from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
+from nas.runtimes.runtime import runtime_of
 
 if TYPE_CHECKING:
     from nas.report.importance import ObjectiveImportance
@@ -40,7 +41,7 @@ def write_html(folder: Path, *, importance: Sequence[ObjectiveImportance] = ()) 
     path = folder / "report.html"
     page = render(read_run(folder), importance)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8")
+    temporary.write_text(page, encoding="utf-8", errors="replace")  # a folder's name may be other bytes
     temporary.replace(path)
     return path
 
@@ -70,7 +71,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         infeasible=int((run.trials["state"] == State.INFEASIBLE).sum()),
         curve=curve,
         objectives=", ".join(figure(name).label for name in run.study.objectives),
-        reference=reference_words(curve),
+        reference_point=reference_point_words(curve),
         members=list(zip(run.front, run.artifacts, strict=True))[:MAX_DETAILED],
         facts=facts,
         figure=figure,
@@ -114,7 +115,8 @@ def confusions(run: Run) -> list[list[Confusion]]:
     scores = [artifact.scores for artifact in run.artifacts[:MAX_CONFUSED]]
     if not any(score.get("confusion") for member in scores for score in member.values()):
         return [[] for _ in scores]
-    models = (run.folder / row["artifact"] / "model.onnx" for row in run.front[:MAX_CONFUSED])
+    name = runtime_of(run.study.target).file_name
+    models = (run.folder / row["artifact"] / name for row in run.front[:MAX_CONFUSED])
     names = next(filter(None, map(class_names, models)), ())
     return [
         [found for split, score in member.items() if (found := confusion(split, score, names))] for member in scores
@@ -128,16 +130,19 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     for quality in other_qualities(run.study):
         cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]
-    return {key: row[key] for key in ("trial", "id", "flags")} | {"cells": cells, "link": link(run.folder, row)}
+    return {key: row[key] for key in ("trial", "id", "flags")} | {
+        "cells": cells,
+        "link": link(run.folder, row, runtime_of(run.study.target).file_name),
+    }
 
 
-def link(folder: Path, row: Row) -> str | None:
-    """Relative address of the member's model.onnx, None where it is missing or outside the run folder."""
-    root, path = folder.resolve(), (folder / row["artifact"] / "model.onnx").resolve()
+def link(folder: Path, row: Row, name: str) -> str | None:
+    """Relative address of the member's file, None where it is missing or outside the run folder."""
+    root, path = folder.resolve(), (folder / row["artifact"] / name).resolve()
     if not row["artifact"] or not path.is_relative_to(root) or not path.exists():
         return None
     return quote(path.relative_to(root).as_posix())
 
 
-def reference_words(curve: Progress) -> str:
-    return ", ".join(f"{figure(k).label} {figure(k).text(v, unit=True)}" for k, v in curve.reference.items())
+def reference_point_words(curve: Progress) -> str:
+    return ", ".join(f"{figure(k).label} {figure(k).text(v, unit=True)}" for k, v in curve.reference_point.items())

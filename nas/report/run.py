@@ -60,11 +60,10 @@ def read_run(folder: Path) -> Run:
 
 
 def _other_latencies(row: Row, evaluation: Evaluation | None) -> Row:
-    """Latencies on targets the tables have no column for, from the same evaluation."""
+    """Costs on targets the tables have no column for, from the same evaluation."""
     if evaluation is None or evaluation.measurement is None:
         return {}
-    measured = evaluation.measurement.latency
-    others = {f"latency_ms@{name}": measured[name].latency_ms for name in measured if name != evaluation.target}
+    others = evaluation.measurement.other_costs(evaluation.target)
     return {key: value for key, value in others.items() if key not in row}
 
 

@@ -1,10 +1,16 @@
-"""The processor of this machine: its name and instruction sets."""
+"""The processor of this machine: its name, its instruction sets, and the fingerprint of what is timed on it."""
 
 from __future__ import annotations
 
 import platform
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.records import Fingerprint
+
+if TYPE_CHECKING:
+    from nas.study import Target  # which asks a runtime for its default provider
 
 INSTRUCTION_SETS = (
     "avx2",
@@ -33,10 +39,26 @@ def sums_may_overflow() -> bool:
 def processor() -> tuple[str, frozenset[str]]:
     """Model name and instruction sets; Linux tells both, elsewhere the platform's name must do."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor() or platform.machine(), frozenset()
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     found = {key.strip(): value.strip() for key, value in fields.items()}
     model = found.get("model name") or platform.machine()
     return model, frozenset(found.get("flags", found.get("Features", "")).split())
+
+
+def fingerprint_of(target: Target, runtime: str, accelerator: str = "") -> Fingerprint:
+    """What latencies of a target on this machine depend on.
+
+    `runtime` is the engine's name and version, `accelerator` what computes where that is not the processor.
+    """
+    model, flags = processor()
+    return Fingerprint(
+        device=f"{accelerator} beside {model}" if accelerator else model,
+        instruction_sets=tuple(name for name in INSTRUCTION_SETS if name in flags),
+        runtime=runtime,
+        provider=target.provider,
+        threads=target.threads,
+        batch=target.batch,
+    )

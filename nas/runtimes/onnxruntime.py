@@ -1,25 +1,29 @@
-"""ONNX Runtime on the CPU: open a file, run it, see which kernels ran, time it."""
+"""ONNX Runtime: open a file, run it, see which kernels ran, time it."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-import onnxruntime
 
+from nas.files import readable
 from nas.records import Fingerprint
-from nas.runtimes.cpu import INSTRUCTION_SETS, processor, sums_may_overflow
-from nas.runtimes.onnx.nodes import WEIGHT_SCALE
-from nas.study import Target
+from nas.runtimes.cpu import fingerprint_of, sums_may_overflow
+from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas.study import Target  # which asks a runtime for its default provider
+
 INTEGER_KERNELS = ("QLinearConv", "QGemm")
+CUDA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 EXACT_SUMS = ("session.x64quantprecision", "1")
 
 
@@ -27,6 +31,8 @@ class Runner:
     """A loaded file. Opened with the target's threads, no spinning, so that idle runners do not disturb others."""
 
     def __init__(self, file: Path | bytes, target: Target, *, optimized: Path | None = None) -> None:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = target.threads
         options.inter_op_num_threads = 1
@@ -36,23 +42,27 @@ class Runner:
             options.add_session_config_entry(*EXACT_SUMS)
         if optimized is not None:
             options.optimized_model_filepath = str(optimized)
-        source = file if isinstance(file, bytes) else str(file)
-        self._session = onnxruntime.InferenceSession(source, options, providers=[target.provider])
+        source = file if isinstance(file, bytes) else readable(file)
+        with _own_words():
+            self._session = onnxruntime.InferenceSession(source, options, providers=[target.provider])
+        _refuse_fallback(target.provider, self._session.get_providers())
         self._input = self._session.get_inputs()[0].name
 
     def predict(self, images: Array, *, batch: int = 128) -> Array:
         """Logits (N, classes) of float32 images (N, C, H, W) in [0, 1]."""
-        parts = [self._session.run(None, {self._input: part})[0] for part in _batches(images, batch)]
+        with _own_words():
+            parts = [self._session.run(None, {self._input: part})[0] for part in _batches(images, batch)]
         return np.concatenate(parts)
 
     def time_us(self, image: Array, runs: int) -> list[float]:
         """Wall time of each of `runs` single calls, in microseconds."""
         run, feed = self._session.run, {self._input: image}
         samples = []
-        for _ in range(runs):
-            start = time.perf_counter_ns()
-            run(None, feed)
-            samples.append((time.perf_counter_ns() - start) / 1e3)
+        with _own_words():
+            for _ in range(runs):
+                start = time.perf_counter_ns()
+                run(None, feed)
+                samples.append((time.perf_counter_ns() - start) / 1e3)
         return samples
 
     def input_shape(self) -> tuple[int, int, int]:
@@ -66,8 +76,33 @@ def _batches(images: Array, size: int) -> Iterator[Array]:
         yield images[start : start + size]
 
 
+@contextmanager
+def _own_words() -> Iterator[None]:
+    """Raise RuntimeRefused with the first line of what ONNX Runtime says."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    kinds = (
+        errors.EPFail, errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf,
+        errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException,
+    )  # fmt: skip
+    try:
+        yield
+    except kinds as error:
+        raise RuntimeRefused(str(error).splitlines()[0]) from error
+
+
+def _refuse_fallback(wanted: str, loaded: list[str]) -> None:
+    """ONNX Runtime goes on with its CPU provider where the one asked for cannot be loaded, and only logs it."""
+    if wanted not in loaded:
+        raise RuntimeRefused(f"{wanted} could not be loaded; the session would run on {', '.join(loaded)}")
+
+
 def integer_layers(file: Path, target: Target) -> frozenset[str]:
     """Layers that the runtime's optimized graph runs as integer kernels, known by their weight scales' names."""
+    import onnx
+
+    from nas.runtimes.onnx.nodes import WEIGHT_SCALE
+
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
         Runner(file, target, optimized=optimized)
@@ -79,12 +114,60 @@ def integer_layers(file: Path, target: Target) -> frozenset[str]:
 @cache
 def fingerprint(target: Target) -> Fingerprint:
     """What latencies on this machine depend on."""
-    model, flags = processor()
-    return Fingerprint(
-        device=model,
-        instruction_sets=tuple(name for name in INSTRUCTION_SETS if name in flags),
-        runtime=f"onnxruntime {onnxruntime.__version__}",
-        provider=target.provider,
-        threads=target.threads,
-        batch=target.batch,
-    )
+    import onnxruntime
+
+    accelerator = _cuda_device() if target.provider in CUDA_PROVIDERS else ""
+    return fingerprint_of(target, f"onnxruntime {onnxruntime.__version__}", accelerator)
+
+
+def _cuda_device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CUDA"
+
+
+class OnnxRuntime:
+    """The row of ONNX Runtime; its providers go by its own names (CPUExecutionProvider, CUDAExecutionProvider, ...)."""
+
+    name = "onnxruntime"
+    package = "onnxruntime"
+    extra = ""
+    file_name = "model.onnx"
+    default_provider = "CPUExecutionProvider"
+
+    def emit(self, network: nn.Module, header: FileHeader) -> bytes:
+        from nas.runtimes.onnx.files import model_bytes
+
+        return model_bytes(network, header)
+
+    def open(self, file: Path | bytes, target: Target) -> Runner:
+        return Runner(file, target)
+
+    def costs(self, file: Path) -> FileCosts:
+        from nas.runtimes.onnx.files import file_costs
+
+        return file_costs(file)
+
+    def integer_layers(self, file: Path, target: Target) -> frozenset[str]:
+        return integer_layers(file, target)
+
+    def fingerprint(self, target: Target) -> Fingerprint:
+        return fingerprint(target)
+
+    def control(self) -> bytes:
+        from nas.runtimes.onnx.control import control_file
+
+        return control_file()
+
+    def providers(self) -> tuple[str, ...]:
+        import onnxruntime
+
+        return tuple(onnxruntime.get_available_providers())
+
+    def versions(self) -> Mapping[str, str]:
+        import onnxruntime
+
+        return {self.name: onnxruntime.__version__}
+
+
+ONNXRUNTIME = OnnxRuntime()

@@ -92,7 +92,7 @@ def _measurement(candidate: Candidate, study: Study, classes: int, rng: random.R
     latency_ms = (0.02 + macs / 4e7 * (1 - 0.5 * integer) + 0.002 * len(layers)) * rng.uniform(0.98, 1.02)
     samples = tuple(round(1e3 * latency_ms * rng.uniform(1, 1.2), 2) for _ in range(300))
     latency = Latency(
-        latency_ms=latency_ms, stable=True, protocol="invented", reference_ms=0.02, fingerprint=INVENTED,
+        latency_ms=latency_ms, stable=True, protocol="invented", control_ms=0.02, fingerprint=INVENTED,
         passes_us=(samples, samples),
     )  # fmt: skip
     return Measurement(

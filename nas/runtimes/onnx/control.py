@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-CONTROL_SHAPE = (1, 16, 16, 16)
+from nas.runtimes.runtime import CONTROL_SHAPE
 
 
 @cache
@@ -20,7 +20,7 @@ def control_file() -> bytes:
     shape = list(CONTROL_SHAPE)
     graph = helper.make_graph(
         [conv],
-        "reference",
+        "control",
         [value("image", TensorProto.FLOAT, shape)],
         [value("logits", TensorProto.FLOAT, shape)],
         [numpy_helper.from_array(weight, "weight")],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import onnx
@@ -16,20 +15,12 @@ from compressors.folding import fold_batch_norm
 from compressors.support import Unsupported
 from nas.runtimes.onnx.nodes import FunctionMaker, UnknownOperation, Writer, write_node
 from nas.runtimes.onnx.packing import FUNCTIONS
+from nas.runtimes.runtime import FileHeader
 
 OPSET = 21
 IR_VERSION = 10
 PRODUCER = "compact-nas"
 _VERSION_OF = {TensorProto.INT2: (25, 13)}
-
-
-@dataclass(frozen=True)
-class FileHeader:
-    """What a file says about itself: the input's shape and the names of the classes."""
-
-    channels: int
-    input_size: int
-    class_names: tuple[str, ...]
 
 
 def emit(network: fx.GraphModule, header: FileHeader, *, unpacked: Collection[str] = frozenset()) -> onnx.ModelProto:

@@ -1,17 +1,8 @@
-"""The measuring protocol with made-up networks, and the machine-wide lock between real processes."""
+"""The measuring protocol, with made-up networks and on a real file."""
 
 from __future__ import annotations
 
 import fcntl
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -21,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nas.measuring.latency
+import nas.measuring.turns
 from nas.measuring.latency import BLOCKS, CALLS, MAX_PASSES, PROTOCOL, WARM_UP, agree, measure, run_protocol, settled_us
-from nas.measuring.turns import _open_lock, exclusive, pausing_for_measurements
+from nas.measuring.turns import exclusive, open_locks
 from nas.runtimes.onnx.control import control_file
 from nas.runtimes.onnxruntime import Array, Runner, fingerprint
 from nas.study import Target
@@ -50,11 +42,11 @@ class Timed:
 
 
 def protocol(*speeds: float) -> tuple[list[float], Timed, Timed, bool, float]:
-    """The minimum of every pass, the fakes, whether it was stable, and the reference's minimum."""
-    network, reference = Timed(*speeds), Timed(*(7.0,) * MAX_PASSES)
-    passes, reference_us, stable = run_protocol(network, IMAGE, reference, pause=_never)
+    """The minimum of every pass, the fakes, whether it was stable, and the control's minimum."""
+    network, control = Timed(*speeds), Timed(*(7.0,) * MAX_PASSES)
+    passes, control_us, stable = run_protocol(network, IMAGE, control, pause=_never)
     assert all(len(samples) == PER_PASS for samples in passes)
-    return [min(samples) for samples in passes], network, reference, stable, reference_us
+    return [min(samples) for samples in passes], network, control, stable, control_us
 
 
 def _never(_: float) -> None:
@@ -75,16 +67,16 @@ def _never(_: float) -> None:
     ],
 )
 def test_passes_until_two_agree(speeds: tuple[float, ...], passes: int, stable: bool) -> None:
-    minima, network, reference, was_stable, reference_us = protocol(*speeds)
+    minima, network, control, was_stable, control_us = protocol(*speeds)
     assert minima == list(speeds[:passes])
     assert was_stable is stable
-    assert reference_us == 7.0
+    assert control_us == 7.0
     assert network.calls == [WARM_UP] + [CALLS] * BLOCKS * passes
-    assert reference.calls == [CALLS] * BLOCKS * passes
+    assert control.calls == [CALLS] * BLOCKS * passes
 
 
 @pytest.mark.parametrize(
-    ("speeds", "references", "usual_us", "passes", "pauses", "stable"),
+    ("speeds", "controls", "usual_us", "passes", "pauses", "stable"),
     [
         pytest.param((133.0, 133.0, 100.0, 101.0), (9.0, 9.0, 7.0, 7.0), 7.0, 4, 2, True, id="a slow half second"),
         pytest.param((133.0, 100.0, 101.0), (9.0, 7.0, 7.0), float("inf"), 3, 0, True, id="found out afterwards"),
@@ -93,16 +85,16 @@ def test_passes_until_two_agree(speeds: tuple[float, ...], passes: int, stable: 
     ],
 )
 def test_disturbed_passes_do_not_count(
-    speeds: tuple[float, ...], references: tuple[float, ...], usual_us: float, passes: int, pauses: int, stable: bool
+    speeds: tuple[float, ...], controls: tuple[float, ...], usual_us: float, passes: int, pauses: int, stable: bool
 ) -> None:
     waited: list[float] = []
-    network, reference = Timed(*speeds), Timed(*references)
-    found, reference_us, was_stable = run_protocol(network, IMAGE, reference, usual_us=usual_us, pause=waited.append)
+    network, control = Timed(*speeds), Timed(*controls)
+    found, control_us, was_stable = run_protocol(network, IMAGE, control, usual_us=usual_us, pause=waited.append)
     assert (len(found), len(waited), was_stable) == (passes, pauses, stable)
-    assert reference_us == min(references[:passes])
+    assert control_us == min(controls[:passes])
 
 
-def test_the_reference_settles_at_its_least() -> None:
+def test_the_control_settles_at_its_least() -> None:
     waited: list[float] = []
     slow_then_fast = Timed()
     slow_then_fast._speeds = chain(repeat(9.0, BLOCKS // 2), repeat(7.0, BLOCKS // 2))
@@ -116,10 +108,10 @@ def test_numbers_of_the_protocol() -> None:
     assert "12x25" in PROTOCOL
 
 
-def test_the_image_is_the_callers_and_the_reference_has_its_own() -> None:
-    _, network, reference, *_ = protocol(1.0, 1.0)
+def test_the_image_is_the_callers_and_the_control_has_its_own() -> None:
+    _, network, control, *_ = protocol(1.0, 1.0)
     assert all(image is IMAGE for image in network.images)
-    assert {image.shape for image in reference.images} == {(1, 16, 16, 16)}
+    assert {image.shape for image in control.images} == {(1, 16, 16, 16)}
 
 
 @given(st.lists(st.floats(1, 1000), max_size=4))
@@ -136,185 +128,20 @@ def test_agreement_by_hand() -> None:
     assert not agree([100.0, 102.1])
 
 
-# Processes. The lock files lie in a folder of the test's own, so that nobody else's work waits.
-
-
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-
-TRAIN = """
-import sys, time
-from pathlib import Path
-from nas.measuring.turns import pausing_for_measurements
-counter, batches = Path(sys.argv[1]), 0
-with pausing_for_measurements() as give_way:
-    while True:
-        give_way()
-        time.sleep(0.02)  # a batch
-        batches += 1
-        counter.write_text(str(batches))
-"""
-HOLD = """
-import sys, time
-from pathlib import Path
-from nas.measuring.turns import exclusive
-with exclusive():
-    Path(sys.argv[1]).write_text("1")
-    time.sleep(600)
-"""
-
-
-@contextmanager
-def process(script: str, counter: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that writes a number to `counter` again and again; killed at the end."""
-    environment = {**os.environ, "TMPDIR": tempfile.gettempdir()}
-    started = subprocess.Popen([sys.executable, "-c", script, str(counter)], env=environment)
-    try:
-        wait_until(lambda: count(counter) > 0)
-        yield started
-    finally:
-        kill(started)
-
-
-def kill(started: subprocess.Popen[bytes]) -> None:
-    started.send_signal(signal.SIGKILL)
-    started.wait(PATIENCE)
-
-
-def count(counter: Path) -> int:
-    text = counter.read_text() if counter.exists() else ""
-    return int(text or 0)
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline, "gave up waiting"
-        time.sleep(0.005)
-
-
-def in_background(work: Callable[[], None]) -> threading.Event:
-    """Run `work` in a thread; the event is set once it has returned."""
-    done = threading.Event()
-
-    def run() -> None:
-        work()
-        done.set()
-
-    threading.Thread(target=run, daemon=True).start()
-    return done
-
-
-def take_and_release() -> None:
-    with exclusive():
-        pass
-
-
-def begin_and_end() -> None:
-    with pausing_for_measurements():
-        pass
-
-
-def test_training_pauses_while_someone_measures(tmp_path: Path) -> None:
-    counter = tmp_path / "batches"
-    with process(TRAIN, counter):
-        for _ in range(3):
-            with exclusive():  # from here on not even the batch that was running is still under way
-                held = count(counter)
-                time.sleep(0.1)
-                assert count(counter) == held
-            wait_until(lambda held=held: count(counter) > held + 2)  # type: ignore[misc]
-
-
-def test_one_measurement_at_a_time_and_none_outlives_its_process(tmp_path: Path) -> None:
-    with process(HOLD, tmp_path / "held") as holder:
-        done = in_background(take_and_release)
-        assert not done.wait(0.2)
-        kill(holder)
-        assert done.wait(PATIENCE)
-
-
-def test_a_killed_trainer_holds_nobody_up(tmp_path: Path) -> None:
-    with process(TRAIN, tmp_path / "batches") as trainer:
-        kill(trainer)
-        assert in_background(take_and_release).wait(PATIENCE)
-
-
-def test_two_train_at_the_same_time_and_both_give_way(tmp_path: Path) -> None:
-    counters = tmp_path / "one", tmp_path / "two"
-    with process(TRAIN, counters[0]), process(TRAIN, counters[1]):
-        seen = [count(counter) for counter in counters]
-        wait_until(lambda: all(count(c) > s + 2 for c, s in zip(counters, seen, strict=True)))
-        with exclusive():
-            held = [count(counter) for counter in counters]
-            time.sleep(0.1)
-            assert [count(counter) for counter in counters] == held
-
-
-def test_training_begins_only_after_the_measurement(tmp_path: Path) -> None:
-    with exclusive():
-        begun = in_background(begin_and_end)
-        assert not begun.wait(0.2)
-    assert begun.wait(PATIENCE)
-
-
-def test_newcomers_queue_behind_a_measurement_that_waits() -> None:
-    """Else trainers that hold the machine by turns would keep it for ever."""
-    with pausing_for_measurements():
-        measured = in_background(take_and_release)
-        assert not measured.wait(0.2)
-        begun = in_background(begin_and_end)
-        assert not begun.wait(0.2)
-    assert measured.wait(PATIENCE)
-    assert begun.wait(PATIENCE)
-
-
-def test_locks_fall_open_when_the_measured_code_raises() -> None:
-    with pytest.raises(ZeroDivisionError), exclusive():
-        _ = 1 / 0
-    assert in_background(take_and_release).wait(PATIENCE)
-    with pytest.raises(ZeroDivisionError), pausing_for_measurements():
-        _ = 1 / 0
-    assert in_background(take_and_release).wait(PATIENCE)
-
-
-def test_no_descriptor_is_left_open() -> None:
-    open_files = Path("/proc/self/fd")
-    if not open_files.exists():
-        pytest.skip("needs /proc")
-    before = len(list(open_files.iterdir()))
-    for _ in range(5):
-        take_and_release()
-        with pausing_for_measurements() as give_way:
-            give_way()
-    assert len(list(open_files.iterdir())) <= before
-
-
-def test_lock_files_are_open_to_every_user(tmp_path: Path) -> None:
-    take_and_release()
-    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert modes == {"compact-nas-gate.lock": 0o666, "compact-nas-busy.lock": 0o666}
-
-
-def test_a_link_in_the_lock_files_place_is_not_followed(tmp_path: Path) -> None:
-    """A shared folder may hold anybody's link; what it points to must not be opened, nor its mode changed."""
-    victim = tmp_path / "victim"
-    victim.touch(mode=0o600)
-    (tmp_path / "compact-nas-gate.lock").symlink_to(victim)
-    os.close(_open_lock("gate"))
-    assert victim.stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / f"compact-nas-gate-{os.getuid()}.lock").exists()
+    """Lock files of the test's own, so that nobody else's work waits."""
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(nas.measuring.turns, "PLACES", (str(tmp_path),))
 
 
 # The whole way, on a real file.
 
 
 def test_a_machine_that_became_slower_is_only_unstable_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reference of 18 us once, of 21 from then on: more than a tenth slower."""
+    """A control of 18 us once, of 21 from then on: more than a tenth slower."""
     target = Target(name="cpu", batch=1)
-    monkeypatch.setattr(nas.measuring.latency, "_usual_us", {target: 18.0})
+    monkeypatch.setattr(nas.measuring.latency, "_usual_us", {("onnxruntime", target): 18.0})
     monkeypatch.setattr(nas.measuring.latency, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(Runner, "time_us", lambda self, image, runs: [21.0] * runs)
     first, second = measure(control_file(), target), measure(control_file(), target)
@@ -330,24 +157,26 @@ def test_a_measured_file() -> None:
     assert {len(samples) for samples in latency.passes_us} == {PER_PASS}
     assert latency.stable or len(latency.passes_us) == MAX_PASSES
     assert (latency.protocol, latency.fingerprint) == (PROTOCOL, fingerprint(target))
-    assert in_background(take_and_release).wait(PATIENCE)
+    with exclusive():  # nobody holds the machine any more
+        pass
 
 
 def test_a_file_is_timed_while_nobody_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every call, those of the reference included, a trainer would have to wait."""
+    """At every call, those of the control included, a trainer would have to wait."""
     monkeypatch.setattr(nas.measuring.latency, "_usual_us", {})
     monkeypatch.setattr(nas.measuring.latency, "PAUSE_SECONDS", 0.0)
     free: list[bool] = []
 
     def timed(self: Runner, image: Array, runs: int) -> list[float]:
-        busy = _open_lock("busy")
+        gate, busy = open_locks()
         try:
-            fcntl.flock(busy, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            busy.take(fcntl.LOCK_SH | fcntl.LOCK_NB)
             free.append(True)
         except BlockingIOError:
             free.append(False)
         finally:
-            os.close(busy)
+            busy.close()
+            gate.close()
         return [20.0] * runs
 
     monkeypatch.setattr(Runner, "time_us", timed)

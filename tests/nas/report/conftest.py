@@ -89,7 +89,7 @@ def _latency(latency_ms: float, threads: int) -> Latency:
     )  # fmt: skip
     samples = tuple(tuple(1000 * latency_ms * f for f in (1.2, 1.0, 1.05)) for _ in range(2))
     return Latency(
-        latency_ms=latency_ms, stable=True, protocol="interleaved-minimum/1", reference_ms=0.021,
+        latency_ms=latency_ms, stable=True, protocol="interleaved-minimum/1", control_ms=0.021,
         fingerprint=mark, passes_us=samples,
     )  # fmt: skip
 
@@ -132,7 +132,7 @@ def make_evaluation(candidate: Candidate, *, phase: str = "final", correct: int 
         "layers": make_layers(candidate),
         "seconds": {"costs": 0.61, "train": 7.2, "fine-tune": 2.9, "quantize": 4.4, "latency": 1.1},
         "started_at": "2026-11-21T09:30:00+00:00",
-        "machine": {"system": "Linux", "cores": 2, "versions": {"torch": "2.13.0", "onnx": "1.23.0"}},
+        "machine": {"system": "Linux", "torch": "2.13.0", "onnxruntime": "1.31.0"},
     }  # fmt: skip
     return Evaluation(**(given | changes))
 

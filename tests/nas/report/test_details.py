@@ -21,9 +21,9 @@ def test_facts_name_layers_that_did_not_run_as_asked(study, new_candidate, new_e
 
 def test_machines_that_differ_are_both_named(study, new_candidate, new_evaluation):
     candidate = new_candidate(study, 3)
-    one = new_evaluation(candidate, machine={"cpu": "A", "versions": {"torch": "1"}})
-    two = new_evaluation(candidate, machine={"cpu": "B", "versions": {"torch": "1"}})
+    one = new_evaluation(candidate, machine={"system": "A", "torch": "1", "onnxruntime": "2"})
+    two = new_evaluation(candidate, machine={"system": "B", "torch": "1", "onnxruntime": "2"})
     found = dict(machine_facts([one, two]))
-    assert found["cpu"] == "A · B"
-    assert found["torch"] == "1"
+    assert found["system"] == "A · B"
+    assert (found["torch"], found["onnxruntime"]) == ("1", "2")
     assert found["target cpu"].startswith("Example CPU 3000 (avx2, avx512_vnni), onnxruntime 1.31.0")

@@ -382,8 +382,8 @@ def test_no_link_to_what_is_not_there_or_outside(tmp_path, artifact):
     (folder / "artifacts" / "a b#").mkdir(parents=True)
     (folder / "artifacts" / "a b#" / "model.onnx").touch()
     (folder / "model.onnx").touch()
-    assert link(folder, {"artifact": artifact}) is None
-    assert link(folder, {"artifact": "artifacts/a b#"}) == "artifacts/a%20b%23/model.onnx"
+    assert link(folder, {"artifact": artifact}, "model.onnx") is None
+    assert link(folder, {"artifact": "artifacts/a b#"}, "model.onnx") == "artifacts/a%20b%23/model.onnx"
 
 
 def leading(rows, cost):

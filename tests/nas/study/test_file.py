@@ -284,7 +284,10 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("constraints:\n  macs: {}\n", "7: constraints.macs.max: expected a number above 0, got nothing"),
         ("targets:\n  - name: a b\n", f"7: targets[0].name: expected {NAME_RULE}, got 'a b'"),
         ("targets:\n- name: a\n- name: a\n", "7: targets: every target name once, got ['a', 'a']"),
-        ("targets:\n- {name: a, runtime: b}\n", "7: targets[0].runtime: expected onnxruntime, got 'b'"),
+        (
+            "targets:\n- {name: a, runtime: b}\n",
+            "7: targets[0].runtime: expected one of onnxruntime, openvino, got 'b'",
+        ),
         (
             "search:\n  seed: " + "9" * 5000,
             "7: search.seed: expected an integer of at least 0 and below 2147483648, got '" + "9" * 196 + "...",

@@ -1,0 +1,43 @@
+"""What runtimes that read ONNX share: the bytes of a network's file, and the costs of its graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from torch import fx, nn
+
+from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
+from nas.runtimes.onnx.costs import read_costs
+from nas.runtimes.onnx.emission import emit, emit_or_export
+from nas.runtimes.runtime import FileCosts, FileHeader
+
+
+def model_bytes(network: nn.Module, header: FileHeader, *, unpacked: frozenset[str] = frozenset()) -> bytes:
+    """The ONNX file of a network; weights of the formats in `unpacked` are stored as int8 codes.
+
+    A quantized network is emitted by the table alone: torch's exporter would not keep its integers.
+    """
+    if isinstance(network, fx.GraphModule) and _is_quantized(network):
+        return _serialized(emit(network, header, unpacked=unpacked))
+    return _serialized(emit_or_export(network, header))
+
+
+def _is_quantized(network: nn.Module) -> bool:
+    return any(isinstance(module, QuantizedConv2d | QuantizedLinear) for module in network.modules())
+
+
+def _serialized(model: onnx.ModelProto) -> bytes:
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def file_costs(file: Path) -> FileCosts:
+    """Parameters, multiply-accumulates and peak memory by the file's graph."""
+    return read_costs(onnx.load(file))
+
+
+def layer_outputs(file: Path) -> list[tuple[str, str]]:
+    """Name and output of every named node: the layers, each once."""
+    nodes = onnx.load(file, load_external_data=False).graph.node
+    return [(node.name, node.output[0]) for node in nodes if node.name]

@@ -1,0 +1,158 @@
+"""What an inference engine has to do to be a target: make a file, open it, run and time it, say which kernels ran.
+
+A runtime is a row of `nas.registry.RUNTIMES`. Its module is imported when the row is used, and imports the engine only
+when that has work to do: a run folder can be read where the engine is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from nas.errors import CandidateFailed, InputError
+from nas.records import Fingerprint
+from nas.registry import RUNTIMES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas.study import Target  # which asks a runtime for its default provider
+
+Array = np.ndarray[Any, Any]
+CONTROL_SHAPE = (1, 16, 16, 16)  # the input of every runtime's control network
+
+
+class RuntimeRefused(CandidateFailed):
+    """A runtime cannot load a file, or cannot run it; the message is in the runtime's own words."""
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """What a file says about itself: the input's shape and the names of the classes."""
+
+    channels: int
+    input_size: int
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileCosts:
+    """What a file holds and needs, by its own graph."""
+
+    parameters: int
+    macs: int
+    peak_memory_bytes: int
+
+
+class Runner(Protocol):
+    """A loaded file, opened with a target's provider and threads."""
+
+    def predict(self, images: Array, *, batch: int = 128) -> Array:
+        """Logits (N, classes) of float32 images (N, C, H, W) in [0, 1], at most `batch` images at a time."""
+        ...
+
+    def time_us(self, image: Array, runs: int) -> list[float]:
+        """Wall time of each of `runs` single calls with `image` (B, C, H, W), in microseconds."""
+        ...
+
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        ...
+
+
+class Runtime(Protocol):
+    """One inference engine.
+
+    `package` is what has to be installed, and `extra` the extra of this project that brings it ("": always installed).
+    `default_provider` is the backend of a target that names none. Only `emit` and `costs` work without the engine.
+    """
+
+    name: str
+    package: str
+    extra: str
+    file_name: str
+    default_provider: str
+
+    def emit(self, network: nn.Module, header: FileHeader) -> bytes:
+        """The file of a folded, possibly quantized network; equal networks give equal bytes."""
+        ...
+
+    def open(self, file: Path | bytes, target: Target) -> Runner:
+        """Load a file. Raises RuntimeRefused."""
+        ...
+
+    def costs(self, file: Path) -> FileCosts:
+        """What is counted from the file's graph."""
+        ...
+
+    def integer_layers(self, file: Path, target: Target) -> frozenset[str]:
+        """Names of the layers that this runtime runs as integer kernels. Raises RuntimeRefused."""
+        ...
+
+    def fingerprint(self, target: Target) -> Fingerprint:
+        """What latencies measured here depend on besides the file."""
+        ...
+
+    def control(self) -> bytes:
+        """The file of the control network, whose input is CONTROL_SHAPE."""
+        ...
+
+    def providers(self) -> tuple[str, ...]:
+        """The providers that the installed package has. Raises ImportError where there is no package."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Version by package."""
+        ...
+
+
+def runtime_of(target: Target) -> Runtime:
+    """The runtime that a target names."""
+    runtime: Runtime = RUNTIMES[target.runtime]
+    return runtime
+
+
+def fingerprint(target: Target) -> Fingerprint:
+    """What latencies on this machine depend on."""
+    return runtime_of(target).fingerprint(target)
+
+
+def file_names(targets: Sequence[Target]) -> dict[str, str]:
+    """Name of every target's file. The first target's is its runtime's; another runtime's is `model@TARGET.onnx`,
+    which further targets of that runtime share."""
+    first = targets[0]
+    by_runtime = {first.runtime: runtime_of(first).file_name}
+    for target in targets[1:]:
+        path = PurePath(runtime_of(target).file_name)
+        by_runtime.setdefault(target.runtime, f"{path.stem}@{target.name}{path.suffix}")
+    return {target.name: by_runtime[target.runtime] for target in targets}
+
+
+def refuse_missing(targets: Sequence[Target]) -> None:
+    """Raise InputError, one line per target, where a runtime is not installed here or lacks the provider."""
+    problems = [_missing(f"targets[{index}]", target) for index, target in enumerate(targets)]
+    if found := [problem for problem in problems if problem]:
+        raise InputError("\n".join(found))
+
+
+def _missing(key: str, target: Target) -> str:
+    """What keeps a target from being used on this machine; empty where nothing does."""
+    runtime = runtime_of(target)
+    try:
+        known = runtime.providers()
+    except ImportError:
+        needed = f"pip install 'compact-nas[{runtime.extra}]'" if runtime.extra else f"pip install {runtime.package}"
+        return (
+            f"{key}.runtime: target {target.name!r} needs the package {runtime.package}, which is not installed here: "
+            f"{needed}"
+        )
+    if target.provider not in known:
+        return (
+            f"{key}.provider: expected one of {', '.join(known)}, which the installed {runtime.package} has, "
+            f"got {target.provider!r}"
+        )
+    return ""
