@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.report.importance import PREFIX, _shares, _shuffled, group_features, group_of, importances
+from nas.report.importance import PREFIX, group_features, group_of, importances, shares_of, shuffled_together
 
 
 def trials(number, *, seed=0, noise=0.1, stages=4, blocks=4):
@@ -39,10 +39,10 @@ def test_genes_of_one_kind_in_one_stage_are_one_group():
     assert group_of("temperature") == "temperature"
 
 
-def test_shares_count_what_was_asked_alone():
+def testshares_of_count_what_was_asked_alone():
     answers = np.array([["3", "5", ""], ["3", "", ""], ["", "", ""], ["7", "7", "3"]], dtype=object)
     expected = [[1 / 2, 1 / 2, 0], [1, 0, 0], [0, 0, 0], [1 / 3, 0, 2 / 3]]
-    assert _shares(answers) == pytest.approx(np.array(expected))
+    assert shares_of(answers) == pytest.approx(np.array(expected))
 
 
 @pytest.mark.parametrize("best", [0.001, 0.03])
@@ -152,7 +152,7 @@ def test_a_thousand_trials_of_a_hundred_and_fifty_genes():
 
 def test_shuffling_moves_one_groups_columns_together():
     features = np.arange(40.0).reshape(10, 4)
-    found = _shuffled(features, 1, 3, np.random.default_rng(0))
+    found = shuffled_together(features, 1, 3, np.random.default_rng(0))
     assert (found[:, [0, 3]] == features[:, [0, 3]]).all()
     assert (found[:, 2] - found[:, 1] == 1).all()
     assert sorted(found[:, 1]) == features[:, 1].tolist() != found[:, 1].tolist()
