@@ -112,7 +112,7 @@ def latency_words(latency: Latency) -> str:
     passes = f"{len(latency.passes_us)} passes ({'stable' if latency.stable else 'not stable'})"
     return (
         f"{significant(latency.latency_ms)} ms; {passes}, lowest sample of each {lowest or NONE} ms; "
-        f"reference network {significant(latency.reference_ms)} ms; protocol {latency.protocol}"
+        f"control network {significant(latency.reference_ms)} ms; protocol {latency.protocol}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -101,13 +102,18 @@ def front_among(frame: pd.DataFrame, objectives: Sequence[str]) -> list[int]:
 
 def stands(frame: pd.DataFrame) -> pd.Series[bool]:
     """Which rows may stand on a front."""
-    found = [may_stand(state, flags.split()) for state, flags in zip(frame["state"], frame["flags"], strict=True)]
+    found = [may_stand(state, flags_in(flags)) for state, flags in zip(frame["state"], frame["flags"], strict=True)]
     return pd.Series(found, index=frame.index, dtype=bool)
 
 
 def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
     """Rows flagged `parity`: the file does not do what the network does, so it is on no front."""
-    return pd.Series([PARITY in flags.split() for flags in frame["flags"]], index=frame.index, dtype=bool)
+    return pd.Series([PARITY in flags_in(flags) for flags in frame["flags"]], index=frame.index, dtype=bool)
+
+
+def flags_in(cell: str) -> list[str]:
+    """The flags in a cell; ours are apart by spaces, and tables are edited by hand."""
+    return re.split(r"[\s,;|]+", cell)
 
 
 def why_empty(folder: Path, objectives: Sequence[str]) -> str:
