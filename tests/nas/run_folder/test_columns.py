@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from by_hand import evaluated_row, make_study
 
+from nas.report.tables import read_trials
 from nas.run_folder.columns import (
     COLUMNS,
+    COUNT,
     FINALIST_COLUMNS,
     TRIAL_COLUMNS,
+    Column,
     column,
     finalist_columns,
     front_columns,
@@ -19,6 +22,7 @@ from nas.run_folder.columns import (
     trial_columns,
 )
 from nas.run_folder.paths import RunFolder
+from nas.run_folder.tables import write_rows
 from nas.study import Study, Target
 
 RECORDED = (
@@ -63,6 +67,16 @@ def test_every_value_of_a_row_has_a_column(folder: RunFolder) -> None:
     row = evaluated_row(make_study(), folder)
     known: set[str] = {*trial_columns(make_study()), *front_columns(make_study())}
     assert set(row.to_json()) <= known
+
+
+def test_another_column_is_one_row(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written by the tables and typed by the report's readers, from its row in the table alone."""
+    toy = Column("toy", COUNT, lambda row: 2 * row.number)
+    monkeypatch.setitem(COLUMNS, "toy", toy)
+    column.cache_clear()
+    write_rows(tmp_path / "trials.csv", [*trial_columns(make_study()), "toy"], [evaluated_row(make_study(), folder)])
+    trials = read_trials(tmp_path)
+    assert (str(trials["toy"].dtype), trials["toy"].tolist()) == ("Int64", [6])
 
 
 def of_kind(names: Iterable[str]) -> set[str]:

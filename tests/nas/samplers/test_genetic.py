@@ -20,6 +20,7 @@ from nas.samplers.genetic import Inheritance, constrained_dominates, genes_so_fa
 from nas.samplers.named import make_sampler, seed_of
 
 POPULATION = 6
+DIRECTIONS = ["maximize", "minimize"]
 
 
 def frozen(
