@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from nas.objectives import as_minimised
 from nas.records import State
+from nas.run_folder.rows import PARAMS
 
-PREFIX = "params_"
 FOLDS, REPEATS = 5, 5
 FEWEST_TRIALS = 20
 SMALLEST_R2 = 0.05
@@ -87,8 +87,8 @@ def group_features(trials: pd.DataFrame) -> dict[str, Array]:
     """
     members: Mapping[str, list[str]] = defaultdict(list)
     for column in trials:
-        if str(column).startswith(PREFIX):
-            members[group_of(str(column).removeprefix(PREFIX))].append(str(column))
+        if str(column).startswith(PARAMS):
+            members[group_of(str(column).removeprefix(PARAMS))].append(str(column))
     features = {group: _features(trials[columns].to_numpy(dtype=object)) for group, columns in members.items()}
     return {group: values for group, values in features.items() if len(values) and np.ptp(values, axis=0).any()}
 

@@ -1,4 +1,4 @@
-"""The search: candidates are asked from a sampler; duplicates and hopeless spaces are dealt with."""
+"""The search: candidates are asked from a sampler, duplicates are told what they repeat, and it ends where it must."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ FAILURES_IN_A_ROW = 10
 
 
 class Search(Driver):
-    """The search itself: candidates are asked from the sampler, duplicates and hopeless spaces are dealt with."""
+    """Asks the sampler until enough trials are complete.
+
+    It ends early where time is up, where nothing new is left, or where everything fails or is infeasible.
+    """
 
     phase: Phase = "search"
 
@@ -159,7 +162,7 @@ class Search(Driver):
         return list(islice((row for row in reversed(self._rows) if row.state is not State.DUPLICATE), WINDOW))
 
     def _failing(self) -> str:
-        """What everything fails with; failures of an earlier invocation may have been mended since."""
+        """What everything fails with; the cause of failures of an earlier `nas run` may be gone."""
         own = [row for row in self._newest() if row.number not in self._earlier]
         recent = own[:FAILURES_IN_A_ROW]
         if len(recent) < FAILURES_IN_A_ROW or any(row.state is not State.FAILED for row in recent):
@@ -167,7 +170,7 @@ class Search(Driver):
         return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {recent[0].reason}"
 
     def _infeasible(self) -> str:
-        """What constraint nearly everything breaks."""
+        """Which constraint nearly everything breaks."""
         recent = self._newest()
         infeasible = [row for row in recent if row.state is State.INFEASIBLE]
         if len(recent) < WINDOW or len(infeasible) < INFEASIBLE_SHARE * WINDOW:
