@@ -88,8 +88,8 @@ class Search(Driver):
     def repeats(self) -> int:
         """How many of the last trials were duplicates, running back from the newest."""
         count = 0
-        for number in reversed(range(len(self.journal.trials()))):
-            if self.notes(number).duplicate_of is None:
+        for trial in reversed(self.journal.trials()):
+            if TrialNotes.from_json(trial.user_attrs).duplicate_of is None:
                 break
             count += 1
         return count
@@ -122,10 +122,10 @@ class Search(Driver):
     def first_of_each(self) -> dict[Identity, int]:
         """Candidate and training numbers -> the trial that holds their evaluation, or the last retry of it."""
         trials = self.journal.trials()
-        for number in range(self._indexed, len(trials)):
-            notes = self.notes(number)
+        for trial in trials[self._indexed :]:
+            notes = TrialNotes.from_json(trial.user_attrs)
             if notes.duplicate_of is None:
-                self._first[notes.identity] = number
+                self._first[notes.identity] = trial.number
         self._indexed = len(trials)
         return self._first
 
@@ -138,7 +138,7 @@ class Search(Driver):
         """Tell duplicates the values of the trial they repeat, once it is finished."""
         trials = self._look()
         for trial in [trials[number] for number in self._unfinished]:
-            repeated = self.notes(trial.number).duplicate_of
+            repeated = TrialNotes.from_json(trial.user_attrs).duplicate_of
             if repeated is None or not trials[repeated].state.is_finished():
                 continue
             original = trials[repeated]
