@@ -1,4 +1,4 @@
-"""Parameter importance: what an additive model can tell of the objectives from groups of genes, and how sure it is.
+"""Parameter importance: how much of the objectives an additive model predicts from groups of genes, with its error.
 
 Genes of one kind within one stage form a group (`stage2.kernel`), described by how often each choice was taken among
 the blocks that were asked. So genes that only some networks have need no made-up value, and a hundred genes become some
@@ -59,7 +59,7 @@ class ObjectiveImportance:
 
     @property
     def constant(self) -> bool:
-        """Whether there are trials enough, but nothing in them varies."""
+        """Whether there are enough trials, but nothing in them varies."""
         return self.r2 is None and self.trials >= FEWEST_TRIALS
 
     @property
@@ -175,7 +175,7 @@ def _held_out(groups: Mapping[str, Array], target: Array, seed: int) -> tuple[Ar
 
 
 def shuffled_together(features: Array, start: int, end: int, random: np.random.Generator) -> Array:
-    """A copy in which the columns of one group went, together, to other rows."""
+    """A copy in which the columns `start` to `end` of one group are moved together to other rows."""
     copy = features.copy()
     copy[:, start:end] = features[random.permutation(len(features)), start:end]
     return copy

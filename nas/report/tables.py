@@ -37,7 +37,7 @@ def read_finalists(folder: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table typed by column name, never by guess: the id 12345e678901 is no number."""
+    """A table typed by its columns' names, never by guess: the id 12345e678901 is not a number."""
     rows = _rows(path.read_text(encoding="utf-8")) if path.exists() else []
     names = list(dict.fromkeys([*(rows[0] if rows else ()), *columns]))
     cells = {name: [row.get(name) or "" for row in rows] for name in names}
@@ -45,7 +45,7 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _rows(text: str) -> list[dict[str, str]]:
-    """Rows by column name; a last line without its end is still being written and left out."""
+    """Rows by column name; a last line without a line end is still being written, and left out."""
     whole = text[: text.rfind("\n") + 1]
     reader = csv.DictReader(io.StringIO(whole, newline=""))
     return [{k: v for k, v in row.items() if k is not None} for row in reader]
@@ -104,12 +104,12 @@ def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
 
 
 def flags_in(cell: str) -> list[str]:
-    """The flags in a cell; ours are apart by spaces, and tables are edited by hand."""
+    """The flags in a cell; we separate them by spaces, and accept what a table edited by hand may have."""
     return re.split(r"[\s,;|]+", cell)
 
 
 def _with_flags(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials with a `flags` column; where trials.csv has none, evaluation.json of the complete ones tells."""
+    """Trials with a `flags` column; where trials.csv has none, it is read from evaluation.json of the complete ones."""
     if "flags" in trials:
         return trials
     complete = trials["state"] == State.COMPLETE

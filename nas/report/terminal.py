@@ -93,7 +93,7 @@ class ShownColumn:
 
 
 def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[list[ShownColumn], list[ShownColumn]]:
-    """Those that name a row, and those that tell of it."""
+    """The columns that name a row, and those of its figures."""
     costs = [figure(name) for name in objectives if name != "accuracy"]
     keys = [
         ShownColumn("trial", [NONE if row["trial"] is None else str(row["trial"]) for row in rows]),
@@ -114,7 +114,7 @@ def _width(columns: Sequence[ShownColumn]) -> int:
 
 
 def _table(columns: Sequence[ShownColumn]) -> Table:
-    """Cells are Text, because flags and ids are data and no markup."""
+    """The cells are Text, because flags and ids are data, not markup."""
     table = Table(box=None, header_style="bold", pad_edge=False, width=_width(columns))
     for column in columns:
         table.add_column(Text(column.head), justify="left" if column.is_text else "right", no_wrap=True)
@@ -124,6 +124,6 @@ def _table(columns: Sequence[ShownColumn]) -> Table:
 
 
 def _stacked(title: str) -> str:
-    """A column's head in short lines, the unit on one of its own: eighty columns must do."""
+    """A column's head in short lines, the unit on a line of its own, to fit eighty characters."""
     label, opening, unit = title.partition(" (")
     return "\n".join([*textwrap.wrap(label, 12), *([f"({unit}"] if opening else [])])
