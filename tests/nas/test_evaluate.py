@@ -30,7 +30,7 @@ from nas.data import load
 from nas.errors import InputError, TrainingDiverged
 from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, failure, fitting_of
 from nas.measuring.parity import ParityBroken, compare
-from nas.records import Measurement, Parity, Phase, State
+from nas.records import Measurement, Parity, State
 from nas.study import Study
 from nas.tasks import Rung, Task, Verdict
 from nas.training.pipeline import Interrupted
@@ -38,8 +38,8 @@ from nas.workbench import Workbench
 from search_spaces.trials import Pick
 
 
-@pytest.mark.parametrize(("phase", "bound"), [("search", True), ("final", True), ("reference", False)])
-def test_a_constraint_binds_candidates_and_no_reference(phase: Phase, bound: bool) -> None:
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_constraint_binds_a_task_that_is_constrained(tmp_path: Path, bound: bool) -> None:
     """150 bytes of 100 allowed are half too many, 300 parameters of 300 allowed none."""
     study = Study.model_validate(
         {
@@ -52,7 +52,9 @@ def test_a_constraint_binds_candidates_and_no_reference(phase: Phase, bound: boo
     measurement = Measurement(
         origin="untrained file", parameters=300, macs=1, size_bytes=150, peak_memory_bytes=1, latency={}
     )
-    found = broken_constraints(measurement, study, phase)
+    candidate = sample(Pick(min), study.space, study.compression, input_channels=1)
+    task = Task(0, candidate, "search", 0, 1, tmp_path, is_constrained=bound)
+    found = broken_constraints(measurement, study, task)
     assert found == ({"size_bytes": pytest.approx(0.5)} if bound else {})
 
 

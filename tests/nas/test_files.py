@@ -63,7 +63,7 @@ with sole_holder(Path(sys.argv[1])):
 
 def test_one_holder_at_a_time_and_free_after_kill(tmp_path: Path) -> None:
     lock = tmp_path / "study.lock"
-    command = [sys.executable, "-c", HOLDER, str(lock)]
+    command = [sys.executable, "-P", "-c", HOLDER, str(lock)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         try:
             assert other.stdout is not None
