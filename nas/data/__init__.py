@@ -10,21 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
-from typing import assert_never
 
 import numpy as np
 
 from nas.data.cache import Faults, cache_folder
 from nas.data.decoding import Form
-from nas.data.digits import list_digits
 from nas.data.duplicates import Part, leaks
-from nas.data.image_folder import class_names_in, list_image_folder
-from nas.data.npz import list_npz, npz_class_names
 from nas.data.paths import folder_of
 from nas.data.reading import check_classes, check_faults, named, read, warn
 from nas.data.records import Array, DataSet, Images, Listing, Split
+from nas.data.sources import SOURCES
 from nas.data.splitting import split_listing
-from nas.data.torchvision_sets import SETS, list_torchvision
 from nas.errors import InputError
 from nas.study import Data
 
@@ -42,8 +38,8 @@ def _permitted() -> Iterator[None]:
 
 @_permitted()
 def load(data: Data, *, input_size: int, seed: int) -> DataSet:
-    """Read what a study names. Raises InputError where the data cannot serve: missing, one class, unreadable ..."""
-    listing = _list(data)
+    """Read what a study names. Raises InputError where the data cannot be used: missing, one class, unreadable ..."""
+    listing = SOURCES[data.source].list(data)
     form = Form(data.input_channels, input_size, data.resize)
     skip = data.unreadable == "skip"
     check_faults(listing, dict(listing.faults), skip=skip)
@@ -68,33 +64,10 @@ def load(data: Data, *, input_size: int, seed: int) -> DataSet:
     return DataSet(listing.class_names, train, validation, split, load_test, named(listing, faults), find_leaks)
 
 
-def _list(data: Data) -> Listing:
-    match data.source:
-        case "digits":
-            return list_digits()
-        case "image_folder":
-            return list_image_folder(data)
-        case "npz":
-            return list_npz(data)
-        case "torchvision":
-            return list_torchvision(data)
-    assert_never(data.source)
-
-
 @_permitted()
 def class_count(data: Data) -> int:
     """How many classes a study has, without reading an image."""
-    match data.source:
-        case "digits":
-            return 10
-        case "image_folder":
-            return len(class_names_in(data))
-        case "npz":
-            return len(npz_class_names(data))
-        case "torchvision":
-            assert data.dataset is not None
-            return SETS[data.dataset].classes
-    assert_never(data.source)
+    return SOURCES[data.source].class_count(data)
 
 
 def _sound(part: tuple[int, ...], listing: Listing) -> Array:

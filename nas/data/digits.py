@@ -10,12 +10,14 @@ from PIL import Image
 
 from nas.data.records import Array, Listing
 
+CLASSES = 10
+
 
 def list_digits() -> Listing:
     table = _scans()
     pixels = np.round(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     return Listing(
-        class_names=tuple(str(digit) for digit in range(10)),
+        class_names=tuple(str(digit) for digit in range(CLASSES)),
         labels=table[:, -1].astype(np.int64),
         given={"train": np.arange(len(pixels))},
         open=lambda index: Image.fromarray(pixels[index]),

@@ -127,6 +127,12 @@ def list_torchvision(data: Data) -> Listing:
     )
 
 
+def torchvision_classes(data: Data) -> int:
+    """How many classes the set has, by its documentation."""
+    assert data.dataset is not None
+    return SETS[data.dataset].classes
+
+
 def _opened(data: Data, known: KnownSet, value: Any) -> Any:
     """torchvision's object for one split. Raises InputError where files are missing or damaged."""
     from torchvision import datasets
