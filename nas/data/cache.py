@@ -30,13 +30,21 @@ UNFINISHED, ABANDONED_SECONDS = ".tmp", 24 * 3600
 def cache_folder() -> Path:
     """Where decoded images are kept: COMPACT_NAS_CACHE, or compact-nas in the user's cache folder.
 
-    A user without a home has a folder beside the temporary files.
+    A user without a home has a folder beside the temporary files, which nobody else may write.
     """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
         return Path(os.environ.get("COMPACT_NAS_CACHE") or f"{base}/compact-nas").expanduser()
     except RuntimeError:  # no HOME, and no entry of this user in the system's list
-        return Path(tempfile.gettempdir()) / f"compact-nas-cache-{os.getuid()}"
+        return _private(Path(tempfile.gettempdir()) / f"compact-nas-cache-{os.getuid()}")
+
+
+def _private(folder: Path) -> Path:
+    """The folder, made if missing; if another user made it, a path that cannot be written: images stay in memory."""
+    with suppress(OSError):
+        folder.mkdir(mode=0o700)
+    is_own = folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid()
+    return folder if is_own else Path(os.devnull) / folder.name
 
 
 def key_of(text: str) -> str:

@@ -257,3 +257,22 @@ def test_every_form_has_a_cache_entry_of_its_own(root: Path) -> None:
         for size in (8, 16):
             found = load(folder_data(root, channels=channels), input_size=size, seed=0).train.images
             assert found.shape[1:] == (channels, size, size)
+
+
+def test_without_a_home_the_cache_is_a_folder_of_this_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("COMPACT_NAS_CACHE", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    monkeypatch.setattr(nas.data.cache.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = nas.data.cache.cache_folder()
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert nas.data.cache.cache_folder() == folder
+    folder.rmdir()
+    folder.symlink_to(tmp_path)  # as another user might have it
+    with pytest.raises(OSError, match="Not a directory"):
+        (nas.data.cache.cache_folder() / "entry").mkdir(parents=True)
