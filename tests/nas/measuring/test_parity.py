@@ -16,6 +16,7 @@ from toy_runtime import Toy, upside_down
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.data import Images
+from nas.errors import TrainingDiverged
 from nas.measuring.parity import ParityBroken, compare, verify
 from nas.measuring.scoring import as_float
 from nas.records import Verification
@@ -113,6 +114,17 @@ def test_differences_within_the_tolerance_never_turn_a_clear_margin(seed: int, s
 def test_constant_logits_have_a_tolerance() -> None:
     flat = np.zeros((2, 3), np.float32)
     assert compare(flat, flat, np.array([0, 1]), integer_head=False).tolerance == 0.01
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_called_so(poison: float) -> None:
+    good, labels = np.eye(4, dtype=np.float32), np.arange(4)
+    bad = good.copy()
+    bad[2, 1] = poison
+    with pytest.raises(TrainingDiverged, match="NaN or infinity in the network's logits"):
+        compare(bad, good, labels, integer_head=False)
+    with pytest.raises(ParityBroken, match="NaN or infinity in the runtime's logits, none in torch's"):
+        compare(good, bad, labels, integer_head=False)
 
 
 # A network's files. The toy runtime answers what torch does, unless it is told to change it.
