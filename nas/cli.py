@@ -3,6 +3,8 @@ command needs them."""
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import shlex
 import sys
@@ -29,13 +31,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Search compact networks jointly over architecture, pruning and bit-widths; ship the files measured.",
 )
+PLAIN = {"\u202f": " ", "\u00a0": " ", "±": "+-", "–": "-", "×": "x", "…": "...", "━": "-", "−": "-", "·": "*"}
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, e.g. studies/digits.yaml.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, e.g. runs/digits.")]
 
 
 def main() -> None:
-    """Entry point: every mistake of the user's is one message and exit code 2, never a traceback."""
+    """Entry point: every mistake of the user is one message and exit code 2, never a traceback."""
+    _print_anything()
+    if any(option.startswith("e") for option in sys.warnoptions):  # "error": a library's deprecation would end a run
+        warnings.simplefilter("default")
     console = Console(stderr=True)
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
@@ -50,6 +56,22 @@ def main() -> None:
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _print_anything() -> None:
+    """Replace what the terminal's encoding lacks; in UTF-8 a file name of other bytes is printed as those bytes."""
+    codecs.register_error("nas.plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="surrogateescape" if utf8 else "nas.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Plain characters for those that an encoding lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character, "?") for character in lacking), error.end
 
 
 def _print_version(wanted: bool) -> None:
@@ -105,7 +127,7 @@ def run(
 
 @contextmanager
 def _placing(study: Path, overrides: list[str]) -> Iterator[None]:
-    """What turns out to be wrong with a key is told with its file and line, as what is wrong at first sight."""
+    """Add file and line to an error about a key that only shows while the study is at work."""
     from nas.study.file import placed
 
     try:
@@ -132,11 +154,11 @@ def _write_report(folder: Path, console: Console) -> None:
 
 
 def _last_screen(folder: Path, study: Study, console: Console) -> None:
-    from nas.report.tables import front_rows, front_table
+    from nas.report.tables import front_rows, print_front
     from nas.runtimes.runtime import runtime_of
 
-    rows = front_rows(folder, None)
-    console.print(front_table(rows, study.objectives))
+    rows = front_rows(folder)
+    print_front(console, folder, study.objectives)
     lines = [f"Report:  {folder / 'report.html'}"]
     lines += [f"Files:   {folder}/<artifact>/{runtime_of(study.target).file_name}, named in {folder / 'front.csv'}"]
     if len(rows):
@@ -165,7 +187,8 @@ def check(
 
 
 def _probe(study: Study, console: Console) -> None:
-    from nas.executors.local import threads_per_worker, worker_environment
+    from nas.executors.local import worker_environment
+    from nas.machine import threads_per_worker
 
     # As in a worker, and before torch is imported.
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
@@ -184,21 +207,20 @@ def front(
     objectives: Annotated[str | None, typer.Option(help="Comma-separated; the study's by default.")] = None,
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives."""
-    from nas.report.tables import format_front, front_rows, front_table
+    from nas.report.tables import format_front, front_rows, print_front
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
     with _readable(folder):
-        rows = front_rows(folder, wanted)
-    if style == "table":
-        Console().print(front_table(rows, wanted or load_study(folder / "study.yaml").objectives))
-    else:
-        print(format_front(rows, style), end="")
+        if style == "table":
+            print_front(Console(), folder, wanted or load_study(folder / "study.yaml").objectives)
+        else:
+            print(format_front(front_rows(folder, wanted), style), end="")
 
 
 @app.command(epilog="Example:  nas report runs/digits")
 def report(folder: Folder) -> None:
-    """Write report.html and front.png of a run anew."""
+    """Write report.html and front.png of a run again."""
     with _readable(folder):
         _write_report(folder, Console())
     print(folder / "report.html")
@@ -248,7 +270,7 @@ def retry(
         list[int] | None, typer.Argument(metavar="[TRIAL ...]", help="All that FAILED by default.")
     ] = None,
 ) -> None:
-    """Queue failed trials again; the next nas run on the folder evaluates them anew.
+    """Queue failed trials again; the next nas run on the folder evaluates them.
 
     A trial gets a new number, with the same candidate, and its row says whose retry it is. The failure's record stays
     beside it as evaluation.failed-1.json.

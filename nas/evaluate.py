@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,17 +16,19 @@ from torch import Tensor, nn
 
 from compressors.pipeline import compress
 from nas.errors import CandidateFailed, InputError, disk_problem
+from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
+from nas.objectives import violations
 from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.paths import write_evaluation
 from nas.shipping import emit_files, score_file, ship, verify
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task
+from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 from nas.teacher import teacher_logits
 from nas.training.inference import CalibrationBatches
-from nas.training.pipeline import TrainingPipeline, options_of
+from nas.training.pipeline import Interrupted, TrainingPipeline, options_of
 from nas.workbench import Workbench, build
 
 
@@ -47,8 +49,38 @@ class Clock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evaluation:
-    """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it."""
+Report = Callable[[Rung], Verdict]
+
+
+@dataclass
+class Reached:
+    """Reports the epochs of one training as rungs, and remembers the last."""
+
+    budget: int
+    report: Report
+    epochs: float = 0.0
+
+    def __call__(self, epochs: float) -> Verdict:
+        self.epochs = epochs
+        return self.report(Rung(epochs, self.budget))
+
+    @property
+    def words(self) -> str:
+        return f"stopped after {self.epochs:g} of {self.budget} epochs"
+
+
+def always_continue(_: Rung) -> Verdict:
+    return Verdict.CONTINUE
+
+
+def evaluate(
+    task: Task, bench: Workbench, clock: Clock | None = None, *, report: Report = always_continue
+) -> Evaluation:
+    """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it.
+
+    `report` is asked after every epoch: STOP ends the evaluation as PRUNED, PAUSE raises Interrupted with a checkpoint
+    kept.
+    """
     clock, study = clock or Clock(), bench.study
     bench = bench.at(task.candidate.architecture.input_size)
     with clock("build"):
@@ -56,17 +88,24 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
         network = build(task.candidate, bench, seed=task.seed, dropout=dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
-    if violations := broken_constraints(costs, study, task):
-        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=violations)
+    if broken := broken_constraints(costs, study, task):
+        return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken)
 
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
-    with clock("train"), pausing_for_measurements() as give_way:
-        fitted = fitting_of(task, bench, recorded).fit(network, give_way)
-        network = fitted.network.cpu().eval()
+    reached = Reached(task.epochs, report)
+    try:
+        with clock("train"), pausing_for_measurements() as give_way:
+            fitted = fitting_of(task, bench, recorded).fit(network, give_way, report=reached)
+            network = fitted.network.cpu().eval()
+    except Interrupted as interruption:
+        if interruption.verdict is not Verdict.STOP:
+            raise
+        return finish(task, bench, clock, State.PRUNED, epochs=reached.epochs, reason=reached.words)
 
     with clock("emit"):
         files = ship(network, task.candidate, task.folder, bench.header, study.targets)
+        digests = {file.name: sha256_of(file) for file in files.values()}
     with clock("verify"), pausing_for_measurements():
         verified = verify(network, files, task.candidate, bench)
     with clock("measure"):
@@ -74,9 +113,10 @@ def evaluate(task: Task, bench: Workbench, clock: Clock | None = None) -> Evalua
     with clock("score"), pausing_for_measurements() as give_way:
         scores = score_file(files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
-    violations = broken_constraints(measurement, study, task)
-    found = {**dict(verified), **dict(scores), "measurement": measurement, "violations": violations}
-    state = State.INFEASIBLE if violations else State.COMPLETE
+    broken = broken_constraints(measurement, study, task)
+    costs_found = {"measurement": measurement, "violations": broken, "model_sha256": digests}
+    found = {**dict(verified), **dict(scores), **costs_found}
+    state = State.INFEASIBLE if broken else State.COMPLETE
     return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, **found)
 
 
@@ -121,8 +161,7 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
 def broken_constraints(measurement: Measurement, study: Study, task: Task) -> dict[str, float]:
     """By how much, relative to its limit, each broken constraint is exceeded; none binds a task that is not."""
     limits = study.limits if task.is_constrained else {}
-    values = {name: measurement.cost(name, study.target.name) for name in limits}
-    return {name: values[name] / limit - 1 for name, limit in limits.items() if values[name] > limit}
+    return violations({name: measurement.cost(name, study.target.name) for name in limits}, limits)
 
 
 def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
@@ -158,14 +197,16 @@ def finish(
     return evaluation
 
 
-def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
+def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_continue) -> Evaluation:
     """`evaluate`, with whatever it raises recorded as a FAILED evaluation and its reason.
 
-    Only what is wrong with the disk is raised: it says nothing about the candidate.
+    Only a pause (Interrupted) and what is wrong with the disk are raised: they say nothing about the candidate.
     """
     clock = Clock()
     try:
-        return evaluate(task, bench, clock)
+        return evaluate(task, bench, clock, report=report)
+    except Interrupted:
+        raise
     except Exception as error:
         if disk_problem(error):
             raise

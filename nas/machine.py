@@ -1,4 +1,4 @@
-"""What this process may use of the machine: a container's or a batch system's share, not the whole of it."""
+"""What this process may use of the machine (a container's or a batch system's share), and limits it sets itself."""
 
 from __future__ import annotations
 
@@ -11,29 +11,11 @@ from pathlib import Path
 
 from nas.errors import InputError
 
-_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of cgroups v2 and v1
-
-
-def cores() -> int:
-    """Cores by affinity and by a control group's quota."""
-    import joblib  # half a second
-
-    return int(joblib.cpu_count())
-
-
-def memory_bytes() -> int:
-    """Memory, within a control group's limit where there is one."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for place in _MEMORY_LIMITS:
-        with suppress(OSError, ValueError):  # no such group, or "max"
-            limits.append(int(Path(place).read_text()))
-    return min(limits)
-
-
 GIGABYTE = 10**9
 # Left for a candidate above what libraries and images take: less than this trains nothing.
 LEAST_ROOM = 10**8
-_WORDS = (
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of cgroups v2 and v1
+_NO_MEMORY = (
     "DefaultCPUAllocator",
     "can't allocate memory",
     "Cannot allocate memory",
@@ -43,6 +25,27 @@ _WORDS = (
     "CUDA out of memory",
     "could not create a memory",
 )
+
+
+def cores() -> int:
+    """Cores by affinity and by a control group's quota."""
+    import joblib  # half a second
+
+    return int(joblib.cpu_count())
+
+
+def threads_per_worker(workers: int, input_size: int) -> int:
+    """Cores shared evenly; tiny images train fastest on one thread, since barriers cost more than they save."""
+    return 1 if input_size < 32 else max(1, cores() // workers)
+
+
+def memory_bytes() -> int:
+    """Memory, within a control group's limit where there is one."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for place in _MEMORY_LIMITS:
+        with suppress(OSError, ValueError):  # no such group, or "max"
+            limits.append(int(Path(place).read_text(encoding="utf-8")))
+    return min(limits)
 
 
 def limit_memory(gigabytes: float) -> None:
@@ -66,10 +69,10 @@ def data_bytes() -> int:
     """Private writable memory of this process, as RLIMIT_DATA counts it; 0 where the system does not tell."""
     if sys.platform != "linux":
         return 0
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return int(fields["VmData"].split()[0]) * 1024
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory could not be had: Python's, torch's and ONNX Runtime's ways of saying it."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in _WORDS)
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)

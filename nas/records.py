@@ -236,7 +236,10 @@ class Measurement(Record):
 
 
 class Evaluation(Record):
-    """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes."""
+    """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes.
+
+    `model_sha256` is that of every file that was measured, by name; earlier versions did not record it.
+    """
 
     schema_version: Literal[1] = 1
     candidate_id: str
@@ -253,6 +256,7 @@ class Evaluation(Record):
     accuracy_source: Literal["trained", "inherited", "predicted", "simulated"] = "trained"
     target: str
     measurement: Measurement | None = None
+    model_sha256: Mapping[str, str] = {}
     validation: Score | None = None
     test: Score | None = None
     train_accuracy: Fraction | None = None
@@ -285,11 +289,6 @@ class Evaluation(Record):
         if value is None:
             raise ValueError(f"{self.candidate_id}: no {name} ({self.state})")
         return value
-
-    @property
-    def on_front(self) -> bool:
-        """Whether this evaluation may stand on a front: complete, and the file does what the network does."""
-        return self.state is State.COMPLETE and PARITY not in self.flags
 
 
 def score(correct: int, images: int) -> Score:

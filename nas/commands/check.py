@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from rich.table import Table
 
@@ -26,7 +27,7 @@ def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:
 
 
 def check_table(study: Study) -> Table:
-    """The three networks with their costs."""
+    """The smallest, the middle and the largest network with their costs; how many candidates there are."""
     size, classes = space_size(study.space, study.compression), class_count(study.data)
     title = f"{study.name}: about 10^{math.log10(size):.1f} candidates, {study.search.trials} trials"
     table = Table(title=title, caption=f"Closed forms, {classes} classes. Bytes of weights and biases alone.")
@@ -38,20 +39,31 @@ def check_table(study: Study) -> Table:
 
 
 def warnings_of(study: Study) -> list[str]:
-    """Choices that cannot do what they seem to."""
-    found = []
-    rewarded = {*study.objectives, *study.constraints}
+    """Choices that cannot do what they seem to, each in a sentence that begins with its key."""
+    return [*_unrewarded_genes(study), *_crowded_objectives(study), *_impossible_limits(study)]
+
+
+def _unrewarded_genes(study: Study) -> Iterator[str]:
+    """Genes that change only what no objective or constraint looks at."""
+    rewarded = {name.partition("@")[0] for name in (*study.objectives, *study.constraints)}
     if len(study.compression.weight_format) > 1 and not rewarded & {"size_bytes", "latency_ms", "peak_memory_bytes"}:
-        found.append("compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)")
+        yield "compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)"
     if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
-        found.append("compression.pruning_ratio: no objective or constraint rewards a smaller network")
+        yield "compression.pruning_ratio: no objective or constraint rewards a smaller network"
+
+
+def _crowded_objectives(study: Study) -> Iterator[str]:
+    """The more objectives, the rarer a candidate that another is better than in all of them."""
     if len(study.objectives) > CROWDED and study.search.trials < TRIALS_FOR_MANY:
-        found.append(
+        yield (
             f"objectives: with {len(study.objectives)} of them and {study.search.trials} trials nearly every candidate "
             f"is best at something, so the front leaves little out; take {CROWDED}, or {TRIALS_FOR_MANY} trials or more"
         )
+
+
+def _impossible_limits(study: Study) -> Iterator[str]:
+    """Limits that not even the smallest network keeps to."""
     least = closed_form_costs(extreme_candidates(study)["smallest"], class_count(study.data))
     for name, limit in study.limits.items():
         if limit < least.get(name, 0):
-            found.append(f"constraints.{name}.max: {limit:g} is below the smallest network's {least[name]:,}")
-    return found
+            yield f"constraints.{name}.max: {limit:g} is below the smallest network's {least[name]:,}"

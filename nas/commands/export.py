@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 from nas.candidates.candidate import Candidate
 from nas.errors import InputError
+from nas.files import sha256_of, write_atomically
+from nas.records import Evaluation
 from nas.report.card import model_card
 from nas.report.classes import class_names
+from nas.report.requirements import requirement_of
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.runtimes.runtime import file_names
+from nas.study import Study
 from nas.study.file import load_study
 
 DIGITS_OF_AN_ID = 4  # fewer, and nothing else, are a trial's number even where there is no such trial
@@ -20,30 +23,71 @@ RECORDS = ("candidate.json", "evaluation.json")
 
 
 def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
-    """Copy a trial's files and write its model card; a finalist's files come before the search's."""
+    """Copy a trial's files and write its model card; a finalist's files come before the search's.
+
+    Raises InputError where there is no such trial or no file, and where a file is not the one that was measured.
+    """
     folder = RunFolder(path)
     artifact = path / _artifact(folder, trial)
     evaluation = read_evaluation(artifact)
     if evaluation is None:
         raise InputError(f"{artifact}: holds no finished network (state unknown)")
     study = load_study(folder.study)
-    models = list(dict.fromkeys(file_names(study.targets).values()))
-    if evaluation.state == "COMPLETE" and not (artifact / models[0]).exists():
-        raise InputError(
-            f"{artifact}: its {models[0]} is gone: with artifacts.keep: front, trials off the search's front keep only "
-            "their records. Trials on the front and finalists can be exported."
-        )
-    if not (artifact / models[0]).exists():
-        raise InputError(f"{artifact}: holds no finished network (state {evaluation.state})")
+    models = _measured_files(artifact, evaluation, study)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"--to: {to} exists and is not an empty folder")
-    names = [*(name for name in models if (artifact / name).exists()), *RECORDS]
-    to.mkdir(parents=True, exist_ok=True)
-    written = [Path(shutil.copy2(artifact / name, to / name)) for name in names]
-    candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_text()))
-    card = to / "README.md"
-    card.write_text(model_card(study, candidate, evaluation, class_names(artifact / models[0])))
-    return [*written, card]
+    contents = {name: (artifact / name).read_bytes() for name in (*models, *RECORDS)}
+    candidate = Candidate.from_json(json.loads(contents["candidate.json"]))
+    needs = requirement_of(artifact / models[0])
+    card = model_card(study, candidate, evaluation, class_names(artifact / models[0]), needs=needs)
+    written = {to / name: content for name, content in (contents | {"README.md": card.encode()}).items()}
+    for file, content in written.items():
+        write_atomically(file, content)
+    return list(written)
+
+
+def _measured_files(artifact: Path, evaluation: Evaluation, study: Study) -> list[str]:
+    """Names of a network's model files, the first target's first. Raises InputError where they are not as measured."""
+    first, *others = dict.fromkeys(file_names(study.targets).values())
+    if not (artifact / first).exists():
+        if evaluation.state != "COMPLETE":
+            raise InputError(f"{artifact}: holds no finished network (state {evaluation.state})")
+        raise InputError(
+            f"{artifact}: its {first} is gone: with artifacts.keep: front, trials off the search's front keep only "
+            "their records. Trials on the front and finalists can be exported."
+        )
+    names = [first, *(name for name in others if (artifact / name).exists() or name in evaluation.model_sha256)]
+    for name in names:
+        _refuse_other_bytes(artifact / name, evaluation, study)
+    return names
+
+
+def _refuse_other_bytes(model: Path, evaluation: Evaluation, study: Study) -> None:
+    """Raises InputError where a file is not the one that was measured; older records tell by its size alone."""
+    if not model.exists():
+        raise InputError(f"{model}: is gone, though it was measured")
+    if recorded := evaluation.model_sha256:
+        expected, got = f"sha256 {recorded.get(model.name, 'none')}", f"sha256 {sha256_of(model)}"
+    elif (size := _recorded_bytes(model.name, evaluation, study)) is not None:
+        expected, got = f"{size} bytes", f"{model.stat().st_size} bytes"
+    else:
+        return
+    if expected != got:
+        raise InputError(
+            f"{model}: is not the file that was measured: expected {expected}, got {got}. Its figures hold for other "
+            "bytes, so it is not exported."
+        )
+
+
+def _recorded_bytes(name: str, evaluation: Evaluation, study: Study) -> int | None:
+    """The size at which a model file was measured, None where it is not recorded."""
+    if evaluation.measurement is None:
+        return None
+    names = file_names(study.targets)
+    if names[study.target.name] == name:
+        return evaluation.measurement.size_bytes
+    sizes = evaluation.measurement.other_size_bytes
+    return next((sizes[target] for target, own in names.items() if own == name and target in sizes), None)
 
 
 def _artifact(folder: RunFolder, trial: str) -> str:
@@ -65,5 +109,5 @@ def _artifact(folder: RunFolder, trial: str) -> str:
 def _rows(table: Path) -> list[dict[str, str]]:
     if not table.exists():
         return []
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -16,24 +16,29 @@ from rich.table import Table
 from nas.errors import InputError
 from nas.measuring.latency import measure
 from nas.records import Latency
-from nas.runtimes.onnx.costs import read_costs
-from nas.runtimes.runtime import FileCosts, RuntimeRefused
+from nas.runtimes.onnx.costs import Counts, count
+from nas.runtimes.runtime import RuntimeRefused
 from nas.study import Target
 
 Shape = tuple[int | str, ...]
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a file holds, needs and takes. `costs` is None where its graph cannot be counted, and `note` says why."""
+    """What a file holds, needs and takes. Of `costs` a figure is None where the graph does not tell it."""
 
     file: Path
     input_name: str
     input_shape: Shape
     size_bytes: int
-    costs: FileCosts | None
+    costs: Counts
     latency: Latency
-    note: str
+
+    @property
+    def note(self) -> str:
+        """Why figures are unknown; empty where none is."""
+        return f"unknown: {'; '.join(self.costs.unknown)}" if self.costs.unknown else ""
 
 
 def measure_model(file: Path, *, threads: int, batch: int) -> Measured:
@@ -46,8 +51,7 @@ def measure_model(file: Path, *, threads: int, batch: int) -> Measured:
         latency = measure(file, Target(name="cpu", threads=threads, batch=batch))
     except RuntimeRefused as error:
         raise InputError(f"{file}: ONNX Runtime cannot run it: {error}") from None
-    costs, note = _counted(model)
-    return Measured(file, name, shape, size_of(file), costs, latency, note)
+    return Measured(file, name, shape, size_of(file), count(model), latency)
 
 
 def read_model(file: Path) -> onnx.ModelProto:
@@ -90,40 +94,16 @@ def size_of(file: Path) -> int:
     return file.stat().st_size + sum((file.parent / name).stat().st_size for name in beside)
 
 
-def _counted(model: onnx.ModelProto) -> tuple[FileCosts | None, str]:
-    """Costs by the graph, whose foreign spellings are brought to ours first."""
-    try:
-        return read_costs(_constants_stored(model)), ""
-    except (KeyError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[0]
-        return None, f"parameters, MACs and memory cannot be counted: shapes are not known throughout ({reason})"
-
-
-def _constants_stored(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Constant nodes as stored weights."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    del copy.graph.node[:]
-    for node in model.graph.node:
-        value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if node.op_type == "Constant" and value is not None:
-            copy.graph.initializer.add().CopyFrom(value)
-            copy.graph.initializer[-1].name = node.output[0]
-        else:
-            copy.graph.node.add().CopyFrom(node)
-    return copy
-
-
 def as_json(measured: Measured) -> str:
-    """All that was measured, in the files' units."""
+    """All that was measured, in the files' units: null is unknown, and `note` says why."""
     costs, latency = measured.costs, measured.latency
     fields: dict[str, Any] = {
         "file": str(measured.file),
         "input": {"name": measured.input_name, "shape": list(measured.input_shape)},
-        "parameters": costs.parameters if costs else None,
-        "macs": costs.macs if costs else None,
+        "parameters": costs.parameters,
+        "macs": costs.macs,
         "size_bytes": measured.size_bytes,
-        "peak_memory_bytes": costs.peak_memory_bytes if costs else None,
+        "peak_memory_bytes": costs.peak_memory_bytes,
         "latency_ms": latency.latency_ms,
         "stable": latency.stable,
         "protocol": latency.protocol,
@@ -141,14 +121,18 @@ def as_table(measured: Measured) -> Table:
     return table
 
 
+def _count(figure: int | None) -> str:
+    return UNKNOWN if figure is None else f"{figure:,}"
+
+
 def _lines(measured: Measured) -> Iterable[tuple[str, str]]:
     costs, latency = measured.costs, measured.latency
     device = latency.fingerprint
     yield "input", f"{measured.input_name} ({', '.join(map(str, measured.input_shape))})"
-    yield "parameters", f"{costs.parameters:,}" if costs else "–"
-    yield "MACs", f"{costs.macs:,}" if costs else "–"
+    yield "parameters", _count(costs.parameters)
+    yield "MACs", _count(costs.macs)
     yield "size", f"{measured.size_bytes / 1000:.1f} KB"
-    yield "peak memory", f"{costs.peak_memory_bytes / 1000:.1f} KB" if costs else "–"
+    yield "peak memory", UNKNOWN if costs.peak_memory_bytes is None else f"{costs.peak_memory_bytes / 1000:.1f} KB"
     unstable = "" if latency.stable else "  (unstable: no two undisturbed passes agreed)"
     yield "latency", f"{latency.latency_ms:.4f} ms{unstable}"
     yield "protocol", latency.protocol

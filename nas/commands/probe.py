@@ -16,7 +16,7 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
 from nas.data import load
 from nas.evaluate import Clock, fitting_of, structure_costs
-from nas.executors.local import threads_per_worker
+from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.runtimes.runtime import refuse_missing

@@ -1,24 +1,26 @@
-"""`nas run`: prepare or continue a run folder, then drive search and finalists through local workers."""
+"""`nas run`: prepare or continue a run folder, then drive search and finalists through an executor."""
 
 from __future__ import annotations
 
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from nas.candidates.corners import teacher_candidate
-from nas.data import Split, load
+from nas.data import DataSet, Split, load
 from nas.errors import InputError, disk_problem
-from nas.executors.local import LocalWorkers, threads_per_worker
-from nas.executors.loop import Stop, WorkFailed, disk_words, drive
+from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
+from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
 from nas.files import sole_holder, write_atomically
+from nas.machine import threads_per_worker
 from nas.measuring.latency import PROTOCOL
 from nas.records import State
+from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.run_folder.rows import TrialRow
 from nas.runtimes.runtime import fingerprint, refuse_missing
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
@@ -31,7 +33,7 @@ from nas.study.file import dump_study, frozen_difference, load_study
 def run(study: Study, path: Path, console: Console) -> bool:
     """Run or continue a study in the folder `path`; returns whether it came to its end.
 
-    Raises InputError before any work where the input cannot serve, WorkFailed where the search cannot go on.
+    Raises InputError before any work where the input cannot be used, WorkFailed where the search cannot go on.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -54,10 +56,32 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 
 def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
+    """The search, then its finalists, in a folder that this process holds."""
     study = resolve(study, folder)
+    data = _prepare(study, folder, console)
+    search = Search(study, folder)
+    open_executor: OpenExecutor = ENGINES[study.search.engine]
+    with open_executor(_setup(study, folder)) as executor:
+        problem = _drive_search(search, executor, stop, console)
+        finalists = Finalists(study, folder)
+        write_front(search, finalists)
+        if not stop.asked and study.search.finalists:
+            finalists.choose(search)
+            if finalists.unfinished:
+                data.load_test()  # files that cannot be read are named now, not by each finalist after its training
+            _drive_finalists(search, finalists, executor, stop, console)
+    if problem and not search.count(State.COMPLETE):
+        raise WorkFailed(problem)
+    if problem:
+        console.print(f"[yellow]The search ended early: {escape(problem)}.[/]")
+    return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
+
+
+def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
+    """Refuse what cannot be run here, repair the journal, read the data, record study and split."""
     refuse_missing(study.targets)
     _refuse_another_device(study, folder)
-    teacher_candidate(study)  # a file that is no candidate is told before any work
+    teacher_candidate(study)  # a file that holds no candidate is refused before any work
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
@@ -70,29 +94,21 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
     _name_skipped(data.skipped, console)
-    workers = study.search.workers
-    threads = threads_per_worker(workers, study.space.input_sizes[-1])
-    search = Search(study, folder)
-    with LocalWorkers(
-        folder.path,
-        workers,
-        threads,
-        lambda task: study.limit_minutes(task.epochs),
-        lambda: _teacher_is_awaited(study, folder),
-    ) as pool:
-        problem = _drive_search(search, pool, stop, console)
-        finalists = Finalists(study, folder)
-        write_front(search, finalists)
-        if not stop.asked and study.search.finalists:
-            finalists.choose(search)
-            if finalists.unfinished:
-                data.load_test()  # what cannot be read is told now, not by each finalist when it is trained
-            _drive_finalists(search, finalists, pool, stop, console)
-    if problem and not search.count(State.COMPLETE):
-        raise WorkFailed(problem)
-    if problem:
-        console.print(f"[yellow]The search ended early: {escape(problem)}.[/]")
-    return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
+    for leak in data.leaks:
+        console.print(f"[yellow]warning:[/] {escape(leak)}")
+    return data
+
+
+def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:
+    """What the study asks of an executor; a candidate's time does not hold the training of the teacher of all."""
+    return ExecutorSetup(
+        study,
+        folder,
+        workers=study.search.workers,
+        threads=threads_per_worker(study.search.workers, study.space.input_sizes[-1]),
+        limit_minutes=lambda task: study.limit_minutes(task.epochs),
+        excused=lambda: _teacher_is_awaited(study, folder),
+    )
 
 
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
@@ -145,9 +161,9 @@ def _with_reference(study: Study, recorded: Study) -> Study:
 
 
 def _keep_split(folder: RunFolder, split: Split) -> None:
-    """An older version of this recorded the indices alone: what it wrote is as `split` begins."""
+    """Record the split; refuse a recorded one that differs. Older versions recorded only the indices, its beginning."""
     text = split.to_json()
-    if folder.split.exists() and not text.startswith(folder.split.read_text().removesuffix("}")):
+    if folder.split.exists() and not text.startswith(folder.split.read_text(encoding="utf-8").removesuffix("}")):
         raise InputError(
             f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
         )
@@ -166,33 +182,33 @@ def _refuse_another_device(study: Study, folder: RunFolder) -> None:
     if different := [f"{key}: {recorded[key]} -> {here[key]}" for key in here if recorded[key] != here[key]]:
         lines = "\n  ".join(different)
         raise InputError(
-            f"{folder.path}: its latencies were measured otherwise than they would be here; "
+            f"{folder.path}: its latencies were measured in another way than they would be here; "
             f"recorded -> here:\n  {lines}\n"
-            "Go on where it was begun, or begin anew with another --out."
+            "Continue it where it was started, or start again with another --out."
         )
 
 
-def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Console) -> str:
+def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console) -> str:
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
-    def after(_: dict[str, Any]) -> str:
+    def after(_: TrialRow | None = None) -> str:
         upkeep()
         return _counts(search)
 
-    total = search.study.search.trials
-    problem = drive(search, pool, stop, console, "search", total, lambda: search.count(State.COMPLETE), after)
-    after({})  # duplicates that the last draws brought
+    screen = Screen(console, "search", search.study.search.trials, lambda: search.count(State.COMPLETE), after)
+    problem = drive(search, executor, stop, screen)
+    after()  # duplicates that the last draws brought
     return problem
 
 
-def _drive_finalists(search: Search, finalists: Finalists, pool: LocalWorkers, stop: Stop, console: Console) -> None:
-    def after(_: dict[str, Any]) -> str:
+def _drive_finalists(search: Search, finalists: Finalists, executor: Executor, stop: Stop, console: Console) -> None:
+    def after(_: TrialRow | None = None) -> str:
         write_front(search, finalists)
         return ""
 
     total = len(finalists.journal.trials())
-    drive(finalists, pool, stop, console, "finalists", total, lambda: len(finalists.rows()), after)
+    drive(finalists, executor, stop, Screen(console, "finalists", total, lambda: len(finalists.rows()), after))
     write_front(search, finalists)
 
 

@@ -6,10 +6,10 @@ sorted by class and name. split.json holds indices into it, and a digest of it.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Event
 from typing import assert_never
 
 import numpy as np
@@ -17,10 +17,11 @@ import numpy as np
 from nas.data.cache import Faults, cache_folder
 from nas.data.decoding import Form
 from nas.data.digits import list_digits
+from nas.data.duplicates import Part, leaks
 from nas.data.image_folder import class_names_in, list_image_folder
 from nas.data.npz import list_npz, npz_class_names
 from nas.data.paths import folder_of
-from nas.data.reading import check_classes, check_faults, named, read
+from nas.data.reading import check_classes, check_faults, named, read, warn
 from nas.data.records import Array, DataSet, Images, Listing, Split
 from nas.data.splitting import split_listing
 from nas.data.torchvision_sets import SETS, list_torchvision
@@ -59,8 +60,12 @@ def load(data: Data, *, input_size: int, seed: int) -> DataSet:
     check_classes(listing, in_test, "test")
     digest = listing.digest(str(folder_of(data)) if data.path else "")
     split = Split(tuple(in_train.tolist()), tuple(in_validation.tolist()), tuple(in_test.tolist()), digest)
-    load_test = partial(_load_test, listing, in_test, form, faults, skip=skip)
-    return DataSet(listing.class_names, train, validation, split, load_test, named(listing, faults))
+    known = Part("training", train, in_train), Part("validation", validation, in_validation)
+    find_leaks = partial(leaks, known[:1], known[1], listing.name)
+    if data.duplicates == "error":
+        _refuse(find_leaks())
+    load_test = partial(_load_test, listing, data, in_test, form, faults, known, compared=Event())
+    return DataSet(listing.class_names, train, validation, split, load_test, named(listing, faults), find_leaks)
 
 
 def _list(data: Data) -> Listing:
@@ -96,10 +101,32 @@ def _sound(part: tuple[int, ...], listing: Listing) -> Array:
     return np.asarray([index for index in part if index not in listing.faults], np.int64)
 
 
-def _load_test(listing: Listing, indices: Array, form: Form, known: Faults, *, skip: bool) -> Images:
-    images, kept, faults = read(listing, indices, form)
-    check_faults(listing, {**known, **faults}, skip=skip)
+def _load_test(
+    listing: Listing,
+    data: Data,
+    indices: Array,
+    form: Form,
+    faults: Faults,
+    known: tuple[Part, ...],
+    *,
+    compared: Event,
+) -> Images:
+    """The test images. What is wrong with them is an error or, the first time in this process, a warning."""
+    images, kept, more = read(listing, indices, form)
+    check_faults(listing, {**faults, **more}, skip=data.unreadable == "skip")
     check_classes(listing, kept, "test")
-    if faults:
-        warnings.warn(f"{len(faults)} test image(s) skipped: {'; '.join(named(listing, faults)[:5])}", stacklevel=2)
+    if more:
+        warn(f"{len(more)} test image(s) skipped: {'; '.join(named(listing, more)[:5])}")
+    if not compared.is_set():
+        found = leaks(known, Part("test", images, kept), listing.name)
+        if data.duplicates == "error":
+            _refuse(found)
+        for leak in found:
+            warn(leak)
+        compared.set()
     return images
+
+
+def _refuse(found: tuple[str, ...]) -> None:
+    if found:
+        raise InputError("data.duplicates: " + "; ".join(found))

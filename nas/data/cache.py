@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -27,9 +28,15 @@ UNFINISHED, ABANDONED_SECONDS = ".tmp", 24 * 3600
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept: COMPACT_NAS_CACHE, or compact-nas in the user's cache folder."""
+    """Where decoded images are kept: COMPACT_NAS_CACHE, or compact-nas in the user's cache folder.
+
+    A user without a home has a folder beside the temporary files.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("COMPACT_NAS_CACHE") or f"{base}/compact-nas").expanduser()
+    try:
+        return Path(os.environ.get("COMPACT_NAS_CACHE") or f"{base}/compact-nas").expanduser()
+    except RuntimeError:  # no HOME, and no entry of this user in the system's list
+        return Path(tempfile.gettempdir()) / f"compact-nas-cache-{os.getuid()}"
 
 
 def key_of(text: str) -> str:
@@ -53,7 +60,7 @@ def stored(key: str) -> Block | None:
     entry = cache_folder() / key
     with suppress(OSError, ValueError, EOFError):
         images = np.load(entry / "images.npy", mmap_mode="c", allow_pickle=False)
-        skipped = json.loads((entry / "skipped.json").read_text())
+        skipped = json.loads((entry / "skipped.json").read_text(encoding="utf-8"))
         return images, {int(position): reason for position, reason in skipped.items()}
     return None
 
@@ -102,7 +109,7 @@ def _write(folder: Path, blocks: Iterable[Block], shape: tuple[int, ...]) -> Fau
         _write_header(out, (count, *shape))  # NumPy pads headers, so a larger count takes no more room
         out.flush()
         os.fsync(out.fileno())
-    (folder / "skipped.json").write_text(json.dumps(faults))
+    (folder / "skipped.json").write_text(json.dumps(faults), encoding="utf-8")
     return faults if count else None
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from nas.data.pixels import upright
 from nas.data.records import Array
 
 Resize = Literal["stretch", "crop", "letterbox"]
 # What Pillow raises at files that are damaged, too large or in a variant it does not know.
 UNREADABLE = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error,
+    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".webp", ".tif", ".tiff")
-_ORIENTATION = 0x0112
 _SIXTEEN_BIT = 65535
+# Pillow warns of damaged metadata; the pixels are read all the same, also where Python makes warnings errors.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def decode(image: Image.Image, form: Form) -> Array:
     The first frame of an animation counts; EXIF orientation is applied; 16-bit samples are divided by 257; what is
     transparent is laid over black. Raises one of UNREADABLE where the pixels cannot be had.
     """
-    shown = _resized(_opaque(_eight_bit(_upright(image))).convert("L" if form.channels == 1 else "RGB"), form)
+    shown = _resized(_opaque(_eight_bit(upright(image))).convert("L" if form.channels == 1 else "RGB"), form)
     array = np.asarray(shown, np.uint8)
     return array[None] if form.channels == 1 else array.transpose(2, 0, 1)
 
@@ -46,14 +49,6 @@ def decode(image: Image.Image, form: Form) -> Array:
 def reason_of(error: Exception) -> str:
     """Why an image could not be read, in a few words."""
     return "not an image" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turned = image.getexif().get(_ORIENTATION, 1) != 1
-    except (*UNREADABLE, TypeError):  # damaged EXIF data beside sound pixels
-        return image
-    return ImageOps.exif_transpose(image) if turned else image
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

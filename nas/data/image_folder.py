@@ -14,7 +14,9 @@ from PIL import Image
 from nas.data.cache import is_marked, key_of, set_mark
 from nas.data.decoding import SUFFIXES, UNREADABLE, reason_of
 from nas.data.paths import folder_of, no_such
+from nas.data.pixels import opened
 from nas.data.records import Array, Listing
+from nas.data.walking import files_below, folders_in
 from nas.errors import InputError
 from nas.study import Data
 
@@ -37,7 +39,7 @@ def list_image_folder(data: Data) -> Listing:
         class_names,
         np.asarray(labels, np.int64),
         given,
-        open=lambda index: Image.open(files[index]),
+        open=lambda index: opened(files[index]),
         name=lambda index: os.fsencode(files[index]).decode(errors="replace"),
         identity=lambda indices: identity_of([files[i] for i in indices]),
         groups=_groups(data.group_pattern, parts, files, [class_names[label] for label in labels]),
@@ -69,8 +71,8 @@ def _parts(data: Data) -> dict[str, Path]:
     if not root.is_dir():
         raise no_such(root, "a folder", "file")
     parts = {split: root / split for split in SPLITS if (root / split).is_dir()}
-    alike = [name for name in _folders_in(root) if name.casefold() in LIKE_SPLITS and name not in SPLITS]
-    if alike and ("train" in parts or alike == _folders_in(root)):
+    alike = [name for name in folders_in(root) if name.casefold() in LIKE_SPLITS and name not in SPLITS]
+    if alike and ("train" in parts or alike == folders_in(root)):
         raise InputError(f"data.path: expected folders named train/, val/ and test/ in {root}, got {alike[0]}/")
     if parts and "train" not in parts:
         beside = ", ".join(f"{part}/" for part in parts)
@@ -79,7 +81,7 @@ def _parts(data: Data) -> dict[str, Path]:
 
 
 def _class_names(train: Path) -> tuple[str, ...]:
-    names = tuple(_folders_in(train))
+    names = tuple(folders_in(train))
     if len(names) < 2:
         raise InputError(f"data.path: expected at least two class folders in {train}, got {list(names)}")
     if strange := [name for name in names if not _is_text(name)]:
@@ -92,18 +94,13 @@ def _is_text(name: str) -> bool:
     return os.fsencode(name).decode(errors="replace") == name
 
 
-def _folders_in(folder: Path) -> list[str]:
-    """Names of its folders, sorted; hidden ones (.ipynb_checkpoints ...) are no classes."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
-
-
 def _list_split(folder: Path, class_names: Sequence[str], files: list[Path], labels: list[int]) -> None:
-    strangers = [name for name in _folders_in(folder) if name not in class_names]
+    strangers = [name for name in folders_in(folder) if name not in class_names]
     if strangers:
         raise InputError(f"data.path: {folder} holds classes that train/ does not: {', '.join(strangers)}")
     for label, name in enumerate(class_names):
         inside = folder / name
-        found = sorted(p for p in inside.rglob("*") if p.suffix.lower() in SUFFIXES) if inside.is_dir() else []
+        found = files_below(inside, SUFFIXES) if inside.is_dir() else []
         if not found:
             raise InputError(f"data.path: no image ({', '.join(SUFFIXES)}) of class {name!r} in {folder}")
         files += found
@@ -126,8 +123,13 @@ def _header_fault(file: Path) -> str | None:
     try:
         with Image.open(file):
             return None
+    except UNREADABLE:
+        pass  # damaged metadata may be all that is wrong
+    try:
+        opened(file).close()
     except UNREADABLE as error:
         return reason_of(error)
+    return None
 
 
 def _groups(

@@ -20,6 +20,7 @@ from nas.data.cache import cache_folder, key_of
 from nas.data.image_folder import LIKE_SPLITS, SPLITS, identity_of
 from nas.data.paths import folder_of, no_such
 from nas.data.records import NO_GROUP, Array, Listing
+from nas.data.walking import is_data
 from nas.errors import InputError
 from nas.machine import memory_bytes
 from nas.study import Data
@@ -133,7 +134,7 @@ def _open(data: Data) -> _Archive:
         raise no_such(path, "a .npz file", "folder")
     try:
         with zipfile.ZipFile(path) as file:
-            members = [name for name in file.namelist() if name.endswith(".npy")]
+            members = [name for name in file.namelist() if name.endswith(".npy") and all(map(is_data, name.split("/")))]
             shapes = {name.removesuffix(".npy"): _header(file, name) for name in members}
     except (OSError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:  # encrypted, damaged
         raise _wrong(path, f"expected a .npz archive, got a file that is none ({error})") from None

@@ -10,9 +10,14 @@ from nas.study import Data
 
 
 def folder_of(data: Data) -> Path:
-    """`data.path`, a folder or a file; `~` and environment variables are resolved."""
+    """`data.path`, a folder or a file; `~` and environment variables are resolved.
+
+    Raises InputError where a variable is not set, or `~` stands for no home that is known.
+    """
     assert data.path is not None
     text = os.path.expandvars(os.path.expanduser(data.path))
+    if text.startswith("~"):
+        raise InputError(f"data.path: {data.path!r} names a home folder that is not known here; write the whole path")
     if "$" in text:
         raise InputError(f"data.path: {data.path!r} names an environment variable that is not set")
     return Path(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from nas.machine import cores
 
 BLOCK_IMAGES = 512
 MOST_UNREADABLE = 0.1
-DECODING = 2  # counted up whenever the same file would decode differently
+DECODING = 3  # counted up whenever the same file would decode differently
 
 
 def read(listing: Listing, indices: Array, form: Form) -> tuple[Images, Array, Faults]:
@@ -36,7 +37,7 @@ def _pixels(listing: Listing, indices: Array, form: Form) -> Block:
         found = stored(key) or store(key, blocks, shape)
     except OSError as error:
         why = f"the cache {cache_folder()} cannot be written: {error.strerror or error}"
-        warnings.warn(f"decoded images are kept in memory, {why}", stacklevel=2)
+        warn(f"decoded images are kept in memory, {why}")
         found = None
     return found or _in_memory(_blocks(listing, indices, form), shape)
 
@@ -88,6 +89,14 @@ def check_classes(listing: Listing, kept: Array, part: str) -> None:
     if not counts.all():
         name = listing.class_names[int(np.argmin(counts))]
         raise InputError(f"data: no image of class {name!r} in the {part} split can be read")
+
+
+def warn(text: str) -> None:
+    """Warn of the data; where Python makes warnings errors, say it all the same and go on."""
+    try:
+        warnings.warn(text, stacklevel=3)
+    except UserWarning:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def named(listing: Listing, faults: Faults) -> tuple[str, ...]:

@@ -56,7 +56,8 @@ class DataSet:
     """Train and validation images; the test images are read only when asked for.
 
     `skipped` names the images that could not be read, each as "path: reason". Of the test images only those are
-    among them whose header is broken: the others are not looked at before `load_test`, which warns of them.
+    among them whose header is broken: the others are not looked at before `load_test`, which warns of them. It also
+    warns of test images that are training or validation images too.
     """
 
     class_names: tuple[str, ...]
@@ -65,6 +66,12 @@ class DataSet:
     split: Split
     load_test: Callable[[], Images]
     skipped: tuple[str, ...] = ()
+    find_leaks: Callable[[], tuple[str, ...]] = tuple
+
+    @cached_property
+    def leaks(self) -> tuple[str, ...]:
+        """Sentences on validation images that are training images too; the test images are compared when read."""
+        return self.find_leaks()
 
     @cached_property
     def mean_std(self) -> tuple[float, float]:

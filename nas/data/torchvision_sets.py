@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,9 @@ from PIL import Image
 
 from nas.data.image_folder import identity_of
 from nas.data.paths import folder_of, no_such
+from nas.data.pixels import opened
 from nas.data.records import NO_GROUP, Array, Listing
+from nas.data.walking import files_below, folders_in
 from nas.errors import InputError
 from nas.study import Data
 
@@ -77,7 +80,7 @@ class _Part:
 
     def image(self, index: int) -> Image.Image:
         if self.files is not None:
-            return Image.open(self.files[index])
+            return opened(self.files[index])
         image: Image.Image = self.source[index][0]
         return image
 
@@ -132,10 +135,52 @@ def _opened(data: Data, known: KnownSet, value: Any) -> Any:
     if not root.is_dir() and not data.download:
         raise no_such(root, "a folder", "file")
     try:
-        return getattr(datasets, str(data.dataset))(root, download=data.download, **{known.argument: value})
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        with _folders_listed_here():
+            return getattr(datasets, str(data.dataset))(root, download=data.download, **{known.argument: value})
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError) as error:
         hint = "" if data.download or not known.offered else "; data.download: true would fetch it"
         raise InputError(f"data.path: {root}: torchvision finds no {data.dataset} there ({error}){hint}") from None
+
+
+@contextmanager
+def _folders_listed_here() -> Iterator[None]:
+    """Meanwhile torchvision lists folders as image folders are listed here: without what is hidden, loops once.
+
+    Its own listing takes `.ipynb_checkpoints` for a class, by which every label moves.
+    """
+    from torchvision.datasets import gtsrb, imagenette, rendered_sst2
+
+    ours = {"find_classes": find_classes, "make_dataset": make_dataset}
+    modules = (gtsrb, imagenette, rendered_sst2)
+    theirs = [(module, name, getattr(module, name)) for module in modules for name in ours if hasattr(module, name)]
+    try:
+        for module, name, _ in theirs:
+            setattr(module, name, ours[name])
+        yield
+    finally:
+        for module, name, original in theirs:
+            setattr(module, name, original)
+
+
+def find_classes(directory: str) -> tuple[list[str], dict[str, int]]:
+    """Class folders and their numbers, in place of torchvision's function of this name."""
+    names = folders_in(Path(directory))
+    return names, {name: number for number, name in enumerate(names)}
+
+
+def make_dataset(
+    directory: str, class_to_idx: Mapping[str, int] | None = None, extensions: str | tuple[str, ...] = ()
+) -> list[tuple[str, int]]:
+    """(path, class number) of every image, in place of torchvision's function of this name.
+
+    Raises FileNotFoundError where a class has none.
+    """
+    numbers = find_classes(directory)[1] if class_to_idx is None else class_to_idx
+    endings = [f".{end.lstrip('.')}" for end in ([extensions] if isinstance(extensions, str) else extensions)]
+    found = {name: files_below(Path(directory) / name, endings) for name in sorted(numbers)}
+    if empty := [name for name, files in found.items() if not files]:
+        raise FileNotFoundError(f"no image ({', '.join(endings)}) of the classes {', '.join(empty)} in {directory}")
+    return [(str(file), numbers[name]) for name, files in found.items() for file in files]
 
 
 def _part(known: KnownSet, source: Any) -> _Part:

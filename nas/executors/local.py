@@ -1,4 +1,4 @@
-"""Worker processes on this machine: kept alive between tasks, started anew when one dies, gone when the driver is."""
+"""Worker processes on this machine: kept alive between tasks, replaced when one dies, ended with the driver."""
 
 from __future__ import annotations
 
@@ -9,40 +9,81 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from nas.executors.pool import Broke, Died, Event, Finished, Refused, TookTooLong
-from nas.machine import cores
-from nas.tasks import Task
+from nas.executors.pool import (
+    Broke,
+    Died,
+    Event,
+    ExecutorSetup,
+    Finished,
+    Paused,
+    Refused,
+    Reported,
+    TookTooLong,
+    never,
+    no_limit,
+)
+from nas.tasks import Rung, Task, Verdict
 
-# Every training step allocates the same megabytes anew. glibc would give them back to the kernel in between and have
-# every page cleared again: a fifth to a third of a step. Other C libraries do not read this.
+# Every training step allocates the same megabytes again. glibc would give them back to the kernel in between and have
+# every page cleared each time: a fifth to a third of a step. Other C libraries do not read this.
 KEEP_MEMORY = {
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**40}:glibc.malloc.top_pad={2**26}"
 }
+WORKER = (sys.executable, "-P", "-m", "nas.executors.worker")  # -P: the user's folder shadows no module
 # What libraries and images may take to load. The data were decoded before the first worker starts.
 START_SECONDS = 600.0
 
 
+def open_local(setup: ExecutorSetup) -> LocalWorkers:
+    """The engine `local`: one worker process per place."""
+    return LocalWorkers(setup.folder.path, setup.workers, setup.threads, setup.limit_minutes, setup.excused)
+
+
 @dataclass
 class _Worker:
-    process: subprocess.Popen[str]
-    errors: IO[str]
+    process: subprocess.Popen[bytes]
+    answers: int  # a descriptor that only the worker's own lines come through
+    errors: IO[bytes]
     task: Task | None = None
     started: bool = False
     since: float = field(default_factory=time.monotonic)
+    unread: bytes = b""  # the beginning of a line
+
+    def send(self, line: str) -> None:
+        """Write a line to the worker; if it is dead, that shows at the next wait, with its task."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(f"{line}\n".encode())
+            self.process.stdin.flush()
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """What the worker says, one record per whole line; None at its end."""
+        # Everything that is there: a line left in a buffer would wake nobody.
+        if not (came := os.read(self.answers, 65536)):
+            return None
+        *lines, self.unread = (self.unread + came).split(b"\n")
+        return [json.loads(line) for line in lines]
 
     def last_words(self) -> str:
-        """How the process ended, with the last line it wrote to stderr."""
+        """How the process ended, with the last line it wrote to stdout or stderr."""
         code = self.process.wait()
-        self.errors.seek(0)
-        lines = [line.strip() for line in self.errors.read()[-4000:].splitlines() if line.strip()]
+        self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 4000))
+        lines = [line.strip() for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
         how = f"worker killed by signal {-code}" if code < 0 else f"worker exited with code {code}"
         return f"{how}: {lines[-1]}" if lines else how
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        os.close(self.answers)
+        self.errors.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
 
 
 @dataclass
@@ -50,14 +91,16 @@ class LocalWorkers:
     """`count` processes over one run folder. Use as a context manager; leaving it ends them all.
 
     A task may take `limit_minutes` from its submission, or from when its worker was ready, if that came later; time
-    while `excused` says so, workers being at what is for all candidates, does not count.
+    while `excused` says so, because workers do something that serves all candidates, does not count. `command` starts a
+    worker; the run folder and the worker's options are appended.
     """
 
     folder: Path
     count: int
     threads: int
-    limit_minutes: Callable[[Task], float | None] = lambda _: None
-    excused: Callable[[], bool] = lambda: False
+    limit_minutes: Callable[[Task], float | None] = no_limit
+    excused: Callable[[], bool] = never
+    command: Sequence[str] = WORKER
     _workers: list[_Worker] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
@@ -71,7 +114,7 @@ class LocalWorkers:
             worker.process.kill()
         for worker in self._workers:
             worker.process.wait()
-            self._close(worker)
+            worker.close()
         self._selector.close()
 
     @property
@@ -82,40 +125,37 @@ class LocalWorkers:
     def running(self) -> list[Task]:
         return [worker.task for worker in self._workers if worker.task is not None]
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes there are now."""
+        return [worker.process.pid for worker in self._workers]
+
     def submit(self, task: Task) -> None:
         """Give a task to an idle worker."""
         worker = next(worker for worker in self._workers if worker.task is None)
         worker.task = task
         if worker.started:
             worker.since = time.monotonic()
-        assert worker.process.stdin is not None
-        with suppress(BrokenPipeError):  # its death shows at the next wait, with the task
-            worker.process.stdin.write(task.to_line() + "\n")
-            worker.process.stdin.flush()
+        worker.send(task.to_line())
+
+    def answer(self, task: Task, verdict: Verdict) -> None:
+        """Tell the worker of `task` what its report leads to; one that has ended meanwhile needs no answer."""
+        for worker in self._workers:
+            if worker.task == task:
+                worker.send(json.dumps({"verdict": verdict}))
 
     def wait(self, timeout: float) -> list[Event]:
         """What happened within `timeout` seconds; dead workers are replaced."""
         events: list[Event] = []
         for key, _ in self._selector.select(timeout):
             worker: _Worker = key.data
-            answers = os.read(key.fd, 65536)  # all of them: a line left in a buffer would wake nobody
-            if not answers:
+            answers = worker.receive()
+            if answers is None:
                 events.append(Died(worker.task, worker.last_words(), worker.started))
                 self._replace(worker)
-            events += [event for line in answers.splitlines() if (event := self._heard(worker, json.loads(line)))]
+            else:
+                events += [event for answer in answers if (event := _event_of(worker, answer))]
         return events + self._late()
-
-    @staticmethod
-    def _heard(worker: _Worker, answer: dict[str, Any]) -> Event | None:
-        if "refused" in answer:
-            return Refused(answer["refused"])
-        if not worker.started:
-            worker.started, worker.since = True, time.monotonic()
-        if "ready" in answer:
-            return None
-        assert worker.task is not None
-        task, worker.task = worker.task, None
-        return Broke(task, answer["broke"]) if "broke" in answer else Finished(task)
 
     def _late(self) -> list[Event]:
         """Kill who is over the limit. An answer that came meanwhile is looked at first: the folder tells."""
@@ -137,46 +177,62 @@ class LocalWorkers:
         return events
 
     def _start(self) -> None:
-        environment = {**KEEP_MEMORY, **os.environ, **worker_environment(self.threads)}
-        errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed with the worker)
-        command = [sys.executable, "-m", "nas.executors.worker", str(self.folder)]
-        options = ["--driver", str(os.getpid()), "--threads", str(self.threads)]
-        # A session of its own keeps the terminal's Ctrl-C away from the worker. Must run in the main thread: the
-        # kernel ends a child bound to its parent when the starting thread ends.
-        process = subprocess.Popen(
-            command + options,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-        worker = _Worker(process, errors)
+        answers, theirs = os.pipe()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the worker)
+        options = {"--driver": os.getpid(), "--threads": self.threads, "--answers": theirs}
+        # Whatever a library prints goes where errors go: it must not look like an answer. A session of its own keeps
+        # the terminal's Ctrl-C away from the worker. Must run in the main thread: the kernel ends a child bound to its
+        # parent when the starting thread ends.
+        try:
+            process = subprocess.Popen(
+                [*self.command, str(self.folder), *(str(word) for option in options.items() for word in option)],
+                stdin=subprocess.PIPE,
+                stdout=errors,
+                stderr=errors,
+                pass_fds=(theirs,),
+                env={**KEEP_MEMORY, **os.environ, **worker_environment(self.threads)},
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs)
+        worker = _Worker(process, answers, errors)
         self._workers.append(worker)
-        assert process.stdout is not None
-        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+        self._selector.register(answers, selectors.EVENT_READ, worker)
 
     def _replace(self, worker: _Worker) -> None:
-        assert worker.process.stdout is not None
-        self._selector.unregister(worker.process.stdout)
-        self._close(worker)
+        self._selector.unregister(worker.answers)
+        worker.close()
         self._workers.remove(worker)
         self._start()
 
-    @staticmethod
-    def _close(worker: _Worker) -> None:
-        for stream in (worker.process.stdin, worker.process.stdout, worker.errors):
-            if stream is not None:
-                with suppress(BrokenPipeError):
-                    stream.close()
+
+def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
+    """What a line of the worker's means; all but a report leave it idle."""
+    if "refused" in answer:
+        return Refused(answer["refused"])
+    if not worker.started:
+        worker.started, worker.since = True, time.monotonic()
+    if "ready" in answer:
+        return None
+    task = worker.task
+    assert task is not None, f"an idle worker said {answer}"
+    if "rung" in answer:
+        return Reported(task, Rung(**answer["rung"]))
+    worker.task = None
+    if "broke" in answer:
+        return Broke(task, answer["broke"])
+    return Paused(task) if "paused" in answer else Finished(task, task.folder)
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """What must be set before torch is imported: spinning threads would starve other workers and measurements."""
-    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads)}
+    """What must be set before Python starts and torch is imported.
 
-
-def threads_per_worker(workers: int, input_size: int) -> int:
-    """Cores shared evenly; tiny images train fastest on one thread, since barriers cost more than they save."""
-    return 1 if input_size < 32 else max(1, cores() // workers)
+    Spinning threads would starve other workers and measurements. No module of the user's folder may replace one of a
+    library, in the worker's own children either; an empty entry of PYTHONPATH would be that folder. A library's warning
+    is no error.
+    """
+    path = os.pathsep.join(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    safe = {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}
+    options = os.environ.get("PYTHONWARNINGS", "").split(",")
+    warnings = ",".join("default" if option.startswith("e") else option for option in options)
+    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": warnings, **safe}

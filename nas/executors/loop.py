@@ -1,4 +1,4 @@
-"""The local loop: idle workers are filled, what they finish is taken, the terminal shows it, Ctrl-C ends it."""
+"""The loop around any executor: free places are filled, results are taken, the terminal shows them, Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nas.errors import InputError
-from nas.executors.local import LocalWorkers
-from nas.executors.pool import Broke, Died, Refused, TookTooLong
-from nas.records import State
+from nas.executors.pool import Broke, Died, Event, Executor, Finished, Paused, Refused, Reported, TookTooLong
+from nas.records import Evaluation, State
+from nas.run_folder.artifacts import ArtifactError, pack, unpack
 from nas.run_folder.paths import read_evaluation
+from nas.run_folder.rows import TrialRow
 from nas.search.driver import Done, Driver, Wait
 from nas.tasks import Task
 
 MAX_START_DEATHS = 3
+WAIT_SECONDS = 0.2
 
 
 class WorkFailed(Exception):
@@ -71,83 +72,117 @@ class Stop:
         return self.presses > 0
 
 
+@dataclass(frozen=True)
+class Screen:
+    """What the terminal shows of a drive: how many are `done()` of a `total`, and what `after(row)` says of each row.
+
+    At the beginning `after` is called with None.
+    """
+
+    console: Console
+    title: str
+    total: int
+    done: Callable[[], int]
+    after: Callable[[TrialRow | None], str]
+
+    @contextmanager
+    def showing(self) -> Iterator[Callable[[TrialRow | None], None]]:
+        """A progress bar while it lasts; call what this yields with every new row."""
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        note = TextColumn("{task.fields[note]}")
+        with Progress(*columns, TimeElapsedColumn(), note, console=self.console) as progress:
+            bar = progress.add_task(self.title, total=self.total, note="")
+
+            def show(row: TrialRow | None) -> None:
+                if row is not None:
+                    progress.console.print(_line(row))
+                progress.update(bar, completed=self.done(), note=self.after(row))
+
+            show(None)
+            yield show
+
+
 def disk_words(path: Path, problem: str) -> str:
     return f"{path}: {problem}; nothing finished is lost, the same command goes on"
 
 
-def drive(
-    driver: Driver,
-    pool: LocalWorkers,
-    stop: Stop,
-    console: Console,
-    title: str,
-    total: int,
-    done: Callable[[], int],
-    after: Callable[[dict[str, Any]], str],
-) -> str:
-    """The local loop: fill idle workers, take what they finish; returns the driver's problem, if it has one.
+def drive(driver: Driver, executor: Executor, stop: Stop, screen: Screen) -> str:
+    """Fill free places, take what they finish; returns the driver's problem, if it has one.
 
     Raises InputError where a worker refuses the study, WorkFailed where no worker can go on, Interrupted at the second
     Ctrl-C.
     """
     start_deaths = 0
-    with _progress(console, title, total) as progress, stop.watching():
-        bar = progress.task_ids[0]
-        progress.update(bar, completed=done(), note=after({}))
+    with screen.showing() as show, stop.watching():
         while True:
             answer: Task | Wait | Done | None = None
-            while pool.idle and not stop.asked and isinstance(answer := driver.propose(), Task):
-                pool.submit(answer)
-            if isinstance(answer, Done) or (stop.asked and not pool.running):
+            while executor.idle and not stop.asked and isinstance(answer := driver.propose(), Task):
+                executor.submit(answer)
+            if isinstance(answer, Done) or (stop.asked and not executor.running):
                 return answer.problem if isinstance(answer, Done) else ""
             if stop.presses > 1:
                 raise Interrupted
-            for event in pool.wait(0.2):
-                if isinstance(event, Refused):
-                    raise InputError(event.reason)
-                if isinstance(event, Broke):
-                    raise WorkFailed(disk_words(driver.folder.path, event.reason))
-                if isinstance(event, Died):
-                    start_deaths += not event.started
-                    if start_deaths >= MAX_START_DEATHS:
-                        raise WorkFailed(f"workers do not start: {event.reason}")
-                    row = driver.died(event.task, event.reason, started=event.started) if event.task else None
-                elif isinstance(event, TookTooLong):
-                    row = driver.took_too_long(event.task)
-                else:
-                    start_deaths = 0
-                    row = _take(driver, event.task)
+            for event in executor.wait(WAIT_SECONDS):
+                start_deaths = _start_deaths(event, start_deaths)
+                row = _handle(event, driver, executor)
                 if row is not None:
-                    progress.console.print(_line(row))
-                    progress.update(bar, completed=done(), note=after(row))
+                    show(row)
 
 
-def _take(driver: Driver, task: Task) -> dict[str, Any]:
+def _start_deaths(event: Event, before: int) -> int:
+    """Deaths in a row of workers that had never become ready; raises WorkFailed at MAX_START_DEATHS."""
+    if isinstance(event, Finished):
+        return 0
+    if not isinstance(event, Died) or event.started:
+        return before
+    if before + 1 >= MAX_START_DEATHS:
+        raise WorkFailed(f"workers do not start: {event.reason}")
+    return before + 1
+
+
+def _handle(event: Event, driver: Driver, executor: Executor) -> TrialRow | None:
+    """Tell the driver what happened; returns the row of a trial that is over by it."""
+    match event:
+        case Refused(reason):
+            raise InputError(reason)
+        case Broke(_, reason):
+            raise WorkFailed(disk_words(driver.folder.path, reason))
+        case Reported(task, rung):
+            executor.answer(task, driver.report(task, rung))
+        case Paused(task):
+            driver.paused(task)
+        case Died(task, reason, started):
+            return driver.died(task, reason, started=started) if task else None
+        case TookTooLong(task):
+            return driver.took_too_long(task)
+        case Finished(task, artifact):
+            try:
+                return driver.finish(task, take(task, artifact))
+            except ArtifactError as error:  # as useless as no result
+                return driver.died(task, f"its result cannot be used: {error}")
+    return None
+
+
+def take(task: Task, artifact: Path | bytes) -> Evaluation:
+    """The task's evaluation, its files brought into `task.folder` where they are not there yet.
+
+    Raises ArtifactError where they are no artifact folder, or another task's.
+    """
+    if isinstance(artifact, Path) and artifact != task.folder:
+        artifact = pack(artifact)
+    if isinstance(artifact, bytes):
+        unpack(artifact, task)
     evaluation = read_evaluation(task.folder)
     assert evaluation is not None, f"{task.folder} has no evaluation.json"
-    return driver.finish(task, evaluation)
+    return evaluation
 
 
-def _progress(console: Console, title: str, total: int) -> Progress:
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-    )
-    progress.add_task(title, total=total, note="")
-    return progress
-
-
-def _line(row: dict[str, Any]) -> str:
-    number = row.get("trial", row["number"])
-    if row["state"] != State.COMPLETE:
-        return f"[dim]{number:>5}  {row['id'][:8]}  {row['state'].lower()}: {escape(row['reason'])}[/]"
-    test = f"  test {row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else ""
+def _line(row: TrialRow) -> str:
+    if row.state is not State.COMPLETE:
+        return f"[dim]{row.shown:>5}  {row.id[:8]}  {row.state.lower()}: {escape(row.reason)}[/]"
+    test = f"  test {row.test_accuracy:.2%}" if row.test_accuracy is not None else ""
+    costs = row.costs
     return (
-        f"{number:>5}  {row['id'][:8]}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} params  "
-        f"{row['size_bytes'] / 1000:.1f} KB  {row['latency_ms']:.4f} ms  ({row['seconds']:.1f} s)"
+        f"{row.shown:>5}  {row.id[:8]}  {row.accuracy:.2%}{test}  {costs['parameters']:,.0f} params  "
+        f"{costs['size_bytes'] / 1000:.1f} KB  {costs['latency_ms']:.4f} ms  ({row.seconds:.1f} s)"
     )

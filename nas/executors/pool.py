@@ -1,17 +1,28 @@
-"""What an executor tells the loop: five events."""
+"""What an executor is: the Protocol that `drive` sees, what it is opened with, and the events it reports."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from nas.tasks import Task
+from nas.run_folder.paths import RunFolder
+from nas.study import Study
+from nas.tasks import Rung, Task, Verdict
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A task ended; its evaluation.json is there."""
+    """A task ended with an evaluation, whatever its state.
+
+    `artifact` is the folder that holds its files, or their bytes (`nas.run_folder.artifacts.pack`) from where no disk
+    is shared.
+    """
 
     task: Task
+    artifact: Path | bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class TookTooLong:
 
 @dataclass(frozen=True)
 class Broke:
-    """A worker found that nothing can be evaluated any more, the disk being full say; its task is unfinished."""
+    """A worker found that nothing can be evaluated any more, a full disk for example; its task is unfinished."""
 
     task: Task
     reason: str
@@ -40,9 +51,71 @@ class Broke:
 
 @dataclass(frozen=True)
 class Refused:
-    """A worker found while it started that the study asks for what cannot be."""
+    """A worker found while it started that the study asks for something impossible."""
 
     reason: str
 
 
-Event = Finished | Died | TookTooLong | Broke | Refused
+@dataclass(frozen=True)
+class Reported:
+    """A task finished an epoch; its worker waits for the executor's `answer`."""
+
+    task: Task
+    rung: Rung
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A worker saved a checkpoint of its task and is free again, as the driver had answered."""
+
+    task: Task
+
+
+Event = Finished | Died | TookTooLong | Broke | Refused | Reported | Paused
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere, each in one of a number of places."""
+
+    @property
+    def idle(self) -> int:
+        """Free places: how many tasks may be submitted now."""
+
+    @property
+    def running(self) -> Sequence[Task]:
+        """Tasks that were submitted and have not ended."""
+
+    def submit(self, task: Task) -> None:
+        """Start a task in a free place."""
+
+    def wait(self, timeout: float) -> Sequence[Event]:
+        """What happened, as soon as something did, or nothing after `timeout` seconds."""
+
+    def answer(self, task: Task, verdict: Verdict) -> None:
+        """Answer a `Reported` of a running task; after a PAUSE `Paused` follows, after a STOP `Finished`."""
+
+
+def no_limit(_: Task) -> None:
+    return None
+
+
+def never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class ExecutorSetup:
+    """What an executor is opened with: a study whose run folder holds its study.yaml, `workers` places of `threads`.
+
+    A task may take `limit_minutes` of an attempt, None for no limit; time while `excused` says so does not count.
+    """
+
+    study: Study
+    folder: RunFolder
+    workers: int
+    threads: int
+    limit_minutes: Callable[[Task], float | None] = no_limit
+    excused: Callable[[], bool] = never
+
+
+OpenExecutor = Callable[[ExecutorSetup], AbstractContextManager[Executor]]  # a row of nas.registry.ENGINES

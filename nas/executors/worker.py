@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from nas.errors import InputError, disk_problem
 from nas.machine import limit_memory
 from nas.run_folder.paths import RunFolder
-from nas.tasks import Task
+from nas.tasks import Rung, Task, Verdict
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,16 +24,38 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--driver", type=int, required=True, help="process to die with")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--answers", type=int, required=True, help="descriptor that answers are written to")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
     die_with(arguments.driver)
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a library prints must not look like an answer
+    os.set_inheritable(arguments.answers, False)  # a child that lives on would hide this process's end
+    line = Line(sys.stdin, os.fdopen(arguments.answers, "w", buffering=1, encoding="utf-8"))
     try:
-        serve(RunFolder(arguments.folder), arguments.threads, answers)
+        serve(RunFolder(arguments.folder), arguments.threads, line)
     except InputError as error:
-        answers.write(json.dumps({"refused": str(error)}) + "\n")
+        line.say(refused=str(error))
         sys.exit(str(error))
+
+
+class Line:
+    """The line to the driver: one JSON object per line, each way."""
+
+    def __init__(self, incoming: TextIO, outgoing: TextIO) -> None:
+        self._incoming, self._outgoing = incoming, outgoing
+
+    def say(self, **answer: Any) -> None:
+        self._outgoing.write(json.dumps(answer) + "\n")
+
+    def hear(self) -> str:
+        """The driver's next line; empty where the driver is gone."""
+        return self._incoming.readline()
+
+    def report(self, rung: Rung) -> Verdict:
+        """Ask the driver whether to go on; ends this process where there is no driver any more."""
+        self.say(rung=vars(rung))
+        if not (answer := self.hear()):
+            sys.exit("the driver is gone")
+        return Verdict(json.loads(answer)["verdict"])
 
 
 def die_with(driver: int) -> None:
@@ -44,14 +66,15 @@ def die_with(driver: int) -> None:
         sys.exit("the driver is gone")
 
 
-def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
-    """Evaluate tasks until stdin ends."""
+def serve(folder: RunFolder, threads: int, line: Line) -> None:
+    """Evaluate tasks until the driver's line ends."""
     import torch
     import torch._dynamo  # what torch.optim imports at its first step: no candidate's time or memory should hold it
 
     from nas.data import load
     from nas.evaluate import evaluate_safely
     from nas.study.file import load_study
+    from nas.training.pipeline import Interrupted
     from nas.workbench import Workbench
 
     torch.set_num_threads(threads)
@@ -62,18 +85,20 @@ def serve(folder: RunFolder, threads: int, answers: TextIO) -> None:
         bench.at(size)
     if study.search.trial_gigabytes is not None:
         limit_memory(study.search.trial_gigabytes)
-    answers.write(json.dumps({"ready": os.getpid()}) + "\n")
-    for line in sys.stdin:
-        task = Task.from_line(line)
+    line.say(ready=os.getpid())
+    while text := line.hear():
+        task = Task.from_line(text)
         try:
-            evaluate_safely(task, bench)
+            evaluate_safely(task, bench, report=line.report)
+        except Interrupted:  # the driver said PAUSE: the checkpoint is written
+            line.say(paused=task.number)
         except Exception as error:
             # A full disk is no fault of the candidate: it stays unfinished, and the driver ends the run.
             if (problem := disk_problem(error)) is None:
                 raise
-            answers.write(json.dumps({"broke": problem}) + "\n")
-            continue
-        answers.write(json.dumps({"done": task.number}) + "\n")
+            line.say(broke=problem)
+        else:
+            line.say(done=task.number)
 
 
 if __name__ == "__main__":

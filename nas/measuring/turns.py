@@ -1,26 +1,86 @@
-"""One measurement at a time on a machine; training pauses meanwhile."""
+"""One measurement at a time on a machine; training pauses meanwhile.
+
+Processes meet at two lock files, whatever their users and environments (TMPDIR, HOME): in the first of PLACES that
+every user may write to. Where a file there cannot be opened, the next place counts. A container, or a job whose system
+gives it such folders of its own, has its own locks: mount one of the folders into all that share the machine. Where no
+place serves, only processes with the same temporary folder meet.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PLACES = ("/run/lock", "/var/lock", "/dev/shm", "/tmp", "/var/tmp")  # the machine's own, in memory or on a local disk
+OPEN_TO_ALL = stat.S_ISVTX | stat.S_IWOTH | stat.S_IXOTH  # everyone may add files, none remove those of others
 
-def _open_lock(name: str) -> int:
-    path = Path(tempfile.gettempdir()) / f"compact-nas-{name}.lock"
+
+class Lock:
+    """A lock file, held by an flock that falls open when the process dies. Raises OSError where it cannot be opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = _open(path)
+
+    def take(self, kind: int) -> None:
+        """Wait for the lock: fcntl.LOCK_EX or LOCK_SH, with LOCK_NB to raise BlockingIOError instead of waiting.
+
+        What cleans up old files may have removed the file meanwhile, and others meet at a new one: so does this lock.
+        """
+        fcntl.flock(self._descriptor, kind)
+        while not self._is_current():
+            self.close()
+            self._descriptor = _open(self.path)
+            fcntl.flock(self._descriptor, kind)
+
+    def release(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _is_current(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.lstat(self.path))
+        except OSError:
+            return False
+
+
+def open_locks() -> tuple[Lock, Lock]:
+    """The gate, which one passes at a time, and `busy`, which a measurement holds alone and trainings share."""
+    for place in filter(_is_open_to_all, map(Path, PLACES)):
+        try:
+            return _pair(place, "compact-nas")
+        except OSError:
+            continue  # a link, or another user's file that may not be read
+    return _pair(Path(tempfile.gettempdir()), f"compact-nas-{os.getuid()}")
+
+
+def _is_open_to_all(place: Path) -> bool:
     try:
-        return _open(path)
+        mode = place.stat().st_mode
     except OSError:
-        # Another user's file that cannot be opened: exclusion among this user's processes is what is left.
-        return _open(path.with_name(f"{path.stem}-{os.getuid()}.lock"))
+        return False
+    return stat.S_ISDIR(mode) and mode & OPEN_TO_ALL == OPEN_TO_ALL
+
+
+def _pair(place: Path, name: str) -> tuple[Lock, Lock]:
+    gate = Lock(place / f"{name}-gate.lock")
+    try:
+        return gate, Lock(place / f"{name}-busy.lock")
+    except OSError:
+        gate.close()
+        raise
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    """Open for reading, which is all that flock needs, so that any user's file serves; made where it is missing."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags)  # a sticky folder may forbid O_CREAT on another user's file
     except FileNotFoundError:
@@ -33,30 +93,30 @@ def _open(path: Path) -> int:
 @contextmanager
 def exclusive() -> Iterator[None]:
     """Hold the machine alone: no other measurement runs, training pauses at its next batch."""
-    gate, busy = _open_lock("gate"), _open_lock("busy")
+    gate, busy = open_locks()
     try:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(busy, fcntl.LOCK_EX)
+        gate.take(fcntl.LOCK_EX)
+        busy.take(fcntl.LOCK_EX)
         yield
     finally:
-        os.close(busy)
-        os.close(gate)
+        busy.close()
+        gate.close()
 
 
 @contextmanager
 def pausing_for_measurements() -> Iterator[Callable[[], None]]:
     """For work that gives way: call what this yields between two batches; it blocks while someone measures."""
-    gate, busy = _open_lock("gate"), _open_lock("busy")
+    gate, busy = open_locks()
 
     def give_way() -> None:
-        fcntl.flock(busy, fcntl.LOCK_UN)
-        fcntl.flock(gate, fcntl.LOCK_SH)
-        fcntl.flock(busy, fcntl.LOCK_SH)
-        fcntl.flock(gate, fcntl.LOCK_UN)
+        busy.release()
+        gate.take(fcntl.LOCK_SH)
+        busy.take(fcntl.LOCK_SH)
+        gate.release()
 
     try:
         give_way()
         yield give_way
     finally:
-        os.close(busy)
-        os.close(gate)
+        busy.close()
+        gate.close()

@@ -17,20 +17,31 @@ from nas.report.details import (
     unpruned,
 )
 from nas.report.figures import FIGURES, accuracy_text
+from nas.report.requirements import NONE_KNOWN, Requirement
 from nas.report.snippet import snippet
 from nas.study import Study
 from search_spaces.layers import LayerSpec
 
 
-def model_card(study: Study, candidate: Candidate, evaluation: Evaluation, class_names: Sequence[str]) -> str:
-    """The card of one evaluated candidate, as Markdown; raises where nothing was measured."""
+def model_card(
+    study: Study,
+    candidate: Candidate,
+    evaluation: Evaluation,
+    class_names: Sequence[str],
+    *,
+    needs: Requirement = NONE_KNOWN,
+) -> str:
+    """The card of one evaluated candidate, as Markdown; `needs` is which onnxruntime its file needs.
+
+    Raises ValueError where nothing was measured.
+    """
     if evaluation.measurement is None:
         raise ValueError(f"{evaluation.candidate_id}: a card needs measured figures, got none ({evaluation.state})")
     sections = [
         _head(study, candidate, evaluation, class_names),
         _figures(evaluation, evaluation.measurement),
         _contract(candidate, class_names),
-        _use(study, candidate),
+        _use(study, candidate, needs),
         _layers(evaluation.layers),
         _limits(study, candidate, evaluation),
     ]
@@ -137,11 +148,11 @@ def _contract(candidate: Candidate, class_names: Sequence[str]) -> str:
     return "## Input and output\n\n" + table(("name", "type", "meaning"), rows) + f"\n\nClasses: {names}."
 
 
-def _use(study: Study, candidate: Candidate) -> str:
+def _use(study: Study, candidate: Candidate, needs: Requirement) -> str:
     architecture = candidate.architecture
     code = snippet(size=architecture.input_size, channels=architecture.input_channels, resize=study.data.resize)
     return (
-        "## Use\n\nNeeds onnxruntime, numpy and pillow only. Save as `predict.py` beside `model.onnx` and run "
+        f"## Use\n\nNeeds {needs}, numpy and pillow only. Save as `predict.py` beside `model.onnx` and run "
         f"`python predict.py IMAGE`.\n\n```python\n{code}```"
     )
 

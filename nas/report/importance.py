@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.records import QUALITIES, State
+from nas.objectives import as_minimised
+from nas.records import State
 
 PREFIX = "params_"
 FOLDS, REPEATS = 5, 5
@@ -94,7 +95,7 @@ def group_features(trials: pd.DataFrame) -> dict[str, Array]:
 
 def _features(answers: NDArray[Any]) -> Array:
     """(trials, genes) -> (trials, features)."""
-    return _shares(answers) if len(_choices(answers)) <= MOST_CHOICES else _powers(answers)
+    return shares_of(answers) if len(_choices(answers)) <= MOST_CHOICES else _powers(answers)
 
 
 def _choices(answers: NDArray[Any]) -> list[str]:
@@ -117,7 +118,7 @@ def _powers(answers: NDArray[Any]) -> Array:
     return np.stack([standard, standard**2], axis=1)
 
 
-def _shares(answers: NDArray[Any]) -> Array:
+def shares_of(answers: NDArray[Any]) -> Array:
     """(trials, genes) -> (trials, choices)."""
     counts = np.stack(
         [(answers == choice).sum(axis=1) for choice in _choices(answers)] or [np.zeros(len(answers))], axis=1
@@ -132,8 +133,8 @@ def _importance(complete: pd.DataFrame, groups: Mapping[str, Array], objective: 
     values = complete.loc[measured, objective].to_numpy(dtype="float64") if measured.any() else np.zeros(0)
     if len(values) < FEWEST_TRIALS or not np.ptp(values) or not groups:
         return ObjectiveImportance(objective, len(values), None, None)
-    target = values if objective in QUALITIES else np.log(np.maximum(values, 1e-12))  # costs count by ratio
-    r2, losses = _held_out({group: features[measured] for group, features in groups.items()}, target, seed)
+    varying = {group: features[measured] for group, features in groups.items()}
+    r2, losses = _held_out(varying, as_minimised(objective, values), seed)
     found = [
         GroupImportance(group, float(loss.mean()), _standard_error(loss))
         for group, loss in zip(groups, losses.T, strict=True)
@@ -162,7 +163,7 @@ def _held_out(groups: Mapping[str, Array], target: Array, seed: int) -> tuple[Ar
         model.fit(features[known], target[known])
         spread = max(float(np.mean((target[held] - target[known].mean()) ** 2)), 1e-12)
         shuffled = [
-            _shuffled(features[held], start, end, random)
+            shuffled_together(features[held], start, end, random)
             for start, end in zip([0, *ends[:-1]], ends, strict=True)
             for _ in range(REPEATS)
         ]
@@ -173,7 +174,7 @@ def _held_out(groups: Mapping[str, Array], target: Array, seed: int) -> tuple[Ar
     return r2, losses
 
 
-def _shuffled(features: Array, start: int, end: int, random: np.random.Generator) -> Array:
+def shuffled_together(features: Array, start: int, end: int, random: np.random.Generator) -> Array:
     """A copy in which the columns of one group went, together, to other rows."""
     copy = features.copy()
     copy[:, start:end] = features[random.permutation(len(features)), start:end]

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from nas.data.decoding import Resize
+from nas.data.pixels import source
 
 # Single braces are filled in; everything else the program reads from the file itself.
 _PROGRAM = """\
 import json
 import sys
+import zlib
+from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image
+
+
+{functions}
 
 model = Path(__file__).resolve().with_name("model.onnx")
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 classes = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
 
-image = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+image = upright(opened(sys.argv[1]))
 if image.mode.startswith("I"):
     image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
 if image.has_transparency_data:
@@ -50,4 +57,5 @@ image.paste(inner, (({size} - width) // 2, ({size} - height) // 2))""",
 def snippet(*, size: int, channels: int, resize: Resize) -> str:
     """Python that needs onnxruntime, numpy and pillow; run as `predict.py IMAGE` beside model.onnx."""
     resized = _RESIZE[resize].format(size=size)
-    return _PROGRAM.format(mode="L" if channels == 1 else "RGB", size=size, channels=channels, resize=resized)
+    mode = "L" if channels == 1 else "RGB"
+    return _PROGRAM.format(functions=source(), mode=mode, size=size, channels=channels, resize=resized)

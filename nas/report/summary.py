@@ -162,8 +162,7 @@ def _groups(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
 
 def unmended(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials without those that `nas retry` queued again: what became of them, their retries tell."""
-    again = {number for number in trials["retry_of"] if number}
-    return trials[~trials["number"].astype(str).isin(again)]
+    return trials[~trials["number"].isin(trials["retry_of"].dropna())]
 
 
 def mended_once(finalists: pd.DataFrame) -> pd.DataFrame:

@@ -5,53 +5,37 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from nas.errors import InputError
-from nas.pareto import non_dominated
-from nas.records import QUALITIES, State
-from nas.report.figures import FIGURES, accuracy_text, figure
+from nas.front import front
+from nas.objectives import PARITY, may_stand
+from nas.records import State
+from nas.report.figures import FIGURES, NONE, accuracy_text, figure
+from nas.run_folder.columns import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS, kind_of
 from nas.study.file import load_study
 
-FRONT_COLUMNS = (
-    "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",
-    "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
-    "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
-)  # fmt: skip
-_TEST_COLUMNS = tuple(name for name in FRONT_COLUMNS if name.startswith("test_"))
-FINALIST_COLUMNS = (*FRONT_COLUMNS, "state", "reason")
-TRIAL_COLUMNS = (
-    "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
-    "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
-    "balanced_accuracy", "macro_f1", "log_loss", "violation", "attempts", "seconds", "seed", "started_at", "artifact",
-    "retry_of", "blocks", "mean_width", "kept_share", "mean_bits",
-)  # fmt: skip
-COUNTS = frozenset(
-    {"number", "trial", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed", "blocks"}
-)
-
-MEASURES = frozenset(
-    {"fidelity", "epochs", "accuracy", "accuracy_se", "train_accuracy", "seconds", "search_accuracy", "test_accuracy"}
-    | {"test_accuracy_se", "log_loss", "test_balanced_accuracy", "test_macro_f1"}
-    | {"mean_width", "kept_share", "mean_bits", *FIGURES}
-)
-
-Points = np.ndarray[Any, np.dtype[np.float64]]
+READ_AT_THE_END = tuple(name for name in FRONT_COLUMNS if name.startswith("test_"))
 Style = Literal["csv", "json"]
+GAP = 2  # characters between columns
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
     """trials.csv, typed, with its flags; empty where there is none yet."""
-    return _with_flags(folder, _read(folder / "trials.csv", TRIAL_COLUMNS))
+    known = [name for name in TRIAL_COLUMNS if name != "flags"]
+    return _with_flags(folder, _read(folder / "trials.csv", known))
 
 
 def read_finalists(folder: Path) -> pd.DataFrame:
@@ -75,13 +59,14 @@ def _rows(text: str) -> list[dict[str, str]]:
 
 
 def _typed(values: list[str], name: str, path: Path) -> pd.Series[Any]:
-    if name not in COUNTS and name.partition("@")[0] not in MEASURES:
+    dtype = kind_of(name).dtype
+    if dtype == "str":
         return pd.Series(values, dtype="str")
     try:
         numbers = pd.Series([float(v) if v else np.nan for v in values], dtype="float64")
     except ValueError as error:
         raise InputError(f"{path.name}, column {name}: expected numbers ({error})") from error
-    return numbers.astype("Int64") if name in COUNTS else numbers
+    return numbers.astype(dtype)
 
 
 def front_rows(folder: Path, objectives: Sequence[str] | None = None) -> pd.DataFrame:
@@ -93,37 +78,64 @@ def front_rows(folder: Path, objectives: Sequence[str] | None = None) -> pd.Data
     if not names:
         raise InputError("objectives: expected at least one, got none")
     finalists = read_finalists(folder)
-    if ((finalists["state"] == State.COMPLETE) & ~disagrees(finalists)).any():
+    if stands(finalists).any():
         return _front(finalists, names)[[c for c in finalists if c not in ("state", "reason")]]
     return _as_front(_front(read_trials(folder), names))
 
 
 def _front(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
-    """COMPLETE rows with every objective measured that no other such row dominates."""
+    """Rows that may stand, with every objective measured, that no other such row dominates."""
     unknown = [name for name in objectives if name not in frame or name.partition("@")[0] not in FIGURES]
     if unknown:
         known = [str(name) for name in frame if str(name).partition("@")[0] in FIGURES]
         raise InputError(f"objectives: expected some of {', '.join(known)}, got {', '.join(unknown)}")
-    measured = frame[list(objectives)].notna().all(axis=1)
-    candidates = frame[(frame["state"] == State.COMPLETE) & measured & ~disagrees(frame)]
-    if candidates.empty:
-        return candidates
-    members = candidates[non_dominated(minimised(candidates, objectives))]
-    is_quality = objectives[0] in QUALITIES
-    keys = [objectives[0], *(["log_loss"] if is_quality and "log_loss" in members else [])]  # breaks ties of quality
-    return members.sort_values(keys, ascending=[not is_quality, True][: len(keys)], kind="stable")
+    able = frame[stands(frame) & frame[list(objectives)].notna().all(axis=1)]
+    return able.iloc[front_among(able, objectives)]
 
 
-def minimised(frame: pd.DataFrame, objectives: Sequence[str]) -> Points:
-    """Objective values as points (n, m) that are all better when smaller."""
-    signs = [-1.0 if name in QUALITIES else 1.0 for name in objectives]
-    points: Points = frame[list(objectives)].to_numpy(dtype="float64") * np.array(signs)
-    return points
+def front_among(frame: pd.DataFrame, objectives: Sequence[str]) -> list[int]:
+    """Positions of the rows that no other row of `frame` dominates, the best in the first objective first."""
+    values = frame[list(objectives)].to_numpy(dtype="float64")
+    return front(values, objectives, frame["log_loss"].tolist() if "log_loss" in frame else ())
+
+
+def stands(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows may stand on a front."""
+    found = [may_stand(state, flags.split()) for state, flags in zip(frame["state"], frame["flags"], strict=True)]
+    return pd.Series(found, index=frame.index, dtype=bool)
 
 
 def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
     """Rows flagged `parity`: the file does not do what the network does, so it is on no front."""
-    return frame["flags"].map(lambda flags: "parity" in re.split(r"[\s,;|]+", flags)).astype(bool)
+    return pd.Series([PARITY in flags.split() for flags in frame["flags"]], index=frame.index, dtype=bool)
+
+
+def why_empty(folder: Path, objectives: Sequence[str]) -> str:
+    """Why no trial stands on the front in these objectives, with counts."""
+    trials = read_trials(folder)
+    complete = trials[trials["state"] == State.COMPLETE]
+    if trials.empty:
+        return "The front is empty: no trial has ended yet."
+    if complete.empty:
+        counts = trials["state"].value_counts()
+        ended = ", ".join(f"{number} {str(state).lower()}" for state, number in counts.items())
+        return f"The front is empty: no trial is complete ({ended}{_most_broken(trials)})."
+    if not stands(complete).any():
+        many = f"all {len(complete)} complete trials are" if len(complete) > 1 else "the one complete trial is"
+        return f"The front is empty: {many} flagged `parity`: the file does not answer as the network does."
+    finalists = read_finalists(folder)
+    able = finalists[stands(finalists)] if stands(finalists).any() else complete[stands(complete)]
+    absent = ", ".join(name for name in objectives if able[name].isna().all()) or "every objective together"
+    return f"The front is empty: none of {len(able)} that may stand on it was measured in {absent}."
+
+
+def _most_broken(trials: pd.DataFrame) -> str:
+    """The constraint that most infeasible trials break."""
+    broken = Counter(
+        part.partition("=")[0] for cell in trials.loc[trials["state"] == State.INFEASIBLE, "violation"]
+        for part in cell.split("; ") if part
+    )  # fmt: skip
+    return "".join(f"; constraints.{name} is broken by {number}" for name, number in broken.most_common(1))
 
 
 def _with_flags(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
@@ -147,9 +159,9 @@ def _recorded_flags(artifact: Path) -> str:
 def _as_front(trials: pd.DataFrame) -> pd.DataFrame:
     """Search-time rows under the names of front.csv; the test split was not read for them."""
     renamed = trials.rename(columns={"number": "trial"}).assign(
-        search_accuracy=trials["accuracy"], **dict.fromkeys(_TEST_COLUMNS, np.nan)
+        search_accuracy=trials["accuracy"], **dict.fromkeys(READ_AT_THE_END, np.nan)
     )
-    others = [column for column in renamed if str(column).startswith("latency_ms@")]
+    others = [column for column in renamed if "@" in str(column) and str(column).partition("@")[0] in FRONT_COLUMNS]
     return renamed[[*FRONT_COLUMNS, *others]]
 
 
@@ -176,18 +188,76 @@ def _plain(value: Any) -> Any:
     return int(value) if float(value).is_integer() and not isinstance(value, float) else float(value)
 
 
-def front_table(frame: pd.DataFrame, objectives: Sequence[str]) -> Table:
-    """The front for a terminal, with the costs among `objectives`: per cent with standard error, KB, ms."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    costs = [name for name in objectives if name != "accuracy"]
-    table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column("id", no_wrap=True)
-    for title in ("validation (%)", "test (%)", *(figure(cost).title for cost in costs)):
-        table.add_column(Text(_stacked(title)), justify="right", no_wrap=True)
-    if flagged := bool(frame["flags"].astype(bool).any()):
-        table.add_column("flags")
-    for row in records(frame):
-        table.add_row(*_cells(row, costs, flagged=flagged))
+def print_front(console: Console, folder: Path, objectives: Sequence[str]) -> None:
+    """The front for a terminal, or why it is empty. Nothing is cut: neither on a narrow terminal nor in a pipe."""
+    rows = front_rows(folder, objectives)
+    if rows.empty:
+        console.print(why_empty(folder, objectives), markup=False, highlight=False, soft_wrap=True)
+    blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None)
+    for number, block in enumerate(blocks if len(rows) else []):
+        if number:
+            console.print()
+        console.print(block, crop=False, no_wrap=True, overflow="ignore")
+
+
+def front_tables(frame: pd.DataFrame, objectives: Sequence[str], *, width: int | None = None) -> list[Table]:
+    """The front, with the costs among `objectives`: per cent with standard error, KB, ms.
+
+    One table, or, where that is wider than `width` characters, several below each other, each of which begins with the
+    trial's number and id.
+    """
+    rows = records(frame)
+    keys, figures = _columns(rows, objectives)
+    blocks = [list(keys)]
+    for column in figures:
+        is_full = width is not None and _width([*blocks[-1], column]) > width
+        if is_full and len(blocks[-1]) > len(keys):
+            blocks.append(list(keys))
+        blocks[-1].append(column)
+    return [_table(block) for block in blocks]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownColumn:
+    """A column on the terminal: its head in short lines and its cells."""
+
+    head: str
+    cells: list[str]
+    is_text: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(cell_len(line) for cell in (self.head, *self.cells) for line in cell.split("\n"))
+
+
+def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[list[ShownColumn], list[ShownColumn]]:
+    """Those that name a row, and those that tell of it."""
+    costs = [figure(name) for name in objectives if name != "accuracy"]
+    keys = [
+        ShownColumn("trial", [NONE if row["trial"] is None else str(row["trial"]) for row in rows]),
+        ShownColumn("id", [row["id"] for row in rows], is_text=True),
+    ]
+    accuracies = (("validation (%)", "accuracy"), ("test (%)", "test_accuracy"))
+    told = [
+        *(ShownColumn(_stacked(t), [accuracy_text(r[k], r[f"{k}_se"]) for r in rows]) for t, k in accuracies),
+        *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
+    ]
+    flags = [row["flags"] for row in rows]
+    return keys, [*told, *([ShownColumn("flags", flags, is_text=True)] if any(flags) else [])]
+
+
+def _width(columns: Sequence[ShownColumn]) -> int:
+    """Characters of a table's line."""
+    return sum(column.width for column in columns) + GAP * (len(columns) - 1)
+
+
+def _table(columns: Sequence[ShownColumn]) -> Table:
+    """Cells are Text, because flags and ids are data and no markup."""
+    table = Table(box=None, header_style="bold", pad_edge=False, width=_width(columns))
+    for column in columns:
+        table.add_column(Text(column.head), justify="left" if column.is_text else "right", no_wrap=True)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(Text, cells))
     return table
 
 
@@ -195,12 +265,3 @@ def _stacked(title: str) -> str:
     """A column's head in short lines, the unit on one of its own: eighty columns must do."""
     label, opening, unit = title.partition(" (")
     return "\n".join([*textwrap.wrap(label, 12), *([f"({unit}"] if opening else [])])
-
-
-def _cells(row: dict[str, Any], costs: Iterable[str], *, flagged: bool) -> list[Text]:
-    """One row's cells; Text, because flags and ids are data and no markup."""
-    trial = "–" if row["trial"] is None else str(row["trial"])
-    validation = accuracy_text(row["accuracy"], row["accuracy_se"])
-    test = accuracy_text(row["test_accuracy"], row["test_accuracy_se"])
-    figures = [figure(cost).text(row[cost]) for cost in costs]
-    return [Text(cell) for cell in (trial, row["id"], validation, test, *figures, *([row["flags"]] if flagged else []))]

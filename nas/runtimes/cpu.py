@@ -39,7 +39,7 @@ def sums_may_overflow() -> bool:
 def processor() -> tuple[str, frozenset[str]]:
     """Model name and instruction sets; Linux tells both, elsewhere the platform's name must do."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor() or platform.machine(), frozenset()
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

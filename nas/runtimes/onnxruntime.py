@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of, sums_may_overflow
 from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
@@ -41,7 +42,7 @@ class Runner:
             options.add_session_config_entry(*EXACT_SUMS)
         if optimized is not None:
             options.optimized_model_filepath = str(optimized)
-        source = file if isinstance(file, bytes) else str(file)
+        source = file if isinstance(file, bytes) else readable(file)
         with _own_words():
             self._session = onnxruntime.InferenceSession(source, options, providers=[target.provider])
         _refuse_fallback(target.provider, self._session.get_providers())

@@ -13,8 +13,8 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.counting import space_size
 from nas.candidates.hyperparameters import NumberTrial, ask_numbers
 from nas.candidates.sampling import sample
+from nas.run_folder.rows import Identity, identity_of
 from nas.samplers.named import seed_of
-from nas.search.driver import Identity, identity_of
 from nas.study import Range, Study
 from search_spaces.trials import Trial
 
@@ -75,6 +75,6 @@ class Draws:
         for _ in range(self.attempts):
             trial = RandomTrial(random)
             candidate, numbers = self(trial)
-            if identity_of({"id": candidate.id, "training": numbers}) not in seen:
+            if identity_of(candidate.id, numbers) not in seen:
                 return trial.values
         return None

@@ -59,6 +59,11 @@ class Data(Section):
         description="What happens with a file that cannot be read as an image. skip: it is left out, unless a class "
         "would lose more than a tenth of its files. error: the run stops.",
     )
+    duplicates: Literal["warn", "error"] = Field(
+        "warn",
+        description="Whether a picture that lies in two parts of the split, pixel by pixel as the network sees it, is "
+        "warned of or stops the run. Test images are compared when they are read, after the search.",
+    )
     flip: bool | None = Field(
         None,
         description="Whether training images are mirrored at random; by default they are, except for digits and "

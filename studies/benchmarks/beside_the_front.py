@@ -8,7 +8,7 @@ search's trials against as many random ones that meet the constraints (a random 
 too, as what NSGA-II draws for its first generation, is not trained again), and the finalists against the same
 architectures with every layer int8 and no channel cut, trained here as the finalists were, whatever they cost. A
 killed run of this script goes on where it was; with `--pairs` it does one of the two, and the JSON file keeps what it
-has of the other. With `--measure` all latencies are measured anew, one after the other, so that what else the machine
+has of the other. With `--measure` all latencies are measured again, one after the other, so that what else the machine
 did meanwhile does not tell.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ from rich.table import Table
 
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate, canonical
-from nas.executors.local import LocalWorkers, threads_per_worker
-from nas.executors.pool import Refused
+from nas.executors.local import LocalWorkers
+from nas.executors.pool import Refused, Reported
+from nas.machine import threads_per_worker
 from nas.measuring.latency import measure
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
@@ -37,7 +39,7 @@ from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.samplers.named import seed_of
 from nas.study import Study
 from nas.study.file import load_study
-from nas.tasks import Task
+from nas.tasks import Task, Verdict
 
 MARGIN = 1.1
 Rows = list[dict[str, Any]]
@@ -55,11 +57,12 @@ def uniform_tasks(folder: RunFolder, study: Study) -> list[Task]:
     finalists = pd.read_csv(folder.finalists)
     tasks: dict[str, Task] = {}
     for number, row in finalists[finalists["state"] == State.COMPLETE].iterrows():
-        text = (folder.path / row["artifact"] / "candidate.json").read_text()
+        text = (folder.path / row["artifact"] / "candidate.json").read_text(encoding="utf-8")
         plain = uniform(Candidate.from_json(json.loads(text)))
         seed = study.search.seed + 1
         place = folder.artifact(plain.id, "reference", seed)
-        tasks[plain.id] = Task(int(str(number)), plain, "reference", seed, study.training.epochs, place)
+        task = Task(int(str(number)), plain, "reference", seed, study.training.epochs, place)
+        tasks[plain.id] = replace(task, reads_test=True, is_constrained=False)
     return list(tasks.values())
 
 
@@ -98,6 +101,9 @@ def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
             for event in pool.wait(1.0):
                 if isinstance(event, Refused):
                     raise SystemExit(event.reason)
+                if isinstance(event, Reported):
+                    pool.answer(event.task, Verdict.CONTINUE)
+                    continue
                 print(event.task and event.task.candidate.id, type(event).__name__, flush=True)
 
 
@@ -149,7 +155,7 @@ def beside_finalists(folder: RunFolder, study: Study) -> tuple[Rows, Rows]:
     return complete_rows(folder, folder.finalists), rows_of(tasks, study)
 
 
-def measured_anew(rows: Rows, study: Study) -> Rows:
+def measured_again(rows: Rows, study: Study) -> Rows:
     return [{**row, "latency_ms": measure(row["file"], study.target).latency_ms} for row in rows]
 
 
@@ -177,7 +183,7 @@ def table_of(study: Study, found: dict[str, tuple[float, float]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--measure", action="store_true", help="measure all latencies anew")
+    parser.add_argument("--measure", action="store_true", help="measure all latencies again")
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS), help="default: both")
     parser.add_argument("--json", type=Path, help="gets the hypervolumes after each pair, and the rows they are of")
     options = parser.parse_args()
@@ -187,14 +193,14 @@ def main() -> None:
         parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
     found, rows = dict[str, tuple[float, float]](), dict[str, list[Rows]]()
     if options.json and options.json.exists():
-        earlier = json.loads(options.json.read_text())
+        earlier = json.loads(options.json.read_text(encoding="utf-8"))
         if earlier["study"] != study.name:
             parser.error(f"{options.json} is of the study {earlier['study']}, not of {study.name}")
         found, rows = earlier["hypervolumes"], earlier["rows"]
     for name, compare in (PAIRS[key] for key in options.pairs):
         ours, theirs = compare(folder, study)
         if options.measure:
-            ours, theirs = measured_anew(ours, study), measured_anew(theirs, study)
+            ours, theirs = measured_again(ours, study), measured_again(theirs, study)
         found[name] = pair(ours, theirs, study.objectives)
         rows[name] = [shown(part, study.objectives) for part in (ours, theirs)]
         if options.json:

@@ -6,7 +6,7 @@
 Test accuracy of the shipped files against their latency and their size. Beside the picture a CSV file of the same name
 gets the figures, the references' too, with every member's depth in blocks, the share of inner channels that pruning
 removed, and the mean bits of its weights; a JSON file says by id what each member is. A reference is beaten by a member
-that is at least as accurate, smaller and faster. With `--measure` latencies are measured anew, here and now, those of
+that is at least as accurate, smaller and faster. With `--measure` latencies are measured again, here and now, those of
 the references' files too (in the folder where `stock_references.py` left them).
 """
 
@@ -62,7 +62,7 @@ def description(place: Path) -> dict[str, float]:
 
 
 def candidate_of(place: Path) -> Candidate:
-    return Candidate.from_json(json.loads((place / "candidate.json").read_text()))
+    return Candidate.from_json(json.loads((place / "candidate.json").read_text(encoding="utf-8")))
 
 
 def members(folder: RunFolder) -> dict[str, Any]:
@@ -78,13 +78,15 @@ def removed(candidate: Candidate) -> float:
 
 
 def references(file: Path, models: Path | None) -> dict[str, Reference]:
-    """int8 rows of `stock_references.py` by name; latencies as recorded, or measured anew on its `models`."""
-    found = {name: row["int8"] for name, row in json.loads(file.read_text()).items() if isinstance(row, dict)}
+    """int8 rows of `stock_references.py` by name; latencies as recorded, or measured again on its `models`."""
+    found = {
+        name: row["int8"] for name, row in json.loads(file.read_text(encoding="utf-8")).items() if isinstance(row, dict)
+    }
     if models is None:
         return found
     target = Target(name="cpu")
-    anew = {name: measure(models / name / INT8_FILE, target).latency_ms for name in found}
-    return {name: {**row, "latency_ms": anew[name]} for name, row in found.items()}
+    again = {name: measure(models / name / INT8_FILE, target).latency_ms for name in found}
+    return {name: {**row, "latency_ms": again[name]} for name, row in found.items()}
 
 
 def beating(frame: pd.DataFrame, reference: Reference) -> pd.DataFrame:
@@ -137,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--references", type=Path)
-    parser.add_argument("--measure", action="store_true", help="measure all latencies anew")
+    parser.add_argument("--measure", action="store_true", help="measure all latencies again")
     parser.add_argument("--folder", type=Path, default=MODELS, help="where the references' files are")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

@@ -24,7 +24,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nas.run_folder.rows import count_rows, trial_columns
+from nas.run_folder.columns import trial_columns
+from nas.run_folder.tables import count_rows
 from nas.study.file import load_study
 
 
@@ -57,11 +58,11 @@ def workers_of(folder: Path) -> list[int]:
 def finished(folder: Path) -> dict[str, tuple[int, str]]:
     """Every finished evaluation with what identifies its writing: inode and content."""
     files = sorted(folder.glob("artifacts/*/*/evaluation.json"))
-    return {str(f.relative_to(folder)): (f.stat().st_ino, f.read_text()) for f in files}
+    return {str(f.relative_to(folder)): (f.stat().st_ino, f.read_text(encoding="utf-8")) for f in files}
 
 
 def start(study: Path, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "nas.cli", "run", str(study), "--out", str(folder)]
+    command = [sys.executable, "-P", "-m", "nas.cli", "run", str(study), "--out", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -93,7 +93,7 @@ def measure_passes(files: Sequence[Path], passes: int, console: Console) -> list
     found = []
     for seed in range(passes):
         console.print(f"pass {seed + 1} of {passes}", style="dim")
-        command = [sys.executable, __file__, "--measure", str(seed), *map(str, files)]
+        command = [sys.executable, "-P", __file__, "--measure", str(seed), *map(str, files)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found.append({name: float(value) for name, value in json.loads(output).items()})
     return found
@@ -102,7 +102,7 @@ def measure_passes(files: Sequence[Path], passes: int, console: Console) -> list
 @contextmanager
 def busy_neighbour() -> Iterator[None]:
     """A process that computes without pause; where cores can be chosen, it gets the last and this one the others."""
-    neighbour = subprocess.Popen([sys.executable, "-c", BUSY])
+    neighbour = subprocess.Popen([sys.executable, "-P", "-c", BUSY])
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
     try:
         if len(cores) > 1:

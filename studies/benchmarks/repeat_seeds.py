@@ -20,7 +20,7 @@ from rich.table import Table
 def run(study: Path, seed: int, folder: Path) -> dict[str, float]:
     """One whole run in a process of its own; figures of its front."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "nas.cli", "run", str(study), f"search.seed={seed}", "--out", str(folder)]
+    command = [sys.executable, "-P", "-m", "nas.cli", "run", str(study), f"search.seed={seed}", "--out", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
     with (folder / "front.csv").open(newline="") as file:

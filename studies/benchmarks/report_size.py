@@ -27,8 +27,9 @@ from nas.report.html import write_html
 from nas.report.importance import importances
 from nas.report.picture import write_picture
 from nas.report.tables import read_trials
+from nas.run_folder.columns import trial_columns
 from nas.run_folder.paths import RunFolder, write_evaluation
-from nas.run_folder.rows import trial_columns, write_rows
+from nas.run_folder.tables import write_rows
 from nas.search.finalists import Finalists
 from nas.search.search import Search
 from nas.search.upkeep import write_front
@@ -68,19 +69,19 @@ def make_run(folder: Path, trials: int) -> Study:
     return study
 
 
-def finish_all(phases: Search | Finalists) -> None:
-    while isinstance(task := phases.propose(), Task):
-        evaluation = evaluate(task, phases.study)
+def finish_all(driver: Search | Finalists) -> None:
+    while isinstance(task := driver.propose(), Task):
+        evaluation = evaluate(task, driver.study)
         write_evaluation(task.folder, evaluation)
         if task.phase == "final":
             confuse(task, evaluation)
         (task.folder / "model.onnx").touch()
-        phases.finish(task, evaluation)
+        driver.finish(task, evaluation)
 
 
 def confuse(task: Task, evaluation: Evaluation) -> None:
     """Give the record an invented confusion of ten classes that has the right number of hits."""
-    record = json.loads((task.folder / "evaluation.json").read_text())
+    record = json.loads((task.folder / "evaluation.json").read_text(encoding="utf-8"))
     rng = random.Random(evaluation.candidate_id)
     for split in ("validation", "test"):
         images = record[split]["images"]
@@ -100,7 +101,7 @@ def write(folder: Path, study: Study, trials: int) -> Size:
     written = time.perf_counter()
     write_picture(folder)
     drawn = time.perf_counter()
-    front = len((folder / "front.csv").read_text().splitlines()) - 1
+    front = len((folder / "front.csv").read_text(encoding="utf-8").splitlines()) - 1
     seconds = (explained - began, written - explained, drawn - written)
     return Size(trials, front, *seconds, page.stat().st_size)
 

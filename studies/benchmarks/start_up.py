@@ -32,7 +32,7 @@ LIMITS_S = {"nas --help": 0.5, "nas check": 1.0}
 
 def command_seconds(*arguments: str) -> float:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "nas.cli", *arguments], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([sys.executable, "-P", "-m", "nas.cli", *arguments], stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - start
 
 
@@ -41,12 +41,15 @@ def worker_seconds(study: Path) -> float:
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place))
         write_atomically(folder.study, dump_study(load_study(study)))
-        command = [sys.executable, "-m", "nas.executors.worker", place, "--driver", str(os.getpid())]
+        answers, theirs = os.pipe()
+        command = [sys.executable, "-P", "-m", "nas.executors.worker", place, "--driver", str(os.getpid())]
+        command += ["--answers", str(theirs)]
         start = time.perf_counter()
         environment = {**os.environ, **worker_environment(1)}
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as worker:
-            assert worker.stdout is not None
-            assert worker.stdout.readline()
+        with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(theirs,), env=environment) as worker:
+            os.close(theirs)
+            with os.fdopen(answers, "rb") as lines:
+                assert b"ready" in lines.readline()
             seconds = time.perf_counter() - start
             worker.kill()
         return seconds

@@ -25,7 +25,7 @@ from stock import quantize
 from nas.candidates.candidate import Candidate
 from nas.data import load
 from nas.evaluate import fitting_of
-from nas.executors.local import threads_per_worker
+from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
 from nas.measuring.scoring import accuracy, as_float
 from nas.measuring.turns import pausing_for_measurements
@@ -76,7 +76,7 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
 def keep_only(folder: Path, settings: dict[str, Any]) -> None:
     """An empty folder, unless it holds a training under the same settings: then that goes on."""
     note = folder / "settings.json"
-    if not note.exists() or json.loads(note.read_text()) != settings:
+    if not note.exists() or json.loads(note.read_text(encoding="utf-8")) != settings:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         note.write_text(json.dumps(settings))

@@ -135,7 +135,7 @@ def in_fresh_process(way: str, name: str) -> float:
         environment |= {**KEEP_MEMORY, **worker_environment(cores())}
     else:
         environment.pop("OMP_NUM_THREADS", None)
-    command = [sys.executable, __file__, "--only", way, name]
+    command = [sys.executable, "-P", __file__, "--only", way, name]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])

@@ -25,7 +25,7 @@ WORKERS = (1, 2)
 
 def trials_per_hour(study: Path, workers: int, trials: int, folder: Path) -> float:
     keys = [f"search.workers={workers}", f"search.trials={trials}", "search.finalists=0", "search.sampler=random"]
-    command = [sys.executable, "-m", "nas.cli", "run", str(study), *keys, "--out", str(folder)]
+    command = [sys.executable, "-P", "-m", "nas.cli", "run", str(study), *keys, "--out", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return trials / hours(pd.read_csv(folder / "trials.csv"), folder)
 

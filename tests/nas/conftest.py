@@ -14,6 +14,8 @@ from rich.console import Console
 import nas.commands.run
 import nas.search.draws
 from nas.candidates.candidate import Candidate
+from nas.executors.pool import ExecutorSetup
+from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder
 
 
@@ -44,10 +46,10 @@ def folder(tmp_path: Path, no_fsync: None) -> RunFolder:
 @pytest.fixture
 def run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Run:
     def start(press: dict[int, int] | None = None, **search: Any) -> bool:
-        def workers(path: Path, count: int, threads: int, *_: object) -> Workers:
-            return Workers(path, count, threads, press or {})
+        def workers(setup: ExecutorSetup) -> Workers:
+            return Workers(setup.folder.path, setup.workers, setup.threads, press or {})
 
-        monkeypatch.setattr(nas.commands.run, "LocalWorkers", workers)
+        monkeypatch.setitem(ENGINES, "local", workers)
         options = {"trials": 6, "finalists": 2, "workers": 2, "sampler": "nsga2", **search}
         return nas.commands.run.run(make_study(**options), folder.path, Console(quiet=True))
 

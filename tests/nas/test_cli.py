@@ -293,7 +293,7 @@ def test_workers_that_never_start(nas: Nas, study: Path, tmp_path: Path, monkeyp
     broken = tmp_path / "broken" / "torch"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('libtorch is not what it was')")
-    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(broken.parent), os.environ.get("PYTHONPATH", "")]))
     said = nas("run", study, "--out", tmp_path / "run")
     assert said.code == 1
     assert said.err.startswith("workers do not start: worker exited with code 1")
@@ -311,7 +311,7 @@ def test_less_memory_than_a_worker_needs_anyway(nas: Nas, study: Path, tmp_path:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "nas.cli", *map(str, arguments)]
+    return [sys.executable, "-P", "-m", "nas.cli", *map(str, arguments)]
 
 
 def test_a_run_from_end_to_end(nas: Nas, study: Path, tmp_path: Path) -> None:
@@ -367,6 +367,53 @@ def test_a_run_on_a_folder_with_an_unreadable_image(
     assert float(rows_of(tmp_path / "run" / "front.csv")[0]["test_macro_f1"]) >= 0
     refused = nas("run", study, *options, "data.unreadable=error", "--out", tmp_path / "other")
     assert_wrong_input(refused, "data.path: 1 unreadable image file(s):", "film3_13.png: not an image")
+
+
+BARE = {
+    "PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+    "PYTHONIOENCODING": "ascii", "PYTHONWARNINGS": "error", "COLUMNS": "200",
+}  # fmt: skip
+UNKNOWN_USER = """
+import pwd
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = unknown
+"""
+
+
+def test_an_environment_without_comforts(tmp_path: Path) -> None:
+    """No home, a user that the system does not know, an ASCII terminal, warnings that are errors, a run folder that is
+    no text, and modules of the user's own beside the study."""
+    users, site, out = tmp_path / "users", tmp_path / "site", os.fsdecode(os.fsencode(tmp_path) + b"/r\xff\xe9n")
+    for folder in (users / "nas", site):
+        folder.mkdir(parents=True)
+    (site / "sitecustomize.py").write_text(UNKNOWN_USER)
+    for name in ("random", "onnx", "nas/__init__"):
+        (users / f"{name}.py").write_text("raise SystemExit('the file of the user was run')")
+    for label in range(3):
+        (users / "images" / f"class{label}").mkdir(parents=True)
+        for i in range(40):
+            shade = np.full((8, 8), 80 * label + i, np.uint8)
+            Image.fromarray(shade).save(users / "images" / f"class{label}" / f"{i}.png")
+    images = STUDY.replace("source: digits, train_images: 150", "source: image_folder, path: images, channels: 1")
+    (users / "study.yaml").write_text(images)
+    environment = {
+        **BARE,
+        "TMPDIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")])),
+    }
+
+    def said(*arguments: str) -> str:
+        ran = subprocess.run(command(*arguments), env=environment, cwd=users, capture_output=True, check=False)
+        assert ran.returncode == 0, ran.stderr.decode()
+        assert b"Traceback" not in ran.stderr
+        return ran.stdout.decode("ascii")
+
+    keys = ("search.trials=1", "search.finalists=1", "search.workers=1", "training.epochs=1")
+    assert "Report:" in said("run", "study.yaml", *keys, "--out", out)
+    assert "+-" in said("front", out)
+    assert "model.onnx" in said("export", out, "0", "--to", str(tmp_path / "model"))
+    assert "latency" in said("measure", f"{out}/{rows_of(Path(out) / 'front.csv')[0]['artifact']}/model.onnx")
 
 
 def check_against_artifacts(out: Path, trials: Sequence[dict[str, str]], front: Sequence[dict[str, str]]) -> None:

@@ -59,7 +59,7 @@ print(float(keep.sum()))
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell what a process holds")
 def test_a_limit_gives_clean_errors_and_the_process_lives_on() -> None:
     """In a process of its own: a limit cannot be taken back."""
-    ended = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-P", "-c", LIMITED], capture_output=True, text=True, check=True)
     refused, *rest = ended.stdout.splitlines()
     assert refused.startswith("refused search.trial_gigabytes: expected at least ")
     assert rest == ["True", "True", "True", "50000000.0"]

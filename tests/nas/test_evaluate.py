@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import tempfile
@@ -23,6 +24,8 @@ from toy_runtime import Toy
 import nas.evaluate
 import nas.measuring.costs
 import nas.measuring.latency
+import nas.measuring.turns
+import nas.training.pipeline
 from nas.candidates.sampling import sample
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
@@ -31,7 +34,8 @@ from nas.measuring.parity import ParityBroken
 from nas.records import Measurement, Parity, State
 from nas.registry import RUNTIMES
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task
+from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
+from nas.training.pipeline import Interrupted
 from nas.workbench import Workbench
 from search_spaces.trials import Pick
 
@@ -65,6 +69,7 @@ SPACE = {
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workbench]:
     """As a worker has it, at the largest size; locks of its own, so that nobody else's work waits."""
+    monkeypatch.setattr(nas.measuring.turns, "PLACES", ())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(nas.measuring.latency, "BLOCKS", 1)
     monkeypatch.setattr(nas.measuring.latency, "MAX_PASSES", 1)
@@ -145,6 +150,9 @@ def test_training_checking_and_scoring_give_way(
     task = task_of(bench, tmp_path)
     evaluation = evaluate(task, bench, clock)
     assert evaluation.state is State.COMPLETE
+    assert evaluation.model_sha256 == {
+        "model.onnx": hashlib.sha256((task.folder / "model.onnx").read_bytes()).hexdigest()
+    }
     assert evaluation.flags == ("unstable",)  # one pass agrees with none
     assert entered == ["train", "verify", "score"]
     assert Counter(ways) == {"train": 2, "score": 2}  # steps of one epoch; a batch of validation, one of training
@@ -278,6 +286,68 @@ def test_a_full_disk_is_no_candidates_fault(bench: Workbench, tmp_path: Path, mo
     with pytest.raises(OSError, match="No space left"):
         evaluate_safely(task, bench)
     assert not (task.folder / "evaluation.json").exists()
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint after every epoch."""
+    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED, State.PRUNED])
+def test_no_checkpoint_is_left_of_what_is_over(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eager: None, state: State
+) -> None:
+    """`nas retry` would go on from it."""
+    task = replace(task_of(bench, tmp_path), epochs=2)
+    checkpoint, there = task.folder / "checkpoint.pt", list[bool]()
+
+    def report(rung: Rung) -> Verdict:
+        there.append(checkpoint.exists())
+        return Verdict.STOP if state is State.PRUNED and len(there) == 2 else Verdict.CONTINUE
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("no file today")
+
+    if state is State.FAILED:
+        monkeypatch.setattr(nas.evaluate, "score_file", broken)
+    assert evaluate_safely(task, bench, report=report).state is state
+    assert True in there
+    assert not checkpoint.exists()
+    assert (task.folder / "evaluation.json").exists()
+
+
+def test_a_stopped_training_is_recorded_as_pruned(bench: Workbench, tmp_path: Path) -> None:
+    rungs = list[Rung]()
+
+    def report(rung: Rung) -> Verdict:
+        rungs.append(rung)
+        return Verdict.STOP if rung.epochs >= 2 else Verdict.CONTINUE
+
+    task = replace(task_of(bench, tmp_path), epochs=8)
+    evaluation = evaluate_safely(task, bench, report=report)
+    assert (evaluation.state, evaluation.epochs) == (State.PRUNED, 2.0)
+    assert evaluation.reason == "stopped after 2 of 8 epochs"
+    assert rungs == [Rung(1.0, 8), Rung(2.0, 8)]
+    assert evaluation.seconds["train"] > 0
+
+
+def test_a_paused_training_goes_on_later(bench: Workbench, tmp_path: Path) -> None:
+    """Nothing is recorded meanwhile; in the end it is as if it had never been paused."""
+    whole = replace(task_of(bench, tmp_path / "whole"), epochs=4)
+    paused, epochs = replace(whole, folder=tmp_path / "paused"), list[float]()
+
+    def pause(rung: Rung) -> Verdict:
+        epochs.append(rung.epochs)
+        return Verdict.PAUSE if len(epochs) == 2 else Verdict.CONTINUE
+
+    with pytest.raises(Interrupted):
+        evaluate_safely(paused, bench, report=pause)
+    assert [file.name for file in paused.folder.iterdir()] == ["checkpoint.pt"]
+    resumed, other = evaluate_safely(paused, bench, report=pause), evaluate_safely(whole, bench)
+    assert epochs == sorted(set(epochs))
+    assert (resumed.state, resumed.epochs) == (State.COMPLETE, other.epochs)
+    assert (paused.folder / "model.onnx").read_bytes() == (whole.folder / "model.onnx").read_bytes()
 
 
 def test_a_task_is_trained_as_the_study_says(bench: Workbench, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nas.machine
-from nas.machine import cores, memory_bytes
+from nas.machine import cores, memory_bytes, threads_per_worker
 
 
 def test_cores_are_those_that_may_be_used() -> None:
@@ -33,3 +33,16 @@ def test_memory_is_within_the_limit(
     monkeypatch.setattr(nas.machine, "_MEMORY_LIMITS", (str(file), str(tmp_path / "none")))
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert memory_bytes() == (1_000_000 if counts else physical)
+
+
+@pytest.mark.parametrize(("workers", "input_size"), [(1, 8), (2, 8), (1, 32), (2, 32), (64, 224)])
+def test_threads_per_worker(workers: int, input_size: int) -> None:
+    threads = threads_per_worker(workers, input_size)
+    assert threads >= 1
+    assert threads == 1 if input_size < 32 else threads * workers <= max(cores(), workers)
+
+
+@pytest.mark.parametrize(("workers", "input_size", "expected"), [(1, 31, 1), (1, 32, 8), (3, 32, 2), (16, 224, 1)])
+def test_eight_cores_are_shared(workers: int, input_size: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.machine, "cores", lambda: 8)
+    assert threads_per_worker(workers, input_size) == expected

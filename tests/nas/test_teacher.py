@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import time
@@ -18,10 +17,9 @@ from safetensors.torch import load_file
 
 import nas.teacher
 import nas.training.pipeline
-from nas.candidates.candidate import Candidate
-from nas.candidates.corners import extreme_candidates, teacher_candidate
+from nas.candidates.corners import extreme_candidates
 from nas.data import load
-from nas.errors import InputError, TrainingDiverged
+from nas.errors import TrainingDiverged
 from nas.evaluate import evaluate_safely
 from nas.records import State
 from nas.run_folder.paths import RunFolder
@@ -173,30 +171,3 @@ def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         "the reference teacher failed: training diverged: loss is nan in epoch 3 of the dense stage"
     )
     assert set(evaluation.seconds) >= {"build", "prune", "emit", "measure", "teach"}
-
-
-def test_the_largest_network_teaches_unless_another_is_named(tmp_path: Path) -> None:
-    largest = teacher_candidate(make_study())
-    assert largest.architecture == extreme_candidates(make_study())["largest"].architecture
-    assert (largest.plan.kept, largest.plan.formats) == ({}, {})
-    smallest = Candidate(architecture=extreme_candidates(make_study())["smallest"].architecture)
-    file = tmp_path / "candidate.json"
-    file.write_text(json.dumps(smallest.to_json()))
-    assert teacher_candidate(make_study(architecture=str(file))) == smallest
-
-
-@pytest.mark.parametrize("text", [None, "{", "{}", '{"schema": 1}', "[1]", "5"])
-def test_what_is_no_candidate_is_refused(tmp_path: Path, text: str | None) -> None:
-    file = tmp_path / "candidate.json"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(InputError, match=r"training.distillation.architecture: expected a candidate.json, got"):
-        teacher_candidate(make_study(architecture=str(file)))
-
-
-def test_a_teacher_for_other_images_is_refused(tmp_path: Path) -> None:
-    other = extreme_candidates(make_study())["largest"].architecture.model_copy(update={"input_size": 16})
-    file = tmp_path / "candidate.json"
-    file.write_text(json.dumps(Candidate(architecture=other).to_json()))
-    with pytest.raises(InputError, match=r"expected images of size and channels \(8, 1\), got \(16, 1\)"):
-        teacher_candidate(make_study(architecture=str(file)))

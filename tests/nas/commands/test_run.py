@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +14,9 @@ import nas.commands.run
 import nas.executors.loop
 from nas.data import DataSet, Images, load
 from nas.errors import InputError
-from nas.executors.pool import Finished
+from nas.executors.pool import ExecutorSetup, Finished
 from nas.records import State
+from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, write_evaluation
 from nas.runtimes.onnxruntime import fingerprint
 from nas.search.search import Search
@@ -103,17 +102,19 @@ def test_a_run_goes_on_behind_a_torn_record(folder: RunFolder, run: Run) -> None
 
 
 def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    given_limits: list[tuple[Callable[[Task], float | None], Callable[[], bool]]] = []
+    given: list[ExecutorSetup] = []
 
-    def workers(path: Path, count: int, threads: int, limit: Any, excused: Any) -> Workers:
-        given_limits.append((limit, excused))
-        return Workers(path, count, threads)
+    def workers(setup: ExecutorSetup) -> Workers:
+        given.append(setup)
+        return Workers(setup.folder.path, setup.workers, setup.threads)
 
-    monkeypatch.setattr(nas.commands.run, "LocalWorkers", workers)
+    monkeypatch.setitem(ENGINES, "local", workers)
     training = {"distillation": {"teacher": "reference"}}
     study = make_study(trials=1, finalists=1, epochs=2, trial_minutes=0.5, training=training)
     assert nas.commands.run.run(study, folder.path, Console(quiet=True))
-    ((limit, excused),) = given_limits
+    (setup,) = given
+    limit, excused = setup.limit_minutes, setup.excused
+    assert (setup.study.name, setup.folder, setup.workers, setup.threads) == (study.name, folder, 1, 1)
     task = Task(0, different(1)[0], "search", 0, 2, folder.path)
     assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
     assert excused()
@@ -143,7 +144,7 @@ def test_a_run_in_which_everything_fails_has_failed(
     def wait(self: Workers, _: float) -> list[Any]:
         task = self.running.pop(0)
         write_evaluation(task.folder, evaluated(task, make_study(), State.FAILED, reason="no [/luck]"))
-        return [Finished(task)]
+        return [Finished(task, task.folder)]
 
     monkeypatch.setattr(Workers, "wait", wait)
     with pytest.raises(nas.executors.loop.WorkFailed, match=r"the last 10 candidates all failed, .* no \[/luck\]"):

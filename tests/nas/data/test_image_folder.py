@@ -211,3 +211,27 @@ def test_a_class_with_too_few_groups(tmp_path: Path, groups: int) -> None:
     message = refused(folder_data(write(tmp_path / "d", *names), group_pattern=r"^([a-z]+\d+)_"))
     assert "class 'b' has too few groups to be split into train, validation and test" in message
     assert f"expected at least 3, got {groups}" in message
+
+
+@pytest.mark.parametrize("parts", [("",), ("train/", "val/", "test/")])
+@pytest.mark.parametrize("junk", [".ipynb_checkpoints", "@eaDir", "__MACOSX", ".thumbnails"])
+def test_what_tools_leave_behind_is_neither_class_nor_image(tmp_path: Path, parts: tuple[str, ...], junk: str) -> None:
+    clean = write(tmp_path / "clean", *(f"{part}{name}/{i}.png" for part in parts for name in "ab" for i in range(9)))
+    shutil.copytree(clean, tmp_path / "d")
+    for folder in [path for path in (tmp_path / "d").rglob("*") if path.is_dir()] + [tmp_path / "d"]:
+        write(folder, f"{junk}/x.png", f"{junk}/a/0.png", "._0.png")
+    (tmp_path / "d" / parts[0] / "a" / "folder.png").mkdir()
+    expected, found = (load(folder_data(root), input_size=4, seed=0) for root in (clean, tmp_path / "d"))
+    assert found.class_names == ("a", "b")
+    assert found.split == expected.split
+    assert found.skipped == ()
+    assert class_count(folder_data(tmp_path / "d")) == 2
+
+
+def test_a_class_folder_may_be_a_link(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *(f"a/{i}.png" for i in range(9)))
+    write(tmp_path / "far", *(f"deep/{i}.png" for i in range(9)))
+    (root / "b").symlink_to(tmp_path / "far")
+    (root / "b" / "deep" / "loop").symlink_to(root)
+    found = load(folder_data(root), input_size=4, seed=0)
+    assert sum(map(len, (found.split.train, found.split.validation, found.split.test))) == 18

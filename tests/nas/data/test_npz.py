@@ -242,3 +242,11 @@ def test_an_archive_too_large_for_memory_is_mapped(
     for entry in [path for path in cache.iterdir() if path.is_dir()]:
         shutil.rmtree(entry)
     assert "images: too large for memory, and cannot be unpacked to" in refused(data)
+
+
+def test_resource_forks_in_an_archive_are_no_arrays(tmp_path: Path) -> None:
+    data = archive(tmp_path, plain())
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as file:
+        file.writestr("__MACOSX/._images.npy", "no array")
+        file.writestr("._val_images.npy", "no array")
+    assert load(data, input_size=4, seed=0).class_names == ("0", "1")

@@ -39,7 +39,8 @@ def root(tmp_path: Path) -> Path:
             folder = tmp_path / "d" / part / name
             folder.mkdir(parents=True)
             for i in range(count):
-                pixels = np.random.default_rng(i).integers(0, 256, (16, 16), dtype=np.uint8)
+                seed = (i, *f"{part}{name}".encode())  # no picture twice
+                pixels = np.random.default_rng(seed).integers(0, 256, (16, 16), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i:02}.png")
     return tmp_path / "d"
 
@@ -123,7 +124,7 @@ def test_very_small_classes_work_or_give_one_message(tmp_path: Path, count: int)
     for name in "ab":
         (tmp_path / "s" / name).mkdir(parents=True)
         for i in range(count):
-            Image.new("L", (9, 9)).save(tmp_path / "s" / name / f"{i}.png")
+            Image.new("L", (9, 9), 20 * i + ord(name)).save(tmp_path / "s" / name / f"{i}.png")
     if count == 3:
         found = read(tmp_path / "s")
         assert (len(found.train), len(found.validation), len(found.load_test())) == (2, 2, 2)
@@ -207,7 +208,9 @@ def test_many_processes_decode_the_same_set_at_once(root: Path, cache: Path) -> 
         f"found = load(Data(source='image_folder', path={str(root)!r}, channels=1), input_size=16, seed=0)\n"
         "print(type(found.train.images).__name__, int(found.train.images.astype(int).sum()))"
     )
-    workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    workers = [
+        subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
     answers = {worker.communicate(timeout=120)[0].strip() for worker in workers}
     assert answers == {f"memmap {int(read(root).train.images.astype(int).sum())}"}
     assert len(list(cache.glob("*/images.npy"))) == 2

@@ -219,3 +219,28 @@ def test_every_name_of_the_study_file_is_a_class_of_torchvision() -> None:
         assert known.argument in source.__init__.__code__.co_varnames
         names = getattr(source, "classes", None)
         assert names is None or len(names) == known.classes
+
+
+def test_hidden_folders_of_a_set_are_no_classes(tmp_path: Path) -> None:
+    write_gtsrb(tmp_path)
+    expected = read(set_data(tmp_path, "GTSRB"), 9)
+    training = tmp_path / "gtsrb" / "GTSRB" / "Training"
+    for folder in (training, training / "00007"):
+        (folder / ".ipynb_checkpoints").mkdir()
+        Image.new("RGB", (9, 9)).save(folder / ".ipynb_checkpoints" / "00000_00000-checkpoint.ppm")
+        Image.new("RGB", (9, 9)).save(folder / "._00000_00000.ppm")
+    (training / "00007" / "loop").symlink_to(training)
+    found = read(set_data(tmp_path, "GTSRB"), 9)
+    assert found.split == expected.split
+    assert np.array_equal(found.train.labels, expected.train.labels)
+    from torchvision.datasets import folder as theirs
+    from torchvision.datasets import gtsrb
+
+    assert gtsrb.make_dataset is theirs.make_dataset  # torchvision is left as it was
+
+
+def test_a_class_without_images_is_named(tmp_path: Path) -> None:
+    write_gtsrb(tmp_path)
+    (tmp_path / "gtsrb" / "GTSRB" / "Training" / "extra").mkdir()
+    with pytest.raises(InputError, match=r"torchvision finds no GTSRB there \(no image \(\.ppm\) of the classes extra"):
+        read(set_data(tmp_path, "GTSRB"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -11,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,14 +17,14 @@ import pytest
 import nas.executors.local
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
-from nas.executors.local import LocalWorkers, _Worker, cores, threads_per_worker
-from nas.executors.pool import Broke, Died, Event, Finished, Refused, TookTooLong
+from nas.executors.local import LocalWorkers
+from nas.executors.pool import Broke, Died, Event, Finished, Paused, Refused, Reported, TookTooLong
 from nas.files import write_atomically
 from nas.records import State
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.study import Study
 from nas.study.file import dump_study, load_study
-from nas.tasks import Task
+from nas.tasks import Rung, Task, Verdict
 from search_spaces.trials import Pick, first, last
 
 PATIENCE = 90.0
@@ -64,18 +62,48 @@ def candidate(pick: Callable[..., object] = first) -> Candidate:
     return sample(Pick(pick), STUDY.space, STUDY.compression, input_channels=1)
 
 
+STUB = """
+import json, os, subprocess, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+answers = os.fdopen(int(sys.argv[sys.argv.index("--answers") + 1]), "w", buffering=1)
+def say(**answer): answers.write(json.dumps(answer) + "\\n")
+{more}
+say(ready=1)
+for line in sys.stdin:
+    task = json.loads(line)
+    {body}
+"""
+
+
+def stub(folder: RunFolder, body: str, more: str = "", **options: Any) -> LocalWorkers:
+    """One process that talks as a worker does, without what makes a worker slow to start."""
+    script = STUB.format(body=body, more=more)
+    return LocalWorkers(folder.path, 1, 1, command=(sys.executable, "-P", "-c", script), **options)
+
+
 def make_task(folder: RunFolder, number: int, *, epochs: int = 1, pick: Callable[..., object] = first) -> Task:
     drawn = candidate(pick)
     return Task(number, drawn, "search", number, epochs, folder.artifact(drawn.id, "search", number))
 
 
 def next_event(pool: LocalWorkers) -> Event:
+    """The next event; reports are answered meanwhile."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if events := pool.wait(0.2):
+        if events := others(pool):
             assert len(events) == 1
             return events[0]
     pytest.fail("nothing happened")
+
+
+def others(pool: LocalWorkers, seconds: float = 0.2) -> list[Event]:
+    """What happened besides reports, which are answered."""
+    events = pool.wait(seconds)
+    for event in events:
+        if isinstance(event, Reported):
+            pool.answer(event.task, Verdict.CONTINUE)
+    return [event for event in events if not isinstance(event, Reported)]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -83,10 +111,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
-
-
-def processes(pool: LocalWorkers) -> list[int]:
-    return [worker.process.pid for worker in pool._workers]
 
 
 def alive(pid: int) -> bool:
@@ -102,7 +126,7 @@ def test_task_is_finished_and_a_killed_worker_is_replaced(folder: RunFolder, poo
     assert (pool.idle, pool.running) == (1, [])
     pool.submit(short)
     assert (pool.idle, pool.running) == (0, [short])
-    assert next_event(pool) == Finished(short)
+    assert next_event(pool) == Finished(short, short.folder)
     evaluation = read_evaluation(short.folder)
     assert evaluation is not None
     assert (evaluation.state, evaluation.reason) == (State.COMPLETE, "")
@@ -111,8 +135,8 @@ def test_task_is_finished_and_a_killed_worker_is_replaced(folder: RunFolder, poo
     }  # fmt: skip
 
     pool.submit(long)
-    wait_until(long.folder.exists)
-    (worker,) = processes(pool)
+    wait_until(lambda: bool(others(pool)) or long.folder.exists())
+    (worker,) = pool.pids
     os.kill(worker, signal.SIGKILL)
     event = next_event(pool)
     assert isinstance(event, Died)
@@ -121,27 +145,26 @@ def test_task_is_finished_and_a_killed_worker_is_replaced(folder: RunFolder, poo
     assert event.reason.startswith("worker killed by signal 9")
     assert not (long.folder / "evaluation.json").exists()
 
-    assert (pool.idle, len(processes(pool))) == (1, 1)
-    assert processes(pool) != [worker]
+    assert (pool.idle, len(pool.pids)) == (1, 1)
+    assert pool.pids != [worker]
     pool.submit(other)
-    assert next_event(pool) == Finished(other)
+    assert next_event(pool) == Finished(other, other.folder)
 
 
 def test_nothing_is_missed_while_the_driver_is_busy(folder: RunFolder) -> None:
-    """Both of the worker's lines, ready and done, have come before the driver looks."""
+    """All of the worker's lines have come before the driver looks."""
     task = make_task(folder, 0)
-    with LocalWorkers(folder.path, 1, 1) as pool:
+    with stub(folder, "say(done=0); (folder / 'said').touch()") as pool:
         pool.submit(task)
-        wait_until((task.folder / "evaluation.json").exists)
-        time.sleep(1.0)
-        assert next_event(pool) == Finished(task)
+        wait_until((folder.path / "said").exists)
+        assert next_event(pool) == Finished(task, task.folder)
 
 
 def test_worker_that_cannot_start_is_told_apart(
     folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('libtorch is not what it was')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     with LocalWorkers(folder.path, 1, 1) as pool:
         task = make_task(folder, 0)
         pool.submit(task)
@@ -165,7 +188,7 @@ def test_failing_candidate_is_a_result(folder: RunFolder, pool: LocalWorkers) ->
     task = make_task(folder, 0, pick=last)
     (task.folder / "model.onnx" / "x").mkdir(parents=True)
     pool.submit(task)
-    assert next_event(pool) == Finished(task)
+    assert next_event(pool) == Finished(task, task.folder)
     evaluation = read_evaluation(task.folder)
     assert evaluation is not None
     assert (evaluation.state, evaluation.error) == (State.FAILED, "IsADirectoryError")
@@ -175,28 +198,30 @@ def test_failing_candidate_is_a_result(folder: RunFolder, pool: LocalWorkers) ->
 
 def test_a_worker_over_the_limit_is_killed_and_replaced(folder: RunFolder) -> None:
     """Even one that is stopped and so answers nothing at all; its start does not count."""
-    hanging, other = make_task(folder, 0, epochs=100_000), make_task(folder, 1)
-    with LocalWorkers(folder.path, 1, 1, limit_minutes=lambda _: 4 / 60) as pool:
+    hanging, other = make_task(folder, 0), make_task(folder, 1)
+    body = "(folder / 'begun').touch(); time.sleep(60 * (1 - task['number'])); say(done=0)"
+    with stub(folder, body, "time.sleep(1.5)", limit_minutes=lambda _: 1 / 60) as pool:
         pool.submit(hanging)
-        wait_until(lambda: bool(pool.wait(0.1)) or hanging.folder.exists())
-        (worker,) = processes(pool)
+        wait_until(lambda: bool(others(pool, 0.1)) or (folder.path / "begun").exists())
+        (worker,) = pool.pids
         os.kill(worker, signal.SIGSTOP)
         assert next_event(pool) == TookTooLong(hanging)
         assert not alive(worker)
-        assert (pool.idle, len(processes(pool))) == (1, 1)
+        assert (pool.idle, len(pool.pids)) == (1, 1)
         pool.submit(other)
-        assert next_event(pool) == Finished(other)
+        assert next_event(pool) == Finished(other, other.folder)
 
 
 def test_what_is_for_all_candidates_does_not_count(folder: RunFolder) -> None:
-    hanging = make_task(folder, 0, epochs=100_000)
+    hanging = make_task(folder, 0)
     waits = True
-    with LocalWorkers(folder.path, 1, 1, limit_minutes=lambda _: 0.5 / 60, excused=lambda: waits) as pool:
+    body = "(folder / 'begun').touch(); time.sleep(60)"
+    with stub(folder, body, limit_minutes=lambda _: 0.5 / 60, excused=lambda: waits) as pool:
         pool.submit(hanging)
-        wait_until(lambda: bool(pool.wait(0.1)) or hanging.folder.exists())
+        wait_until(lambda: bool(others(pool, 0.1)) or (folder.path / "begun").exists())
         later = time.monotonic() + 1.5
         while time.monotonic() < later:
-            assert pool.wait(0.1) == []
+            assert others(pool, 0.1) == []
         waits = False
         assert next_event(pool) == TookTooLong(hanging)
 
@@ -228,7 +253,7 @@ def test_a_candidate_beyond_the_memory_limit_is_a_result(tmp_path: Path) -> None
         for number in range(2):  # the worker lives on
             task = replace(big, number=number, seed=number, folder=folder.artifact(drawn.id, "search", number))
             pool.submit(task)
-            assert next_event(pool) == Finished(task)
+            assert next_event(pool) == Finished(task, task.folder)
             evaluation = read_evaluation(task.folder)
             assert evaluation is not None
             assert evaluation.state is State.FAILED
@@ -247,7 +272,7 @@ def test_a_limit_below_what_a_worker_needs_anyway(folder: RunFolder) -> None:
 
 def test_leaving_ends_all_workers(folder: RunFolder) -> None:
     with LocalWorkers(folder.path, 2, 1) as pool:
-        started = processes(pool)
+        started = pool.pids
         pool.submit(make_task(folder, 0))
     assert len(started) == 2
     assert not any(map(alive, started))
@@ -259,7 +284,7 @@ from pathlib import Path
 from nas.executors.local import LocalWorkers
 from nas.tasks import Task
 with LocalWorkers(Path(sys.argv[1]), 2, 1) as pool:
-    print(*(worker.process.pid for worker in pool._workers), flush=True)
+    print(*pool.pids, flush=True)
     pool.submit(Task.from_line(sys.argv[2]))
     time.sleep(600)
 """
@@ -270,7 +295,7 @@ with LocalWorkers(Path(sys.argv[1]), 2, 1) as pool:
 def test_workers_die_with_their_driver(folder: RunFolder, busy: bool) -> None:
     """While they start as well as in the middle of a task."""
     task = make_task(folder, 0, epochs=100_000)
-    command = [sys.executable, "-c", DRIVER, str(folder.path), task.to_line()]
+    command = [sys.executable, "-P", "-c", DRIVER, str(folder.path), task.to_line()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
         workers = [int(pid) for pid in driver.stdout.readline().split()]
@@ -283,51 +308,92 @@ def test_workers_die_with_their_driver(folder: RunFolder, busy: bool) -> None:
         wait_until(lambda: not any(map(alive, workers)), seconds=10)
 
 
-@pytest.mark.parametrize(("workers", "input_size"), [(1, 8), (2, 8), (1, 32), (2, 32), (64, 224)])
-def test_threads_per_worker(workers: int, input_size: int) -> None:
-    threads = threads_per_worker(workers, input_size)
-    assert threads >= 1
-    assert threads == 1 if input_size < 32 else threads * workers <= max(cores(), workers)
-
-
-class Still:
-    """Stands in for a process that takes tasks and does nothing."""
-
-    def __init__(self) -> None:
-        self.stdin = io.StringIO()
-
-    def kill(self) -> None:
-        pass
-
-    def wait(self) -> int:
-        return 0
-
-
-def test_the_limit_counts_from_each_submission(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_counts_from_each_submission(folder: RunFolder) -> None:
     """Not from the worker's start, nor from its last task's."""
-    now = [1000.0]
-    monkeypatch.setattr(nas.executors.local, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(LocalWorkers, "_replace", lambda *_: None)
-    pool = LocalWorkers(folder.path, 1, 1, limit_minutes=lambda _: 1.0)
-    process: Any = Still()
-    pool._workers.append(_Worker(process, io.StringIO(), started=True, since=0.0))
-    task = make_task(folder, 0)
-    pool.submit(task)
-    now[0] += 59
-    assert pool._late() == []
-    now[0] += 2
-    assert pool._late() == [TookTooLong(task)]
+    tasks = [make_task(folder, number) for number in range(4)]
+    body = "time.sleep(60 if task['number'] == 3 else 1.0); say(done=0)"
+    with stub(folder, body, limit_minutes=lambda _: 2.5 / 60) as pool:
+        for task in tasks[:3]:
+            pool.submit(task)
+            assert next_event(pool) == Finished(task, task.folder)
+        pool.submit(tasks[3])
+        assert next_event(pool) == TookTooLong(tasks[3])
 
 
 def test_a_worker_that_broke_leaves_its_task_unfinished(folder: RunFolder) -> None:
-    process: Any = Still()
     task = make_task(folder, 0)
-    worker = _Worker(process, io.StringIO(), task=task, started=True)
-    assert LocalWorkers._heard(worker, {"broke": "No space left on device"}) == Broke(task, "No space left on device")
-    assert worker.task is None
+    with stub(folder, "say(broke='No space left on device')") as pool:
+        pool.submit(task)
+        assert next_event(pool) == Broke(task, "No space left on device")
+        assert (pool.idle, pool.running) == (1, [])
 
 
-@pytest.mark.parametrize(("workers", "input_size", "expected"), [(1, 31, 1), (1, 32, 8), (3, 32, 2), (16, 224, 1)])
-def test_eight_cores_are_shared(workers: int, input_size: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.executors.local, "cores", lambda: 8)
-    assert threads_per_worker(workers, input_size) == expected
+def test_a_line_that_comes_in_pieces(folder: RunFolder) -> None:
+    task = make_task(folder, 0)
+    body = 'answers.write(\'{"rung": {"epo\'); answers.flush(); time.sleep(0.5); say_rest()'
+    rest = 'def say_rest(): answers.write(\'chs": 0.5, "budget": 4}}\\n{"paused": 0}\\n\')'
+    with stub(folder, body, rest) as pool:
+        pool.submit(task)
+        events: list[Event] = []
+        wait_until(lambda: len(events) == 2 or events.extend(pool.wait(0.1)))
+        assert events == [Reported(task, Rung(0.5, 4)), Paused(task)]
+        assert pool.idle == 1
+
+
+def test_an_answer_to_a_worker_that_is_gone(folder: RunFolder) -> None:
+    task = make_task(folder, 0)
+    with stub(folder, "say(rung={'epochs': 1, 'budget': 2}); os.kill(os.getpid(), 9)") as pool:
+        pool.submit(task)
+        wait_until(lambda: pool.wait(0.1) == [Reported(task, Rung(1, 2))])
+        time.sleep(0.5)
+        pool.answer(task, Verdict.CONTINUE)
+        assert isinstance(next_event(pool), Died)
+        pool.answer(task, Verdict.CONTINUE)  # nobody's any more
+
+
+LIBRARY = """
+import os, threading, time
+os.write(1, b'{"done": 0}')
+def chat():
+    while True:
+        print('{"done": 0}', flush=True)
+        time.sleep(0.1)
+threading.Thread(target=chat, daemon=True).start()
+"""
+
+
+def test_what_a_library_prints_is_no_answer(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first moment on, and while a task runs."""
+    (tmp_path / "sitecustomize.py").write_text(LIBRARY)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    task = make_task(folder, 0)
+    with LocalWorkers(folder.path, 1, 1) as pool:
+        pool.submit(task)
+        assert next_event(pool) == Finished(task, task.folder)
+    evaluation = read_evaluation(task.folder)
+    assert evaluation is not None
+    assert (evaluation.state, evaluation.reason) == (State.COMPLETE, "")
+
+
+def test_the_users_folder_shadows_nothing(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does an empty entry of PYTHONPATH, which stands for the current folder."""
+    users = tmp_path / "users"
+    (users / "nas").mkdir(parents=True)
+    for name in ("random", "onnx", "nas/__init__", "compressors", "torch"):
+        (users / f"{name}.py").write_text("from pathlib import Path\nPath('was run').touch()\nraise SystemExit(3)\n")
+    monkeypatch.chdir(users)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", os.environ.get("PYTHONPATH", "")]))
+    task = make_task(folder, 0)
+    with LocalWorkers(folder.path, 1, 1) as pool:
+        pool.submit(task)
+        assert next_event(pool) == Finished(task, task.folder)
+    assert not (users / "was run").exists()
+
+
+def test_children_of_a_worker_are_as_safe(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    body = "say(done=0) if subprocess.call([sys.executable, '-c', 'import random']) == 0 else sys.exit('shadowed')"
+    with stub(folder, body) as pool:
+        pool.submit(make_task(folder, 0))
+        assert isinstance(next_event(pool), Finished)

@@ -1,17 +1,8 @@
-"""The measuring protocol with made-up networks, and the machine-wide lock between real processes."""
+"""The measuring protocol, with made-up networks and on a real file."""
 
 from __future__ import annotations
 
 import fcntl
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -21,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nas.measuring.latency
+import nas.measuring.turns
 from nas.measuring.latency import BLOCKS, CALLS, MAX_PASSES, PROTOCOL, WARM_UP, agree, measure, run_protocol, settled_us
-from nas.measuring.turns import _open_lock, exclusive, pausing_for_measurements
+from nas.measuring.turns import exclusive, open_locks
 from nas.runtimes.onnx.control import control_file
 from nas.runtimes.onnxruntime import Array, Runner, fingerprint
 from nas.study import Target
@@ -136,176 +128,11 @@ def test_agreement_by_hand() -> None:
     assert not agree([100.0, 102.1])
 
 
-# Processes. The lock files lie in a folder of the test's own, so that nobody else's work waits.
-
-
 @pytest.fixture(autouse=True)
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-
-TRAIN = """
-import sys, time
-from pathlib import Path
-from nas.measuring.turns import pausing_for_measurements
-counter, batches = Path(sys.argv[1]), 0
-with pausing_for_measurements() as give_way:
-    while True:
-        give_way()
-        time.sleep(0.02)  # a batch
-        batches += 1
-        counter.write_text(str(batches))
-"""
-HOLD = """
-import sys, time
-from pathlib import Path
-from nas.measuring.turns import exclusive
-with exclusive():
-    Path(sys.argv[1]).write_text("1")
-    time.sleep(600)
-"""
-
-
-@contextmanager
-def process(script: str, counter: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that writes a number to `counter` again and again; killed at the end."""
-    environment = {**os.environ, "TMPDIR": tempfile.gettempdir()}
-    started = subprocess.Popen([sys.executable, "-c", script, str(counter)], env=environment)
-    try:
-        wait_until(lambda: count(counter) > 0)
-        yield started
-    finally:
-        kill(started)
-
-
-def kill(started: subprocess.Popen[bytes]) -> None:
-    started.send_signal(signal.SIGKILL)
-    started.wait(PATIENCE)
-
-
-def count(counter: Path) -> int:
-    text = counter.read_text() if counter.exists() else ""
-    return int(text or 0)
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline, "gave up waiting"
-        time.sleep(0.005)
-
-
-def in_background(work: Callable[[], None]) -> threading.Event:
-    """Run `work` in a thread; the event is set once it has returned."""
-    done = threading.Event()
-
-    def run() -> None:
-        work()
-        done.set()
-
-    threading.Thread(target=run, daemon=True).start()
-    return done
-
-
-def take_and_release() -> None:
-    with exclusive():
-        pass
-
-
-def begin_and_end() -> None:
-    with pausing_for_measurements():
-        pass
-
-
-def test_training_pauses_while_someone_measures(tmp_path: Path) -> None:
-    counter = tmp_path / "batches"
-    with process(TRAIN, counter):
-        for _ in range(3):
-            with exclusive():  # from here on not even the batch that was running is still under way
-                held = count(counter)
-                time.sleep(0.1)
-                assert count(counter) == held
-            wait_until(lambda held=held: count(counter) > held + 2)  # type: ignore[misc]
-
-
-def test_one_measurement_at_a_time_and_none_outlives_its_process(tmp_path: Path) -> None:
-    with process(HOLD, tmp_path / "held") as holder:
-        done = in_background(take_and_release)
-        assert not done.wait(0.2)
-        kill(holder)
-        assert done.wait(PATIENCE)
-
-
-def test_a_killed_trainer_holds_nobody_up(tmp_path: Path) -> None:
-    with process(TRAIN, tmp_path / "batches") as trainer:
-        kill(trainer)
-        assert in_background(take_and_release).wait(PATIENCE)
-
-
-def test_two_train_at_the_same_time_and_both_give_way(tmp_path: Path) -> None:
-    counters = tmp_path / "one", tmp_path / "two"
-    with process(TRAIN, counters[0]), process(TRAIN, counters[1]):
-        seen = [count(counter) for counter in counters]
-        wait_until(lambda: all(count(c) > s + 2 for c, s in zip(counters, seen, strict=True)))
-        with exclusive():
-            held = [count(counter) for counter in counters]
-            time.sleep(0.1)
-            assert [count(counter) for counter in counters] == held
-
-
-def test_training_begins_only_after_the_measurement(tmp_path: Path) -> None:
-    with exclusive():
-        begun = in_background(begin_and_end)
-        assert not begun.wait(0.2)
-    assert begun.wait(PATIENCE)
-
-
-def test_newcomers_queue_behind_a_measurement_that_waits() -> None:
-    """Else trainers that hold the machine by turns would keep it for ever."""
-    with pausing_for_measurements():
-        measured = in_background(take_and_release)
-        assert not measured.wait(0.2)
-        begun = in_background(begin_and_end)
-        assert not begun.wait(0.2)
-    assert measured.wait(PATIENCE)
-    assert begun.wait(PATIENCE)
-
-
-def test_locks_fall_open_when_the_measured_code_raises() -> None:
-    with pytest.raises(ZeroDivisionError), exclusive():
-        _ = 1 / 0
-    assert in_background(take_and_release).wait(PATIENCE)
-    with pytest.raises(ZeroDivisionError), pausing_for_measurements():
-        _ = 1 / 0
-    assert in_background(take_and_release).wait(PATIENCE)
-
-
-def test_no_descriptor_is_left_open() -> None:
-    open_files = Path("/proc/self/fd")
-    if not open_files.exists():
-        pytest.skip("needs /proc")
-    before = len(list(open_files.iterdir()))
-    for _ in range(5):
-        take_and_release()
-        with pausing_for_measurements() as give_way:
-            give_way()
-    assert len(list(open_files.iterdir())) <= before
-
-
-def test_lock_files_are_open_to_every_user(tmp_path: Path) -> None:
-    take_and_release()
-    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert modes == {"compact-nas-gate.lock": 0o666, "compact-nas-busy.lock": 0o666}
-
-
-def test_a_link_in_the_lock_files_place_is_not_followed(tmp_path: Path) -> None:
-    """A shared folder may hold anybody's link; what it points to must not be opened, nor its mode changed."""
-    victim = tmp_path / "victim"
-    victim.touch(mode=0o600)
-    (tmp_path / "compact-nas-gate.lock").symlink_to(victim)
-    os.close(_open_lock("gate"))
-    assert victim.stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / f"compact-nas-gate-{os.getuid()}.lock").exists()
+    """Lock files of the test's own, so that nobody else's work waits."""
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(nas.measuring.turns, "PLACES", (str(tmp_path),))
 
 
 # The whole way, on a real file.
@@ -330,7 +157,8 @@ def test_a_measured_file() -> None:
     assert {len(samples) for samples in latency.passes_us} == {PER_PASS}
     assert latency.stable or len(latency.passes_us) == MAX_PASSES
     assert (latency.protocol, latency.fingerprint) == (PROTOCOL, fingerprint(target))
-    assert in_background(take_and_release).wait(PATIENCE)
+    with exclusive():  # nobody holds the machine any more
+        pass
 
 
 def test_a_file_is_timed_while_nobody_trains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,14 +168,15 @@ def test_a_file_is_timed_while_nobody_trains(monkeypatch: pytest.MonkeyPatch) ->
     free: list[bool] = []
 
     def timed(self: Runner, image: Array, runs: int) -> list[float]:
-        busy = _open_lock("busy")
+        gate, busy = open_locks()
         try:
-            fcntl.flock(busy, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            busy.take(fcntl.LOCK_SH | fcntl.LOCK_NB)
             free.append(True)
         except BlockingIOError:
             free.append(False)
         finally:
-            os.close(busy)
+            busy.close()
+            gate.close()
         return [20.0] * runs
 
     monkeypatch.setattr(Runner, "time_us", timed)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from nas.data.decoding import Form, decode
 from nas.report.card import model_card, text
+from nas.report.requirements import requirement
 from nas.report.snippet import snippet as card_snippet
 from nas.study import Data, ReportOptions
 from search_spaces.spaces import MobileSpace
@@ -107,6 +108,26 @@ def test_the_snippet_sees_what_training_saw(tmp_path, monkeypatch, resize, chann
     assert np.array_equal(np.round(seen[0][0] * 255), expected)
 
 
+def test_the_snippet_reads_sound_pixels_beside_damaged_metadata(tmp_path, study, new_candidate, new_evaluation):
+    """Pillow cannot write back the EXIF data, and refuses the text."""
+    candidate = new_candidate(study, 3)
+    card = model_card(study, candidate, new_evaluation(candidate), DIGITS)
+    write_model(tmp_path / "model.onnx", np.eye(64)[:, :10], 1, 8, DIGITS)
+    (tmp_path / "predict.py").write_text(snippet(card))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    damaged = (
+        exif.tobytes().replace(b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x0a").replace(b"\0\0\0\x48", b"\xff\xff\xff\xb8")
+    )
+    Image.new("L", (8, 8), 200).save(tmp_path / "x.png", exif=damaged)
+    content = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(content[:33] + b"\0\0\0\x03tEXta\0b????" + content[33:])
+    command = [sys.executable, str(tmp_path / "predict.py"), str(tmp_path / "x.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 5
+
+
 def test_figures_stand_with_how_they_were_obtained(study, new_candidate, new_evaluation):
     candidate = new_candidate(study, 3)
     evaluation = new_evaluation(candidate, correct=175)
@@ -162,3 +183,11 @@ def test_every_table_row_has_the_cells_of_its_head(study, new_candidate, new_eva
     for block in re.findall(r"(?:^\|.*\n)+", card, flags=re.MULTILINE):
         cells = {len(re.split(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(cells) == 1, block
+
+
+def test_the_card_says_which_runtime_the_file_needs(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    evaluation = new_evaluation(candidate)
+    card = model_card(study, candidate, evaluation, DIGITS, needs=requirement(21, ["INT8", "INT4"]))
+    assert "Needs onnxruntime 1.23 or later (its weights are of type INT4), numpy and pillow only." in card
+    assert "Needs onnxruntime, numpy and pillow only." in model_card(study, candidate, evaluation, DIGITS)

@@ -137,5 +137,5 @@ def test_the_report_imports_neither_pyplot_nor_a_heavy_package():
         "import sys, nas.report.card, nas.report.html, nas.report.picture, nas.report.tables;"
         "print([m for m in ('torch', 'optuna', 'onnxruntime', 'ray', 'matplotlib.pyplot') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -128,7 +128,7 @@ def test_proposals_do_not_depend_on_the_process(tmp_path: Path) -> None:
     said = []
     for salt in ("1", "2"):
         (tmp_path / salt).mkdir()
-        command = [sys.executable, "-c", PROPOSE, __file__, str(tmp_path / salt)]
+        command = [sys.executable, "-P", "-c", PROPOSE, __file__, str(tmp_path / salt)]
         environment = {**os.environ, "PYTHONHASHSEED": salt}
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         said.append(ran.stdout)

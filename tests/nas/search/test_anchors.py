@@ -114,16 +114,3 @@ def test_anchors_are_of_the_first_generation(tmp_path: Path) -> None:
     proposed(study, tmp_path, 8)
     marks = [trial.system_attrs for trial in Search(study, RunFolder(tmp_path)).journal.trials()]
     assert [[value for key, value in mark.items() if key.endswith(GENERATION)] for mark in marks] == [[0]] * 8
-
-
-def test_corners_are_the_most_and_the_least_compressed() -> None:
-    """Whatever order the study lists ratios and formats in."""
-    found = extreme_candidates(make_study())
-    edges = {"int8"}  # the first and the last layer
-    assert set(found["smallest"].plan.formats.values()) == {"int3"} | edges
-    assert set(found["middle"].plan.formats.values()) == {"int4"} | edges
-    assert set(found["largest"].plan.formats.values()) == {"int8"}
-    assert found["smallest"].plan.kept
-    assert not found["largest"].plan.kept
-    sizes = [found[name].weight_bytes(10) for name in ("smallest", "middle", "largest")]
-    assert sizes == sorted(sizes)

@@ -6,13 +6,15 @@ import random
 from pathlib import Path
 from typing import Any
 
+import by_hand
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.records import State
+from nas.run_folder.rows import TrialRow
 from nas.search.finalists import finalists_of
-from nas.search.upkeep import Upkeep, bulky_files, with_reference, worth_keeping
+from nas.search.upkeep import Upkeep, bulky_files, with_reference_point, worth_keeping
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -30,9 +32,8 @@ def make_study(*, keep: str = "all", objectives: tuple[str, ...] = ("accuracy", 
     )
 
 
-def row(number: int, accuracy: float | None, size: float, **fields: Any) -> dict[str, Any]:
-    known = {"number": number, "state": State.COMPLETE, "flags": [], "id": f"{number:012}", "violation": {}}
-    return {**known, "accuracy": accuracy, "size_bytes": size, "artifact": f"artifacts/{number}/search-0", **fields}
+def row(number: int, accuracy: float | None, size: int, **fields: Any) -> TrialRow:
+    return by_hand.row(number, accuracy, 1, size, **{"artifact": f"artifacts/{number}/search-0", **fields})
 
 
 class Told:
@@ -41,20 +42,20 @@ class Told:
     def __init__(self, study: Study, path: Path) -> None:
         from nas.run_folder.paths import RunFolder
 
-        self.study, self.folder, self.told = study, RunFolder(path), list[dict[str, Any]]()
+        self.study, self.folder, self.told = study, RunFolder(path), list[TrialRow]()
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[TrialRow]:
         return self.told
 
-    def add(self, row: dict[str, Any]) -> None:
-        folder = self.folder.path / row["artifact"]
+    def add(self, row: TrialRow) -> None:
+        folder = self.folder.path / row.artifact
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*bulky_files(self.study), "candidate.json", "evaluation.json"):
             (folder / name).write_text("x")
         self.told.append(row)
 
     def whole(self) -> list[int]:
-        return [r["number"] for r in self.told if (self.folder.path / r["artifact"] / "model.onnx").exists()]
+        return [r.number for r in self.told if (self.folder.path / r.artifact / "model.onnx").exists()]
 
 
 def test_files_off_the_front_go_and_records_stay(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_files_off_the_front_go_and_records_stay(tmp_path: Path) -> None:
     told.add(row(1, 0.6, 90))  # dominates 0
     told.add(row(2, 0.9, 200))
     told.add(row(3, None, 10, state=State.INFEASIBLE))
-    told.add(row(4, 0.99, 1, flags=["parity"]))
+    told.add(row(4, 0.99, 1, flags=("parity",)))
     told.add(row(5, 0.6, 90, state=State.DUPLICATE, artifact="artifacts/1/search-0"))
     upkeep()
     assert told.whole() == [1, 2, 5]
@@ -107,18 +108,18 @@ points = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6)), max_size=14)
 def test_kept_are_the_front_and_every_finalist(told: list[tuple[int, int]], finalists: int) -> None:
     study = make_study(finalists=finalists)
     rows = [row(i, accuracy / 5, size) for i, (accuracy, size) in enumerate(told)]
-    kept = {r["number"] for r in worth_keeping(rows, study)}
+    kept = {r.number for r in worth_keeping(rows, study)}
 
     def better(a: tuple[int, int], b: tuple[int, int]) -> bool:
         return a[0] >= b[0] and a[1] <= b[1] and a != b
 
     front = {i for i, one in enumerate(told) if not any(better(other, one) for other in told)}
-    assert front | {r["number"] for r in finalists_of(rows, study)} <= kept
+    assert front | {r.number for r in finalists_of(rows, study)} <= kept
     if finalists <= len(front):
         assert kept == front
 
 
-def test_reference_is_fixed_at_the_first_generation_and_never_moved(tmp_path: Path) -> None:
+def test_the_reference_point_is_fixed_at_the_first_generation_and_never_moved(tmp_path: Path) -> None:
     told = Told(make_study(), tmp_path)
     upkeep = Upkeep(told)  # type: ignore[arg-type]
     rows = [row(0, 0.5, 100), row(1, 0.4, 70), row(2, None, 900, state=State.INFEASIBLE), row(3, 0.8, 200)]
@@ -138,8 +139,8 @@ def test_reference_is_fixed_at_the_first_generation_and_never_moved(tmp_path: Pa
     assert load_study(told.folder.study).report.hypervolume_reference == expected, "a later driver fixes the same"
 
 
-def test_a_given_reference_is_left_alone(tmp_path: Path) -> None:
-    study = with_reference(make_study(), [row(0, 0.2, 50)])
+def test_a_given_reference_point_is_left_alone(tmp_path: Path) -> None:
+    study = with_reference_point(make_study(), [row(0, 0.2, 50)])
     told = Told(study, tmp_path)
     for number in range(6):
         told.add(row(number, random.Random(number).random(), 10))

@@ -1,0 +1,77 @@
+"""Which files and folders below a data folder are data: hidden ones and those that systems leave behind are not."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+# What file managers, network storage and notebooks leave behind, in lower case; names that begin with a dot
+# (.ipynb_checkpoints, .DS_Store, .thumbnails, ._photo.jpg) are hidden anyway.
+SYSTEM_NAMES = frozenset(
+    {"__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"}
+    | {"$recycle.bin", "recycler", "recycled", "system volume information", "lost+found"}
+    | {"network trash folder", "temporary items", "thevolumesettingsfolder"}
+    | {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}
+)
+Identity = tuple[int, int]  # of a folder, under whatever names and links it is reached: device and inode
+
+
+def is_data(name: str) -> bool:
+    """Whether a file or folder of this name may be data: it is neither hidden nor a system's own."""
+    return not name.startswith(".") and name.casefold() not in SYSTEM_NAMES
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Names of the folders in `folder`, and of links to folders, sorted; without what is no data."""
+    return sorted(entry.name for entry in folder.iterdir() if is_data(entry.name) and entry.is_dir())
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files below `folder` whose suffix, in lower case, is one of `suffixes`; sorted, at any depth.
+
+    Folders that are links are followed. No folder is read twice, and none that `folder` lies in, so loops end. Folders,
+    pipes and devices are no files, whatever their name; a link to nowhere is listed, for its image is missing.
+    """
+    known = {found for place in (folder.absolute(), folder.resolve()) for found in map(_identity, place.parents)}
+    found: list[Path] = []
+    waiting = [folder]
+    while waiting:  # a folder is named by its real place where it is reached both directly and by a link
+        links: list[Path] = []
+        for start in waiting:
+            found += _files(start, known, links)
+        waiting = sorted(links)
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
+
+
+def _files(start: Path, known: set[Identity | None], links: list[Path]) -> Iterator[Path]:
+    """Files of `start` and the folders in it that are not `known` yet; links to folders are put aside into `links`."""
+    if (identity := _identity(start)) in known:
+        return
+    known.add(identity)
+    for entry in sorted(start.iterdir()):
+        if not is_data(entry.name):
+            continue
+        if entry.is_dir() and entry.is_symlink():
+            links.append(entry)
+        elif entry.is_dir():
+            yield from _files(entry, known, links)
+        elif entry.is_file() or _leads_nowhere(entry):
+            yield entry
+
+
+def _identity(folder: Path) -> Identity | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _leads_nowhere(entry: Path) -> bool:
+    """Whether an entry is a link to what does not exist, or to itself."""
+    try:
+        return stat.S_ISLNK(entry.lstat().st_mode) and not os.path.exists(entry)
+    except OSError:
+        return False

@@ -1,0 +1,76 @@
+"""What `nas check` prints and warns of, by closed forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from nas.candidates.corners import extreme_candidates
+from nas.commands.check import CROWDED, TRIALS_FOR_MANY, check_table, closed_form_costs, warnings_of
+from nas.records import OBJECTIVES
+from nas.study import Study
+
+
+def make_study(**fields: Any) -> Study:
+    given = {
+        "name": "t",
+        "data": {"source": "digits"},
+        "space": {"preset": "8px"},
+        "compression": {"pruning_ratio": (0.0, 0.5), "weight_format": ("int8", "int4")},
+        "objectives": ("accuracy", "parameters", "size_bytes"),
+        **fields,
+    }
+    return Study.model_validate(given)
+
+
+def test_three_networks_with_their_costs() -> None:
+    study = make_study()
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(check_table(study))
+    for name, candidate in extreme_candidates(study).items():
+        line = next(line for line in shown.get().splitlines() if f" {name} " in line)
+        costs = (candidate.parameters(10), candidate.macs(10), candidate.weight_bytes(10))
+        assert line.replace("│", " ").split() == [name, *(f"{cost:,}" for cost in costs)]
+        assert tuple(closed_form_costs(candidate, 10).values()) == costs
+    assert "t: about 10^" in shown.get()
+    assert f"{study.search.trials} trials" in shown.get()
+
+
+def test_a_sound_study_is_not_warned_of() -> None:
+    assert warnings_of(make_study(constraints={"parameters": {"max": 1e9}})) == []
+
+
+@pytest.mark.parametrize(
+    ("objectives", "constraints", "keys"),
+    [
+        (("accuracy",), {}, ("compression.weight_format", "compression.pruning_ratio")),
+        (("accuracy", "parameters"), {}, ("compression.weight_format",)),
+        (("accuracy", "macro_f1", "latency_ms"), {}, ()),
+        (("accuracy",), {"size_bytes": {"max": 1e9}}, ()),
+        (("accuracy",), {"macs": {"max": 1e9}}, ("compression.weight_format",)),
+    ],
+)
+def test_genes_that_nothing_rewards(
+    objectives: tuple[str, ...], constraints: dict[str, Any], keys: tuple[str, ...]
+) -> None:
+    found = warnings_of(make_study(objectives=objectives, constraints=constraints))
+    assert [warning.partition(":")[0] for warning in found] == list(keys)
+
+
+@pytest.mark.parametrize("trials", [TRIALS_FOR_MANY - 1, TRIALS_FOR_MANY])
+def test_many_objectives_need_many_trials(trials: int) -> None:
+    crowded = make_study(objectives=OBJECTIVES[-CROWDED - 1 :], search={"trials": trials, "finalists": 1})
+    assert [warning.partition(":")[0] for warning in warnings_of(crowded)] == ["objectives"] * (
+        trials < TRIALS_FOR_MANY
+    )
+
+
+@pytest.mark.parametrize("name", ["parameters", "macs", "size_bytes"])
+def test_a_limit_below_the_smallest_network(name: str) -> None:
+    least = closed_form_costs(extreme_candidates(make_study())["smallest"], 10)[name]
+    assert warnings_of(make_study(constraints={name: {"max": float(least)}})) == []
+    (found,) = warnings_of(make_study(constraints={name: {"max": least - 1.0}}))
+    assert found == f"constraints.{name}.max: {least - 1:g} is below the smallest network's {least:,}"
