@@ -11,10 +11,11 @@ from rich.console import Console
 from toy_runtime import Toy
 
 import nas.commands.run
+from nas.commands.check import warnings_of
 from nas.errors import InputError
 from nas.registry import RUNTIMES
 from nas.runtimes.onnxruntime import ONNXRUNTIME
-from nas.runtimes.runtime import file_names, fingerprint, refuse_missing, runtime_of
+from nas.runtimes.runtime import file_names, fingerprint, missing, refuse_missing, runtime_of
 from nas.study import Study, Target
 
 CPU, WIDE = Target(name="cpu"), Target(name="wide", threads=2)
@@ -81,8 +82,14 @@ def test_every_target_that_cannot_be_used_has_its_line(hidden: None, monkeypatch
     toy = Target(name="t", runtime="toy", provider="shelf")
     with pytest.raises(InputError) as refused:
         refuse_missing((OV, CPU, toy))
+    assert str(refused.value).splitlines() == missing((OV, CPU, toy))
     keys = [line.partition(":")[0] for line in str(refused.value).splitlines()]
     assert keys == ["targets[0].runtime", "targets[2].provider"]
+
+
+def test_a_study_for_another_machine_may_be_checked_with_a_warning(hidden: None) -> None:
+    (warning,) = [line for line in warnings_of(two_targets()) if line.startswith("targets")]
+    assert warning == missing((CPU, OV))[0]
 
 
 def two_targets() -> Study:
