@@ -254,6 +254,22 @@ def test_another_runtime_has_its_own_file_parity_and_latency(
     assert set(evaluation.machine.runtimes) == {"onnxruntime", "toy"}
 
 
+@pytest.mark.parametrize(("weights", "has_a_file"), [("int3", True), ("int8", False)])
+def test_openvino_stands_beside_onnx_runtime(bench: Workbench, tmp_path: Path, weights: str, has_a_file: bool) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed here")
+    targets = ({"name": "cpu"}, {"name": "ov", "runtime": "openvino"})
+    study = make_study(targets=targets, compression={"weight_format": (weights,)}, training={"epochs": 3})
+    bench = replace(bench, study=study, of_size={})
+    task = task_of(bench, tmp_path)
+    evaluation = evaluate(task, bench)
+    assert evaluation.state is State.COMPLETE
+    assert evaluation.measurement is not None
+    assert (task.folder / "model@ov.onnx").exists() is has_a_file
+    assert set(evaluation.measurement.other_size_bytes) == ({"ov"} if has_a_file else set())
+    holds = evaluation.other_parity["ov"].holds
+    assert ("ov" in evaluation.measurement.latency) is holds is ("parity@ov" not in evaluation.flags)
+
+
 def test_an_infeasible_candidate_is_measured_on_every_target(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -104,3 +105,16 @@ def test_a_run_is_refused_before_any_work(
         nas.commands.run.run(two_targets(), tmp_path / "run", Console(quiet=True))
     assert not (tmp_path / "run" / "study.yaml").exists()
     assert not (tmp_path / "run" / "study.log").exists()
+
+
+def test_a_study_is_read_without_any_engine(tmp_path: Path) -> None:
+    """Its targets ask their runtimes for a provider, and a report asks them for file names."""
+    asks = (
+        "import sys\n"
+        "from nas.runtimes.runtime import file_names\n"
+        "from nas.study import Target\n"
+        "print(sorted(file_names((Target(name='a'), Target(name='b', runtime='openvino'))).values()))\n"
+        "print([name for name in ('torch', 'onnx', 'onnxruntime', 'openvino') if name in sys.modules])\n"
+    )
+    said = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["['model.onnx', 'model@b.onnx']", "[]"]
