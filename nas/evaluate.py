@@ -105,7 +105,6 @@ def evaluate(
 
     with clock("emit"):
         files = ship(network, task.candidate, task.folder, bench.header, study.targets)
-        digests = {file.name: sha256_of(file) for file in files.values()}
     with clock("verify"), pausing_for_measurements():
         verified = verify(network, files, task.candidate, bench)
     with clock("measure"):
@@ -114,10 +113,19 @@ def evaluate(
         scores = score_file(files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
     broken = broken_constraints(measurement, study, task)
-    costs_found = {"measurement": measurement, "violations": broken, "model_sha256": digests}
-    found = {**dict(verified), **dict(scores), **costs_found}
-    state = State.INFEASIBLE if broken else State.COMPLETE
-    return finish(task, bench, clock, state, epochs=fitted.epochs, precision=fitted.precision, **found)
+    return finish(
+        task,
+        bench,
+        clock,
+        State.INFEASIBLE if broken else State.COMPLETE,
+        epochs=fitted.epochs,
+        precision=fitted.precision,
+        measurement=measurement,
+        violations=broken,
+        model_sha256={file.name: sha256_of(file) for file in files.values()},
+        **dict(verified),
+        **dict(scores),
+    )
 
 
 def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:

@@ -12,6 +12,7 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
 from nas.data import class_count
 from nas.records import QUALITIES
+from nas.runtimes.runtime import missing
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
@@ -40,7 +41,7 @@ def check_table(study: Study) -> Table:
 
 def warnings_of(study: Study) -> list[str]:
     """Choices that cannot do what they seem to, each in a sentence that begins with its key."""
-    return [*_unrewarded_genes(study), *_crowded_objectives(study), *_impossible_limits(study)]
+    return [*_unrewarded_genes(study), *_crowded_objectives(study), *_impossible_limits(study), *missing(study.targets)]
 
 
 def _unrewarded_genes(study: Study) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +18,7 @@ from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
 from nas.measuring.latency import PROTOCOL
-from nas.records import State
+from nas.records import Measurement, State
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
@@ -26,7 +27,7 @@ from nas.search.finalists import Finalists
 from nas.search.journal import repair
 from nas.search.search import Search, default_population
 from nas.search.upkeep import Upkeep, write_front
-from nas.study import Study
+from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_study
 
 
@@ -176,16 +177,26 @@ def _refuse_another_device(study: Study, folder: RunFolder) -> None:
     measurement = next((e.measurement for e in found if e is not None and e.measurement is not None), None)
     if measurement is None:
         return
-    measured = measurement.latency[study.target.name]
-    recorded = {**measured.fingerprint.model_dump(mode="json"), "protocol": measured.protocol}
-    here = {**fingerprint(study.target).model_dump(mode="json"), "protocol": PROTOCOL}
-    if different := [f"{key}: {recorded[key]} -> {here[key]}" for key in here if recorded[key] != here[key]]:
+    if different := measured_otherwise(measurement, study.targets):
         lines = "\n  ".join(different)
         raise InputError(
             f"{folder.path}: its latencies were measured in another way than they would be here; "
             f"recorded -> here:\n  {lines}\n"
             "Continue it where it was started, or start again with another --out."
         )
+
+
+def measured_otherwise(measurement: Measurement, targets: Sequence[Target]) -> list[str]:
+    """What latencies here depend on otherwise than recorded ones, a line each; targets after the first are named."""
+    lines = []
+    for target in targets:
+        if (measured := measurement.latency.get(target.name)) is None:
+            continue
+        recorded = {**measured.fingerprint.model_dump(mode="json"), "protocol": measured.protocol}
+        here = {**fingerprint(target).model_dump(mode="json"), "protocol": PROTOCOL}
+        name = "" if target == targets[0] else f"{target.name}: "
+        lines += [f"{name}{key}: {recorded[key]} -> {here[key]}" for key in here if recorded[key] != here[key]]
+    return lines
 
 
 def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console) -> str:

@@ -50,6 +50,7 @@ def facts(evaluation: Evaluation) -> list[Fact]:
         ("Accuracy", _accuracy(evaluation)),
         ("Integer kernels", integer_kernels(evaluation)),
         ("Parity with torch", parity_words(evaluation.parity)),
+        *((f"Parity on {target}", parity_words(parity)) for target, parity in evaluation.other_parity.items()),
     ]
     latencies = evaluation.measurement.latency if evaluation.measurement else {}
     found += [(f"Latency on {target}", latency_words(latency)) for target, latency in latencies.items()]

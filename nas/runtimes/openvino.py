@@ -40,7 +40,7 @@ class Runner:
             self._shape = tuple(int(length.get_length()) for length in shape)
             self._batch = target.batch
             model.reshape([target.batch, *self._shape])
-            self._compiled = _core().compile_model(model, target.provider, _options(target))
+            self.compiled = _core().compile_model(model, target.provider, _options(target))
 
     def predict(self, images: Array, *, batch: int = 128) -> Array:
         """Logits (N, classes) of float32 images (N, C, H, W) in [0, 1], by the very network that is timed.
@@ -50,12 +50,12 @@ class Runner:
         missing = -len(images) % self._batch
         whole = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing else images
         with _own_words():
-            parts = [self._compiled(whole[n : n + self._batch])[0] for n in range(0, len(whole), self._batch)]
+            parts = [self.compiled(whole[n : n + self._batch])[0] for n in range(0, len(whole), self._batch)]
         return np.concatenate(parts)[: len(images)]
 
     def time_us(self, image: Array, runs: int) -> list[float]:
         """Wall time of each of `runs` single calls, in microseconds."""
-        run = self._compiled
+        run = self.compiled
         samples = []
         with _own_words():
             for _ in range(runs):
@@ -71,7 +71,7 @@ class Runner:
 
     def integer_operations(self) -> Iterator[str]:
         """Names of the file's operations in those layers of the compiled network that read codes."""
-        for operation in self._compiled.get_runtime_model().get_ordered_ops():
+        for operation in self.compiled.get_runtime_model().get_ordered_ops():
             facts = {key: _text(value) for key, value in operation.get_rt_info().items()}
             is_layer = facts.get("layerType", "").lower() in LAYER_KINDS
             if is_layer and facts.get("runtimePrecision", "").lower() in CODES:

@@ -133,10 +133,15 @@ def file_names(targets: Sequence[Target]) -> dict[str, str]:
 
 
 def refuse_missing(targets: Sequence[Target]) -> None:
-    """Raise InputError, one line per target, where a runtime is not installed here or lacks the provider."""
+    """Raise InputError where there is anything `missing`."""
+    if problems := missing(targets):
+        raise InputError("\n".join(problems))
+
+
+def missing(targets: Sequence[Target]) -> list[str]:
+    """A line for each target whose runtime is not installed here or lacks the provider; begins with the study's key."""
     problems = [_missing(f"targets[{index}]", target) for index, target in enumerate(targets)]
-    if found := [problem for problem in problems if problem]:
-        raise InputError("\n".join(found))
+    return [problem for problem in problems if problem]
 
 
 def _missing(key: str, target: Target) -> str:

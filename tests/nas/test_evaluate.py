@@ -14,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from by_hand import different, measured
 from pydantic import ValidationError
 from torch import nn
+from toy_runtime import Toy
 
 import nas.evaluate
 import nas.measuring.costs
@@ -29,17 +30,18 @@ from nas.candidates.sampling import sample
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
 from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, failure, fitting_of
-from nas.measuring.parity import ParityBroken, compare
+from nas.measuring.parity import ParityBroken
 from nas.records import Measurement, Parity, State
+from nas.registry import RUNTIMES
 from nas.study import Study
-from nas.tasks import Rung, Task, Verdict
+from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 from nas.training.pipeline import Interrupted
 from nas.workbench import Workbench
 from search_spaces.trials import Pick
 
 
 @pytest.mark.parametrize("bound", [True, False])
-def test_a_constraint_binds_a_task_that_is_constrained(tmp_path: Path, bound: bool) -> None:
+def test_a_constraint_binds_the_tasks_that_are_constrained(bound: bool) -> None:
     """150 bytes of 100 allowed are half too many, 300 parameters of 300 allowed none."""
     study = Study.model_validate(
         {
@@ -52,8 +54,7 @@ def test_a_constraint_binds_a_task_that_is_constrained(tmp_path: Path, bound: bo
     measurement = Measurement(
         origin="untrained file", parameters=300, macs=1, size_bytes=150, peak_memory_bytes=1, latency={}
     )
-    candidate = sample(Pick(min), study.space, study.compression, input_channels=1)
-    task = Task(0, candidate, "search", 0, 1, tmp_path, is_constrained=bound)
+    task = Task(0, different(1)[0], "reference", 0, 1, Path(), is_constrained=bound)
     found = broken_constraints(measurement, study, task)
     assert found == ({"size_bytes": pytest.approx(0.5)} if bound else {})
 
@@ -120,13 +121,13 @@ def test_a_disturbed_latency_is_flagged_and_told_of_no_other_network(
 ) -> None:
     found = list[float]()
 
-    def measured(file: Path, target: Any) -> Any:
+    def timed(file: Path, target: Any) -> Any:
         found.append(9.0)
         latency = measure(file, target)
         return latency.model_copy(update={"stable": stable, "latency_ms": found[-1]})
 
     measure = nas.measuring.costs.measure
-    monkeypatch.setattr(nas.measuring.costs, "measure", measured)
+    monkeypatch.setattr(nas.measuring.costs, "measure", timed)
     bench = replace(bench, study=make_study(constraints={"latency_ms": {"max": 1.0}}))
     candidate = sample(Pick(min), bench.study.space, bench.study.compression, input_channels=1)
     for seed in range(2):
@@ -157,6 +158,139 @@ def test_training_checking_and_scoring_give_way(
     assert Counter(ways) == {"train": 2, "score": 2}  # steps of one epoch; a batch of validation, one of training
     assert set(evaluation.seconds) == {"build", "prune", "emit", "measure", "teach", "train", "verify", "score"}
     assert evaluation.test is None
+
+
+def test_a_shipped_file_over_its_limit_is_infeasible(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the untrained one kept to it: what ships counts. Its figures are recorded all the same."""
+    task = task_of(bench, tmp_path)
+    light = measured(task.candidate).model_copy(update={"size_bytes": 10})
+    monkeypatch.setattr(nas.evaluate, "structure_costs", lambda *_: light)
+    bench.study = make_study(constraints={"size_bytes": {"max": 1000.0}})
+    evaluation = evaluate(task, bench)
+    assert evaluation.state is State.INFEASIBLE
+    assert evaluation.measurement is not None
+    assert evaluation.measurement.origin == "shipped file"
+    assert evaluation.measurement.size_bytes == (task.folder / "model.onnx").stat().st_size > 1000
+    assert evaluation.violations == {"size_bytes": evaluation.measurement.size_bytes / 1000 - 1}
+    assert evaluation.validation is not None
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_test_split_is_read_where_the_task_says_so(bench: Workbench, tmp_path: Path, reads: bool) -> None:
+    """Whatever its phase is called."""
+    evaluation = evaluate(replace(task_of(bench, tmp_path), reads_test=reads), bench)
+    assert (evaluation.phase, evaluation.test is not None) == ("search", reads)
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED])
+def test_no_checkpoint_is_left_of_a_finished_evaluation(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    """A retry of it would go on with the weights of the one that failed."""
+    task, honest = task_of(bench, tmp_path), nas.evaluate.ship
+    checkpoint = task.folder / CHECKPOINT_FILE
+
+    def leave_one(*arguments: Any) -> Any:
+        checkpoint.write_bytes(b"of the last epoch")
+        if state is State.FAILED:
+            raise ZeroDivisionError
+        return honest(*arguments)
+
+    monkeypatch.setattr(nas.evaluate, "ship", leave_one)
+    assert evaluate_safely(task, bench).state is state
+    assert (task.folder / "evaluation.json").exists()
+    assert not checkpoint.exists()
+
+
+# Runtimes: a toy that nothing in the package knows.
+
+
+def with_targets(bench: Workbench, monkeypatch: pytest.MonkeyPatch, toy: Toy, *targets: dict[str, Any]) -> Workbench:
+    monkeypatch.setitem(RUNTIMES, "toy", toy)
+    return replace(bench, study=make_study(targets=targets), of_size={})
+
+
+def test_a_runtime_is_a_row_and_nothing_else(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = with_targets(bench, monkeypatch, Toy(), {"name": "t", "runtime": "toy"})
+    task = task_of(bench, tmp_path)
+    evaluation = evaluate(task, bench)
+    assert (evaluation.state, evaluation.flags) == (State.COMPLETE, ("unstable",))
+    assert {file.name for file in task.folder.iterdir()} == {
+        "network.toy", "weights.safetensors", "candidate.json", "evaluation.json",
+    }  # fmt: skip
+    assert evaluation.ran_integer == evaluation.asked_integer
+    assert evaluation.parity is not None
+    assert evaluation.parity.max_difference < 1e-5
+    assert evaluation.measurement is not None
+    assert evaluation.measurement.size_bytes == (task.folder / "network.toy").stat().st_size
+    assert evaluation.measurement.latency["t"].latency_ms == 0.007
+    assert evaluation.measurement.latency["t"].fingerprint.runtime == "toy 1.0"
+    assert evaluation.machine.runtimes == {"toy": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("toy", "flags"),
+    [
+        pytest.param(Toy(), (), id="does the same"),
+        pytest.param(Toy(lambda logits: logits + 1), ("parity@t",), id="does something else"),
+        pytest.param(Toy(refuses=True), ("parity@t",), id="refuses"),
+    ],
+)
+def test_another_runtime_has_its_own_file_parity_and_latency(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toy: Toy, flags: tuple[str, ...]
+) -> None:
+    bench = with_targets(bench, monkeypatch, toy, {"name": "cpu"}, {"name": "t", "runtime": "toy"})
+    task = task_of(bench, tmp_path)
+    evaluation = evaluate(task, bench)
+    assert (evaluation.state, evaluation.flags) == (State.COMPLETE, (*flags, "unstable"))
+    assert evaluation.measurement is not None
+    assert evaluation.measurement.size_bytes == (task.folder / "model.onnx").stat().st_size
+    costs = evaluation.measurement.other_costs("cpu")
+    assert costs.pop("size_bytes@t") == (task.folder / "network@t.toy").stat().st_size
+    assert costs == ({} if flags else {"latency_ms@t": 0.007})
+    assert set(evaluation.other_parity) == (set() if toy.refuses else {"t"})
+    assert set(evaluation.machine.runtimes) == {"onnxruntime", "toy"}
+
+
+@pytest.mark.parametrize(("weights", "has_a_file"), [("int3", True), ("int8", False)])
+def test_openvino_stands_beside_onnx_runtime(bench: Workbench, tmp_path: Path, weights: str, has_a_file: bool) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed here")
+    targets = ({"name": "cpu"}, {"name": "ov", "runtime": "openvino"})
+    study = make_study(targets=targets, compression={"weight_format": (weights,)}, training={"epochs": 3})
+    bench = replace(bench, study=study, of_size={})
+    task = task_of(bench, tmp_path)
+    evaluation = evaluate(task, bench)
+    assert evaluation.state is State.COMPLETE
+    assert evaluation.measurement is not None
+    assert (task.folder / "model@ov.onnx").exists() is has_a_file
+    assert set(evaluation.measurement.other_size_bytes) == ({"ov"} if has_a_file else set())
+    holds = evaluation.other_parity["ov"].holds
+    assert ("ov" in evaluation.measurement.latency) is holds is ("parity@ov" not in evaluation.flags)
+
+
+def test_an_infeasible_candidate_is_measured_on_every_target(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RUNTIMES, "toy", Toy(refuses=True))
+    targets = ({"name": "cpu"}, {"name": "t", "runtime": "toy"})
+    bench = replace(bench, study=make_study(targets=targets, constraints={"parameters": {"max": 10.0}}), of_size={})
+    task = task_of(bench, tmp_path)
+    evaluation = evaluate(task, bench)
+    assert evaluation.state is State.INFEASIBLE
+    assert evaluation.measurement is not None
+    assert set(evaluation.measurement.latency) == {"cpu"}
+    assert evaluation.flags == ("parity@t", "unstable")
+    assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"]
+
+
+def test_a_file_that_the_first_runtime_refuses_fails_in_its_words(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = with_targets(bench, monkeypatch, Toy(refuses=True), {"name": "t", "runtime": "toy"})
+    evaluation = evaluate_safely(task_of(bench, tmp_path), bench)
+    assert (evaluation.state, evaluation.error, evaluation.reason) == (State.FAILED, "RuntimeRefused", "no such toy")
 
 
 def test_a_full_disk_is_no_candidates_fault(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,14 +433,3 @@ def test_a_record_that_cannot_be_made_shows_no_validation_library() -> None:
     reason = failure(not_a_parity(), None)
     assert reason.startswith("internal error: unexpected values of max_difference, tolerance, ")
     assert not re.search("pydantic|Parity|validation", reason)
-
-
-@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-def test_logits_that_are_not_finite_are_called_so(poison: float) -> None:
-    good, labels = np.eye(4, dtype=np.float32), np.arange(4)
-    bad = good.copy()
-    bad[2, 1] = poison
-    with pytest.raises(TrainingDiverged, match="NaN or infinity in the network's logits"):
-        compare(bad, good, labels, integer_head=False)
-    with pytest.raises(ParityBroken, match="NaN or infinity in the runtime's logits, none in torch's"):
-        compare(good, bad, labels, integer_head=False)

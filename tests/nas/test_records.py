@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,9 @@ from nas.records import (
     Parity,
     Score,
     State,
+    Verification,
+    Versions,
+    parity_at,
     score,
 )
 
@@ -33,7 +37,7 @@ def latency(**fields: Any) -> Latency:
         "latency_ms": 1.5,
         "stable": True,
         "protocol": "p1",
-        "reference_ms": 0.5,
+        "control_ms": 0.5,
         "fingerprint": FINGERPRINT,
     }
     return Latency.model_validate({**given_fields, "passes_us": ((1500.0, 1501.0), (1499.5,)), **fields})
@@ -147,6 +151,61 @@ def test_costs_by_name() -> None:
     for name in ("speed", "origin"):
         with pytest.raises(KeyError, match=f"unknown cost '{name}'"):
             measurement().cost(name, "cpu")
+
+
+def test_costs_of_other_targets_by_name() -> None:
+    """`board` has a file of its own; `phone` as well, but does not run it as it should."""
+    found = measurement(other_size_bytes={"board": 35, "phone": 36})
+    expected = {"latency_ms@board": 9.0, "size_bytes@board": 35, "size_bytes@phone": 36}
+    assert found.other_costs("cpu") == expected
+    assert {name: found.cost(name, "cpu") for name in expected} == expected
+    assert found.cost("latency_ms@cpu", "cpu") == 1.5
+    assert measurement().other_costs("cpu") == {"latency_ms@board": 9.0}
+    for name in ("latency_ms@phone", "size_bytes@tablet"):
+        with pytest.raises(KeyError):
+            found.cost(name, "cpu")
+
+
+def test_latencies_of_before_name_the_control_as_they_did() -> None:
+    written = latency(control_ms=0.25).model_dump(mode="json")
+    written["reference_ms"] = written.pop("control_ms")
+    assert Latency.model_validate(written) == latency(control_ms=0.25)
+    assert Latency.model_validate_json(json.dumps(written)) == latency(control_ms=0.25)
+
+
+BEFORE = {
+    "compact_nas": "0.1.0", "torch": "2.13.0", "onnxruntime": "1.31.0", "python": "3.11.7",
+    "system": "Linux x86_64", "training_device": "cpu", "training_threads": 2,
+}  # fmt: skip
+
+
+def test_versions_are_written_as_before_with_every_runtime_by_its_name() -> None:
+    versions = Versions.model_validate(BEFORE)
+    assert (versions.torch, versions.runtimes) == ("2.13.0", {"onnxruntime": "1.31.0"})
+    assert versions.model_dump(mode="json") == BEFORE
+    both = versions.model_copy(update={"runtimes": {"onnxruntime": "1.31.0", "openvino": "2026.4"}})
+    assert both.model_dump(mode="json") == {**BEFORE, "openvino": "2026.4"}
+    assert Versions.model_validate_json(both.model_dump_json()) == both
+    assert Versions().model_dump() == {}
+
+
+def test_an_evaluation_of_before_is_read() -> None:
+    written = evaluation(machine=BEFORE).model_dump(mode="json")
+    for name in ("other_parity",):
+        del written[name]
+    del written["measurement"]["other_size_bytes"]
+    for timed in written["measurement"]["latency"].values():
+        timed["reference_ms"] = timed.pop("control_ms")
+    assert Evaluation.model_validate_json(json.dumps(written)) == evaluation(machine=BEFORE)
+
+
+def verification(*flags: str) -> Verification:
+    return Verification(asked_integer=(), ran_integer=(), parity=Parity.model_validate(PARITY), layers=(), flags=flags)
+
+
+def test_a_verification_names_the_targets_in_doubt() -> None:
+    assert verification("parity", parity_at("ov"), parity_at("a@b")).doubtful_targets == ("ov", "a@b")
+    assert verification("parity").doubtful_targets == ()
 
 
 def test_values_in_the_order_of_the_objectives() -> None:

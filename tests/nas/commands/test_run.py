@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from by_hand import Run, Workers, different, evaluated, make_study, read
+from by_hand import Run, Workers, different, evaluated, make_study, measured, read
 from rich.console import Console
 
 import nas.commands.run
 import nas.executors.loop
+from nas.commands.run import measured_otherwise
 from nas.data import DataSet, Images, load
 from nas.errors import InputError
 from nas.executors.pool import ExecutorSetup, Finished
@@ -20,6 +21,7 @@ from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, write_evaluation
 from nas.runtimes.onnxruntime import fingerprint
 from nas.search.search import Search
+from nas.study import Target
 from nas.study.file import dump_study, load_study
 from nas.tasks import Task
 
@@ -69,6 +71,15 @@ def test_a_run_does_not_go_on_with_other_latencies(
     monkeypatch.setattr(nas.commands.run, "PROTOCOL", "median of 3")
     with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
         run(trials=8)
+
+
+def test_every_target_is_measured_as_before() -> None:
+    """A second target, whose latencies were recorded with another number of threads; a third was not measured."""
+    recorded = measured(different(1)[0])
+    both = recorded.model_copy(update={"latency": dict.fromkeys(("cpu", "wide"), recorded.latency["cpu"])})
+    targets = [Target(name="cpu"), Target(name="wide", threads=2), Target(name="ov", runtime="openvino")]
+    assert measured_otherwise(both, targets) == ["wide: threads: 1 -> 2"]
+    assert measured_otherwise(recorded, targets) == []
 
 
 def test_test_images_that_cannot_be_read_are_told_before_finalists_are_trained(

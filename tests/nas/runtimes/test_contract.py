@@ -5,7 +5,6 @@ The toy runtime of the tests keeps the contract too, so that it may stand for on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +32,7 @@ ALL_FORMATS: dict[str, dict[str, WeightFormat]] = {
 
 
 @pytest.fixture(params=[*RUNTIMES, "toy"])
-def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     if request.param == "toy":
         monkeypatch.setitem(RUNTIMES, "toy", Toy())
     found: Runtime = RUNTIMES[request.param]

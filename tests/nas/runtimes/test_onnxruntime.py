@@ -6,6 +6,7 @@ import itertools
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -172,7 +173,7 @@ def test_a_fingerprint_says_what_latency_depends_on(target: Target) -> None:
 def test_fingerprints_of_other_processors(
     cpuinfo: str, device: str | None, sets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda self: cpuinfo)
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: cpuinfo)
     found = fingerprint.__wrapped__(CPU)
     assert found.instruction_sets == sets
     assert found.device == device if device else found.device
@@ -189,7 +190,7 @@ def test_fingerprints_of_other_processors(
     ],
 )
 def test_processors_that_need_exact_sums(flags: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda self: f"flags\t: {flags}\n")
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: f"flags\t: {flags}\n")
     assert sums_may_overflow.__wrapped__() is expected
 
 
@@ -213,7 +214,7 @@ def test_exact_sums_are_asked_for_where_others_may_overflow(tmp_path: Path, monk
 
 
 def test_a_machine_without_cpuinfo_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path) -> str:
+    def refuse(self: Path, **_: Any) -> str:
         raise FileNotFoundError(self)
 
     monkeypatch.setattr(Path, "read_text", refuse)
