@@ -20,7 +20,7 @@ from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
-from nas.objectives import violations
+from nas.objectives import excesses
 from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.paths import write_evaluation
 from nas.shipping import emit_files, score_file, ship, verify
@@ -169,7 +169,7 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
 def broken_constraints(measurement: Measurement, study: Study, task: Task) -> dict[str, float]:
     """By how much, relative to its limit, each broken constraint is exceeded; none binds a task that is not."""
     limits = study.limits if task.is_constrained else {}
-    return violations({name: measurement.cost(name, study.target.name) for name in limits}, limits)
+    return excesses({name: measurement.cost(name, study.target.name) for name in limits}, limits)
 
 
 def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:

@@ -50,6 +50,6 @@ def slacks(costs: Mapping[str, float], limits: Mapping[str, float]) -> dict[str,
     return {name: costs[name] / limit - 1 for name, limit in limits.items()}
 
 
-def violations(costs: Mapping[str, float], limits: Mapping[str, float]) -> dict[str, float]:
-    """The slacks of the constraints that are broken."""
+def excesses(costs: Mapping[str, float], limits: Mapping[str, float]) -> dict[str, float]:
+    """The slacks of the constraints that are broken: by how much, relative to its limit, each is exceeded."""
     return {name: slack for name, slack in slacks(costs, limits).items() if slack > 0}

@@ -219,4 +219,4 @@ class Driver(ABC):
                 0.0 if infeasible and name in QUALITIES else evaluation.values((name,))[0]
                 for name in self.study.objectives
             ]
-        self.journal.tell(row.number, values, met, {ROW: row.to_json()})
+        self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()})

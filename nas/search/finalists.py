@@ -59,7 +59,7 @@ class Finalists(Driver):
 
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         values = None if evaluation.validation is None else [evaluation.validation.accuracy]
-        self.journal.tell(row.number, values, {}, {ROW: row.to_json()})
+        self.journal.tell(row.number, values, notes={ROW: row.to_json()})
 
 
 def finalists_of(rows: Sequence[TrialRow], study: Study) -> list[TrialRow]:

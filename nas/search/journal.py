@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import optuna
@@ -166,7 +167,12 @@ class Journal:
             storage.set_trial_user_attr(trial_id, key, value)
 
     def tell(
-        self, number: int, values: Sequence[float] | None, constraints: Mapping[str, float], notes: Mapping[str, Any]
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        *,
+        notes: Mapping[str, Any],
+        constraints: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Finish a trial: COMPLETE with values, FAIL without; constraints are met where zero or less."""
         scratch = optuna.trial.create_trial(state=TrialState.FAIL)

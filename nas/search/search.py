@@ -144,7 +144,7 @@ class Search(Driver):
             original = trials[repeated]
             row = self._row_of_duplicate(trial, original)
             values = original.values if original.state is TrialState.COMPLETE else None
-            self.journal.tell(trial.number, values, original.constraints, {ROW: row.to_json()})
+            self.journal.tell(trial.number, values, constraints=original.constraints, notes={ROW: row.to_json()})
 
     @staticmethod
     def _row_of_duplicate(trial: RecordedTrial, original: RecordedTrial) -> TrialRow:

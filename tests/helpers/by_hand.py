@@ -14,7 +14,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.executors.pool import Finished
 from nas.measuring.latency import PROTOCOL
-from nas.objectives import violations
+from nas.objectives import excesses
 from nas.records import COSTS, Evaluation, Latency, Measurement, State, score
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import TrialRow, row_of
@@ -73,7 +73,7 @@ def measured(candidate: Candidate) -> Measurement:
 def evaluated(task: Task, study: Study, state: State | None = None, **fields: Any) -> Evaluation:
     """An evaluation in closed form: INFEASIBLE where costs break a constraint, else COMPLETE, unless told."""
     measurement = measured(task.candidate)
-    broken = violations(measurement.costs("cpu"), study.limits)
+    broken = excesses(measurement.costs("cpu"), study.limits)
     state = state or (State.INFEASIBLE if broken else State.COMPLETE)
     known: dict[str, Any] = {
         "candidate_id": task.candidate.id, "structure_id": task.candidate.structure_id(10), "phase": task.phase,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.objectives import as_minimised, may_stand, minimised, slacks, violations
+from nas.objectives import as_minimised, excesses, may_stand, minimised, slacks
 from nas.pareto import non_dominated
 from nas.records import State
 
@@ -29,5 +29,5 @@ def test_only_complete_evaluations_that_keep_parity_stand_on_a_front() -> None:
 def test_what_is_above_its_limit_is_violated_by_its_slack() -> None:
     costs, limits = {"macs": 150.0, "size_bytes": 100.0, "latency_ms": 0.5}, {"macs": 100.0, "size_bytes": 100.0}
     assert slacks(costs, limits) == {"macs": 0.5, "size_bytes": 0.0}
-    assert violations(costs, limits) == {"macs": 0.5}
-    assert violations(costs, {"latency_ms": 1.0}) == slacks(costs, {}) == {}
+    assert excesses(costs, limits) == {"macs": 0.5}
+    assert excesses(costs, {"latency_ms": 1.0}) == slacks(costs, {}) == {}

@@ -52,7 +52,7 @@ class Recording:
     def _tell(self, number: int) -> None:
         genes = self.journal.trials()[number].user_attrs["genes"]
         told = None if number % 11 == 7 else values(genes)  # some fail
-        self.journal.tell(number, told, slacks(genes), {"row": number})
+        self.journal.tell(number, told, constraints=slacks(genes), notes={"row": number})
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

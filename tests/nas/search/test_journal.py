@@ -38,7 +38,8 @@ def ask(journal: Journal, sampler: str = "random") -> int:
 
 
 def tell(journal: Journal, number: int) -> None:
-    journal.tell(number, [0.1 * number, 100.0 + number], {"size_bytes": number - 2.0}, {"row": {"number": number}})
+    values, constraints = [0.1 * number, 100.0 + number], {"size_bytes": number - 2.0}
+    journal.tell(number, values, constraints=constraints, notes={"row": {"number": number}})
 
 
 def fill(file: Path, trials: int = 4) -> Journal:
@@ -109,7 +110,7 @@ def test_two_studies_in_one_file(tmp_path: Path) -> None:
     first = fill(tmp_path / "study.log")
     final = Journal(tmp_path / "study.log", "study/final", ["maximize"])
     assert [final.enqueue({"seed": i}) for i in range(3)] == [0, 1, 2]
-    final.tell(1, [0.5], {}, {"row": {}})
+    final.tell(1, [0.5], notes={"row": {}})
     tell(first, 3)
     again = Journal(tmp_path / "study.log", "study/final", ["maximize"])
     assert [trial.state for trial in again.trials()] == [TrialState.RUNNING, TrialState.COMPLETE, TrialState.RUNNING]
@@ -118,7 +119,7 @@ def test_two_studies_in_one_file(tmp_path: Path) -> None:
 
 def test_stock_optuna_opens_the_file(tmp_path: Path) -> None:
     journal = fill(tmp_path / "study.log", 6)
-    journal.tell(5, None, {}, {"row": {}})
+    journal.tell(5, None, notes={"row": {}})
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     study = optuna.load_study(storage=storage, study_name="study")
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
