@@ -22,6 +22,7 @@ from nas.measuring.costs import measure_file
 from nas.measuring.parity import check
 from nas.measuring.scoring import score_file
 from nas.measuring.turns import pausing_for_measurements
+from nas.objectives import excesses
 from nas.records import UNSTABLE, Evaluation, Measurement, Phase, State
 from nas.run_folder.paths import write_evaluation
 from nas.shipping import ship
@@ -129,14 +130,8 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
 
 def broken_constraints(measurement: Measurement, study: Study, phase: Phase) -> dict[str, float]:
     """By how much, relative to its limit, each broken constraint is exceeded. References are bound by none."""
-    found: dict[str, float] = {}
-    if phase == "reference":
-        return found
-    for cost, limit in study.constraints.items():
-        value = measurement.cost(cost, study.target.name)
-        if value > limit.max:
-            found[cost] = value / limit.max - 1
-    return found
+    limits = {} if phase == "reference" else study.limits
+    return excesses({name: measurement.cost(name, study.target.name) for name in limits}, limits)
 
 
 def finish(task: Task, bench: Workbench, clock: Clock, state: State, **fields: Any) -> Evaluation:

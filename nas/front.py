@@ -1,31 +1,42 @@
-"""The Pareto front of rows: which are not dominated, the best in the first objective first."""
+"""The Pareto front: which values no others dominate, the best in the first objective first, and the fronts below it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from nas.objectives import as_minimised, may_stand
+from nas.objectives import minimised
 from nas.pareto import non_dominated
 from nas.records import QUALITIES
 
+Indices = NDArray[np.intp]
 
-def front_of(rows: Sequence[dict[str, Any]], objectives: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows not dominated by another in the study's objectives, best in the first one first.
 
-    Log-loss orders rows of exactly equal quality. It decides nothing else: a row beaten in every objective stays off.
+def front(values: ArrayLike, objectives: Sequence[str], log_losses: Sequence[float | None] = ()) -> list[int]:
+    """Indices of values (n, m), in the files' units, that no others dominate, the best in the first objective first.
+
+    Log-losses (n,) order members of exactly equal quality, where the first objective is one. They decide nothing else:
+    what is dominated stays off. Further ties are broken by the other objectives, then by the order given.
     """
-    standing = [row for row in rows if may_stand(row)]
-    if not standing:
+    points = minimised(values, objectives)
+    if not len(points):
         return []
-    points = np.array([[as_minimised(name, row[name]) for name in objectives] for row in standing])
-    kept = np.flatnonzero(non_dominated(points))
-    by_quality = objectives[0] in QUALITIES
+    keys = [*points.T]
+    if objectives[0] in QUALITIES and len(log_losses):
+        losses = np.array([np.nan if loss is None else loss for loss in log_losses], dtype=np.float64)
+        keys.insert(1, np.where(np.isnan(losses), np.inf, losses))
+    order = np.lexsort(keys[::-1])  # by the first key, then the next; stable
+    members = non_dominated(points)
+    return [int(index) for index in order if members[index]]
 
-    def rank(index: int) -> tuple[float, ...]:
-        loss = standing[index].get("log_loss") if by_quality else None
-        return (points[index][0], np.inf if loss is None else loss, *points[index][1:])
 
-    return [standing[i] for i in sorted(kept.tolist(), key=rank)]
+def fronts(points: ArrayLike) -> Iterator[Indices]:
+    """Indices of the points (n, m), all minimised, that no others dominate; then of those among the rest, and so on."""
+    array = np.asarray(points, dtype=np.float64)
+    left = np.arange(len(array))
+    while len(left):
+        members = left[non_dominated(array[left])]
+        yield members
+        left = np.setdiff1d(left, members)

@@ -145,6 +145,11 @@ class Measurement(Record):
     def costs(self, target: str) -> dict[str, float]:
         return {name: self.cost(name, target) for name in COSTS}
 
+    def other_costs(self, default_target: str) -> dict[str, float]:
+        """`latency_ms@NAME` of every target but the default one."""
+        others = (name for name in self.latency if name != default_target)
+        return {f"latency_ms@{name}": self.latency[name].latency_ms for name in others}
+
 
 class Evaluation(Record):
     """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes."""
@@ -195,11 +200,6 @@ class Evaluation(Record):
         if value is None:
             raise ValueError(f"{self.candidate_id}: no {name} ({self.state})")
         return value
-
-    @property
-    def on_front(self) -> bool:
-        """Whether this evaluation may stand on a front: complete, and the file does what the network does."""
-        return self.state is State.COMPLETE and "parity" not in self.flags
 
 
 def score(correct: int, images: int) -> Score:

@@ -1,13 +1,33 @@
-"""The scale on which objectives are compared."""
+"""The scale on which objectives are compared, what may stand on a front, and what is feasible."""
 
 from __future__ import annotations
 
-from nas.objectives import as_minimised
+import numpy as np
+import pytest
+
+from nas.objectives import as_minimised, excesses, may_stand, minimised, slacks
 from nas.pareto import non_dominated
+from nas.records import State
 
 
 def test_scale_of_fronts() -> None:
     assert as_minimised("accuracy", 0.75) == as_minimised("macro_f1", 0.75) == 0.25
     assert as_minimised("latency_ms", 1.0) == 0.0
-    points = [[as_minimised("accuracy", 0.5), as_minimised("parameters", p)] for p in (10, 20)]
+    assert as_minimised("latency_ms@ov", [10.0, 1000.0]) == pytest.approx([1, 3])
+    assert np.isfinite(as_minimised("macs", 0.0))
+    points = minimised([(0.5, p) for p in (10, 20)], ("accuracy", "parameters"))
     assert non_dominated(points).tolist() == [True, False]
+    assert minimised([], ("accuracy", "parameters")).shape == (0, 2)
+
+
+def test_only_complete_evaluations_that_keep_parity_stand_on_a_front() -> None:
+    assert [state for state in State if may_stand(state, ())] == [State.COMPLETE]
+    assert not may_stand("COMPLETE", ("parity",))
+    assert may_stand("COMPLETE", ("unstable",))
+
+
+def test_what_is_above_its_limit_is_violated_by_its_slack() -> None:
+    costs, limits = {"macs": 150.0, "size_bytes": 100.0, "latency_ms": 0.5}, {"macs": 100.0, "size_bytes": 100.0}
+    assert slacks(costs, limits) == {"macs": 0.5, "size_bytes": 0.0}
+    assert excesses(costs, limits) == {"macs": 0.5}
+    assert excesses(costs, {"latency_ms": 1.0}) == slacks(costs, {}) == {}

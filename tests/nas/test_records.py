@@ -167,12 +167,6 @@ def test_values_that_were_not_measured_are_not_made_up(fields: dict[str, Any], m
         evaluation(**fields).values(("accuracy", "macs"))
 
 
-def test_only_complete_evaluations_that_keep_parity_stand_on_a_front() -> None:
-    assert [state for state in State if evaluation(state=state).on_front] == [State.COMPLETE]
-    assert not evaluation(flags=("parity",)).on_front
-    assert evaluation(flags=("unstable",)).on_front
-
-
 @pytest.mark.parametrize(
     ("fields", "holds"),
     [({}, True), ({"within_tolerance": 0.998}, False), ({"argmax_agreement": 0.98}, False),
