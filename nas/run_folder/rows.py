@@ -1,55 +1,198 @@
-"""Rows of trials.csv, finalists.csv and front.csv: what each column holds, and how the files are written."""
+"""Records of a trial: its row, once it is finished, and the notes that are taken when it is asked for.
+
+Both are kept in the journal as flat JSON, in the form that earlier versions wrote as well.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from compressors.plan import BITS
-from nas.candidates.genes import all_genes
-from nas.files import write_atomically
-from nas.records import COSTS, Evaluation, LayerReport
-from nas.study import Study
+from nas.candidates.candidate import Candidate
+from nas.candidates.hyperparameters import Numbers
+from nas.records import COSTS, QUALITIES, Evaluation, LayerReport, Measurement, State
 
-Row = Mapping[str, Any]
-MORE_SCORES = ("balanced_accuracy", "macro_f1", "log_loss")
+ROW = "row"  # the note under which the journal keeps a finished trial's row
+PARAMS = "params_"  # how columns of genes begin
 STRUCTURE = ("blocks", "mean_width", "kept_share", "mean_bits")
 
+Identity = tuple[str, tuple[tuple[str, float], ...]]
 
-def row_of(number: int, evaluation: Evaluation, artifact: str, params: Row, study: Study) -> dict[str, Any]:
-    """One evaluation as a flat row. Values stay typed; the writer turns them into text."""
-    validation, measurement = evaluation.validation, evaluation.measurement
-    row: dict[str, Any] = {
-        "number": number,
-        "state": str(evaluation.state),
-        "reason": evaluation.reason or _violation_text(evaluation.violations),
-        "id": evaluation.candidate_id,
-        "structure_id": evaluation.structure_id,
-        "fidelity": evaluation.fidelity,
-        "epochs": evaluation.epochs,
-        "accuracy": validation.accuracy if validation else None,
-        "accuracy_se": validation.se if validation else None,
-        "train_accuracy": evaluation.train_accuracy,
-        "violation": dict(evaluation.violations),
-        "attempts": evaluation.attempts,
-        "seconds": sum(evaluation.seconds.values()) if evaluation.seconds else None,
-        "seed": evaluation.seed,
-        "started_at": evaluation.started_at,
-        "artifact": artifact,
-        "flags": list(evaluation.flags),
-        "test_accuracy": evaluation.test.accuracy if evaluation.test else None,
-        "test_accuracy_se": evaluation.test.se if evaluation.test else None,
-        **{name: getattr(validation, name, None) for name in MORE_SCORES},
-        "test_balanced_accuracy": evaluation.test.balanced_accuracy if evaluation.test else None,
-        "test_macro_f1": evaluation.test.macro_f1 if evaluation.test else None,
-    }
-    if measurement is not None:
-        row |= measurement.costs(evaluation.target)
-        row |= {f"latency_ms@{t.name}": measurement.latency[t.name].latency_ms for t in study.targets[1:]}
-    return row | structure_of(evaluation.layers) | {f"params_{gene}": value for gene, value in params.items()}
+
+def identity_of(candidate_id: str, numbers: Numbers) -> Identity:
+    """What makes two trials the same evaluation: the candidate and its searched training numbers."""
+    return candidate_id, tuple(sorted(numbers.items()))
+
+
+@dataclass(frozen=True)
+class TrialNotes:
+    """What is noted of a trial beside its parameters, from the ask on.
+
+    `epochs` is the length of its training, `training` its searched numbers. `attempts` counts evaluations begun,
+    `deaths` workers that died over it. `duplicate_of` and `retry_of` are numbers of trials of the same phase,
+    `search_trial` is the number of a finalist's trial in the search.
+    """
+
+    candidate_json: Mapping[str, Any]
+    id: str
+    seed: int
+    epochs: int
+    training: Numbers = field(default_factory=dict)
+    attempts: int = 1
+    deaths: int = 0
+    duplicate_of: int | None = None
+    retry_of: int | None = None
+    search_trial: int | None = None
+
+    @classmethod
+    def of(cls, candidate: Candidate, *, seed: int, epochs: int, training: Numbers) -> TrialNotes:
+        """The notes of a trial that is asked for now."""
+        return cls(candidate.to_json(), candidate.id, seed, epochs, dict(training))
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        """Read when it is needed: that takes half a millisecond, and a journal may hold ten thousand."""
+        return Candidate.from_json(self.candidate_json)
+
+    @property
+    def identity(self) -> Identity:
+        return identity_of(self.id, self.training)
+
+    def to_json(self) -> dict[str, Any]:
+        """The notes as the journal keeps them; what does not apply is left out."""
+        notes = {name: getattr(self, name) for name in _NOTED}
+        optional = ("duplicate_of", "retry_of", "search_trial")
+        left_out = {name for name in optional if notes[name] is None} | ({"training"} if not self.training else set())
+        return {"candidate": self.candidate_json} | {k: v for k, v in notes.items() if k not in left_out}
+
+    @classmethod
+    def from_json(cls, notes: Mapping[str, Any]) -> TrialNotes:
+        """Out of a trial's user attributes, which also hold what others noted."""
+        return cls(candidate_json=notes["candidate"], **{name: notes[name] for name in _NOTED if name in notes})
+
+
+_NOTED = [noted.name for noted in fields(TrialNotes) if noted.name != "candidate_json"]
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A finished trial as the tables show it. None is what was not measured.
+
+    `number` counts the trials of one phase; a finalist names its search trial in `trial`, and its accuracy there in
+    `search_accuracy`. `costs` are those of the first target by name, and `latency_ms@NAME` and `size_bytes@NAME` of
+    others. `violation` says by how much, relative to its limit, each broken constraint is exceeded.
+    """
+
+    number: int
+    state: State
+    id: str
+    reason: str = ""
+    structure_id: str = ""
+    fidelity: float = 0.0
+    epochs: float = 0.0
+    accuracy: float | None = None
+    accuracy_se: float | None = None
+    train_accuracy: float | None = None
+    violation: Mapping[str, float] = field(default_factory=dict)
+    attempts: int = 1
+    seconds: float | None = None
+    seed: int = 0
+    started_at: str = ""
+    artifact: str = ""
+    flags: tuple[str, ...] = ()
+    test_accuracy: float | None = None
+    test_accuracy_se: float | None = None
+    balanced_accuracy: float | None = None
+    macro_f1: float | None = None
+    log_loss: float | None = None
+    test_balanced_accuracy: float | None = None
+    test_macro_f1: float | None = None
+    retry_of: int | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
+    structure: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    trial: int | None = None
+    search_accuracy: float | None = None
+
+    @property
+    def shown(self) -> int:
+        """The number that users know it by: that of the search trial."""
+        return self.number if self.trial is None else self.trial
+
+    @property
+    def accuracy_in_search(self) -> float | None:
+        return self.accuracy if self.trial is None else self.search_accuracy
+
+    def value(self, objective: str) -> float:
+        """An objective by its column's name. Raises ValueError where it was not measured."""
+        found: float | None = getattr(self, objective) if objective in QUALITIES else self.costs.get(objective)
+        if found is None:
+            raise ValueError(f"trial {self.shown}: expected a value of {objective}, got none ({self.state})")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The flat form that the journal keeps."""
+        row = {name: getattr(self, name) for name in _FLAT} | dict(self.costs) | dict(self.structure)
+        row |= {PARAMS + gene: value for gene, value in self.params.items()}
+        row |= {"state": str(self.state), "flags": list(self.flags), "violation": dict(self.violation)}
+        return row | ({} if self.trial is None else {"trial": self.trial})
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> TrialRow:
+        """A row out of the journal. What an earlier version did not record yet has its default."""
+        known = {name: row[name] for name in (*_FLAT, "trial") if name in row}
+        return cls(
+            **known | {"state": State(row["state"]), "flags": tuple(row.get("flags", ()))},
+            costs={name: row[name] for name in row if name.partition("@")[0] in COSTS},
+            structure={name: row[name] for name in STRUCTURE if name in row},
+            params={name.removeprefix(PARAMS): row[name] for name in row if name.startswith(PARAMS)},
+        )
+
+
+_NESTED = {"costs", "structure", "params", "trial", "search_accuracy"}
+_FLAT = [flat.name for flat in fields(TrialRow) if flat.name not in _NESTED]
+
+
+def row_in(notes: Mapping[str, Any]) -> TrialRow | None:
+    """The row among a trial's user attributes; None while it is not finished."""
+    return TrialRow.from_json(notes[ROW]) if ROW in notes else None
+
+
+def row_of(evaluation: Evaluation, *, number: int, artifact: str, params: Mapping[str, Any]) -> TrialRow:
+    """The row of one evaluation; `artifact` is its folder relative to the run folder, `params` its genes."""
+    validation, test, measurement = evaluation.validation, evaluation.test, evaluation.measurement
+    return TrialRow(
+        number=number,
+        state=evaluation.state,
+        reason=evaluation.reason or _violation_text(evaluation.violations),
+        id=evaluation.candidate_id,
+        structure_id=evaluation.structure_id,
+        fidelity=evaluation.fidelity,
+        epochs=evaluation.epochs,
+        accuracy=validation.accuracy if validation else None,
+        accuracy_se=validation.se if validation else None,
+        train_accuracy=evaluation.train_accuracy,
+        violation=dict(evaluation.violations),
+        attempts=evaluation.attempts,
+        seconds=sum(evaluation.seconds.values()) if evaluation.seconds else None,
+        seed=evaluation.seed,
+        started_at=evaluation.started_at,
+        artifact=artifact,
+        flags=evaluation.flags,
+        test_accuracy=test.accuracy if test else None,
+        test_accuracy_se=test.se if test else None,
+        balanced_accuracy=validation.balanced_accuracy if validation else None,
+        macro_f1=validation.macro_f1 if validation else None,
+        log_loss=validation.log_loss if validation else None,
+        test_balanced_accuracy=test.balanced_accuracy if test else None,
+        test_macro_f1=test.macro_f1 if test else None,
+        costs=_costs(measurement, evaluation.target) if measurement else {},
+        structure=structure_of(evaluation.layers),
+        params=params,
+    )
 
 
 def structure_of(layers: Sequence[LayerReport]) -> dict[str, float]:
@@ -71,68 +214,9 @@ def structure_of(layers: Sequence[LayerReport]) -> dict[str, float]:
     }
 
 
+def _costs(measurement: Measurement, target: str) -> dict[str, float]:
+    return measurement.costs(target) | measurement.other_costs(target)
+
+
 def _violation_text(violations: Mapping[str, float]) -> str:
     return "; ".join(f"{name} {excess:.1%} above its limit" for name, excess in violations.items())
-
-
-def trial_columns(study: Study) -> list[str]:
-    """The columns of trials.csv; genes are all that any network may have."""
-    return [
-        "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
-        "train_accuracy", "parameters", "size_bytes", "latency_ms",
-        *(f"latency_ms@{target.name}" for target in study.targets[1:]),
-        "macs", "peak_memory_bytes", *MORE_SCORES, "violation",
-        "attempts", "seconds", "seed", "started_at", "artifact", "flags", "retry_of", *STRUCTURE,
-        *(f"params_{gene}" for gene in all_genes(study)),
-    ]  # fmt: skip
-
-
-def front_columns(study: Study) -> list[str]:
-    return [
-        "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",
-        "parameters", "size_bytes", "latency_ms", *(f"latency_ms@{target.name}" for target in study.targets[1:]),
-        "macs", "peak_memory_bytes", *MORE_SCORES, "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
-    ]  # fmt: skip
-
-
-def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write a whole table, atomically."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(_cells(row, columns) for row in rows)
-    write_atomically(file, text.getvalue())
-
-
-def append_row(file: Path, columns: Sequence[str], row: Row) -> None:
-    with file.open("a", newline="") as out:
-        csv.writer(out, lineterminator="\n").writerow(_cells(row, columns))
-
-
-def count_rows(file: Path, columns: Sequence[str]) -> int:
-    """Rows of a table, or -1 where the file is missing or has other columns or a torn end."""
-    try:
-        text = file.read_text()
-    except OSError:
-        return -1
-    rows = list(csv.reader(io.StringIO(text)))
-    return len(rows) - 1 if rows and rows[0] == list(columns) and text.endswith("\n") else -1
-
-
-def _cells(row: Row, columns: Sequence[str]) -> list[str]:
-    return [_cell(column, row.get(column)) for column in columns]
-
-
-def _cell(column: str, value: Any) -> str:
-    """Full precision; whole numbers without a decimal point; nothing for what was not measured."""
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name}={excess!r}" for name, excess in value.items())
-    if isinstance(value, list):
-        return " ".join(value)
-    if column in COSTS and column != "latency_ms":
-        return str(int(value))
-    if isinstance(value, float) and column == "epochs":
-        return repr(value).removesuffix(".0")  # whole ones, but where patience ended a phase
-    return repr(value) if isinstance(value, float) else str(value)

@@ -24,7 +24,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nas.run_folder.rows import count_rows, trial_columns
+from nas.run_folder.columns import trial_columns
+from nas.run_folder.tables import count_rows
 from nas.study.file import load_study
 
 

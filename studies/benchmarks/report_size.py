@@ -27,8 +27,9 @@ from nas.report.html import write_html
 from nas.report.importance import importances
 from nas.report.picture import write_picture
 from nas.report.tables import read_trials
+from nas.run_folder.columns import trial_columns
 from nas.run_folder.paths import RunFolder, write_evaluation
-from nas.run_folder.rows import trial_columns, write_rows
+from nas.run_folder.tables import write_rows
 from nas.search.finalists import Finalists
 from nas.search.search import Search
 from nas.search.upkeep import write_front
