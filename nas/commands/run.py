@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +18,7 @@ from nas.files import sole_holder, write_atomically
 from nas.measuring.latency import PROTOCOL
 from nas.records import State
 from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.run_folder.rows import TrialRow
 from nas.runtimes.onnxruntime import fingerprint
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
@@ -95,7 +95,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
 
 
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
-    return study.training.needs_reference and not folder.reference_logits.exists()
+    return study.training.needs_reference and not folder.teacher_logits.exists()
 
 
 def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
@@ -175,18 +175,18 @@ def _drive_search(search: Search, pool: LocalWorkers, stop: Stop, console: Conso
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
-    def after(_: dict[str, Any]) -> str:
+    def after(_: TrialRow | None = None) -> str:
         upkeep()
         return _counts(search)
 
     total = search.study.search.trials
     problem = drive(search, pool, stop, console, "search", total, lambda: search.count(State.COMPLETE), after)
-    after({})  # duplicates that the last draws brought
+    after()  # duplicates that the last draws brought
     return problem
 
 
 def _drive_finalists(search: Search, finalists: Finalists, pool: LocalWorkers, stop: Stop, console: Console) -> None:
-    def after(_: dict[str, Any]) -> str:
+    def after(_: TrialRow | None = None) -> str:
         write_front(search, finalists)
         return ""
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +17,7 @@ from nas.executors.local import LocalWorkers
 from nas.executors.pool import Broke, Died, Refused, TookTooLong
 from nas.records import State
 from nas.run_folder.paths import read_evaluation
+from nas.run_folder.rows import TrialRow
 from nas.search.driver import Done, Driver, Wait
 from nas.tasks import Task
 
@@ -83,7 +83,7 @@ def drive(
     title: str,
     total: int,
     done: Callable[[], int],
-    after: Callable[[dict[str, Any]], str],
+    after: Callable[[TrialRow | None], str],
 ) -> str:
     """The local loop: fill idle workers, take what they finish; returns the driver's problem, if it has one.
 
@@ -93,7 +93,7 @@ def drive(
     start_deaths = 0
     with _progress(console, title, total) as progress, stop.watching():
         bar = progress.task_ids[0]
-        progress.update(bar, completed=done(), note=after({}))
+        progress.update(bar, completed=done(), note=after(None))
         while True:
             answer: Task | Wait | Done | None = None
             while pool.idle and not stop.asked and isinstance(answer := driver.propose(), Task):
@@ -122,7 +122,7 @@ def drive(
                     progress.update(bar, completed=done(), note=after(row))
 
 
-def _take(driver: Driver, task: Task) -> dict[str, Any]:
+def _take(driver: Driver, task: Task) -> TrialRow:
     evaluation = read_evaluation(task.folder)
     assert evaluation is not None, f"{task.folder} has no evaluation.json"
     return driver.finish(task, evaluation)
@@ -142,12 +142,12 @@ def _progress(console: Console, title: str, total: int) -> Progress:
     return progress
 
 
-def _line(row: dict[str, Any]) -> str:
-    number = row.get("trial", row["number"])
-    if row["state"] != State.COMPLETE:
-        return f"[dim]{number:>5}  {row['id'][:8]}  {row['state'].lower()}: {escape(row['reason'])}[/]"
-    test = f"  test {row['test_accuracy']:.2%}" if row["test_accuracy"] is not None else ""
+def _line(row: TrialRow) -> str:
+    if row.state is not State.COMPLETE:
+        return f"[dim]{row.shown:>5}  {row.id[:8]}  {row.state.lower()}: {escape(row.reason)}[/]"
+    test = f"  test {row.test_accuracy:.2%}" if row.test_accuracy is not None else ""
+    costs = row.costs
     return (
-        f"{number:>5}  {row['id'][:8]}  {row['accuracy']:.2%}{test}  {row['parameters']:,.0f} params  "
-        f"{row['size_bytes'] / 1000:.1f} KB  {row['latency_ms']:.4f} ms  ({row['seconds']:.1f} s)"
+        f"{row.shown:>5}  {row.id[:8]}  {row.accuracy:.2%}{test}  {costs['parameters']:,.0f} params  "
+        f"{costs['size_bytes'] / 1000:.1f} KB  {costs['latency_ms']:.4f} ms  ({row.seconds:.1f} s)"
     )

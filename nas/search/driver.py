@@ -1,8 +1,9 @@
 """What search and finalists share: one journal study each, recovery after a death, telling results.
 
 Drivers are passive, and all their state is in the journal: `propose` answers with a Task, with WAIT while running tasks
-must end first, or with Done. A restarted driver tells what was finished meanwhile and proposes what was not again, with
-the same trial number and candidate.
+must end first, or with Done; `report` says whether a training that has come so far goes on; `finish` takes a result.
+A restarted driver tells what was finished meanwhile and proposes what was not again, with the same trial number and
+candidate.
 """
 
 from __future__ import annotations
@@ -10,20 +11,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from operator import attrgetter
 
-from nas.candidates.candidate import Candidate
-from nas.candidates.hyperparameters import Numbers
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
-from nas.run_folder.rows import row_of
+from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of
 from nas.search.journal import Direction, Journal, RecordedTrial
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task
+from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 
 MAX_DEATHS = 3
 
@@ -39,31 +37,36 @@ WAIT = Wait.WAIT
 
 @dataclass(frozen=True)
 class Done:
-    """The phase is over; `problem` says why where it ended before its goal."""
+    """The driver has nothing more to propose; `problem` says why where it ended before its goal."""
 
     problem: str = ""
 
 
-Identity = tuple[str, tuple[tuple[str, float], ...]]
+@dataclass(frozen=True)
+class Failure:
+    """Why an evaluation that left no record counts as failed: the kind of error, and the reason in words."""
 
-
-def identity_of(notes: Mapping[str, Any]) -> Identity:
-    """What makes two trials the same evaluation: the candidate and its searched training numbers."""
-    return notes["id"], tuple(sorted(notes.get("training", {}).items()))
+    error: str
+    reason: str
 
 
 class Driver(ABC):
-    """What search and finalists share: one journal study, recovery after a death, telling results."""
+    """What search and finalists share: one journal study, recovery after a death, telling results.
+
+    A subclass says of which phase its evaluations are, and what they may read and must keep to.
+    """
 
     phase: Phase
+    reads_test: bool = False
+    is_constrained: bool = True
 
     def __init__(self, study: Study, folder: RunFolder, name: str, directions: list[Direction]) -> None:
         self.study, self.folder = study, folder
         self.journal = Journal(folder.journal, name, directions)
         self._waiting: list[Task] = []
         self._running: dict[int, Task] = {}
-        self._rows: list[dict[str, Any]] = []
-        self._counts: Counter[str] = Counter()
+        self._rows: list[TrialRow] = []
+        self._counts: Counter[State] = Counter()
         self._unfinished: list[int] = []
         self._looked_at = 0
         self._recover()
@@ -72,14 +75,23 @@ class Driver(ABC):
     def propose(self) -> Task | Wait | Done:
         """The next task, if there is one now."""
 
-    def rows(self) -> list[dict[str, Any]]:
+    def report(self, task: Task, rung: Rung) -> Verdict:
+        """Whether the training of `task`, which has come to `rung`, goes on. Asked between epochs."""
+        return Verdict.CONTINUE
+
+    def rows(self) -> list[TrialRow]:
         """One row per finished trial, in order of number."""
         self._look()
         return list(self._rows)
 
     def count(self, state: State) -> int:
+        """How many trials ended in this state."""
         self._look()
         return self._counts[state]
+
+    def notes(self, number: int) -> TrialNotes:
+        """What is noted of a trial."""
+        return TrialNotes.from_json(self.journal.trials()[number].user_attrs)
 
     def _look(self) -> list[RecordedTrial]:
         """Take in what finished since the last look, so that an ask does not read every trial again.
@@ -91,50 +103,50 @@ class Driver(ABC):
         self._looked_at = len(trials)
         self._unfinished = [number for number in waiting if not trials[number].state.is_finished()]
         for trial in (trials[number] for number in waiting):
-            if trial.state.is_finished() and "row" in trial.user_attrs:
-                row = trial.user_attrs["row"]
-                insort(self._rows, row, key=lambda r: int(r["number"]))
-                self._counts[row["state"]] += 1
+            row = row_in(trial.user_attrs) if trial.state.is_finished() else None
+            if row is not None:
+                insort(self._rows, row, key=attrgetter("number"))
+                self._counts[row.state] += 1
         return trials
 
-    def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
+    def finish(self, task: Task, evaluation: Evaluation) -> TrialRow:
         """Tell a result; returns its row."""
         self._running.pop(task.number, None)
-        row = self._row(self.journal.trials()[task.number], evaluation)
-        self._tell(task.number, evaluation, row)
+        row = self._row(task, evaluation)
+        self._tell(evaluation, row)
         return row
 
-    def died(self, task: Task, reason: str, *, started: bool = True) -> dict[str, Any] | None:
+    def died(self, task: Task, reason: str, *, started: bool = True) -> TrialRow | None:
         """A worker died over `task`: it is proposed again, or FAILED at its third death (then its row is returned).
 
         A worker that had never `started` says nothing about the candidate; nor does a death of the driver.
         """
         self._running.pop(task.number, None)
         evaluation = read_evaluation(task.folder)  # it may have died after the result was written
-        deaths = self.journal.trials()[task.number].user_attrs["deaths"] + started
+        deaths = self.notes(task.number).deaths + started
         if evaluation is None and deaths >= MAX_DEATHS:
-            evaluation = self._dead(task, f"{reason} (death {deaths})")
+            evaluation = self._failed(task, Failure("WorkerDied", f"{reason} (death {deaths})"))
         if evaluation is not None:
             return self.finish(task, evaluation)
         self.journal.note(task.number, "deaths", deaths)
         self._again(task)
         return None
 
-    def took_too_long(self, task: Task) -> dict[str, Any]:
+    def took_too_long(self, task: Task) -> TrialRow:
         """A worker was killed over the time limit: FAILED at once, since a second attempt would take as long."""
         evaluation = read_evaluation(task.folder)  # it may have been written in the last moment
         if evaluation is None:
             scaled = f" x {task.epochs / self.study.search_epochs:g}" if task.epochs != self.study.search_epochs else ""
             reason = f"took longer than search.trial_minutes {self.study.search.trial_minutes:g}{scaled}"
-            evaluation = self._dead(task, reason, error="TookTooLong")
+            evaluation = self._failed(task, Failure("TookTooLong", reason))
         return self.finish(task, evaluation)
 
     def _recover(self) -> None:
         """Tell what was finished while no driver listened; queue what was not."""
         for trial in self.journal.trials():
-            if trial.state.is_finished() or "duplicate_of" in trial.user_attrs:
+            if trial.state.is_finished() or TrialNotes.from_json(trial.user_attrs).duplicate_of is not None:
                 continue
-            task = self._task(trial)
+            task = self._task(trial.number)
             evaluation = read_evaluation(task.folder)
             if evaluation is not None:
                 self.finish(task, evaluation)
@@ -144,17 +156,18 @@ class Driver(ABC):
     def _again(self, task: Task) -> None:
         """Queue an unfinished trial once more; it goes on from its checkpoint."""
         self.journal.note(task.number, "attempts", task.attempt + 1)
-        self._waiting.append(self._task(self.journal.trials()[task.number]))
+        self._waiting.append(self._task(task.number))
 
-    def _dead(self, task: Task, reason: str, *, error: str = "WorkerDied") -> Evaluation:
+    def _failed(self, task: Task, failure: Failure) -> Evaluation:
+        """Record an evaluation that left no record of its own."""
         evaluation = Evaluation(
             candidate_id=task.candidate.id,
             structure_id="",
             phase=task.phase,
             seed=task.seed,
             state=State.FAILED,
-            error=error,
-            reason=reason,
+            error=failure.error,
+            reason=failure.reason,
             budget=self.study.training.epochs,
             target=self.study.target.name,
             training=task.training,
@@ -169,37 +182,36 @@ class Driver(ABC):
         self._running[task.number] = task
         return task
 
-    def _task(self, trial: RecordedTrial) -> Task:
-        notes = trial.user_attrs
-        candidate, numbers = Candidate.from_json(notes["candidate"]), notes.get("training", {})
+    def _task(self, number: int) -> Task:
+        notes = self.notes(number)
         return Task(
-            number=trial.number,
-            candidate=candidate,
+            number=number,
+            candidate=notes.candidate,
             phase=self.phase,
-            seed=notes["seed"],
-            epochs=notes["epochs"],
-            folder=self.folder.artifact(candidate.id, self.phase, notes["seed"], numbers),
-            attempt=notes["attempts"],
-            training=numbers,
+            seed=notes.seed,
+            epochs=notes.epochs,
+            folder=self.folder.artifact(notes.id, self.phase, notes.seed, notes.training),
+            attempt=notes.attempts,
+            training=dict(notes.training),
+            reads_test=self.reads_test,
+            is_constrained=self.is_constrained,
         )
 
-    def _row(self, trial: RecordedTrial, evaluation: Evaluation) -> dict[str, Any]:
-        artifact = self.folder.relative(self._task(trial).folder)
-        row = row_of(trial.number, evaluation, artifact, trial.params, self.study)
-        return row | {"retry_of": trial.user_attrs.get("retry_of")}
+    def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
+        params = self.journal.trials()[task.number].params
+        artifact = self.folder.relative(task.folder)
+        row = row_of(evaluation, number=task.number, artifact=artifact, params=params)
+        return replace(row, retry_of=self.notes(task.number).retry_of)
 
-    def _tell(self, number: int, evaluation: Evaluation, row: Mapping[str, Any]) -> None:
+    def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""
-        values = None
+        values, met = None, dict[str, float]()
+        if evaluation.measurement is not None:
+            met = slacks(evaluation.measurement.costs(evaluation.target), self.study.limits)
         if evaluation.measurement is not None and evaluation.state is not State.FAILED:
-            placeholder = dict.fromkeys(QUALITIES, 0.0) if evaluation.state is State.INFEASIBLE else {}
+            infeasible = evaluation.state is State.INFEASIBLE
             values = [
-                placeholder[name] if name in placeholder else evaluation.values((name,))[0]
+                0.0 if infeasible and name in QUALITIES else evaluation.values((name,))[0]
                 for name in self.study.objectives
             ]
-        self.journal.tell(number, values, slacks(evaluation, self.study.limits), {"row": dict(row)})
-
-    @staticmethod
-    def _notes(candidate: Candidate, numbers: Numbers, seed: int, epochs: int) -> dict[str, Any]:
-        notes = {"candidate": candidate.to_json(), "id": candidate.id, "seed": seed, "epochs": epochs}
-        return {**notes, **({"training": dict(numbers)} if numbers else {}), "attempts": 1, "deaths": 0}
+        self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()})

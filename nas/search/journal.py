@@ -6,16 +6,21 @@ RUNNING trial; results are told to both. Stock Optuna opens the file.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.errors import InputError
+from nas.files import write_atomically
 
 T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]
@@ -25,29 +30,89 @@ GENERATION = ":generation"  # how the keys end under which Optuna's genetic samp
 optuna.logging.set_verbosity(logging.WARNING)
 
 
-def repair(journal: Path) -> int:
-    """Cut a torn last line off and remove a dead writer's lock; returns the bytes cut. Only the holder may call this.
+class HeldLock(JournalFileOpenLock):
+    """The lock of a file whose folder this process holds already (`files.sole_holder`): nothing is left to do.
 
-    Without this the next record would be appended to the torn one, and both be lost.
+    Optuna's own is a symbolic link, which some file systems do not have.
+    """
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+class JournalFile(JournalFileBackend):
+    """The journal's file, in a folder that this process holds; `line` is the last one that was read."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(str(file), lock_obj=HeldLock(str(file)))
+        self.line = 0
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        for line, record in enumerate(super().read_logs(log_number_from), log_number_from + 1):
+            self.line = line
+            yield record
+
+
+def repair(journal: Path) -> int:
+    """Cut a damaged end off, drop blank lines, and remove a dead writer's lock; returns how many bytes were damaged.
+
+    Only the holder of the folder may call this. A crash may leave the last lines torn, or filled with NUL; the next
+    record would be appended to them, and be lost as well. Raises InputError where whole records follow a damaged line:
+    what it held is lost, and they may refer to it.
     """
     stale = journal.with_name(journal.name + ".lock")
     if stale.is_symlink() or stale.exists():
         stale.unlink()
     if not journal.exists():
         return 0
-    with journal.open("r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        file.truncate(whole)
-        os.fsync(file.fileno())
-    return len(content) - whole
+    content = journal.read_bytes()
+    *lines, torn = content.split(b"\n")
+    sound = [number for number, line in enumerate(lines) if _is_record(line)]
+    end = sound[-1] + 1 if sound else 0
+    for number in sorted(set(range(end)) - set(sound)):
+        if lines[number].strip():
+            raise InputError(_damaged(journal, number + 1, repr(lines[number][:40].decode(errors="replace"))))
+    kept = b"".join(lines[number] + b"\n" for number in sound)
+    if content.startswith(kept):
+        os.truncate(journal, len(kept))
+    else:
+        write_atomically(journal, kept)
+    damaged = b"\n".join([*lines[end:], torn])
+    return len(damaged) if damaged.strip() else 0
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
+
+
+def _damaged(journal: Path, line: int, what: str) -> str:
+    return (
+        f"{journal}, line {line}: expected a record of the journal, got {what}; records behind it may refer to it. "
+        "Restore the file from a copy, or start again in another folder (--out)"
+    )
+
+
+def _storage_of(journal: Path) -> JournalStorage:
+    """Raises InputError where its records cannot be replayed."""
+    file = JournalFile(journal)
+    try:
+        return JournalStorage(file)
+    except (KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
+        raise InputError(_damaged(journal, file.line, f"one that cannot be replayed ({error})")) from error
 
 
 class Journal:
     """One Optuna study in the journal file, and its copy in memory. A single process writes."""
 
     def __init__(self, file: Path, name: str, directions: Sequence[Direction]) -> None:
-        self._storage = JournalStorage(JournalFileBackend(str(file)))
+        self._storage = _storage_of(file)
         self._study = optuna.create_study(
             storage=self._storage, study_name=name, directions=list(directions), load_if_exists=True
         )
@@ -62,6 +127,7 @@ class Journal:
             self._memory.set_study_system_attr(self._copy_id, key, value)
 
     def trials(self) -> list[FrozenTrial]:
+        """Every trial, in order of number; not a copy."""
         return self._copy.get_trials(deepcopy=False)
 
     def ask(
@@ -101,7 +167,12 @@ class Journal:
             storage.set_trial_user_attr(trial_id, key, value)
 
     def tell(
-        self, number: int, values: Sequence[float] | None, constraints: Mapping[str, float], notes: Mapping[str, Any]
+        self,
+        number: int,
+        values: Sequence[float] | None,
+        *,
+        notes: Mapping[str, Any],
+        constraints: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Finish a trial: COMPLETE with values, FAIL without; constraints are met where zero or less."""
         scratch = optuna.trial.create_trial(state=TrialState.FAIL)

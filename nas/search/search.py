@@ -1,23 +1,27 @@
-"""The search: candidates are asked from a sampler; duplicates and hopeless spaces are dealt with."""
+"""The search: candidates are asked from a sampler, duplicates are told what they repeat, and it ends where it must."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from nas.candidates.candidate import Candidate
 from nas.objectives import directions_of
 from nas.records import Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder
+from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.given import Anchored, Replayed
 from nas.samplers.named import make_sampler, seed_of
 from nas.search.anchors import anchors
 from nas.search.draws import Draws
-from nas.search.driver import WAIT, Done, Driver, Identity, Wait, identity_of
+from nas.search.driver import WAIT, Done, Driver, Wait
+from nas.search.journal import RecordedTrial
 from nas.study import Study
 from nas.tasks import Task
 
@@ -27,7 +31,10 @@ FAILURES_IN_A_ROW = 10
 
 
 class Search(Driver):
-    """The search itself: candidates are asked from the sampler, duplicates and hopeless spaces are dealt with."""
+    """Asks the sampler until enough trials are complete.
+
+    It ends early where time is up, where nothing new is left, or where everything fails or is infeasible.
+    """
 
     phase: Phase = "search"
 
@@ -36,7 +43,7 @@ class Search(Driver):
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
         self._anchors, self._draws = anchors(study), Draws(study)
-        self._earlier = {row["number"] for row in self.rows()}
+        self._earlier = {row.number for row in self.rows()}
         self._first: dict[Identity, int] = {}
         self._indexed = 0
 
@@ -66,8 +73,8 @@ class Search(Driver):
         """Draw until a candidate is new. A sampler that repeats itself is given one at random, if there is one left."""
         while True:
             values = None
-            if self._repeats() >= RANDOM_AFTER:
-                values = self._draws.unseen(self._first_of_each(), len(self.journal.trials()))
+            if self.repeats() >= RANDOM_AFTER:
+                values = self._draws.unseen(self.first_of_each(), len(self.journal.trials()))
                 if values is None:
                     self._problem = (
                         f"none of {self._draws.attempts} random draws was new after {len(self._first)} different "
@@ -78,48 +85,51 @@ class Search(Driver):
             if task is not None:
                 return self._start(task)
 
-    def _repeats(self) -> int:
+    def repeats(self) -> int:
         """How many of the last trials were duplicates, running back from the newest."""
         count = 0
         for trial in reversed(self.journal.trials()):
-            if "duplicate_of" not in trial.user_attrs:
+            if TrialNotes.from_json(trial.user_attrs).duplicate_of is None:
                 break
             count += 1
         return count
 
     def _ask(self, values: dict[str, Any] | None) -> Task | None:
         """One draw, of these values or what the sampler says, recorded; None where it repeats an earlier candidate."""
-        search = self.study.search
-        number = len(self.journal.trials())
-        population = search.population or default_population(search.trials)
-        first = self._first_of_each()
+        first = self.first_of_each()
 
         def notes(drawn: tuple[Candidate, dict[str, float]]) -> dict[str, Any]:
-            own = self._notes(*drawn, search.seed, self.study.search_epochs)
-            earlier = first.get(identity_of(own))
-            return own if earlier is None else {**own, "duplicate_of": earlier}
+            candidate, numbers = drawn
+            search = self.study.search
+            own = TrialNotes.of(candidate, seed=search.seed, epochs=self.study.search_epochs, training=numbers)
+            return replace(own, duplicate_of=first.get(own.identity)).to_json()
 
-        made = make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
-        if values is not None:
-            made = Replayed(made, values)
-        elif number < len(self._anchors):
-            made = Anchored(made, self._anchors[number])
-        number, _ = self.journal.ask(made, self._draws, notes)
-        if "duplicate_of" not in self.journal.trials()[number].user_attrs:
-            return self._task(self.journal.trials()[number])
+        number, _ = self.journal.ask(self._sampler(values), self._draws, notes)
+        if self.notes(number).duplicate_of is None:
+            return self._task(number)
         self._settle_duplicates()
         return None
 
-    def _first_of_each(self) -> dict[Identity, int]:
-        """Candidate and training numbers -> the trial that holds their evaluation, or what was queued for it anew."""
+    def _sampler(self, values: dict[str, Any] | None) -> BaseSampler:
+        """The study's sampler for the next trial, or one that answers with `values` or with an anchor."""
+        search, number = self.study.search, len(self.journal.trials())
+        population = search.population or default_population(search.trials)
+        made = make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
+        if values is not None:
+            return Replayed(made, values)
+        return Anchored(made, self._anchors[number]) if number < len(self._anchors) else made
+
+    def first_of_each(self) -> dict[Identity, int]:
+        """Candidate and training numbers -> the trial that holds their evaluation, or the last retry of it."""
         trials = self.journal.trials()
         for trial in trials[self._indexed :]:
-            if "duplicate_of" not in trial.user_attrs:
-                self._first[identity_of(trial.user_attrs)] = trial.number
+            notes = TrialNotes.from_json(trial.user_attrs)
+            if notes.duplicate_of is None:
+                self._first[notes.identity] = trial.number
         self._indexed = len(trials)
         return self._first
 
-    def finish(self, task: Task, evaluation: Evaluation) -> dict[str, Any]:
+    def finish(self, task: Task, evaluation: Evaluation) -> TrialRow:
         row = super().finish(task, evaluation)
         self._settle_duplicates()
         return row
@@ -128,42 +138,47 @@ class Search(Driver):
         """Tell duplicates the values of the trial they repeat, once it is finished."""
         trials = self._look()
         for trial in [trials[number] for number in self._unfinished]:
-            if "duplicate_of" not in trial.user_attrs:
+            repeated = TrialNotes.from_json(trial.user_attrs).duplicate_of
+            if repeated is None or not trials[repeated].state.is_finished():
                 continue
-            original = trials[trial.user_attrs["duplicate_of"]]
-            if not original.state.is_finished():
-                continue
-            reason = f"same candidate as trial {original.number}"
-            own = {"number": trial.number, "state": State.DUPLICATE, "reason": reason, "seconds": None}
-            row = original.user_attrs["row"] | own
-            params = {f"params_{gene}": value for gene, value in trial.params.items()}
-            row = {key: value for key, value in row.items() if not key.startswith("params_")} | params
+            original = trials[repeated]
+            row = self._row_of_duplicate(trial, original)
             values = original.values if original.state is TrialState.COMPLETE else None
-            self.journal.tell(trial.number, values, original.constraints, {"row": row})
+            self.journal.tell(trial.number, values, constraints=original.constraints, notes={ROW: row.to_json()})
 
-    def _newest(self) -> list[dict[str, Any]]:
+    @staticmethod
+    def _row_of_duplicate(trial: RecordedTrial, original: RecordedTrial) -> TrialRow:
+        """The original's row, but for the number, the genes and the time: it took none."""
+        row = row_in(original.user_attrs)
+        assert row is not None, f"trial {original.number} is finished and has no row"
+        reason = f"same candidate as trial {original.number}"
+        return replace(
+            row, number=trial.number, state=State.DUPLICATE, reason=reason, seconds=None, params=trial.params
+        )
+
+    def _newest(self) -> list[TrialRow]:
         """Rows of the last WINDOW trials, the newest first, without those that only repeat another."""
         self._look()
-        return list(islice((row for row in reversed(self._rows) if row["state"] != State.DUPLICATE), WINDOW))
+        return list(islice((row for row in reversed(self._rows) if row.state is not State.DUPLICATE), WINDOW))
 
     def _failing(self) -> str:
-        """What everything fails with; failures of an earlier invocation may have been mended since."""
-        own = [row for row in self._newest() if row["number"] not in self._earlier]
+        """What everything fails with; the cause of failures of an earlier `nas run` may be gone."""
+        own = [row for row in self._newest() if row.number not in self._earlier]
         recent = own[:FAILURES_IN_A_ROW]
-        if len(recent) < FAILURES_IN_A_ROW or any(row["state"] != State.FAILED for row in recent):
+        if len(recent) < FAILURES_IN_A_ROW or any(row.state is not State.FAILED for row in recent):
             return ""
-        return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {recent[0]['reason']}"
+        return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {recent[0].reason}"
 
     def _infeasible(self) -> str:
-        """What constraint nearly everything breaks."""
+        """Which constraint nearly everything breaks."""
         recent = self._newest()
-        infeasible = [row for row in recent if row["state"] == State.INFEASIBLE]
+        infeasible = [row for row in recent if row.state is State.INFEASIBLE]
         if len(recent) < WINDOW or len(infeasible) < INFEASIBLE_SHARE * WINDOW:
             return ""
-        broken = Counter(name for row in infeasible for name in row["violation"])
+        broken = Counter(name for row in infeasible for name in row.violation)
         name, count = broken.most_common(1)[0]
-        limit = self.study.constraints[name].max
-        least = min(row[name] for row in infeasible)
+        limit = self.study.limits[name]
+        least = min(row.value(name) for row in infeasible)
         return (
             f"{len(infeasible)} of the last {WINDOW} candidates are infeasible; "
             f"constraints.{name}.max {limit:g} is broken by {count} of them, the least has {least:g}"

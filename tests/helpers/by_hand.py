@@ -14,12 +14,12 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.executors.pool import Finished
 from nas.measuring.latency import PROTOCOL
-from nas.records import Evaluation, Latency, Measurement, State, score
+from nas.objectives import excesses
+from nas.records import COSTS, Evaluation, Latency, Measurement, State, score
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
-from nas.run_folder.rows import row_of
+from nas.run_folder.rows import TrialRow, row_of
 from nas.runtimes.onnxruntime import fingerprint
-from nas.search.driver import Done
-from nas.search.finalists import Finalists
+from nas.search.driver import Done, Driver
 from nas.search.search import Search
 from nas.study import Compression, Study, Target
 from nas.study.file import load_study
@@ -73,41 +73,39 @@ def measured(candidate: Candidate) -> Measurement:
 def evaluated(task: Task, study: Study, state: State | None = None, **fields: Any) -> Evaluation:
     """An evaluation in closed form: INFEASIBLE where costs break a constraint, else COMPLETE, unless told."""
     measurement = measured(task.candidate)
-    costs = measurement.costs("cpu")
-    excess = {name: costs[name] / limit.max - 1 for name, limit in study.constraints.items()}
-    violations = {name: value for name, value in excess.items() if value > 0}
-    state = state or (State.INFEASIBLE if violations else State.COMPLETE)
+    broken = excesses(measurement.costs("cpu"), study.limits)
+    state = state or (State.INFEASIBLE if broken else State.COMPLETE)
     known: dict[str, Any] = {
         "candidate_id": task.candidate.id, "structure_id": task.candidate.structure_id(10), "phase": task.phase,
         "seed": task.seed, "state": state, "budget": study.training.epochs, "target": "cpu", "started_at": "2030",
         "seconds": {"train": 0.25, "emit": 0.5}, "training": task.training,
     }  # fmt: skip
     if state is State.INFEASIBLE:
-        known |= {"measurement": measurement, "violations": violations}
+        known |= {"measurement": measurement, "violations": broken}
     if state is State.COMPLETE:
         known |= {"measurement": measurement, "epochs": task.epochs}
         known["validation"] = score(int(task.candidate.id, 16) % 90 + 10, 100)
     return Evaluation.model_validate({**known, **fields})
 
 
-def finish(phases: Search | Finalists, task: Task, state: State | None = None, **fields: Any) -> dict[str, Any]:
+def finish(driver: Driver, task: Task, state: State | None = None, **fields: Any) -> TrialRow:
     """What a worker and the loop do: write evaluation.json, tell."""
-    write_evaluation(task.folder, evaluated(task, phases.study, state, **fields))
+    write_evaluation(task.folder, evaluated(task, driver.study, state, **fields))
     read = read_evaluation(task.folder)
     assert read is not None
-    return phases.finish(task, read)
+    return driver.finish(task, read)
 
 
-def drive(phases: Search | Finalists) -> Done:
+def drive(driver: Driver) -> Done:
     """To the end with one worker."""
-    while isinstance(answer := phases.propose(), Task):
-        finish(phases, answer)
+    while isinstance(answer := driver.propose(), Task):
+        finish(driver, answer)
     assert isinstance(answer, Done)
     return answer
 
 
-def task_of(phases: Search | Finalists) -> Task:
-    task = phases.propose()
+def task_of(driver: Driver) -> Task:
+    task = driver.propose()
     assert isinstance(task, Task)
     return task
 
@@ -127,17 +125,18 @@ Script = Callable[[Iterable[Candidate]], None]
 
 
 def states(search: Search) -> list[str]:
-    return [row["state"] for row in search.rows()]
+    return [row.state for row in search.rows()]
 
 
-def summary(search: Search) -> tuple[list[str], list[dict[str, Any]]]:
-    ids = [Candidate.from_json(trial.user_attrs["candidate"]).id for trial in search.journal.trials()]
-    return ids, search.rows()
+def summary(search: Search) -> tuple[list[str], list[TrialRow]]:
+    return [search.notes(trial.number).candidate.id for trial in search.journal.trials()], search.rows()
 
 
-def row(number: int, accuracy: float, parameters: int, size: int, **fields: Any) -> dict[str, Any]:
-    known = {"number": number, "state": "COMPLETE", "flags": [], "id": f"{number:012}"}
-    return {**known, "accuracy": accuracy, "parameters": parameters, "size_bytes": size, **fields}
+def row(number: int, accuracy: float | None, parameters: int, size: int, **fields: Any) -> TrialRow:
+    """A complete trial's row, unless `fields` say otherwise; they may be costs too."""
+    costs = {"parameters": parameters, "size_bytes": size} | {k: fields.pop(k) for k in COSTS if k in fields}
+    fields["state"] = State(fields.get("state", State.COMPLETE))
+    return TrialRow(number, **{"id": f"{number:012}", "accuracy": accuracy, "costs": costs, **fields})
 
 
 NUMBERS = {"learning_rate": {"low": 0.01, "high": 1.0, "log": True}, "mixup": {"choices": (0.0, 0.2)}}
@@ -195,7 +194,7 @@ class Table:
             return list(csv.DictReader(file))
 
 
-def evaluated_row(study: Study, folder: RunFolder, **fields: Any) -> dict[str, Any]:
+def evaluated_row(study: Study, folder: RunFolder, **fields: Any) -> TrialRow:
     candidate = different(1)[0]
     task = Task(3, candidate, "search", 1, 8, folder.path)
-    return row_of(3, evaluated(task, study, **fields), "artifacts/x", {"head.width": 16}, study)
+    return row_of(evaluated(task, study, **fields), number=3, artifact="artifacts/x", params={"head.width": 16})

@@ -14,9 +14,10 @@ from nas.commands.retry import retry
 from nas.errors import InputError
 from nas.files import sole_holder, write_atomically
 from nas.records import Evaluation, State, score
+from nas.run_folder.columns import trial_columns
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
-from nas.run_folder.rows import trial_columns
-from nas.search.driver import Done
+from nas.run_folder.rows import TrialRow
+from nas.search.driver import Done, Driver
 from nas.search.finalists import Finalists
 from nas.search.search import Search
 from nas.study import Study
@@ -47,7 +48,7 @@ def measurement(candidate: Candidate) -> dict[str, Any]:
     return {"origin": "shipped file", **costs, "peak_memory_bytes": 1, "latency": target}
 
 
-def finish(phases: Search | Finalists, task: Task, state: State = State.COMPLETE) -> dict[str, Any]:
+def finish(driver: Driver, task: Task, state: State = State.COMPLETE) -> TrialRow:
     fields: dict[str, Any] = {"reason": "no luck"}
     if state is State.COMPLETE:
         fields = {"measurement": measurement(task.candidate), "validation": score(50 + task.number, 100)}
@@ -56,13 +57,13 @@ def finish(phases: Search | Finalists, task: Task, state: State = State.COMPLETE
         target="cpu", started_at="2030", attempts=task.attempt, **fields,
     )  # fmt: skip
     write_evaluation(task.folder, evaluation)
-    return phases.finish(task, evaluation)
+    return driver.finish(task, evaluation)
 
 
-def run(phases: Search | Finalists, failing: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+def run(driver: Driver, failing: set[int] = frozenset()) -> None:  # type: ignore[assignment]
     """To the end; tasks of these numbers fail."""
-    while isinstance(task := phases.propose(), Task):
-        finish(phases, task, State.FAILED if task.number in failing else State.COMPLETE)
+    while isinstance(task := driver.propose(), Task):
+        finish(driver, task, State.FAILED if task.number in failing else State.COMPLETE)
     assert task == Done()
 
 
@@ -85,7 +86,7 @@ def files(folder: RunFolder) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_all_that_failed_is_evaluated_anew(failed: RunFolder) -> None:
+def test_all_that_failed_is_evaluated_again(failed: RunFolder) -> None:
     before, rows = files(failed), Search(make_study(), failed).rows()
     queued = retry(failed.path)
     assert [(one.phase, one.failed, one.reason) for one in queued] == [("search", n, "no luck") for n in (1, 3)]
@@ -94,14 +95,17 @@ def test_all_that_failed_is_evaluated_anew(failed: RunFolder) -> None:
     tasks = [search.propose(), search.propose()]
     for task, one in zip(tasks, queued, strict=True):
         assert isinstance(task, Task)
-        old = search.journal.trials()[one.failed]
+        old, failed_trial = search.notes(one.failed), search.journal.trials()[one.failed]
         assert (task.number, task.attempt) == (one.number, 1)
-        assert (task.candidate.id, task.seed, task.epochs) == tuple(old.user_attrs[k] for k in ("id", "seed", "epochs"))
+        assert (task.candidate.id, task.seed, task.epochs) == (old.id, old.seed, old.epochs)
         new = search.journal.trials()[task.number]
-        assert new.params == old.params
-        assert new.system_attrs["ConditionalNSGAII:generation"] == old.system_attrs["ConditionalNSGAII:generation"]
+        assert new.params == failed_trial.params
+        assert (
+            new.system_attrs["ConditionalNSGAII:generation"]
+            == failed_trial.system_attrs["ConditionalNSGAII:generation"]
+        )
         row = finish(search, task)
-        assert (row["state"], row["retry_of"]) == ("COMPLETE", one.failed)
+        assert (row.state, row.retry_of) == ("COMPLETE", one.failed)
     assert search.rows()[: len(rows)] == rows
     assert search.count(State.COMPLETE) == 8
     assert "retry_of" in trial_columns(make_study())
@@ -130,7 +134,7 @@ def test_some_by_number_twice_and_again(failed: RunFolder) -> None:
     run(Search(make_study(), failed), {queued.number})
     (again,) = retry(failed.path, [queued.number])
     run(Search(make_study(), failed))
-    folder = failed.artifact(Search(make_study(), failed).rows()[3]["id"], "search", 0)
+    folder = failed.artifact(Search(make_study(), failed).rows()[3].id, "search", 0)
     assert {file.name for file in folder.iterdir()} == {
         "evaluation.failed-1.json", "evaluation.failed-2.json", "evaluation.json",
     }  # fmt: skip
@@ -154,16 +158,16 @@ def test_only_what_failed(failed: RunFolder) -> None:
 def test_a_repeated_candidate_meets_the_retry_and_not_the_failure(failed: RunFolder) -> None:
     (queued,) = retry(failed.path, [1])
     search = Search(make_study(), failed)
-    candidate_id = search.journal.trials()[1].user_attrs["id"]
-    assert search._first_of_each()[candidate_id, ()] == queued.number
+    candidate_id = search.notes(1).id
+    assert search.first_of_each()[candidate_id, ()] == queued.number
 
 
 def test_a_death_between_moving_the_record_and_queueing(failed: RunFolder) -> None:
-    artifact = failed.artifact(Search(make_study(), failed).rows()[1]["id"], "search", 0)
+    artifact = failed.artifact(Search(make_study(), failed).rows()[1].id, "search", 0)
     (artifact / "evaluation.json").rename(artifact / "evaluation.failed-1.json")
     queued = retry(failed.path, [1])
     run(Search(make_study(), failed))
-    assert Search(make_study(), failed).rows()[queued[0].number]["state"] == "COMPLETE"
+    assert Search(make_study(), failed).rows()[queued[0].number].state == "COMPLETE"
 
 
 def test_a_torn_journal_is_mended_first(failed: RunFolder) -> None:
@@ -172,12 +176,12 @@ def test_a_torn_journal_is_mended_first(failed: RunFolder) -> None:
     (queued,) = retry(failed.path, [1])
     assert failed.journal.read_bytes().startswith(whole + b"{")
     run(Search(make_study(), failed))
-    assert Search(make_study(), failed).rows()[queued.number]["state"] == "COMPLETE"
+    assert Search(make_study(), failed).rows()[queued.number].state == "COMPLETE"
 
 
 def test_what_a_later_attempt_finished_stays(failed: RunFolder) -> None:
     """The journal of a failed trial may be behind its folder, after a death."""
-    artifact = failed.artifact(Search(make_study(), failed).rows()[1]["id"], "search", 0)
+    artifact = failed.artifact(Search(make_study(), failed).rows()[1].id, "search", 0)
     record = json.loads((artifact / "evaluation.json").read_text())
     (artifact / "evaluation.json").write_text(json.dumps({**record, "state": "INFEASIBLE"}))
     retry(failed.path, [1])
@@ -190,14 +194,14 @@ def test_finalists_too(failed: RunFolder) -> None:
     finalists.choose(search)
     run(finalists, {0})
     (first, *_) = finalists.rows()
-    (queued,) = retry(failed.path, [first["trial"]])
-    assert (queued.phase, queued.failed) == ("final", first["trial"])
+    (queued,) = retry(failed.path, [first.trial])
+    assert (queued.phase, queued.failed) == ("final", first.trial)
     again = Finalists(study, failed)
     again.choose(search)
     run(again)
-    rows = [row for row in again.rows() if row["trial"] == first["trial"]]
-    assert [row["state"] for row in rows] == ["FAILED", "COMPLETE"]
-    assert rows[1]["artifact"] == rows[0]["artifact"]
+    rows = [row for row in again.rows() if row.trial == first.trial]
+    assert [row.state for row in rows] == ["FAILED", "COMPLETE"]
+    assert rows[1].artifact == rows[0].artifact
     assert len(again.rows()) == 3
 
 
@@ -214,7 +218,7 @@ def test_a_retry_trains_with_the_same_searched_numbers(folder: RunFolder) -> Non
     study = Study.model_validate({**study.model_dump(), "training": training})
     write_atomically(folder.study, dump_study(study))
     run(Search(study, folder), {0})
-    before = Search(study, folder).journal.trials()[0].user_attrs["training"]
+    before = Search(study, folder).notes(0).training
     (queued,) = retry(folder.path)
     task = Search(study, folder).propose()
     assert isinstance(task, Task)

@@ -10,10 +10,10 @@ import pytest
 
 import nas.candidates.sampling
 import nas.search.draws
+from nas.run_folder.rows import identity_of
 from nas.samplers.given import Replayed
 from nas.samplers.named import make_sampler
 from nas.search.draws import Draws, RandomTrial
-from nas.search.driver import identity_of
 from nas.study import Study
 
 SPACE = {
@@ -30,7 +30,7 @@ def identities(draws: Draws, count: int) -> set[Any]:
     random, found = np.random.default_rng(0), set()
     while len(found) < count:
         candidate, numbers = draws(RandomTrial(random))
-        found.add(identity_of({"id": candidate.id, "training": numbers}))
+        found.add(identity_of(candidate.id, numbers))
     return found
 
 
@@ -72,7 +72,7 @@ def test_the_last_one_left_is_found_and_drawn_as_it_was() -> None:
         assert values is not None
         sampler = Replayed(make_sampler("nsga2", seed=0), values)
         candidate, numbers = draws(optuna.create_study(sampler=sampler).ask())
-        assert identity_of({"id": candidate.id, "training": numbers}) == left
+        assert identity_of(candidate.id, numbers) == left
     assert draws.unseen(everything, 0) is None
 
 

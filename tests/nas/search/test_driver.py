@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from by_hand import (
     NUMBERS,
@@ -22,18 +23,20 @@ from by_hand import (
     summary,
     task_of,
 )
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nas.front import front_of
 from nas.records import Score, State
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
+from nas.run_folder.rows import TrialRow, row_in
 from nas.search.driver import Done
 from nas.search.finalists import Finalists, finalists_of
 from nas.search.journal import repair
 from nas.search.search import Search
+from nas.search.standing import front_of
 from nas.study import Study
-from nas.tasks import Task
+from nas.tasks import Rung, Task, Verdict
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -49,8 +52,8 @@ def test_infeasible_is_told_with_its_costs_and_positive_constraint_values(folder
     assert trial.state is TrialState.COMPLETE
     assert trial.values == [0.0, costs["parameters"], costs["size_bytes"]]
     assert trial.constraints == {"parameters": 1.0, "size_bytes": pytest.approx(costs["size_bytes"] / 1e9 - 1)}
-    assert (row["state"], row["accuracy"], row["violation"]) == ("INFEASIBLE", None, {"parameters": 1.0})
-    assert row["reason"] == "parameters 100.0% above its limit"
+    assert (row.state, row.accuracy, row.violation) == ("INFEASIBLE", None, {"parameters": 1.0})
+    assert row.reason == "parameters 100.0% above its limit"
     assert search.count(State.COMPLETE) == 0
     assert finalists_of(search.rows(), study) == front_of(search.rows(), study.objectives) == []
 
@@ -65,8 +68,8 @@ def test_third_death_fails_the_candidate(folder: RunFolder) -> None:
         assert (task.number, task.candidate) == (first.number, first.candidate)
     row = search.died(task, "killed by signal 9")
     assert row is not None
-    assert (row["number"], row["state"], row["attempts"]) == (0, "FAILED", 3)
-    assert row["reason"] == "killed by signal 9 (death 3)"
+    assert (row.number, row.state, row.attempts) == (0, "FAILED", 3)
+    assert row.reason == "killed by signal 9 (death 3)"
     assert search.journal.trials()[0].state is TrialState.FAIL
     assert task_of(search).number == 1
     recorded = read_evaluation(task.folder)
@@ -82,7 +85,7 @@ def test_deaths_are_remembered_over_a_restart(folder: RunFolder) -> None:
     again = Search(study, folder)
     row = again.died(task_of(again), "gone")
     assert row is not None
-    assert (row["number"], row["state"], row["reason"]) == (0, "FAILED", "gone (death 3)")
+    assert (row.number, row.state, row.reason) == (0, "FAILED", "gone (death 3)")
 
 
 def test_a_worker_that_never_started_is_no_death(folder: RunFolder) -> None:
@@ -91,7 +94,7 @@ def test_a_worker_that_never_started_is_no_death(folder: RunFolder) -> None:
         task = task_of(search)
         assert (task.number, task.attempt) == (0, attempt)
         assert search.died(task, "", started=False) is None
-    assert search.journal.trials()[0].user_attrs["deaths"] == 0
+    assert search.notes(0).deaths == 0
 
 
 def test_deaths_of_the_driver_are_no_deaths_of_the_candidate(folder: RunFolder) -> None:
@@ -110,9 +113,9 @@ def test_over_the_time_limit_is_failed_at_once(folder: RunFolder) -> None:
     task.folder.mkdir(parents=True)
     (task.folder / "checkpoint.pt").touch()
     row = search.took_too_long(task)
-    assert (row["number"], row["state"], row["attempts"]) == (0, "FAILED", 1)
-    assert row["reason"] == "took longer than search.trial_minutes 0.5"
-    assert row["seconds"] is None  # nobody knows
+    assert (row.number, row.state, row.attempts) == (0, "FAILED", 1)
+    assert row.reason == "took longer than search.trial_minutes 0.5"
+    assert row.seconds is None  # nobody knows
     assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"]
     assert task_of(search).number == 1
     assert states(Search(search.study, folder)) == ["FAILED"]
@@ -128,7 +131,7 @@ def test_finalists_may_take_as_much_longer_as_they_have_epochs(folder: RunFolder
     finalists.choose(search)
     assert finalists.unfinished
     row = finalists.took_too_long(task_of(finalists))
-    assert row["reason"] == "took longer than search.trial_minutes 0.5 x 4"
+    assert row.reason == "took longer than search.trial_minutes 0.5 x 4"
     assert not finalists.unfinished
 
 
@@ -136,7 +139,7 @@ def test_a_result_of_the_last_moment_counts(folder: RunFolder) -> None:
     search = Search(make_study(trials=3, trial_minutes=0.5), folder)
     task = task_of(search)
     write_evaluation(task.folder, evaluated(task, search.study))
-    assert search.took_too_long(task)["state"] == "COMPLETE"
+    assert search.took_too_long(task).state is State.COMPLETE
 
 
 def test_a_worker_that_dies_after_its_result_was_written_has_finished(folder: RunFolder) -> None:
@@ -145,7 +148,7 @@ def test_a_worker_that_dies_after_its_result_was_written_has_finished(folder: Ru
     write_evaluation(task.folder, evaluated(task, search.study))
     row = search.died(task, "killed by signal 9")
     assert row is not None
-    assert row["state"] == "COMPLETE"
+    assert row.state == "COMPLETE"
     assert task_of(search).number == 1
 
 
@@ -156,7 +159,7 @@ class Recorded:
     lines: list[bytes]
     evaluations: list[tuple[int, Path, bytes]]
     candidates: list[str]
-    rows: list[dict[str, Any]]
+    rows: list[TrialRow]
 
     def points(self) -> list[tuple[int, int]]:
         """Every (lines, evaluations) that a kill can leave behind, once the study is in the journal."""
@@ -196,7 +199,7 @@ def restart_study(sampler: str) -> Study:
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3"])
 def test_a_restart_at_any_point_changes_nothing(tmp_path: Path, sampler: str) -> None:
     straight = record(restart_study(sampler), RunFolder(tmp_path / "run"))
-    assert {row["state"] for row in straight.rows} == {"COMPLETE", "INFEASIBLE", "DUPLICATE"}
+    assert {row.state for row in straight.rows} == {"COMPLETE", "INFEASIBLE", "DUPLICATE"}
     for lines, evaluations in straight.points():
         folder = RunFolder(tmp_path / f"{lines}-{evaluations}")
         straight.restore(folder, lines, evaluations)
@@ -259,20 +262,22 @@ def test_more_trials_later_are_the_trials_of_a_longer_search(tmp_path: Path) -> 
 def test_qualities_are_maximised(folder: RunFolder, quality: str) -> None:
     study = make_study(trials=3).model_copy(update={"objectives": ("parameters", quality)})
     search = Search(study, folder)
-    assert [str(d.name) for d in search.journal._study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    stored = JournalStorage(JournalFileBackend(str(folder.journal)))
+    directions = optuna.load_study(storage=stored, study_name="t").directions
+    assert [direction.name for direction in directions] == ["MINIMIZE", "MAXIMIZE"]
     scored = Score(accuracy=0.9, se=0.01, images=100, balanced_accuracy=0.8, macro_f1=0.7, log_loss=0.3)
     told = finish(search, task_of(search), validation=scored, test=scored)
     expected = {"accuracy": 0.9, "balanced_accuracy": 0.8, "macro_f1": 0.7}[quality]
-    assert search.journal.trials()[0].values == [told["parameters"], expected]
+    assert search.journal.trials()[0].values == [told.value("parameters"), expected]
     finish(search, task_of(search), State.INFEASIBLE)
     assert search.journal.trials()[-1].values[1] == 0  # the worst there is, which only samplers see
-    assert (told["balanced_accuracy"], told["macro_f1"], told["log_loss"]) == (0.8, 0.7, 0.3)
-    assert (told["test_balanced_accuracy"], told["test_macro_f1"]) == (0.8, 0.7)
+    assert (told.balanced_accuracy, told.macro_f1, told.log_loss) == (0.8, 0.7, 0.3)
+    assert (told.test_balanced_accuracy, told.test_macro_f1) == (0.8, 0.7)
     better = [
         row(0, 0.5, 10, 1, macro_f1=0.9, balanced_accuracy=0.9),
         row(1, 0.9, 10, 1, macro_f1=0.5, balanced_accuracy=0.5),
     ]
-    assert [r["number"] for r in front_of(better, study.objectives)] == [1 if quality == "accuracy" else 0]
+    assert [r.number for r in front_of(better, study.objectives)] == [1 if quality == "accuracy" else 0]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3"])
@@ -311,10 +316,47 @@ def test_rows_and_counts_follow_every_finish(folder: RunFolder, script: Script, 
     assert (search.rows(), search.count(State.COMPLETE)) == ([], 0)
     for seen, index in enumerate(order, start=1):
         finish(search, tasks[index], State.FAILED if index == 1 else State.COMPLETE)
-        assert [row["number"] for row in search.rows()] == sorted(order[:seen])
+        assert [row.number for row in search.rows()] == sorted(order[:seen])
         assert search.count(State.FAILED) == (1 in order[:seen])
     finish(search, task_of(search))
-    expected = [trial.user_attrs["row"] for trial in search.journal.trials() if "row" in trial.user_attrs]
+    expected = [row_in(trial.user_attrs) for trial in search.journal.trials() if trial.state.is_finished()]
     assert search.rows() == expected == Search(search.study, folder).rows()
     assert states(search) == ["COMPLETE", "FAILED", "COMPLETE", "DUPLICATE", "COMPLETE"]
     assert search.count(State.DUPLICATE) == 1
+
+
+def test_a_report_between_epochs_is_answered_with_continue(folder: RunFolder) -> None:
+    """Neither the search nor the finalists stop a training early, and asking changes nothing."""
+    study = make_study(trials=1, finalists=1)
+    search = Search(study, folder)
+    task = task_of(search)
+    before = folder.journal.read_bytes()
+    assert [search.report(task, Rung(epochs, 8)) for epochs in (0.5, 1, 8)] == [Verdict.CONTINUE] * 3
+    assert folder.journal.read_bytes() == before
+    finish(search, task)
+    finalists = Finalists(study, folder)
+    finalists.choose(search)
+    assert finalists.report(task_of(finalists), Rung(1, 8)) is Verdict.CONTINUE
+
+
+def test_a_driver_that_stops_trainings_is_one_method(folder: RunFolder) -> None:
+    class Impatient(Search):
+        def report(self, task: Task, rung: Rung) -> Verdict:
+            return Verdict.STOP if rung.epochs >= rung.budget / 2 else super().report(task, rung)
+
+    search = Impatient(make_study(trials=1), folder)
+    task = task_of(search)
+    found = [search.report(task, Rung(epochs, task.epochs)) for epochs in (1, 3.5, 4)]
+    assert found == [Verdict.CONTINUE, Verdict.CONTINUE, Verdict.STOP]
+
+
+def test_only_finalists_read_the_test_split_and_all_keep_to_the_constraints(folder: RunFolder) -> None:
+    study = make_study(trials=1, finalists=1)
+    search = Search(study, folder)
+    task = task_of(search)
+    finish(search, task)
+    finalists = Finalists(study, folder)
+    finalists.choose(search)
+    final = task_of(finalists)
+    assert [(one.reads_test, one.is_constrained) for one in (task, final)] == [(False, True), (True, True)]
+    assert Task.from_line(final.to_line()) == final

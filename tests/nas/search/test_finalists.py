@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from by_hand import drive, evaluated, finish, make_study, row, task_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.front import front_of
 from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.run_folder.rows import TrialRow
 from nas.search.driver import Done
 from nas.search.finalists import Finalists, finalists_of, slow_starter
 from nas.search.search import Search
+from nas.search.standing import front_of
 
 values = st.tuples(st.integers(0, 6).map(lambda n: n / 6), st.integers(1, 6), st.integers(1, 6))
 
@@ -24,68 +25,72 @@ values = st.tuples(st.integers(0, 6).map(lambda n: n / 6), st.integers(1, 6), st
 def test_finalists_and_front(told: list[tuple[tuple[float, int, int], str, bool]], wanted: int) -> None:
     study = make_study(finalists=wanted)
     rows = [
-        row(i, *point, state=state, flags=["parity"] if broken else []) for i, (point, state, broken) in enumerate(told)
+        row(i, *point, state=state, flags=("parity",) if broken else ())
+        for i, (point, state, broken) in enumerate(told)
     ]
-    may = [r for r in rows if r["state"] == "COMPLETE" and not r["flags"]]
+    may = [r for r in rows if r.state == "COMPLETE" and not r.flags]
 
-    def better(a: dict[str, Any], b: dict[str, Any]) -> bool:
-        pairs = [(-a["accuracy"], -b["accuracy"]), *((a[c], b[c]) for c in ("parameters", "size_bytes"))]
+    def better(a: TrialRow, b: TrialRow) -> bool:
+        pairs = [
+            (-a.value("accuracy"), -b.value("accuracy")),
+            *((a.value(c), b.value(c)) for c in ("parameters", "size_bytes")),
+        ]
         return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
-    def front_among(some: list[dict[str, Any]]) -> list[int]:
-        return [r["number"] for r in some if not any(better(other, r) for other in some)]
+    def front_among(some: list[TrialRow]) -> list[int]:
+        return [r.number for r in some if not any(better(other, r) for other in some)]
 
-    chosen = [r["number"] for r in finalists_of(rows, study)]
+    chosen = [r.number for r in finalists_of(rows, study)]
     assert len(chosen) == len(set(chosen)) == min(wanted, len(may))
     left = may
     while chosen:  # front after front, until there are enough
         layer = front_among(left)
         head, chosen = chosen[: len(layer)], chosen[len(layer) :]
         assert set(head) <= set(layer)
-        left = [r for r in left if r["number"] not in layer]
+        left = [r for r in left if r.number not in layer]
     front, shown = front_among(may), front_of(rows, study.objectives)
-    assert sorted(r["number"] for r in shown) == front
-    accuracies = [r["accuracy"] for r in shown]
+    assert sorted(r.number for r in shown) == front
+    accuracies = [r.accuracy for r in shown]
     assert accuracies == sorted(accuracies, reverse=True)
 
 
 def test_finalists_follow_the_studys_objectives() -> None:
     rows = [row(0, 0.9, 10, 10), row(1, 0.71, 20, 9), row(2, 0.7, 21, 1)]
     three, two = make_study(finalists=2), ("accuracy", "parameters")
-    assert {r["number"] for r in front_of(rows, three.objectives)} == {0, 1, 2}
-    assert [r["number"] for r in front_of(rows, two)] == [0]
+    assert {r.number for r in front_of(rows, three.objectives)} == {0, 1, 2}
+    assert [r.number for r in front_of(rows, two)] == [0]
     # Without bytes the second is the next best; with them the third, which is hardly worse, makes more volume.
-    assert [r["number"] for r in finalists_of(rows, three)] == [0, 2]
-    assert [r["number"] for r in finalists_of(rows, three.model_copy(update={"objectives": two}))] == [0, 1]
+    assert [r.number for r in finalists_of(rows, three)] == [0, 2]
+    assert [r.number for r in finalists_of(rows, three.model_copy(update={"objectives": two}))] == [0, 1]
 
 
 def test_the_most_accurate_is_always_a_finalist() -> None:
     # By volume alone the balanced one comes first.
     rows = [row(0, 0.80, 10, 10), row(1, 0.88, 20, 20), row(2, 0.90, 1000, 1000)]
-    assert [r["number"] for r in finalists_of(rows, make_study(finalists=1))] == [2]
-    assert [r["number"] for r in finalists_of(rows, make_study(finalists=2))] == [2, 1]
+    assert [r.number for r in finalists_of(rows, make_study(finalists=1))] == [2]
+    assert [r.number for r in finalists_of(rows, make_study(finalists=2))] == [2, 1]
 
 
 def test_a_large_network_that_is_about_as_accurate_after_short_training_is_a_finalist() -> None:
-    def of(number: int, accuracy: float, cost: int) -> dict[str, Any]:
-        return row(number, accuracy, cost, cost) | {"accuracy_se": 0.02, "macs": cost}
+    def of(number: int, accuracy: float, cost: int) -> TrialRow:
+        return row(number, accuracy, cost, cost, accuracy_se=0.02, macs=cost)
 
     rows = [of(0, 0.80, 10), of(1, 0.88, 20), of(2, 0.90, 40), of(3, 0.881, 80), of(4, 0.879, 160)]
     short = {"epochs": 2}
-    assert [r["number"] for r in finalists_of(rows, make_study(finalists=3, **short))] == [2, 3, 1]
-    assert [r["number"] for r in finalists_of(rows, make_study(finalists=1, **short))] == [2]
-    assert [r["number"] for r in finalists_of(rows[:3], make_study(finalists=2, **short))] == [2, 1]
-    assert 3 not in [r["number"] for r in finalists_of(rows, make_study(finalists=3))]
+    assert [r.number for r in finalists_of(rows, make_study(finalists=3, **short))] == [2, 3, 1]
+    assert [r.number for r in finalists_of(rows, make_study(finalists=1, **short))] == [2]
+    assert [r.number for r in finalists_of(rows[:3], make_study(finalists=2, **short))] == [2, 1]
+    assert 3 not in [r.number for r in finalists_of(rows, make_study(finalists=3))]
     # The standard error is accuracy's; another quality has none of its own.
-    unbalanced = [r | {"macro_f1": 1 - r["accuracy"]} for r in rows]
+    unbalanced = [replace(r, macro_f1=1 - r.value("accuracy")) for r in rows]
     assert slow_starter(unbalanced, make_study(**short).model_copy(update={"objectives": ("macro_f1",)})) == 3
 
 
-def test_finalists_are_trained_anew_and_survive_restarts(folder: RunFolder) -> None:
+def test_finalists_are_trained_again_and_survive_restarts(folder: RunFolder) -> None:
     study = make_study(trials=8, finalists=3, seed=4, epochs=2)
     search = Search(study, folder)
     drive(search)
-    expected = [r["number"] for r in finalists_of(search.rows(), study)]
+    expected = [r.number for r in finalists_of(search.rows(), study)]
     finalists = Finalists(study, folder)
     finalists.choose(search)
     first = task_of(finalists)
@@ -96,10 +101,10 @@ def test_finalists_are_trained_anew_and_survive_restarts(folder: RunFolder) -> N
     write_evaluation(second.folder, evaluated(second, study))  # and the driver dies before it hears of it
     again = Finalists(study, folder)
     again.choose(search)
-    assert [r["trial"] for r in again.rows()] == expected[:2]
+    assert [r.trial for r in again.rows()] == expected[:2]
     drive(again)
-    assert [r["trial"] for r in again.rows()] == expected
-    assert [r["id"] for r in again.rows()] == [search.rows()[number]["id"] for number in expected]
+    assert [r.trial for r in again.rows()] == expected
+    assert [r.id for r in again.rows()] == [search.rows()[number].id for number in expected]
     finished = Finalists(study, folder)
     finished.choose(search)
     assert finished.propose() == Done()

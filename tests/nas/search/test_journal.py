@@ -1,24 +1,25 @@
-"""The journal: one record per ask, torn and stale files mended, one holder, readable by stock Optuna."""
+"""The journal: one record per ask, damaged files repaired or named, readable by stock Optuna."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import signal
-import subprocess
-import sys
+import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InputError
-from nas.files import sole_holder
 from nas.samplers.named import make_sampler, seed_of
 from nas.search.journal import Direction, Journal, repair
 
@@ -37,7 +38,8 @@ def ask(journal: Journal, sampler: str = "random") -> int:
 
 
 def tell(journal: Journal, number: int) -> None:
-    journal.tell(number, [0.1 * number, 100.0 + number], {"size_bytes": number - 2.0}, {"row": {"number": number}})
+    values, constraints = [0.1 * number, 100.0 + number], {"size_bytes": number - 2.0}
+    journal.tell(number, values, constraints=constraints, notes={"row": {"number": number}})
 
 
 def fill(file: Path, trials: int = 4) -> Journal:
@@ -48,6 +50,15 @@ def fill(file: Path, trials: int = 4) -> Journal:
         if number < trials - 1:
             tell(journal, number)
     return journal
+
+
+def sound_journal() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder) / "study.log")
+        return (Path(folder) / "study.log").read_bytes()
+
+
+SOUND = sound_journal()
 
 
 def records(file: Path) -> list[Mapping[str, Any]]:
@@ -99,7 +110,7 @@ def test_two_studies_in_one_file(tmp_path: Path) -> None:
     first = fill(tmp_path / "study.log")
     final = Journal(tmp_path / "study.log", "study/final", ["maximize"])
     assert [final.enqueue({"seed": i}) for i in range(3)] == [0, 1, 2]
-    final.tell(1, [0.5], {}, {"row": {}})
+    final.tell(1, [0.5], notes={"row": {}})
     tell(first, 3)
     again = Journal(tmp_path / "study.log", "study/final", ["maximize"])
     assert [trial.state for trial in again.trials()] == [TrialState.RUNNING, TrialState.COMPLETE, TrialState.RUNNING]
@@ -108,7 +119,7 @@ def test_two_studies_in_one_file(tmp_path: Path) -> None:
 
 def test_stock_optuna_opens_the_file(tmp_path: Path) -> None:
     journal = fill(tmp_path / "study.log", 6)
-    journal.tell(5, None, {}, {"row": {}})
+    journal.tell(5, None, notes={"row": {}})
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     study = optuna.load_study(storage=storage, study_name="study")
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
@@ -160,7 +171,7 @@ def test_lock_of_a_dead_writer_is_removed(tmp_path: Path, kind: str) -> None:
     ask(Journal(file, "study", DIRECTIONS))
 
 
-def test_optunas_own_lock_has_the_name_that_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stock_optunas_lock_has_the_name_that_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[str]] = []
     original = os.fsync
 
@@ -169,34 +180,93 @@ def test_optunas_own_lock_has_the_name_that_is_removed(tmp_path: Path, monkeypat
         original(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    fill(tmp_path / "study.log", 1)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+    optuna.create_study(storage=storage, study_name="study")
     assert {"study.log", "study.log.lock"} in seen
 
 
-HOLDER = """
-import sys, time
-from pathlib import Path
-from nas.files import sole_holder
-with sole_holder(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+def test_a_file_system_without_symbolic_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    monkeypatch.setattr(os, "link", refuse)
+    journal = fill(tmp_path / "study.log")
+    assert len(journal.trials()) == 4
+    assert [entry.name for entry in tmp_path.iterdir()] == ["study.log"]
 
 
-def test_one_holder_at_a_time_and_free_after_kill(tmp_path: Path) -> None:
-    lock = tmp_path / "study.lock"
-    command = [sys.executable, "-c", HOLDER, str(lock)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        try:
-            assert other.stdout is not None
-            assert other.stdout.readline() == "held\n"
-            with pytest.raises(InputError, match=rf"another `nas run` \(process {other.pid}\) works in this folder"):
-                with sole_holder(lock):
-                    pytest.fail("two holders")
-        finally:
-            other.send_signal(signal.SIGKILL)
-        other.wait()
-    with sole_holder(lock):
-        assert lock.read_text() == f"{os.getpid()}\n"
-    with sole_holder(lock):
-        pass
+def damaged(file: Path, at: int, line: bytes, *, replaces: bool) -> None:
+    """Put `line` before the record `at`, or in its place."""
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:at], line, *lines[at + replaces :]]))
+
+
+@pytest.mark.parametrize("end", [b"\0" * 700, b"\0" * 40 + b"\n", b"\n", b" \n\n", b"garbage\n", b'{"op_code": 4}\n'])
+@pytest.mark.parametrize("begun", [b"", b'{"op_code": 4, "wor'])
+def test_a_damaged_end_is_cut_off(tmp_path: Path, begun: bytes, end: bytes) -> None:
+    """What a power loss leaves: the file has grown, and what was written last never reached the disk."""
+    file = tmp_path / "study.log"
+    journal = fill(file)
+    whole = file.read_bytes()
+    file.write_bytes(whole + begun + end)
+    assert repair(file) == (len(begun + end) if (begun + end).strip() else 0)
+    assert file.read_bytes() == whole
+    again = Journal(file, "study", DIRECTIONS)
+    assert all(map(same, again.trials(), journal.trials()))
+    assert ask(again) == 4
+
+
+def test_blank_lines_are_dropped_wherever_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "study.log"
+    journal = fill(file)
+    whole = file.read_bytes()
+    for at in range(len(whole.splitlines()) + 1):
+        damaged(file, at, b"\n \n", replaces=False)
+        assert repair(file) == 0
+        assert file.read_bytes() == whole
+    assert all(map(same, Journal(file, "study", DIRECTIONS).trials(), journal.trials()))
+
+
+@pytest.mark.parametrize("line", [b"\0" * 30 + b"\n", b"garbage\n", b"\xff\xfe\n", b"{}\n", b"[" * 3000 + b"\n"])
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_damaged_line_before_whole_ones_is_named(tmp_path: Path, line: bytes, *, replaces: bool) -> None:
+    file = tmp_path / "study.log"
+    fill(file)
+    damaged(file, 2, line, replaces=replaces)
+    before = file.read_bytes()
+    with pytest.raises(InputError, match=r"study\.log, line 3: expected a record of the journal, got "):
+        repair(file)
+    assert file.read_bytes() == before, "nothing is lost that somebody might mend by hand"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"op_code": 99}, {"op_code": 4}, {"op_code": 4, "study_id": 0, "state": "x"}, {"op_code": 0, "study_name": "y"}],
+)
+def test_a_record_that_cannot_be_replayed_is_named(tmp_path: Path, record: dict[str, Any]) -> None:
+    file = tmp_path / "study.log"
+    fill(file)
+    damaged(file, 1, json.dumps({"worker_id": "w", **record}).encode() + b"\n", replaces=False)
+    repair(file)
+    with pytest.raises(InputError, match=r"study\.log, line 2: expected a record of the journal, got one that cannot"):
+        Journal(file, "study", DIRECTIONS)
+
+
+@given(st.data())
+def test_whatever_is_damaged_is_repaired_or_named(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """A run of bytes is overwritten, removed or put in: the journal opens or one error names the file, never else."""
+    file = tmp_path_factory.getbasetemp() / "damaged.log"
+    file.write_bytes(SOUND)
+    start = data.draw(st.integers(0, len(SOUND)))
+    end = min(len(SOUND), start + data.draw(st.integers(0, 600)))
+    file.write_bytes(
+        SOUND[:start] + data.draw(st.sampled_from((b"", b"\0" * (end - start), b"\n", b"x"))) + SOUND[end:]
+    )
+    try:
+        repair(file)
+        Journal(file, "study", DIRECTIONS)
+    except InputError as error:
+        assert re.match(r".*damaged\.log, line \d+: ", str(error))  # noqa: PT017

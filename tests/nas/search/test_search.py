@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import product, repeat
 
 import pytest
@@ -85,12 +86,11 @@ def test_duplicate_gets_the_values_of_the_first(folder: RunFolder, script: Scrip
     assert (task.number, task.candidate) == (3, b)
     first, *repeats = search.journal.trials()[:3]
     for trial in repeats:
-        assert trial.user_attrs["duplicate_of"] == 0
+        assert search.notes(trial.number).duplicate_of == 0
         assert (trial.state, trial.values) == (TrialState.COMPLETE, first.values)
         told = search.rows()[trial.number]
-        assert (told["state"], told["reason"]) == ("DUPLICATE", "same candidate as trial 0")
-        own = {"number": trial.number, "state": "DUPLICATE", "reason": told["reason"], "seconds": None}
-        assert told == row | own
+        assert (told.state, told.reason) == ("DUPLICATE", "same candidate as trial 0")
+        assert told == replace(row, number=trial.number, state=State.DUPLICATE, reason=told.reason, seconds=None)
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.INFEASIBLE, State.FAILED])
@@ -156,15 +156,15 @@ def test_small_space_is_searched_to_its_end(folder: RunFolder, sampler: str) -> 
     search = Search(study, folder)
     problem = drive(search).problem
     assert "after 24 different candidates, of 24 at most: the space is exhausted" in problem
-    assert {row["id"] for row in search.rows()} == networks
+    assert {row.id for row in search.rows()} == networks
     assert search.count(State.COMPLETE) == len(networks) == 24
 
 
 @pytest.mark.parametrize(("infeasible", "stops"), [(94, False), (95, True), (100, True)])
-def test_hopeless_constraint_is_named(
+def test_a_constraint_that_nearly_everything_breaks_is_named(
     folder: RunFolder, script: Script, monkeypatch: pytest.MonkeyPatch, infeasible: int, stops: bool
 ) -> None:
-    monkeypatch.setattr(Search, "_repeats", lambda _: 0)
+    monkeypatch.setattr(Search, "repeats", lambda _: 0)
     script(different(102))
     study = make_study(trials=1000, sampler="random", constraints={"parameters": 5.0, "macs": 1e5})
     search = Search(study, folder)
@@ -172,7 +172,7 @@ def test_hopeless_constraint_is_named(
         broken = {"parameters": 0.5} | ({"macs": 0.1} if i % 2 else {})
         state = State.INFEASIBLE if i < infeasible else State.COMPLETE
         finish(search, task_of(search), state, violations=broken if i < infeasible else {})
-    least = min(row["parameters"] for row in search.rows()[:infeasible])
+    least = min(row.value("parameters") for row in search.rows()[:infeasible])
     answer = search.propose()
     if not stops:
         assert isinstance(answer, Task)
@@ -183,7 +183,7 @@ def test_hopeless_constraint_is_named(
     )
 
 
-def test_what_was_begun_is_done_before_a_hopeless_search_ends(folder: RunFolder, script: Script) -> None:
+def test_what_was_begun_is_done_before_the_search_ends_early(folder: RunFolder, script: Script) -> None:
     script(different(101))
     study = make_study(trials=1000, sampler="random", constraints={"parameters": 5.0})
     search = Search(study, folder)
@@ -239,8 +239,8 @@ def test_a_candidate_with_other_training_numbers_is_no_duplicate(folder: RunFold
     while isinstance(task := search.propose(), Task):
         tasks.append(task)
         row = finish(search, task)
-        assert row["params_training.learning_rate"] == task.training["learning_rate"]
-        assert row["params_training.mixup"] == task.training["mixup"]
+        assert row.params["training.learning_rate"] == task.training["learning_rate"]
+        assert row.params["training.mixup"] == task.training["mixup"]
     assert states(search) == ["COMPLETE"] * 3
     assert len({task.candidate.id for task in tasks}) == 1
     assert len({tuple(task.training.values()) for task in tasks}) == 3

@@ -6,15 +6,20 @@ import random
 from pathlib import Path
 from typing import Any
 
+import by_hand
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.records import State
-from nas.search.finalists import finalists_of
-from nas.search.upkeep import BULKY, Upkeep, with_reference, worth_keeping
+from nas.records import Score, State
+from nas.run_folder.paths import RunFolder
+from nas.run_folder.rows import TrialRow
+from nas.search.finalists import Finalists, finalists_of
+from nas.search.search import Search
+from nas.search.upkeep import BULKY, Upkeep, with_reference_point, worth_keeping, write_front
 from nas.study import Study
 from nas.study.file import load_study
+from nas.tasks import Task
 
 
 def make_study(*, keep: str = "all", objectives: tuple[str, ...] = ("accuracy", "size_bytes"), **search: Any) -> Study:
@@ -30,31 +35,28 @@ def make_study(*, keep: str = "all", objectives: tuple[str, ...] = ("accuracy", 
     )
 
 
-def row(number: int, accuracy: float | None, size: float, **fields: Any) -> dict[str, Any]:
-    known = {"number": number, "state": State.COMPLETE, "flags": [], "id": f"{number:012}", "violation": {}}
-    return {**known, "accuracy": accuracy, "size_bytes": size, "artifact": f"artifacts/{number}/search-0", **fields}
+def row(number: int, accuracy: float | None, size: int, **fields: Any) -> TrialRow:
+    return by_hand.row(number, accuracy, 1, size, **{"artifact": f"artifacts/{number}/search-0", **fields})
 
 
 class Told:
     """A search whose rows are given."""
 
     def __init__(self, study: Study, path: Path) -> None:
-        from nas.run_folder.paths import RunFolder
+        self.study, self.folder, self.told = study, RunFolder(path), list[TrialRow]()
 
-        self.study, self.folder, self.told = study, RunFolder(path), list[dict[str, Any]]()
-
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[TrialRow]:
         return self.told
 
-    def add(self, row: dict[str, Any]) -> None:
-        folder = self.folder.path / row["artifact"]
+    def add(self, row: TrialRow) -> None:
+        folder = self.folder.path / row.artifact
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*BULKY, "candidate.json", "evaluation.json"):
             (folder / name).write_text("x")
         self.told.append(row)
 
     def whole(self) -> list[int]:
-        return [r["number"] for r in self.told if (self.folder.path / r["artifact"] / "model.onnx").exists()]
+        return [r.number for r in self.told if (self.folder.path / r.artifact / "model.onnx").exists()]
 
 
 def test_files_off_the_front_go_and_records_stay(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_files_off_the_front_go_and_records_stay(tmp_path: Path) -> None:
     told.add(row(1, 0.6, 90))  # dominates 0
     told.add(row(2, 0.9, 200))
     told.add(row(3, None, 10, state=State.INFEASIBLE))
-    told.add(row(4, 0.99, 1, flags=["parity"]))
+    told.add(row(4, 0.99, 1, flags=("parity",)))
     told.add(row(5, 0.6, 90, state=State.DUPLICATE, artifact="artifacts/1/search-0"))
     upkeep()
     assert told.whole() == [1, 2, 5]
@@ -107,18 +109,18 @@ points = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6)), max_size=14)
 def test_kept_are_the_front_and_every_finalist(told: list[tuple[int, int]], finalists: int) -> None:
     study = make_study(finalists=finalists)
     rows = [row(i, accuracy / 5, size) for i, (accuracy, size) in enumerate(told)]
-    kept = {r["number"] for r in worth_keeping(rows, study)}
+    kept = {r.number for r in worth_keeping(rows, study)}
 
     def better(a: tuple[int, int], b: tuple[int, int]) -> bool:
         return a[0] >= b[0] and a[1] <= b[1] and a != b
 
     front = {i for i, one in enumerate(told) if not any(better(other, one) for other in told)}
-    assert front | {r["number"] for r in finalists_of(rows, study)} <= kept
+    assert front | {r.number for r in finalists_of(rows, study)} <= kept
     if finalists <= len(front):
         assert kept == front
 
 
-def test_reference_is_fixed_at_the_first_generation_and_never_moved(tmp_path: Path) -> None:
+def test_the_reference_point_is_fixed_at_the_first_generation_and_never_moved(tmp_path: Path) -> None:
     told = Told(make_study(), tmp_path)
     upkeep = Upkeep(told)  # type: ignore[arg-type]
     rows = [row(0, 0.5, 100), row(1, 0.4, 70), row(2, None, 900, state=State.INFEASIBLE), row(3, 0.8, 200)]
@@ -138,10 +140,40 @@ def test_reference_is_fixed_at_the_first_generation_and_never_moved(tmp_path: Pa
     assert load_study(told.folder.study).report.hypervolume_reference == expected, "a later driver fixes the same"
 
 
-def test_a_given_reference_is_left_alone(tmp_path: Path) -> None:
-    study = with_reference(make_study(), [row(0, 0.2, 50)])
+def test_a_given_reference_point_is_left_alone(tmp_path: Path) -> None:
+    study = with_reference_point(make_study(), [row(0, 0.2, 50)])
     told = Told(study, tmp_path)
     for number in range(6):
         told.add(row(number, random.Random(number).random(), 10))
     Upkeep(told)()  # type: ignore[arg-type]
     assert not told.folder.study.exists()
+
+
+def test_the_front_is_that_of_final_accuracies(folder: RunFolder) -> None:
+    """The finalist that was best in the search ends worst at the same costs, so that it is on no front."""
+    study = by_hand.make_study(trials=8, finalists=3)
+    study = study.model_copy(update={"objectives": ("accuracy", "macro_f1")})  # no cost can keep anyone on the front
+    search = Search(study, folder)
+    while isinstance(task := search.propose(), Task):
+        by_hand.finish(search, task, validation=scored(task.number))
+    finalists = Finalists(study, folder)
+    write_front(search, finalists)
+    (before,) = by_hand.read(folder, "front")
+    assert before["accuracy"] == before["search_accuracy"]
+    finalists.choose(search)
+    while isinstance(task := finalists.propose(), Task):
+        searched = finalists.notes(task.number).search_trial
+        assert searched is not None
+        by_hand.finish(finalists, task, validation=scored(20 - searched), test=scored(1))
+    write_front(search, finalists)
+    rows, (member,) = by_hand.read(folder, "finalists"), by_hand.read(folder, "front")
+    worst = min(rows, key=lambda one: float(one["search_accuracy"]))
+    assert member["trial"] == worst["trial"] != before["trial"]
+    assert {one["trial"]: float(one["search_accuracy"]) for one in rows} == {
+        str(one.number): one.accuracy for one in search.rows() if str(one.number) in {r["trial"] for r in rows}
+    }
+    assert float(member["accuracy"]) == max(float(one["accuracy"]) for one in rows)
+
+
+def scored(number: int) -> Score:
+    return Score(accuracy=number / 100, se=0.01, images=100, macro_f1=number / 100)
