@@ -132,10 +132,11 @@ def _write_report(folder: Path, console: Console) -> None:
 
 
 def _last_screen(folder: Path, study: Study, console: Console) -> None:
-    from nas.report.tables import front_rows, front_table
+    from nas.report.tables import front_rows
+    from nas.report.terminal import print_front
 
-    rows = front_rows(folder, None)
-    console.print(front_table(rows, study.objectives))
+    rows = front_rows(folder)
+    print_front(console, folder, study.objectives)
     lines = [f"Report:  {folder / 'report.html'}"]
     lines += [f"Files:   {folder}/<artifact>/model.onnx, named in {folder / 'front.csv'}"]
     if len(rows):
@@ -183,16 +184,16 @@ def front(
     objectives: Annotated[str | None, typer.Option(help="Comma-separated; the study's by default.")] = None,
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives."""
-    from nas.report.tables import format_front, front_rows, front_table
+    from nas.report.tables import format_front, front_rows
+    from nas.report.terminal import print_front
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
     with _readable(folder):
-        rows = front_rows(folder, wanted)
-    if style == "table":
-        Console().print(front_table(rows, wanted or load_study(folder / "study.yaml").objectives))
-    else:
-        print(format_front(rows, style), end="")
+        if style == "table":
+            print_front(Console(), folder, wanted or load_study(folder / "study.yaml").objectives)
+        else:
+            print(format_front(front_rows(folder, wanted), style), end="")
 
 
 @app.command(epilog="Example:  nas report runs/digits")

@@ -85,7 +85,7 @@ def _score(name: str, score: Score | None) -> str:
 
 
 def integer_kernels(evaluation: Evaluation) -> str:
-    """Asked against ran: a layer that was to compute in integers and did not is named."""
+    """How many layers ran as integer kernels of those that were to; the others are named."""
     asked, ran = set(evaluation.asked_integer), set(evaluation.ran_integer)
     if not asked:
         return "none asked for" + (f", {len(ran)} ran" if ran else "")
@@ -112,7 +112,7 @@ def latency_words(latency: Latency) -> str:
     passes = f"{len(latency.passes_us)} passes ({'stable' if latency.stable else 'not stable'})"
     return (
         f"{significant(latency.latency_ms)} ms; {passes}, lowest sample of each {lowest or NONE} ms; "
-        f"reference network {significant(latency.reference_ms)} ms; protocol {latency.protocol}"
+        f"control network {significant(latency.reference_ms)} ms; protocol {latency.protocol}"
     )
 
 
@@ -126,7 +126,7 @@ def formats_words(layers: Iterable[LayerReport]) -> str:
 
 
 def pruning_words(layers: Iterable[LayerReport]) -> str:
-    """Channels left of those there were, over the layers that lost any."""
+    """How many channels are left of how many, over the layers that lost any."""
     cut = [(layer.out_channels, full) for layer in layers if (full := unpruned(layer)) > layer.out_channels]
     if not cut:
         return "no channel removed"

@@ -70,7 +70,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         infeasible=int((run.trials["state"] == State.INFEASIBLE).sum()),
         curve=curve,
         objectives=", ".join(figure(name).label for name in run.study.objectives),
-        reference=reference_words(curve),
+        reference_point=reference_point_words(curve),
         members=list(zip(run.front, run.artifacts, strict=True))[:MAX_DETAILED],
         facts=facts,
         figure=figure,
@@ -139,5 +139,5 @@ def link(folder: Path, row: Row) -> str | None:
     return quote(path.relative_to(root).as_posix())
 
 
-def reference_words(curve: Progress) -> str:
-    return ", ".join(f"{figure(k).label} {figure(k).text(v, unit=True)}" for k, v in curve.reference.items())
+def reference_point_words(curve: Progress) -> str:
+    return ", ".join(f"{figure(k).label} {figure(k).text(v, unit=True)}" for k, v in curve.reference_point.items())

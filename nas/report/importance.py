@@ -1,4 +1,4 @@
-"""Parameter importance: what an additive model can tell of the objectives from groups of genes, and how sure it is.
+"""Parameter importance: how much of the objectives an additive model predicts from groups of genes, with its error.
 
 Genes of one kind within one stage form a group (`stage2.kernel`), described by how often each choice was taken among
 the blocks that were asked. So genes that only some networks have need no made-up value, and a hundred genes become some
@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.records import QUALITIES, State
+from nas.objectives import as_minimised
+from nas.records import State
+from nas.run_folder.rows import PARAMS
 
-PREFIX = "params_"
 FOLDS, REPEATS = 5, 5
 FEWEST_TRIALS = 20
 SMALLEST_R2 = 0.05
@@ -58,7 +59,7 @@ class ObjectiveImportance:
 
     @property
     def constant(self) -> bool:
-        """Whether there are trials enough, but nothing in them varies."""
+        """Whether there are enough trials, but nothing in them varies."""
         return self.r2 is None and self.trials >= FEWEST_TRIALS
 
     @property
@@ -86,15 +87,15 @@ def group_features(trials: pd.DataFrame) -> dict[str, Array]:
     """
     members: Mapping[str, list[str]] = defaultdict(list)
     for column in trials:
-        if str(column).startswith(PREFIX):
-            members[group_of(str(column).removeprefix(PREFIX))].append(str(column))
+        if str(column).startswith(PARAMS):
+            members[group_of(str(column).removeprefix(PARAMS))].append(str(column))
     features = {group: _features(trials[columns].to_numpy(dtype=object)) for group, columns in members.items()}
     return {group: values for group, values in features.items() if len(values) and np.ptp(values, axis=0).any()}
 
 
 def _features(answers: NDArray[Any]) -> Array:
     """(trials, genes) -> (trials, features)."""
-    return _shares(answers) if len(_choices(answers)) <= MOST_CHOICES else _powers(answers)
+    return shares_of(answers) if len(_choices(answers)) <= MOST_CHOICES else _powers(answers)
 
 
 def _choices(answers: NDArray[Any]) -> list[str]:
@@ -117,7 +118,7 @@ def _powers(answers: NDArray[Any]) -> Array:
     return np.stack([standard, standard**2], axis=1)
 
 
-def _shares(answers: NDArray[Any]) -> Array:
+def shares_of(answers: NDArray[Any]) -> Array:
     """(trials, genes) -> (trials, choices)."""
     counts = np.stack(
         [(answers == choice).sum(axis=1) for choice in _choices(answers)] or [np.zeros(len(answers))], axis=1
@@ -132,8 +133,8 @@ def _importance(complete: pd.DataFrame, groups: Mapping[str, Array], objective: 
     values = complete.loc[measured, objective].to_numpy(dtype="float64") if measured.any() else np.zeros(0)
     if len(values) < FEWEST_TRIALS or not np.ptp(values) or not groups:
         return ObjectiveImportance(objective, len(values), None, None)
-    target = values if objective in QUALITIES else np.log(np.maximum(values, 1e-12))  # costs count by ratio
-    r2, losses = _held_out({group: features[measured] for group, features in groups.items()}, target, seed)
+    varying = {group: features[measured] for group, features in groups.items()}
+    r2, losses = _held_out(varying, as_minimised(objective, values), seed)
     found = [
         GroupImportance(group, float(loss.mean()), _standard_error(loss))
         for group, loss in zip(groups, losses.T, strict=True)
@@ -162,7 +163,7 @@ def _held_out(groups: Mapping[str, Array], target: Array, seed: int) -> tuple[Ar
         model.fit(features[known], target[known])
         spread = max(float(np.mean((target[held] - target[known].mean()) ** 2)), 1e-12)
         shuffled = [
-            _shuffled(features[held], start, end, random)
+            shuffled_together(features[held], start, end, random)
             for start, end in zip([0, *ends[:-1]], ends, strict=True)
             for _ in range(REPEATS)
         ]
@@ -173,8 +174,8 @@ def _held_out(groups: Mapping[str, Array], target: Array, seed: int) -> tuple[Ar
     return r2, losses
 
 
-def _shuffled(features: Array, start: int, end: int, random: np.random.Generator) -> Array:
-    """A copy in which the columns of one group went, together, to other rows."""
+def shuffled_together(features: Array, start: int, end: int, random: np.random.Generator) -> Array:
+    """A copy in which the columns `start` to `end` of one group are moved together to other rows."""
     copy = features.copy()
     copy[:, start:end] = features[random.permutation(len(features)), start:end]
     return copy

@@ -1,4 +1,4 @@
-"""What page.js draws from, as plain data; every text in it is already escaped for the plots' hover labels."""
+"""What page.js draws from, as plain data; every text in it is escaped already for the plots' hover labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def payload(run: Run, axes: Sequence[Figure], curve: Progress) -> dict[str, Any]
     known, final = {row["trial"] for row in run.front}, run.final
     sound = run.trials[~disagrees(run.trials)]  # a file that computes something else is no point to compare
     trials = records(sound)
-    # A search-time front is the same rows again; finalists were trained anew and stand beside theirs.
+    # A search-time front is the same rows again; finalists were trained again and stand beside theirs.
     grey = [r for r in trials if r["state"] == State.COMPLETE and (final or r["number"] not in known)]
     infeasible = [r for r in trials if r["state"] == State.INFEASIBLE]
     others = [r for r in records(run.finalists) if r["state"] == State.COMPLETE and r["trial"] not in known]

@@ -17,10 +17,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from nas.pareto import non_dominated
-from nas.records import QUALITIES, State
+from nas.records import QUALITIES
 from nas.report.figures import Figure, figure
-from nas.report.tables import disagrees, front_rows, minimised, read_trials
+from nas.report.tables import front_among, front_rows, read_trials, stands
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -52,7 +51,7 @@ def write_picture(folder: Path) -> Path:
     trials, front = read_trials(folder), front_rows(folder)
     path = folder / "front.png"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    complete = trials[(trials["state"] == State.COMPLETE) & ~disagrees(trials)]
+    complete = trials[stands(trials)]
     with rc_context({"font.family": _font()}):
         draw(study, complete, front).savefig(temporary, format="png", dpi=DPI)
     temporary.replace(path)
@@ -144,7 +143,7 @@ def _staircase(axes: Axes, members: pd.DataFrame, x: Figure, y: Figure) -> None:
     """Joins the members that lead in these two figures; the others lead in another objective."""
     if members.empty:
         return
-    lead = members[non_dominated(minimised(members, [x.key, y.key]))].sort_values(x.key)
+    lead = members.iloc[front_among(members, [x.key, y.key])].sort_values(x.key)
     axes.plot(_shown(lead, x), _shown(lead, y), drawstyle="steps-post", color=ACCENT, linewidth=1.2, alpha=0.55)
 
 

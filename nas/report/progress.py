@@ -10,21 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.objectives import beyond_worst
+from nas.objectives import Points, beyond_worst, minimised
 from nas.pareto import hypervolume
-from nas.records import QUALITIES, State
-from nas.report.tables import Points, disagrees, minimised
-
-SMALLEST_COST = 1e-9  # costs are compared by ratio; a cost of exactly 0 has no logarithm
+from nas.report.tables import stands
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Hypervolume after each complete trial, in the order they finished; `reference` in the files' units."""
+    """Hypervolume after each complete trial, in the order they finished; the point in the files' units."""
 
     trials: tuple[int, ...]
     values: tuple[float, ...]
-    reference: Mapping[str, float]
+    reference_point: Mapping[str, float]
 
 
 def progress(
@@ -35,25 +32,16 @@ def progress(
     `fixed` is the reference point the run's study.yaml names; without one it is taken from these trials.
     """
     known = [name for name in objectives if name in trials]
-    complete = trials[(trials["state"] == State.COMPLETE) & trials[known].notna().all(axis=1)]
-    complete = complete[~disagrees(complete)]
-    if complete.empty or len(known) < len(objectives):
+    able = trials[stands(trials) & trials[known].notna().all(axis=1)]
+    if able.empty or len(known) < len(objectives):
         return Progress((), (), {})
-    reference = dict(fixed) if fixed else {name: beyond_worst(name, complete[name]) for name in objectives}
-    limit = _log_costs(minimised(pd.DataFrame([reference]), objectives), objectives)[0]
-    values = growing_hypervolume(_log_costs(minimised(complete, objectives), objectives), limit)
-    return Progress(tuple(int(n) for n in complete["number"]), tuple(values), reference)
+    point = dict(fixed) if fixed else {name: beyond_worst(name, able[name]) for name in objectives}
+    limit = minimised([point[name] for name in objectives], objectives)[0]
+    values = growing_hypervolume(minimised(able[list(objectives)].to_numpy(dtype="float64"), objectives), limit)
+    return Progress(tuple(int(n) for n in able["number"]), tuple(values), point)
 
 
-def _log_costs(points: Points, objectives: Sequence[str]) -> Points:
-    columns = [
-        points[:, i] if name in QUALITIES else np.log10(np.maximum(points[:, i], SMALLEST_COST))
-        for i, name in enumerate(objectives)
-    ]
-    return np.stack(columns, axis=1)
-
-
-def growing_hypervolume(points: Points, reference: Points) -> list[float]:
+def growing_hypervolume(points: Points, reference_point: Points) -> list[float]:
     """Hypervolume of the first 1, 2, ... points, all minimised.
 
     A point adds its own box less what others already cover of it (WFG, While et al. 2012),
@@ -63,9 +51,9 @@ def growing_hypervolume(points: Points, reference: Points) -> list[float]:
     total, values = 0.0, []
     for point in points:
         if not (front <= point).all(axis=1).any():
-            own = float(np.prod(np.maximum(reference - point, 0)))
+            own = float(np.prod(np.maximum(reference_point - point, 0)))
             shared = np.maximum(front, point)
-            total += max(0.0, own - (float(hypervolume(shared, reference)) if len(front) else 0.0))
+            total += max(0.0, own - (float(hypervolume(shared, reference_point)) if len(front) else 0.0))
             front = np.vstack([front[~(point <= front).all(axis=1)], point])
         values.append(total)
     return values

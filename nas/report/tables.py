@@ -1,4 +1,4 @@
-"""The run folder's tables, and the front written for a terminal, a sheet or a program."""
+"""The run folder's tables, typed, and the front among their rows, written for a sheet or a program."""
 
 from __future__ import annotations
 
@@ -6,52 +6,29 @@ import csv
 import io
 import json
 import re
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
-from rich.text import Text
 
 from nas.errors import InputError
-from nas.pareto import non_dominated
-from nas.records import QUALITIES, State
-from nas.report.figures import FIGURES, accuracy_text, figure
+from nas.front import front
+from nas.objectives import PARITY, may_stand
+from nas.records import State
+from nas.report.figures import FIGURES
+from nas.run_folder.columns import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS, kind_of
 from nas.study.file import load_study
 
-FRONT_COLUMNS = (
-    "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",
-    "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
-    "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
-)  # fmt: skip
-_TEST_COLUMNS = tuple(name for name in FRONT_COLUMNS if name.startswith("test_"))
-FINALIST_COLUMNS = (*FRONT_COLUMNS, "state", "reason")
-TRIAL_COLUMNS = (
-    "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
-    "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
-    "balanced_accuracy", "macro_f1", "log_loss", "violation", "attempts", "seconds", "seed", "started_at", "artifact",
-    "retry_of", "blocks", "mean_width", "kept_share", "mean_bits",
-)  # fmt: skip
-COUNTS = frozenset(
-    {"number", "trial", "parameters", "size_bytes", "macs", "peak_memory_bytes", "attempts", "seed", "blocks"}
-)
-
-MEASURES = frozenset(
-    {"fidelity", "epochs", "accuracy", "accuracy_se", "train_accuracy", "seconds", "search_accuracy", "test_accuracy"}
-    | {"test_accuracy_se", "log_loss", "test_balanced_accuracy", "test_macro_f1"}
-    | {"mean_width", "kept_share", "mean_bits", *FIGURES}
-)
-
-Points = np.ndarray[Any, np.dtype[np.float64]]
+READ_AT_THE_END = tuple(name for name in FRONT_COLUMNS if name.startswith("test_"))
 Style = Literal["csv", "json"]
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
     """trials.csv, typed, with its flags; empty where there is none yet."""
-    return _with_flags(folder, _read(folder / "trials.csv", TRIAL_COLUMNS))
+    known = [name for name in TRIAL_COLUMNS if name != "flags"]
+    return _with_flags(folder, _read(folder / "trials.csv", known))
 
 
 def read_finalists(folder: Path) -> pd.DataFrame:
@@ -60,7 +37,7 @@ def read_finalists(folder: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table typed by column name, never by guess: the id 12345e678901 is no number."""
+    """A table typed by its columns' names, never by guess: the id 12345e678901 is not a number."""
     rows = _rows(path.read_text(encoding="utf-8")) if path.exists() else []
     names = list(dict.fromkeys([*(rows[0] if rows else ()), *columns]))
     cells = {name: [row.get(name) or "" for row in rows] for name in names}
@@ -68,20 +45,21 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _rows(text: str) -> list[dict[str, str]]:
-    """Rows by column name; a last line without its end is still being written and left out."""
+    """Rows by column name; a last line without a line end is still being written, and left out."""
     whole = text[: text.rfind("\n") + 1]
     reader = csv.DictReader(io.StringIO(whole, newline=""))
     return [{k: v for k, v in row.items() if k is not None} for row in reader]
 
 
 def _typed(values: list[str], name: str, path: Path) -> pd.Series[Any]:
-    if name not in COUNTS and name.partition("@")[0] not in MEASURES:
+    dtype = kind_of(name).dtype
+    if dtype == "str":
         return pd.Series(values, dtype="str")
     try:
         numbers = pd.Series([float(v) if v else np.nan for v in values], dtype="float64")
     except ValueError as error:
         raise InputError(f"{path.name}, column {name}: expected numbers ({error})") from error
-    return numbers.astype("Int64") if name in COUNTS else numbers
+    return numbers.astype(dtype)
 
 
 def front_rows(folder: Path, objectives: Sequence[str] | None = None) -> pd.DataFrame:
@@ -93,41 +71,45 @@ def front_rows(folder: Path, objectives: Sequence[str] | None = None) -> pd.Data
     if not names:
         raise InputError("objectives: expected at least one, got none")
     finalists = read_finalists(folder)
-    if ((finalists["state"] == State.COMPLETE) & ~disagrees(finalists)).any():
+    if stands(finalists).any():
         return _front(finalists, names)[[c for c in finalists if c not in ("state", "reason")]]
     return _as_front(_front(read_trials(folder), names))
 
 
 def _front(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
-    """COMPLETE rows with every objective measured that no other such row dominates."""
+    """Rows that may stand, with every objective measured, that no other such row dominates."""
     unknown = [name for name in objectives if name not in frame or name.partition("@")[0] not in FIGURES]
     if unknown:
         known = [str(name) for name in frame if str(name).partition("@")[0] in FIGURES]
         raise InputError(f"objectives: expected some of {', '.join(known)}, got {', '.join(unknown)}")
-    measured = frame[list(objectives)].notna().all(axis=1)
-    candidates = frame[(frame["state"] == State.COMPLETE) & measured & ~disagrees(frame)]
-    if candidates.empty:
-        return candidates
-    members = candidates[non_dominated(minimised(candidates, objectives))]
-    is_quality = objectives[0] in QUALITIES
-    keys = [objectives[0], *(["log_loss"] if is_quality and "log_loss" in members else [])]  # breaks ties of quality
-    return members.sort_values(keys, ascending=[not is_quality, True][: len(keys)], kind="stable")
+    able = frame[stands(frame) & frame[list(objectives)].notna().all(axis=1)]
+    return able.iloc[front_among(able, objectives)]
 
 
-def minimised(frame: pd.DataFrame, objectives: Sequence[str]) -> Points:
-    """Objective values as points (n, m) that are all better when smaller."""
-    signs = [-1.0 if name in QUALITIES else 1.0 for name in objectives]
-    points: Points = frame[list(objectives)].to_numpy(dtype="float64") * np.array(signs)
-    return points
+def front_among(frame: pd.DataFrame, objectives: Sequence[str]) -> list[int]:
+    """Positions of the rows that no other row of `frame` dominates, the best in the first objective first."""
+    values = frame[list(objectives)].to_numpy(dtype="float64")
+    return front(values, objectives, frame["log_loss"].tolist() if "log_loss" in frame else ())
+
+
+def stands(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows may stand on a front."""
+    found = [may_stand(state, flags_in(flags)) for state, flags in zip(frame["state"], frame["flags"], strict=True)]
+    return pd.Series(found, index=frame.index, dtype=bool)
 
 
 def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
     """Rows flagged `parity`: the file does not do what the network does, so it is on no front."""
-    return frame["flags"].map(lambda flags: "parity" in re.split(r"[\s,;|]+", flags)).astype(bool)
+    return pd.Series([PARITY in flags_in(flags) for flags in frame["flags"]], index=frame.index, dtype=bool)
+
+
+def flags_in(cell: str) -> list[str]:
+    """The flags in a cell; we separate them by spaces, and accept what a table edited by hand may have."""
+    return re.split(r"[\s,;|]+", cell)
 
 
 def _with_flags(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials with a `flags` column; where trials.csv has none, evaluation.json of the complete ones tells."""
+    """Trials with a `flags` column; where trials.csv has none, it is read from evaluation.json of the complete ones."""
     if "flags" in trials:
         return trials
     complete = trials["state"] == State.COMPLETE
@@ -147,9 +129,9 @@ def _recorded_flags(artifact: Path) -> str:
 def _as_front(trials: pd.DataFrame) -> pd.DataFrame:
     """Search-time rows under the names of front.csv; the test split was not read for them."""
     renamed = trials.rename(columns={"number": "trial"}).assign(
-        search_accuracy=trials["accuracy"], **dict.fromkeys(_TEST_COLUMNS, np.nan)
+        search_accuracy=trials["accuracy"], **dict.fromkeys(READ_AT_THE_END, np.nan)
     )
-    others = [column for column in renamed if str(column).startswith("latency_ms@")]
+    others = [column for column in renamed if "@" in str(column) and str(column).partition("@")[0] in FRONT_COLUMNS]
     return renamed[[*FRONT_COLUMNS, *others]]
 
 
@@ -174,33 +156,3 @@ def _plain(value: Any) -> Any:
     if pd.isna(value):
         return None
     return int(value) if float(value).is_integer() and not isinstance(value, float) else float(value)
-
-
-def front_table(frame: pd.DataFrame, objectives: Sequence[str]) -> Table:
-    """The front for a terminal, with the costs among `objectives`: per cent with standard error, KB, ms."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    costs = [name for name in objectives if name != "accuracy"]
-    table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column("id", no_wrap=True)
-    for title in ("validation (%)", "test (%)", *(figure(cost).title for cost in costs)):
-        table.add_column(Text(_stacked(title)), justify="right", no_wrap=True)
-    if flagged := bool(frame["flags"].astype(bool).any()):
-        table.add_column("flags")
-    for row in records(frame):
-        table.add_row(*_cells(row, costs, flagged=flagged))
-    return table
-
-
-def _stacked(title: str) -> str:
-    """A column's head in short lines, the unit on one of its own: eighty columns must do."""
-    label, opening, unit = title.partition(" (")
-    return "\n".join([*textwrap.wrap(label, 12), *([f"({unit}"] if opening else [])])
-
-
-def _cells(row: dict[str, Any], costs: Iterable[str], *, flagged: bool) -> list[Text]:
-    """One row's cells; Text, because flags and ids are data and no markup."""
-    trial = "–" if row["trial"] is None else str(row["trial"])
-    validation = accuracy_text(row["accuracy"], row["accuracy_se"])
-    test = accuracy_text(row["test_accuracy"], row["test_accuracy_se"])
-    figures = [figure(cost).text(row[cost]) for cost in costs]
-    return [Text(cell) for cell in (trial, row["id"], validation, test, *figures, *([row["flags"]] if flagged else []))]
