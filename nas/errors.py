@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and failures of the machine that are nobody's candidate's."""
+"""Errors by whom they concern: the user's input, one candidate, or the machine and so no candidate."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ class InputError(Exception):
 
 class CandidateFailed(Exception):
     """A candidate cannot be evaluated, for a reason that belongs to it; the message tells it to users as it is."""
+
+
+class TrainingDiverged(CandidateFailed):
+    """A loss, weight, statistic, scale or logit is NaN or infinite; the message says which and where."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"training diverged: {what}")
 
 
 def disk_problem(error: BaseException) -> str | None:

@@ -177,20 +177,15 @@ def evaluate_safely(task: Task, bench: Workbench) -> Evaluation:
 
 
 def failure(error: Exception, limit_gigabytes: float | None) -> str:
-    """Why an evaluation failed, in one line for users; what nobody foresaw is called an internal error.
+    """Why an evaluation failed, in one line for users; an unexpected error is called internal.
 
-    Names of classes stand in the record's `error` alone.
+    The error's class stands in `Evaluation.error` alone.
     """
     if ran_out_of_memory(error):
-        return (
-            f"needed more memory than search.trial_gigabytes {limit_gigabytes:g}"
-            if limit_gigabytes
-            else "out of memory"
-        )
-    if isinstance(error, CandidateFailed | InputError):
-        return str(error)
+        limit = f"needed more memory than search.trial_gigabytes {limit_gigabytes or 0:g}"
+        return limit if limit_gigabytes else "out of memory"
+    text = " ".join(str(error).split())[:500] or "no message"
     if isinstance(error, ValidationError):
-        keys = (".".join(map(str, details["loc"])) for details in error.errors())
-        return f"internal error: unexpected values of {', '.join(keys)}"
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"internal error: {lines[0][:500]}"
+        keys = [".".join(map(str, details["loc"])) for details in error.errors()]
+        text = f"unexpected values of {', '.join(filter(None, keys)) or 'a record'}"
+    return text if isinstance(error, CandidateFailed | InputError) else f"internal error: {text}"

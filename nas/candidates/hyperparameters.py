@@ -1,4 +1,4 @@
-"""Searched training numbers: how they are asked for, and how a set of them is named. No torch."""
+"""Searched training numbers: asking for them, their middles, and names for sets of them. No torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def number_genes(training: Training) -> list[str]:
 
 
 def suffix_of(numbers: Numbers) -> str:
-    """Tells artifacts of one candidate trained with different numbers apart; empty where none is searched."""
+    """Suffix of an artifact's folder name, different for different numbers; empty where none is searched."""
     if not numbers:
         return ""
     text = json.dumps(dict(numbers), sort_keys=True, separators=(",", ":"))

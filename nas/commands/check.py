@@ -51,7 +51,7 @@ def warnings_of(study: Study) -> list[str]:
             f"is best at something, so the front leaves little out; take {CROWDED}, or {TRIALS_FOR_MANY} trials or more"
         )
     least = closed_form_costs(extreme_candidates(study)["smallest"], class_count(study.data))
-    for name, limit in study.constraints.items():
-        if limit.max < least.get(name, 0):
-            found.append(f"constraints.{name}.max: {limit.max:g} is below the smallest network's {least[name]:,}")
+    for name, limit in study.limits.items():
+        if limit < least.get(name, 0):
+            found.append(f"constraints.{name}.max: {limit:g} is below the smallest network's {least[name]:,}")
     return found

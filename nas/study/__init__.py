@@ -1,7 +1,7 @@
-"""The study file: what a user may write, as validated records; each key's meaning stands at the key.
+"""The study file: what a user may write, as validated records; every key with its description.
 
-`file` reads and writes one, `located_yaml` knows the line of every key, `words` says what is wrong, and `schema` tells
-editors what there is.
+`file` reads and writes a study, `located_yaml` finds the line of every key, `words` describes mistakes, and `schema` is
+for editors.
 """
 
 from __future__ import annotations

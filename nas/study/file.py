@@ -37,7 +37,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 def placed(message: str, path: Path, overrides: Sequence[str] = ()) -> str:
     """A message that begins with a key of the study, with file and line of its value; any other as it is.
 
-    For what is only found wrong once the study is at work: no such folder, too few images of a class.
+    For mistakes that are found only when the study runs: no such folder, too few images of a class.
     """
     found = re.match(r"([a-z_]+(?:\.[a-z_]+)*): ", message)
     if found is None or (key := tuple(found[1].split(".")))[0] not in SCHEMA["properties"]:
@@ -61,7 +61,7 @@ def frozen_difference(old: Study, new: Study) -> list[str]:
 
 
 def _document(path: Path, overrides: Sequence[str]) -> Document:
-    """What the file and the overrides say, and the lines it stands on."""
+    """What the file and the overrides say, and the line of each key."""
     try:
         document = read_yaml(_read_text(path))
     except ProblemError as error:
@@ -105,7 +105,7 @@ def _override(document: Document, override: str) -> None:
 
 
 def _put(document: Document, parts: Sequence[str], value: Any) -> None:
-    """Set the value at a dotted key, opening sections on the way; what it replaces loses its lines."""
+    """Set the value at a dotted key and create missing sections; lines of what it replaces are forgotten."""
     here = document.data
     key: KeyPath = ()
     for i, part in enumerate(parts):
@@ -124,7 +124,7 @@ def _put(document: Document, parts: Sequence[str], value: Any) -> None:
 
 
 def _slot(here: Any, part: str) -> str | int:
-    """The key or index of `here` that `part` means."""
+    """The key or index of `here` that `part` stands for."""
     if isinstance(here, dict):
         return part
     if not isinstance(here, list):
@@ -139,9 +139,10 @@ def _holds(here: Any, slot: Any) -> bool:
 
 
 def _opened(key: KeyPath) -> Any:
-    """What stands at a key that the file leaves out: a default list, its entries to be set, or nothing."""
-    default = schema_at(key).get("default")
-    return copy.deepcopy(default) if isinstance(default, list) else {}
+    """What an override of an entry begins with where the file leaves the key out: its default list or mapping."""
+    schema = schema_at(key)
+    has_entries = isinstance(schema.get("default"), list) or "propertyNames" in schema
+    return copy.deepcopy(schema.get("default", {})) if has_entries else {}
 
 
 def _validate(document: Document, path: Path) -> Study:
@@ -164,7 +165,7 @@ def _tuples(data: Any) -> Any:
 
 
 def _explained(error: ValidationError, document: Document) -> Iterator[Problem]:
-    """One problem per mistake: a list whose entries are wrong is also called too short, or no number."""
+    """One problem per mistake: pydantic also calls a list with wrong entries too short, or no number."""
     found = [explain(details) for details in error.errors()]
     for key, text in found:
         if not any(key == other[: len(key)] != other for other, _ in found):

@@ -1,6 +1,6 @@
 """YAML text as plain data that remembers the line of every key; scalars follow the YAML 1.2 core schema.
 
-Anchors, aliases, tags and merge keys are refused: what stands in the file is what is meant.
+Anchors, aliases, tags and merge keys are refused: the file means what it says.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Problem:
 
 
 class ProblemError(Exception):
-    """The text is no YAML that can be read at all."""
+    """The text cannot be parsed as YAML."""
 
     def __init__(self, line: int, text: str) -> None:
         super().__init__(text)
@@ -72,7 +72,7 @@ def dump_yaml(data: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes; of the schema it knows YAML 1.2 core."""
+    """Composes nodes and resolves scalars by the YAML 1.2 core schema."""
 
     yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012
 
@@ -137,7 +137,7 @@ def _build(node: yaml.Node, key: KeyPath, document: Document) -> Any:
 
 
 def _mapping(node: yaml.MappingNode, key: KeyPath, document: Document) -> dict[str, Any]:
-    """Values by name; a second value of a name is a mistake that names both lines."""
+    """Values by name; a key that occurs twice is a mistake that names both lines."""
     data: dict[str, Any] = {}
     first_lines: dict[str, int] = {}
     for name_node, value_node in node.value:

@@ -1,4 +1,4 @@
-"""What a study trades off and what it limits."""
+"""Objectives and constraints of a study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Objective = Literal[
 class Constraint(Section):
     """The largest value a cost may take."""
 
-    max: AboveZero = Field(description="The largest value, in the unit of the cost's name.")
+    max: AboveZero = Field(description="The largest value, in the unit that the cost's name says.")
 
 
 assert {*QUALITIES, *COSTS} == set(OBJECTIVES)

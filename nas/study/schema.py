@@ -1,4 +1,4 @@
-"""`nas schema`: the JSON schema of a study file, so that editors complete and check what is typed."""
+"""`nas schema`: the JSON schema of a study file, with which editors complete and check it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def study_schema() -> str:
-    """The schema as JSON text: sections with what they are for, every key with its meaning, bounds and default."""
+    """The schema as JSON text: a description of every section, and of every key its meaning, bounds and default."""
     schema: dict[str, Any] = copy.deepcopy(dict(SCHEMA))
     for section in schema["$defs"].values():
         _or_a_preset(section)
@@ -20,7 +20,7 @@ def study_schema() -> str:
 
 
 def _or_a_preset(section: dict[str, Any]) -> None:
-    """What is required is so only where no preset fills it; which family it is no preset says."""
+    """Keys that a preset fills are required only without one; `family` is required in any case."""
     if "preset" not in section["properties"]:
         return
     required = section.pop("required")

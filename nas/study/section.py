@@ -1,7 +1,7 @@
-"""What all sections of a study file share: their base, and the kinds of values they are made of.
+"""What the sections of a study file have in common: their base class and the types of their values.
 
-Meanings are given as `Field(description=...)` and not as docstrings below the fields: pydantic would read those from
-the sources at every start, for a tenth of a second and more.
+Descriptions are `Field(description=...)` and not docstrings below the fields: pydantic would read those from the
+sources at every start, which takes more than a tenth of a second.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Factor = Annotated[float, Field(gt=0, le=1), "Factors"]
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, strict in its types, and an unknown key is an error."""
+    """Base of every section: frozen and strict; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def each_once(what: str, values: Sequence[Any]) -> None:
-    """Refuse a list that holds something twice."""
+    """Raise ValueError where a value occurs twice."""
     if len(set(values)) != len(values):
         raise ValueError(f"every {what} once, got {list(values)}")

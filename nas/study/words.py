@@ -15,7 +15,7 @@ from nas.study.located_yaml import KeyPath
 Schema = Mapping[str, Any]
 
 SCHEMA: Schema = Study.model_json_schema()
-TAG = "family"  # what tells the records of a union apart
+TAG = "family"  # the key by which the records of a union differ
 
 
 def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
@@ -43,7 +43,7 @@ def dotted(key: KeyPath) -> str:
 
 
 def show(value: Any, text: Callable[[str], str] = repr) -> str:
-    """A value as it would stand in the file; `text` says how a string is shown."""
+    """A value as it is written in a study file; `text` formats strings."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
@@ -107,6 +107,13 @@ def _number(noun: str, schema: Schema) -> str:
     return f"{noun} {' and '.join(bounds)}".strip()
 
 
+def _mapping(schema: Schema) -> str:
+    if "minProperties" in schema:
+        return f"a mapping of at least {schema['minProperties']}"
+    names = schema.get("propertyNames", {}).get("enum")
+    return f"a mapping with keys among {', '.join(names)}" if names else "a mapping"
+
+
 def _text(schema: Schema) -> str:
     pattern = f" matching {schema['pattern']}" if "pattern" in schema else ""
     return f"text of at most {schema['maxLength']} characters{pattern}" if "maxLength" in schema else "text"
@@ -118,15 +125,13 @@ _WORDS: Mapping[str, Callable[[Schema], str]] = {
     "integer": lambda schema: _number("an integer", schema),
     "null": lambda _: "null",
     "number": lambda schema: _number("a number", schema),
-    "object": lambda schema: (
-        f"a mapping of at least {schema['minProperties']}" if "minProperties" in schema else "a mapping"
-    ),
+    "object": _mapping,
     "string": _text,
 }
 
 
 def _keys(schema: Schema) -> list[str]:
-    """The keys a mapping may have, whichever way it is written."""
+    """The keys that a mapping may have, in every way to write it."""
     options = [option for kind in ("anyOf", "oneOf") for option in schema.get(kind, ())]
     return [*schema.get("properties", ()), *(key for option in options for key in _keys(_resolved(option)))]
 
@@ -138,7 +143,7 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 
 def _narrowed(key: KeyPath, schema: Schema, text: str) -> tuple[KeyPath, str]:
-    """A section's own check may name the key inside it first: `stages[0].widths: expected ...`."""
+    """The message of a section's own check may begin with a key inside it: `stages[0].widths: expected ...`."""
     found = re.match(r"([a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*): (.*)", text, re.DOTALL)
     if found is None:
         return key, text
@@ -160,13 +165,13 @@ def _walk(loc: KeyPath) -> tuple[KeyPath, Schema]:
 
 
 def _members(schema: Schema) -> list[Schema]:
-    """The records of a tagged union, be it optional."""
+    """The records of a tagged union, optional or not."""
     unions = [schema, *(_resolved(option) for option in schema.get("anyOf", ()))]
     return [_resolved(option) for union in unions for option in union.get("oneOf", ())]
 
 
 def _is_tagged(record: Schema, tag: str | int) -> bool:
-    """By a field, or as ways to write a number are, by the beginning of its name."""
+    """By the value of its tag or, for ways to write a number, by the beginning of its name."""
     return _tag(record) == tag or record.get("title", "").startswith(str(tag))
 
 
@@ -188,7 +193,7 @@ def _child(schema: Schema, part: str | int) -> Schema | None:
 
 
 def _resolved(schema: Schema) -> Schema:
-    """The schema behind a reference, its default kept."""
+    """The schema that a reference points to, with the default that stands beside it."""
     if "$ref" not in schema:
         return schema
     return {**SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], **schema, "$ref": ""} if schema["$ref"] else schema

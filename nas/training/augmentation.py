@@ -1,4 +1,4 @@
-"""Batches of training images: how they are drawn, cropped, flipped, distorted and mixed. Seeded, and on uint8."""
+"""Batches of training images: seeded draws, and crops, flips, distortions and mixing of uint8 images."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def random_flip(batch: Tensor, random: torch.Generator) -> Tensor:
 def random_crop(batch: Tensor, padding: int, random: torch.Generator) -> Tensor:
     """Shift every image by up to `padding` pixels each way, with its own offset; the border is filled with black.
 
-    Rows of the padded batch are picked whole, from where the offset says: far faster than picking single pixels.
+    Whole rows of the padded batch are selected by offset, which is far faster than selecting single pixels.
     """
     n, channels, height, width = batch.shape
     y, x = torch.randint(0, 2 * padding + 1, (2, n), generator=random).to(batch.device)
@@ -125,7 +125,7 @@ def random_crop(batch: Tensor, padding: int, random: torch.Generator) -> Tensor:
 
 
 def random_cutout(batch: Tensor, share: float, random: torch.Generator) -> Tensor:
-    """Blacken a square around a random pixel, its side a `share` of the image's (arXiv:1708.04552)."""
+    """Blacken a square around a random pixel; its side is a `share` of the image's side (arXiv:1708.04552)."""
     n, _, height, width = batch.shape
     reach = share * min(height, width) / 2
     centres = torch.rand(2, n, 1, generator=random).to(batch.device)
@@ -135,7 +135,7 @@ def random_cutout(batch: Tensor, share: float, random: torch.Generator) -> Tenso
 
 
 def mix_up(batch: Batch, alpha: float, random: torch.Generator) -> Batch:
-    """Blend every image with another of the batch, by one share drawn from Beta(alpha, alpha) (arXiv:1710.09412)."""
+    """Blend every image with another of the batch; the share comes from Beta(alpha, alpha) (arXiv:1710.09412)."""
     seed = int(torch.randint(2**62, (), generator=random))
     keep = float(np.random.default_rng(seed).beta(alpha, alpha))
     partner = torch.randperm(len(batch.labels), generator=random).to(batch.labels.device)

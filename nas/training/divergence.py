@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from compressors.quantization.modules import ActivationQuantizer
-from nas.errors import CandidateFailed
-
-
-class TrainingDiverged(CandidateFailed, ArithmeticError):
-    """A loss, weight, statistic, scale or logit is NaN or infinite; the message says which and where."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"training diverged: {what}")
+from nas.errors import TrainingDiverged
 
 
 def require_finite(values: Iterable[tuple[str, Tensor]], where: str) -> None:
@@ -31,6 +25,17 @@ def require_finite(values: Iterable[tuple[str, Tensor]], where: str) -> None:
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise TrainingDiverged(f"NaN or infinity in {bad[0]}{more} {where}")
+
+
+@contextmanager
+def overflow_diverges(where: str) -> Iterator[None]:
+    """Raise TrainingDiverged where Python or torch refuse a number as too large: a rate or a penalty, for example."""
+    try:
+        yield
+    except (OverflowError, RuntimeError) as error:
+        if isinstance(error, OverflowError) or "without overflow" in str(error):
+            raise TrainingDiverged(f"a number is too large for float32 in {where}") from error
+        raise
 
 
 def learned_values(network: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""One training loop, used dense, after pruning and quantization-aware; a function of (seed, step, total steps)."""
+"""The training loop of every stage; its result depends on (seed, step, total steps) only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from compressors.steps import retraining_of
+from nas.errors import TrainingDiverged
 from nas.study import Recipe
 from nas.training.augmentation import Batch, Feed
-from nas.training.divergence import TrainingDiverged, learned_values, require_finite
+from nas.training.divergence import learned_values, overflow_diverges, require_finite
 from nas.training.losses import Loss
 from nas.training.optimization import MovingAverage, add_l1, penalised
 from nas.training.precision import Precision, autocast
@@ -53,28 +54,27 @@ def train_stage(
         losses = torch.zeros((), device=feed.labels.device)
         seed = epoch_seed(stage.name, done)
         numbers = range(done * feed.steps, min((done + 1) * feed.steps, stage.steps))
-        with _dropping(network, feed, seed):
+        where = f"epoch {done + 1} of the {stage.name} stage"
+        with _dropping(network, feed, seed), overflow_diverges(where):
             for number, batch in zip(numbers, feed.epoch(seed), strict=False):
                 give_way()
                 losses += step(batch, learning_rate(recipe, stage, number / stage.steps))
         done += 1
-        where = f"epoch {done} of the {stage.name} stage"
         if not torch.isfinite(losses):
-            raise TrainingDiverged(f"{_culprit(loss, feed, seed) or f'loss is {float(losses)}'} in {where}")
+            raise TrainingDiverged(f"{_what_diverged(losses, loss, feed, seed)} in {where}")
         require_finite([*learned_values(network), *_averaged(average)], f"after {where}")
         after_epoch(done)
     stage.method.end_stage(network)
     return min(done * feed.steps, stage.steps)
 
 
-def _culprit(loss: Loss, feed: Feed, seed: int) -> str | None:
-    """What is not finite besides the loss: the teacher, if it answers so for a batch of the same epoch."""
-    if loss.teacher is None:
-        return None
-    targets = (loss.teacher(batch, loss.temperature) for batch in feed.epoch(seed))
-    return (
-        None if all(bool(torch.isfinite(each).all()) for each in targets) else "NaN or infinity in the teacher's logits"
-    )
+def _what_diverged(losses: Tensor, loss: Loss, feed: Feed, seed: int) -> str:
+    """What is not finite: the teacher, if its answer to a batch of the same epoch is not, else the loss alone."""
+    if loss.teacher is not None:
+        for batch in feed.epoch(seed):
+            if not torch.isfinite(loss.teacher(batch, loss.temperature)).all():
+                return "NaN or infinity in the teacher's logits"
+    return f"loss is {float(losses)}"
 
 
 def _averaged(average: MovingAverage | None) -> Iterator[tuple[str, Tensor]]:
@@ -118,7 +118,7 @@ class _Step:
 
 @contextmanager
 def _dropping(network: nn.Module, feed: Feed, seed: int) -> Iterator[None]:
-    """Dropout draws from torch's global generator: seeded within, as it was afterwards."""
+    """Seed torch's global generator, from which dropout draws, and restore its state afterwards."""
     drops = any(isinstance(module, nn.Dropout) for module in network.modules())
     device = feed.images.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], enabled=drops):

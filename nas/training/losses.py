@@ -1,4 +1,4 @@
-"""What is minimised: cross entropy with the labels, and with a teacher also the distance to its soft targets."""
+"""The loss: cross entropy with the labels and, with a teacher, the distance to its soft targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compressors.distillation import distillation_loss, soft_targets
 from nas.training.augmentation import Batch
 
 Teacher = Callable[[Batch, float], Tensor]
-"""A batch and a temperature to class probabilities (N, classes)."""
+"""Maps a batch and a temperature to class probabilities (N, classes)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Loss:
 
 
 def network_teacher(network: nn.Module) -> Teacher:
-    """A teacher that sees the same images as the pupil, distorted and mixed. `network` is put into eval mode."""
+    """A teacher that sees the same distorted and mixed images as the student. `network` is put into eval mode."""
     network.eval()
 
     @torch.no_grad()
@@ -59,7 +59,7 @@ def network_teacher(network: nn.Module) -> Teacher:
 
 
 def recorded_teacher(logits: Tensor) -> Teacher:
-    """A teacher that saw every training image once, undistorted: logits (images, classes).
+    """A teacher whose logits (images, classes) were recorded once, on undistorted training images.
 
     Mixed images get mixed targets.
     """

@@ -20,7 +20,8 @@ FIRST_RATE = 0.04
 def rate_factor(recipe: Recipe, progress: float) -> float:
     """The learning rate at `progress` in [0, 1) of a schedule, as a fraction of its peak.
 
-    A linear warm-up first; cosine, linear and exponential run over what is left; milestones stand in the whole of it.
+    A linear warm-up comes first; cosine, linear and exponential schedules run over the rest; milestones are shares of
+    the whole schedule.
     """
     warm_up = recipe.warm_up_share
     if progress < warm_up:
@@ -75,8 +76,8 @@ def add_l1(weights: list[nn.Parameter], strength: float) -> None:
 class MovingAverage:
     """An exponential moving average of weights and batch norm statistics (Polyak and Juditsky 1992).
 
-    The decay grows as (1 + n) / (10 + n) up to `decay` over the updates n, so that a short training is not averaged
-    with its beginning. Other buffers are not averaged.
+    The decay grows as (1 + n) / (10 + n) up to `decay` over the updates n, so that in a short training the
+    first weights have little influence. Other buffers are not averaged.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -101,12 +102,12 @@ class MovingAverage:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Give the network the average for good."""
+        """Copy the average into the network."""
         torch._foreach_copy_(self._live, self._average)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The network has the average within."""
+        """Inside the context the network has the average; afterwards its own weights again."""
         kept = [tensor.detach().clone() for tensor in self._live]
         self.apply()
         try:

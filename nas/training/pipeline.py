@@ -121,9 +121,9 @@ class TrainingPipeline:
             if index >= first:
                 run = _StageRun(self, network, stage, index, precision, done, dense, report)
                 done = [*done, run.train(saved if resumes else None, give_way)]
+                require_finite(learned_values(network), f"after the {stage.name} stage")
             if index == 0 and dense is None and self._teaches_itself:
                 dense = copy.deepcopy(network)
-        require_finite(learned_values(network), f"after the {self.stages[-1].name} stage")
         network = self._finished(network)
         require_finite(learned_values(network), "after batch norm was folded")
         return Trained(network, sum(done) / self.feed.steps, precision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 import nas.evaluate
@@ -21,8 +24,10 @@ import nas.measuring.costs
 import nas.measuring.latency
 from nas.candidates.sampling import sample
 from nas.data import load
-from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, fitting_of
-from nas.records import Measurement, Phase, State
+from nas.errors import InputError, TrainingDiverged
+from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, failure, fitting_of
+from nas.measuring.parity import ParityBroken, compare
+from nas.records import Measurement, Parity, Phase, State
 from nas.study import Study
 from nas.tasks import Task
 from nas.workbench import Workbench
@@ -166,3 +171,70 @@ def test_a_task_is_trained_as_the_study_says(bench: Workbench, tmp_path: Path) -
     assert own.choose_precision(nn.Identity()) == "bf16"
     bench.study = make_study()
     assert fitting_of(task_of(bench, tmp_path), bench, None).validation is None
+
+
+DIVERGING: dict[str, dict[str, Any]] = {
+    **{name: {"optimizer": name} for name in ("sgd", "adamw", "adam", "rmsprop")},
+    "bf16": {"precision": "bf16"},
+    "average": {"ema": 0.9},
+    "l1": {"l1": 1e36},
+    "early stopping": {"patience": 1},
+    "a number beyond float32": {"optimizer": "rmsprop", "learning_rate": 1e300},
+    "its own teacher": {"epochs": 3, "distillation": {"teacher": "self"}},
+}
+
+
+@pytest.mark.parametrize("keys", DIVERGING.values(), ids=DIVERGING)
+@pytest.mark.parametrize("weights", ["fp32", "int8"])
+def test_a_divergence_is_called_so(bench: Workbench, tmp_path: Path, keys: dict[str, Any], weights: str) -> None:
+    """One step per epoch: what overflows in the last one shows in no loss."""
+    training = {"epochs": 2, "batch_size": 2048, "learning_rate": 1e36, **keys}
+    bench.study = make_study(training=training, compression={"weight_format": (weights,)})
+    task = replace(task_of(bench, tmp_path), epochs=training["epochs"])
+    evaluation = evaluate_safely(task, bench)
+    assert (evaluation.state, evaluation.error) == (State.FAILED, "TrainingDiverged")
+    assert re.match(r"training diverged: (NaN or infinity in|loss is|a number is too large for) ", evaluation.reason)
+    assert re.search(r"(epoch \d of|before|after) the (dense|quantized) stage$", evaluation.reason)
+
+
+def not_a_parity() -> ValidationError:
+    with pytest.raises(ValidationError) as raised:
+        Parity.model_validate({"images": 1, "max_difference": "x", "tolerance": None})
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TrainingDiverged("loss is nan in epoch 1"), "training diverged: loss is nan in epoch 1"),
+        (ParityBroken("parity broken: by half"), "parity broken: by half"),
+        (InputError("data: expected\nanother folder"), "data: expected another folder"),
+        (MemoryError(), "out of memory"),
+        (KeyError("stage9"), "internal error: 'stage9'"),
+        (AssertionError(), "internal error: no message"),
+        (ValueError("first line\n  second"), "internal error: first line second"),
+    ],
+)
+def test_reasons_are_sentences_for_users(error: Exception, reason: str) -> None:
+    assert failure(error, None) == reason
+
+
+def test_a_limit_of_memory_is_named() -> None:
+    assert failure(MemoryError(), 1.5) == "needed more memory than search.trial_gigabytes 1.5"
+
+
+def test_a_record_that_cannot_be_made_shows_no_validation_library() -> None:
+    reason = failure(not_a_parity(), None)
+    assert reason.startswith("internal error: unexpected values of max_difference, tolerance, ")
+    assert not re.search("pydantic|Parity|validation", reason)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_called_so(poison: float) -> None:
+    good, labels = np.eye(4, dtype=np.float32), np.arange(4)
+    bad = good.copy()
+    bad[2, 1] = poison
+    with pytest.raises(TrainingDiverged, match="NaN or infinity in the network's logits"):
+        compare(bad, good, labels, integer_head=False)
+    with pytest.raises(ParityBroken, match="NaN or infinity in the runtime's logits, none in torch's"):
+        compare(good, bad, labels, integer_head=False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +21,13 @@ import nas.training.pipeline
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates, teacher_candidate
 from nas.data import load
-from nas.errors import InputError
+from nas.errors import InputError, TrainingDiverged
 from nas.evaluate import evaluate_safely
 from nas.records import State
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.tasks import Task
 from nas.teacher import teacher_logits
-from nas.training.loop import TrainingDiverged
 from nas.workbench import Workbench
 from search_spaces.spaces import PRESETS
 
@@ -67,7 +69,7 @@ def test_trained_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "candidate.json", "lock", "logits.npy", "weights.safetensors",
     ]  # fmt: skip
     assert load_file(tmp_path / "reference" / "weights.safetensors")["classifier.weight"].shape[0] == 10
-    monkeypatch.setattr(nas.teacher, "_train", lambda *_: pytest.fail("trained twice"))
+    monkeypatch.setattr(nas.teacher, "train_teacher", lambda *_: pytest.fail("trained twice"))
     assert torch.equal(teacher_logits(bench(tmp_path)), logits)
 
 
@@ -94,6 +96,85 @@ def test_a_killed_teacher_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert torch.equal(continued, whole)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("written", ["nothing", "weights.safetensors", "candidate.json"])
+def test_a_teacher_killed_while_it_is_recorded_is_recorded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """Its logits come last, so that whoever finds them finds all; its last checkpoint saves the training."""
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = teacher_logits(bench(tmp_path / "whole"))
+    write = nas.teacher.write_atomically
+
+    def killed(path: Path, content: Any) -> None:
+        if written != "nothing":
+            write(path, content)
+        if written in ("nothing", path.name):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nas.teacher, "write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            teacher_logits(bench(tmp_path / "killed"))
+    assert not (tmp_path / "killed" / "reference" / "logits.npy").exists()
+    assert torch.equal(teacher_logits(bench(tmp_path / "killed")), whole)
+    found = {file.name for file in (tmp_path / "killed" / "reference").iterdir()}
+    assert found == {"candidate.json", "lock", "logits.npy", "weights.safetensors"}
+
+
+def ask_in_a_process(folder: str, log: str, both: Any) -> None:
+    """A worker that asks for the teacher when the other one does, and writes a line where it trains it."""
+    torch.set_num_threads(1)
+    train = nas.teacher.train_teacher
+
+    def logged(*arguments: Any) -> None:
+        with open(log, "a") as file:
+            file.write("trained\n")
+        train(*arguments)
+        time.sleep(0.5)
+
+    nas.teacher.train_teacher = logged
+    own = bench(Path(folder))
+    both.wait()
+    np.save(Path(folder) / f"{os.getpid()}.npy", teacher_logits(own).numpy())
+
+
+def test_of_two_processes_that_ask_one_trains(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    both, log = context.Barrier(2), tmp_path / "log"
+    run = tmp_path / "run"
+    run.mkdir()
+    processes = [context.Process(target=ask_in_a_process, args=(str(run), str(log), both)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert log.read_text() == "trained\n"
+    first, second = (np.load(file) for file in run.glob("*.npy"))
+    assert np.array_equal(first, second)
+
+
+def test_logits_that_are_not_finite_teach_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    for poison in (np.nan, np.inf, -np.inf):
+        logits = np.zeros((3, 10), np.float32)
+        logits[1, 4] = poison
+        np.save(folder / "logits.npy", logits)
+        with pytest.raises(TrainingDiverged, match="NaN or infinity in the teacher's logits on the training images"):
+            teacher_logits(bench(tmp_path))
+
+
+def test_a_teacher_that_diverges_leaves_no_logits(tmp_path: Path) -> None:
+    own = bench(tmp_path)
+    training = own.study.training.model_copy(update={"learning_rate": 1e36})
+    own.study = own.study.model_copy(update={"training": training})
+    with pytest.raises(TrainingDiverged):
+        teacher_logits(own)
+    assert not (tmp_path / "reference" / "logits.npy").exists()
+
+
 def test_who_waits_does_not_hold_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another worker trains the teacher, this one must not stand in the way of a measurement."""
     folder = tmp_path / "reference"
@@ -105,9 +186,9 @@ def test_who_waits_does_not_hold_the_machine(tmp_path: Path, monkeypatch: pytest
 
 def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverge(*_: object) -> None:
-        raise TrainingDiverged("loss is nan in epoch 3 of the dense phase")
+        raise TrainingDiverged("loss is nan in epoch 3 of the dense stage")
 
-    monkeypatch.setattr(nas.teacher, "_train", diverge)
+    monkeypatch.setattr(nas.teacher, "train_teacher", diverge)
     own = bench(tmp_path)
     task = Task(
         0, extreme_candidates(own.study)["smallest"], "search", 0, 1, tmp_path / "artifact", training={"ema": 0.5}
@@ -115,7 +196,7 @@ def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     evaluation = evaluate_safely(task, own)
     assert evaluation.state is State.FAILED
     assert evaluation.reason == (
-        "the reference teacher failed: TrainingDiverged: loss is nan in epoch 3 of the dense phase"
+        "the reference teacher failed: training diverged: loss is nan in epoch 3 of the dense stage"
     )
     assert set(evaluation.seconds) >= {"build", "prune", "emit", "measure", "teach"}
 

@@ -52,21 +52,6 @@ def test_plain_numbers_are_not_asked_for() -> None:
     trial = Corner()
     assert ask_numbers(trial, Training()) == {}
     assert trial.asked == []
-    assert Training().resolved({}) == Training()
-
-
-def test_resolved_numbers_are_plain() -> None:
-    training = Training.model_validate(SEARCHED)
-    resolved = training.resolved({"learning_rate": 0.5, "dropout": 0.1, "ema": 0.9, "mixup": 0.0})
-    assert resolved == Training(learning_rate=0.5, dropout=0.1, ema=0.9, mixup=0.0)
-    assert resolved.searched == {}
-
-
-@pytest.mark.parametrize("numbers", [{}, {"learning_rate": 0.1}, {"learning_rate": 0.1, "ema": 0.1, "momentum": 0.1}])
-def test_missing_and_strange_numbers_are_refused(numbers: dict[str, float]) -> None:
-    training = Training.model_validate({"learning_rate": SEARCHED["learning_rate"], "ema": SEARCHED["ema"]})
-    with pytest.raises(ValueError, match=r"expected .'ema', 'learning_rate'., got"):
-        training.resolved(numbers)
 
 
 def test_middles() -> None:

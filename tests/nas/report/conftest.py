@@ -175,7 +175,11 @@ def _search_row(run: RunFolder, number: int, *, artifacts: bool) -> dict[str, An
             "fidelity": 0.0,
         }
     if number % 17 == 11:
-        return row | {"state": "FAILED", "reason": "TrainingDiverged: loss is not finite", "artifact": ""}
+        return row | {
+            "state": "FAILED",
+            "reason": "training diverged: loss is nan in epoch 1",
+            "artifact": "",
+        }
     if number % 19 == 13:
         return row | {"state": "DUPLICATE", "reason": "same candidate as trial 3", "artifact": ""}
     correct = int(172 - 900 / candidate.parameters(CLASSES) ** 0.42 + rng.uniform(-9, 4))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nas.errors import InputError
 from nas.records import COSTS, OBJECTIVES, QUALITIES
+from nas.registry import ENGINES
 from nas.study import (
     Choices,
     Compression,
@@ -27,7 +28,8 @@ from nas.study import (
     Target,
     Training,
 )
-from nas.study.file import difference, dump_study, frozen_difference, load_study, placed
+from nas.study.file import CHANGEABLE, difference, dump_study, frozen_difference, load_study, placed
+from nas.study.words import dotted
 from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
 
 BASE = """\
@@ -166,16 +168,27 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "training:\n  shares: [0.5, 0.5]\n",
-            "7: training.shares[2]: expected a number of at least 0 and below 1, got nothing",
+            "7: training.shares: expected a mapping with keys among dense, pruned, quantized, got [0.5, 0.5]",
         ),
         (
             "training:\n  shares: [0.1, 0.2, 0.3, 0.4]\n",
-            "7: training.shares: expected a list of 3, each a number of at least 0 and below 1, "
-            "got [0.1, 0.2, 0.3, 0.4]",
+            "7: training.shares: expected a mapping with keys among dense, pruned, quantized, got [0.1, 0.2, 0.3, 0.4]",
         ),
         (
+            "training:\n  shares: {dense: 0.5, prune: 0.2, quantized: 0.3}\n",
+            "7: training.shares.prune: unknown key, expected one of dense, pruned, quantized; did you mean 'pruned'?",
+        ),
+        (
+            "training:\n  shares: {dense: 0.5, pruned: half, quantized: 0.3}\n",
+            "7: training.shares.pruned: expected a number of at least 0 and below 1, got 'half'",
+        ),
+        ("training: {cycle: epoch}\n", "6: training.cycle: expected one of whole, stage, got 'epoch'"),
+        ("search: {engine: lokal}\n", "6: search.engine: expected one of local, got 'lokal'"),
+        ("search: {engine: 5}\n", "6: search.engine: expected one of local, got 5"),
+        (
             "training:\n  shares: [0.1, 0.2, 0.3]\n",
-            "7: training.shares: expected shares that sum to 1, the first above 0, got [0.1, 0.2, 0.3]",
+            "7: training.shares: expected shares that sum to 1, that of dense above 0, "
+            "got {dense: 0.1, pruned: 0.2, quantized: 0.3}",
         ),
         (
             "objectives: [speed]\n",
@@ -467,6 +480,11 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}: {text}"
 
 
+def test_an_override_of_one_share_keeps_the_others(tmp_path: Path) -> None:
+    shares = load(tmp_path, BASE, "training.shares.dense=0.6", "training.shares.pruned=0.1").training.shares
+    assert shares == {"dense": 0.6, "pruned": 0.1, "quantized": 0.3}
+
+
 def test_overrides_replace_and_create(tmp_path: Path) -> None:
     overrides = (
         "search.trials=5",
@@ -567,11 +585,46 @@ def test_difference(tmp_path: Path) -> None:
     assert "targets[1].name: b -> nothing" in difference(new, old)
 
 
-def test_frozen_difference_lets_pass_what_may_change(tmp_path: Path) -> None:
+def test_what_may_change_in_a_run_that_goes_on() -> None:
+    """Everything else shapes the trials that there are, training and constraints above all."""
+    assert {dotted(key) for key in CHANGEABLE} == {
+        "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
+        "search.trial_gigabytes", "search.finalists", "artifacts", "report",
+    }  # fmt: skip
+
+
+FROZEN_TRAINING = (
+    "epochs=3", "batch_size=9", "optimizer=adam", "learning_rate=0.3", "momentum=0.1", "weight_decay=0.1", "l1=0.1",
+    "schedule=step", "cycle=stage", "warm_up=0.1", "milestones=[0.1]", "gamma=0.5", "label_smoothing=0.1",
+    "dropout=0.1", "ema=0.1", "mixup=0.1", "randaugment={}", "cutout=0.1", "class_weights=balanced",
+    "distillation={}", "patience=3", "shares={dense: 0.6, pruned: 0.1, quantized: 0.3}", "precision=fp32",
+    "device=cpu",
+)  # fmt: skip
+FROZEN = (
+    *(f"training.{change}" for change in FROZEN_TRAINING),
+    "name=y", "data.validation=0.3", "space.stem_widths=[8]", "compression.granularity=layer",
+    "objectives=[accuracy, macs]", "constraints.macs.max=5", "search.sampler=tpe", "search.seed=1", "search.epochs=2",
+    "search.population=9", "search.anchors=false", "targets=[{name: b}]",
+)  # fmt: skip
+
+
+def test_every_key_of_training_is_tried_below() -> None:
+    assert [change.partition("=")[0] for change in FROZEN_TRAINING] == list(Training.model_fields)
+
+
+@pytest.mark.parametrize("change", FROZEN)
+def test_what_shapes_trials_may_not_change(tmp_path: Path, change: str) -> None:
+    different = frozen_difference(load(tmp_path, BASE), load(tmp_path, BASE, change))
+    assert different
+    assert all(line.startswith(change.partition("=")[0].partition(".")[0]) for line in different)
+
+
+def test_frozen_difference_lets_pass_what_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "toy", None)
     old = load(tmp_path, BASE)
     may = (
         "search.trials=9", "search.hours=1", "search.workers=2", "search.finalists=0", "report.title=x",
-        "search.trial_minutes=5", "search.trial_gigabytes=4", "artifacts.keep=front",
+        "search.trial_minutes=5", "search.trial_gigabytes=4", "artifacts.keep=front", "search.engine=toy",
     )  # fmt: skip
     assert frozen_difference(old, load(tmp_path, BASE, *may)) == []
     assert len(difference(old, load(tmp_path, BASE, *may))) == len(may)

@@ -1,8 +1,9 @@
-"""Mixing and cutting out; RandAugment's operations against slicing, and their draws per image."""
+"""Batches: every image once an epoch, seeded; flips, crops, mixing and cutting out."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,25 +11,79 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from trainings import feed_of
 
 from nas.data import Images
 from nas.study import RandAugment
-from nas.training.augmentation import Augmentation, Batch, Feed, mix_up, random_cutout, random_flip
-from nas.training.randaugment import (
-    MOVES,
-    VALUES,
-    autocontrast,
-    brightness,
-    contrast,
-    move,
-    move_matrices,
-    posterize,
-    rand_augment,
-    saturation,
-    solarize,
-)
+from nas.training.augmentation import Augmentation, Batch, Feed, mix_up, random_crop, random_cutout, random_flip
 
-ONE = torch.tensor([[[[1.0]]]])
+
+def order(batches: Sequence[Batch]) -> list[int]:
+    return torch.cat([batch.labels for batch in batches]).tolist()
+
+
+@given(st.integers(2, 40), st.integers(2, 12), st.integers(0, 3))
+def test_epoch_covers_every_image_once(count: int, batch_size: int, seed: int) -> None:
+    feed = feed_of(count, batch_size=batch_size, seed=seed)
+    batches = list(feed.epoch(seed))
+    seen = order(batches)
+    alone = count % batch_size == 1  # batch norm cannot use a last batch of one
+    assert len(seen) == len(set(seen)) == count - alone
+    assert len(batches) == feed.steps
+    assert {len(batch.labels) for batch in batches[:-1]} <= {batch_size}
+    for batch in batches:
+        assert torch.equal(batch.indices, batch.labels)
+        assert torch.equal(batch.images, feed.images[batch.labels].float() / 255)
+
+
+def test_epochs_depend_on_seed_and_epoch_alone() -> None:
+    feed = feed_of(40, flip=True, crop_padding=2)
+    first, again = list(feed.epoch(3)), list(feed.epoch(3))
+    assert order(first) == order(again)
+    assert all(torch.equal(a.images, b.images) for a, b in zip(first, again, strict=True))
+    others = [feed.epoch(4), feed_of(40, seed=1).epoch(3), feed_of(40).epoch(10_003)]
+    assert len({tuple(order(list(batches))) for batches in others} | {tuple(order(first))}) == 4
+
+
+def test_plain_batches_are_neither_augmented_nor_single() -> None:
+    feed = feed_of(17, flip=True, crop_padding=2)
+    batches = list(feed.plain(8))
+    assert [len(batch) for batch in batches] == [8, 8]
+    rows = {tuple(image.flatten().tolist()) for image in feed.images.float() / 255}
+    assert all(tuple(image.flatten().tolist()) in rows for batch in batches for image in batch)
+    assert [len(batch) for batch in feed.plain(1)] == [8]
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(0, 2**31))
+def test_random_crop_against_slicing(count: int, padding: int, seed: int) -> None:
+    batch = torch.randint(0, 256, (count, 3, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    found = random_crop(batch, padding, torch.Generator().manual_seed(seed))
+    padded = np.pad(batch.numpy(), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    windows = [
+        [padded[i, :, y : y + 6, x : x + 7] for y in range(2 * padding + 1) for x in range(2 * padding + 1)]
+        for i in range(count)
+    ]
+    for image, possible in zip(found.numpy(), windows, strict=True):
+        assert any(np.array_equal(image, window) for window in possible)
+
+
+def test_random_crop_gives_every_image_its_own_of_all_offsets() -> None:
+    where = torch.arange(1, 26, dtype=torch.uint8).reshape(1, 1, 5, 5).expand(600, 1, 5, 5)
+    found = random_crop(where, 1, torch.Generator().manual_seed(0))
+    centres = torch.bincount(found[:, 0, 2, 2].long(), minlength=26)
+    assert centres.nonzero().flatten().tolist() == [7, 8, 9, 12, 13, 14, 17, 18, 19]  # the nine around 13
+    assert centres[centres > 0].min() > 600 / 9 / 2
+
+
+def test_flip_mirrors_about_half_of_the_images() -> None:
+    feed = feed_of(200, flip=True, batch_size=50)
+    mirrored = 0
+    for batch in feed.epoch(0):
+        original = feed.images[batch.labels].float() / 255
+        for image, plain in zip(batch.images, original, strict=True):
+            assert torch.equal(image, plain) or torch.equal(image, plain.flip(2))
+            mirrored += not torch.equal(image, plain)
+    assert 70 <= mirrored <= 130
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -74,79 +129,6 @@ def test_flips_are_independent() -> None:
     batch = torch.arange(4, dtype=torch.uint8).expand(500, 1, 1, 4).clone()
     mirrored = random_flip(batch, seeded(1))[:, 0, 0, 0] == 3
     assert 200 < int(mirrored.sum()) < 300
-
-
-def matrix_of(name: str, amount: float) -> Tensor:
-    return move_matrices(torch.tensor([MOVES.index(name)]), torch.tensor([amount]))
-
-
-def test_moves_against_slicing() -> None:
-    image = pixels(size=20)
-    shifted = move(image, matrix_of("translate_x", 1.0))  # 0.45 of 20 pixels: 9
-    assert torch.equal(shifted[..., :11], image[..., 9:])
-    assert not shifted[..., 11:].any()
-    shifted = move(image, matrix_of("translate_y", -1.0))
-    assert torch.equal(shifted[..., 9:, :], image[..., :11, :])
-    assert not shifted[..., :9, :].any()
-    assert torch.equal(move(image, matrix_of("identity", 1.0)), image)
-
-
-def test_three_rotations_of_thirty_degrees_are_a_quarter_turn() -> None:
-    image = pixels(size=9)
-    turn = matrix_of("rotate", 1.0)
-    found = move(image, turn @ turn @ turn)
-    assert torch.equal(found, image.rot90(1, (2, 3))) or torch.equal(found, image.rot90(-1, (2, 3)))
-
-
-def test_shear_moves_rows_by_their_height() -> None:
-    image = pixels(size=21)
-    found = move(image, matrix_of("shear_x", 1.0))
-    for row in (0, 5, 10, 15, 20):
-        by = math.floor(0.3 * (row - 10) + 0.501)
-        kept = image[0, :, row, max(by, 0) : 21 + min(by, 0)]
-        assert torch.equal(found[0, :, row, max(-by, 0) : 21 + min(-by, 0)], kept)
-
-
-def test_values_in_closed_form() -> None:
-    image = torch.tensor([[[[0, 50], [100, 200]]]], dtype=torch.uint8).expand(1, 3, 2, 2)
-    assert brightness(image, ONE)[0, 0].tolist() == [[0, 95], [190, 255]]
-    assert brightness(image, -ONE)[0, 0].tolist() == [[0, 5], [10, 20]]
-    mean = 87.5 * 0.9
-    assert contrast(image, -ONE)[0, 0].tolist() == [[round(mean + v * 0.1) for v in r] for r in ([0, 50], [100, 200])]
-    assert torch.equal(saturation(image, ONE), image)  # grey already
-    assert posterize(image, ONE)[0, 0].tolist() == [[0, 48], [96, 192]]
-    assert torch.equal(posterize(image, 0 * ONE), image)
-    assert solarize(image, 0.5 * ONE)[0, 0].tolist() == [[0, 50], [100, 55]]
-    assert torch.equal(solarize(image, 0 * ONE), image)
-    assert autocontrast(image, ONE)[0, 0].tolist() == [[0, 64], [128, 255]]
-    flat = torch.full((1, 1, 2, 2), 7, dtype=torch.uint8)
-    assert torch.equal(autocontrast(flat, ONE), flat)
-
-
-def test_saturation_keeps_the_grey() -> None:
-    image = torch.tensor([200, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1)
-    grey = 0.299 * 200 + 0.587 * 100 + 0.114 * 50
-    expected = [round(grey + (v - grey) * 0.1) for v in (200, 100, 50)]
-    assert saturation(image, -ONE).flatten().tolist() == expected
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_every_image_gets_operations_of_its_own(channels: int) -> None:
-    image = pixels(1, channels=channels, size=8).expand(400, -1, -1, -1).clone()
-    found = rand_augment(image, 1, 15.0, seeded(0))
-    assert found.shape == image.shape
-    assert found.dtype == torch.uint8
-    kinds = {bytes(one.numpy().tobytes()) for one in found}
-    # Signs double all but identity, posterize, solarize and autocontrast; grey images know no saturation.
-    signed, single = len(MOVES) - 1 + (3 if channels == 3 else 2), 4
-    assert len(kinds) == 2 * signed + single
-    assert len(VALUES) + len(MOVES) == 12
-
-
-def test_no_strength_changes_nothing_but_contrast_stretching() -> None:
-    image = pixels(50)
-    image[:, :, 0, 0], image[:, :, 0, 1] = 0, 255  # stretched already
-    assert torch.equal(rand_augment(image, 3, 0.0, seeded(0)), image)
 
 
 def feed(augmentation: Augmentation) -> Feed:

@@ -1,4 +1,4 @@
-"""Early stopping: when a phase is over, and which weights are kept."""
+"""Early stopping: when a stage is over, and which weights are kept."""
 
 from __future__ import annotations
 

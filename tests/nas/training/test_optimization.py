@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from trainings import recipe_of
 
-from nas.study import Training
+from nas.study import Recipe
 from nas.training.optimization import FIRST_RATE, MovingAverage, add_l1, make_optimizer, penalised, rate_factor
 
 progresses = st.floats(0, 1, exclude_max=True, allow_subnormal=False)
@@ -26,21 +27,21 @@ CLOSED_FORMS: dict[str, Callable[[float], float]] = {
 }
 
 
-def training(**options: Any) -> Training:
-    return Training.model_validate({"gamma": 0.2, "milestones": (0.3, 0.6), **options})
+def recipe(**keys: Any) -> Recipe:
+    return recipe_of(**{"gamma": 0.2, "milestones": (0.3, 0.6), **keys})
 
 
 @pytest.mark.parametrize("schedule", CLOSED_FORMS)
 @given(progress=progresses)
 def test_schedules_equal_their_closed_forms(schedule: str, progress: float) -> None:
-    found = rate_factor(training(schedule=schedule), progress)
+    found = rate_factor(recipe(schedule=schedule), progress)
     assert found == pytest.approx(CLOSED_FORMS[schedule](progress), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("schedule", CLOSED_FORMS)
 @given(progress=progresses, warm_up=st.floats(0.01, 0.9))
 def test_every_schedule_may_warm_up(schedule: str, progress: float, warm_up: float) -> None:
-    found = rate_factor(training(schedule=schedule, warm_up=warm_up), progress)
+    found = rate_factor(recipe(schedule=schedule, warm_up=warm_up), progress)
     if progress < warm_up:
         assert found == pytest.approx(FIRST_RATE + (1 - FIRST_RATE) * progress / warm_up)
         return
@@ -65,7 +66,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_get_the_decay_groups(name: str) -> None:
     network = small_network()
-    optimizer = make_optimizer(network, training(optimizer=name, weight_decay=0.5, momentum=0.7))
+    optimizer = make_optimizer(network, recipe(optimizer=name, weight_decay=0.5, momentum=0.7))
     assert type(optimizer) is OPTIMIZERS[name]
     decaying, others = optimizer.param_groups
     assert [id(p) for p in decaying["params"]] == [id(network[0].weight), id(network[3].weight)]
@@ -81,7 +82,7 @@ def test_decay_is_decoupled_for_adamw_alone(name: str) -> None:
     weight = nn.Parameter(torch.tensor([[2.0, -0.5]]))
     network = nn.Module()
     network.weight = weight
-    optimizer = make_optimizer(network, training(optimizer=name, weight_decay=0.1, learning_rate=0.01, momentum=0.0))
+    optimizer = make_optimizer(network, recipe(optimizer=name, weight_decay=0.1, learning_rate=0.01, momentum=0.0))
     weight.grad = torch.zeros_like(weight)
     optimizer.step()
     moved = (torch.tensor([[2.0, -0.5]]) - weight).detach()
@@ -94,7 +95,7 @@ def test_decay_is_decoupled_for_adamw_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_default_rates_descend(name: str) -> None:
-    network, chosen = small_network(), training(optimizer=name)
+    network, chosen = small_network(), recipe(optimizer=name)
     optimizer = make_optimizer(network, chosen)
     assert optimizer.param_groups[0]["lr"] == chosen.peak_learning_rate
     images, labels = torch.randn(12, 2, 3, 3), torch.arange(12) % 3
@@ -159,3 +160,12 @@ def test_moving_average_is_restored() -> None:
     for own, other in zip(average.state_dict()["average"], again.state_dict()["average"], strict=True):
         assert torch.equal(own, other)
     assert again.state_dict()["updates"] == 1
+
+
+def test_weights_decay_and_biases_do_not() -> None:
+    network = small_network()
+    groups = make_optimizer(network, recipe(weight_decay=0.5)).param_groups
+    decaying = {id(parameter) for parameter in groups[0]["params"]}
+    assert decaying == {id(module.weight) for module in network if isinstance(module, nn.Conv2d | nn.Linear)}
+    assert (groups[0]["weight_decay"], groups[1]["weight_decay"]) == (0.5, 0.0)
+    assert len(decaying) + len(groups[1]["params"]) == len(list(network.parameters()))

@@ -44,7 +44,7 @@ def test_where_bf16_may_help(monkeypatch: pytest.MonkeyPatch, make: type, has: b
 def test_only_a_clear_gain_counts(monkeypatch: pytest.MonkeyPatch, seconds: float, expected: str) -> None:
     cpu_with_bf16(monkeypatch, True)
     monkeypatch.setattr(
-        nas.training.precision, "_fastest_step", lambda _n, _i, precision: {"fp32": 1.0, "bf16": seconds}[precision]
+        nas.training.precision, "fastest_step", lambda _n, _i, precision: {"fp32": 1.0, "bf16": seconds}[precision]
     )
     assert probe(plain(), IMAGES) == expected
 
