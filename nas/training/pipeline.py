@@ -119,7 +119,7 @@ class TrainingPipeline:
             resumes = saved is not None and index == first
             network = self.change(network, stage, restoring=resumes or index < first)
             if index >= first:
-                run = _StageRun(self, network, stage, index, precision, done, dense, report)
+                run = StageRun(self, network, stage, index, precision, done, dense, report)
                 done = [*done, run.train(saved if resumes else None, give_way)]
                 require_finite(learned_values(network), f"after the {stage.name} stage")
             if index == 0 and dense is None and self._teaches_itself:
@@ -170,7 +170,7 @@ class TrainingPipeline:
         return replace(plain, teacher=teacher, weight=options.weight, temperature=options.temperature)
 
 
-class _StageRun:
+class StageRun:
     """One stage of a training: its optimizer, average and early stopping, and how they are kept in the checkpoint."""
 
     def __init__(
@@ -185,7 +185,7 @@ class _StageRun:
         report: Report,
     ) -> None:
         training, validation = pipeline.training, pipeline.validation
-        self._pipeline, self._network, self._stage, self._index = pipeline, network, stage, index
+        self._pipeline, self.network, self._stage, self._index = pipeline, network, stage, index
         self._precision, self._done, self._dense, self._report = precision, done, dense, report
         self._optimizer = make_optimizer(network, training)
         self._average = MovingAverage(network, training.ema) if training.ema else None
@@ -197,7 +197,7 @@ class _StageRun:
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> int:
         """Train through the stage, from a checkpoint of it on where there is one; returns the steps done."""
         done = train_stage(
-            self._network,
+            self.network,
             self._pipeline.feed,
             self._pipeline.training,
             self._stage,
@@ -207,25 +207,25 @@ class _StageRun:
             average=self._average,
             precision=self._precision,
             give_way=give_way,
-            after_epoch=self._after_epoch,
+            after_epoch=self.watch_and_save,
             is_over=lambda: self._stopping is not None and self._stopping.is_over,
         )
-        self._hand_over()
+        self.hand_over()
         return done
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
         """The weights that go on from here: the best ones, or the average, or the last."""
         if self._stopping is not None:
-            self._stopping.restore(self._network)
+            self._stopping.restore(self.network)
         elif self._average is not None:
             self._average.apply()
-            self._stage.method.averaged(self._network)
-        estimate_batch_norm(self._network, self._pipeline.batches)
+            self._stage.method.averaged(self.network)
+        estimate_batch_norm(self.network, self._pipeline.batches)
 
-    def _after_epoch(self, done: int) -> None:
+    def watch_and_save(self, done: int) -> None:
         if self._stopping is not None:
             with self._average.applied() if self._average is not None else nullcontext():
-                self._stopping.watch(self._network, self._pipeline.feed)
+                self._stopping.watch(self.network, self._pipeline.feed)
         verdict = self._report(self._epochs(done))
         is_due = time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS
         if is_due or verdict is not Verdict.CONTINUE:
@@ -246,7 +246,7 @@ class _StageRun:
             "epoch": epoch,
             "steps": self._done,
             "precision": self._precision,
-            "network": self._network.state_dict(),
+            "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state_dict() if self._average is not None else None,
             "stopping": self._stopping.state_dict() if self._stopping is not None else None,
@@ -258,7 +258,7 @@ class _StageRun:
 
     def _restore(self, saved: Checkpoint) -> int:
         """Load what was saved; returns the number of finished epochs of the stage."""
-        self._network.load_state_dict(saved["network"])
+        self.network.load_state_dict(saved["network"])
         self._optimizer.load_state_dict(saved["optimizer"])
         if self._average is not None and saved["average"] is not None:
             self._average.load_state_dict(saved["average"])

@@ -366,6 +366,11 @@ def test_a_channel_in_two_groups_is_named() -> None:
         prune(Pair(), groups, {"a": 2, "b": 2}, importance=weight_norm(1))
 
 
+def test_a_group_without_members_is_refused() -> None:
+    with pytest.raises(ValueError, match="group g: expected members to cut, got none"):
+        prune(Pair(), [group()], {"g": 2}, importance=weight_norm(1))
+
+
 def test_two_groups_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="channel group middle: expected one of this name, got several"):
         prune(Pair(), [MIDDLE, MIDDLE], {"middle": 2}, importance=weight_norm(1))

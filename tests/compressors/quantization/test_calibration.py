@@ -33,6 +33,11 @@ def test_ranges_and_scales_fit_the_batches() -> None:
         assert torch.allclose(layer.scales, mse_scales(layer.layer.weight, layer.format.codes))
 
 
+def test_without_images_there_is_no_range() -> None:
+    with pytest.raises(ValueError, match="expected at least one batch of images, got none"):
+        calibrate(prepare(network(), {"0": "int8"}), [])
+
+
 @pytest.mark.parametrize("hand_over", [list, tuple, iter])
 def test_batches_may_be_an_iterator(hand_over: type) -> None:
     one, other = (prepare(network(), {"0": "int8", "2": "int8"}) for _ in range(2))

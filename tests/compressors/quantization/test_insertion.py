@@ -99,7 +99,7 @@ def pixels(count: int = 8) -> Tensor:
     [
         pytest.param(int8(*LAYERS), HELD_BY_ALL_INT8, id="all int8"),
         pytest.param({}, [], id="fp32"),
-        pytest.param({"stem.conv": "fp32"}, [], id="fp32 said aloud"),
+        pytest.param({"stem.conv": "fp32"}, [], id="fp32 asked for"),
         pytest.param(int8(*BLOCK1), ["stem_activation", *INSIDE_BLOCK1], id="the gated block"),
         # The depthwise result feeds both the gate's pooling and the product: once held, both stay in integers, but
         # the gate itself is float, and so is the product.
@@ -381,6 +381,11 @@ def test_a_layer_called_by_keyword_is_named() -> None:
 def test_an_unknown_format_is_named_with_its_layer() -> None:
     with pytest.raises(ValueError, match=r"classifier: weight format: expected one of fp32, .*, got 'int9'"):
         prepare(network(), {"classifier": "int9"})
+
+
+def test_an_unknown_format_to_learn_is_named() -> None:
+    with pytest.raises(ValueError, match=r"weight format: expected one of fp32, .*, got 'int9'"):
+        prepare(network(), {}, learned=["int9"])
 
 
 def test_a_relu6_of_other_bounds_is_named() -> None:

@@ -156,7 +156,7 @@ EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own t
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
+def test_all_options_survive_being_stopped(tmp_path: Path, extra: str) -> None:
     def own(name: str) -> TrainingPipeline:
         made = fitting(tmp_path / name, "both", **EXTRAS[extra])
         return replace(made, choose_precision=lambda _: "bf16" if extra == "bf16" else "fp32")
@@ -164,7 +164,7 @@ def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
     total, expected = fit(own("whole"))
     assert total == EPOCHS * STEPS or "patience" in EXTRAS[extra]
     with pytest.raises(AssertionError):
-        assert_same(expected, straight("both")[1])  # the craft changes something at all
+        assert_same(expected, straight("both")[1])  # the option changes something at all
     for stop in (STEPS, total // 2, total - 1):
         name = f"{stop}.pt"
         assert fit(own(name), stop) == (stop, None)
@@ -174,7 +174,7 @@ def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
         assert_same(expected, continued)
 
 
-def test_patience_ends_the_dense_phase_and_keeps_its_best(tmp_path: Path) -> None:
+def test_patience_ends_the_dense_stage_and_keeps_its_best(tmp_path: Path) -> None:
     """With a rate of nearly nothing the accuracy never changes: one epoch is the best, and so many follow."""
     own = fitting(tmp_path / "a.pt", "quantized", patience=2, learning_rate=1e-30, epochs=EPOCHS)
     trained, give_way = batches()
@@ -184,13 +184,13 @@ def test_patience_ends_the_dense_phase_and_keeps_its_best(tmp_path: Path) -> Non
     assert len(trained) == (dense + quantized) * STEPS
 
 
-def test_without_a_phase_to_teach_a_network_teaches_nobody(tmp_path: Path) -> None:
+def test_without_a_stage_to_teach_a_network_teaches_nobody(tmp_path: Path) -> None:
     taught = fit(fitting(tmp_path / "a.pt", "dense", distillation={"teacher": "self"}))
     assert_same(straight("dense")[1], taught[1])
 
 
 def test_the_average_is_handed_over(tmp_path: Path) -> None:
-    """What a phase ends with is the average of the weights after each of its steps."""
+    """What a stage ends with is the average of the weights after each of its steps."""
     own = fitting(tmp_path / "a.pt", "dense", ema=0.5)
     seen: list[Tensor] = []
     built = network()
@@ -215,18 +215,18 @@ def test_the_average_is_handed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plan", "options"), [("dense", {}), ("dense", {"ema": 0.9}), ("both", {}), ("both", {"patience": 9})]
 )
-def test_batch_norm_is_that_of_the_weights_whenever_a_phase_is_over(
+def test_batch_norm_is_that_of_the_weights_whenever_a_stage_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: str, options: dict[str, Any]
 ) -> None:
     """In a short training the running statistics are of weights that have long moved on."""
     own, seen = fitting(tmp_path / "a.pt", plan, **options), list[nn.Module]()
-    handed_over = nas.training.pipeline._StageRun._hand_over
+    handed_over = nas.training.pipeline.StageRun.hand_over
 
     def spy(run: Any) -> None:
         handed_over(run)
-        seen.append(copy.deepcopy(run._network))
+        seen.append(copy.deepcopy(run.network))
 
-    monkeypatch.setattr(nas.training.pipeline._StageRun, "_hand_over", spy)
+    monkeypatch.setattr(nas.training.pipeline.StageRun, "hand_over", spy)
     own.fit(network(), batches()[1])
     normed = [module for module in seen if any(isinstance(m, nn.BatchNorm2d) for m in module.modules())]
     assert len(normed) == (2 if plan == "both" else 1)
@@ -276,13 +276,13 @@ def test_scales_fit_the_average_that_is_shipped(tmp_path: Path) -> None:
 def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, watched = fitting(tmp_path / "a.pt", "dense", ema=0.9, patience=9), list[Tensor]()
     built, raw = network(), list[Tensor]()
-    watch, after = EarlyStopping.watch, nas.training.pipeline._StageRun._after_epoch
+    watch, after = EarlyStopping.watch, nas.training.pipeline.StageRun.watch_and_save
     monkeypatch.setattr(
         EarlyStopping, "watch", lambda s, n, f: watched.append(n.classifier.weight.detach().clone()) or watch(s, n, f)
     )
     monkeypatch.setattr(
-        nas.training.pipeline._StageRun,
-        "_after_epoch",
+        nas.training.pipeline.StageRun,
+        "watch_and_save",
         lambda run, done: raw.append(built.classifier.weight.detach().clone()) or after(run, done),
     )
     own.fit(built, batches()[1])
@@ -291,7 +291,7 @@ def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("epoch", range(EPOCHS + 1))
-def test_stopped_at_the_end_of_every_epoch_of_every_phase(tmp_path: Path, epoch: int) -> None:
+def test_stopped_at_the_end_of_every_epoch_of_every_stage(tmp_path: Path, epoch: int) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     # After the last epoch: trained to the end, killed before the file was shipped.
     fit(fitting(checkpoint, "both"), epoch * STEPS if epoch < EPOCHS else None)
@@ -390,10 +390,10 @@ ALONE: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("craft", ALONE)
-def test_every_craft_alone_changes_something(tmp_path: Path, craft: str) -> None:
+@pytest.mark.parametrize("option", ALONE)
+def test_every_option_alone_changes_something(tmp_path: Path, option: str) -> None:
     with pytest.raises(AssertionError):
-        assert_same(straight("dense")[1], fit(fitting(tmp_path / "a.pt", "dense", **ALONE[craft]))[1])
+        assert_same(straight("dense")[1], fit(fitting(tmp_path / "a.pt", "dense", **ALONE[option]))[1])
 
 
 # A compressor that exists in this file only: a row of the table, no more.

@@ -616,6 +616,16 @@ class Overwritten(OneLayer):
         return summed
 
 
+class OverwrittenView(Overwritten):
+    """The activation changes a view of the tensor that the sum reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv(x)
+        flat = self.relu(torch.flatten(out, 1))
+        summed: Tensor = self.linear(torch.flatten(out, 1) + flat)
+        return summed
+
+
 def hooked(network: nn.Module) -> nn.Module:
     network.linear.register_forward_hook(lambda _, __, out: out * 2)
     return network
@@ -661,6 +671,7 @@ SAME = nn.Conv2d(1, 1, 3, padding=1)
         ),
         (Aside(SAME), "no ONNX rule for several outputs"),
         (TwoInputs(SAME), "offset: no ONNX rule for a second input"),
+        (OverwrittenView(SAME), "relu: no ONNX rule for inplace True where other operations read the same tensor"),
         (Overwritten(SAME), "relu: no ONNX rule for inplace True where other operations read the same tensor"),
     ],
 )
