@@ -70,6 +70,17 @@ class Trained:
     precision: Precision
 
 
+@dataclass
+class Progress:
+    """What goes from stage to stage besides the network: the arithmetic, the steps done in each stage that is over, and
+    the network after its dense stage, where it teaches the later ones.
+    """
+
+    precision: Precision
+    steps: list[int]
+    teacher: nn.Module | None
+
+
 @dataclass(frozen=True)
 class TrainingPipeline:
     """Everything one candidate's training depends on; `training` is resolved: its numbers are plain numbers.
@@ -114,19 +125,19 @@ class TrainingPipeline:
         first = saved["stage"] if saved is not None else 0
         precision = saved["precision"] if saved is not None else self.choose_precision(network)
         done: list[int] = saved["steps"] if saved is not None else []
-        dense = self._saved_teacher(network, saved)
+        so_far = Progress(precision, done, self._saved_teacher(network, saved))
         for index, stage in enumerate(self.stages):
             resumes = saved is not None and index == first
             network = self.change(network, stage, restoring=resumes or index < first)
             if index >= first:
-                run = StageRun(self, network, stage, index, precision, done, dense, report)
-                done = [*done, run.train(saved if resumes else None, give_way)]
+                run = StageRun(self, network, index, so_far, report)
+                so_far.steps.append(run.train(saved if resumes else None, give_way))
                 require_finite(learned_values(network), f"after the {stage.name} stage")
-            if index == 0 and dense is None and self._teaches_itself:
-                dense = copy.deepcopy(network)
+            if index == 0 and so_far.teacher is None and self._teaches_itself:
+                so_far.teacher = copy.deepcopy(network)
         network = self._finished(network)
         require_finite(learned_values(network), "after batch norm was folded")
-        return Trained(network, sum(done) / self.feed.steps, precision)
+        return Trained(network, sum(so_far.steps) / self.feed.steps, precision)
 
     @property
     def _teaches_itself(self) -> bool:
@@ -177,16 +188,13 @@ class StageRun:
         self,
         pipeline: TrainingPipeline,
         network: nn.Module,
-        stage: Stage,
         index: int,
-        precision: Precision,
-        done: list[int],
-        dense: nn.Module | None,
+        so_far: Progress,
         report: Report,
     ) -> None:
-        training, validation = pipeline.training, pipeline.validation
+        training, validation, stage = pipeline.training, pipeline.validation, pipeline.stages[index]
         self._pipeline, self.network, self._stage, self._index = pipeline, network, stage, index
-        self._precision, self._done, self._dense, self._report = precision, done, dense, report
+        self._so_far, self._report = so_far, report
         self._optimizer = make_optimizer(network, training)
         self._average = MovingAverage(network, training.ema) if training.ema else None
         self._stopping: EarlyStopping | None = None
@@ -203,9 +211,9 @@ class StageRun:
             self._stage,
             start_epoch=0 if saved is None else self._restore(saved),
             optimizer=self._optimizer,
-            loss=self._pipeline.loss(self._dense),
+            loss=self._pipeline.loss(self._so_far.teacher),
             average=self._average,
-            precision=self._precision,
+            precision=self._so_far.precision,
             give_way=give_way,
             after_epoch=self.watch_and_save,
             is_over=lambda: self._stopping is not None and self._stopping.is_over,
@@ -237,20 +245,20 @@ class StageRun:
     def _epochs(self, done: int) -> float:
         """Epochs of the whole training after `done` of this stage, whose last may be a part of one."""
         steps = self._pipeline.feed.steps
-        return (sum(self._done) + min(done * steps, self._stage.steps)) / steps
+        return (sum(self._so_far.steps) + min(done * steps, self._stage.steps)) / steps
 
     def _save(self, epoch: int) -> None:
         state: Checkpoint = {
             "version": VERSION,
             "stage": self._index,
             "epoch": epoch,
-            "steps": self._done,
-            "precision": self._precision,
+            "steps": self._so_far.steps,
+            "precision": self._so_far.precision,
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state_dict() if self._average is not None else None,
             "stopping": self._stopping.state_dict() if self._stopping is not None else None,
-            "teacher": self._dense.state_dict() if self._dense is not None else None,
+            "teacher": self._so_far.teacher.state_dict() if self._so_far.teacher is not None else None,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
