@@ -68,15 +68,7 @@ def test_messages(check: Callable[[], None], message: str) -> None:
     assert isinstance(raised.value, ValueError)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "register_forward_hook",
-        "register_forward_pre_hook",
-        "register_full_backward_hook",
-        "register_full_backward_pre_hook",
-    ],
-)
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
 def test_every_kind_of_hook_is_seen(kind: str) -> None:
     layer = nn.Linear(1, 1)
     handle = getattr(layer, f"register_{kind}")(lambda *_: None)
