@@ -1,1 +1,1 @@
-"""How a network is made smaller: pruning, quantization and the per-layer plan that says where."""
+"""How a network is made smaller: pruning, quantization, and the plan that says where; `pipeline` applies it."""

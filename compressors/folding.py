@@ -31,6 +31,7 @@ def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
     behind anything but a plain convolution of its own; and for hooks on what folding removes.
     """
     check_no_hooks("", module)
+    _check_can_be_copied(module)
     source = copy.deepcopy(module).eval()
     folded = fx.GraphModule(source, LeafTracer().trace(source))
     for node in list(folded.graph.nodes):
@@ -46,6 +47,15 @@ def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
     folded.delete_all_unused_submodules()
     folded.recompile()
     return folded
+
+
+def _check_can_be_copied(module: nn.Module) -> None:
+    """Refuse weights that hooks compute from others, as old-style weight norms do: torch cannot copy them."""
+    for path, part in module.named_modules():
+        computed = [name for name, value in vars(part).items() if isinstance(value, torch.Tensor) and not value.is_leaf]
+        if computed:
+            check_no_hooks(path, part)
+            raise refuse(path, part, "tensors computed from others:", ", ".join(computed), "parameters and buffers")
 
 
 def only_input(node: fx.Node) -> fx.Node:

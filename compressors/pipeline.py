@@ -7,7 +7,7 @@ that has one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,8 @@ def compress(
     Raises ValueError for steps that cannot be combined, Unsupported for layers that a step cannot change.
     """
     network = copy.deepcopy(network)
+    if isinstance(batches, Iterator):
+        batches = list(batches)  # every step that settles reads them
     requests = requests_of(plan)
     for request in requests:
         is_settled = trained or request.step.shapes_grids

@@ -125,9 +125,18 @@ STEPS: dict[str, Step] = {
 }
 
 
+def stage_names() -> tuple[str, ...]:
+    """The stages that a training may have: the first, then those of the steps that training follows."""
+    return tuple(_stages())
+
+
+def _stages() -> dict[str, Retraining]:
+    return {FIRST_STAGE: DENSE} | {name: step.training for name, step in STEPS.items() if step.training is not None}
+
+
 def retraining_of(stage: str) -> Retraining:
     """The stage of this name. Raises ValueError where there is no such stage."""
-    known = {FIRST_STAGE: DENSE} | {name: step.training for name, step in STEPS.items() if step.training is not None}
+    known = _stages()
     if stage not in known:
         raise ValueError(f"training stage: expected one of {', '.join(known)}, got {stage!r}")
     return known[stage]

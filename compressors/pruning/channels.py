@@ -40,6 +40,8 @@ def _chosen(groups: Sequence[Group], kept: Mapping[str, int]) -> Iterator[Group]
             raise ValueError(f"channel group {name}: expected one of this name, got several")
         if not 1 <= count <= group.width:
             raise ValueError(f"group {name}: expected 1..{group.width} channels kept, got {count}")
+        if not group.members:
+            raise ValueError(f"group {group.name}: expected members to cut, got none")
         yield group
 
 

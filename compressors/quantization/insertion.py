@@ -53,7 +53,7 @@ def prepare(
 
     Ranges and scales are not set yet: `calibrate` does that. Raises Unsupported for layers that cannot be quantized.
     """
-    asked = _asked(formats)
+    asked, learning = _asked(formats), {format_named(name) for name in learned}
     network = fold_batch_norm(module)
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in network.graph.find_nodes(op="call_module")]
@@ -68,7 +68,7 @@ def prepare(
         if node.op == "call_module" and node.target in asked:
             fmt, source = asked[node.target], quantizers[node.args[0]]
             kind = QUANTIZED[type(modules[node.target])]
-            network.set_submodule(node.target, kind(modules[node.target], fmt, source, learned=fmt.name in learned))
+            network.set_submodule(node.target, kind(modules[node.target], fmt, source, learned=fmt in learning))
     network.graph.lint()
     network.recompile()
     return network

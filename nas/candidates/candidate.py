@@ -75,7 +75,8 @@ class Candidate(BaseModel):
         told = {"layers": shipped, "activations": activations, "ends": ends}
         unlike = self._without_skip(num_classes)
         told |= {"no_skip": unlike} if unlike else {}
-        return _digest({**told, "steps": self.plan.model_dump(mode="json")["steps"]} if self.plan.steps else told)
+        steps = {name: decisions for name, decisions in self.plan.steps.items() if decisions}
+        return _digest({**told, "steps": steps} if steps else told)
 
     def _without_skip(self, num_classes: int) -> list[str]:
         """Blocks whose ends pruning made equal: shaped like a block with a skip, which they do not have."""

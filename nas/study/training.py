@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from compressors.steps import stage_names
 from nas.study.numbers import Choices, Range, Searchable
 from nas.study.recipe import Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
 
-StageName = Literal["dense", "pruned", "quantized"]
-STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
+LISTED = ("dense", "pruned", "quantized")  # the stages of version 0.1
+
+
+def _known_stage(name: str) -> str:
+    """A key of `shares`; ValueError for what is neither the first stage nor a compression step with training."""
+    if name not in stage_names():
+        raise ValueError(f"expected one of {', '.join(stage_names())}, got {name!r}")
+    return name
+
+
+StageName = Annotated[
+    str, AfterValidator(_known_stage), WithJsonSchema({"enum": list(stage_names()), "type": "string"})
+]
 
 
 def _by_stage(shares: Any) -> Any:
     """Studies of version 0.1 list the shares of the three stages without their names."""
-    is_list = isinstance(shares, tuple | list) and len(shares) == len(STAGE_NAMES)
-    return dict(zip(STAGE_NAMES, shares, strict=True)) if is_list else shares
+    is_list = isinstance(shares, tuple | list) and len(shares) == len(LISTED)
+    return dict(zip(LISTED, shares, strict=True)) if is_list else shares
 
 
 def _today(cycle: Any) -> Any:
@@ -123,11 +135,11 @@ class Training(Section):
 
     @field_validator("shares")
     @classmethod
-    def _sum_to_one(cls, shares: dict[StageName, float]) -> dict[StageName, float]:
+    def _sum_to_one(cls, shares: dict[str, float]) -> dict[str, float]:
         if abs(sum(shares.values()) - 1) > 1e-6 or not shares.get("dense"):
             came = ", ".join(f"{name}: {share:g}" for name, share in shares.items())
             raise ValueError(f"expected shares that sum to 1, that of dense above 0, got {{{came}}}")
-        return {name: shares[name] for name in STAGE_NAMES if name in shares}
+        return {name: shares[name] for name in stage_names() if name in shares}
 
     @field_validator("milestones")
     @classmethod

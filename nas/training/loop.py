@@ -61,21 +61,20 @@ def train_stage(
                 losses += step(batch, learning_rate(recipe, stage, number / stage.steps))
         done += 1
         if not torch.isfinite(losses):
-            raise TrainingDiverged(f"{_culprit(loss, feed, seed) or f'loss is {float(losses)}'} in {where}")
+            raise TrainingDiverged(f"{_what_diverged(losses, loss, feed, seed)} in {where}")
         require_finite([*learned_values(network), *_averaged(average)], f"after {where}")
         after_epoch(done)
     stage.method.end_stage(network)
     return min(done * feed.steps, stage.steps)
 
 
-def _culprit(loss: Loss, feed: Feed, seed: int) -> str | None:
-    """What is not finite besides the loss: the teacher, if it answers so for a batch of the same epoch."""
-    if loss.teacher is None:
-        return None
-    targets = (loss.teacher(batch, loss.temperature) for batch in feed.epoch(seed))
-    return (
-        None if all(bool(torch.isfinite(each).all()) for each in targets) else "NaN or infinity in the teacher's logits"
-    )
+def _what_diverged(losses: Tensor, loss: Loss, feed: Feed, seed: int) -> str:
+    """What is not finite: the teacher, if its answer to a batch of the same epoch is not, else the loss alone."""
+    if loss.teacher is not None:
+        for batch in feed.epoch(seed):
+            if not torch.isfinite(loss.teacher(batch, loss.temperature)).all():
+                return "NaN or infinity in the teacher's logits"
+    return f"loss is {float(losses)}"
 
 
 def _averaged(average: MovingAverage | None) -> Iterator[tuple[str, Tensor]]:

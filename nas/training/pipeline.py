@@ -70,6 +70,17 @@ class Trained:
     precision: Precision
 
 
+@dataclass
+class Progress:
+    """What goes from stage to stage besides the network: the arithmetic, the steps done in each stage that is over, and
+    the network after its dense stage, where it teaches the later ones.
+    """
+
+    precision: Precision
+    steps: list[int]
+    teacher: nn.Module | None
+
+
 @dataclass(frozen=True)
 class TrainingPipeline:
     """Everything one candidate's training depends on; `training` is resolved: its numbers are plain numbers.
@@ -114,19 +125,19 @@ class TrainingPipeline:
         first = saved["stage"] if saved is not None else 0
         precision = saved["precision"] if saved is not None else self.choose_precision(network)
         done: list[int] = saved["steps"] if saved is not None else []
-        dense = self._saved_teacher(network, saved)
+        so_far = Progress(precision, done, self._saved_teacher(network, saved))
         for index, stage in enumerate(self.stages):
             resumes = saved is not None and index == first
             network = self.change(network, stage, restoring=resumes or index < first)
             if index >= first:
-                run = _StageRun(self, network, stage, index, precision, done, dense, report)
-                done = [*done, run.train(saved if resumes else None, give_way)]
+                run = StageRun(self, network, index, so_far, report)
+                so_far.steps.append(run.train(saved if resumes else None, give_way))
                 require_finite(learned_values(network), f"after the {stage.name} stage")
-            if index == 0 and dense is None and self._teaches_itself:
-                dense = copy.deepcopy(network)
+            if index == 0 and so_far.teacher is None and self._teaches_itself:
+                so_far.teacher = copy.deepcopy(network)
         network = self._finished(network)
         require_finite(learned_values(network), "after batch norm was folded")
-        return Trained(network, sum(done) / self.feed.steps, precision)
+        return Trained(network, sum(so_far.steps) / self.feed.steps, precision)
 
     @property
     def _teaches_itself(self) -> bool:
@@ -170,23 +181,20 @@ class TrainingPipeline:
         return replace(plain, teacher=teacher, weight=options.weight, temperature=options.temperature)
 
 
-class _StageRun:
+class StageRun:
     """One stage of a training: its optimizer, average and early stopping, and how they are kept in the checkpoint."""
 
     def __init__(
         self,
         pipeline: TrainingPipeline,
         network: nn.Module,
-        stage: Stage,
         index: int,
-        precision: Precision,
-        done: list[int],
-        dense: nn.Module | None,
+        so_far: Progress,
         report: Report,
     ) -> None:
-        training, validation = pipeline.training, pipeline.validation
-        self._pipeline, self._network, self._stage, self._index = pipeline, network, stage, index
-        self._precision, self._done, self._dense, self._report = precision, done, dense, report
+        training, validation, stage = pipeline.training, pipeline.validation, pipeline.stages[index]
+        self._pipeline, self.network, self._stage, self._index = pipeline, network, stage, index
+        self._so_far, self._report = so_far, report
         self._optimizer = make_optimizer(network, training)
         self._average = MovingAverage(network, training.ema) if training.ema else None
         self._stopping: EarlyStopping | None = None
@@ -197,35 +205,35 @@ class _StageRun:
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> int:
         """Train through the stage, from a checkpoint of it on where there is one; returns the steps done."""
         done = train_stage(
-            self._network,
+            self.network,
             self._pipeline.feed,
             self._pipeline.training,
             self._stage,
             start_epoch=0 if saved is None else self._restore(saved),
             optimizer=self._optimizer,
-            loss=self._pipeline.loss(self._dense),
+            loss=self._pipeline.loss(self._so_far.teacher),
             average=self._average,
-            precision=self._precision,
+            precision=self._so_far.precision,
             give_way=give_way,
-            after_epoch=self._after_epoch,
+            after_epoch=self.watch_and_save,
             is_over=lambda: self._stopping is not None and self._stopping.is_over,
         )
-        self._hand_over()
+        self.hand_over()
         return done
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
         """The weights that go on from here: the best ones, or the average, or the last."""
         if self._stopping is not None:
-            self._stopping.restore(self._network)
+            self._stopping.restore(self.network)
         elif self._average is not None:
             self._average.apply()
-            self._stage.method.averaged(self._network)
-        estimate_batch_norm(self._network, self._pipeline.batches)
+            self._stage.method.averaged(self.network)
+        estimate_batch_norm(self.network, self._pipeline.batches)
 
-    def _after_epoch(self, done: int) -> None:
+    def watch_and_save(self, done: int) -> None:
         if self._stopping is not None:
             with self._average.applied() if self._average is not None else nullcontext():
-                self._stopping.watch(self._network, self._pipeline.feed)
+                self._stopping.watch(self.network, self._pipeline.feed)
         verdict = self._report(self._epochs(done))
         is_due = time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS
         if is_due or verdict is not Verdict.CONTINUE:
@@ -237,20 +245,20 @@ class _StageRun:
     def _epochs(self, done: int) -> float:
         """Epochs of the whole training after `done` of this stage, whose last may be a part of one."""
         steps = self._pipeline.feed.steps
-        return (sum(self._done) + min(done * steps, self._stage.steps)) / steps
+        return (sum(self._so_far.steps) + min(done * steps, self._stage.steps)) / steps
 
     def _save(self, epoch: int) -> None:
         state: Checkpoint = {
             "version": VERSION,
             "stage": self._index,
             "epoch": epoch,
-            "steps": self._done,
-            "precision": self._precision,
-            "network": self._network.state_dict(),
+            "steps": self._so_far.steps,
+            "precision": self._so_far.precision,
+            "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state_dict() if self._average is not None else None,
             "stopping": self._stopping.state_dict() if self._stopping is not None else None,
-            "teacher": self._dense.state_dict() if self._dense is not None else None,
+            "teacher": self._so_far.teacher.state_dict() if self._so_far.teacher is not None else None,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -258,7 +266,7 @@ class _StageRun:
 
     def _restore(self, saved: Checkpoint) -> int:
         """Load what was saved; returns the number of finished epochs of the stage."""
-        self._network.load_state_dict(saved["network"])
+        self.network.load_state_dict(saved["network"])
         self._optimizer.load_state_dict(saved["optimizer"])
         if self._average is not None and saved["average"] is not None:
             self._average.load_state_dict(saved["average"])

@@ -8,6 +8,7 @@ import random
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize, spectral_norm, weight_norm
 
 from compressors.folding import fold_batch_norm
 from search_spaces.network import Network, build_network
@@ -157,3 +158,110 @@ def test_dropout_is_gone_from_a_folded_network() -> None:
     assert not any(isinstance(module, nn.Dropout) for module in folded.modules())
     x = torch.rand(5, 1, 3, 3)
     assert torch.equal(folded.train()(x), network.eval()(x))
+
+
+# What folding does not support is refused by name.
+
+
+def pair(conv: nn.Module, norm: nn.Module) -> nn.Module:
+    return nn.Sequential(conv, norm).eval()
+
+
+def hooked(module: nn.Module) -> nn.Module:
+    module.register_forward_hook(lambda *_: None)
+    return module
+
+
+def parametrized(module: nn.Module) -> nn.Module:
+    parametrize.register_parametrization(module, "weight", nn.Identity())
+    return module
+
+
+class Standardized(nn.Conv2d):
+    is_traced_as_leaf = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean())
+
+
+def replaced(module: nn.Module) -> nn.Module:
+    module.forward = lambda x: x  # type: ignore[method-assign, assignment]
+    return module
+
+
+def no_statistics() -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(4)
+    norm.running_mean = norm.running_var = None
+    return norm
+
+
+class ByName(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(input=self.conv(x))
+        return out
+
+
+CONV = nn.Conv2d(3, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (pair(CONV, nn.BatchNorm2d(4, track_running_stats=False)), r"1 \(BatchNorm2d\): track_running_stats False"),
+        (pair(CONV, no_statistics()), r"1 \(BatchNorm2d\): track_running_stats True, supported: True, with running"),
+        (pair(CONV, nn.BatchNorm2d(1)), r"1 \(BatchNorm2d\): num_features 1, supported: 4, the channels of 0"),
+        (pair(CONV, nn.BatchNorm2d(4).double()), r"1 \(BatchNorm2d\): dtype torch.float64, supported: torch.float32"),
+        (pair(CONV, hooked(nn.BatchNorm2d(4))), r"1 \(BatchNorm2d\): forward hooks function, supported: none"),
+        (pair(hooked(nn.Conv2d(3, 4, 1)), nn.BatchNorm2d(4)), r"0 \(Conv2d\): forward hooks"),
+        (pair(replaced(nn.Conv2d(3, 4, 1)), nn.BatchNorm2d(4)), r"0 \(Conv2d\): forward replaced"),
+        (pair(spectral_norm(nn.Conv2d(3, 4, 1)), nn.BatchNorm2d(4)), r"0 \(Conv2d\): forward pre-hooks SpectralNorm"),
+        (pair(weight_norm(nn.Conv2d(3, 4, 1)), nn.BatchNorm2d(4)), r"0 \(Conv2d\): forward pre-hooks WeightNorm"),
+        (
+            pair(parametrized(nn.Conv2d(3, 4, 1)), nn.BatchNorm2d(4)),
+            "0 .*: parametrizations of weight",
+        ),
+        (pair(CONV, parametrized(nn.BatchNorm2d(4))), "1 .*: parametrizations of weight, supported: none"),
+        (pair(Standardized(3, 4, 1), nn.BatchNorm2d(4)), r"cannot fold .* Standardized \(0\), supported: Conv2d"),
+        (pair(nn.ConvTranspose2d(3, 4, 1), nn.BatchNorm2d(4)), "follows ConvTranspose2d, expected Conv2d"),
+        (pair(nn.Linear(3, 4), nn.BatchNorm1d(4)), r"cannot fold BatchNorm1d \(1\), supported: BatchNorm2d"),
+        (pair(CONV, nn.SyncBatchNorm(4)), r"cannot fold SyncBatchNorm \(1\), supported: BatchNorm2d"),
+        (pair(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4)), r"cannot fold BatchNorm3d \(1\), supported: BatchNorm2d"),
+        (nn.Sequential(CONV, hooked(nn.Dropout(0.5))), r"1 \(Dropout\): forward hooks"),
+        (hooked(nn.Sequential(CONV)), r"the network \(Sequential\): forward hooks"),
+        (ByName(), "norm: called with .*input.*, supported: one tensor by position"),
+    ],
+)
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_what_folding_does_not_support_is_named(network: nn.Module, message: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=message):
+        fold_batch_norm(network)
+
+
+def test_the_forward_hook_of_a_part_is_traced_as_it_runs() -> None:
+    inner = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    inner.register_forward_hook(lambda _, __, out: out * 2)
+    network = shake(nn.Sequential(inner, nn.ReLU()), 0)
+    assert same_outputs(network, fold_batch_norm(network), pixels())
+
+
+@pytest.mark.parametrize("mode", ["reflect", "circular", "replicate"])
+@pytest.mark.parametrize("padding", [1, "same"])
+def test_other_paddings_fold(mode: str, padding: int | str) -> None:
+    network = shake(nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding, padding_mode=mode), nn.BatchNorm2d(4)), 0)
+    assert same_outputs(network, fold_batch_norm(network), pixels())
+
+
+@pytest.mark.parametrize("kind", [nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout])
+def test_every_dropout_of_torch_is_gone(kind: type[nn.Module]) -> None:
+    folded = fold_batch_norm(nn.Sequential(nn.Conv2d(3, 4, 1), kind(0.5)))
+    assert [str(node.target) for node in folded.graph.find_nodes(op="call_module")] == ["0"]
+
+
+def test_frozen_weights_stay_frozen() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4))
+    network[0].weight.requires_grad_(False)
+    assert not fold_batch_norm(network).get_submodule("0").weight.requires_grad

@@ -74,3 +74,11 @@ def test_wrong_decisions_are_refused(fields: Mapping[str, object]) -> None:
 def test_a_plan_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         CompressionPlan().kept = {}  # type: ignore[misc]
+
+
+def test_further_steps_are_in_the_json_where_there_are_any() -> None:
+    plan = CompressionPlan(steps={"b": {"y": 0.5, "x": [1, "z"]}, "a": {"w": None}})
+    text = plan.model_dump_json()
+    assert text == '{"kept":{},"formats":{},"steps":{"a":{"w":null},"b":{"x":[1,"z"],"y":0.5}}}'
+    assert CompressionPlan.model_validate_json(text) == plan
+    assert "steps" not in CompressionPlan(kept={"a": 1}).model_dump(mode="json")

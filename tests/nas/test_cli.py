@@ -25,6 +25,7 @@ from PIL import Image
 from nas import cli
 from nas.commands import run as nas_launch
 from nas.files import sole_holder
+from nas.study.file import CHANGEABLE
 
 STUDY = """\
 name: tiny
@@ -252,6 +253,7 @@ def test_folder_of_another_study(nas: Nas, study: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "study.yaml").write_text(STUDY)
     said = nas("run", study, "search.seed=1", "training.epochs=9", "search.trials=9", "--out", tmp_path / "run")
     assert_wrong_input(said, "holds a run of another study", "search.seed: 0 -> 1", "training.epochs: 2 -> 9")
+    assert all(key[-1] in said.err.rpartition("Only")[2] for key in CHANGEABLE)
     assert "search.trials:" not in said.err
     assert (tmp_path / "run" / "study.yaml").read_text() == STUDY
 

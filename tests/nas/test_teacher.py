@@ -94,6 +94,32 @@ def test_a_killed_teacher_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert torch.equal(continued, whole)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("written", ["nothing", "weights.safetensors", "candidate.json"])
+def test_a_teacher_killed_while_it_is_recorded_is_recorded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """Its logits come last, so that whoever finds them finds all; its last checkpoint saves the training."""
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = teacher_logits(bench(tmp_path / "whole"))
+    write = nas.teacher.write_atomically
+
+    def killed(path: Path, content: Any) -> None:
+        if written != "nothing":
+            write(path, content)
+        if written in ("nothing", path.name):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nas.teacher, "write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            teacher_logits(bench(tmp_path / "killed"))
+    assert not (tmp_path / "killed" / "reference" / "logits.npy").exists()
+    assert torch.equal(teacher_logits(bench(tmp_path / "killed")), whole)
+    found = {file.name for file in (tmp_path / "killed" / "reference").iterdir()}
+    assert found == {"candidate.json", "lock", "logits.npy", "weights.safetensors"}
+
+
 def ask_in_a_process(folder: str, log: str, both: Any) -> None:
     """A worker that asks for the teacher when the other one does, and writes a line where it trains it."""
     torch.set_num_threads(1)

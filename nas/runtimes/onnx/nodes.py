@@ -9,7 +9,7 @@ the weights of each format are stored.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -119,12 +119,13 @@ def _call_module(writer: Writer, node: fx.Node) -> None:
         raise UnknownOperation(
             f"{path}: no ONNX rule for {type(module).__name__} called with {node.args} {node.kwargs}"
         )
-    _check(path, node, module)
+    _check(writer, node, module)
     writer.values[node] = row(writer, node, module)
 
 
-def _check(path: str, node: fx.Node, module: nn.Module) -> None:
+def _check(writer: Writer, node: fx.Node, module: nn.Module) -> None:
     """Refuse what the torch network does beside the operation of a row."""
+    path = str(node.target)
     try:
         check_no_hooks(path, module)
     except Unsupported as error:
@@ -132,7 +133,8 @@ def _check(path: str, node: fx.Node, module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         if parameter.dtype != torch.float32:
             raise UnknownOperation(f"{path}: no ONNX rule for {name} of dtype {parameter.dtype}, only for float32")
-    if getattr(module, "inplace", False) and len(node.all_input_nodes[0].users) > 1:
+    overwritten = _same_memory(writer, node.all_input_nodes[0]) if getattr(module, "inplace", False) else ()
+    if any(len(source.users) > 1 for source in overwritten):
         raise UnknownOperation(f"{path}: no ONNX rule for inplace True where other operations read the same tensor")
 
 
@@ -145,6 +147,14 @@ def _call_function(writer: Writer, node: fx.Node) -> None:
 
 def _unknown(writer: Writer, node: fx.Node) -> None:
     raise UnknownOperation(f"{node.name}: no ONNX rule for {node.op} {node.target}")
+
+
+def _same_memory(writer: Writer, node: fx.Node) -> Iterator[fx.Node]:
+    """The node, and those before it whose result it shows without a copy."""
+    yield node
+    while node.target is torch.flatten or isinstance(writer.modules.get(str(node.target)), SharedGrid):
+        node = node.all_input_nodes[0]
+        yield node
 
 
 def _array(tensor: Tensor | None) -> np.ndarray[Any, Any]:

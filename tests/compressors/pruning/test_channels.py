@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils import prune as masks
+from torch.nn.utils import weight_norm as normed_weight
 
 from compressors.folding import fold_batch_norm
 from compressors.plan import CompressionPlan
@@ -246,13 +249,167 @@ def test_errors_name_the_group_and_the_counts(kept: Mapping[str, int], message: 
         prune(Pair(), [MIDDLE], kept, importance=weight_norm(1))
 
 
+# What pruning does not support is refused by name, before anything is cut.
+
+
+class Multiplied(nn.Module):
+    """A depthwise convolution with two filters per input, as torch's documentation calls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dw, self.pw = nn.Conv2d(2, 4, 3, groups=2, bias=False), nn.Conv2d(4, 1, 1)
+
+
+def one(layer: nn.Module) -> nn.Module:
+    return nn.Sequential(layer)
+
+
+def hooked(module: nn.Module) -> nn.Module:
+    module.register_forward_hook(lambda *_: None)
+    return module
+
+
+def parametrized(module: nn.Module) -> nn.Module:
+    parametrize.register_parametrization(module, "weight", nn.Identity())
+    return module
+
+
+def masked(module: nn.Module) -> nn.Module:
+    masks.random_unstructured(module, "weight", 0.5)  # type: ignore[no-untyped-call]
+    return module
+
+
+def twice() -> nn.Module:
+    network = nn.Module()
+    network.a = network.b = nn.Conv2d(4, 4, 1)
+    return network
+
+
+def tied() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
+    network[1].weight = network[0].weight
+    return network
+
+
+def group(*members: tuple[str, int], width: int = 4) -> Channels:
+    return Channels("g", width, members)
+
+
+WEIGHT = nn.Conv2d(4, 4, 3)
+DEPTHWISE = nn.Conv2d(4, 4, 3, groups=4)
+
+
 @pytest.mark.parametrize(
-    ("module", "what"), [(nn.PReLU(4), "PReLU"), (nn.Conv2d(4, 4, 3, groups=2), "a convolution in 2 groups")]
+    ("network", "cut", "message"),
+    [
+        (
+            Multiplied(),
+            group(("dw", 0), ("pw", 1)),
+            r"in 2 groups \(dw\) with 2 inputs and 4 outputs, unless it",
+        ),
+        (one(nn.Conv2d(4, 4, 3, groups=2)), group(("0", 0)), "cannot cut channels of a convolution in 2 groups"),
+        (one(nn.Conv2d(8, 4, 3, groups=4)), group(("0", 0)), "cannot cut channels of a convolution in 4 groups"),
+        (one(nn.Conv2d(4, 4, 3, groups=2)), group(("0", 1)), "cannot cut channels of a convolution in 2 groups"),
+        (one(DEPTHWISE), group(("0", 1)), r"0 \(Conv2d\): group g: axis 1, supported: 0"),
+        (one(nn.BatchNorm2d(4)), group(("0", 1)), r"0 \(BatchNorm2d\): group g: axis 1, supported: 0"),
+        (one(WEIGHT), group(("0", 2), width=3), r"0 \(Conv2d\): group g: axis 2, supported: 0 or 1"),
+        (one(WEIGHT), group(("0", -4)), r"0 \(Conv2d\): group g: axis -4, supported: 0 or 1"),
+        (one(nn.PReLU(4)), group(("0", 0)), r"cannot cut channels of PReLU \(0\), supported: Conv2d, Linear, BatchN"),
+        (one(nn.ConvTranspose2d(4, 4, 3)), group(("0", 0)), r"cannot cut channels of ConvTranspose2d \(0\)"),
+        (one(nn.Conv1d(4, 4, 3)), group(("0", 0)), r"cannot cut channels of Conv1d \(0\)"),
+        (one(nn.BatchNorm1d(4)), group(("0", 0)), r"cannot cut channels of BatchNorm1d \(0\)"),
+        (one(nn.GroupNorm(2, 4)), group(("0", 0)), r"cannot cut channels of GroupNorm \(0\)"),
+        (one(WEIGHT), group(("0", 0), width=3), r"0 \(Conv2d\): group g: channels along axis 0 4, supported: 3"),
+        (one(nn.Conv2d(8, 4, 1)), group(("0", 1)), r"group g: channels along axis 1 8, supported: 4"),
+        (one(nn.Linear(36, 4)), group(("0", 1)), r"0 \(Linear\): group g: channels along axis 1 36, supported: 4"),
+        (one(nn.BatchNorm2d(8)), group(("0", 0)), r"group g: channels along axis 0 8, supported: 4"),
+        (one(WEIGHT), group(("0", 0), ("1", 0)), "group g: the network has no member '1'"),
+        (one(WEIGHT), group(("0.weight", 0)), "group g: the network has no member '0.weight'"),
+        (one(WEIGHT), group(("0", 0), ("0", 0)), "group g: 0, axis 0, is already a member of g"),
+        (one(hooked(nn.Conv2d(4, 4, 1))), group(("0", 0)), r"0 \(Conv2d\): forward hooks function, supported: none"),
+        (one(normed_weight(nn.Conv2d(4, 4, 1))), group(("0", 0)), r"0 \(Conv2d\): forward pre-hooks WeightNorm"),
+        (one(masked(nn.Conv2d(4, 4, 1))), group(("0", 0)), r"0 \(Conv2d\): forward pre-hooks RandomUnstructured"),
+        (one(parametrized(nn.Conv2d(4, 4, 1))), group(("0", 0)), "0 .*: parametrizations of weight, supported: none"),
+        (twice(), group(("a", 0)), r"a \(Conv2d\): registered as a and b, supported: one name per module"),
+        (twice(), group(("a", 0), ("b", 0)), r"a \(Conv2d\): registered as a and b, supported: one name per module"),
+        (tied(), group(("0", 0)), r"0 \(Conv2d\): weight shared by 0.weight and 1.weight, supported: parameters of it"),
+        (one(nn.Conv2d(4, 4, 1).to(torch.complex64)), group(("0", 0)), r"0 \(Conv2d\): dtype of weight complex64"),
+    ],
 )
-def test_other_modules_cannot_be_cut(module: nn.Module, what: str) -> None:
-    network = nn.Sequential(module)
-    with pytest.raises(TypeError, match=f"cannot cut channels of {what}"):
-        prune(network, [Channels("g", 4, (("0", 0),))], {"g": 1}, importance=lambda *_: torch.ones(4))
+@pytest.mark.parametrize("error", [ValueError])
+def test_what_pruning_does_not_support_is_named(
+    network: nn.Module, cut: Channels, message: str, error: type[Exception]
+) -> None:
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(error, match=message):
+        prune(network, [cut], {"g": 2}, importance=lambda *_: torch.ones(cut.width))
+    after = network.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_layers_are_refused_as_types_too() -> None:
+    with pytest.raises(TypeError, match="cannot cut channels of a convolution in 2 groups"):
+        prune(Multiplied(), [group(("dw", 0))], {"g": 2}, importance=weight_norm(1))
+
+
+def test_nothing_is_cut_where_a_later_group_is_refused() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 1), nn.PReLU(4))
+    groups = [Channels("a", 4, (("0", 0),)), Channels("b", 4, (("1", 0),))]
+    with pytest.raises(TypeError, match="PReLU"):
+        prune(network, groups, {"a": 2, "b": 2}, importance=lambda *_: torch.ones(4))
+    assert network[0].weight.shape[0] == 4
+
+
+def test_a_channel_in_two_groups_is_named() -> None:
+    groups = [Channels(name, 3, (("first", 0),)) for name in "ab"]
+    with pytest.raises(ValueError, match="group b: first, axis 0, is already a member of a"):
+        prune(Pair(), groups, {"a": 2, "b": 2}, importance=weight_norm(1))
+
+
+def test_a_group_without_members_is_refused() -> None:
+    with pytest.raises(ValueError, match="group g: expected members to cut, got none"):
+        prune(Pair(), [group()], {"g": 2}, importance=weight_norm(1))
+
+
+def test_two_groups_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="channel group middle: expected one of this name, got several"):
+        prune(Pair(), [MIDDLE, MIDDLE], {"middle": 2}, importance=weight_norm(1))
+
+
+@pytest.mark.parametrize(
+    "scores", [torch.ones(2), torch.ones(3, 1), torch.tensor([1.0, float("nan"), 2.0]), torch.tensor([1, 2, torch.inf])]
+)
+def test_scores_must_be_one_finite_number_per_channel(scores: Tensor) -> None:
+    with pytest.raises(ValueError, match="group middle: expected 3 finite scores of importance"):
+        prune(Pair(), [MIDDLE], {"middle": 2}, importance=lambda *_: scores)
+
+
+def test_a_layer_may_hold_a_group_on_both_axes() -> None:
+    """As the second convolution of a residual block without an inner width would."""
+    network = nn.Sequential(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1))
+    both = Channels("g", 4, (("0", 0), ("1", 1), ("1", 0), ("2", 1)))
+    prune(network, [both], {"g": 3}, importance=weight_norm(1))
+    assert (network[1].in_channels, network[1].out_channels, tuple(network[1].weight.shape)) == (3, 3, (3, 3, 1, 1))
+    assert network(torch.rand(1, 2, 5, 5)).shape == (1, 2, 5, 5)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "circular"])
+def test_paddings_of_any_kind_are_kept(mode: str) -> None:
+    network = nn.Sequential(nn.Conv2d(2, 4, 3, padding="same", padding_mode=mode), nn.ReLU(), nn.Conv2d(4, 1, 1))
+    whole = copy.deepcopy(network)
+    cut = Channels("g", 4, (("0", 0), ("2", 1)))
+    prune(network, [cut], {"g": 2}, importance=lambda *_: torch.arange(4.0))
+    whole[2].weight.data[:, :2] = 0
+    x = torch.rand(2, 2, 6, 6)
+    assert torch.allclose(network(x), whole(x), atol=1e-6)
+
+
+def test_frozen_weights_stay_frozen() -> None:
+    pair = Pair()
+    pair.first.weight.requires_grad_(False)
+    prune(pair, [MIDDLE], {"middle": 2}, importance=weight_norm(1))
+    assert not pair.first.weight.requires_grad
+    assert pair.second.weight.requires_grad
 
 
 def test_the_order_of_cutting_does_not_matter() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize, weight_norm
 
 from compressors.folding import fold_batch_norm
-from compressors.formats import FORMATS, WeightFormat
+from compressors.formats import FORMATS, ActivationScheme, WeightFormat
 from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, prepare
 from compressors.quantization import calibrate as calibrate_on
 from compressors.quantization.modules import SharedGrid
@@ -98,7 +99,7 @@ def pixels(count: int = 8) -> Tensor:
     [
         pytest.param(int8(*LAYERS), HELD_BY_ALL_INT8, id="all int8"),
         pytest.param({}, [], id="fp32"),
-        pytest.param({"stem.conv": "fp32"}, [], id="fp32 said aloud"),
+        pytest.param({"stem.conv": "fp32"}, [], id="fp32 asked for"),
         pytest.param(int8(*BLOCK1), ["stem_activation", *INSIDE_BLOCK1], id="the gated block"),
         # The depthwise result feeds both the gate's pooling and the product: once held, both stay in integers, but
         # the gate itself is float, and so is the product.
@@ -299,3 +300,154 @@ def test_only_the_named_formats_learn_their_steps() -> None:
     prepared = prepare(network(), formats, learned=["int2"])
     layers = {n: m for n, m in prepared.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
     assert {name for name, layer in layers.items() if layer.learned} == {names[2]}
+
+
+# What quantization does not support is refused by name.
+
+
+def hooked(module: nn.Module) -> nn.Module:
+    module.register_forward_pre_hook(lambda *_: None)
+    return module
+
+
+def parametrized(module: nn.Module) -> nn.Module:
+    parametrize.register_parametrization(module, "weight", nn.Identity())
+    return module
+
+
+class Centred(nn.Linear):
+    is_traced_as_leaf = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean())
+
+
+def cut_by_hand() -> nn.Module:
+    linear = nn.Linear(4, 3)
+    linear.weight = nn.Parameter(linear.weight[:, :3])
+    return linear
+
+
+class ByName(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(input=x)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect"),
+            r"0 \(Conv2d\): padding_mode 'reflect', supported: '",
+        ),
+        (nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"), r"0 \(Conv2d\): padding_mode 'circular'"),
+        (nn.Conv2d(1, 4, 3, padding="same", dilation=2), r"0 \(Conv2d\): padding 'same', supported: numbers"),
+        (nn.Conv2d(1, 4, 3, padding="valid"), r"0 \(Conv2d\): padding 'valid', supported: numbers"),
+        (nn.Conv2d(1, 4, 3, bias=False), r"0 \(Conv2d\): bias None, supported: a bias"),
+        (nn.Conv2d(1, 4, 3).double(), r"0 \(Conv2d\): dtype of weight float64, supported: float32"),
+        (nn.Conv2d(1, 4, 3).half(), r"0 \(Conv2d\): dtype of weight float16, supported: float32"),
+        (nn.ConvTranspose2d(1, 4, 3), r"cannot quantize ConvTranspose2d \(0\), supported: Conv2d, Linear"),
+        (nn.Conv1d(1, 4, 3), r"cannot quantize Conv1d \(0\)"),
+        (nn.Conv3d(1, 4, 3), r"cannot quantize Conv3d \(0\)"),
+        (nn.Bilinear(1, 1, 4), r"called with|cannot quantize Bilinear"),
+        (Centred(4, 3), r"cannot quantize Centred \(0\)"),
+        (hooked(nn.Linear(4, 3)), r"0 \(Linear\): forward pre-hooks function, supported: none"),
+        (parametrized(nn.Linear(4, 3)), "0 .*: parametrizations of weight, supported: none"),
+        (cut_by_hand(), r"0 \(Linear\): weight of shape \(3, 3\), supported: \(3, 4\)"),
+    ],
+)
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_what_quantization_does_not_support_is_named(layer: nn.Module, message: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=message):
+        prepare(nn.Sequential(layer), int8("0"))
+    assert isinstance(prepare(nn.Sequential(layer), {}), fx.GraphModule), "left alone where nobody asks"
+
+
+def test_a_weight_norm_is_named() -> None:
+    with pytest.raises(ValueError, match=r"0 \(Linear\): forward pre-hooks WeightNorm, supported: none"):
+        prepare(nn.Sequential(weight_norm(nn.Linear(4, 3))), int8("0"))
+
+
+def test_a_layer_called_by_keyword_is_named() -> None:
+    with pytest.raises(ValueError, match=r"conv: called with .*, supported: one tensor by position"):
+        prepare(ByName(), int8("conv"))
+
+
+def test_an_unknown_format_is_named_with_its_layer() -> None:
+    with pytest.raises(ValueError, match=r"classifier: weight format: expected one of fp32, .*, got 'int9'"):
+        prepare(network(), {"classifier": "int9"})
+
+
+def test_an_unknown_format_to_learn_is_named() -> None:
+    with pytest.raises(ValueError, match=r"weight format: expected one of fp32, .*, got 'int9'"):
+        prepare(network(), {}, learned=["int9"])
+
+
+def test_a_relu6_of_other_bounds_is_named() -> None:
+    clamp = nn.ReLU6()
+    clamp.max_val = 4.0
+    with pytest.raises(ValueError, match=r"1 \(ReLU6\): bounds \(0.0, 4.0\), supported: \(0, 6\)"):
+        prepare(nn.Sequential(nn.Conv2d(1, 2, 1), clamp, nn.Conv2d(2, 2, 1)), int8("0", "2"))
+
+
+def test_a_grid_of_pixels_in_the_middle_is_named() -> None:
+    normalize = network().normalize
+    with pytest.raises(ValueError, match="1: has a grid of pixels, supported where it reads the network's input"):
+        prepare(nn.Sequential(nn.ReLU(), normalize, nn.Conv2d(1, 2, 1), nn.ReLU()), int8("2"))
+
+
+def test_a_module_that_only_looks_like_a_relu_is_none() -> None:
+    class Shifted(nn.ReLU):
+        is_traced_as_leaf = True
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + 1
+
+    prepared = prepare(nn.Sequential(nn.Conv2d(1, 2, 1), Shifted(), nn.Conv2d(2, 2, 1)), int8("0", "2"))
+    assert list(held(prepared)) == ["input_1", "_0", "_1"]
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_convolutions_in_groups_are_quantized(groups: int) -> None:
+    """Of any multiplier: a scale belongs to an output channel."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 8, 3, groups=groups, dilation=2, padding=(2, 1), stride=(1, 2))
+    plain = nn.Sequential(conv, nn.ReLU())
+    prepared = prepare(plain, int8("0"))
+    x = torch.rand(2, 4, 9, 9)
+    calibrate(prepared, x)
+    assert float((prepared(x) - plain(x)).norm()) < 0.02 * float(plain(x).norm())
+
+
+# Other grids of activations.
+
+SIGNED, SYMMETRIC = ActivationScheme(signed=True), ActivationScheme(signed=True, symmetric=True)
+
+
+@pytest.mark.parametrize("scheme", [SIGNED, SYMMETRIC, ActivationScheme(bits=4)])
+def test_activations_lie_on_the_grids_of_the_scheme(scheme: ActivationScheme) -> None:
+    prepared = prepare(network(), int8(*LAYERS), scheme=scheme)
+    calibrate(prepared, pixels())
+    for name, quantizer in held(prepared).items():
+        x = torch.linspace(-20, 20, 999)
+        scale, zero_point = quantizer.grid()
+        codes = (quantizer(x).double() / scale + zero_point).round()
+        assert (float(codes.min()), float(codes.max())) == (scheme.low, scheme.high), name
+        assert not scheme.symmetric or zero_point == 0, name
+
+
+@pytest.mark.parametrize(("scheme", "bound"), [(SIGNED, 1e-4), (SYMMETRIC, 0.15)])
+def test_a_signed_network_resembles_the_unsigned_one(scheme: ActivationScheme, bound: float) -> None:
+    """Renumbered codes are the same grid; a symmetric grid is another, of half the codes where no value is negative."""
+    found = []
+    for chosen in (ActivationScheme(), scheme):
+        prepared = prepare(network(), int8(*LAYERS), scheme=chosen)
+        calibrate(prepared, pixels())
+        with torch.no_grad():
+            found.append(prepared(pixels()))
+    assert float((found[0] - found[1]).norm()) <= bound * float(found[0].norm())

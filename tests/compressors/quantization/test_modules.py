@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compressors.formats import integer_codes
+from compressors.formats import FORMATS, ActivationScheme, Format, integer_codes
 from compressors.quantization.modules import (
     ActivationQuantizer,
     QuantizedConv2d,
@@ -351,3 +351,43 @@ def test_rounding_keeps_the_memory_format_and_the_input() -> None:
     rounded = ActivationQuantizer(fixed=(0.02, 100))(x)
     assert rounded.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(x, before)
+
+
+# Grids of other schemes, formats that no module can have.
+
+
+@given(bounds, st.integers(2, 8), st.booleans(), st.booleans())
+def test_any_scheme_holds_zero_and_the_range(bound: list[float], bits: int, signed: bool, symmetric: bool) -> None:
+    scheme = ActivationScheme(bits, signed, symmetric and signed)
+    low, high = bound
+    quantizer = ActivationQuantizer(scheme=scheme)
+    quantizer.observing = True
+    x = ramp(low, high)
+    out = quantizer(x)
+    scale, zero_point = quantizer.grid()
+    assert scheme.low <= zero_point <= scheme.high
+    assert float(quantizer(torch.zeros(1))) == 0.0
+    assert float((out - x).abs().max()) <= scale / 2 * (1 + 1e-3) + 1e-6 * max(abs(low), abs(high))
+    expected = torch.fake_quantize_per_tensor_affine(x, quantizer.scale, quantizer.zero_point, scheme.low, scheme.high)
+    assert torch.equal(quantizer.eval()(x), expected) or quantizer.observing
+
+
+@pytest.mark.parametrize(
+    ("fmt", "learned", "message"),
+    [
+        ("fp32", False, "needs a format of integers, got fp32"),
+        ("int9", False, "expected one of fp32, int8"),
+        (Format("sign", 1, range(-1, 2, 2), "sign"), True, "learned for uniform formats, not for sign"),
+    ],
+)
+def test_formats_that_a_layer_cannot_have(fmt: Format | str, learned: bool, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QuantizedLinear(nn.Linear(2, 2), fmt, ActivationQuantizer(), learned=learned)
+
+
+def test_every_integer_format_of_the_table_is_packed_by_name() -> None:
+    for name, fmt in FORMATS.items():
+        if not fmt.is_float:
+            packed = QuantizedLinear(nn.Linear(3, 2), name, ActivationQuantizer(fixed=(0.1, 0))).packed()
+            assert (packed.format, packed.zero_points, packed.codebook) == (name, None, None)
+            assert set(packed.codes.flatten().tolist()) <= set(fmt.codes)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressors.plan import CompressionPlan, kept_channels
+from compressors.steps import STEPS, Step
 from nas.candidates.candidate import Candidate
 from nas.candidates.counting import space_size
 from nas.candidates.sampling import edge_formats, sample
@@ -153,6 +154,51 @@ def test_two_spellings_of_a_result_are_one_candidate() -> None:
 def test_wrong_plans_are_refused(plan: Mapping[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Candidate.from_json({**Candidate(architecture=TINY).to_json(), "plan": plan})
+
+
+# Steps of one's own in a plan.
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(plan: CompressionPlan) -> Any:
+        return plan.steps.get("toy")
+
+    monkeypatch.setitem(STEPS, "toy", Step("toy", asked=asked, method=None, after=("pruned",)))
+
+
+def with_steps(**steps: Any) -> Candidate:
+    return Candidate(architecture=TINY, plan=CompressionPlan(kept={"stage1.block1.inner": 8}, steps=steps))
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_step_of_one_s_own_is_a_part_of_the_id() -> None:
+    one, other = with_steps(toy={"head.conv": 0.5, "a": [1, 2]}), with_steps(toy={"head.conv": 0.25})
+    plain = with_steps()
+    assert len({one.id, other.id, plain.id}) == 3
+    assert len({c.structure_id(10) for c in (one, other, plain)}) == 3
+    assert one.to_json()["plan"]["steps"] == {"toy": {"a": [1, 2], "head.conv": 0.5}}
+    assert Candidate.from_json(json.loads(json.dumps(one.to_json()))).id == one.id
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_step_that_is_asked_nothing_drops_out() -> None:
+    empty = with_steps(toy={})
+    assert empty.id == with_steps().id
+    assert empty.structure_id(10) == with_steps().structure_id(10)
+    assert "steps" not in empty.to_json()["plan"]
+
+
+def test_a_step_that_the_table_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="compression steps: expected some of pruned, quantized, got toy"):
+        with_steps(toy={"head.conv": 0.5}).to_json()
+
+
+def test_steps_that_cannot_be_combined_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Step("toy", asked=lambda plan: plan.steps.get("toy"), method=None, reason="it needs all channels")
+    monkeypatch.setitem(STEPS, "toy", row)
+    with pytest.raises(ValueError, match=r"pruned and toy cannot be combined: .*it needs all channels"):
+        with_steps(toy={"head.conv": 0.5}).to_json()
 
 
 def test_costs_in_closed_form() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from nas.study import Study
+from nas.study.file import CHANGEABLE
 from nas.study.located_yaml import read_yaml
 from nas.study.schema import study_schema
 
@@ -197,6 +198,11 @@ def test_the_readme_names_keys_and_values_that_there_are() -> None:
     named = {name.rpartition(".")[2] for name in re.findall(r"`([a-z_.0-9]+)`", table.replace("split.json", ""))}
     assert named <= set(re.findall(r'"(\w+)"', json.dumps(SCHEMA)))
     assert len(named) > 60
+
+
+def test_the_readme_names_what_may_change() -> None:
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `nas run "))
+    assert all(f"{key[-1]}`" in row for key in CHANGEABLE)
 
 
 def test_searched_numbers_keep_their_bounds() -> None:

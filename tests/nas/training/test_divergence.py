@@ -6,10 +6,11 @@ import pytest
 import torch
 from trainings import feed_of, small_network
 
+from compressors.quantization.calibration import calibrate
 from compressors.quantization.insertion import prepare
 from nas.errors import TrainingDiverged
 from nas.training.divergence import learned_values, require_finite
-from nas.training.inference import calibrate
+from nas.training.inference import CalibrationBatches
 
 GOOD, BAD, INFINITE = torch.ones(3), torch.tensor([1.0, torch.nan]), torch.tensor([-torch.inf])
 
@@ -40,7 +41,7 @@ def test_finite_values_integers_and_nothing_pass() -> None:
 def test_ranges_that_wait_for_images_are_no_divergence(observed: bool) -> None:
     network = prepare(small_network(20).eval(), {"0": "int8", "3": "int4"}, learned=["int4"])
     if observed:
-        calibrate(network, feed_of(20))
+        calibrate(network, CalibrationBatches(feed_of(20)))
     require_finite(learned_values(network), "before training")
 
 

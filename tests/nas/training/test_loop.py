@@ -12,17 +12,18 @@ from torch import nn
 from trainings import feed_of, recipe_of, small_network
 
 import nas.training.loop
+from compressors.quantization.calibration import calibrate
 from compressors.quantization.insertion import prepare
 from compressors.quantization.modules import ActivationQuantizer
 from nas.errors import TrainingDiverged
 from nas.study import Recipe
-from nas.training.inference import calibrate, predict
+from nas.training.inference import CalibrationBatches, predict
 from nas.training.loop import MAX_GRADIENT_NORM, epoch_seed, train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
 from nas.training.optimization import MovingAverage, make_optimizer
-from nas.training.stages import Stage, StageName
+from nas.training.stages import Stage
 
-NAMES: tuple[StageName, ...] = ("dense", "pruned", "quantized")
+NAMES = ("dense", "pruned", "quantized")
 
 
 def test_epoch_seeds_never_meet() -> None:
@@ -73,7 +74,7 @@ def test_training_learns(optimizer: str) -> None:
     assert (predict(network, feed.images, batch=7).argmax(1) == feed.labels).float().mean() == 1
 
 
-def train_one_epoch(network: nn.Module, stage: StageName = "dense", **options: Any) -> None:
+def train_one_epoch(network: nn.Module, stage: str = "dense", **options: Any) -> None:
     """With a rate of nothing; after_epoch must not be called, or a checkpoint would keep what has diverged."""
     recipe, feed = recipe_of(learning_rate=1e-30), feed_of(20)
     optimizer = make_optimizer(network, recipe)
@@ -160,7 +161,7 @@ def test_a_teacher_that_is_not_finite_is_told() -> None:
 def test_fitted_scales_follow_the_weights_and_learned_ones_are_left_to_training() -> None:
     """At a rate of nothing the first are fitted at each epoch, the others stay; ranges rest in the second half."""
     network = prepare(small_network(20).eval(), {"0": "int8", "3": "int4"}, learned=["int4"])
-    calibrate(network, feed_of(20))
+    calibrate(network, CalibrationBatches(feed_of(20)))
     fitted, learned = network.get_submodule("0"), network.get_submodule("3")
     expected = fitted.scales.clone()
     for layer in (fitted, learned):

@@ -6,29 +6,34 @@ import copy
 import io
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from trainings import recipe_of
 
 import nas.training.pipeline
 from compressors.batch_norm import estimate_batch_norm
+from compressors.pipeline import STEPS as TABLE
+from compressors.pipeline import Method, Options, Step, compress
 from compressors.plan import CompressionPlan
 from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
+from compressors.steps import Retraining
 from nas.candidates.candidate import Candidate
 from nas.data import Images
+from nas.runtimes.onnx.emission import FileHeader, emit
 from nas.study import Compression
+from nas.tasks import Verdict
 from nas.training.augmentation import Augmentation, Feed
 from nas.training.checkpoint import load_checkpoint
 from nas.training.early_stopping import EarlyStopping
-from nas.training.pipeline import TrainingPipeline
+from nas.training.pipeline import Interrupted, TrainingPipeline
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -151,7 +156,7 @@ EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own t
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
+def test_all_options_survive_being_stopped(tmp_path: Path, extra: str) -> None:
     def own(name: str) -> TrainingPipeline:
         made = fitting(tmp_path / name, "both", **EXTRAS[extra])
         return replace(made, choose_precision=lambda _: "bf16" if extra == "bf16" else "fp32")
@@ -159,7 +164,7 @@ def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
     total, expected = fit(own("whole"))
     assert total == EPOCHS * STEPS or "patience" in EXTRAS[extra]
     with pytest.raises(AssertionError):
-        assert_same(expected, straight("both")[1])  # the craft changes something at all
+        assert_same(expected, straight("both")[1])  # the option changes something at all
     for stop in (STEPS, total // 2, total - 1):
         name = f"{stop}.pt"
         assert fit(own(name), stop) == (stop, None)
@@ -169,7 +174,7 @@ def test_all_crafts_survive_being_stopped(tmp_path: Path, extra: str) -> None:
         assert_same(expected, continued)
 
 
-def test_patience_ends_the_dense_phase_and_keeps_its_best(tmp_path: Path) -> None:
+def test_patience_ends_the_dense_stage_and_keeps_its_best(tmp_path: Path) -> None:
     """With a rate of nearly nothing the accuracy never changes: one epoch is the best, and so many follow."""
     own = fitting(tmp_path / "a.pt", "quantized", patience=2, learning_rate=1e-30, epochs=EPOCHS)
     trained, give_way = batches()
@@ -179,13 +184,13 @@ def test_patience_ends_the_dense_phase_and_keeps_its_best(tmp_path: Path) -> Non
     assert len(trained) == (dense + quantized) * STEPS
 
 
-def test_without_a_phase_to_teach_a_network_teaches_nobody(tmp_path: Path) -> None:
+def test_without_a_stage_to_teach_a_network_teaches_nobody(tmp_path: Path) -> None:
     taught = fit(fitting(tmp_path / "a.pt", "dense", distillation={"teacher": "self"}))
     assert_same(straight("dense")[1], taught[1])
 
 
 def test_the_average_is_handed_over(tmp_path: Path) -> None:
-    """What a phase ends with is the average of the weights after each of its steps."""
+    """What a stage ends with is the average of the weights after each of its steps."""
     own = fitting(tmp_path / "a.pt", "dense", ema=0.5)
     seen: list[Tensor] = []
     built = network()
@@ -210,18 +215,18 @@ def test_the_average_is_handed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plan", "options"), [("dense", {}), ("dense", {"ema": 0.9}), ("both", {}), ("both", {"patience": 9})]
 )
-def test_batch_norm_is_that_of_the_weights_whenever_a_phase_is_over(
+def test_batch_norm_is_that_of_the_weights_whenever_a_stage_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: str, options: dict[str, Any]
 ) -> None:
     """In a short training the running statistics are of weights that have long moved on."""
     own, seen = fitting(tmp_path / "a.pt", plan, **options), list[nn.Module]()
-    handed_over = nas.training.pipeline._StageRun._hand_over
+    handed_over = nas.training.pipeline.StageRun.hand_over
 
     def spy(run: Any) -> None:
         handed_over(run)
-        seen.append(copy.deepcopy(run._network))
+        seen.append(copy.deepcopy(run.network))
 
-    monkeypatch.setattr(nas.training.pipeline._StageRun, "_hand_over", spy)
+    monkeypatch.setattr(nas.training.pipeline.StageRun, "hand_over", spy)
     own.fit(network(), batches()[1])
     normed = [module for module in seen if any(isinstance(m, nn.BatchNorm2d) for m in module.modules())]
     assert len(normed) == (2 if plan == "both" else 1)
@@ -271,13 +276,13 @@ def test_scales_fit_the_average_that_is_shipped(tmp_path: Path) -> None:
 def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, watched = fitting(tmp_path / "a.pt", "dense", ema=0.9, patience=9), list[Tensor]()
     built, raw = network(), list[Tensor]()
-    watch, after = EarlyStopping.watch, nas.training.pipeline._StageRun._after_epoch
+    watch, after = EarlyStopping.watch, nas.training.pipeline.StageRun.watch_and_save
     monkeypatch.setattr(
         EarlyStopping, "watch", lambda s, n, f: watched.append(n.classifier.weight.detach().clone()) or watch(s, n, f)
     )
     monkeypatch.setattr(
-        nas.training.pipeline._StageRun,
-        "_after_epoch",
+        nas.training.pipeline.StageRun,
+        "watch_and_save",
         lambda run, done: raw.append(built.classifier.weight.detach().clone()) or after(run, done),
     )
     own.fit(built, batches()[1])
@@ -286,7 +291,7 @@ def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("epoch", range(EPOCHS + 1))
-def test_stopped_at_the_end_of_every_epoch_of_every_phase(tmp_path: Path, epoch: int) -> None:
+def test_stopped_at_the_end_of_every_epoch_of_every_stage(tmp_path: Path, epoch: int) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     # After the last epoch: trained to the end, killed before the file was shipped.
     fit(fitting(checkpoint, "both"), epoch * STEPS if epoch < EPOCHS else None)
@@ -385,7 +390,186 @@ ALONE: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("craft", ALONE)
-def test_every_craft_alone_changes_something(tmp_path: Path, craft: str) -> None:
+@pytest.mark.parametrize("option", ALONE)
+def test_every_option_alone_changes_something(tmp_path: Path, option: str) -> None:
     with pytest.raises(AssertionError):
-        assert_same(straight("dense")[1], fit(fitting(tmp_path / "a.pt", "dense", **ALONE[craft]))[1])
+        assert_same(straight("dense")[1], fit(fitting(tmp_path / "a.pt", "dense", **ALONE[option]))[1])
+
+
+# A compressor that exists in this file only: a row of the table, no more.
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Layer -> share of the weights that are set to zero and stay there."""
+
+    ratios: Mapping[str, float]
+
+
+def least_to_zero(network: nn.Module, record: Masks, _: Options) -> nn.Module:
+    for path, ratio in record.ratios.items():
+        layer = network.get_submodule(path)
+        magnitude = layer.weight.detach().abs()
+        least = magnitude.flatten().kthvalue(int(ratio * magnitude.numel())).values
+        layer.register_buffer("mask", (magnitude > least).float())
+        layer.weight.register_hook(lambda gradient, layer=layer: gradient * layer.mask)
+        layer.weight.data *= layer.mask
+    return network
+
+
+def masks_of(plan: CompressionPlan) -> Masks | None:
+    return Masks(cast("dict[str, float]", plan.steps["toy"])) if "toy" in plan.steps else None
+
+
+@dataclass
+class Toy:
+    """The row, and what it has seen."""
+
+    settled: list[int] = field(default_factory=list)
+    begun: list[float] = field(default_factory=list)
+    ended: int = 0
+
+    def row(self, **fields: Any) -> Step:
+        def end(_: nn.Module) -> None:
+            self.ended += 1
+
+        method = Method(
+            apply=least_to_zero,
+            settle=lambda network, batches: self.settled.append(sum(len(images) for images in batches)),
+            begin_epoch=lambda network, done: self.begun.append(done),
+            end_stage=end,
+        )
+        training = Retraining(number=3, share=0.25, peak=0.25, in_fp32=True)
+        return Step("toy", masks_of, method, **{"training": training, "after": ("pruned",), **fields})
+
+
+MASKED = {"stage1.block1.expand": 0.5, "head.conv": 0.25}
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
+    made = Toy()
+    monkeypatch.setitem(TABLE, "toy", made.row())
+    for name in ("pruned", "both", "dense"):
+        monkeypatch.setitem(PLANS, f"toy {name}", PLANS[name].model_copy(update={"steps": {"toy": MASKED}}))
+    return made
+
+
+def zeros(state: dict[str, Tensor], name: str) -> float:
+    """The share of a layer's weights that are exactly zero."""
+    return float((state[f"{name}.weight"] == 0).float().mean())
+
+
+def test_a_step_of_one_s_own_has_a_stage(tmp_path: Path, toy: Toy) -> None:
+    """Its share is its row's; all are scaled: 0.4, 0.2, 0.2 and 0.2 of 24 steps."""
+    own = fitting(tmp_path / "a.pt", "toy both")
+    assert [(stage.name, stage.steps) for stage in own.stages] == [
+        ("dense", 9), ("pruned", 5), ("toy", 5), ("quantized", 5)
+    ]  # fmt: skip
+    assert fit(own)[0] == EPOCHS * STEPS
+    assert (toy.settled, toy.ended) == ([48], 1)
+    assert toy.begun == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("plan", ["toy dense", "toy pruned", "toy both"])
+def test_a_stage_of_one_s_own_is_continued(tmp_path: Path, toy: Toy, plan: str) -> None:
+    total, expected = fit(fitting(tmp_path / "whole.pt", plan))
+    stages = fitting(tmp_path / "whole.pt", plan).stages
+    begins = sum(stage.steps for stage in stages[: [stage.name for stage in stages].index("toy")])
+    checkpoint = tmp_path / "stopped.pt"
+    fit(fitting(checkpoint, plan), begins + STEPS + 1)
+    saved = load_checkpoint(checkpoint)
+    assert saved is not None
+    assert (stages[saved["stage"]].name, saved["epoch"]) == ("toy", 1)
+    rest, continued = fit(fitting(checkpoint, plan))
+    assert rest == total - begins - STEPS
+    assert_same(expected, continued)
+
+
+def test_what_a_step_s_stage_trained_is_shipped(tmp_path: Path, toy: Toy) -> None:
+    _, state = fit(fitting(tmp_path / "a.pt", "toy pruned"))
+    assert state is not None
+    for name, ratio in MASKED.items():
+        assert zeros(state, name) == pytest.approx(ratio, abs=0.01)
+
+
+def test_a_step_without_training_joins_the_next_stage_or_the_end(
+    tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TABLE, "toy", toy.row(training=None))
+    own = fitting(tmp_path / "a.pt", "toy both")
+    assert [[request.step.name for request in stage.requests] for stage in own.stages] == [
+        [], ["pruned"], ["toy", "quantized"]
+    ]  # fmt: skip
+    last = fitting(tmp_path / "b.pt", "toy dense")
+    assert [stage.name for stage in last.stages] == ["dense"]
+    _, state = fit(last)
+    assert state is not None
+    assert zeros(state, "head.conv") == pytest.approx(MASKED["head.conv"], abs=0.01)
+    assert toy.settled == [48]
+
+
+def test_a_study_s_share_of_a_step_s_own_is_obeyed(tmp_path: Path, toy: Toy) -> None:
+    shares = {"dense": 0.25, "pruned": 0.25, "toy": 0.375, "quantized": 0.125}
+    own = fitting(tmp_path / "a.pt", "toy both", shares=shares)
+    assert [stage.steps for stage in own.stages] == [6, 6, 9, 3]
+
+
+def test_a_step_of_one_s_own_is_in_the_file_that_is_measured_and_shipped(tmp_path: Path, toy: Toy) -> None:
+    """The untrained copy whose costs are measured, and the trained network."""
+    own = fitting(tmp_path / "a.pt", "toy both")
+    untrained = compress(network(), own.candidate.plan, own.options, own.batches, trained=False)
+    trained = own.fit(network(), batches()[1]).network
+    for found in (untrained, trained):
+        assert isinstance(found, fx.GraphModule)
+        model = emit(found, FileHeader(1, 8, ("a", "b", "c", "d")))
+        assert len(model.SerializeToString()) > 1000
+        codes = found.get_submodule("head.conv").packed().codes
+        assert float((codes == 0).float().mean()) >= MASKED["head.conv"] - 1 / 8
+
+
+# Reports between epochs.
+
+
+@pytest.mark.parametrize("plan", ["dense", "both"])
+def test_every_epoch_is_reported_with_those_done_so_far(tmp_path: Path, plan: str) -> None:
+    told = list[float]()
+    own = fitting(tmp_path / "a.pt", plan)
+    own.fit(network(), batches()[1], report=lambda epochs: told.append(epochs) or Verdict.CONTINUE)  # type: ignore[func-returns-value]
+    assert told == [float(epoch) for epoch in range(1, EPOCHS + 1)]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.PAUSE, Verdict.STOP])
+@pytest.mark.parametrize("epoch", [1, 4, 5, 7])
+def test_a_training_told_to_pause_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, verdict: Verdict
+) -> None:
+    """Whenever the last checkpoint was."""
+    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
+    own, told = fitting(tmp_path / "a.pt", "both"), list[float]()
+
+    def report(epochs: float) -> Verdict:
+        told.append(epochs)
+        return verdict if epochs == epoch else Verdict.CONTINUE
+
+    trained, give_way = batches()
+    with pytest.raises(Interrupted, match=f"told to {verdict}") as interrupted:
+        own.fit(network(), give_way, report=report)
+    assert interrupted.value.verdict is verdict
+    assert len(trained) == epoch * STEPS
+    rest, give_way = batches()
+    state = own.fit(network(), give_way, report=lambda epochs: told.append(epochs) or Verdict.CONTINUE).network  # type: ignore[func-returns-value]
+    assert len(rest) == (EPOCHS - epoch) * STEPS
+    assert told == [float(number) for number in range(1, EPOCHS + 1)]
+    assert_same(straight("both")[1], state.state_dict())
+
+
+def test_a_checkpoint_of_the_version_before_is_continued(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    fit(fitting(file, "both"), 5 * STEPS + 1)
+    state = torch.load(file, weights_only=True)
+    state |= {"version": 2, "phase": state.pop("stage")}
+    torch.save(state, file)
+    rest, continued = fit(fitting(file, "both"))
+    assert rest == (EPOCHS - 5) * STEPS
+    assert_same(straight("both")[1], continued)

@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trainings import recipe_of
 
-from nas.training.stages import PEAK, Stage, StageName, learning_rate, stages_of
+from compressors.plan import CompressionPlan
+from compressors.steps import retraining_of
+from nas.training.stages import Stage, learning_rate, stages_of
 
-NAMES: tuple[StageName, ...] = ("dense", "pruned", "quantized")
+NAMES = ("dense", "pruned", "quantized")
+
+
+def plan_of(*, prunes: bool, quantizes: bool) -> CompressionPlan:
+    return CompressionPlan(kept={"stem": 8} if prunes else {}, formats={"classifier": "int8"} if quantizes else {})
 
 
 @st.composite
@@ -27,7 +33,9 @@ def test_steps_are_shared_out(
     given_shares: tuple[float, float, float], steps: int, prunes: bool, quantizes: bool
 ) -> None:
     found = stages_of(
-        recipe_of(shares=dict(zip(NAMES, given_shares, strict=True))), steps, prunes=prunes, quantizes=quantizes
+        recipe_of(shares=dict(zip(NAMES, given_shares, strict=True))),
+        steps,
+        plan_of(prunes=prunes, quantizes=quantizes),
     )
     happens = (True, prunes, quantizes)
     assert [stage.name for stage in found] == list(itertools.compress(NAMES, happens))
@@ -58,12 +66,14 @@ def test_known_shares(
 ) -> None:
     """Of epochs of 100 steps; a short training has every stage of a long one, in proportion."""
     found = stages_of(
-        recipe_of(shares=dict(zip(NAMES, shares, strict=True))), epochs * 100, prunes=prunes, quantizes=quantizes
+        recipe_of(shares=dict(zip(NAMES, shares, strict=True))),
+        epochs * 100,
+        plan_of(prunes=prunes, quantizes=quantizes),
     )
     assert [stage.steps for stage in found] == expected
 
 
-def stage_of(name: StageName) -> Stage:
+def stage_of(name: str) -> Stage:
     """The first half, the next three tenths, the last fifth of a training of ten steps."""
     bounds = {"dense": (0.0, 0.5), "pruned": (0.5, 0.8), "quantized": (0.8, 1.0)}
     start, stop = bounds[name]
@@ -96,9 +106,7 @@ def stage_of(name: StageName) -> Stage:
         ("whole", "constant", "pruned", 0.3, 0.1),
     ],
 )
-def test_learning_rate_at_known_points(
-    cycle: str, schedule: str, stage: StageName, progress: float, expected: float
-) -> None:
+def test_learning_rate_at_known_points(cycle: str, schedule: str, stage: str, progress: float, expected: float) -> None:
     recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=0.1)
     assert learning_rate(recipe, stage_of(stage), progress) == pytest.approx(expected, abs=1e-12)
 
@@ -109,10 +117,10 @@ def test_learning_rate_at_known_points(
     st.sampled_from(NAMES),
     st.floats(0, 0.99999, allow_subnormal=False),
 )
-def test_learning_rate_is_positive_and_continuous(cycle: str, schedule: str, name: StageName, progress: float) -> None:
+def test_learning_rate_is_positive_and_continuous(cycle: str, schedule: str, name: str, progress: float) -> None:
     recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=1.0)
     stage = stage_of(name)
     rate = learning_rate(recipe, stage, progress)
-    assert 0 < rate <= (PEAK[name] if cycle == "stage" or name == "quantized" else 1)
+    assert 0 < rate <= (retraining_of(name).peak if cycle == "stage" or name == "quantized" else 1)
     step = 1e-6
     assert abs(learning_rate(recipe, stage, min(progress + step, 1.0)) - rate) <= 8 * step

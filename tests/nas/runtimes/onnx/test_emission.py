@@ -6,7 +6,9 @@ import itertools
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,15 +20,17 @@ from torch import Tensor, fx, nn
 
 from compressors.batch_norm import estimate_batch_norm
 from compressors.folding import fold_batch_norm
-from compressors.plan import BITS, CompressionPlan, WeightFormat
+from compressors.formats import BITS, FORMATS, ActivationScheme, Format, WeightFormat, integer_codes
+from compressors.plan import CompressionPlan
 from compressors.pruning import prune, weight_norm
-from compressors.quantization import QuantizedConv2d, QuantizedLinear, calibrate, prepare
+from compressors.quantization import PackedWeight, QuantizedConv2d, QuantizedLinear, calibrate, prepare
+from compressors.quantization.numerics import ROUNDINGS, Rounding
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.data import Images
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import FileHeader, emit, emit_or_export, export_with_torch
-from nas.runtimes.onnx.nodes import UnknownOperation
+from nas.runtimes.onnx.nodes import STORES, UnknownOperation, Writer, store_planes
 from nas.runtimes.onnx.packing import FUNCTIONS
 from nas.runtimes.onnxruntime import Array, Runner
 from nas.study import Compression, Target
@@ -48,7 +52,7 @@ torch.set_num_threads(1)
 CPU = Target(name="cpu")
 CLASSES = tuple("abcdefghij")
 LOW_BITS: tuple[WeightFormat, ...] = ("int6", "int5", "int4", "int3", "int2")
-FORMATS: tuple[tuple[WeightFormat, ...], ...] = (("int8",), ("int4",), ("fp32", "int8", "int4"), LOW_BITS)
+MIXES: tuple[tuple[WeightFormat, ...], ...] = (("int8",), ("int4",), ("fp32", "int8", "int4"), LOW_BITS)
 
 
 def random_candidate(seed: int, *formats: WeightFormat) -> Candidate:
@@ -152,7 +156,7 @@ def within_three_steps(network: nn.Module, x: Array) -> float:
     return float((steps_apart(network, x) <= 3).mean())
 
 
-@pytest.mark.parametrize("formats", FORMATS, ids="-".join)
+@pytest.mark.parametrize("formats", MIXES, ids="-".join)
 @pytest.mark.parametrize("squeeze", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish"])
 def test_a_quantized_block_computes_what_torch_does(
@@ -168,7 +172,7 @@ def test_a_quantized_block_computes_what_torch_does(
     assert within_three_steps(network, image(100, 256)) >= (0.995 if formats is LOW_BITS else 0.999)
 
 
-@pytest.mark.parametrize("formats", FORMATS, ids="-".join)
+@pytest.mark.parametrize("formats", MIXES, ids="-".join)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_quantized_file_computes_what_torch_does(seed: int, formats: tuple[WeightFormat, ...]) -> None:
     """Some twenty layers of random weights turn a tie in the first one into several steps in the last."""
@@ -260,7 +264,7 @@ def test_four_bits_are_really_packed() -> None:
         assert len(eight.raw_data) == layer.weight_count, layer.name
 
 
-@pytest.mark.parametrize("formats", FORMATS, ids="-".join)
+@pytest.mark.parametrize("formats", MIXES, ids="-".join)
 def test_files_are_hardly_larger_than_their_weights(formats: tuple[WeightFormat, ...]) -> None:
     """Names, scales and nodes: some 250 bytes for a float layer, 800 for an integer one."""
     candidate = random_candidate(2, *formats)
@@ -270,7 +274,7 @@ def test_files_are_hardly_larger_than_their_weights(formats: tuple[WeightFormat,
     assert packed < size < packed + scales + 800 * len(candidate.layers(len(CLASSES))) + 1000
 
 
-@pytest.mark.parametrize("formats", FORMATS, ids="-".join)
+@pytest.mark.parametrize("formats", MIXES, ids="-".join)
 def test_stored_codes_are_the_packed_weights(formats: tuple[WeightFormat, ...]) -> None:
     network = prepared_network(random_candidate(3, *formats), 3)
     model = emit(network, header())
@@ -306,10 +310,154 @@ def test_fewer_bits_are_fewer_bytes(fmt: WeightFormat) -> None:
     assert saved * 1.01 > large - small > saved - 60 * len(full.layers(len(CLASSES))) - 1500
 
 
+# For a runtime that cannot read packed weights.
+
+
+@pytest.mark.parametrize("unpacked", [("int3",), ("int2", "int3", "int5", "int6"), LOW_BITS])
+def test_unpacked_formats_are_stored_as_bytes(unpacked: tuple[str, ...]) -> None:
+    network = prepared_network(random_candidate(3, *LOW_BITS), 3)
+    packed, model = emit(network, header()), emit(network, header(), unpacked=unpacked)
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
+    assert {module.format.name for module in layers.values()} > set(unpacked[:1])
+    for name, layer in layers.items():
+        stored_type = codes_of(model, name).data_type
+        assert (stored_type == TensorProto.INT8) == (layer.format.name in unpacked), name
+        assert np.array_equal(restored_codes(model, name), layer.packed().codes.numpy()), name
+    left = {f"Unpack{fmt[3:]}" for fmt in ("int3", "int5", "int6") if fmt not in unpacked}
+    assert {function.name for function in model.functions} <= left
+    x = image(7)
+    assert np.array_equal(in_runtime(packed, x), in_runtime(model, x))
+
+
+def test_without_int2_a_file_needs_no_newer_opset() -> None:
+    network = prepared_network(random_candidate(1, "int2"), 1)
+    assert emit(network, header()).opset_import[0].version == 25
+    assert emit(network, header(), unpacked=("int2",)).opset_import[0].version == 21
+
+
+# Formats and grids that studies do not offer (yet): rows of tables, no more.
+
+
+def flat_network(fmt: str, **options: Any) -> fx.GraphModule:
+    torch.manual_seed(0)
+    network = prepare(Flat(nn.Linear(64, 10)), {"linear": fmt}, **options)
+    calibrate(network, feed(0))
+    return network
+
+
+def assert_agrees(network: fx.GraphModule, **options: Any) -> onnx.ModelProto:
+    model, x = emit(network, header(), **options), image(0)
+    expected = in_torch(network, x)
+    assert np.allclose(in_runtime(model, x), expected, rtol=0, atol=1e-5 * span(expected))
+    return model
+
+
+@pytest.mark.parametrize("unpacked", [(), ("int7",)])
+def test_a_new_width_is_a_row_of_each_table(monkeypatch: pytest.MonkeyPatch, unpacked: tuple[str, ...]) -> None:
+    monkeypatch.setitem(FORMATS, "int7", Format("int7", 7, integer_codes(7)))
+    monkeypatch.setitem(STORES, "int7", store_planes(7))
+    model = assert_agrees(flat_network("int7"), unpacked=unpacked)
+    assert [function.name for function in model.functions] == ([] if unpacked else ["Unpack7"])
+    assert int(np.abs(restored_codes(model, "linear")).max()) > 31
+
+
+def test_a_new_rounding_is_a_row_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs with one scale per channel, in bit planes of one bit whose codes are -1 and 1."""
+
+    def store_signs(writer: Writer, codes: Array) -> str:
+        bits = writer.constant(codes > 0)
+        two, one = writer.scalar(np.int8(2)), writer.scalar(np.int8(1))
+        return writer.add("Sub", [writer.add("Mul", [writer.add("Cast", [bits], to=TensorProto.INT8), two]), one])
+
+    def on_grid(weight: Tensor, scales: Tensor, _: range) -> Tensor:
+        values = torch.where(weight >= 0, 1.0, -1.0) * scales[:, None]
+        return values.detach() + (weight - weight.detach())  # exactly the values
+
+    signs = Rounding(
+        fit=lambda weight, _: weight.detach().abs().flatten(1).mean(1),
+        to_codes=lambda weight, scales, _: torch.where(weight >= 0, 1.0, -1.0),
+        on_grid=on_grid,
+    )
+    monkeypatch.setitem(FORMATS, "sign", Format("sign", 1, range(-1, 2, 2), "sign"))
+    monkeypatch.setitem(ROUNDINGS, "sign", signs)
+    monkeypatch.setitem(STORES, "sign", store_signs)
+    network = flat_network("sign")
+    weight = network.get_submodule("linear").quantized()[0].detach()
+    assert all(len(row.unique()) == 2 for row in weight)
+    network.train()(torch.from_numpy(image(0))).sum().backward()
+    assert network.get_submodule("linear").layer.weight.grad is not None
+    assert_agrees(network.eval())
+    assert_agrees(network, unpacked=("sign",))
+
+
+def with_packed(network: fx.GraphModule, packed: PackedWeight, monkeypatch: pytest.MonkeyPatch) -> fx.GraphModule:
+    """The network, its linear layer packed otherwise than its module does."""
+    monkeypatch.setattr(QuantizedLinear, "packed", lambda _: packed)
+    return network
+
+
+def logits_by_hand(packed: PackedWeight, network: fx.GraphModule) -> Array:
+    """What PackedWeight's own words say a layer computes."""
+    entries = packed.codes.long() if packed.codebook is None else packed.codebook.long()[packed.codes.long()]
+    shift = 0 if packed.zero_points is None else packed.zero_points.long()[:, None]
+    weight = (entries - shift).double() * packed.scales.double()[:, None]
+    bias = packed.bias_codes.double() * packed.input_scale * packed.scales.double()
+    quantizer = network.get_submodule("flatten_quantizer")
+    x = quantizer(torch.from_numpy(image(0)).flatten(1)).detach().double()
+    logits: Array = (x @ weight.T + bias).numpy()
+    return logits
+
+
+@pytest.mark.parametrize("unpacked", [(), ("int3",)])
+@pytest.mark.parametrize("has_codebook", [False, True])
+@pytest.mark.parametrize("has_zero_points", [False, True])
+def test_codebooks_and_zero_points_are_stored(
+    monkeypatch: pytest.MonkeyPatch, has_zero_points: bool, has_codebook: bool, unpacked: tuple[str, ...]
+) -> None:
+    network = flat_network("int3")
+    packed = network.get_submodule("linear").packed()
+    if has_zero_points:
+        packed = replace(packed, zero_points=torch.arange(-5, 5, dtype=torch.int8))
+    if has_codebook:
+        codes = torch.randint(0, 4, packed.codes.shape, generator=torch.Generator().manual_seed(0), dtype=torch.int8)
+        packed = replace(packed, codes=codes, codebook=torch.tensor([-90, -7, 20, 101], dtype=torch.int8))
+    expected = logits_by_hand(packed, network)
+    model = emit(with_packed(network, packed, monkeypatch), header(), unpacked=unpacked)
+    assert np.allclose(in_runtime(model, image(0)), expected, rtol=0, atol=1e-5 * span(expected))
+    assert ("Gather" in {node.op_type for node in model.graph.node}) == (has_codebook and not unpacked)
+
+
+def test_a_format_without_a_row_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "int7", Format("int7", 7, integer_codes(7)))
+    with pytest.raises(UnknownOperation, match="linear: no ONNX rule for weights of format int7, only int8, int6"):
+        emit(flat_network("int7"), header())
+
+
+@pytest.mark.parametrize("scheme", [ActivationScheme(signed=True), ActivationScheme(signed=True, symmetric=True)])
+@pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish"])
+def test_signed_activations_compute_what_torch_does(activation: Activation, scheme: ActivationScheme) -> None:
+    architecture = one_block(InvertedResidualConfig(kernel=3, expansion=2, squeeze_excite=True, activation=activation))
+    names = [layer.name for layer in architecture.layers(len(CLASSES))]
+    plan = CompressionPlan(formats=dict.fromkeys(names, "int8"))
+    network = prepare(pruned_network(Candidate(architecture=architecture, plan=plan), 0), plan.formats, scheme=scheme)
+    calibrate(network, feed(0))
+    zero_points = [
+        numpy_helper.to_array(t) for t in emit(network, header()).graph.initializer if t.name.startswith("c")
+    ]
+    assert not any(array.dtype == np.uint8 and array.ndim == 0 for array in zero_points)
+    assert within_three_steps(network, image(100, 256)) >= 0.995
+
+
+def test_narrow_activations_are_simulated_only() -> None:
+    network = flat_network("int8", scheme=ActivationScheme(bits=4))
+    with pytest.raises(UnknownOperation, match="no ONNX rule for activations of 4 bits, only of 8"):
+        emit(network, header())
+
+
 # What a file says about itself.
 
 
-@pytest.fixture(scope="module", params=FORMATS, ids="-".join)
+@pytest.fixture(scope="module", params=MIXES, ids="-".join)
 def file(request: pytest.FixtureRequest) -> onnx.ModelProto:
     return emit(prepared_network(random_candidate(4, *request.param), 4), header())
 
@@ -442,6 +590,60 @@ class Early(OneLayer):
         return out
 
 
+class Aside(OneLayer):
+    """A second result."""
+
+    def forward(self, x: Tensor) -> Any:
+        out = self.conv(x)
+        return out, self.linear(torch.flatten(out, 1))
+
+
+class TwoInputs(OneLayer):
+    def forward(self, x: Tensor, offset: float = 0.0) -> Tensor:
+        return super().forward(x + offset)
+
+
+class Overwritten(OneLayer):
+    """The activation changes the tensor that the sum reads."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv(x)
+        summed: Tensor = self.linear(torch.flatten(self.relu(out) + out, 1))
+        return summed
+
+
+class OverwrittenView(Overwritten):
+    """The activation changes a view of the tensor that the sum reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv(x)
+        flat = self.relu(torch.flatten(out, 1))
+        summed: Tensor = self.linear(torch.flatten(out, 1) + flat)
+        return summed
+
+
+def hooked(network: nn.Module) -> nn.Module:
+    network.linear.register_forward_hook(lambda _, __, out: out * 2)
+    return network
+
+
+def capped() -> nn.Module:
+    clamp = nn.ReLU6()
+    clamp.max_val = 0.25
+    return nn.Sequential(SAME, clamp)
+
+
+class Shifted(nn.ReLU):
+    is_traced_as_leaf = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1
+
+
 SAME = nn.Conv2d(1, 1, 3, padding=1)
 
 
@@ -457,11 +659,66 @@ SAME = nn.Conv2d(1, 1, 3, padding=1)
         (OneLayer(nn.Conv2d(1, 1, 3, padding="same")), "no ONNX rule for padding 'same'"),
         (OneLayer(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), "no ONNX rule for padding .* circular"),
         (nn.Sequential(SAME, nn.AdaptiveAvgPool2d(2)), "1: no ONNX rule for adaptive pooling to 2"),
+        (nn.Sequential(SAME, nn.AdaptiveAvgPool2d((1, None))), "1: no ONNX rule for adaptive pooling to"),
+        (nn.Sequential(SAME, nn.Linear(8, 10)), "1: no ONNX rule for a linear layer on a tensor of 4"),
+        (nn.Sequential(SAME, Shifted()), "1: no ONNX rule for module Shifted"),
+        (nn.Sequential(SAME, nn.Flatten()), "1: no ONNX rule for module Flatten"),
+        (capped(), "1: no ONNX rule for ReLU6 with 0"),
+        (hooked(OneLayer(SAME)), r"no ONNX rule: linear \(Linear\): forward hooks function"),
+        (
+            OneLayer(nn.Conv2d(1, 1, 3, padding=1)).double(),
+            "conv: no ONNX rule for weight of dtype torch.float64",
+        ),
+        (Aside(SAME), "no ONNX rule for several outputs"),
+        (TwoInputs(SAME), "offset: no ONNX rule for a second input"),
+        (OverwrittenView(SAME), "relu: no ONNX rule for inplace True where other operations read the same tensor"),
+        (Overwritten(SAME), "relu: no ONNX rule for inplace True where other operations read the same tensor"),
     ],
 )
 def test_unknown_operations_are_named(network: nn.Module, message: str) -> None:
     with pytest.raises(UnknownOperation, match=message):
         emit(fold_batch_norm(network), header())
+
+
+class Doubled(nn.Module):
+    """Reads one tensor twice in one operation."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.conv, self.linear = (
+            how,
+            nn.Conv2d(1, 1, 3, padding=1),
+            nn.Linear(128 if how == "cat" else 64, 10),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        both = {"cat": lambda: torch.cat([x, x], 1), "add": lambda: x + x, "mul": lambda: x * x}[self.how]()
+        out: Tensor = self.linear(torch.flatten(both, 1))
+        return out
+
+
+@pytest.mark.parametrize("how", ["cat", "add", "mul"])
+@pytest.mark.parametrize("formats", [{}, {"conv": "int8", "linear": "int8"}])
+def test_one_tensor_may_be_read_twice(how: str, formats: dict[str, str]) -> None:
+    network = prepare(Doubled(how).eval(), formats)
+    calibrate(network, feed(0))
+    assert float(steps_apart(network, image(0)).max()) <= (1.01 if formats else 0.01)
+
+
+@pytest.mark.parametrize(
+    "conv", [nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), nn.Conv2d(1, 1, 3, padding="same")]
+)
+def test_float_layers_the_table_refuses_are_computed_right(conv: nn.Conv2d) -> None:
+    network = OneLayer(conv).eval()
+    found = in_runtime(emit_or_export(network, header()), image(0))
+    assert np.allclose(found, in_torch(network, image(0)), rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_folded_goes_through_torchs_exporter() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10)).eval()
+    found = in_runtime(emit_or_export(network, header()), image(0))
+    assert np.allclose(found, in_torch(network, image(0)), rtol=1e-4, atol=1e-5)
 
 
 def test_unknown_operations_go_through_torchs_exporter() -> None:

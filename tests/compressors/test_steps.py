@@ -1,0 +1,109 @@
+"""The table of steps: what a plan asks for, in which order, and what may not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import pytest
+
+from compressors.plan import CompressionPlan
+from compressors.steps import (
+    ANYTHING,
+    STEPS,
+    Prune,
+    Quantize,
+    Retraining,
+    Step,
+    check_order,
+    ordered,
+    requests_of,
+    retraining_of,
+)
+
+
+def row(name: str, after: Collection[str] = (), reason: str = "") -> Step:
+    return Step(name, asked=lambda plan: plan.steps.get(name), method=None, after=after, reason=reason)
+
+
+def test_a_plan_asks_for_records_in_order() -> None:
+    plan = CompressionPlan(formats={"a": "int8", "b": "fp32"}, kept={"g": 3})
+    assert [(r.step.name, r.record) for r in requests_of(plan)] == [
+        ("pruned", Prune({"g": 3})),
+        ("quantized", Quantize({"a": "int8"})),
+    ]
+
+
+@pytest.mark.parametrize("plan", [CompressionPlan(), CompressionPlan(formats={"a": "fp32"})])
+def test_a_plan_may_ask_for_nothing(plan: CompressionPlan) -> None:
+    assert requests_of(plan) == ()
+
+
+def test_seeds_of_stages_are_fixed_and_their_own() -> None:
+    """Accuracies of runs that go on depend on them."""
+    assert [retraining_of(name).number for name in ("dense", "pruned", "quantized")] == [0, 1, 2]
+    numbers = [step.training.number for step in STEPS.values() if step.training is not None]
+    assert len({0, *numbers}) == len(numbers) + 1
+
+
+def test_rows_are_named_as_they_are_found() -> None:
+    for name, step in STEPS.items():
+        assert step.name == name
+        assert step.loaded().apply is not None
+
+
+def test_an_unknown_stage_is_named() -> None:
+    with pytest.raises(ValueError, match="expected one of dense, pruned, quantized, got 'polished'"):
+        retraining_of("polished")
+
+
+def test_an_unknown_step_is_named() -> None:
+    with pytest.raises(ValueError, match="expected some of pruned, quantized, got polished"):
+        requests_of(CompressionPlan(steps={"polished": {"a": 1}}))
+
+
+def test_a_step_that_does_not_read_the_plan_s_steps_is_no_key_of_theirs() -> None:
+    with pytest.raises(ValueError, match=r"read nothing from plan\.steps: quantized"):
+        requests_of(CompressionPlan(steps={"quantized": {"a": "int8"}}))
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ((), ["toy", "quantized"]),
+        (("pruned",), ["pruned", "toy", "quantized"]),
+        (("pruned", "quantized"), ["pruned", "quantized", "toy"]),
+    ],
+)
+def test_a_new_row_finds_its_place(monkeypatch: pytest.MonkeyPatch, after: Sequence[str], expected: list[str]) -> None:
+    monkeypatch.setitem(STEPS, "toy", row("toy", after))
+    assert list(ordered(expected)) == expected
+    assert list(ordered(expected[::-1])) == expected
+    check_order(expected)
+
+
+def test_a_pair_that_has_no_order_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, "toy", row("toy", reason="it needs every channel"))
+    with pytest.raises(ValueError, match=r"pruned and toy cannot be combined: .*toy may follow no other step \(it"):
+        requests_of(CompressionPlan(kept={"g": 1}, steps={"toy": {"a": 1}}))
+
+
+def test_a_circle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, before in (("x", "z"), ("y", "x"), ("z", "y")):
+        monkeypatch.setitem(STEPS, name, row(name, (before,)))
+    with pytest.raises(ValueError, match="x, y, z have no order"):
+        ordered(["x", "y", "z"])
+
+
+def test_a_wrong_order_is_refused_with_the_reason() -> None:
+    with pytest.raises(ValueError, match=r"pruned cannot follow step quantized: .*follow no other step \(the"):
+        check_order(["quantized", "pruned"])
+
+
+def test_anything_is_any_name() -> None:
+    assert "whatever" in ANYTHING
+    assert row("toy", ANYTHING).after is ANYTHING
+
+
+def test_retraining_has_today_s_numbers() -> None:
+    assert STEPS["pruned"].training == Retraining(number=1, share=0.2, peak=0.5)
+    assert STEPS["quantized"].training == Retraining(number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True)
