@@ -154,7 +154,8 @@ def _write_report(folder: Path, console: Console) -> None:
 
 
 def _last_screen(folder: Path, study: Study, console: Console) -> None:
-    from nas.report.tables import front_rows, print_front
+    from nas.report.tables import front_rows
+    from nas.report.terminal import print_front
     from nas.runtimes.runtime import runtime_of
 
     rows = front_rows(folder)
@@ -207,7 +208,8 @@ def front(
     objectives: Annotated[str | None, typer.Option(help="Comma-separated; the study's by default.")] = None,
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives."""
-    from nas.report.tables import format_front, front_rows, print_front
+    from nas.report.tables import format_front, front_rows
+    from nas.report.terminal import print_front
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None

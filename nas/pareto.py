@@ -31,16 +31,18 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     return kept
 
 
-def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
-    """Volume of what the points dominate within the box below `reference`, exactly.
+def hypervolume(points: ArrayLike, reference_point: ArrayLike) -> float:
+    """Volume of what the points dominate within the box below `reference_point`, exactly.
 
     Exclusive volumes are summed one point at a time as in WFG (While, Bradstreet and Barone 2012,
     doi:10.1109/TEVC.2010.2077298), each in one objective fewer, down to a sweep in three.
     """
-    return _volume(_below(points, reference)[1])
+    return _volume(_below(points, reference_point)[1])
 
 
-def hypervolume_subset(points: ArrayLike, reference: ArrayLike, k: int, *, first: Sequence[int] = ()) -> list[int]:
+def hypervolume_subset(
+    points: ArrayLike, reference_point: ArrayLike, k: int, *, first: Sequence[int] = ()
+) -> list[int]:
     """Indices of `k` points (all, if there are fewer): those of `first`, then greedily by the hypervolume each adds.
 
     Ties go to the lower index; points that add nothing come last. A gain can only shrink as more points are
@@ -48,7 +50,7 @@ def hypervolume_subset(points: ArrayLike, reference: ArrayLike, k: int, *, first
     """
     if k < 0:
         raise ValueError(f"k: expected at least 0, got {k}")
-    inside, below = _below(points, reference)
+    inside, below = _below(points, reference_point)
     gains = np.zeros(len(inside))
     gains[inside] = np.prod(-below, axis=1)
     shifted = np.zeros((len(inside), below.shape[1]))
@@ -75,11 +77,11 @@ def _checked(points: ArrayLike) -> Points:
     return array
 
 
-def _below(points: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.bool_], Points]:
-    """Which points dominate the reference everywhere, and these relative to it: negative numbers."""
-    array, corner = _checked(points), np.asarray(reference, dtype=np.float64)
+def _below(points: ArrayLike, reference_point: ArrayLike) -> tuple[NDArray[np.bool_], Points]:
+    """Which points dominate the reference point everywhere, and these relative to it: negative numbers."""
+    array, corner = _checked(points), np.asarray(reference_point, dtype=np.float64)
     if corner.shape != array.shape[1:] or not np.isfinite(corner).all():
-        raise ValueError(f"reference: expected {array.shape[1]} finite numbers, got {corner.tolist()}")
+        raise ValueError(f"reference_point: expected {array.shape[1]} finite numbers, got {corner.tolist()}")
     if np.isneginf(array).any():
         raise ValueError("points: expected a finite volume, got -inf")
     inside: NDArray[np.bool_] = np.all(array < corner, axis=1)

@@ -33,9 +33,9 @@ def teacher_logits(bench: Workbench) -> Tensor:
     """
     if bench.folder is None:
         raise ValueError("distillation from a reference: expected a run folder, got none")
-    folder = bench.folder.reference
+    folder = bench.folder.teacher
     folder.mkdir(exist_ok=True)
-    file = bench.folder.reference_logits
+    file = bench.folder.teacher_logits
     with _alone(folder / "lock"):
         if not file.exists():
             # Only here: while waiting for the other worker a measurement would wait for this one.

@@ -113,7 +113,7 @@ def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:
 
 
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
-    return study.training.needs_reference and not folder.reference_logits.exists()
+    return study.training.needs_reference and not folder.teacher_logits.exists()
 
 
 def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:

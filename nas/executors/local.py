@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,7 @@ from nas.executors.pool import (
     Broke,
     Died,
     Event,
+    Executor,
     ExecutorSetup,
     Finished,
     Paused,
@@ -40,7 +41,7 @@ WORKER = (sys.executable, "-P", "-m", "nas.executors.worker")  # -P: the user's 
 START_SECONDS = 600.0
 
 
-def open_local(setup: ExecutorSetup) -> LocalWorkers:
+def open_local(setup: ExecutorSetup) -> AbstractContextManager[Executor]:
     """The engine `local`: one worker process per place."""
     return LocalWorkers(setup.folder.path, setup.workers, setup.threads, setup.limit_minutes, setup.excused)
 
@@ -190,7 +191,7 @@ class LocalWorkers:
                 stdout=errors,
                 stderr=errors,
                 pass_fds=(theirs,),
-                env={**KEEP_MEMORY, **os.environ, **worker_environment(self.threads)},
+                env={**KEEP_MEMORY, **os.environ, **worker_environment(self.threads), **python_environment()},
                 start_new_session=True,
             )
         finally:
@@ -225,14 +226,20 @@ def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """What must be set before Python starts and torch is imported.
+    """What must be set before torch is imported: spinning threads would starve other workers and measurements."""
+    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads)}
 
-    Spinning threads would starve other workers and measurements. No module of the user's folder may replace one of a
-    library, in the worker's own children either; an empty entry of PYTHONPATH would be that folder. A library's warning
-    is no error.
+
+def python_environment() -> dict[str, str]:
+    """What must be set before Python starts, for a worker and its own children.
+
+    No module of the user's folder replaces one of a library (an empty entry of PYTHONPATH would be that folder), and no
+    library's warning is an error.
     """
-    path = os.pathsep.join(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
-    safe = {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}
-    options = os.environ.get("PYTHONWARNINGS", "").split(",")
-    warnings = ",".join("default" if option.startswith("e") else option for option in options)
-    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": warnings, **safe}
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    warnings = os.environ.get("PYTHONWARNINGS", "").split(",")
+    return {
+        "PYTHONSAFEPATH": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "PYTHONWARNINGS": ",".join("default" if option.startswith("e") else option for option in warnings),
+    }

@@ -12,9 +12,8 @@ import pandas as pd
 
 from nas.candidates.counting import space_size
 from nas.report.figures import count
+from nas.run_folder.rows import PARAMS
 from nas.study import Study
-
-PREFIX = "params_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def _kind(
     kept: Counter[str] = Counter()
     seen = 0
     for gene, options in genes.items():
-        answers = trials[PREFIX + gene] if PREFIX + gene in trials else pd.Series("", index=trials.index)
+        answers = trials[PARAMS + gene] if PARAMS + gene in trials else pd.Series("", index=trials.index)
         counts = Counter(answers)
         drawn.update({option: counts[option] for option in options})
         kept.update({option: number for option, number in Counter(answers[on_front]).items() if option in options})

@@ -86,7 +86,7 @@ def _score(name: str, score: Score | None) -> str:
 
 
 def integer_kernels(evaluation: Evaluation) -> str:
-    """Asked against ran: a layer that was to compute in integers and did not is named."""
+    """How many layers ran as integer kernels of those that were to; the others are named."""
     asked, ran = set(evaluation.asked_integer), set(evaluation.ran_integer)
     if not asked:
         return "none asked for" + (f", {len(ran)} ran" if ran else "")
@@ -127,7 +127,7 @@ def formats_words(layers: Iterable[LayerReport]) -> str:
 
 
 def pruning_words(layers: Iterable[LayerReport]) -> str:
-    """Channels left of those there were, over the layers that lost any."""
+    """How many channels are left of how many, over the layers that lost any."""
     cut = [(layer.out_channels, full) for layer in layers if (full := unpruned(layer)) > layer.out_channels]
     if not cut:
         return "no channel removed"

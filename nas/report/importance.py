@@ -1,4 +1,4 @@
-"""Parameter importance: what an additive model can tell of the objectives from groups of genes, and how sure it is.
+"""Parameter importance: how much of the objectives an additive model predicts from groups of genes, with its error.
 
 Genes of one kind within one stage form a group (`stage2.kernel`), described by how often each choice was taken among
 the blocks that were asked. So genes that only some networks have need no made-up value, and a hundred genes become some
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from nas.objectives import as_minimised
 from nas.records import State
+from nas.run_folder.rows import PARAMS
 
-PREFIX = "params_"
 FOLDS, REPEATS = 5, 5
 FEWEST_TRIALS = 20
 SMALLEST_R2 = 0.05
@@ -59,7 +59,7 @@ class ObjectiveImportance:
 
     @property
     def constant(self) -> bool:
-        """Whether there are trials enough, but nothing in them varies."""
+        """Whether there are enough trials, but nothing in them varies."""
         return self.r2 is None and self.trials >= FEWEST_TRIALS
 
     @property
@@ -87,8 +87,8 @@ def group_features(trials: pd.DataFrame) -> dict[str, Array]:
     """
     members: Mapping[str, list[str]] = defaultdict(list)
     for column in trials:
-        if str(column).startswith(PREFIX):
-            members[group_of(str(column).removeprefix(PREFIX))].append(str(column))
+        if str(column).startswith(PARAMS):
+            members[group_of(str(column).removeprefix(PARAMS))].append(str(column))
     features = {group: _features(trials[columns].to_numpy(dtype=object)) for group, columns in members.items()}
     return {group: values for group, values in features.items() if len(values) and np.ptp(values, axis=0).any()}
 
@@ -175,7 +175,7 @@ def _held_out(groups: Mapping[str, Array], target: Array, seed: int) -> tuple[Ar
 
 
 def shuffled_together(features: Array, start: int, end: int, random: np.random.Generator) -> Array:
-    """A copy in which the columns of one group went, together, to other rows."""
+    """A copy in which the columns `start` to `end` of one group are moved together to other rows."""
     copy = features.copy()
     copy[:, start:end] = features[random.permutation(len(features)), start:end]
     return copy

@@ -1,4 +1,4 @@
-"""What page.js draws from, as plain data; every text in it is already escaped for the plots' hover labels."""
+"""What page.js draws from, as plain data; every text in it is escaped already for the plots' hover labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All a page is made from: a run folder's tables and the records of its front."""
+"""What a page is made from: a run folder's tables and the records of its front."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All the page is made from."""
+    """A run as the page needs it."""
 
     folder: Path
     study: Study
@@ -42,7 +42,7 @@ class Run:
 
     @property
     def outlook(self) -> str:
-        """What a search-time front is to say of finalists."""
+        """What the page says of finalists beside a search-time front."""
         if len(self.finalists):
             return "No finalist can stand on it so far; why is told below."
         if self.study.search.finalists:
@@ -55,12 +55,12 @@ def read_run(folder: Path) -> Run:
     rows = records(front_rows(folder))
     artifacts = [read_artifact(folder, row["artifact"]) for row in rows]
     for row, artifact in zip(rows, artifacts, strict=True):
-        row |= _other_latencies(row, artifact.evaluation)
+        row |= _other_costs(row, artifact.evaluation)
     return Run(folder, study, read_trials(folder), read_finalists(folder), rows, artifacts)
 
 
-def _other_latencies(row: Row, evaluation: Evaluation | None) -> Row:
-    """Costs on targets the tables have no column for, from the same evaluation."""
+def _other_costs(row: Row, evaluation: Evaluation | None) -> Row:
+    """What was measured on targets for which the tables have no column, from the same evaluation."""
     if evaluation is None or evaluation.measurement is None:
         return {}
     others = evaluation.measurement.other_costs(evaluation.target)
@@ -68,7 +68,7 @@ def _other_latencies(row: Row, evaluation: Evaluation | None) -> Row:
 
 
 def shown_figures(run: Run) -> list[Figure]:
-    """The figures anybody measured, each target's latency apart, in the order of FIGURES."""
+    """The figures that were measured, one per target for latencies, in the order of FIGURES."""
     rows = [*run.front, *records(run.trials)]
     keys = dict.fromkeys(key for row in rows for key in row if key.partition("@")[0] in FIGURES)
     measured = [key for key in keys if any(present(row.get(key)) for row in rows)]

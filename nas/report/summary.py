@@ -92,7 +92,7 @@ def _source(data: Data) -> str:
 
 
 def best(rows: Sequence[Row], key: str) -> Row | None:
-    """The row best in one figure, None where nobody measured it."""
+    """The best row in one figure; None where it was not measured."""
     able = [row for row in rows if present(row.get(key))]
     if not able:
         return None
@@ -100,7 +100,7 @@ def best(rows: Sequence[Row], key: str) -> Row | None:
 
 
 def tiles(rows: Sequence[Row]) -> list[Tile]:
-    """The front's ends: most accurate, smallest, fastest."""
+    """The extremes of the front: most accurate, smallest, fastest."""
     found = []
     for key, label, _ in ENDS:
         row = best(rows, key)
@@ -123,7 +123,7 @@ def _note(row: Row, key: str) -> str:
 
 
 def offer(rows: Sequence[Row], *, complete: bool) -> str:
-    """One sentence on what the front offers, or whether it is for want of `complete` trials that there is none."""
+    """One sentence: what the front offers, or why it is empty; `complete` says whether any trial is complete."""
     if not rows and complete:
         return "No complete trial can stand on a front, so there is none to choose from."
     if not rows:
@@ -161,18 +161,18 @@ def _groups(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
 
 
 def unmended(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials without those that `nas retry` queued again: what became of them, their retries tell."""
+    """Trials without those that `nas retry` queued again: their retries tell what became of them."""
     return trials[~trials["number"].isin(trials["retry_of"].dropna())]
 
 
 def mended_once(finalists: pd.DataFrame) -> pd.DataFrame:
-    """Finalists without attempts of those that are complete by now."""
+    """Finalists without earlier attempts of those that are complete now."""
     complete = finalists["state"] == State.COMPLETE
     return finalists[complete | ~finalists["trial"].isin(set(finalists.loc[complete, "trial"]))]
 
 
 def _disagreeing(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
-    """Measured to the end and yet on no front: their file does not answer as their network does."""
+    """Complete trials that are on no front because their file does not answer as their network does."""
     flagged = frame[(frame["state"] == State.COMPLETE) & disagrees(frame)]
     if not flagged.empty:
         numbers = _numbers([int(trial) for trial in flagged[number]])

@@ -1,35 +1,28 @@
-"""The run folder's tables, and the front written for a terminal, a sheet or a program."""
+"""The run folder's tables, typed, and the front among their rows, written for a sheet or a program."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import textwrap
-from collections import Counter
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from nas.errors import InputError
 from nas.front import front
 from nas.objectives import PARITY, may_stand
 from nas.records import State
-from nas.report.figures import FIGURES, NONE, accuracy_text, figure
+from nas.report.figures import FIGURES
 from nas.run_folder.columns import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS, kind_of
 from nas.study.file import load_study
 
 READ_AT_THE_END = tuple(name for name in FRONT_COLUMNS if name.startswith("test_"))
 Style = Literal["csv", "json"]
-GAP = 2  # characters between columns
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
@@ -44,7 +37,7 @@ def read_finalists(folder: Path) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table typed by column name, never by guess: the id 12345e678901 is no number."""
+    """A table typed by its columns' names, never by guess: the id 12345e678901 is not a number."""
     rows = _rows(path.read_text(encoding="utf-8")) if path.exists() else []
     names = list(dict.fromkeys([*(rows[0] if rows else ()), *columns]))
     cells = {name: [row.get(name) or "" for row in rows] for name in names}
@@ -52,7 +45,7 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _rows(text: str) -> list[dict[str, str]]:
-    """Rows by column name; a last line without its end is still being written and left out."""
+    """Rows by column name; a last line without a line end is still being written, and left out."""
     whole = text[: text.rfind("\n") + 1]
     reader = csv.DictReader(io.StringIO(whole, newline=""))
     return [{k: v for k, v in row.items() if k is not None} for row in reader]
@@ -101,45 +94,22 @@ def front_among(frame: pd.DataFrame, objectives: Sequence[str]) -> list[int]:
 
 def stands(frame: pd.DataFrame) -> pd.Series[bool]:
     """Which rows may stand on a front."""
-    found = [may_stand(state, flags.split()) for state, flags in zip(frame["state"], frame["flags"], strict=True)]
+    found = [may_stand(state, flags_in(flags)) for state, flags in zip(frame["state"], frame["flags"], strict=True)]
     return pd.Series(found, index=frame.index, dtype=bool)
 
 
 def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
     """Rows flagged `parity`: the file does not do what the network does, so it is on no front."""
-    return pd.Series([PARITY in flags.split() for flags in frame["flags"]], index=frame.index, dtype=bool)
+    return pd.Series([PARITY in flags_in(flags) for flags in frame["flags"]], index=frame.index, dtype=bool)
 
 
-def why_empty(folder: Path, objectives: Sequence[str]) -> str:
-    """Why no trial stands on the front in these objectives, with counts."""
-    trials = read_trials(folder)
-    complete = trials[trials["state"] == State.COMPLETE]
-    if trials.empty:
-        return "The front is empty: no trial has ended yet."
-    if complete.empty:
-        counts = trials["state"].value_counts()
-        ended = ", ".join(f"{number} {str(state).lower()}" for state, number in counts.items())
-        return f"The front is empty: no trial is complete ({ended}{_most_broken(trials)})."
-    if not stands(complete).any():
-        many = f"all {len(complete)} complete trials are" if len(complete) > 1 else "the one complete trial is"
-        return f"The front is empty: {many} flagged `parity`: the file does not answer as the network does."
-    finalists = read_finalists(folder)
-    able = finalists[stands(finalists)] if stands(finalists).any() else complete[stands(complete)]
-    absent = ", ".join(name for name in objectives if able[name].isna().all()) or "every objective together"
-    return f"The front is empty: none of {len(able)} that may stand on it was measured in {absent}."
-
-
-def _most_broken(trials: pd.DataFrame) -> str:
-    """The constraint that most infeasible trials break."""
-    broken = Counter(
-        part.partition("=")[0] for cell in trials.loc[trials["state"] == State.INFEASIBLE, "violation"]
-        for part in cell.split("; ") if part
-    )  # fmt: skip
-    return "".join(f"; constraints.{name} is broken by {number}" for name, number in broken.most_common(1))
+def flags_in(cell: str) -> list[str]:
+    """The flags in a cell; we separate them by spaces, and accept what a table edited by hand may have."""
+    return re.split(r"[\s,;|]+", cell)
 
 
 def _with_flags(folder: Path, trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials with a `flags` column; where trials.csv has none, evaluation.json of the complete ones tells."""
+    """Trials with a `flags` column; where trials.csv has none, it is read from evaluation.json of the complete ones."""
     if "flags" in trials:
         return trials
     complete = trials["state"] == State.COMPLETE
@@ -186,82 +156,3 @@ def _plain(value: Any) -> Any:
     if pd.isna(value):
         return None
     return int(value) if float(value).is_integer() and not isinstance(value, float) else float(value)
-
-
-def print_front(console: Console, folder: Path, objectives: Sequence[str]) -> None:
-    """The front for a terminal, or why it is empty. Nothing is cut: neither on a narrow terminal nor in a pipe."""
-    rows = front_rows(folder, objectives)
-    if rows.empty:
-        console.print(why_empty(folder, objectives), markup=False, highlight=False, soft_wrap=True)
-    blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None)
-    for number, block in enumerate(blocks if len(rows) else []):
-        if number:
-            console.print()
-        console.print(block, crop=False, no_wrap=True, overflow="ignore")
-
-
-def front_tables(frame: pd.DataFrame, objectives: Sequence[str], *, width: int | None = None) -> list[Table]:
-    """The front, with the costs among `objectives`: per cent with standard error, KB, ms.
-
-    One table, or, where that is wider than `width` characters, several below each other, each of which begins with the
-    trial's number and id.
-    """
-    rows = records(frame)
-    keys, figures = _columns(rows, objectives)
-    blocks = [list(keys)]
-    for column in figures:
-        is_full = width is not None and _width([*blocks[-1], column]) > width
-        if is_full and len(blocks[-1]) > len(keys):
-            blocks.append(list(keys))
-        blocks[-1].append(column)
-    return [_table(block) for block in blocks]
-
-
-@dataclass(frozen=True, slots=True)
-class ShownColumn:
-    """A column on the terminal: its head in short lines and its cells."""
-
-    head: str
-    cells: list[str]
-    is_text: bool = False
-
-    @property
-    def width(self) -> int:
-        return max(cell_len(line) for cell in (self.head, *self.cells) for line in cell.split("\n"))
-
-
-def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[list[ShownColumn], list[ShownColumn]]:
-    """Those that name a row, and those that tell of it."""
-    costs = [figure(name) for name in objectives if name != "accuracy"]
-    keys = [
-        ShownColumn("trial", [NONE if row["trial"] is None else str(row["trial"]) for row in rows]),
-        ShownColumn("id", [row["id"] for row in rows], is_text=True),
-    ]
-    accuracies = (("validation (%)", "accuracy"), ("test (%)", "test_accuracy"))
-    told = [
-        *(ShownColumn(_stacked(t), [accuracy_text(r[k], r[f"{k}_se"]) for r in rows]) for t, k in accuracies),
-        *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
-    ]
-    flags = [row["flags"] for row in rows]
-    return keys, [*told, *([ShownColumn("flags", flags, is_text=True)] if any(flags) else [])]
-
-
-def _width(columns: Sequence[ShownColumn]) -> int:
-    """Characters of a table's line."""
-    return sum(column.width for column in columns) + GAP * (len(columns) - 1)
-
-
-def _table(columns: Sequence[ShownColumn]) -> Table:
-    """Cells are Text, because flags and ids are data and no markup."""
-    table = Table(box=None, header_style="bold", pad_edge=False, width=_width(columns))
-    for column in columns:
-        table.add_column(Text(column.head), justify="left" if column.is_text else "right", no_wrap=True)
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def _stacked(title: str) -> str:
-    """A column's head in short lines, the unit on one of its own: eighty columns must do."""
-    label, opening, unit = title.partition(" (")
-    return "\n".join([*textwrap.wrap(label, 12), *([f"({unit}"] if opening else [])])

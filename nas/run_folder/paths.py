@@ -1,4 +1,4 @@
-"""The run folder: where each file lives, and how one is written so that it is there whole or not at all."""
+"""The run folder: where each file is, and how an evaluation is written and read."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class RunFolder:
         return self.path / "artifacts" / candidate_id / f"{phase}-{seed}{suffix_of(numbers)}"
 
     @property
-    def reference(self) -> Path:
+    def teacher(self) -> Path:
         """The network that teaches all candidates, where the study distils from one."""
         return self.path / "reference"
 
     @property
-    def reference_logits(self) -> Path:
+    def teacher_logits(self) -> Path:
         """Its answers to the training images: where they are, it is trained."""
-        return self.reference / "logits.npy"
+        return self.teacher / "logits.npy"
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

@@ -1,7 +1,7 @@
-"""Samplers for spaces with conditional genes, each usable in any Optuna study.
+"""Genetic samplers for spaces with conditional genes, each usable in any Optuna study.
 
-NSGA-II and III are Optuna's, but for how children are made: stock Optuna crosses over only genes that every trial so
-far has had, so that blocks which some networks lack would be drawn at random for ever.
+NSGA-II and III are Optuna's, except for how children are made: Optuna crosses over only genes that every trial so far
+has had, so that genes of blocks which some networks lack would always be drawn at random.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class Inheritance:
-    """Makes a child of two parents: each gene from a parent that has it, now and then left to be drawn anew.
+    """Makes a child of two parents: each gene from a parent that has it, and a few left to be drawn again.
 
     Parents are winners of binary tournaments by constrained dominance (Deb et al. 2002). A gene that neither parent
     has, and a mutated one (one per child on average), is sampled independently.
@@ -30,7 +30,7 @@ class Inheritance:
     def __call__(
         self, study: optuna.Study, space: dict[str, BaseDistribution], population: list[FrozenTrial]
     ) -> dict[str, Any]:
-        # Optuna hands over a generation's parents in order of merit once, and by number ever after.
+        # Optuna hands over a generation's parents in order of merit the first time, and by number after that.
         population = sorted(population, key=lambda trial: trial.number)
         parents = [self._tournament(study, population)]
         if self._random.random() < self._crossover_probability:

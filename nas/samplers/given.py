@@ -1,4 +1,4 @@
-"""Samplers whose choices are given: the first trials of a search, a draw that is known to be new."""
+"""Samplers whose choices are given: for the first trials of a search, and for a draw that is known to be new."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from search_spaces.trials import middle_of_range
 
 
 class Anchored(BaseSampler):
-    """A sampler whose choices are given, as those of the first trials; of a range it takes the middle.
+    """Answers a categorical gene by its name and choices, and a range by its middle.
 
-    All else it does as ever: NSGA counts such a trial to its generation, TPE to its start.
+    In everything else it does what `sampler` does: NSGA counts such a trial to its generation, TPE to its start.
     """
 
     def __init__(self, sampler: BaseSampler, answer: Callable[[str, Sequence[Any]], Any]) -> None:
@@ -42,7 +42,7 @@ class Anchored(BaseSampler):
 
 
 class Replayed(Anchored):
-    """A sampler whose values are given, as those of a draw that is known to be new."""
+    """Answers every gene with its value in `values`."""
 
     def __init__(self, sampler: BaseSampler, values: Mapping[str, Any]) -> None:
         super().__init__(sampler, lambda gene, _: values[gene])

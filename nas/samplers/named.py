@@ -14,12 +14,12 @@ from nas.samplers.genetic import ConditionalNSGAII, ConditionalNSGAIII, Inherita
 
 def make_sampler(name: str, *, seed: int, population: int = 50) -> BaseSampler:
     """A sampler by its name in the study file: random, tpe (multivariate, group), nsga2 or nsga3."""
-    if name not in _MAKERS:
-        raise ValueError(f"sampler: expected one of {', '.join(_MAKERS)}, got {name!r}")
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler: expected one of {', '.join(SAMPLERS)}, got {name!r}")
     with warnings.catch_warnings():
-        # Optuna marks the arguments that these samplers rest on as experimental at every construction.
+        # Optuna warns at every construction that the arguments used here are experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return _MAKERS[name](seed, population)
+        return SAMPLERS[name](seed, population)
 
 
 def seed_of(study_seed: int, trial: int) -> int:
@@ -43,7 +43,8 @@ def _nsga3(seed: int, population: int) -> BaseSampler:
     return ConditionalNSGAIII(seed=seed, population_size=population, child_generation_strategy=Inheritance(seed))
 
 
-_MAKERS: Mapping[str, Callable[[int, int], BaseSampler]] = {
+# By name, each made of a seed and a population.
+SAMPLERS: Mapping[str, Callable[[int, int], BaseSampler]] = {
     "random": _random,
     "tpe": _tpe,
     "nsga2": _nsga2,

@@ -1,4 +1,4 @@
-"""Draws from a study's space: what one is, in how many ways it can go, and a random one that is new."""
+"""Draws from a study's space: one draw, how many different ones there are, and a random one that is new."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GeneTrial(Trial, NumberTrial, Protocol):
 
 
 class RandomTrial:
-    """A random trial that no study holds; `values` are its answers, a gene's the same however often it is asked."""
+    """A random trial outside any study; `values` are its answers, one per gene however often it is asked."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self.values: dict[str, Any] = {}
@@ -57,7 +57,7 @@ class Draws:
 
     @cached_property
     def ways(self) -> float:
-        """In how many ways a trial can answer, at most; infinite where a number is searched between bounds."""
+        """The number of ways in which a trial can answer, at most; infinite where a number is searched in a range."""
         numbers = self._study.training.searched.values()
         if any(isinstance(freedom, Range) for freedom in numbers):
             return math.inf
@@ -66,7 +66,7 @@ class Draws:
 
     @property
     def attempts(self) -> int:
-        """So many random ones that the last of a small space is hardly missed."""
+        """How many random draws are tried: enough to find even the last one left of a small space."""
         return int(min(MOST_DRAWS, DRAWS_PER_WAY * self.ways))
 
     def unseen(self, seen: Container[Identity], number: int) -> dict[str, Any] | None:

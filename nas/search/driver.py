@@ -149,7 +149,7 @@ class Driver(ABC):
     def _recover(self) -> None:
         """Tell what was finished while no driver listened; queue what was not."""
         for trial in self.journal.trials():
-            if trial.state.is_finished() or self.notes(trial.number).duplicate_of is not None:
+            if trial.state.is_finished() or TrialNotes.from_json(trial.user_attrs).duplicate_of is not None:
                 continue
             task = self._task(trial.number)
             evaluation = read_evaluation(task.folder)

@@ -30,7 +30,7 @@ class Finalists(Driver):
 
     def choose(self, search: Search) -> None:
         """Enqueue the finalists that are not there yet."""
-        known = {self.notes(trial.number).identity for trial in self.journal.trials()}
+        known = {TrialNotes.from_json(trial.user_attrs).identity for trial in self.journal.trials()}
         for row in finalists_of(search.rows(), self.study):
             searched = search.notes(row.number)
             if searched.identity not in known:

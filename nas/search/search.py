@@ -1,4 +1,4 @@
-"""The search: candidates are asked from a sampler; duplicates and hopeless spaces are dealt with."""
+"""The search: candidates are asked from a sampler, duplicates are told what they repeat, and it ends where it must."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ FAILURES_IN_A_ROW = 10
 
 
 class Search(Driver):
-    """The search itself: candidates are asked from the sampler, duplicates and hopeless spaces are dealt with."""
+    """Asks the sampler until enough trials are complete.
+
+    It ends early where time is up, where nothing new is left, or where everything fails or is infeasible.
+    """
 
     phase: Phase = "search"
 
@@ -85,8 +88,8 @@ class Search(Driver):
     def repeats(self) -> int:
         """How many of the last trials were duplicates, running back from the newest."""
         count = 0
-        for number in reversed(range(len(self.journal.trials()))):
-            if self.notes(number).duplicate_of is None:
+        for trial in reversed(self.journal.trials()):
+            if TrialNotes.from_json(trial.user_attrs).duplicate_of is None:
                 break
             count += 1
         return count
@@ -119,10 +122,10 @@ class Search(Driver):
     def first_of_each(self) -> dict[Identity, int]:
         """Candidate and training numbers -> the trial that holds their evaluation, or the last retry of it."""
         trials = self.journal.trials()
-        for number in range(self._indexed, len(trials)):
-            notes = self.notes(number)
+        for trial in trials[self._indexed :]:
+            notes = TrialNotes.from_json(trial.user_attrs)
             if notes.duplicate_of is None:
-                self._first[notes.identity] = number
+                self._first[notes.identity] = trial.number
         self._indexed = len(trials)
         return self._first
 
@@ -135,7 +138,7 @@ class Search(Driver):
         """Tell duplicates the values of the trial they repeat, once it is finished."""
         trials = self._look()
         for trial in [trials[number] for number in self._unfinished]:
-            repeated = self.notes(trial.number).duplicate_of
+            repeated = TrialNotes.from_json(trial.user_attrs).duplicate_of
             if repeated is None or not trials[repeated].state.is_finished():
                 continue
             original = trials[repeated]
@@ -159,7 +162,7 @@ class Search(Driver):
         return list(islice((row for row in reversed(self._rows) if row.state is not State.DUPLICATE), WINDOW))
 
     def _failing(self) -> str:
-        """What everything fails with; failures of an earlier invocation may have been mended since."""
+        """What everything fails with; the cause of failures of an earlier `nas run` may be gone."""
         own = [row for row in self._newest() if row.number not in self._earlier]
         recent = own[:FAILURES_IN_A_ROW]
         if len(recent) < FAILURES_IN_A_ROW or any(row.state is not State.FAILED for row in recent):
@@ -167,7 +170,7 @@ class Search(Driver):
         return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {recent[0].reason}"
 
     def _infeasible(self) -> str:
-        """What constraint nearly everything breaks."""
+        """Which constraint nearly everything breaks."""
         recent = self._newest()
         infeasible = [row for row in recent if row.state is State.INFEASIBLE]
         if len(recent) < WINDOW or len(infeasible) < INFEASIBLE_SHARE * WINDOW:

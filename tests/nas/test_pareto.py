@@ -17,7 +17,7 @@ Rows = list[tuple[int, ...]]
 
 @st.composite
 def grids(draw: st.DrawFn, min_size: int = 0) -> tuple[Rows, int]:
-    """Integer points in 1 to 5 objectives; some lie on or beyond the reference (SIDE, ..., SIDE)."""
+    """Integer points in 1 to 5 objectives; some lie on or beyond the reference point (SIDE, ..., SIDE)."""
     m = draw(st.integers(1, 5))
     return draw(st.lists(st.tuples(*[st.integers(0, SIDE + 1)] * m), min_size=min_size, max_size=9)), m
 
@@ -31,7 +31,7 @@ def dominates(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 
 
 def cells(rows: Rows, m: int) -> int:
-    """Unit cells of the box below the reference that some point dominates."""
+    """Unit cells of the box below the reference point that some point dominates."""
     return sum(any(all(x <= c for x, c in zip(row, cell, strict=True)) for row in rows)
                for cell in itertools.product(range(SIDE), repeat=m))  # fmt: skip
 
@@ -56,7 +56,7 @@ def test_hypervolume_counts_dominated_cells(grid: tuple[Rows, int]) -> None:
 
 
 @given(grids(min_size=1), st.randoms(use_true_random=False))
-def test_hypervolume_ignores_order_and_moves_with_the_reference(grid: tuple[Rows, int], random: object) -> None:
+def test_hypervolume_ignores_order_and_moves_with_the_reference_point(grid: tuple[Rows, int], random: object) -> None:
     rows, m = grid
     shuffled = random.sample(rows, len(rows))  # type: ignore[attr-defined]
     assert hypervolume(array(shuffled, m) - 7, [SIDE - 7] * m) == hypervolume(array(rows, m), [SIDE] * m)
@@ -104,12 +104,12 @@ def test_wrong_points_are_refused(points: object, message: str) -> None:
         hypervolume(points, [1.0, 1.0])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("reference", [[1.0], [1.0, 1.0, 1.0], [1.0, np.nan], [1.0, np.inf]])
-def test_wrong_references_are_refused(reference: list[float]) -> None:
-    with pytest.raises(ValueError, match="reference: expected 2 finite numbers"):
-        hypervolume([[0.0, 0.0]], reference)
-    with pytest.raises(ValueError, match="reference: expected 2 finite numbers"):
-        hypervolume_subset([[0.0, 0.0]], reference, 1)
+@pytest.mark.parametrize("point", [[1.0], [1.0, 1.0, 1.0], [1.0, np.nan], [1.0, np.inf]])
+def test_wrong_reference_points_are_refused(point: list[float]) -> None:
+    with pytest.raises(ValueError, match="reference_point: expected 2 finite numbers"):
+        hypervolume([[0.0, 0.0]], point)
+    with pytest.raises(ValueError, match="reference_point: expected 2 finite numbers"):
+        hypervolume_subset([[0.0, 0.0]], point, 1)
 
 
 def test_infinite_volume_and_negative_count_are_refused() -> None:

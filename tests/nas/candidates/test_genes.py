@@ -6,8 +6,8 @@ import numpy as np
 from by_hand import NUMBERS, drive, make_study
 
 from nas.candidates.genes import all_genes, gene_choices
+from nas.run_folder.columns import trial_columns
 from nas.run_folder.paths import RunFolder
-from nas.run_folder.rows import trial_columns
 from nas.search.draws import Draws, RandomTrial
 from nas.search.search import Search
 from nas.study import Study

@@ -129,8 +129,8 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
     task = Task(0, different(1)[0], "search", 0, 2, folder.path)
     assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
     assert excused()
-    folder.reference.mkdir()
-    folder.reference_logits.touch()
+    folder.teacher.mkdir()
+    folder.teacher_logits.touch()
     assert not excused()
 
 

@@ -13,7 +13,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.pareto import non_dominated
 from nas.records import Evaluation, Fingerprint, Latency, LayerReport, Measurement, Parity, State, score
-from nas.report.tables import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS
+from nas.run_folder.columns import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS
 from nas.run_folder.rows import structure_of
 from nas.study import Compression, Data, ReportOptions, Study, Target
 from nas.study.file import dump_study
@@ -227,7 +227,8 @@ def build_run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.yaml").write_text(dump_study(run.study))
     run.trials = [_search_row(run, number, artifacts=artifacts) for number in range(trials)]
-    columns = (*TRIAL_COLUMNS, "latency_ms@cpu2", "params_stem.width")
+    # Without flags, as the first versions wrote it: the records of the artifacts tell.
+    columns = (*(name for name in TRIAL_COLUMNS if name != "flags"), "latency_ms@cpu2", "params_stem.width")
     write_csv(folder / "trials.csv", columns, run.trials)
     front = _members(run.state("COMPLETE"))
     if finalists:

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.report.importance import PREFIX, _shares, _shuffled, group_features, group_of, importances
+from nas.report.importance import group_features, group_of, importances, shares_of, shuffled_together
+from nas.run_folder.rows import PARAMS
 
 
 def trials(number, *, seed=0, noise=0.1, stages=4, blocks=4):
@@ -29,7 +30,7 @@ def trials(number, *, seed=0, noise=0.1, stages=4, blocks=4):
     kernels = (answers == "7").sum(axis=0) / (answers != "").sum(axis=0)
     accuracy = 0.5 + 0.3 * kernels + 0.05 * depths[2] + noise * random.standard_normal(number)
     rows |= {"accuracy": accuracy, "parameters": 100.0 * genes["stage1.width"] ** 2}
-    return pd.DataFrame(rows | {PREFIX + gene: np.asarray(values).astype(str) for gene, values in genes.items()})
+    return pd.DataFrame(rows | {PARAMS + gene: np.asarray(values).astype(str) for gene, values in genes.items()})
 
 
 def test_genes_of_one_kind_in_one_stage_are_one_group():
@@ -39,10 +40,10 @@ def test_genes_of_one_kind_in_one_stage_are_one_group():
     assert group_of("temperature") == "temperature"
 
 
-def test_shares_count_what_was_asked_alone():
+def testshares_of_count_what_was_asked_alone():
     answers = np.array([["3", "5", ""], ["3", "", ""], ["", "", ""], ["7", "7", "3"]], dtype=object)
     expected = [[1 / 2, 1 / 2, 0], [1, 0, 0], [0, 0, 0], [1 / 3, 0, 2 / 3]]
-    assert _shares(answers) == pytest.approx(np.array(expected))
+    assert shares_of(answers) == pytest.approx(np.array(expected))
 
 
 @pytest.mark.parametrize("best", [0.001, 0.03])
@@ -52,7 +53,7 @@ def test_a_number_searched_over_a_range_counts(best: float):
     rates = np.exp(random.uniform(np.log(1e-3), np.log(1.0), 200))
     frame = trials(200, noise=0.02)
     frame["accuracy"] = 0.9 - 0.02 * np.log(rates / best) ** 2 + 0.02 * random.standard_normal(200)
-    frame[f"{PREFIX}training.learning_rate"] = [repr(float(rate)) for rate in rates]
+    frame[f"{PARAMS}training.learning_rate"] = [repr(float(rate)) for rate in rates]
     (found,) = importances(frame, ["accuracy"])
     assert found.clear
     assert found.groups[0].group == "training.learning_rate"
@@ -62,13 +63,13 @@ def test_a_number_searched_over_a_range_counts(best: float):
 def test_a_number_asked_of_some_is_the_mean_for_the_others():
     numbers = [str(n) for n in range(1, 20)]
     answers = np.array([[n, ""] for n in numbers] + [["", ""]], dtype=object)
-    first = group_features(pd.DataFrame({f"{PREFIX}training.ema": answers[:, 0]}))["training.ema"]
+    first = group_features(pd.DataFrame({f"{PARAMS}training.ema": answers[:, 0]}))["training.ema"]
     assert first[-1] == pytest.approx([0, 0])
     assert (np.argmin(first[:, 0]), np.argmax(first[:, 0])) == (0, 18)
 
 
 def test_groups_that_never_vary_are_left_out():
-    frame = trials(30).assign(**{f"{PREFIX}head.width": "64"})
+    frame = trials(30).assign(**{f"{PARAMS}head.width": "64"})
     features = group_features(frame)
     assert "head.width" not in features
     assert len(features) == 4 * 5
@@ -90,7 +91,7 @@ def test_what_drives_an_objective_comes_first():
 def test_costs_count_by_ratio_and_qualities_do_not():
     """What multiplies a cost explains all of it, what is added to a quality too; the other way round neither would."""
     width, depth = (np.tile(values, 100) for values in ([1, 1, 3, 3, 9, 9], [1, 2, 1, 2, 1, 2]))
-    genes = {f"{PREFIX}stem.width": width.astype(str), f"{PREFIX}stage1.depth": depth.astype(str)}
+    genes = {f"{PARAMS}stem.width": width.astype(str), f"{PARAMS}stage1.depth": depth.astype(str)}
     product, total = 10.0 * width**3 * depth**6, 0.02 * width + 0.3 * depth
     frame = pd.DataFrame({"state": "COMPLETE", "parameters": product, "accuracy": total, **genes})
     for found in importances(frame, ["parameters", "accuracy"]):
@@ -144,7 +145,7 @@ def test_the_same_seed_gives_the_same_and_another_nearly_so():
 
 def test_a_thousand_trials_of_a_hundred_and_fifty_genes():
     frame = trials(1000, stages=6, blocks=8)
-    assert sum(str(column).startswith(PREFIX) for column in frame) >= 150
+    assert sum(str(column).startswith(PARAMS) for column in frame) >= 150
     frame = frame.assign(size_bytes=frame["parameters"] * 2, latency_ms=frame["accuracy"] + 1)
     found = importances(frame, ["accuracy", "parameters", "size_bytes", "latency_ms"])
     assert all(one.trials == 1000 and one.clear for one in found)
@@ -152,7 +153,7 @@ def test_a_thousand_trials_of_a_hundred_and_fifty_genes():
 
 def test_shuffling_moves_one_groups_columns_together():
     features = np.arange(40.0).reshape(10, 4)
-    found = _shuffled(features, 1, 3, np.random.default_rng(0))
+    found = shuffled_together(features, 1, 3, np.random.default_rng(0))
     assert (found[:, [0, 3]] == features[:, [0, 3]]).all()
     assert (found[:, 2] - found[:, 1] == 1).all()
     assert sorted(found[:, 1]) == features[:, 1].tolist() != found[:, 1].tolist()

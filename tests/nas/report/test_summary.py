@@ -37,7 +37,7 @@ def test_what_was_mended_by_a_retry_is_no_problem_any_more(make_run):
     run = make_run(trials=60)
     failed = [row["number"] for row in run.state("FAILED")]
     trials, finalists = read_trials(run.path), read_finalists(run.path)
-    trials["retry_of"] = ["" if i else str(failed[0]) for i in range(len(trials))]
+    trials.loc[0, "retry_of"] = failed[0]
     again = finalists.assign(state="FAILED", reason="Killed: signal 9")
     found = problems(trials, pd.concat([again, finalists, again.tail(1).assign(trial=999)]))
     counted = {(problem.phase, problem.state): problem.number for problem in found}

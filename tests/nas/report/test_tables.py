@@ -3,31 +3,17 @@
 import json
 from itertools import product
 
-import pandas as pd
 import pytest
-from rich.console import Console
 
 from nas.errors import InputError
 from nas.report.tables import (
-    FRONT_COLUMNS,
-    TRIAL_COLUMNS,
     format_front,
     front_rows,
-    front_table,
     read_finalists,
     read_trials,
     records,
 )
-
-OBJECTIVES = ("accuracy", "parameters", "latency_ms", "size_bytes")
-
-
-def printed(frame, objectives=OBJECTIVES):
-    """The table as a terminal shows it."""
-    console = Console(width=160, color_system=None)
-    with console.capture() as capture:
-        console.print(front_table(frame, objectives))
-    return capture.get()
+from nas.run_folder.columns import FRONT_COLUMNS, TRIAL_COLUMNS
 
 
 def brute_force(rows, objectives):
@@ -75,7 +61,7 @@ def test_a_line_still_being_written_is_left_out(make_run):
 
 def test_missing_tables_are_empty_with_their_columns(tmp_path):
     assert read_finalists(tmp_path).empty
-    assert list(read_trials(tmp_path)) == [*TRIAL_COLUMNS, "flags"]
+    assert list(read_trials(tmp_path)) == [*(name for name in TRIAL_COLUMNS if name != "flags"), "flags"]
 
 
 def test_a_word_among_numbers_names_file_and_column(make_run):
@@ -179,7 +165,6 @@ def test_what_is_no_objective_is_refused(make_run, objectives):
 def test_no_complete_trial_gives_an_empty_front(make_run):
     run = make_run(trials=0, finalists=0)
     assert front_rows(run.path).empty
-    assert "trial" in printed(front_rows(run.path))
 
 
 def test_csv_keeps_full_precision_and_json_is_strict(make_run):
@@ -198,32 +183,6 @@ def test_csv_keeps_full_precision_and_json_is_strict(make_run):
         assert isinstance(row["parameters"], int)
 
 
-def test_the_table_is_in_per_cent_kilobytes_and_milliseconds():
-    row = dict.fromkeys(FRONT_COLUMNS, "") | {
-        "trial": 7, "id": "ab12cd34ef56", "accuracy": 0.97222, "accuracy_se": 0.01225, "test_accuracy": None,
-        "test_accuracy_se": None, "parameters": 77706, "size_bytes": 12345, "latency_ms": 0.031249,
-        "macs": 1234567, "peak_memory_bytes": 4096, "search_accuracy": 0.9,
-    }  # fmt: skip
-    labels, units, line = printed(pd.DataFrame([row]), (*OBJECTIVES, "macs", "peak_memory_bytes")).splitlines()
-    for label in ("validation", "test", "file size", "latency"):
-        assert label in labels
-    assert "MACs" in units
-    assert [word for word in units.split() if word[0] == "("] == ["(%)", "(%)", "(ms)", "(KB)", "(KB)"]
-    assert "97.2 ± 1.2" in line
-    for figure in ("12.3", "0.0312", "77\u202f706", "1\u202f234\u202f567", "4.10", "–"):
-        assert figure in line
-
-
-def test_numbers_are_right_aligned_and_data_is_no_markup(make_run):
-    front = front_rows(make_run(trials=40).path)
-    front["flags"] = "[red]unstable[/red]"
-    table = front_table(front, OBJECTIVES)
-    sides = {str(column.header): column.justify for column in table.columns}
-    assert {side for title, side in sides.items() if title not in ("id", "flags")} == {"right"}
-    assert "[red]unstable[/red]" in printed(front)
-    assert "flags" not in printed(front.assign(flags=""))
-
-
 def test_an_unknown_style_is_refused(make_run):
     with pytest.raises(ValueError, match="'xml'"):
         format_front(front_rows(make_run(trials=12).path), "xml")
@@ -233,3 +192,18 @@ def test_brute_force_itself_agrees_with_a_front_known_by_hand():
     points = list(product((1, 2, 3), repeat=2))
     rows = [{"number": i, "macs": x, "parameters": y} for i, (x, y) in enumerate(points)]
     assert brute_force(rows[1:], ["macs", "parameters"]) == {points.index((1, 2)), points.index((2, 1))}
+
+
+def test_the_front_is_that_of_final_accuracies(make_run):
+    """What was accurate in the search and is not in the end is on no front, and the other way round."""
+    run = make_run(trials=40)
+    same = dict.fromkeys(("parameters", "size_bytes", "macs", "peak_memory_bytes"), "1000") | {"latency_ms": "0.5"}
+    accuracies = iter([("0.99", "0.5"), ("0.2", "0.9"), *[("0.98", "0.6")] * 40])
+
+    def change(row):
+        searched, final = next(accuracies)
+        row.update(same, search_accuracy=searched, accuracy=final)
+
+    run.rewrite("finalists.csv", change)
+    second = str(run.finalists[1]["trial"])
+    assert [str(trial) for trial in front_rows(run.path)["trial"]] == [second]

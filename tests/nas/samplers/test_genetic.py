@@ -1,18 +1,15 @@
-"""Samplers: one contract for all of them, and how NSGA's children inherit genes that some networks lack."""
+"""How NSGA's children inherit genes that some networks lack."""
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from conditional_genes import Genes, draw, values
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution
@@ -21,146 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.pareto import hypervolume
 from nas.samplers.genetic import Inheritance, constrained_dominates, genes_so_far
 from nas.samplers.named import make_sampler, seed_of
-from nas.search.journal import Direction, Journal
 
-SAMPLERS = ("random", "tpe", "nsga2", "nsga3")
-DIRECTIONS: list[Direction] = ["maximize", "minimize"]
-POPULATION, ASKS = 6, 32
-Genes = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
-KERNELS, EXPANSIONS, WIDTHS = (3, 5, 7), (1, 2, 3, 4, 6), (8, 16, 24, 32)
-CHOICES: dict[str, Sequence[Any]] = {"depth": (1, 2, 3), "width": WIDTHS}
-CHOICES |= {f"block{i}.kernel": KERNELS for i in (1, 2, 3)}
-CHOICES |= {f"block{i}.expansion": EXPANSIONS for i in (1, 2, 3)}
-
-
-def draw(trial: optuna.Trial) -> Genes:
-    """A network in small: the genes of a block are asked for only where the block is there."""
-
-    def ask(name: str) -> Any:
-        return trial.suggest_categorical(name, CHOICES[name])
-
-    genes = {name: ask(name) for name in ("depth", "width")}
-    for block in range(1, genes["depth"] + 1):
-        genes |= {name: ask(name) for name in (f"block{block}.kernel", f"block{block}.expansion")}
-    return genes
-
-
-def values(genes: Genes) -> tuple[float, float]:
-    """A score that each block adds to, some choices being better at the same cost, and the cost."""
-    missing, cost = 1.0, 0.0
-    for block in range(1, genes["depth"] + 1):
-        kernel, expansion = genes[f"block{block}.kernel"], genes[f"block{block}.expansion"]
-        best = KERNELS[block % 3]
-        missing *= 1 - 0.12 * expansion ** (0.6 if kernel == best else 0.2)
-        cost += genes["width"] * expansion * kernel**2
-    return 1 - missing * (1 - 0.1 * (genes["width"] / 32) ** 0.5), cost
-
-
-def slacks(genes: Genes) -> dict[str, float]:
-    """Half of the space is too expensive."""
-    return {"cost": values(genes)[1] / 1500 - 1}
-
-
-class Recording:
-    """A journal that is driven like a search with `workers` tasks in flight, and asked for what it proposed."""
-
-    def __init__(self, file: Path, sampler: str, *, seed: int = 0, workers: int = 1) -> None:
-        self._file, self._sampler, self._seed, self._workers = file, sampler, seed, workers
-        self.restart()
-
-    def restart(self) -> None:
-        self.journal = Journal(self._file, "study", DIRECTIONS)
-
-    def run(self, asks: int, restart_at: Sequence[int] = ()) -> list[Genes]:
-        proposed: list[Genes] = []
-        for number in range(asks):
-            if number in restart_at:
-                self.restart()
-            sampler = make_sampler(self._sampler, seed=seed_of(self._seed, number), population=POPULATION)
-            found, genes = self.journal.ask(sampler, draw, lambda genes: {"genes": genes})
-            assert found == number
-            proposed.append(genes)
-            if number + 1 >= self._workers:
-                self._tell(number + 1 - self._workers)
-        return proposed
-
-    def _tell(self, number: int) -> None:
-        genes = self.journal.trials()[number].user_attrs["genes"]
-        told = None if number % 11 == 7 else values(genes)  # some fail
-        self.journal.tell(number, told, slacks(genes), {"row": number})
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_proposals_are_valid(tmp_path: Path, sampler: str) -> None:
-    recording = Recording(tmp_path / "study.log", sampler)
-    for genes, trial in zip(recording.run(ASKS), recording.journal.trials(), strict=True):
-        assert trial.params == genes
-        assert all(value in CHOICES[name] for name, value in genes.items())
-        assert set(genes) == {n for n in CHOICES if not n.startswith("block") or int(n[5]) <= genes["depth"]}
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_restart_changes_no_proposal(tmp_path: Path, sampler: str, workers: int) -> None:
-    straight = Recording(tmp_path / "a.log", sampler, workers=workers).run(ASKS)
-    assert Recording(tmp_path / "b.log", sampler, workers=workers).run(ASKS, [ASKS // 2]) == straight
-    assert Recording(tmp_path / "c.log", sampler, workers=workers).run(ASKS, range(1, ASKS, 3)) == straight
-
-
-PROPOSE = """
-import runpy, sys
-from pathlib import Path
-tests = runpy.run_path(sys.argv[1])
-for sampler in tests["SAMPLERS"]:
-    print(tests["Recording"](Path(sys.argv[2]) / sampler, sampler).run(24))
-"""
-
-
-def test_proposals_do_not_depend_on_the_process(tmp_path: Path) -> None:
-    """Python hashes strings anew in every process: no order of a set may show."""
-    said = []
-    for salt in ("1", "2"):
-        (tmp_path / salt).mkdir()
-        command = [sys.executable, "-P", "-c", PROPOSE, __file__, str(tmp_path / salt)]
-        environment = {**os.environ, "PYTHONHASHSEED": salt}
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        said.append(ran.stdout)
-    assert said[0].count("\n") == len(SAMPLERS)
-    assert said[0] == said[1]
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_seeds_differ(tmp_path: Path, sampler: str) -> None:
-    first = Recording(tmp_path / "a.log", sampler, seed=0).run(ASKS)
-    second = Recording(tmp_path / "b.log", sampler, seed=1).run(ASKS)
-    assert sum(a != b for a, b in zip(first, second, strict=True)) > ASKS // 2
-    assert len({str(genes) for genes in first}) > ASKS // 2
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_values_told_matter(tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but random search learn: told otherwise, they propose otherwise."""
-    first = Recording(tmp_path / "a.log", sampler).run(ASKS)
-    monkeypatch.setitem(globals(), "values", lambda genes: (-1.0 * genes["width"], 1.0 * genes["depth"]))
-    second = Recording(tmp_path / "b.log", sampler).run(ASKS)
-    assert (first == second) == (sampler == "random")
-
-
-def test_unknown_sampler() -> None:
-    with pytest.raises(ValueError, match="expected one of random, tpe, nsga2, nsga3, got 'nsga9'"):
-        make_sampler("nsga9", seed=0)
-
-
-def test_seeds_of_asks() -> None:
-    assert len({seed_of(study, trial) for study in range(10) for trial in range(100)}) == 1000
-    assert seed_of(0, 0) == seed_of(0, 0)
+POPULATION = 6
+DIRECTIONS = ["maximize", "minimize"]
 
 
 def frozen(
@@ -236,7 +96,7 @@ told = st.tuples(st.tuples(few, few), st.lists(few, max_size=2).map(tuple))
 
 
 @given(told, told, st.lists(st.sampled_from(["minimize", "maximize"]), min_size=2, max_size=2))
-def test_beats_is_constrained_dominance(
+def test_constrained_dominance(
     first: tuple[Sequence[float], Sequence[float]],
     second: tuple[Sequence[float], Sequence[float]],
     directions: list[str],

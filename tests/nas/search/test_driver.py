@@ -36,7 +36,7 @@ from nas.search.journal import repair
 from nas.search.search import Search
 from nas.search.standing import front_of
 from nas.study import Study
-from nas.tasks import Task
+from nas.tasks import Rung, Task, Verdict
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -326,3 +326,40 @@ def test_rows_and_counts_follow_every_finish(folder: RunFolder, script: Script, 
     assert search.rows() == expected == Search(search.study, folder).rows()
     assert states(search) == ["COMPLETE", "FAILED", "COMPLETE", "DUPLICATE", "COMPLETE"]
     assert search.count(State.DUPLICATE) == 1
+
+
+def test_a_report_between_epochs_is_answered_with_continue(folder: RunFolder) -> None:
+    """Neither the search nor the finalists stop a training early, and asking changes nothing."""
+    study = make_study(trials=1, finalists=1)
+    search = Search(study, folder)
+    task = task_of(search)
+    before = folder.journal.read_bytes()
+    assert [search.report(task, Rung(epochs, 8)) for epochs in (0.5, 1, 8)] == [Verdict.CONTINUE] * 3
+    assert folder.journal.read_bytes() == before
+    finish(search, task)
+    finalists = Finalists(study, folder)
+    finalists.choose(search)
+    assert finalists.report(task_of(finalists), Rung(1, 8)) is Verdict.CONTINUE
+
+
+def test_a_driver_that_stops_trainings_is_one_method(folder: RunFolder) -> None:
+    class Impatient(Search):
+        def report(self, task: Task, rung: Rung) -> Verdict:
+            return Verdict.STOP if rung.epochs >= rung.budget / 2 else super().report(task, rung)
+
+    search = Impatient(make_study(trials=1), folder)
+    task = task_of(search)
+    found = [search.report(task, Rung(epochs, task.epochs)) for epochs in (1, 3.5, 4)]
+    assert found == [Verdict.CONTINUE, Verdict.CONTINUE, Verdict.STOP]
+
+
+def test_only_finalists_read_the_test_split_and_all_keep_to_the_constraints(folder: RunFolder) -> None:
+    study = make_study(trials=1, finalists=1)
+    search = Search(study, folder)
+    task = task_of(search)
+    finish(search, task)
+    finalists = Finalists(study, folder)
+    finalists.choose(search)
+    final = task_of(finalists)
+    assert [(one.reads_test, one.is_constrained) for one in (task, final)] == [(False, True), (True, True)]
+    assert Task.from_line(final.to_line()) == final

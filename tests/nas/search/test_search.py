@@ -161,7 +161,7 @@ def test_small_space_is_searched_to_its_end(folder: RunFolder, sampler: str) -> 
 
 
 @pytest.mark.parametrize(("infeasible", "stops"), [(94, False), (95, True), (100, True)])
-def test_hopeless_constraint_is_named(
+def test_a_constraint_that_nearly_everything_breaks_is_named(
     folder: RunFolder, script: Script, monkeypatch: pytest.MonkeyPatch, infeasible: int, stops: bool
 ) -> None:
     monkeypatch.setattr(Search, "repeats", lambda _: 0)
@@ -183,7 +183,7 @@ def test_hopeless_constraint_is_named(
     )
 
 
-def test_what_was_begun_is_done_before_a_hopeless_search_ends(folder: RunFolder, script: Script) -> None:
+def test_what_was_begun_is_done_before_the_search_ends_early(folder: RunFolder, script: Script) -> None:
     script(different(101))
     study = make_study(trials=1000, sampler="random", constraints={"parameters": 5.0})
     search = Search(study, folder)

@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.records import State
+from nas.records import Score, State
+from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
-from nas.search.finalists import finalists_of
-from nas.search.upkeep import Upkeep, bulky_files, with_reference_point, worth_keeping
+from nas.search.finalists import Finalists, finalists_of
+from nas.search.search import Search
+from nas.search.upkeep import Upkeep, bulky_files, with_reference_point, worth_keeping, write_front
 from nas.study import Study
 from nas.study.file import load_study
+from nas.tasks import Task
 
 
 def make_study(*, keep: str = "all", objectives: tuple[str, ...] = ("accuracy", "size_bytes"), **search: Any) -> Study:
@@ -40,8 +43,6 @@ class Told:
     """A search whose rows are given."""
 
     def __init__(self, study: Study, path: Path) -> None:
-        from nas.run_folder.paths import RunFolder
-
         self.study, self.folder, self.told = study, RunFolder(path), list[TrialRow]()
 
     def rows(self) -> list[TrialRow]:
@@ -146,3 +147,33 @@ def test_a_given_reference_point_is_left_alone(tmp_path: Path) -> None:
         told.add(row(number, random.Random(number).random(), 10))
     Upkeep(told)()  # type: ignore[arg-type]
     assert not told.folder.study.exists()
+
+
+def test_the_front_is_that_of_final_accuracies(folder: RunFolder) -> None:
+    """The finalist that was best in the search ends worst at the same costs, so that it is on no front."""
+    study = by_hand.make_study(trials=8, finalists=3)
+    study = study.model_copy(update={"objectives": ("accuracy", "macro_f1")})  # no cost can keep anyone on the front
+    search = Search(study, folder)
+    while isinstance(task := search.propose(), Task):
+        by_hand.finish(search, task, validation=scored(task.number))
+    finalists = Finalists(study, folder)
+    write_front(search, finalists)
+    (before,) = by_hand.read(folder, "front")
+    assert before["accuracy"] == before["search_accuracy"]
+    finalists.choose(search)
+    while isinstance(task := finalists.propose(), Task):
+        searched = finalists.notes(task.number).search_trial
+        assert searched is not None
+        by_hand.finish(finalists, task, validation=scored(20 - searched), test=scored(1))
+    write_front(search, finalists)
+    rows, (member,) = by_hand.read(folder, "finalists"), by_hand.read(folder, "front")
+    worst = min(rows, key=lambda one: float(one["search_accuracy"]))
+    assert member["trial"] == worst["trial"] != before["trial"]
+    assert {one["trial"]: float(one["search_accuracy"]) for one in rows} == {
+        str(one.number): one.accuracy for one in search.rows() if str(one.number) in {r["trial"] for r in rows}
+    }
+    assert float(member["accuracy"]) == max(float(one["accuracy"]) for one in rows)
+
+
+def scored(number: int) -> Score:
+    return Score(accuracy=number / 100, se=0.01, images=100, macro_f1=number / 100)
