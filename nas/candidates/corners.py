@@ -51,7 +51,7 @@ def teacher_candidate(study: Study) -> Candidate:
     try:
         text = Path(os.path.expanduser(os.path.expandvars(options.architecture))).read_text(encoding="utf-8")
         named = Candidate.from_json(json.loads(text)).architecture
-    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last of a home that is not known
+    except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"training.distillation.architecture: expected a candidate.json, got {reason}") from None
     expected = (study.space.input_sizes[-1], study.data.input_channels)

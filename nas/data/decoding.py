@@ -1,4 +1,4 @@
-"""One image file to uint8 (C, size, size), whatever its mode, its orientation and its shape."""
+"""One image to uint8 (C, size, size), from any mode, orientation and shape."""
 
 from __future__ import annotations
 

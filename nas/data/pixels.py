@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def opened(file: str | Path) -> Image.Image:
-    """An image with its pixels loaded; where its metadata keep it from loading, without them."""
+    """An image with its pixels loaded; where damaged metadata prevent that, they are left out."""
     try:
         image = Image.open(file)
         image.load()

@@ -128,7 +128,7 @@ def list_torchvision(data: Data) -> Listing:
 
 
 def _opened(data: Data, known: KnownSet, value: Any) -> Any:
-    """torchvision's object for one split; whatever it misses or finds damaged is an InputError."""
+    """torchvision's object for one split. Raises InputError where files are missing or damaged."""
     from torchvision import datasets
 
     root = folder_of(data)
@@ -144,9 +144,9 @@ def _opened(data: Data, known: KnownSet, value: Any) -> Any:
 
 @contextmanager
 def _folders_listed_here() -> Iterator[None]:
-    """Meanwhile torchvision lists folders as image folders are listed here: without what is hidden, loops once.
+    """Within it torchvision lists folders as image folders are listed here: without hidden ones, each once.
 
-    Its own listing takes `.ipynb_checkpoints` for a class, by which every label moves.
+    Its own functions take `.ipynb_checkpoints` for a class, which shifts every label.
     """
     from torchvision.datasets import gtsrb, imagenette, rendered_sst2
 

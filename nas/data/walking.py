@@ -1,4 +1,4 @@
-"""Which files and folders below a data folder are data: hidden ones and those that systems leave behind are not."""
+"""Which files and folders below a data folder are data: not the hidden ones, and not those that systems create."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-# What file managers, network storage and notebooks leave behind, in lower case; names that begin with a dot
-# (.ipynb_checkpoints, .DS_Store, .thumbnails, ._photo.jpg) are hidden anyway.
+# Created by file managers, network storage and operating systems, in lower case. Names that begin with a dot
+# (.ipynb_checkpoints, .DS_Store, .thumbnails, ._photo.jpg) are hidden and need no entry.
 SYSTEM_NAMES = frozenset(
     {"__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"}
     | {"$recycle.bin", "recycler", "recycled", "system volume information", "lost+found"}
     | {"network trash folder", "temporary items", "thevolumesettingsfolder"}
     | {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}
 )
-Identity = tuple[int, int]  # of a folder, under whatever names and links it is reached: device and inode
+Identity = tuple[int, int]  # device and inode of a folder, the same by any name or link
 
 
 def is_data(name: str) -> bool:
-    """Whether a file or folder of this name may be data: it is neither hidden nor a system's own."""
+    """Whether a file or folder of this name may be data: it is neither hidden nor created by a system."""
     return not name.startswith(".") and name.casefold() not in SYSTEM_NAMES
 
 
@@ -31,8 +31,8 @@ def folders_in(folder: Path) -> list[str]:
 def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Files below `folder` whose suffix, in lower case, is one of `suffixes`; sorted, at any depth.
 
-    Folders that are links are followed. No folder is read twice, and none that `folder` lies in, so loops end. Folders,
-    pipes and devices are no files, whatever their name; a link to nowhere is listed, for its image is missing.
+    Folders that are links are followed. No folder is read twice, and none that contains `folder`, so loops end.
+    Folders, pipes and devices are no files, also with an image's suffix. A broken link is listed: its image is missing.
     """
     known = {found for place in (folder.absolute(), folder.resolve()) for found in map(_identity, place.parents)}
     found: list[Path] = []

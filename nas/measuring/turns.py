@@ -1,9 +1,9 @@
 """One measurement at a time on a machine; training pauses meanwhile.
 
-Processes meet at two lock files, whatever their users and environments (TMPDIR, HOME): in the first of PLACES that
-every user may write to. Where a file there cannot be opened, the next place counts. A container, or a job whose system
-gives it such folders of its own, has its own locks: mount one of the folders into all that share the machine. Where no
-place serves, only processes with the same temporary folder meet.
+All processes use the same two lock files, independent of user and environment (TMPDIR, HOME): in the first of PLACES
+that every user may write to. Where a file there cannot be opened, the next place is used. A container has its own
+folders and thus its own locks, as has a job with a private /tmp and /dev/shm: mount one of PLACES into all that share
+the machine. Where no place can be used, only processes with the same temporary folder share their locks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ OPEN_TO_ALL = stat.S_ISVTX | stat.S_IWOTH | stat.S_IXOTH  # everyone may add fil
 
 
 class Lock:
-    """A lock file, held by an flock that falls open when the process dies. Raises OSError where it cannot be opened."""
+    """A lock file, held by an flock that the kernel releases when the process dies.
+
+    Raises OSError where it cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +33,7 @@ class Lock:
     def take(self, kind: int) -> None:
         """Wait for the lock: fcntl.LOCK_EX or LOCK_SH, with LOCK_NB to raise BlockingIOError instead of waiting.
 
-        What cleans up old files may have removed the file meanwhile, and others meet at a new one: so does this lock.
+        Where the file was removed meanwhile, as cleaners of temporary folders do, the new one is locked.
         """
         fcntl.flock(self._descriptor, kind)
         while not self._is_current():
@@ -92,7 +95,7 @@ def _open(path: Path) -> int:
 
 @contextmanager
 def exclusive() -> Iterator[None]:
-    """Hold the machine alone: no other measurement runs, training pauses at its next batch."""
+    """Hold the machine alone: no other measurement runs, and training pauses before its next batch."""
     gate, busy = open_locks()
     try:
         gate.take(fcntl.LOCK_EX)

@@ -72,5 +72,5 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     """A finished evaluation, or None where there is none yet."""
     try:
         return Evaluation.model_validate_json((folder / "evaluation.json").read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter where a system left a file beside the folders
         return None

@@ -1,6 +1,6 @@
 """Costs read off an ONNX file: parameters, multiply-accumulates and peak activation memory of one image.
 
-What a graph does not tell is unknown, never zero: each figure says why.
+A figure that the graph does not determine is unknown, never zero, and the reason is recorded.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _BYTES = {
 
 
 class Uncounted(ValueError):
-    """A figure that a graph does not tell; the message says why."""
+    """A figure that the graph does not determine; the message says why."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """FileCosts of any file: None where it cannot be told, and `unknown` says why, each reason once."""
+    """FileCosts of any file: None where a figure is unknown; `unknown` holds the reasons, each once."""
 
     parameters: int | None
     macs: int | None
@@ -59,7 +59,7 @@ class Counts:
 
 
 def read_costs(model: onnx.ModelProto) -> FileCosts:
-    """Costs of a file that tells all of them, as every one emitted here does. Raises Uncounted where one does not."""
+    """Costs of a file that determines all of them, as those emitted here do. Raises Uncounted for any other."""
     found = count(model)
     if found.parameters is None or found.macs is None or found.peak_memory_bytes is None:
         raise Uncounted("; ".join(found.unknown))
@@ -69,8 +69,8 @@ def read_costs(model: onnx.ModelProto) -> FileCosts:
 def count(model: onnx.ModelProto) -> Counts:
     """Weights and biases of convolutions and linear layers once each, their MACs, the largest sum of live activations.
 
-    Constants behind constant operations are what the layer reads. Activations between integer kernels are held as
-    codes; what runs as floats between them is held as floats. A batch that the file fixes is divided by.
+    Where constant operations lie between a stored value and a layer, what the layer reads is counted. Activations
+    between integer kernels are held as codes, others as floats. A batch that the file fixes is divided out.
     """
     try:
         graph = _Graph(_without_functions(model))
@@ -94,7 +94,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the functions it brings replaced by what they do; those that restore weights here stay."""
+    """The model with its local functions inlined, except those that restore packed weights."""
     foreign = [(function.domain, function.name) for function in model.functions if function.domain != FUNCTIONS]
     return inliner.inline_selected_functions(model, foreign) if foreign else model
 
@@ -155,9 +155,9 @@ class _Graph:
         raise Uncounted(f"shapes are not known throughout ({name!r})")
 
     def source(self, name: str) -> tuple[str, str]:
-        """What tells one constant from another, and the one it is a part of.
+        """The identity of a constant, and that of the constant it is a part of.
 
-        A stored value is itself, however it is cast, turned or reshaped; equal operations on the same values are one.
+        Casts, transposes and reshapes keep it; other operations that are equal, on equal constants, give one identity.
         """
         node = self.maker.get(name)
         if name in self.constants or node is None:
@@ -227,7 +227,7 @@ class _Graph:
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    """With all shapes that can be told; those that contradict each other, or follow an unknown operation, are not."""
+    """With all shapes that can be inferred; none where shapes contradict each other or behind an unknown operation."""
     try:
         return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError:
@@ -281,7 +281,7 @@ def _refuse_other_layers(node: onnx.NodeProto) -> None:
     if node.op_type in OTHER_LAYERS:
         raise Uncounted(f"{_called(node)} is a layer of a kind that is not counted")
     if any(_holds_layers(graph) for graph in subgraphs(node)):
-        raise Uncounted(f"{_called(node)} holds layers in a graph of its own, which an image may run or not")
+        raise Uncounted(f"{_called(node)} holds layers in a graph of its own, which may run or not")
 
 
 def _called(node: onnx.NodeProto) -> str:
@@ -325,7 +325,7 @@ def _weights(graph: _Graph, node: onnx.NodeProto) -> Iterator[str]:
 
 
 def _refuse_computed_weight(graph: _Graph, node: onnx.NodeProto, names: list[str]) -> None:
-    """Raises Uncounted unless a node multiplies activations of each image, which have a batch before their matrices."""
+    """Raises Uncounted unless a node multiplies matrices of activations, which have a batch axis in front."""
     is_of_images = "MatMul" in node.op_type and all(len(graph.shape(name)) > 2 for name in names)
     if not is_of_images:
         raise Uncounted(f"the weight of {_called(node)} is no constant")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,10 @@ def test_a_teacher_for_other_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_teacher_below_a_home_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(_: Path) -> Path:
-        raise RuntimeError("Could not determine home directory.")
+    def unknown(_: object) -> None:
+        raise KeyError
 
-    monkeypatch.setattr(Path, "expanduser", unknown)
-    with pytest.raises(InputError, match=r"expected a candidate\.json, got Could not determine home directory"):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(InputError, match=r"expected a candidate\.json, got .*~/candidate\.json"):
         teacher_candidate(make_study(architecture="~/candidate.json"))

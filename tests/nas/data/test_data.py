@@ -280,7 +280,7 @@ def test_mapped_images_can_be_written_to_without_changing_the_cache(tmp_path: Pa
     assert np.array_equal(read(data).train.images, before)
 
 
-def test_changed_file_is_decoded_anew(tmp_path: Path) -> None:
+def test_changed_file_is_decoded_again(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "d", train={"a": 4, "b": 4}, val={"a": 1, "b": 1}, test={"a": 1, "b": 1})
     file = root / "train" / "a" / "001.bmp"  # not compressed: the size stays the same
     write_image(file, 100)
@@ -292,7 +292,7 @@ def test_changed_file_is_decoded_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 60, -10])
-def test_torn_cache_file_is_decoded_anew(tmp_path: Path, cache: Path, left: int) -> None:
+def test_torn_cache_file_is_decoded_again(tmp_path: Path, cache: Path, left: int) -> None:
     data = folder_data(write_folder(tmp_path / "d", train={"a": 4, "b": 4}))
     before = shades(read(data).train)
     for file in cache.glob("*/images.npy"):

@@ -186,7 +186,7 @@ def test_an_image_renamed_or_moved_to_another_class_is_another_data_set(tmp_path
     assert len({first, renamed, digest(root)}) == 3
 
 
-def test_a_file_replaced_by_another_of_its_size_and_time_is_decoded_anew(tmp_path: Path) -> None:
+def test_a_file_replaced_by_another_of_its_size_and_time_is_decoded_again(tmp_path: Path) -> None:
     root = write(tmp_path / "d", *(f"{name}/{i}.png" for name in "ab" for i in range(9)))
     data = folder_data(root, channels=1)
     for shade in (10, 200):

@@ -187,7 +187,7 @@ def test_a_set_is_decoded_once_wherever_it_lies(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(first, again)
 
 
-def test_changed_pixels_are_decoded_anew(tmp_path: Path) -> None:
+def test_changed_pixels_are_decoded_again(tmp_path: Path) -> None:
     images, _ = write_mnist(tmp_path, "MNIST")["train"]
     before = read(set_data(tmp_path, "MNIST")).train.images.copy()
     write_idx(tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte", 255 - images)

@@ -1,4 +1,4 @@
-"""The machine-wide lock between real processes: whatever their environment, one measures at a time."""
+"""The machine-wide lock between real processes: one measures at a time, in any environment."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def take_and_release() -> None:
         pass
 
 
-def begin_and_end() -> None:
+def start_and_end() -> None:
     with pausing_for_measurements():
         pass
 
@@ -127,7 +127,7 @@ def test_one_measurement_at_a_time_and_none_outlives_its_process(tmp_path: Path)
         assert done.wait(PATIENCE)
 
 
-def test_a_killed_trainer_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_killed_trainer_blocks_no_measurement(tmp_path: Path) -> None:
     with process(TRAIN, tmp_path / "batches") as trainer:
         kill(trainer)
         assert in_background(take_and_release).wait(PATIENCE)
@@ -146,23 +146,23 @@ def test_two_train_at_the_same_time_and_both_give_way(tmp_path: Path) -> None:
 
 def test_training_begins_only_after_the_measurement(tmp_path: Path) -> None:
     with exclusive():
-        begun = in_background(begin_and_end)
-        assert not begun.wait(0.2)
-    assert begun.wait(PATIENCE)
+        started = in_background(start_and_end)
+        assert not started.wait(0.2)
+    assert started.wait(PATIENCE)
 
 
 def test_newcomers_queue_behind_a_measurement_that_waits() -> None:
-    """Else trainers that hold the machine by turns would keep it for ever."""
+    """Otherwise trainers that hold the machine in turn would never let it measure."""
     with pausing_for_measurements():
         measured = in_background(take_and_release)
         assert not measured.wait(0.2)
-        begun = in_background(begin_and_end)
-        assert not begun.wait(0.2)
+        started = in_background(start_and_end)
+        assert not started.wait(0.2)
     assert measured.wait(PATIENCE)
-    assert begun.wait(PATIENCE)
+    assert started.wait(PATIENCE)
 
 
-def test_locks_fall_open_when_the_measured_code_raises() -> None:
+def test_locks_are_released_when_the_measured_code_raises() -> None:
     with pytest.raises(ZeroDivisionError), exclusive():
         _ = 1 / 0
     assert in_background(take_and_release).wait(PATIENCE)
@@ -194,7 +194,7 @@ def test_lock_files_are_open_to_every_user(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["TMPDIR", "HOME", "XDG_RUNTIME_DIR", "COMPACT_NAS_CACHE"])
-def test_processes_meet_whatever_their_environment(tmp_path: Path, name: str) -> None:
+def test_processes_share_the_locks_in_any_environment(tmp_path: Path, name: str) -> None:
     (tmp_path / "own").mkdir()
     with process(HOLD, tmp_path / "held", **{name: str(tmp_path / "own")}) as holder:
         done = in_background(take_and_release)
@@ -286,8 +286,8 @@ except BlockingIOError:
 """
 
 
-def test_a_lock_file_that_was_removed_splits_nobody(place: Path) -> None:
-    """Cleaners of temporary folders remove old files: who trains meets the next measurement at the new one."""
+def test_a_removed_lock_file_is_replaced_for_all(place: Path) -> None:
+    """Cleaners of temporary folders remove old files: a training uses the new one from its next batch on."""
     with pausing_for_measurements() as give_way:
         for file in list(place.iterdir()):
             file.unlink()

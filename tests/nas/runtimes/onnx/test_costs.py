@@ -349,7 +349,7 @@ def test_a_value_without_a_rank_cannot_be_counted() -> None:
         read_costs(onnx.parser.parse_model(text))
 
 
-# Constants behind constant operations, and what a graph does not tell.
+# Constants behind constant operations, and figures that a graph does not determine.
 
 
 def zeros(count: int) -> str:
