@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nas.errors import InputError
-from nas.files import sole_holder, write_atomically
+from nas.files import readable, sole_holder, write_atomically
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
@@ -49,6 +49,14 @@ def test_what_is_written_is_synced_before_it_has_its_name(tmp_path: Path, monkey
     write_atomically(file, "content")
     assert b"content" in synced
     assert b"too late" not in synced
+
+
+def test_a_path_that_is_not_text_is_handed_out_as_content(tmp_path: Path) -> None:
+    plain, other = tmp_path / "ü.onnx", tmp_path / os.fsdecode(b"\xff.onnx")
+    for file in (plain, other):
+        write_atomically(file, b"model")
+    assert readable(plain) == str(plain)
+    assert readable(other) == b"model"
 
 
 HOLDER = """
