@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,52 +25,28 @@ from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.paths import write_evaluation
 from nas.shipping import emit_files, score_file, ship, verify
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
+from nas.tasks import CHECKPOINT_FILE, Task, Verdict
 from nas.teacher import teacher_logits
 from nas.training.inference import CalibrationBatches
-from nas.training.pipeline import Interrupted, TrainingPipeline, options_of
+from nas.training.pipeline import Interrupted, Report, TrainingPipeline, always_continue, options_of
 from nas.workbench import Workbench, build
 
 
 @dataclass
 class Clock:
-    """Seconds per stage."""
+    """Seconds per part of an evaluation."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    stage: str = ""  # the last one that began
+    part: str = ""  # the last one that began
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start, self.stage = time.perf_counter(), stage
+    def __call__(self, part: str) -> Iterator[None]:
+        start, self.part = time.perf_counter(), part
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-
-
-Report = Callable[[Rung], Verdict]
-
-
-@dataclass
-class Reached:
-    """Reports the epochs of one training as rungs, and remembers the last."""
-
-    budget: int
-    report: Report
-    epochs: float = 0.0
-
-    def __call__(self, epochs: float) -> Verdict:
-        self.epochs = epochs
-        return self.report(Rung(epochs, self.budget))
-
-    @property
-    def words(self) -> str:
-        return f"stopped after {self.epochs:g} of {self.budget} epochs"
-
-
-def always_continue(_: Rung) -> Verdict:
-    return Verdict.CONTINUE
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
 
 
 def evaluate(
@@ -78,8 +54,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it.
 
-    `report` is asked after every epoch: STOP ends the evaluation as PRUNED, PAUSE raises Interrupted with a checkpoint
-    kept.
+    `report` is asked after every epoch; unless it answers CONTINUE, Interrupted is raised and a checkpoint kept.
     """
     clock, study = clock or Clock(), bench.study
     bench = bench.at(task.candidate.architecture.input_size)
@@ -93,15 +68,9 @@ def evaluate(
 
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
-    reached = Reached(task.epochs, report)
-    try:
-        with clock("train"), pausing_for_measurements() as give_way:
-            fitted = fitting_of(task, bench, recorded).fit(network, give_way, report=reached)
-            network = fitted.network.cpu().eval()
-    except Interrupted as interruption:
-        if interruption.verdict is not Verdict.STOP:
-            raise
-        return finish(task, bench, clock, State.PRUNED, epochs=reached.epochs, reason=reached.words)
+    with clock("train"), pausing_for_measurements() as give_way:
+        trained = pipeline_of(task, bench, recorded).fit(network, give_way, report=report)
+        network = trained.network.cpu().eval()
 
     with clock("emit"):
         files = ship(network, task.candidate, task.folder, bench.header, study.targets)
@@ -118,8 +87,8 @@ def evaluate(
         bench,
         clock,
         State.INFEASIBLE if broken else State.COMPLETE,
-        epochs=fitted.epochs,
-        precision=fitted.precision,
+        epochs=trained.epochs,
+        precision=trained.precision,
         measurement=measurement,
         violations=broken,
         model_sha256={file.name: sha256_of(file) for file in files.values()},
@@ -128,7 +97,7 @@ def evaluate(
     )
 
 
-def fitting_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
+def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
     """The task's training, with the logits of a reference teacher where there is one."""
     training = bench.study.training.resolved(task.training)
     return TrainingPipeline(
@@ -206,20 +175,24 @@ def finish(
 
 
 def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_continue) -> Evaluation:
-    """`evaluate`, with whatever it raises recorded as a FAILED evaluation and its reason.
+    """`evaluate`, with a STOP recorded as PRUNED, and whatever else it raises as FAILED with its reason.
 
-    Only a pause (Interrupted) and what is wrong with the disk are raised: they say nothing about the candidate.
+    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate.
     """
     clock = Clock()
     try:
         return evaluate(task, bench, clock, report=report)
-    except Interrupted:
-        raise
+    except Interrupted as interrupted:
+        if interrupted.verdict is not Verdict.STOP:
+            raise
+        rung = interrupted.rung
+        reason = f"stopped after {rung.epochs:g} of {rung.budget} epochs"
+        return finish(task, bench, clock, State.PRUNED, epochs=rung.epochs, reason=reason)
     except Exception as error:
         if disk_problem(error):
             raise
         kind, reason = type(error).__name__, failure(error, bench.study.search.trial_gigabytes)
-        if clock.stage == "teach":
+        if clock.part == "teach":
             reason = f"the reference teacher failed: {reason}"
     # The traceback is gone, and with it what it held: there may have been no memory left to write the record with.
     gc.collect()

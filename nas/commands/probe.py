@@ -15,7 +15,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
 from nas.data import load
-from nas.evaluate import Clock, fitting_of, structure_costs
+from nas.evaluate import Clock, pipeline_of, structure_costs
 from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
@@ -83,8 +83,8 @@ def probe(study: Study) -> Probe:
         with clock("build"):
             network = build(candidate, bench, seed=task.seed, dropout=0.0)
         structure_costs(task, bench, network, clock)
-        fitting = fitting_of(task, bench, None)
-        network, step = train_a_little(replace(fitting, feed=short(fitting.feed)), network)
+        pipeline = pipeline_of(task, bench, None)
+        network, step = train_a_little(replace(pipeline, feed=short(pipeline.feed)), network)
         with clock("emit"):
             files = ship(network.cpu().eval(), candidate, folder, bench.header, study.targets)
         with clock("measure"):
@@ -92,7 +92,7 @@ def probe(study: Study) -> Probe:
         with clock("score"):
             score_file(files[study.target.name], bench, test=False)
     measure = clock.seconds.pop("measure")
-    return Probe(study, candidate, fitting.feed.steps, step, sum(clock.seconds.values()), measure)
+    return Probe(study, candidate, pipeline.feed.steps, step, sum(clock.seconds.values()), measure)
 
 
 def short(feed: Feed) -> Feed:
@@ -101,25 +101,25 @@ def short(feed: Feed) -> Feed:
     return replace(feed, images=feed.images[:few], labels=feed.labels[:few])
 
 
-def train_a_little(fitting: TrainingPipeline, network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, float]]:
+def train_a_little(pipeline: TrainingPipeline, network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, float]]:
     """Two short epochs of each stage; seconds per step of the second, when caches and kernels are warm."""
     seconds = dict[str, float]()
-    precision = fitting.choose_precision(network)
-    for stage in fitting.stages:
-        network = fitting.change(network, stage)
+    precision = pipeline.choose_precision(network)
+    for stage in pipeline.stages:
+        network = pipeline.change(network, stage)
         ends: list[float] = []
         with pausing_for_measurements() as give_way:
             train_stage(
                 network,
-                fitting.feed,
-                fitting.training,
-                replace(stage, steps=2 * fitting.feed.steps, start=0.0, stop=1.0),
-                optimizer=make_optimizer(network, fitting.training),
+                pipeline.feed,
+                pipeline.training,
+                replace(stage, steps=2 * pipeline.feed.steps, start=0.0, stop=1.0),
+                optimizer=make_optimizer(network, pipeline.training),
                 precision=precision,
                 give_way=give_way,
                 after_epoch=lambda _, ends=ends: ends.append(time.perf_counter()),  # type: ignore[misc]
             )
-        seconds[stage.name] = (ends[1] - ends[0]) / fitting.feed.steps
+        seconds[stage.name] = (ends[1] - ends[0]) / pipeline.feed.steps
     return network, seconds
 
 

@@ -20,7 +20,7 @@ from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
 from nas.study import Compression, Recipe
-from nas.tasks import Verdict
+from nas.tasks import Rung, Verdict
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
 from nas.training.divergence import learned_values, require_finite
@@ -33,23 +33,23 @@ from nas.training.precision import Precision
 from nas.training.stages import Stage, stages_of, trailing_requests
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
-Report = Callable[[float], Verdict]
+Report = Callable[[Rung], Verdict]
 
 
 def in_fp32(_: nn.Module) -> Precision:
     return "fp32"
 
 
-def go_on(_: float) -> Verdict:
+def always_continue(_: Rung) -> Verdict:
     return Verdict.CONTINUE
 
 
 class Interrupted(Exception):
-    """The training was told to pause or stop; its checkpoint is saved."""
+    """The training was told to pause or stop, after how much of it; its checkpoint is saved."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: Verdict, rung: Rung) -> None:
         super().__init__(f"the training was told to {verdict}")
-        self.verdict = verdict
+        self.verdict, self.rung = verdict, rung
 
 
 def options_of(candidate: Candidate, compression: Compression) -> Options:
@@ -114,12 +114,12 @@ class TrainingPipeline:
     def options(self) -> Options:
         return options_of(self.candidate, self.compression)
 
-    def fit(self, network: nn.Module, give_way: Callable[[], None], *, report: Report = go_on) -> Trained:
+    def fit(self, network: nn.Module, give_way: Callable[[], None], *, report: Report = always_continue) -> Trained:
         """Train `network` (untrained, dense) through all stages.
 
         An earlier attempt's checkpoint is continued at the epoch after it. `report` is called after every epoch with
-        the epochs done so far, those of earlier attempts included; unless it answers CONTINUE a checkpoint is saved and
-        Interrupted raised.
+        what is done so far, earlier attempts included; unless it answers CONTINUE a checkpoint is saved and Interrupted
+        raised.
         """
         saved = load_checkpoint(self.checkpoint)
         first = saved["stage"] if saved is not None else 0
@@ -234,13 +234,14 @@ class StageRun:
         if self._stopping is not None:
             with self._average.applied() if self._average is not None else nullcontext():
                 self._stopping.watch(self.network, self._pipeline.feed)
-        verdict = self._report(self._epochs(done))
+        rung = Rung(self._epochs(done), self._pipeline.epochs)
+        verdict = self._report(rung)
         is_due = time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS
         if is_due or verdict is not Verdict.CONTINUE:
             self._save(done)
             self._last_saved = time.monotonic()
         if verdict is not Verdict.CONTINUE:
-            raise Interrupted(verdict)
+            raise Interrupted(verdict, rung)
 
     def _epochs(self, done: int) -> float:
         """Epochs of the whole training after `done` of this stage, whose last may be a part of one."""

@@ -24,7 +24,7 @@ from stock import quantize
 
 from nas.candidates.candidate import Candidate
 from nas.data import load
-from nas.evaluate import fitting_of
+from nas.evaluate import pipeline_of
 from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
 from nas.measuring.scoring import accuracy, as_float
@@ -65,7 +65,7 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
     task = Task(0, candidate, "reference", seed, study.training.epochs, folder)
     network = build(candidate, bench, seed=seed, dropout=0.0)
     with pausing_for_measurements() as give_way:
-        network = fitting_of(task, bench, None).fit(network, give_way).network.cpu().eval()
+        network = pipeline_of(task, bench, None).fit(network, give_way).network.cpu().eval()
     files = {"fp32": ship(network, candidate, folder, bench.header), "int8": folder / INT8_FILE}
     chosen = np.random.default_rng(seed).choice(len(bench.data.train), CALIBRATION_IMAGES, replace=False)
     images = bench.data.train.take(np.sort(chosen)).images

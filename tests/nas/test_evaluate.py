@@ -29,7 +29,7 @@ import nas.training.pipeline
 from nas.candidates.sampling import sample
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
-from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, failure, fitting_of
+from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, failure, pipeline_of
 from nas.measuring.parity import ParityBroken
 from nas.records import Measurement, Parity, State
 from nas.registry import RUNTIMES
@@ -105,7 +105,7 @@ def test_who_breaks_a_constraint_is_measured_in_its_own_size_and_not_trained(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     bench.study = make_study(constraints={"parameters": {"max": 10.0}})
-    monkeypatch.setattr(nas.evaluate, "fitting_of", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(nas.evaluate, "pipeline_of", lambda *_: pytest.fail("trained"))
     task = task_of(bench, tmp_path, size)
     assert task.candidate.architecture.input_size == size
     evaluation = evaluate(task, bench)
@@ -143,8 +143,8 @@ def test_training_checking_and_scoring_give_way(
 
     @contextmanager
     def yielding() -> Iterator[Callable[[], None]]:
-        entered.append(clock.stage)
-        yield lambda: ways.append(clock.stage)
+        entered.append(clock.part)
+        yield lambda: ways.append(clock.part)
 
     monkeypatch.setattr(nas.evaluate, "pausing_for_measurements", yielding)
     task = task_of(bench, tmp_path)
@@ -370,13 +370,13 @@ def test_a_task_is_trained_as_the_study_says(bench: Workbench, tmp_path: Path) -
     compression = {"weight_format": ("int8",), "importance": "bn_scale", "learned_step_sizes": ("int8",)}
     training = {"class_weights": "balanced", "patience": 2, "precision": "bf16"}
     bench.study = make_study(compression=compression, training=training)
-    own = fitting_of(replace(task_of(bench, tmp_path), epochs=7), bench, None)
+    own = pipeline_of(replace(task_of(bench, tmp_path), epochs=7), bench, None)
     assert (own.compression, own.epochs, own.feed.seed) == (bench.study.compression, 7, 3)
     assert own.class_weights is bench.class_weights is not None
     assert own.validation is bench.watched
     assert own.choose_precision(nn.Identity()) == "bf16"
     bench.study = make_study()
-    assert fitting_of(task_of(bench, tmp_path), bench, None).validation is None
+    assert pipeline_of(task_of(bench, tmp_path), bench, None).validation is None
 
 
 DIVERGING: dict[str, dict[str, Any]] = {

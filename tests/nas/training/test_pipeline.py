@@ -29,7 +29,7 @@ from nas.candidates.candidate import Candidate
 from nas.data import Images
 from nas.runtimes.onnx.emission import FileHeader, emit
 from nas.study import Compression
-from nas.tasks import Verdict
+from nas.tasks import Rung, Verdict
 from nas.training.augmentation import Augmentation, Feed
 from nas.training.checkpoint import load_checkpoint
 from nas.training.early_stopping import EarlyStopping
@@ -74,7 +74,7 @@ def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def fitting(checkpoint: Path, plan: str, **options: Any) -> TrainingPipeline:
+def pipeline(checkpoint: Path, plan: str, **options: Any) -> TrainingPipeline:
     training = recipe_of(**{"epochs": EPOCHS, "shares": {"dense": 0.5, "pruned": 0.25, "quantized": 0.25}, **options})
     random = np.random.default_rng(0)
     images = Images(random.integers(0, 256, (48, 1, 8, 8), dtype=np.uint8), random.integers(0, 4, 48))
@@ -127,7 +127,7 @@ def assert_same(first: dict[str, Tensor] | None, second: dict[str, Tensor] | Non
 def straight(plan: str, optimizer: str = "sgd") -> tuple[int, dict[str, Tensor] | None]:
     """An uninterrupted training."""
     with tempfile.TemporaryDirectory() as folder:
-        return fit(fitting(Path(folder) / "checkpoint.pt", plan, optimizer=optimizer))
+        return fit(pipeline(Path(folder) / "checkpoint.pt", plan, optimizer=optimizer))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -137,8 +137,8 @@ def test_stopped_and_continued_ends_bit_for_bit_the_same(tmp_path: Path, plan: s
     assert total == EPOCHS * STEPS
     for stop in np.random.default_rng(len(plan)).permutation(total)[:2].tolist():
         checkpoint = tmp_path / f"{stop}.pt"
-        assert fit(fitting(checkpoint, plan, optimizer=optimizer), stop) == (stop, None)
-        rest, continued = fit(fitting(checkpoint, plan, optimizer=optimizer))
+        assert fit(pipeline(checkpoint, plan, optimizer=optimizer), stop) == (stop, None)
+        rest, continued = fit(pipeline(checkpoint, plan, optimizer=optimizer))
         assert rest == total - stop // STEPS * STEPS  # only the epoch it was killed in is done again
         assert_same(expected, continued)
 
@@ -158,7 +158,7 @@ EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own t
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_all_options_survive_being_stopped(tmp_path: Path, extra: str) -> None:
     def own(name: str) -> TrainingPipeline:
-        made = fitting(tmp_path / name, "both", **EXTRAS[extra])
+        made = pipeline(tmp_path / name, "both", **EXTRAS[extra])
         return replace(made, choose_precision=lambda _: "bf16" if extra == "bf16" else "fp32")
 
     total, expected = fit(own("whole"))
@@ -176,7 +176,7 @@ def test_all_options_survive_being_stopped(tmp_path: Path, extra: str) -> None:
 
 def test_patience_ends_the_dense_stage_and_keeps_its_best(tmp_path: Path) -> None:
     """With a rate of nearly nothing the accuracy never changes: one epoch is the best, and so many follow."""
-    own = fitting(tmp_path / "a.pt", "quantized", patience=2, learning_rate=1e-30, epochs=EPOCHS)
+    own = pipeline(tmp_path / "a.pt", "quantized", patience=2, learning_rate=1e-30, epochs=EPOCHS)
     trained, give_way = batches()
     fitted = own.fit(network(), give_way)
     dense, quantized = 3, 2
@@ -185,13 +185,13 @@ def test_patience_ends_the_dense_stage_and_keeps_its_best(tmp_path: Path) -> Non
 
 
 def test_without_a_stage_to_teach_a_network_teaches_nobody(tmp_path: Path) -> None:
-    taught = fit(fitting(tmp_path / "a.pt", "dense", distillation={"teacher": "self"}))
+    taught = fit(pipeline(tmp_path / "a.pt", "dense", distillation={"teacher": "self"}))
     assert_same(straight("dense")[1], taught[1])
 
 
 def test_the_average_is_handed_over(tmp_path: Path) -> None:
     """What a stage ends with is the average of the weights after each of its steps."""
-    own = fitting(tmp_path / "a.pt", "dense", ema=0.5)
+    own = pipeline(tmp_path / "a.pt", "dense", ema=0.5)
     seen: list[Tensor] = []
     built = network()
 
@@ -219,7 +219,7 @@ def test_batch_norm_is_that_of_the_weights_whenever_a_stage_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: str, options: dict[str, Any]
 ) -> None:
     """In a short training the running statistics are of weights that have long moved on."""
-    own, seen = fitting(tmp_path / "a.pt", plan, **options), list[nn.Module]()
+    own, seen = pipeline(tmp_path / "a.pt", plan, **options), list[nn.Module]()
     handed_over = nas.training.pipeline.StageRun.hand_over
 
     def spy(run: Any) -> None:
@@ -238,7 +238,7 @@ def test_batch_norm_is_that_of_the_weights_whenever_a_stage_is_over(
 
 
 def test_after_pruning_statistics_are_estimated_before_a_step_is_made(tmp_path: Path) -> None:
-    own, built = fitting(tmp_path / "a.pt", "pruned"), network()
+    own, built = pipeline(tmp_path / "a.pt", "pruned"), network()
     pruned = own.change(built, own.stages[1])
     found = pruned.get_submodule("stage1.block1.project_bn").running_mean.clone()
     estimate_batch_norm(pruned, own.batches)
@@ -247,7 +247,10 @@ def test_after_pruning_statistics_are_estimated_before_a_step_is_made(tmp_path: 
 
 
 def test_a_pupil_is_taught_by_the_network_it_was_when_dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, taught = fitting(tmp_path / "a.pt", "both", distillation={"teacher": "self"}), list[dict[str, Tensor] | None]()
+    own, taught = (
+        pipeline(tmp_path / "a.pt", "both", distillation={"teacher": "self"}),
+        list[dict[str, Tensor] | None](),
+    )
     loss = TrainingPipeline.loss
 
     def spy(self: TrainingPipeline, dense: nn.Module | None) -> Any:
@@ -264,7 +267,7 @@ def test_a_pupil_is_taught_by_the_network_it_was_when_dense(tmp_path: Path, monk
 
 
 def test_scales_fit_the_average_that_is_shipped(tmp_path: Path) -> None:
-    own = replace(fitting(tmp_path / "a.pt", "quantized", ema=0.5), compression=Compression(learned_step_sizes=()))
+    own = replace(pipeline(tmp_path / "a.pt", "quantized", ema=0.5), compression=Compression(learned_step_sizes=()))
     shipped = own.fit(network(), batches()[1]).network
     for module in shipped.modules():
         if isinstance(module, QuantizedConv2d | QuantizedLinear):
@@ -274,7 +277,7 @@ def test_scales_fit_the_average_that_is_shipped(tmp_path: Path) -> None:
 
 
 def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, watched = fitting(tmp_path / "a.pt", "dense", ema=0.9, patience=9), list[Tensor]()
+    own, watched = pipeline(tmp_path / "a.pt", "dense", ema=0.9, patience=9), list[Tensor]()
     built, raw = network(), list[Tensor]()
     watch, after = EarlyStopping.watch, nas.training.pipeline.StageRun.watch_and_save
     monkeypatch.setattr(
@@ -294,8 +297,8 @@ def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_stopped_at_the_end_of_every_epoch_of_every_stage(tmp_path: Path, epoch: int) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     # After the last epoch: trained to the end, killed before the file was shipped.
-    fit(fitting(checkpoint, "both"), epoch * STEPS if epoch < EPOCHS else None)
-    rest, continued = fit(fitting(checkpoint, "both"))
+    fit(pipeline(checkpoint, "both"), epoch * STEPS if epoch < EPOCHS else None)
+    rest, continued = fit(pipeline(checkpoint, "both"))
     assert rest == (EPOCHS - epoch) * STEPS
     assert_same(straight("both")[1], continued)
 
@@ -304,18 +307,18 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     reached = (-1, -1)
     for _ in range(1, EPOCHS):
-        _, state = fit(fitting(checkpoint, "both"), STEPS + 1)
+        _, state = fit(pipeline(checkpoint, "both"), STEPS + 1)
         saved = load_checkpoint(checkpoint)
         assert state is None
         assert saved is not None
         assert (saved["stage"], saved["epoch"]) > reached
         reached = (saved["stage"], saved["epoch"])
-    assert_same(straight("both")[1], fit(fitting(checkpoint, "both"))[1])
+    assert_same(straight("both")[1], fit(pipeline(checkpoint, "both"))[1])
 
 
 def test_checkpoints_are_spaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
-    fit(fitting(tmp_path / "checkpoint.pt", "both"))
+    fit(pipeline(tmp_path / "checkpoint.pt", "both"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -352,13 +355,13 @@ def test_a_checkpoint_of_another_version_is_no_checkpoint(tmp_path: Path) -> Non
     file = tmp_path / "checkpoint.pt"
     torch.save({"version": 1, "phase": 0, "epoch": 1, "network": {}, "optimizer": {}}, file)
     assert load_checkpoint(file) is None
-    assert_same(straight("dense")[1], fit(fitting(file, "dense"))[1])
+    assert_same(straight("dense")[1], fit(pipeline(file, "dense"))[1])
 
 
 def test_the_loss_is_what_the_study_says(tmp_path: Path) -> None:
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
     taught = {"teacher": "reference", "weight": 0.3, "temperature": 2.0}
-    own = fitting(tmp_path / "a.pt", "both", label_smoothing=0.1, distillation=taught)
+    own = pipeline(tmp_path / "a.pt", "both", label_smoothing=0.1, distillation=taught)
     assert own.recorded is not None
     loss = replace(own, class_weights=weights).loss(None)
     assert loss.class_weights is weights
@@ -369,7 +372,7 @@ def test_the_loss_is_what_the_study_says(tmp_path: Path) -> None:
 def test_compression_is_what_the_study_says(tmp_path: Path) -> None:
     """The largest batch norm scales stay; 4-bit steps are trained; every grid is set before a step is made."""
     chosen = Compression(importance="bn_scale", learned_step_sizes=("int4",))
-    own = replace(fitting(tmp_path / "a.pt", "both"), compression=chosen)
+    own = replace(pipeline(tmp_path / "a.pt", "both"), compression=chosen)
     built = network()
     scales = torch.tensor([1.0, 16, 2, 15, 3, 14, 4, 13, 5, 12, 6, 11, 7, 10, 8, 9])
     for name in ("expand_bn", "depthwise_bn"):
@@ -393,7 +396,7 @@ ALONE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("option", ALONE)
 def test_every_option_alone_changes_something(tmp_path: Path, option: str) -> None:
     with pytest.raises(AssertionError):
-        assert_same(straight("dense")[1], fit(fitting(tmp_path / "a.pt", "dense", **ALONE[option]))[1])
+        assert_same(straight("dense")[1], fit(pipeline(tmp_path / "a.pt", "dense", **ALONE[option]))[1])
 
 
 # A compressor that exists in this file only: a row of the table, no more.
@@ -462,7 +465,7 @@ def zeros(state: dict[str, Tensor], name: str) -> float:
 
 def test_a_step_of_one_s_own_has_a_stage(tmp_path: Path, toy: Toy) -> None:
     """Its share is its row's; all are scaled: 0.4, 0.2, 0.2 and 0.2 of 24 steps."""
-    own = fitting(tmp_path / "a.pt", "toy both")
+    own = pipeline(tmp_path / "a.pt", "toy both")
     assert [(stage.name, stage.steps) for stage in own.stages] == [
         ("dense", 9), ("pruned", 5), ("toy", 5), ("quantized", 5)
     ]  # fmt: skip
@@ -473,21 +476,21 @@ def test_a_step_of_one_s_own_has_a_stage(tmp_path: Path, toy: Toy) -> None:
 
 @pytest.mark.parametrize("plan", ["toy dense", "toy pruned", "toy both"])
 def test_a_stage_of_one_s_own_is_continued(tmp_path: Path, toy: Toy, plan: str) -> None:
-    total, expected = fit(fitting(tmp_path / "whole.pt", plan))
-    stages = fitting(tmp_path / "whole.pt", plan).stages
+    total, expected = fit(pipeline(tmp_path / "whole.pt", plan))
+    stages = pipeline(tmp_path / "whole.pt", plan).stages
     begins = sum(stage.steps for stage in stages[: [stage.name for stage in stages].index("toy")])
     checkpoint = tmp_path / "stopped.pt"
-    fit(fitting(checkpoint, plan), begins + STEPS + 1)
+    fit(pipeline(checkpoint, plan), begins + STEPS + 1)
     saved = load_checkpoint(checkpoint)
     assert saved is not None
     assert (stages[saved["stage"]].name, saved["epoch"]) == ("toy", 1)
-    rest, continued = fit(fitting(checkpoint, plan))
+    rest, continued = fit(pipeline(checkpoint, plan))
     assert rest == total - begins - STEPS
     assert_same(expected, continued)
 
 
 def test_what_a_step_s_stage_trained_is_shipped(tmp_path: Path, toy: Toy) -> None:
-    _, state = fit(fitting(tmp_path / "a.pt", "toy pruned"))
+    _, state = fit(pipeline(tmp_path / "a.pt", "toy pruned"))
     assert state is not None
     for name, ratio in MASKED.items():
         assert zeros(state, name) == pytest.approx(ratio, abs=0.01)
@@ -497,11 +500,11 @@ def test_a_step_without_training_joins_the_next_stage_or_the_end(
     tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TABLE, "toy", toy.row(training=None))
-    own = fitting(tmp_path / "a.pt", "toy both")
+    own = pipeline(tmp_path / "a.pt", "toy both")
     assert [[request.step.name for request in stage.requests] for stage in own.stages] == [
         [], ["pruned"], ["toy", "quantized"]
     ]  # fmt: skip
-    last = fitting(tmp_path / "b.pt", "toy dense")
+    last = pipeline(tmp_path / "b.pt", "toy dense")
     assert [stage.name for stage in last.stages] == ["dense"]
     _, state = fit(last)
     assert state is not None
@@ -511,13 +514,13 @@ def test_a_step_without_training_joins_the_next_stage_or_the_end(
 
 def test_a_study_s_share_of_a_step_s_own_is_obeyed(tmp_path: Path, toy: Toy) -> None:
     shares = {"dense": 0.25, "pruned": 0.25, "toy": 0.375, "quantized": 0.125}
-    own = fitting(tmp_path / "a.pt", "toy both", shares=shares)
+    own = pipeline(tmp_path / "a.pt", "toy both", shares=shares)
     assert [stage.steps for stage in own.stages] == [6, 6, 9, 3]
 
 
 def test_a_step_of_one_s_own_is_in_the_file_that_is_measured_and_shipped(tmp_path: Path, toy: Toy) -> None:
     """The untrained copy whose costs are measured, and the trained network."""
-    own = fitting(tmp_path / "a.pt", "toy both")
+    own = pipeline(tmp_path / "a.pt", "toy both")
     untrained = compress(network(), own.candidate.plan, own.options, own.batches, trained=False)
     trained = own.fit(network(), batches()[1]).network
     for found in (untrained, trained):
@@ -534,8 +537,8 @@ def test_a_step_of_one_s_own_is_in_the_file_that_is_measured_and_shipped(tmp_pat
 @pytest.mark.parametrize("plan", ["dense", "both"])
 def test_every_epoch_is_reported_with_those_done_so_far(tmp_path: Path, plan: str) -> None:
     told = list[float]()
-    own = fitting(tmp_path / "a.pt", plan)
-    own.fit(network(), batches()[1], report=lambda epochs: told.append(epochs) or Verdict.CONTINUE)  # type: ignore[func-returns-value]
+    own = pipeline(tmp_path / "a.pt", plan)
+    own.fit(network(), batches()[1], report=lambda rung: told.append(rung.epochs) or Verdict.CONTINUE)  # type: ignore[func-returns-value]
     assert told == [float(epoch) for epoch in range(1, EPOCHS + 1)]
 
 
@@ -546,19 +549,19 @@ def test_a_training_told_to_pause_goes_on_where_it_was(
 ) -> None:
     """Whenever the last checkpoint was."""
     monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
-    own, told = fitting(tmp_path / "a.pt", "both"), list[float]()
+    own, told = pipeline(tmp_path / "a.pt", "both"), list[float]()
 
-    def report(epochs: float) -> Verdict:
-        told.append(epochs)
-        return verdict if epochs == epoch else Verdict.CONTINUE
+    def report(rung: Rung) -> Verdict:
+        told.append(rung.epochs)
+        return verdict if rung.epochs == epoch else Verdict.CONTINUE
 
     trained, give_way = batches()
     with pytest.raises(Interrupted, match=f"told to {verdict}") as interrupted:
         own.fit(network(), give_way, report=report)
-    assert interrupted.value.verdict is verdict
+    assert (interrupted.value.verdict, interrupted.value.rung) == (verdict, Rung(epoch, EPOCHS))
     assert len(trained) == epoch * STEPS
     rest, give_way = batches()
-    state = own.fit(network(), give_way, report=lambda epochs: told.append(epochs) or Verdict.CONTINUE).network  # type: ignore[func-returns-value]
+    state = own.fit(network(), give_way, report=lambda rung: told.append(rung.epochs) or Verdict.CONTINUE).network  # type: ignore[func-returns-value]
     assert len(rest) == (EPOCHS - epoch) * STEPS
     assert told == [float(number) for number in range(1, EPOCHS + 1)]
     assert_same(straight("both")[1], state.state_dict())
@@ -566,10 +569,10 @@ def test_a_training_told_to_pause_goes_on_where_it_was(
 
 def test_a_checkpoint_of_the_version_before_is_continued(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.pt"
-    fit(fitting(file, "both"), 5 * STEPS + 1)
+    fit(pipeline(file, "both"), 5 * STEPS + 1)
     state = torch.load(file, weights_only=True)
     state |= {"version": 2, "phase": state.pop("stage")}
     torch.save(state, file)
-    rest, continued = fit(fitting(file, "both"))
+    rest, continued = fit(pipeline(file, "both"))
     assert rest == (EPOCHS - 5) * STEPS
     assert_same(straight("both")[1], continued)
