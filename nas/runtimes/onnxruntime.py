@@ -43,9 +43,10 @@ class Runner:
         if optimized is not None:
             options.optimized_model_filepath = str(optimized)
         source = file if isinstance(file, bytes) else readable(file)
+        _refuse_another(target.provider, onnxruntime.get_available_providers())
         with _own_words():
             self._session = onnxruntime.InferenceSession(source, options, providers=[target.provider])
-        _refuse_fallback(target.provider, self._session.get_providers())
+        _refuse_another(target.provider, self._session.get_providers())
         self._input = self._session.get_inputs()[0].name
 
     def predict(self, images: Array, *, batch: int = 128) -> Array:
@@ -91,10 +92,10 @@ def _own_words() -> Iterator[None]:
         raise RuntimeRefused(str(error).splitlines()[0]) from error
 
 
-def _refuse_fallback(wanted: str, loaded: list[str]) -> None:
-    """ONNX Runtime goes on with its CPU provider where the one asked for cannot be loaded, and only logs it."""
-    if wanted not in loaded:
-        raise RuntimeRefused(f"{wanted} could not be loaded; the session would run on {', '.join(loaded)}")
+def _refuse_another(provider: str, found: list[str]) -> None:
+    """ONNX Runtime continues with its CPU provider where it lacks the one asked for or cannot load it."""
+    if provider not in found:
+        raise RuntimeRefused(f"{provider} cannot be used here, only {', '.join(found)}")
 
 
 def integer_layers(file: Path, target: Target) -> frozenset[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
 from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
@@ -34,7 +35,7 @@ class Runner:
 
     def __init__(self, file: Path | bytes, target: Target) -> None:
         with _own_words():
-            model = _core().read_model(file if isinstance(file, bytes) else str(file))
+            model = _core().read_model(file if isinstance(file, bytes) else readable(file))
             (image,) = model.inputs
             _, *shape = image.get_partial_shape()
             self._shape = tuple(int(length.get_length()) for length in shape)

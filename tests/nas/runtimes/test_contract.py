@@ -5,6 +5,7 @@ The toy runtime of the tests keeps the contract too, so that it may stand for on
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,17 @@ def test_a_runner_reads_bytes_as_well_as_files(runtime: Runtime, target: Target,
     runners = runtime.open(file, target), runtime.open(file.read_bytes(), target)
     assert np.array_equal(*(runner.predict(images()) for runner in runners))
     assert [runner.input_shape() for runner in runners] == [(1, 8, 8)] * 2
+
+
+def test_a_folder_whose_name_is_no_text_is_read(runtime: Runtime, target: Target, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    file = write(runtime, folder, network_of(MIXED))
+    assert runtime.open(file, target).input_shape() == (1, 8, 8)
+    assert runtime.integer_layers(file, target) == set(MIXED)
 
 
 @pytest.mark.parametrize("asked", [1, 5, 12, 64])

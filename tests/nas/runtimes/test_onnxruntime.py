@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto
@@ -24,6 +25,7 @@ from nas.data import Images
 from nas.runtimes.cpu import sums_may_overflow
 from nas.runtimes.onnx.emission import FileHeader, emit
 from nas.runtimes.onnxruntime import Array, Runner, fingerprint, integer_layers
+from nas.runtimes.runtime import RuntimeRefused
 from nas.study import Compression, Target
 from nas.training.augmentation import Feed
 from search_spaces.network import build_network
@@ -221,6 +223,21 @@ def test_a_machine_without_cpuinfo_has_a_name(monkeypatch: pytest.MonkeyPatch) -
     found = fingerprint.__wrapped__(CPU)
     assert found.device
     assert found.instruction_sets == ()
+
+
+def test_a_provider_that_cannot_be_loaded_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package has it, its libraries are missing: the session is on the CPU, and only a log says so."""
+    file, honest = write(tmp_path, calibrated(candidate(2, "fp32"))), onnxruntime.InferenceSession
+    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+
+    def on_the_cpu(source: str, options: Any, providers: list[str]) -> Any:
+        assert providers == names[:1]
+        return honest(source, options, providers=names[1:])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", on_the_cpu)
+    with pytest.raises(RuntimeRefused, match="CUDAExecutionProvider cannot be used here, only CPUExecutionProvider"):
+        Runner(file, Target(name="gpu", provider="CUDAExecutionProvider"))
 
 
 @pytest.mark.parametrize("threads", [1, 3])
