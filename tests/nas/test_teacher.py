@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import time
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from nas.evaluate import evaluate_safely
 from nas.records import State
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
+from nas.study.file import dump_study
 from nas.tasks import Task
 from nas.teacher import teacher_logits
 from nas.workbench import Workbench
@@ -120,36 +120,56 @@ def test_a_teacher_killed_while_it_is_recorded_is_recorded_again(
     assert found == {"candidate.json", "lock", "logits.npy", "weights.safetensors"}
 
 
-def ask_in_a_process(folder: str, log: str, both: Any) -> None:
-    """A worker that asks for the teacher when the other one does, and writes a line where it trains it."""
-    torch.set_num_threads(1)
-    train = nas.teacher.train_teacher
+# A worker that asks for the teacher when it is told to, and says so when it trains one.
+ASKING = """
+import sys, time
+from pathlib import Path
+import numpy as np
+import torch
+import nas.teacher
+from nas.data import load
+from nas.run_folder.paths import RunFolder
+from nas.study.file import load_study
+from nas.workbench import Workbench
 
-    def logged(*arguments: Any) -> None:
-        with open(log, "a") as file:
-            file.write("trained\n")
-        train(*arguments)
-        time.sleep(0.5)
+def logged(*arguments):
+    print("trained", flush=True)
+    train(*arguments)
+    time.sleep(0.5)
 
-    nas.teacher.train_teacher = logged
-    own = bench(Path(folder))
-    both.wait()
-    np.save(Path(folder) / f"{os.getpid()}.npy", teacher_logits(own).numpy())
+torch.set_num_threads(1)
+train, nas.teacher.train_teacher = nas.teacher.train_teacher, logged
+folder = RunFolder(Path(sys.argv[1]))
+study = load_study(folder.study)
+bench = Workbench(study, load(study.data, input_size=8, seed=0), folder=folder)
+print("ready", flush=True)
+sys.stdin.readline()
+np.save(sys.argv[2], nas.teacher.teacher_logits(bench).numpy())
+"""
 
 
 def test_of_two_processes_that_ask_one_trains(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    both, log = context.Barrier(2), tmp_path / "log"
-    run = tmp_path / "run"
-    run.mkdir()
-    processes = [context.Process(target=ask_in_a_process, args=(str(run), str(log), both)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert log.read_text() == "trained\n"
-    first, second = (np.load(file) for file in run.glob("*.npy"))
+    folder = RunFolder(tmp_path)
+    folder.study.write_text(dump_study(make_study()), encoding="utf-8")
+    answers = [tmp_path / f"{name}.npy" for name in ("first", "second")]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", ASKING, str(tmp_path), str(answer)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for answer in answers
+    ]  # fmt: skip
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("ask\n")
+        worker.stdin.flush()
+    said = [worker.communicate(timeout=120)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert sorted(said) == ["", "trained\n"]
+    first, second = map(np.load, answers)
     assert np.array_equal(first, second)
 
 
