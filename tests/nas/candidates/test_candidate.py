@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from drawing import draw_candidate, draws
+from candidates import draw_candidate, draws
 from hypothesis import given
 
 from compressors.plan import CompressionPlan

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from drawing import Recording, freedom
+from candidates import Recording, freedom
 
 from nas.candidates.counting import space_size
 from nas.candidates.sampling import sample

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from drawing import FULL, Recording, draw_candidate, draws, freedom
+from candidates import FULL, Recording, draw_candidate, draws, freedom
 from hypothesis import given
 from hypothesis import strategies as st
 
