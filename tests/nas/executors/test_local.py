@@ -235,10 +235,10 @@ def test_a_worker_that_is_never_ready_has_not_started(folder: RunFolder, monkeyp
 
 
 def limited(path: Path, gigabytes: float) -> RunFolder:
-    """A study whose largest network needs gigabytes for one batch."""
+    """A study whose largest network needs gigabytes for one batch of training, and little for one image."""
     fields = STUDY.model_dump() | {"search": {"trial_gigabytes": gigabytes}}
-    fields["space"] = STUDY.space.model_dump() | {"input_size": 160}
-    fields["training"] |= {"batch_size": 100}
+    fields["space"] = STUDY.space.model_dump() | {"input_size": 48}
+    fields["training"] |= {"batch_size": 1400}
     run = RunFolder(path)
     write_atomically(run.study, dump_study(Study.model_validate(fields)))
     return run
