@@ -7,14 +7,13 @@ import json
 from pathlib import Path
 
 from nas.candidates.candidate import Candidate
+from nas.data.decoding import Form
 from nas.errors import InputError
 from nas.files import sha256_of, write_atomically
 from nas.records import Evaluation
 from nas.report.card import model_card
-from nas.report.classes import class_names
-from nas.report.requirements import requirement_of
 from nas.run_folder.paths import RunFolder, read_evaluation
-from nas.runtimes.runtime import file_names
+from nas.runtimes.runtime import file_names, runtime_of
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -38,8 +37,9 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
         raise InputError(f"--to: {to} exists and is not an empty folder")
     contents = {name: (artifact / name).read_bytes() for name in (*models, *RECORDS)}
     candidate = Candidate.from_json(json.loads(contents["candidate.json"]))
-    needs = requirement_of(artifact / models[0])
-    card = model_card(study, candidate, evaluation, class_names(artifact / models[0]), needs=needs)
+    model, runtime, architecture = artifact / models[0], runtime_of(study.target), candidate.architecture
+    usage = runtime.usage(model, Form(architecture.input_channels, architecture.input_size, study.data.resize))
+    card = model_card(study, candidate, evaluation, runtime.class_names(model), usage=usage)
     written = {to / name: content for name, content in (contents | {"README.md": card.encode()}).items()}
     for file, content in written.items():
         write_atomically(file, content)

@@ -17,8 +17,7 @@ from nas.report.details import (
     unpruned,
 )
 from nas.report.figures import FIGURES, accuracy_text
-from nas.report.requirements import NONE_KNOWN, Requirement
-from nas.report.snippet import snippet
+from nas.runtimes.runtime import Usage, runtime_of
 from nas.study import Study
 from search_spaces.layers import LayerSpec
 
@@ -29,19 +28,20 @@ def model_card(
     evaluation: Evaluation,
     class_names: Sequence[str],
     *,
-    needs: Requirement = NONE_KNOWN,
+    usage: Usage,
 ) -> str:
-    """The card of one evaluated candidate, as Markdown; `needs` is which onnxruntime its file needs.
+    """The card of one evaluated candidate, as Markdown; `usage` is that of its file.
 
     Raises ValueError where nothing was measured.
     """
     if evaluation.measurement is None:
         raise ValueError(f"{evaluation.candidate_id}: a card needs measured figures, got none ({evaluation.state})")
+    file_name = runtime_of(study.target).file_name
     sections = [
         _head(study, candidate, evaluation, class_names),
-        _figures(evaluation, evaluation.measurement),
+        _figures(evaluation, evaluation.measurement, file_name),
         _contract(candidate, class_names),
-        _use(study, candidate, needs),
+        _use(usage, file_name),
         _layers(evaluation.layers),
         _limits(study, candidate, evaluation),
     ]
@@ -85,7 +85,7 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
     )
 
 
-def _figures(evaluation: Evaluation, measurement: Measurement) -> str:
+def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -> str:
     origin = f"read off the {measurement.origin}"
     rows = [
         ("validation accuracy", *_score(evaluation.validation, "the split the search selected by")),
@@ -96,7 +96,7 @@ def _figures(evaluation: Evaluation, measurement: Measurement) -> str:
             for target, latency in measurement.latency.items()
         ),
         ("file size", FIGURES["size_bytes"].text(measurement.size_bytes, unit=True),
-         f"{measurement.size_bytes} bytes of model.onnx; 1 KB is 1000 bytes"),
+         f"{measurement.size_bytes} bytes of {file_name}; 1 KB is 1000 bytes"),
         ("parameters", FIGURES["parameters"].text(measurement.parameters), f"{origin}, batch norm folded"),
         ("multiply-accumulates", FIGURES["macs"].text(measurement.macs), "convolutions and linear, one image"),
         ("peak memory", FIGURES["peak_memory_bytes"].text(measurement.peak_memory_bytes, unit=True),
@@ -148,12 +148,10 @@ def _contract(candidate: Candidate, class_names: Sequence[str]) -> str:
     return "## Input and output\n\n" + table(("name", "type", "meaning"), rows) + f"\n\nClasses: {names}."
 
 
-def _use(study: Study, candidate: Candidate, needs: Requirement) -> str:
-    architecture = candidate.architecture
-    code = snippet(size=architecture.input_size, channels=architecture.input_channels, resize=study.data.resize)
+def _use(usage: Usage, file_name: str) -> str:
     return (
-        f"## Use\n\nNeeds {needs}, numpy and pillow only. Save as `predict.py` beside `model.onnx` and run "
-        f"`python predict.py IMAGE`.\n\n```python\n{code}```"
+        f"## Use\n\nNeeds {usage.needs}, numpy and pillow only. Save as `predict.py` beside `{file_name}` and run "
+        f"`python predict.py IMAGE`.\n\n```python\n{usage.program}```"
     )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeGuard
 
 from nas.report.figures import per_cent
@@ -95,15 +93,3 @@ def worst_confusions(matrix: Matrix, names: Sequence[str]) -> tuple[tuple[str, s
 def _summary(score: Mapping[str, Any]) -> str:
     known = (("balanced accuracy", "balanced_accuracy"), ("macro F1", "macro_f1"))
     return ", ".join(f"{label} {per_cent(100 * score[key])} %" for label, key in known if score.get(key) is not None)
-
-
-def class_names(model: Path) -> tuple[str, ...]:
-    """The class names in a shipped file's metadata; none where the file cannot tell."""
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        properties = {p.key: p.value for p in onnx.load(model, load_external_data=False).metadata_props}
-        return tuple(str(name) for name in json.loads(properties["class_names"]))
-    except (OSError, DecodeError, KeyError, ValueError):
-        return ()

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from nas.candidates.genes import gene_choices
 from nas.records import State
 from nas.report import summary
-from nas.report.classes import Confusion, class_names, confusion
+from nas.report.classes import Confusion, confusion
 from nas.report.coverage import coverage, coverage_words
 from nas.report.details import facts, machine_facts
 from nas.report.figures import Figure, accuracy_text, figure, per_cent, significant
@@ -115,9 +115,9 @@ def confusions(run: Run) -> list[list[Confusion]]:
     scores = [artifact.scores for artifact in run.artifacts[:MAX_CONFUSED]]
     if not any(score.get("confusion") for member in scores for score in member.values()):
         return [[] for _ in scores]
-    name = runtime_of(run.study.target).file_name
-    models = (run.folder / row["artifact"] / name for row in run.front[:MAX_CONFUSED])
-    names = next(filter(None, map(class_names, models)), ())
+    runtime = runtime_of(run.study.target)
+    models = (run.folder / row["artifact"] / runtime.file_name for row in run.front[:MAX_CONFUSED])
+    names = next(filter(None, map(runtime.class_names, models)), ())
     return [
         [found for split, score in member.items() if (found := confusion(split, score, names))] for member in scores
     ]

@@ -14,6 +14,7 @@ import pandas as pd
 from nas.records import UNSTABLE, Evaluation, State
 from nas.report.figures import FIXED, accuracy_text, figure, present
 from nas.report.tables import disagrees, records
+from nas.runtimes.runtime import runtime_of
 from nas.study import Data, Study, Target
 
 Row = dict[str, Any]
@@ -212,7 +213,11 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
             "undisturbed passes agreed. "
             f"Protocol: {', '.join(protocols) or 'none recorded yet'}. Targets: {targets}.",
         ),
-        ("File size", "Bytes of the shipped model.onnx: weights, scales, biases, graph. 1 KB is 1000 bytes."),
+        (
+            "File size",
+            f"Bytes of the shipped {runtime_of(study.target).file_name}: weights, scales, biases, graph. "
+            "1 KB is 1000 bytes.",
+        ),
         (
             "Parameters, MACs",
             "Weights and biases of convolutions and linear layers as executed, after pruning and "

@@ -15,11 +15,12 @@ import numpy as np
 from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of, sums_may_overflow
-from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
+from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused, Usage
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from nas.data.decoding import Form
     from nas.study import Target  # which asks a runtime for its default provider
 
 INTEGER_KERNELS = ("QLinearConv", "QGemm")
@@ -148,6 +149,16 @@ class OnnxRuntime:
         from nas.runtimes.onnx.files import file_costs
 
         return file_costs(file)
+
+    def class_names(self, file: Path) -> tuple[str, ...]:
+        from nas.runtimes.onnx.usage import class_names
+
+        return class_names(file)
+
+    def usage(self, file: Path, form: Form) -> Usage:
+        from nas.runtimes.onnx.usage import usage_of
+
+        return usage_of(file, form)
 
     def integer_layers(self, file: Path, target: Target) -> frozenset[str]:
         return integer_layers(file, target)

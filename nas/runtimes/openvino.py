@@ -14,11 +14,12 @@ import numpy as np
 from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
-from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused
+from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused, Usage
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from nas.data.decoding import Form
     from nas.study import Target  # which asks a runtime for its default provider
 
 # It knows neither INT2 nor the functions that restore 3, 5 and 6 bits; those weights are stored as int8 codes.
@@ -149,6 +150,16 @@ class OpenVino:
         from nas.runtimes.onnx.files import file_costs
 
         return file_costs(file)
+
+    def class_names(self, file: Path) -> tuple[str, ...]:
+        from nas.runtimes.onnx.usage import class_names
+
+        return class_names(file)
+
+    def usage(self, file: Path, form: Form) -> Usage:
+        from nas.runtimes.onnx.usage import usage_of
+
+        return usage_of(file, form)
 
     def integer_layers(self, file: Path, target: Target) -> frozenset[str]:
         """Layers whose convolution or product reads codes.

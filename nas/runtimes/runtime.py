@@ -20,6 +20,7 @@ from nas.registry import RUNTIMES
 if TYPE_CHECKING:
     from torch import nn
 
+    from nas.data.decoding import Form
     from nas.study import Target  # which asks a runtime for its default provider
 
 Array = np.ndarray[Any, Any]
@@ -48,6 +49,18 @@ class FileCosts:
     peak_memory_bytes: int
 
 
+@dataclass(frozen=True)
+class Usage:
+    """How a file is used elsewhere.
+
+    needs: the engine and its version, in words. program: Python that is saved as `predict.py` beside the file and
+    prints the classes of one image; besides the engine it needs numpy and pillow only.
+    """
+
+    needs: str
+    program: str
+
+
 class Runner(Protocol):
     """A loaded file, opened with a target's provider and threads."""
 
@@ -68,7 +81,8 @@ class Runtime(Protocol):
     """One inference engine.
 
     `package` is what has to be installed, and `extra` the extra of this project that brings it ("": always installed).
-    `default_provider` is the backend of a target that names none. Only `emit` and `costs` work without the engine.
+    `default_provider` is the backend of a target that names none. `emit`, `costs`, `class_names` and
+    `usage` work without the engine.
     """
 
     name: str
@@ -87,6 +101,14 @@ class Runtime(Protocol):
 
     def costs(self, file: Path) -> FileCosts:
         """What is counted from the file's graph."""
+        ...
+
+    def class_names(self, file: Path) -> tuple[str, ...]:
+        """The class names of the file's header; none where the file cannot tell."""
+        ...
+
+    def usage(self, file: Path, form: Form) -> Usage:
+        """How the file is used elsewhere, on images that are brought to `form`."""
         ...
 
     def integer_layers(self, file: Path, target: Target) -> frozenset[str]:

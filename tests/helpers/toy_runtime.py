@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
+from nas.data.decoding import Form
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
-from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileCosts, FileHeader, RuntimeRefused
+from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileCosts, FileHeader, RuntimeRefused, Usage
 
 QUANTIZED = QuantizedConv2d | QuantizedLinear
 CONTROL = b"toy: control"
@@ -79,6 +80,13 @@ class Toy:
         layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         weights = sum(p.numel() for layer in layers for p in layer.parameters())
         return FileCosts(parameters=weights, macs=weights * 3, peak_memory_bytes=1000)
+
+    def class_names(self, file: Path) -> tuple[str, ...]:
+        data = self._read(file)
+        return self.networks[data][1].class_names if data in self.networks else ()
+
+    def usage(self, file: Path, form: Form) -> Usage:
+        return Usage("a toy", f"print({file.name!r}, {form.size})")
 
     def integer_layers(self, file: Path, target: Any) -> frozenset[str]:
         network = self.open(file, target).network

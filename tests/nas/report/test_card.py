@@ -4,22 +4,30 @@ import json
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from toy_runtime import Toy
 
-from nas.data.decoding import Form, decode
-from nas.report.card import model_card, text
-from nas.report.requirements import requirement
-from nas.report.snippet import snippet as card_snippet
-from nas.study import Data, ReportOptions
+from nas.data.decoding import Form
+from nas.registry import RUNTIMES
+from nas.report.card import model_card as make_card
+from nas.report.card import text
+from nas.runtimes.onnx.program import program
+from nas.runtimes.runtime import Usage
+from nas.study import Data, ReportOptions, Target
 from search_spaces.spaces import MobileSpace
 
 DIGITS = [str(digit) for digit in range(10)]
+
+
+def model_card(study, candidate, evaluation, class_names, *, needs="onnxruntime"):
+    architecture = candidate.architecture
+    form = Form(architecture.input_channels, architecture.input_size, study.data.resize)
+    return make_card(study, candidate, evaluation, class_names, usage=Usage(needs, program("model.onnx", form)))
 
 
 def snippet(card):
@@ -81,31 +89,6 @@ def test_the_snippet_keeps_colours_apart_and_resizes(tmp_path, new_study, new_ca
     write_model(folder / "model.onnx", weight.reshape(-1, 2), 3, 32, names)
     lines = run_snippet(folder, card, Image.new("RGB", (70, 50), (255, 0, 0)))
     assert lines == [[f"{1 / (1 + np.exp(-1)):.2%}", "red berry"], [f"{1 / (1 + np.exp(1)):.2%}", "blue berry"]]
-
-
-@pytest.mark.parametrize("shape", [(70, 50), (20, 41), (32, 32)])
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "I;16"])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("resize", ["stretch", "crop", "letterbox"])
-def test_the_snippet_sees_what_training_saw(tmp_path, monkeypatch, resize, channels, mode, shape):
-    seen = []
-    session = SimpleNamespace(
-        get_modelmeta=lambda: SimpleNamespace(custom_metadata_map={"class_names": "[0, 1]"}),
-        run=lambda _, inputs: seen.append(inputs["image"]) or [np.zeros((1, 2))],
-    )
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=lambda *_, **__: session))
-    file = tmp_path / "turned.png"
-    bands = len(Image.new(mode, (1, 1)).getbands())
-    kind = np.uint16 if mode == "I;16" else np.uint8
-    noise = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (*shape, bands), kind, endpoint=True)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
-    Image.fromarray(noise.squeeze()).save(file, exif=exif)
-    monkeypatch.setattr(sys, "argv", ["predict.py", str(file)])
-    code = card_snippet(size=32, channels=channels, resize=resize)
-    exec(compile(code, "predict.py", "exec"), {"__file__": str(tmp_path / "predict.py")})
-    expected = decode(Image.open(file), Form(channels, 32, resize))
-    assert np.array_equal(np.round(seen[0][0] * 255), expected)
 
 
 def test_the_snippet_reads_sound_pixels_beside_damaged_metadata(tmp_path, study, new_candidate, new_evaluation):
@@ -188,6 +171,15 @@ def test_every_table_row_has_the_cells_of_its_head(study, new_candidate, new_eva
 def test_the_card_says_which_runtime_the_file_needs(study, new_candidate, new_evaluation):
     candidate = new_candidate(study, 3)
     evaluation = new_evaluation(candidate)
-    card = model_card(study, candidate, evaluation, DIGITS, needs=requirement(21, ["INT8", "INT4"]))
-    assert "Needs onnxruntime 1.23 or later (its weights are of type INT4), numpy and pillow only." in card
-    assert "Needs onnxruntime, numpy and pillow only." in model_card(study, candidate, evaluation, DIGITS)
+    card = model_card(study, candidate, evaluation, DIGITS, needs="onnxruntime 1.23 or later")
+    assert "Needs onnxruntime 1.23 or later, numpy and pillow only." in card
+
+
+def test_the_card_goes_by_what_the_runtime_says(monkeypatch, new_study, new_candidate, new_evaluation):
+    monkeypatch.setitem(RUNTIMES, "toy", Toy())
+    study = new_study(targets=(Target(name="cpu", runtime="toy"),))
+    candidate = new_candidate(study, 3)
+    card = make_card(study, candidate, new_evaluation(candidate), DIGITS, usage=Usage("a toy", "print(1)"))
+    assert "bytes of network.toy;" in card
+    assert "Needs a toy, numpy and pillow only. Save as `predict.py` beside `network.toy`" in card
+    assert snippet(card) == "print(1)"

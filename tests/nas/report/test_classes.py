@@ -1,16 +1,12 @@
 """Per-class figures against scikit-learn, confusions by hand."""
 
-import json
-
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
 from sklearn.metrics import precision_recall_fscore_support
 
-from nas.report.classes import class_names, confusion, per_class, worst_confusions
+from nas.report.classes import confusion, per_class, worst_confusions
 
 MATRIX = [[5, 1, 0], [2, 0, 1], [0, 0, 0]]
 NAMES = ("cat", "dog", "<owl>")
@@ -73,17 +69,3 @@ def test_a_large_matrix_becomes_a_list_of_mistakes():
     assert found.matrix == ()
     assert found.worst == (("4", "7", 3),)
     assert len(found.classes) == 21
-
-
-def test_names_come_from_the_shipped_file(tmp_path):
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-    model = helper.make_model(helper.make_graph([helper.make_node("Identity", ["x"], ["x2"])], "g", [value], []))
-    path = tmp_path / "model.onnx"
-    onnx.save(model, path)
-    assert class_names(path) == ()
-    helper.set_model_props(model, {"class_names": json.dumps(list(NAMES))})
-    onnx.save(model, path)
-    assert class_names(path) == NAMES
-    path.write_bytes(b"no onnx")
-    assert class_names(path) == ()
-    assert class_names(tmp_path / "gone.onnx") == ()

@@ -18,6 +18,7 @@ from toy_runtime import Toy
 
 from compressors.folding import fold_batch_norm
 from compressors.plan import WeightFormat
+from nas.data.decoding import Form
 from nas.measuring.scoring import as_float
 from nas.registry import RUNTIMES
 from nas.runtimes.runtime import CONTROL_SHAPE, Array, Runtime, RuntimeRefused, runtime_of
@@ -106,6 +107,16 @@ def test_equal_networks_are_equal_files(runtime: Runtime, formats: dict[str, Wei
     first, second = (runtime.emit(network_of(formats), HEADER) for _ in range(2))
     assert first == second
     assert first != runtime.emit(network_of(formats), replace(HEADER, class_names=tuple("klmnopqrst")))
+
+
+def test_a_file_tells_its_classes_and_how_it_is_used(runtime: Runtime, tmp_path: Path) -> None:
+    file = write(runtime, tmp_path, network_of(MIXED))
+    assert runtime.class_names(file) == HEADER.class_names
+    assert runtime.class_names(tmp_path / "missing") == ()
+    usage = runtime.usage(file, Form(HEADER.channels, HEADER.input_size))
+    assert usage.needs
+    assert file.name in usage.program
+    compile(usage.program, "predict.py", "exec")
 
 
 def test_a_runner_reads_bytes_as_well_as_files(runtime: Runtime, target: Target, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""The program on a model card that classifies one image: what it does to the image is what training saw."""
+"""The program on a model card that classifies one image with ONNX Runtime; it treats the image as training did."""
 
 from __future__ import annotations
 
-from nas.data.decoding import Resize
+from nas.data.decoding import Form, Resize
 from nas.data.pixels import source
 
 # Single braces are filled in; everything else the program reads from the file itself.
@@ -21,7 +21,7 @@ from PIL import Image
 
 {functions}
 
-model = Path(__file__).resolve().with_name("model.onnx")
+model = Path(__file__).resolve().with_name("{file_name}")
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 classes = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
 
@@ -54,8 +54,13 @@ image.paste(inner, (({size} - width) // 2, ({size} - height) // 2))""",
 }
 
 
-def snippet(*, size: int, channels: int, resize: Resize) -> str:
-    """Python that needs onnxruntime, numpy and pillow; run as `predict.py IMAGE` beside model.onnx."""
-    resized = _RESIZE[resize].format(size=size)
-    mode = "L" if channels == 1 else "RGB"
-    return _PROGRAM.format(functions=source(), mode=mode, size=size, channels=channels, resize=resized)
+def program(file_name: str, form: Form) -> str:
+    """Python that needs onnxruntime, numpy and pillow; run as `predict.py IMAGE` beside the model's file."""
+    return _PROGRAM.format(
+        functions=source(),
+        file_name=file_name,
+        mode="L" if form.channels == 1 else "RGB",
+        size=form.size,
+        channels=form.channels,
+        resize=_RESIZE[form.resize].format(size=form.size),
+    )

@@ -13,8 +13,8 @@ import pytest
 from compressors.plan import WeightFormat
 from compressors.quantization.insertion import prepare
 from nas.candidates.sampling import sample
-from nas.report.requirements import BY_OPSET, BY_TYPE, Requirement, requirement, requirement_of
 from nas.runtimes.onnx.emission import FileHeader, emit
+from nas.runtimes.onnx.requirements import BY_OPSET, BY_TYPE, Requirement, requirement, requirement_of
 from nas.study import Compression
 from search_spaces.network import build_network
 from search_spaces.spaces import MobileSpace
