@@ -8,13 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.records import QUALITIES, State
+from nas.records import PARITY, QUALITIES, State
 
 Points = NDArray[np.float64]
 
 MARGIN = 1.1  # the reference point lies this factor beyond the worst complete trial, so that it too adds something
 SMALLEST_COST = 1e-12  # costs are compared by ratio; a cost of exactly 0 has no logarithm
-PARITY = "parity"  # a flag: the file does not do what the network does
 
 
 def beyond_worst(name: str, values: Iterable[float]) -> float:

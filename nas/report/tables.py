@@ -15,8 +15,8 @@ import pandas as pd
 
 from nas.errors import InputError
 from nas.front import front
-from nas.objectives import PARITY, may_stand
-from nas.records import State
+from nas.objectives import may_stand
+from nas.records import PARITY, State
 from nas.report.figures import FIGURES
 from nas.run_folder.columns import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS, kind_of
 from nas.study.file import load_study

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
-from nas.records import COSTS, OBJECTIVES, QUALITIES
+from nas.records import COSTS, OBJECTIVES
 from nas.study.section import AboveZero, Section
 
 Cost = Literal["parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"]
@@ -21,4 +21,5 @@ class Constraint(Section):
     max: AboveZero = Field(description="The largest value, in the unit that the cost's name says.")
 
 
-assert {*QUALITIES, *COSTS} == set(OBJECTIVES)
+assert get_args(Cost) == COSTS
+assert get_args(Objective) == OBJECTIVES

@@ -21,7 +21,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from drawing import drawn
 from rich.console import Console
@@ -33,15 +32,16 @@ from nas.executors.local import LocalWorkers
 from nas.executors.pool import Refused, Reported
 from nas.machine import threads_per_worker
 from nas.measuring.latency import measure
+from nas.objectives import Points, beyond_worst, minimised
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
 from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.runtimes.runtime import runtime_of
 from nas.samplers.named import seed_of
 from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task, Verdict
 
-MARGIN = 1.1
 Rows = list[dict[str, Any]]
 
 
@@ -107,24 +107,25 @@ def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
                 print(event.task and event.task.candidate.id, type(event).__name__, flush=True)
 
 
-def points_of(rows: Rows, objectives: tuple[str, ...]) -> np.ndarray[Any, Any]:
-    """Smaller is better: qualities negated, costs as log10."""
-    return np.array([[-row[o] if o in QUALITIES else np.log10(row[o]) for o in objectives] for row in rows])
+def points_of(rows: Rows, objectives: tuple[str, ...]) -> Points:
+    """Values of rows on the scale that a search compares them on, all minimised."""
+    return minimised([[row[name] for name in objectives] for row in rows], objectives)
 
 
 def pair(ours: Rows, theirs: Rows, objectives: tuple[str, ...]) -> tuple[float, float]:
     """Hypervolumes over one reference point, 10 % beyond the worst of both."""
-    both = points_of(ours + theirs, objectives)
-    is_quality = np.array([o in QUALITIES for o in objectives])
-    reference = np.where(is_quality, both.max(axis=0) / MARGIN, both.max(axis=0) + np.log10(MARGIN))
-    return tuple(hypervolume(points_of(rows, objectives), reference) for rows in (ours, theirs))  # type: ignore[return-value]
+    worst = {name: beyond_worst(name, (row[name] for row in ours + theirs)) for name in objectives}
+    reference_point = points_of([worst], objectives)[0]
+    own, other = (float(hypervolume(points_of(rows, objectives), reference_point)) for rows in (ours, theirs))
+    return own, other
 
 
-def complete_rows(folder: RunFolder, table: Path) -> Rows:
+def complete_rows(folder: RunFolder, study: Study, table: Path) -> Rows:
     """Of trials.csv or finalists.csv, with the place of each file."""
+    name = runtime_of(study.target).file_name
     frame = pd.read_csv(table)
     rows = frame[frame["state"] == State.COMPLETE].to_dict("records")
-    return [{**row, "file": folder.path / row["artifact"] / "model.onnx"} for row in rows]  # type: ignore[dict-item]
+    return [{**row, "file": folder.path / row["artifact"] / name} for row in rows]  # type: ignore[dict-item]
 
 
 def rows_of(tasks: list[Task], study: Study) -> Rows:
@@ -133,7 +134,7 @@ def rows_of(tasks: list[Task], study: Study) -> Rows:
     return [
         {
             "id": e.candidate_id,
-            "file": folder / "model.onnx",
+            "file": folder / runtime_of(study.target).file_name,
             **e.measurement.costs(study.target.name),
             **{name: getattr(e.validation, name) for name in QUALITIES},
             "test_accuracy": None if e.test is None else e.test.accuracy,
@@ -145,14 +146,14 @@ def rows_of(tasks: list[Task], study: Study) -> Rows:
 
 def beside_search(folder: RunFolder, study: Study) -> tuple[Rows, Rows]:
     """The search's trials, and random candidates."""
-    return complete_rows(folder, folder.trials), random_rows(folder, study)
+    return complete_rows(folder, study, folder.trials), random_rows(folder, study)
 
 
 def beside_finalists(folder: RunFolder, study: Study) -> tuple[Rows, Rows]:
     """The finalists, and their architectures under the uniform plan."""
     tasks = uniform_tasks(folder, study)
     evaluate_all(folder, study, tasks)
-    return complete_rows(folder, folder.finalists), rows_of(tasks, study)
+    return complete_rows(folder, study, folder.finalists), rows_of(tasks, study)
 
 
 def measured_again(rows: Rows, study: Study) -> Rows:

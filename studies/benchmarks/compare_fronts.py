@@ -29,6 +29,7 @@ from nas.measuring.latency import measure
 from nas.report.picture import log_ticks
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import structure_of
+from nas.runtimes.runtime import runtime_of
 from nas.study import Target
 from nas.study.file import load_study
 
@@ -48,7 +49,7 @@ def front(folder: RunFolder, *, again: bool) -> pd.DataFrame:
     places = [folder.path / artifact for artifact in frame["artifact"]]
     if again:
         target = load_study(folder.study).target
-        frame["latency_ms"] = [measure(place / "model.onnx", target).latency_ms for place in places]
+        frame["latency_ms"] = [measure(place / runtime_of(target).file_name, target).latency_ms for place in places]
     described = pd.DataFrame([description(place) for place in places])
     return pd.concat([frame[["trial", "id", *FIGURES]], described], axis=1).assign(study=folder.path.name)
 

@@ -30,6 +30,7 @@ from nas.report.tables import read_trials
 from nas.run_folder.columns import trial_columns
 from nas.run_folder.paths import RunFolder, write_evaluation
 from nas.run_folder.tables import write_rows
+from nas.runtimes.runtime import runtime_of
 from nas.search.finalists import Finalists
 from nas.search.search import Search
 from nas.search.upkeep import write_front
@@ -75,7 +76,7 @@ def finish_all(driver: Search | Finalists) -> None:
         write_evaluation(task.folder, evaluation)
         if task.phase == "final":
             confuse(task, evaluation)
-        (task.folder / "model.onnx").touch()
+        (task.folder / runtime_of(driver.study.target).file_name).touch()
         driver.finish(task, evaluation)
 
 
