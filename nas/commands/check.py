@@ -41,7 +41,12 @@ def check_table(study: Study) -> Table:
 
 def warnings_of(study: Study) -> list[str]:
     """Choices that cannot do what they seem to, each in a sentence that begins with its key."""
-    return [*_unrewarded_genes(study), *_crowded_objectives(study), *_impossible_limits(study), *missing(study.targets)]
+    return [
+        *_unrewarded_genes(study),
+        *_crowded_objectives(study),
+        *_impossible_limits(study),
+        *missing(study.targets, at_a_glance=True),
+    ]
 
 
 def _unrewarded_genes(study: Study) -> Iterator[str]:

@@ -118,3 +118,17 @@ def test_a_study_is_read_without_any_engine(tmp_path: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout
     assert said.splitlines() == ["['model.onnx', 'model@b.onnx']", "[]"]
+
+
+def test_a_glance_imports_no_engine_unless_a_provider_is_asked_for() -> None:
+    asks = (
+        "import sys\n"
+        "from nas.runtimes.runtime import missing\n"
+        "from nas.study import Target\n"
+        "found = []\n"
+        "for target in (Target(name='a'), Target(name='a', provider='NoSuchProvider')):\n"
+        "    found.append((len(missing((target,), at_a_glance=True)), 'onnxruntime' in sys.modules))\n"
+        "print(found)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[(0, False), (1, True)]"
