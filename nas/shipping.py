@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
+from compressors.quantization.modules import QuantizedLayer
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
 from nas.measuring import parity
@@ -82,12 +82,9 @@ def stored_weights(network: nn.Module) -> dict[str, Tensor]:
     stored: dict[str, Tensor] = {}
     trained_copies = set()
     for name, module in network.named_modules():
-        if isinstance(module, QuantizedConv2d | QuantizedLinear):
+        if isinstance(module, QuantizedLayer):
             trained_copies.add(f"{name}.layer")
-            packed = module.packed()
-            stored[f"{name}.codes"], stored[f"{name}.scales"] = packed.codes, packed.scales
-            stored[f"{name}.bias_codes"] = packed.bias_codes
-            stored[f"{name}.input_scale"] = torch.tensor(packed.input_scale)
+            stored |= {f"{name}.{key}": tensor for key, tensor in module.packed().tensors().items()}
         elif not any(True for _ in module.children()) and name not in trained_copies:
             own = {
                 **dict(module.named_parameters(recurse=False)),

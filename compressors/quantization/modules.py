@@ -97,7 +97,7 @@ class SharedGrid(nn.Module):
         return self.source.grid()
 
 
-class _QuantizedLayer(nn.Module):
+class QuantizedLayer(nn.Module):
     """What a quantized convolution and a quantized linear layer share: a weight on a grid and a bias on a finer one."""
 
     is_traced_as_leaf = True
@@ -180,7 +180,7 @@ class _QuantizedLayer(nn.Module):
         )
 
 
-class QuantizedConv2d(_QuantizedLayer):
+class QuantizedConv2d(QuantizedLayer):
     """A convolution with quantized weight and bias: (N, C, H, W) -> (N, out, H', W')."""
 
     layer: nn.Conv2d
@@ -191,7 +191,7 @@ class QuantizedConv2d(_QuantizedLayer):
         return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
-class QuantizedLinear(_QuantizedLayer):
+class QuantizedLinear(QuantizedLayer):
     """A linear layer with quantized weight and bias: (N, in) -> (N, out)."""
 
     layer: nn.Linear
@@ -210,5 +210,5 @@ def observe(module: nn.Module, on: bool) -> None:
 def refresh_scales(module: nn.Module, *, learned: bool = True) -> None:
     """Refit every quantized layer's weight scales; without `learned` those that are being trained stay."""
     for child in module.modules():
-        if isinstance(child, _QuantizedLayer) and (learned or not child.learned):
+        if isinstance(child, QuantizedLayer) and (learned or not child.learned):
             child.refresh_scales()

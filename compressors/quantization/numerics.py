@@ -31,6 +31,11 @@ class PackedWeight:
     zero_points: Tensor | None = None
     codebook: Tensor | None = None
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that there is, by field, as a file of tensors keeps it; the format is in the plan."""
+        fields = {name: value for name, value in vars(self).items() if name != "format" and value is not None}
+        return {**fields, "input_scale": torch.tensor(self.input_scale)}
+
 
 @dataclass(frozen=True)
 class Rounding:

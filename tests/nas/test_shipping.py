@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +69,19 @@ def test_layers_can_be_made_again_from_what_is_stored(formats: dict[str, WeightF
         else:
             assert isinstance(layer, QuantizedLinear)
             assert torch.equal(F.linear(x, weight, bias), expected), name
+
+
+def test_zero_points_and_a_codebook_are_stored_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them the codes mean nothing; a layer that has none stores none."""
+    network, name = quantized({"classifier": "int4"}), "classifier"
+    layer = network.get_submodule(name)
+    assert isinstance(layer, QuantizedLinear)
+    more = {"zero_points": torch.arange(10, dtype=torch.int8), "codebook": torch.tensor([-9, 4], dtype=torch.int8)}
+    packed = replace(layer.packed(), **more)
+    monkeypatch.setattr(layer, "packed", lambda: packed)
+    stored = stored_weights(network)
+    assert all(torch.equal(stored[f"{name}.{key}"], tensor) for key, tensor in more.items())
+    assert [key for key in stored if key.endswith((".zero_points", ".codebook"))] == [f"{name}.{key}" for key in more]
 
 
 def test_float_layers_and_grids_are_stored_as_they_are() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 from torch import fx, nn
 
-from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
+from compressors.quantization.modules import QuantizedLayer
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit, emit_or_export
 from nas.runtimes.runtime import FileCosts, FileHeader
@@ -24,7 +24,7 @@ def model_bytes(network: nn.Module, header: FileHeader, *, unpacked: frozenset[s
 
 
 def _is_quantized(network: nn.Module) -> bool:
-    return any(isinstance(module, QuantizedConv2d | QuantizedLinear) for module in network.modules())
+    return any(isinstance(module, QuantizedLayer) for module in network.modules())
 
 
 def _serialized(model: onnx.ModelProto) -> bytes:
