@@ -181,11 +181,8 @@ def _block(name: str, layers: Sequence[LayerReport]) -> tuple[str, ...]:
 
 def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
     size = candidate.architecture.input_size
-    data = study.data
-    named = {"digits": "scikit-learn's digits", "torchvision": f"torchvision's {data.dataset}"}
-    source = named.get(data.source, f"the study's {'images' if data.source == 'npz' else 'image folder'}")
     points = [
-        f"Trained and scored on {source} at {size}x{size}; on other images nothing here is promised.",
+        f"Trained and scored on {text(study.data.title)} at {size}x{size}; on other images nothing here is promised.",
         "It always answers with one of its classes; an image of none of them gets one all the same.",
         "Latency depends on processor, runtime version, threads and batch: measure again where it counts.",
         "Formats below int8 make the file smaller; on a CPU they run at the speed of int8.",

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -15,7 +14,7 @@ from nas.records import UNSTABLE, Evaluation, State
 from nas.report.figures import FIXED, accuracy_text, figure, present
 from nas.report.tables import disagrees, records
 from nas.runtimes.runtime import runtime_of
-from nas.study import Data, Study, Target
+from nas.study import Study, Target
 
 Row = dict[str, Any]
 
@@ -80,16 +79,7 @@ def _moment(text: str) -> datetime | None:
 def data_words(study: Study) -> str:
     data, sizes = study.data, " or ".join(f"{size} × {size}" for size in study.space.input_sizes)
     channels = "grey" if data.input_channels == 1 else "colour"
-    return f"{_source(data)}, {sizes} {channels}"
-
-
-def _source(data: Data) -> str:
-    if data.source == "digits":
-        return "digits (scikit-learn)"
-    if data.source == "torchvision":
-        return f"{data.dataset} (torchvision)"
-    # Only the folder's name: a report is passed on, and the path says where its maker keeps files.
-    return f"images of {PurePath(data.path or '').name}"
+    return f"{data.title}, {sizes} {channels}"
 
 
 def best(rows: Sequence[Row], key: str) -> Row | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -15,6 +18,45 @@ TorchvisionSet = Literal[
 ]  # fmt: skip
 GREY_SETS = ("MNIST", "FashionMNIST", "KMNIST", "USPS")
 MIRRORED_MEANS_ANOTHER = ("MNIST", "KMNIST", "USPS", "SVHN", "GTSRB", "RenderedSST2")
+
+
+@dataclass(frozen=True)
+class SourceKeys:
+    """What a source asks of the other keys, and what follows from it.
+
+    title: what reports call the data. path: what `path` has to be, None: there is none. needs: key that must be given
+    -> what it is. own: keys, empty by default, that only this source has. is_grey, keeps_side: where the study does not
+    say, whether images have one channel, and whether a mirrored one would be another sign.
+    """
+
+    title: Callable[[Data], str]
+    path: str | None = "a folder"
+    needs: Mapping[str, str] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
+    is_grey: Callable[[Data], bool] = lambda _: False
+    keeps_side: Callable[[Data], bool] = lambda _: False
+
+
+def _folder_name(data: Data) -> str:
+    """Only the folder's name: a report is passed on, and the path says where its maker keeps files."""
+    return f"images of {PurePath(data.path or '').name}"
+
+
+# One row for each value of `data.source`; how its images are listed is a row of nas.data.sources.
+SOURCE_KEYS: dict[str, SourceKeys] = {
+    "digits": SourceKeys(
+        lambda _: "digits (scikit-learn)", path=None, is_grey=lambda _: True, keeps_side=lambda _: True
+    ),
+    "image_folder": SourceKeys(_folder_name, own=("group_pattern",)),
+    "npz": SourceKeys(_folder_name, path="a file"),
+    "torchvision": SourceKeys(
+        lambda data: f"{data.dataset} (torchvision)",
+        needs={"dataset": "the name of a set"},
+        own=("dataset", "download"),
+        is_grey=lambda data: data.dataset in GREY_SETS,
+        keeps_side=lambda data: data.dataset in MIRRORED_MEANS_ANOTHER,
+    ),
+}
 
 
 class Data(Section):
@@ -79,16 +121,17 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Data:
-        if self.source != "digits" and not self.path:
-            kind = "a file" if self.source == "npz" else "a folder"
-            raise ValueError(f"path: expected {kind} for source {self.source}, got nothing")
-        if self.source == "torchvision" and self.dataset is None:
-            raise ValueError("dataset: expected the name of a set for source torchvision, got nothing")
-        if self.source == "digits" and self.path:
-            raise ValueError(f"path: expected none with source digits, whose scans need no file, got {self.path!r}")
-        for key, source in (("dataset", "torchvision"), ("download", "torchvision"), ("group_pattern", "image_folder")):
-            if getattr(self, key) and self.source != source:
-                raise ValueError(f"{key}: expected only with source {source}, got source {self.source}")
+        keys = self._keys
+        needs = keys.needs if keys.path is None else {"path": keys.path, **keys.needs}
+        for key, what in needs.items():
+            if not getattr(self, key):
+                raise ValueError(f"{key}: expected {what} for source {self.source}, got nothing")
+        if keys.path is None and self.path:
+            raise ValueError(f"path: expected none with source {self.source}, which needs no file, got {self.path!r}")
+        for source, other in SOURCE_KEYS.items():
+            for key in other.own:
+                if getattr(self, key) and key not in keys.own:
+                    raise ValueError(f"{key}: expected only with source {source}, got source {self.source}")
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test: expected less than 1, got {self.validation:g} + {self.test:g}")
         return self
@@ -103,12 +146,19 @@ class Data(Section):
         return pattern
 
     @property
+    def _keys(self) -> SourceKeys:
+        return SOURCE_KEYS[self.source]
+
+    @property
+    def title(self) -> str:
+        """What reports call the data."""
+        return self._keys.title(self)
+
+    @property
     def input_channels(self) -> Literal[1, 3]:
-        grey = self.source == "digits" or self.dataset in GREY_SETS
-        return self.channels or (1 if grey else 3)
+        return self.channels or (1 if self._keys.is_grey(self) else 3)
 
     @property
     def augments_flip(self) -> bool:
         """Whether training mirrors images: not where a mirrored one is another sign, unless the study says so."""
-        keeps_side = self.source == "digits" or self.dataset in MIRRORED_MEANS_ANOTHER
-        return not keeps_side if self.flip is None else self.flip
+        return not self._keys.keeps_side(self) if self.flip is None else self.flip

@@ -15,6 +15,7 @@ from nas.data import class_count, load
 from nas.data.sources import SOURCES
 from nas.errors import InputError
 from nas.study import Data
+from nas.study.data import SOURCE_KEYS
 
 CLASSES, PER_CLASS, SIZE = 2, 20, 12
 
@@ -69,7 +70,7 @@ def made(source: str, root: Path, **options: Any) -> Data:
 
 
 def test_a_study_may_name_every_source() -> None:
-    assert set(SOURCES) == set(get_args(Data.model_fields["source"].annotation))
+    assert set(SOURCES) == set(SOURCE_KEYS) == set(get_args(Data.model_fields["source"].annotation))
 
 
 @every_source

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
 from nas.study import Data, TorchvisionSet
+from nas.study.data import SOURCE_KEYS, SourceKeys
 
 
 def data(**fields: Any) -> Data:
@@ -53,3 +55,29 @@ def test_channels_follow_the_source() -> None:
     assert grey == {"MNIST", "FashionMNIST", "KMNIST", "USPS"}
     assert data(source="digits").input_channels == 1
     assert data(source="npz").input_channels == data(source="digits", channels=3).input_channels == 3
+
+
+def test_reports_name_the_data_and_not_where_they_lie() -> None:
+    titles = {name: data(source=name, **options).title for name, options in {
+        "digits": {}, "image_folder": {"path": "/home/me/fruit"}, "npz": {"path": "/home/me/blood.npz"},
+        "torchvision": {"path": "/home/me/sets", "dataset": "SVHN"},
+    }.items()}  # fmt: skip
+    assert titles == {
+        "digits": "digits (scikit-learn)", "image_folder": "images of fruit", "npz": "images of blood.npz",
+        "torchvision": "SVHN (torchvision)",
+    }  # fmt: skip
+
+
+def test_a_source_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it needs, which keys are its own, and what follows from it: by its row alone."""
+    row = SourceKeys(
+        lambda _: "squares", path=None, needs={"dataset": "a number"}, own=("download",), is_grey=lambda _: True
+    )
+    monkeypatch.setitem(SOURCE_KEYS, "digits", row)
+    with pytest.raises(ValidationError, match="dataset: expected a number for source digits, got nothing"):
+        data(source="digits")
+    with pytest.raises(ValidationError, match="download: expected only with source digits, got source npz"):
+        data(source="npz", download=True)
+    monkeypatch.setitem(SOURCE_KEYS, "digits", replace(row, needs={}))
+    made = data(source="digits", download=True)
+    assert (made.title, made.input_channels, made.augments_flip) == ("squares", 1, True)
