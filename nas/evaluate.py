@@ -73,7 +73,7 @@ def evaluate(
         network = trained.network.cpu().eval()
 
     with clock("emit"):
-        files = ship(network, task.candidate, task.folder, bench.header, study.targets)
+        files = ship(network, task.candidate, task.folder, header=bench.header, targets=study.targets)
     with clock("verify"), pausing_for_measurements():
         verified = verify(network, files, task.candidate, bench)
     with clock("measure"):

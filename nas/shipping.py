@@ -25,7 +25,7 @@ PARITY_IMAGES, TRAIN_IMAGES = 512, 1000
 
 
 def ship(
-    network: nn.Module, candidate: Candidate, folder: Path, header: FileHeader, targets: Sequence[Target]
+    network: nn.Module, candidate: Candidate, folder: Path, *, header: FileHeader, targets: Sequence[Target]
 ) -> dict[str, Path]:
     """Write what the targets' runtimes load, weights.safetensors and candidate.json; returns every target's file.
 

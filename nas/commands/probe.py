@@ -86,7 +86,7 @@ def probe(study: Study) -> Probe:
         pipeline = pipeline_of(task, bench, None)
         network, step = train_a_little(replace(pipeline, feed=short(pipeline.feed)), network)
         with clock("emit"):
-            files = ship(network.cpu().eval(), candidate, folder, bench.header, study.targets)
+            files = ship(network.cpu().eval(), candidate, folder, header=bench.header, targets=study.targets)
         with clock("measure"):
             measure_files(files, study.targets, origin="shipped file")
         with clock("score"):

@@ -92,11 +92,13 @@ def references(file: Path, models: Path | None) -> dict[str, Reference]:
 
 def beating(frame: pd.DataFrame, reference: Reference) -> pd.DataFrame:
     """Members at least as accurate on test, smaller and faster than a reference."""
-    return frame[
+    is_better = (
         (frame["test_accuracy"] >= reference["test_accuracy"])
         & (frame["size_bytes"] < reference["size_bytes"])
         & (frame["latency_ms"] < reference["latency_ms"])
-    ]
+    )
+    found: pd.DataFrame = frame.loc[is_better]
+    return found
 
 
 def table_of(frame: pd.DataFrame, beside: dict[str, Reference]) -> Table:

@@ -78,8 +78,9 @@ def drive(sampler: str, sizes: list[int], folder: Path, console: Console) -> lis
             began = time.perf_counter()
             Search(study, run)
             restart_s = time.perf_counter() - began
-            times = [1e3 * mean(part[-WINDOW:]) for part in (proposing, finishing, computing)]
-            found.append(Overhead(sampler, number, *times, restart_s, run.journal.stat().st_size / 1e6))
+            propose, finish, processor = (1e3 * mean(part[-WINDOW:]) for part in (proposing, finishing, computing))
+            megabytes = run.journal.stat().st_size / 1e6
+            found.append(Overhead(sampler, number, propose, finish, processor, restart_s, megabytes))
             console.print(found[-1])
     return found
 

@@ -26,8 +26,9 @@ from compressors.folding import fold_batch_norm
 from compressors.quantization.insertion import prepare
 from compressors.quantization.modules import observe, refresh_scales
 from nas.measuring.turns import exclusive
-from nas.runtimes.onnx.emission import FileHeader, emit
+from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnxruntime import Runner
+from nas.runtimes.runtime import FileHeader
 from nas.study import Target
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import ShuffleConfig

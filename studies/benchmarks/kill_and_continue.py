@@ -91,8 +91,9 @@ def kill_once(study: Path, folder: Path, after_s: float) -> Kill | None:
 def journal_is_consistent(folder: Path) -> dict[str, int]:
     """At the end: rows, evaluations per row, and attempts beyond the first."""
     import optuna
+    from optuna.storages.journal import JournalFileBackend
 
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.log")))
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "study.log")))
     names = optuna.get_all_study_names(storage)
     trials = [t for name in names for t in optuna.load_study(study_name=name, storage=storage).trials]
     rows = [t.user_attrs["row"] for t in trials if "row" in t.user_attrs]

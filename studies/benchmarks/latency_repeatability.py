@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -74,7 +75,8 @@ def emit_networks(folder: Path, count: int, seed: int) -> list[Path]:
         network = build(candidate, bench, seed=seed, dropout=0.0).cpu()
         options = options_of(candidate, study.compression)
         network = compress(network, candidate.plan, options, CalibrationBatches(bench.tiny_feed()), trained=False)
-        files.append(ship(network, candidate, place, bench.header))
+        shipped = ship(network, candidate, place, header=bench.header, targets=[study.target])
+        files.append(shipped[study.target.name])
     return files
 
 
@@ -158,7 +160,7 @@ def main() -> int:
     table = Table(title=f"{arguments.networks} networks, {arguments.passes} fresh processes each way")
     for column in ("machine", "tau-b mean", "least", "spread mean", "largest", "fastest ms", "slowest ms"):
         table.add_column(column, justify="left" if column == "machine" else "right")
-    found, console = {}, Console()
+    found, console = dict[str, dict[str, Any]](), Console()
     with tempfile.TemporaryDirectory(prefix="latency-repeatability-") as folder:
         files = emit_networks(Path(folder), arguments.networks, arguments.seed)
         for machine in ("as it is", "another core busy"):

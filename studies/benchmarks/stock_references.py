@@ -66,7 +66,8 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
     network = build(candidate, bench, seed=seed, dropout=0.0)
     with pausing_for_measurements() as give_way:
         network = pipeline_of(task, bench, None).fit(network, give_way).network.cpu().eval()
-    files = {"fp32": ship(network, candidate, folder, bench.header), "int8": folder / INT8_FILE}
+    shipped = ship(network, candidate, folder, header=bench.header, targets=[study.target])
+    files = {"fp32": shipped[study.target.name], "int8": folder / INT8_FILE}
     chosen = np.random.default_rng(seed).choice(len(bench.data.train), CALIBRATION_IMAGES, replace=False)
     images = bench.data.train.take(np.sort(chosen)).images
     quantize(files["fp32"], files["int8"], as_float(images))

@@ -83,7 +83,7 @@ def _accuracy(candidate: Candidate, classes: int) -> float:
     bits = sum(layer.weight_count * BITS[candidate.plan.format_of(layer.name)] for layer in layers)
     mean_bits = bits / sum(layer.weight_count for layer in layers)
     kernels = sum(layer.kernel for layer in layers) / len(layers)
-    return 0.95 - 2.2 / candidate.parameters(classes) ** 0.28 - 0.25 / mean_bits**1.6 + 0.02 * kernels
+    return float(0.95 - 2.2 / candidate.parameters(classes) ** 0.28 - 0.25 / mean_bits**1.6 + 0.02 * kernels)
 
 
 def _measurement(candidate: Candidate, study: Study, classes: int, rng: random.Random) -> Measurement:

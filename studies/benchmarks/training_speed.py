@@ -74,7 +74,7 @@ def usual(architecture: Architecture) -> float:
         start = time.perf_counter() if step == WARM_UP else start
         loss = F.cross_entropy(network(batch), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return STEPS * BATCH / (time.perf_counter() - start)
 

@@ -55,7 +55,8 @@ def heard(network: nn.Module, name: str) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("formats", [MIXED, dict.fromkeys(LAYERS, "int8"), dict.fromkeys(LAYERS, "int4")])
 def test_layers_can_be_made_again_from_what_is_stored(formats: dict[str, WeightFormat], tmp_path: Path) -> None:
     network = quantized(formats)
-    ship(network, Candidate(architecture=ARCHITECTURE, plan=CompressionPlan(formats=formats)), tmp_path, HEADER, [CPU])
+    candidate = Candidate(architecture=ARCHITECTURE, plan=CompressionPlan(formats=formats))
+    ship(network, candidate, tmp_path, header=HEADER, targets=[CPU])
     stored = load_file(tmp_path / "weights.safetensors")
     for name in formats:
         layer = network.get_submodule(name)
@@ -118,7 +119,7 @@ def test_everything_of_a_float_network_is_stored() -> None:
 def test_three_files_and_no_more(formats: dict[str, WeightFormat], tmp_path: Path) -> None:
     candidate = Candidate(architecture=ARCHITECTURE, plan=CompressionPlan(formats=formats))
     network = quantized(formats) if formats else build_network(ARCHITECTURE, len(CLASSES), seed=0).eval()
-    files = ship(network, candidate, tmp_path, HEADER, [CPU])
+    files = ship(network, candidate, tmp_path, header=HEADER, targets=[CPU])
     file = files["cpu"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["candidate.json", "model.onnx", "weights.safetensors"]
     assert Candidate.from_json(json.loads((tmp_path / "candidate.json").read_text())) == candidate
@@ -182,7 +183,7 @@ def test_a_shipped_network_is_checked_on_validation_images_and_scored_on_every_p
         answers = network(torch.from_numpy(as_float(pixels()))).argmax(1).numpy()
     wrong = Images(pixels(), (answers + 1) % 10)
     bench: Any = Bench(wrong, Images(pixels(), answers), Images(pixels(8), answers[:8]))
-    files = ship(network, candidate, tmp_path, HEADER, [TOY])
+    files = ship(network, candidate, tmp_path, header=HEADER, targets=[TOY])
     found = verify(network, files, candidate, bench)
     assert (found.parity.images, found.parity.accuracy_difference, found.flags) == (32, 0.0, ())
     scores = score_file(files["t"], bench, test=True)
