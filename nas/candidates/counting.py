@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from nas.candidates.sampling import edge_formats
+from compressors.plan import CompressionPlan
+from nas.candidates.sampling import DRAWS, edge_formats
 from nas.study import Compression
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
+from search_spaces.trials import Pick, last
 
 Sites = Sequence[BlockSite]
 
@@ -16,8 +20,14 @@ def space_size(space: Space, compression: Compression) -> int:
     """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
 
     With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together or a
-    block splits one, which is then not pruned.
+    block splits one, which is then not pruned. Of what further rows of DRAWS ask, every network is taken to be asked as
+    much as the largest.
     """
+    return _plain_size(space, compression) * _further_ways(space, compression)
+
+
+def _plain_size(space: Space, compression: Compression) -> int:
+    """The size by architecture, pruning ratios and formats."""
     ratios, formats = len(compression.pruning_ratio), len(compression.weight_format)
     edges = len(edge_formats(compression)) ** 2
     widths = ratios ** (1 + len(space.stages)) if compression.stage_widths else 1
@@ -41,6 +51,36 @@ def space_size(space: Space, compression: Compression) -> int:
         case "layer":
             blocks = _each(lambda site: formats ** len(site.rows()) * (ratios if site.has_group else 1))
             return widths * space.count(blocks, head) * edges
+
+
+def _further_ways(space: Space, compression: Compression) -> int:
+    """Ways to answer what rows of DRAWS ask for the `steps` of a plan, of the largest network of any kind."""
+    rows = [draw for name, draw in DRAWS.items() if name not in CompressionPlan.model_fields]
+    if not rows:
+        return 1
+    found = []
+    for kind in space.of_one_kind():
+        architecture, asked = kind.sample(Pick(last), input_channels=1), _Asked()
+        for draw in rows:
+            draw(asked, architecture, compression, grid=space.width_grid)
+        found.append(math.prod(asked.choices.values()))
+    return max(found)
+
+
+class _Asked(Pick):
+    """A trial that notes how many choices each gene has."""
+
+    def __init__(self) -> None:
+        super().__init__(last)
+        self.choices: dict[str, int] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        self.choices[name] = len(choices)
+        return super().suggest_categorical(name, choices)
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        self.choices[name] = high - low + 1
+        return super().suggest_int(name, low, high)
 
 
 def _all(firsts: Sites, others: Sites, depth: int) -> int:

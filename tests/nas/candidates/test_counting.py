@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 from candidates import Recording, freedom
 
+from compressors.plan import CompressionPlan
+from compressors.steps import ANYTHING, STEPS, Step
 from nas.candidates.counting import space_size
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import DRAWS, sample
 from nas.study import Compression
+from search_spaces.architecture import Architecture
 from search_spaces.spaces import MixedSpace, MobileSpace, Space
+from search_spaces.trials import Trial, ask
 
 
 class Odometer:
@@ -92,3 +96,20 @@ TWO_FORMATS = {"weight_format": ("fp32", "int4"), "pruning_ratio": (0.0, 0.5)}
 def test_space_size_counts_all_answers(space: Space, compression: Compression) -> None:
     found = list(assignments(space, compression))
     assert len(set(found)) == len(found) == space_size(space, compression)
+
+
+def test_what_further_steps_draw_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toy step with two genes for the whole network: each of its answers goes with each of the others."""
+
+    def drawn(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
+        more = trial.suggest_int("network.more", 1, 2)
+        return {"stem.conv": ask(trial, "network.rank", (4, 8, 16)), "head.conv": more}
+
+    def asked(plan: CompressionPlan) -> Mapping[str, Any] | None:
+        return plan.steps.get("low_rank") or None
+
+    space, compression = small_space([(1, 2)]), Compression(pruning_ratio=(0.0, 0.5), weight_format=("int8",))
+    before = space_size(space, compression)
+    monkeypatch.setitem(STEPS, "low_rank", Step("low_rank", asked=asked, method=None, after=ANYTHING))
+    monkeypatch.setitem(DRAWS, "low_rank", drawn)
+    assert space_size(space, compression) == len(set(assignments(space, compression))) == 6 * before
