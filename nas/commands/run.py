@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -70,7 +70,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
             finalists.choose(search)
             if finalists.unfinished:
                 data.load_test()  # files that cannot be read are named now, not by each finalist after its training
-            _drive_finalists(search, finalists, executor, stop, console)
+            _drive_finalists(finalists, executor, stop, console, after=lambda: write_front(search, finalists))
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -101,7 +101,7 @@ def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
 
 
 def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:
-    """What the study asks of an executor; a candidate's time does not hold the training of the teacher of all."""
+    """What the study asks of an executor; the time in which a shared teacher is trained does not count as a trial's."""
     return ExecutorSetup(
         study,
         folder,
@@ -154,7 +154,7 @@ def _with_population(study: Study, population: int | None) -> Study:
 
 
 def _with_reference(study: Study, recorded: Study) -> Study:
-    """The hypervolume's reference point is fixed early, so that curves of a longer search go on where they were."""
+    """The hypervolume's reference point is fixed early, so that a longer search continues the same curve."""
     point = recorded.report.hypervolume_reference
     if study.report.hypervolume_reference or not point:
         return study
@@ -187,7 +187,7 @@ def _refuse_another_device(study: Study, folder: RunFolder) -> None:
 
 
 def measured_otherwise(measurement: Measurement, targets: Sequence[Target]) -> list[str]:
-    """What latencies here depend on otherwise than recorded ones, a line each; targets after the first are named."""
+    """What would differ from the recorded measurements of latency, a line each; targets after the first are named."""
     lines = []
     for target in targets:
         if (measured := measurement.latency.get(target.name)) is None:
@@ -213,14 +213,18 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
     return problem
 
 
-def _drive_finalists(search: Search, finalists: Finalists, executor: Executor, stop: Stop, console: Console) -> None:
-    def after(_: TrialRow | None = None) -> str:
-        write_front(search, finalists)
+def _drive_finalists(
+    finalists: Finalists, executor: Executor, stop: Stop, console: Console, *, after: Callable[[], None]
+) -> None:
+    """Train the finalists; `after` is called at the start, after each, and at the end."""
+
+    def note(_: TrialRow | None = None) -> str:
+        after()
         return ""
 
     total = len(finalists.journal.trials())
-    drive(finalists, executor, stop, Screen(console, "finalists", total, lambda: len(finalists.rows()), after))
-    write_front(search, finalists)
+    drive(finalists, executor, stop, Screen(console, "finalists", total, lambda: len(finalists.rows()), note))
+    after()
 
 
 def _counts(search: Search) -> str:

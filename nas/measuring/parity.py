@@ -28,8 +28,8 @@ def verify(
     targets: Sequence[Target],
     candidate: Candidate,
     images: Images,
-    expected: Array,
     *,
+    expected: Array,
     num_classes: int,
 ) -> Verification:
     """Which layers run as integers on the first target, and whether every runtime computes what the network does.

@@ -44,7 +44,8 @@ def train_stage(
     the loss, a weight, a statistic, a scale or the average is NaN or infinite after an epoch, or was at the start.
     """
     loss = loss or Loss(label_smoothing=recipe.label_smoothing)
-    step = _Step(network, loss, recipe, optimizer, average, "fp32" if stage.retraining.in_fp32 else precision)
+    arithmetic: Precision = "fp32" if stage.retraining.in_fp32 else precision
+    step = _Step(network, loss, recipe, optimizer=optimizer, average=average, precision=arithmetic)
     epochs = math.ceil(stage.steps / feed.steps)
     require_finite(learned_values(network), f"before the {stage.name} stage")
     done = start_epoch
@@ -90,6 +91,7 @@ class _Step:
         network: nn.Module,
         loss: Loss,
         recipe: Recipe,
+        *,
         optimizer: torch.optim.Optimizer,
         average: MovingAverage | None,
         precision: Precision,

@@ -130,7 +130,7 @@ class TrainingPipeline:
             resumes = saved is not None and index == first
             network = self.change(network, stage, restoring=resumes or index < first)
             if index >= first:
-                run = StageRun(self, network, index, so_far, report)
+                run = StageRun(self, network, index, so_far, report=report)
                 so_far.steps.append(run.train(saved if resumes else None, give_way))
                 require_finite(learned_values(network), f"after the {stage.name} stage")
             if index == 0 and so_far.teacher is None and self._teaches_itself:
@@ -190,6 +190,7 @@ class StageRun:
         network: nn.Module,
         index: int,
         so_far: Progress,
+        *,
         report: Report,
     ) -> None:
         training, validation, stage = pipeline.training, pipeline.validation, pipeline.stages[index]

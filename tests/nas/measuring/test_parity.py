@@ -147,7 +147,7 @@ def verified(folder: Path, monkeypatch: pytest.MonkeyPatch, *toys: Toy, wide: bo
         targets.append(targets[-1].model_copy(update={"name": "wide", "threads": 2}))
         files["wide"] = files[f"t{len(toys) - 1}"]
     images = Images(pixels(), expected.argmax(1))
-    return verify(files, targets, CANDIDATE, images, expected, num_classes=len(CLASSES))
+    return verify(files, targets, CANDIDATE, images, expected=expected, num_classes=len(CLASSES))
 
 
 def shifted(logits: Array) -> Array:
