@@ -35,7 +35,7 @@ class Options:
 
 
 def nothing(*_: Any) -> None:
-    """What most steps do at most occasions."""
+    """Do nothing: the default of what a method may leave out."""
 
 
 def unchanged(network: nn.Module, *_: Any) -> nn.Module:

@@ -34,10 +34,10 @@ class Quantize:
 class Retraining:
     """A stage of training, and what differs in it.
 
-    number: seeds its epochs; no two stages have the same. share: of the whole training, where the study gives none.
-    peak: of its learning rate as a fraction of the first stage's, where each stage has a schedule of its own.
-    ceiling: of its learning rate likewise, where one schedule runs over all stages. in_fp32: whatever the study says.
-    stops_early: whether `patience` may end it.
+    number: seeds its epochs; no two stages have the same. share: its default share of the whole training.
+    peak: its largest learning rate as a fraction of the first stage's, where each stage has its own schedule.
+    ceiling: the same fraction where one schedule runs over all stages; the schedule's rate is cut there.
+    in_fp32: whether it trains in fp32 whatever the study says. stops_early: whether `patience` may end it.
     """
 
     number: int
@@ -167,7 +167,7 @@ def check_names(names: Collection[str]) -> None:
 
 
 def ordered(names: Collection[str]) -> tuple[str, ...]:
-    """The names in an order in which each may stand behind all before it; of several orders the table's.
+    """The names in an order in which each may follow all before it; the order of the table where there are several.
 
     Raises ValueError, with the reason, where there is none.
     """
@@ -183,7 +183,7 @@ def ordered(names: Collection[str]) -> tuple[str, ...]:
 
 
 def check_order(names: Collection[str]) -> None:
-    """Raises ValueError, with the reason, where a step stands behind one that may not be applied before it."""
+    """Raises ValueError, with the reason, where a step follows one that may not be applied before it."""
     check_names(names)
     before = list[str]()
     for name in names:

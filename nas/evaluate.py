@@ -136,13 +136,13 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
 
 
 def broken_constraints(measurement: Measurement, study: Study, task: Task) -> dict[str, float]:
-    """By how much, relative to its limit, each broken constraint is exceeded; none binds a task that is not."""
+    """By how much, relative to its limit, each broken constraint is exceeded; none for a task without constraints."""
     limits = study.limits if task.is_constrained else {}
     return excesses({name: measurement.cost(name, study.target.name) for name in limits}, limits)
 
 
 def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
-    """Flags of what is no sound latency: disturbed, or missing on a target after the first."""
+    """Flags of latencies that are disturbed, or missing on a target after the first."""
     missing = [parity_at(target.name) for target in study.targets if target.name not in measurement.latency]
     return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
 

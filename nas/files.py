@@ -1,4 +1,4 @@
-"""How files are written whole or not at all, what a library can open, and how one process holds a folder alone."""
+"""Files that are written whole or not at all, paths that libraries can open, and the lock of a run folder."""
 
 from __future__ import annotations
 

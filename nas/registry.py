@@ -1,6 +1,6 @@
 """Names a study may use for what lives in a module of its own: a row is a name and where the implementation is.
 
-No module is imported before its row is used, so that an engine that is not installed costs nothing and hinders nobody.
+No module is imported before its row is used, so an engine that is not installed costs nothing and breaks nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a trained network to its files, and what the runtimes that read them say: do they agree, and how good is it."""
+"""From a trained network to its files; whether runtimes agree with torch on them, and how accurate they are."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def verify(network: nn.Module, files: dict[str, Path], candidate: Candidate, ben
     images = bench.data.validation.spread(PARITY_IMAGES)
     expected = predict(network, torch.from_numpy(images.images)).numpy()
     classes = len(bench.data.class_names)
-    return parity.verify(files, bench.study.targets, candidate, images, expected, num_classes=classes)
+    return parity.verify(files, bench.study.targets, candidate, images, expected=expected, num_classes=classes)
 
 
 def score_file(file: Path, bench: Workbench, *, test: bool, give_way: Callable[[], None] = lambda: None) -> Scores:

@@ -47,7 +47,7 @@ def teacher_logits(bench: Workbench) -> Tensor:
 
 
 def train_teacher(bench: Workbench, folder: Path, file: Path, give_way: Callable[[], None]) -> None:
-    """Train the teacher and record it in `folder`, its logits last, in `file`: where that stands, all is done."""
+    """Train the teacher and record it in `folder`; its logits come last, in `file`: they mark that it is done."""
     study, seed = bench.study, bench.study.search.seed
     candidate = teacher_candidate(study)
     bench = bench.at(candidate.architecture.input_size)

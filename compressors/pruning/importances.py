@@ -1,4 +1,4 @@
-"""What ranks the channels of a group: one score per channel, the least are cut first."""
+"""What ranks the channels of a group: one score per channel; the lowest are removed first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Group(Protocol):
 def weight_norm(p: Literal[1, 2]) -> Importance:
     """Norm over all convolution weights that go with a channel (Li et al. 2017, arXiv:1608.08710; group-wise).
 
-    Each member's scores are divided by their mean first, so that no member drowns the others.
+    Each member's scores are divided by their mean first, so that no member dominates.
     """
 
     def importance(module: nn.Module, group: Group) -> Tensor:

@@ -149,7 +149,7 @@ class QuantizedLayer(nn.Module):
         """Scales large enough for the bias: a nearly dead channel would otherwise push it beyond int32.
 
         A learned one stays above a share of the fitted one as well: where a large step of the optimizer takes it near
-        or below zero, every weight would be cut off and neither it nor they would have a gradient ever after.
+        or below zero, every weight would be clipped, and without gradients nothing in the channel would learn again.
         """
         floor: Tensor = self.bias.detach().abs() / (self.input_scale * _LARGEST_BIAS_CODE)
         if self.learned:

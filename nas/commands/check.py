@@ -59,7 +59,7 @@ def _unrewarded_genes(study: Study) -> Iterator[str]:
 
 
 def _crowded_objectives(study: Study) -> Iterator[str]:
-    """The more objectives, the rarer a candidate that another is better than in all of them."""
+    """The more objectives, the fewer candidates are dominated: with many, nearly all stand on the front."""
     if len(study.objectives) > CROWDED and study.search.trials < TRIALS_FOR_MANY:
         yield (
             f"objectives: with {len(study.objectives)} of them and {study.search.trials} trials nearly every candidate "

@@ -1,4 +1,4 @@
-"""`nas export`: one network's file with all that tells what it is."""
+"""`nas export`: copies one network's files, with a model card that describes it."""
 
 from __future__ import annotations
 

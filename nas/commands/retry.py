@@ -1,6 +1,6 @@
 """`nas retry`: failed trials are queued once more, for the next `nas run` to evaluate them again.
 
-The journal only grows, and what was told stays told. So a retry is a trial of its own, with the candidate, parameters
+The journal only grows, and a result is never changed. So a retry is a trial of its own, with the candidate, parameters
 and generation of the one it repeats, and the note `retry_of`; the failed row stays where it is.
 """
 

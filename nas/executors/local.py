@@ -64,7 +64,7 @@ class _Worker:
             self.process.stdin.flush()
 
     def receive(self) -> list[dict[str, Any]] | None:
-        """What the worker says, one record per whole line; None at its end."""
+        """The worker's answers, one per whole line; None when it has ended."""
         # Everything that is there: a line left in a buffer would wake nobody.
         if not (came := os.read(self.answers, 65536)):
             return None
@@ -159,7 +159,7 @@ class LocalWorkers:
         return events + self._late()
 
     def _late(self) -> list[Event]:
-        """Kill who is over the limit. An answer that came meanwhile is looked at first: the folder tells."""
+        """Kill workers over the limit. Where one has just finished, the driver finds its evaluation in the folder."""
         events: list[Event] = []
         now = time.monotonic()
         for worker in list(self._workers):
@@ -208,7 +208,7 @@ class LocalWorkers:
 
 
 def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
-    """What a line of the worker's means; all but a report leave it idle."""
+    """The event that a worker's answer stands for; after every answer except a report the worker is idle."""
     if "refused" in answer:
         return Refused(answer["refused"])
     if not worker.started:

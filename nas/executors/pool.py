@@ -66,7 +66,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Paused:
-    """A worker saved a checkpoint of its task and is free again, as the driver had answered."""
+    """A worker saved a checkpoint of its task and is free again, because the driver answered PAUSE."""
 
     task: Task
 

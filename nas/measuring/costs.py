@@ -20,7 +20,7 @@ def measure_files(
     origin: Literal["untrained file", "shipped file"],
     without: Collection[str] = (),
 ) -> Measurement:
-    """All costs, read off the file of every target by name: the first target's, but for latencies and other files.
+    """All costs: latencies off the file of each target by name, everything else off the first target's file.
 
     Targets in `without`, and those after the first whose runtime refuses their file, get no latency. Raises
     RuntimeRefused where the first target's runtime does.

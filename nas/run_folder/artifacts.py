@@ -1,4 +1,4 @@
-"""An artifact folder as bytes and back, for results that come from where no disk is shared."""
+"""An artifact folder as bytes and back, for results of executors without a shared disk."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class RunFolder:
 
     @property
     def teacher_logits(self) -> Path:
-        """Its answers to the training images: where they are, it is trained."""
+        """Its logits on the training images; once this file exists, the teacher is trained."""
         return self.teacher / "logits.npy"
 
     def relative(self, path: Path) -> str:

@@ -1,4 +1,7 @@
-"""OpenVINO: the same ONNX files, but for codes it cannot unpack; opened for one batch size, run and timed as opened."""
+"""OpenVINO: reads the same ONNX files, except that weights it cannot unpack are stored as int8 codes.
+
+A file is opened for one batch size; what is run and what is timed is the same compiled network.
+"""
 
 from __future__ import annotations
 

@@ -164,8 +164,7 @@ def refuse_missing(targets: Sequence[Target]) -> None:
 def missing(targets: Sequence[Target], *, at_a_glance: bool = False) -> list[str]:
     """A line for each target whose runtime is not installed here or lacks the provider; begins with the study's key.
 
-    `at_a_glance`: a package that is there has its default provider; it is not imported to find out, which takes longer
-    than all else that `nas check` does.
+    `at_a_glance`: a package that is installed is taken to have its default provider, without the time to import it.
     """
     indexed = enumerate(targets)
     problems = [_missing(f"targets[{i}]", t) for i, t in indexed if not (at_a_glance and _seems_usable(t))]

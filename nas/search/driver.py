@@ -76,7 +76,7 @@ class Driver(ABC):
         """The next task, if there is one now."""
 
     def report(self, task: Task, rung: Rung) -> Verdict:
-        """Whether the training of `task`, which has come to `rung`, goes on. Asked between epochs."""
+        """Whether the training of `task` goes on after `rung`; asked between epochs."""
         return Verdict.CONTINUE
 
     def rows(self) -> list[TrialRow]:
@@ -110,7 +110,7 @@ class Driver(ABC):
         return trials
 
     def paused(self, task: Task) -> None:
-        """A worker let go of `task`, as `report` had answered: it is proposed again, with its checkpoint."""
+        """The worker of `task` is free after a PAUSE: the task is proposed again and continues from its checkpoint."""
         self._running.pop(task.number, None)
         self._waiting.append(task)
 

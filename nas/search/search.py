@@ -148,7 +148,7 @@ class Search(Driver):
 
     @staticmethod
     def _row_of_duplicate(trial: RecordedTrial, original: RecordedTrial) -> TrialRow:
-        """The original's row, but for the number, the genes and the time: it took none."""
+        """The original's row with the duplicate's number and genes, and without seconds: it was not evaluated."""
         row = row_in(original.user_attrs)
         assert row is not None, f"trial {original.number} is finished and has no row"
         reason = f"same candidate as trial {original.number}"
@@ -162,7 +162,7 @@ class Search(Driver):
         return list(islice((row for row in reversed(self._rows) if row.state is not State.DUPLICATE), WINDOW))
 
     def _failing(self) -> str:
-        """What everything fails with; the cause of failures of an earlier `nas run` may be gone."""
+        """Why all recent trials failed, if they did. Those of an earlier `nas run` do not count: the cause may be gone."""
         own = [row for row in self._newest() if row.number not in self._earlier]
         recent = own[:FAILURES_IN_A_ROW]
         if len(recent) < FAILURES_IN_A_ROW or any(row.state is not State.FAILED for row in recent):
@@ -170,7 +170,7 @@ class Search(Driver):
         return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {recent[0].reason}"
 
     def _infeasible(self) -> str:
-        """Which constraint nearly everything breaks."""
+        """Which constraint nearly all recent trials break, if there is one."""
         recent = self._newest()
         infeasible = [row for row in recent if row.state is State.INFEASIBLE]
         if len(recent) < WINDOW or len(infeasible) < INFEASIBLE_SHARE * WINDOW:

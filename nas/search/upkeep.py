@@ -1,4 +1,4 @@
-"""What a run folder needs after each finished trial: a row more, a point fixed, files nobody needs any more removed.
+"""What is done to a run folder after each finished trial: its row, the reference point, files no longer needed.
 
 Every step looks at the folder and does what is missing, so that a death between two of them costs nothing.
 """
@@ -80,7 +80,7 @@ class Upkeep:
 
 
 def bulky_files(study: Study) -> tuple[str, ...]:
-    """What of an artifact folder weighs: every target's file, and the weights they were made from."""
+    """The large files of an artifact folder: every target's file, and the weights they were made from."""
     return (*dict.fromkeys(file_names(study.targets).values()), "weights.safetensors")
 
 
