@@ -41,7 +41,7 @@ class Probe:
     """
 
     study: Study
-    plan: Candidate
+    candidate: Candidate
     steps_per_epoch: int
     step: Mapping[str, float]
     around: float
@@ -52,7 +52,7 @@ class Probe:
         steps = epochs * self.steps_per_epoch
         training = self.study.training
         recipe = training.resolved(middle_numbers(training))
-        stages = stages_of(recipe, steps, self.plan.plan)
+        stages = stages_of(recipe, steps, self.candidate.plan)
         seconds = sum(stage.steps * self.step[stage.name] for stage in stages)
         return seconds + self.around + self.measure
 
@@ -120,7 +120,7 @@ def train_a_little(pipeline: TrainingPipeline, network: torch.nn.Module) -> tupl
                 after_epoch=lambda _, ends=ends: ends.append(time.perf_counter()),  # type: ignore[misc]
             )
         seconds[stage.name] = (ends[1] - ends[0]) / pipeline.feed.steps
-    return network, seconds
+    return pipeline.finished(network), seconds
 
 
 def probe_table(found: Probe) -> Table:

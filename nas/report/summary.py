@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import pandas as pd
 
 from nas.records import UNSTABLE, Evaluation, State
 from nas.report.figures import FIXED, accuracy_text, figure, present
+from nas.report.run import Row
 from nas.report.tables import disagrees, records
 from nas.runtimes.runtime import runtime_of
 from nas.study import Study, Target
-
-Row = dict[str, Any]
 
 PROBLEMS = (State.FAILED, State.INFEASIBLE, State.PRUNED, State.DUPLICATE)
 FLAGGED = "FLAGGED"

@@ -162,7 +162,7 @@ class Search(Driver):
         return list(islice((row for row in reversed(self._rows) if row.state is not State.DUPLICATE), WINDOW))
 
     def _failing(self) -> str:
-        """Why all recent trials failed, if they did. Those of an earlier `nas run` do not count: the cause may be gone."""
+        """Why all recent trials failed, if they did; not those of an earlier `nas run`, whose cause may be gone."""
         own = [row for row in self._newest() if row.number not in self._earlier]
         recent = own[:FAILURES_IN_A_ROW]
         if len(recent) < FAILURES_IN_A_ROW or any(row.state is not State.FAILED for row in recent):

@@ -135,7 +135,7 @@ class TrainingPipeline:
                 require_finite(learned_values(network), f"after the {stage.name} stage")
             if index == 0 and so_far.teacher is None and self._teaches_itself:
                 so_far.teacher = copy.deepcopy(network)
-        network = self._finished(network)
+        network = self.finished(network)
         require_finite(learned_values(network), "after batch norm was folded")
         return Trained(network, sum(so_far.steps) / self.feed.steps, precision)
 
@@ -158,7 +158,7 @@ class TrainingPipeline:
             network = apply_step(network, request, self.options, None if restoring else self.batches)
         return network
 
-    def _finished(self, network: nn.Module) -> nn.Module:
+    def finished(self, network: nn.Module) -> nn.Module:
         """The network as it is shipped: with the steps that no training follows, and folded."""
         for request in trailing_requests(self.candidate.plan):
             network = apply_step(network, request, self.options, self.batches)

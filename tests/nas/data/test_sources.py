@@ -112,7 +112,7 @@ def test_a_listing_names_and_opens_every_image(source: str, tmp_path: Path) -> N
             assert min(image.size) > 0
 
 
-@pytest.mark.parametrize("source", [name for name in SOURCES if name != "digits"])  # whose scans are installed
+@pytest.mark.parametrize("source", [name for name in SOURCES if SOURCE_KEYS[name].path is not None])
 def test_what_is_not_there_is_refused(source: str, tmp_path: Path) -> None:
     data = made(source, tmp_path).model_copy(update={"path": str(tmp_path / "nowhere")})
     for read in (lambda: load(data, input_size=8, seed=0), lambda: SOURCES[source].list(data)):
