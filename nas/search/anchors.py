@@ -12,7 +12,7 @@ from typing import Any
 
 from compressors.formats import BITS
 from nas.candidates.hyperparameters import GENE_PREFIX
-from nas.study import Study
+from nas.study import Compression, Study
 from search_spaces.trials import first, last, middle
 
 Answer = Callable[[str, Sequence[Any]], Any]
@@ -33,4 +33,6 @@ def _answer(kind: str, end: Callable[[Sequence[Any]], Any], gene: str, choices: 
         return middle(sorted(choices, key=BITS.__getitem__))
     if part == "pruning_ratio" or gene.startswith(GENE_PREFIX):
         return middle(sorted(choices))
+    if part in Compression.model_fields:  # of a further compression step: its gene has the name of the study's key
+        return middle(choices)
     return end(choices)
