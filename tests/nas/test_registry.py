@@ -13,7 +13,7 @@ from nas.registry import ENGINES, RUNTIMES, Registry
 
 
 def test_a_row_is_imported_when_it_is_asked_for() -> None:
-    rows = Registry("thing", {"pi": "math:pi", "absent": "no_such_module:it"})
+    rows = Registry({"pi": "math:pi", "absent": "no_such_module:it"})
     assert list(rows) == ["pi", "absent"]
     assert "absent" in rows
     assert rows["pi"] == pytest.approx(3.14159, abs=1e-5)
@@ -24,7 +24,7 @@ def test_a_row_is_imported_when_it_is_asked_for() -> None:
 
 
 def test_a_row_may_be_the_thing_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = Registry("thing", {})
+    rows = Registry({})
     with monkeypatch.context() as patched:
         patched.setitem(rows, "toy", len)
         assert rows["toy"] is len
@@ -32,7 +32,7 @@ def test_a_row_may_be_the_thing_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_key_of_a_study_takes_the_names_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = Registry("thing", {"pi": "math:pi"})
+    rows = Registry({"pi": "math:pi"})
 
     class Section(BaseModel):
         thing: Annotated[str, AfterValidator(rows.known), rows.schema]
