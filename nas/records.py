@@ -193,7 +193,7 @@ class Measurement(Record):
     """Costs of one file. `origin` says whether its weights were trained; costs do not depend on them.
 
     `latency` is by target; one after the first is missing where its runtime does not run the file as it should.
-    `other_size_bytes` is the size of the file of every target that needs one of its own.
+    `other_size_bytes` is the size of the file that every target of another runtime than the first opens.
     """
 
     origin: Literal["untrained file", "shipped file"]
@@ -219,7 +219,7 @@ class Measurement(Record):
         return float(getattr(self, base))
 
     def other_costs(self, default_target: str) -> dict[str, float]:
-        """What was measured of the other targets: `latency_ms@NAME`, and `size_bytes@NAME` of a file of its own."""
+        """What was measured of the other targets: `latency_ms@NAME`, and `size_bytes@NAME` of another runtime's."""
         others = {name: latency for name, latency in self.latency.items() if name != default_target}
         return {
             **{f"latency_ms@{name}": latency.latency_ms for name, latency in others.items()},

@@ -15,8 +15,8 @@ from pydantic import WithJsonSchema
 class Registry(MutableMapping[str, Any]):
     """Name -> implementation; a value written as `package.module:attribute` is imported when it is first asked for."""
 
-    def __init__(self, what: str, rows: dict[str, Any]) -> None:
-        self.what, self._rows = what, rows
+    def __init__(self, rows: dict[str, Any]) -> None:
+        self._rows = rows
 
     def __getitem__(self, name: str) -> Any:
         found = self._rows[name]
@@ -53,7 +53,6 @@ class Registry(MutableMapping[str, Any]):
 
 
 RUNTIMES = Registry(
-    "runtime",
     {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
 )
-ENGINES = Registry("engine", {"local": "nas.executors.local:open_local"})
+ENGINES = Registry({"local": "nas.executors.local:open_local"})

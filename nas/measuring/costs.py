@@ -38,7 +38,7 @@ def measure_files(
         size_bytes=_bytes(files[first.name]),
         peak_memory_bytes=costs.peak_memory_bytes,
         latency=latency,
-        other_size_bytes={t.name: _bytes(files[t.name]) for t in others if files[t.name] != files[first.name]},
+        other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
     )
 
 

@@ -35,14 +35,21 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def placed(message: str, path: Path, overrides: Sequence[str] = ()) -> str:
-    """A message that begins with a key of the study, with file and line of its value; any other as it is.
+    """A message whose lines begin with a key of the study, with file and line of each value; other lines as they are.
 
     For mistakes that are found only when the study runs: no such folder, too few images of a class.
     """
-    found = re.match(r"([a-z_]+(?:\.[a-z_]+)*): ", message)
-    if found is None or (key := tuple(found[1].split(".")))[0] not in SCHEMA["properties"]:
-        return message
-    return _line(Problem(_document(path, overrides).line_of(key), key, message[found.end() :]), path)
+    return "\n".join(_placed(line, path, overrides) for line in message.split("\n"))
+
+
+def _placed(line: str, path: Path, overrides: Sequence[str]) -> str:
+    found = re.match(r"([a-z_]+(?:\[\d+\]|\.[a-z_]+)*): ", line)
+    if found is None:
+        return line
+    key: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[a-z_]+|\d+", found[1]))
+    if key[0] not in SCHEMA["properties"]:
+        return line
+    return _line(Problem(_document(path, overrides).line_of(key), key, line[found.end() :]), path)
 
 
 def dump_study(study: Study) -> str:

@@ -72,7 +72,8 @@ def test_a_file_that_grows_is_noticed(files: dict[str, Path]) -> None:
 
 def test_a_shared_file_has_one_size(files: dict[str, Path]) -> None:
     found = measure_files({**files, "other": files["cpu"]}, [CPU, OTHER], origin="untrained file")
-    assert found.other_costs("cpu") == {"latency_ms@other": found.latency["cpu"].latency_ms}
+    own = {"latency_ms@other": found.latency["cpu"].latency_ms, "size_bytes@other": found.size_bytes}
+    assert found.other_costs("cpu") == own
     assert found.origin == "untrained file"
 
 

@@ -407,6 +407,10 @@ def test_a_late_message_gets_its_place(tmp_path: Path) -> None:
     assert placed("data.source: is bad:\n  so", file) == f"{file}:3: data.source: is bad:\n  so"
     assert placed("data.test: 0", file) == f"{file}:3: data.test: 0"  # of its section, where the key is not written
     assert placed("data.test: 0", file, ["data.test=0"]) == "command line: data.test: 0"
+    gone = "targets[0].runtime: is not here\ntargets[1].provider: nor this"
+    assert placed(gone, file, ["targets=[{name: a}, {name: b}]"]) == "\n".join(
+        f"command line: {line}" for line in gone.splitlines()
+    )
     for other in (
         "nowhere.key: is no key",
         f"{file}: data.source: known",
