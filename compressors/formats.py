@@ -1,7 +1,7 @@
 """Which numbers weights and activations may be, as plain data: a row for each format of weights. No torch.
 
-How a file stores a format is the emitter's matter (`nas/runtimes/onnx/nodes.py`), how weights are brought to its codes
-that of `compressors/quantization/numerics.py`.
+How a file stores a format is decided in `nas/runtimes/onnx/weights.py`, how weights are rounded to its codes in
+`compressors/quantization/numerics.py`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from torch import fx, nn
 
 from compressors.folding import fold_batch_norm
 from compressors.support import Unsupported
-from nas.runtimes.onnx.nodes import FunctionMaker, UnknownOperation, Writer, write_node
+from nas.runtimes.onnx.nodes import write_node
 from nas.runtimes.onnx.packing import FUNCTIONS
+from nas.runtimes.onnx.writer import FunctionMaker, UnknownOperation, Writer
 from nas.runtimes.runtime import FileHeader
 
 OPSET = 21

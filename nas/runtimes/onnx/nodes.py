@@ -2,90 +2,27 @@
 
 The rules that make ONNX Runtime run integer kernels: unsigned 8-bit activations between QuantizeLinear and
 DequantizeLinear, weights s8 per output channel, int32 biases on the grid of input times weight, a ReLU left to the
-saturation of the quantizer behind it, and reshapes between quantizers of one grid. A second table, STORES, says how
-the weights of each format are stored.
+saturation of the quantizer behind it, and reshapes between quantizers of one grid. How weights are stored is in
+`weights.py`.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from compressors.formats import ActivationScheme
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
-from compressors.quantization.numerics import PackedWeight
 from compressors.support import Unsupported, check_no_hooks
-from nas.runtimes.onnx.packing import FUNCTIONS, UNPACK, Codes, pack, to_planes, unpack_function
-
-WEIGHT_SCALE = ".weight_scale"
-Quantizer = ActivationQuantizer | SharedGrid
-FunctionMaker = Callable[[int], onnx.FunctionProto]  # of an opset's version
-
-
-class UnknownOperation(ValueError):
-    """The graph holds an operation that the table does not know."""
-
-
-@dataclass
-class Writer:
-    """ONNX nodes and weights so far, the value name of every fx node, and the model-local functions that are called.
-
-    Weights of the formats in `stored_as_int8` are not packed.
-
-    Only layers and what the runtime's graph is searched for carry long names: in a small network's file, names weigh
-    as much as weights.
-    """
-
-    modules: Mapping[str, nn.Module]
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[onnx.TensorProto] = field(default_factory=list)
-    values: dict[fx.Node, str] = field(default_factory=dict)
-    scalars: dict[bytes, str] = field(default_factory=dict)
-    functions: dict[str, FunctionMaker] = field(default_factory=dict)
-    stored_as_int8: frozenset[str] = frozenset()
-
-    def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
-        """Append a node; returns its one output. A layer that runs twice names its first node only."""
-        output = f"v{len(self.nodes)}"
-        name = "" if any(node.name == name for node in self.nodes) else name
-        self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
-        return output
-
-    def constant(self, value: np.ndarray[Any, Any], name: str = "") -> str:
-        """A stored value; the weight of a layer that runs twice is stored once."""
-        name = name or f"c{len(self.weights)}"
-        if all(weight.name != name for weight in self.weights):
-            self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
-        return name
-
-    def scalar(self, value: np.generic) -> str:
-        """A constant without dimensions; equal ones are stored once."""
-        key = value.dtype.str.encode() + value.tobytes()
-        if key not in self.scalars:
-            self.scalars[key] = self.constant(np.asarray(value))
-        return self.scalars[key]
-
-    def source(self, node: fx.Node) -> str:
-        """The value that a node with one input reads."""
-        (source,) = node.all_input_nodes
-        return self.values[source]
-
-    def sole_quantizer(self, node: fx.Node) -> Quantizer | None:
-        """The quantizer behind a tensor that nothing else reads."""
-        users = list(node.users)
-        module = self.modules.get(str(users[0].target)) if len(users) == 1 else None
-        return module if isinstance(module, Quantizer) else None
-
+from nas.runtimes.onnx.weights import dequantized
+from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
 
 Emit = Callable[[Writer, fx.Node, Any], str]
 
@@ -157,12 +94,6 @@ def _same_memory(writer: Writer, node: fx.Node) -> Iterator[fx.Node]:
         yield node
 
 
-def _array(tensor: Tensor | None) -> np.ndarray[Any, Any]:
-    assert tensor is not None
-    array: np.ndarray[Any, Any] = tensor.detach().cpu().numpy()
-    return array
-
-
 def _conv_attributes(path: str, conv: nn.Conv2d) -> dict[str, Any]:
     if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
         raise UnknownOperation(f"{path}: no ONNX rule for padding {conv.padding!r} with {conv.padding_mode}")
@@ -207,8 +138,8 @@ def _rank(writer: Writer, node: fx.Node) -> int:
 
 
 def _float_inputs(writer: Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> list[str]:
-    inputs = [writer.source(node), writer.constant(_array(layer.weight), f"{node.target}.weight")]
-    return inputs if layer.bias is None else [*inputs, writer.constant(_array(layer.bias), f"{node.target}.bias")]
+    inputs = [writer.source(node), writer.constant(array_of(layer.weight), f"{node.target}.weight")]
+    return inputs if layer.bias is None else [*inputs, writer.constant(array_of(layer.bias), f"{node.target}.bias")]
 
 
 def _kept_float(writer: Writer, node: fx.Node, output: str) -> str:
@@ -225,7 +156,7 @@ def _kept_float(writer: Writer, node: fx.Node, output: str) -> str:
 
 
 def _quantized_conv(writer: Writer, node: fx.Node, module: QuantizedConv2d) -> str:
-    inputs = [writer.source(node), *_dequantized(writer, str(node.target), module.packed())]
+    inputs = [writer.source(node), *dequantized(writer, str(node.target), module.packed())]
     return writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(str(node.target), module.layer))
 
 
@@ -235,79 +166,8 @@ def _quantized_linear(writer: Writer, node: fx.Node, module: QuantizedLinear) ->
     if packed.zero_points is None:
         # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
         packed = replace(packed, zero_points=torch.zeros(len(packed.scales), dtype=torch.int8))
-    inputs = [writer.source(node), *_dequantized(writer, str(node.target), packed)]
+    inputs = [writer.source(node), *dequantized(writer, str(node.target), packed)]
     return writer.add("Gemm", inputs, name=str(node.target), transB=1)
-
-
-def _dequantized(writer: Writer, layer: str, packed: PackedWeight) -> tuple[str, str]:
-    """Weight and bias as stored codes behind DequantizeLinear."""
-    zero_points = [] if packed.zero_points is None else [writer.constant(_array(packed.zero_points))]
-    scales = _array(packed.scales)
-    scale = writer.constant(scales, layer + WEIGHT_SCALE)
-    codes = _int8_codes(writer, layer, packed)
-    weight = writer.add("DequantizeLinear", [codes, scale, *zero_points], axis=0)
-    bias_codes = writer.constant(_array(packed.bias_codes))
-    bias_scale = writer.constant((np.float32(packed.input_scale) * scales).astype(np.float32))
-    return weight, writer.add("DequantizeLinear", [bias_codes, bias_scale], axis=0)
-
-
-def _int8_codes(writer: Writer, layer: str, packed: PackedWeight) -> str:
-    """The int8 codes of a weight, from what is stored: constants that the runtime folds when it loads the file."""
-    codes = _array(packed.codes)
-    if packed.format in writer.stored_as_int8:
-        return writer.constant(codes if packed.codebook is None else _array(packed.codebook)[codes])
-    store = STORES.get(packed.format)
-    if store is None:
-        raise UnknownOperation(f"{layer}: no ONNX rule for weights of format {packed.format}, only {', '.join(STORES)}")
-    stored = store(writer, codes)
-    if packed.codebook is None:
-        return stored
-    indices = writer.add("Cast", [stored], to=TensorProto.INT32)
-    return writer.add("Gather", [writer.constant(_array(packed.codebook)), indices], axis=0)
-
-
-Store = Callable[[Writer, Codes], str]
-
-
-def store_plain(writer: Writer, codes: Codes) -> str:
-    """A byte per code."""
-    return writer.constant(codes)
-
-
-def store_packed(kind: int, bits: int) -> Store:
-    """ONNX's own narrow type, and a cast."""
-
-    def store(writer: Writer, codes: Codes) -> str:
-        name = f"c{len(writer.weights)}"
-        packed = pack(codes, bits).tobytes()
-        writer.weights.append(helper.make_tensor(name, kind, codes.shape, packed, raw=True))
-        return writer.add("Cast", [name], to=TensorProto.INT8)
-
-    return store
-
-
-def store_planes(bits: int) -> Store:
-    """Bit planes, and a function of the file's own that joins them."""
-
-    def store(writer: Writer, codes: Codes) -> str:
-        planes = writer.constant(to_planes(codes, bits))
-        shape = writer.constant(np.array(codes.shape, np.int64))
-        function = f"{UNPACK}{bits}"
-        writer.functions[function] = partial(unpack_function, bits)
-        return writer.add(function, [planes, shape], domain=FUNCTIONS)
-
-    return store
-
-
-# Format of weights -> how its codes are stored; the result is a value of int8 codes.
-STORES: dict[str, Store] = {
-    "int8": store_plain,
-    "int6": store_planes(6),
-    "int5": store_planes(5),
-    "int4": store_packed(TensorProto.INT4, 4),
-    "int3": store_planes(3),
-    "int2": store_packed(TensorProto.INT2, 2),
-}
 
 
 def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:

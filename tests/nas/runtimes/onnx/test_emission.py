@@ -30,8 +30,9 @@ from nas.candidates.sampling import sample
 from nas.data import Images
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import FileHeader, emit, emit_or_export, export_with_torch
-from nas.runtimes.onnx.nodes import STORES, UnknownOperation, Writer, store_planes
 from nas.runtimes.onnx.packing import FUNCTIONS
+from nas.runtimes.onnx.weights import STORES, store_planes
+from nas.runtimes.onnx.writer import UnknownOperation, Writer
 from nas.runtimes.onnxruntime import Array, Runner
 from nas.study import Compression, Target
 from nas.training.augmentation import Feed

@@ -1,0 +1,79 @@
+"""The ONNX graph while it is written: its nodes, its stored values and the names of what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from torch import Tensor, fx, nn
+
+from compressors.quantization.modules import ActivationQuantizer, SharedGrid
+
+Quantizer = ActivationQuantizer | SharedGrid
+FunctionMaker = Callable[[int], onnx.FunctionProto]  # of an opset's version
+
+
+class UnknownOperation(ValueError):
+    """The graph holds an operation that the table does not know."""
+
+
+@dataclass
+class Writer:
+    """ONNX nodes and weights so far, the value name of every fx node, and the model-local functions that are called.
+
+    Weights of the formats in `stored_as_int8` are not packed.
+
+    Only layers and what the runtime's graph is searched for carry long names: in a small network's file, names weigh
+    as much as weights.
+    """
+
+    modules: Mapping[str, nn.Module]
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    weights: list[onnx.TensorProto] = field(default_factory=list)
+    values: dict[fx.Node, str] = field(default_factory=dict)
+    scalars: dict[bytes, str] = field(default_factory=dict)
+    functions: dict[str, FunctionMaker] = field(default_factory=dict)
+    stored_as_int8: frozenset[str] = frozenset()
+
+    def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
+        """Append a node; returns its one output. A layer that runs twice names its first node only."""
+        output = f"v{len(self.nodes)}"
+        name = "" if any(node.name == name for node in self.nodes) else name
+        self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
+        return output
+
+    def constant(self, value: np.ndarray[Any, Any], name: str = "") -> str:
+        """A stored value; the weight of a layer that runs twice is stored once."""
+        name = name or f"c{len(self.weights)}"
+        if all(weight.name != name for weight in self.weights):
+            self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        return name
+
+    def scalar(self, value: np.generic) -> str:
+        """A constant without dimensions; equal ones are stored once."""
+        key = value.dtype.str.encode() + value.tobytes()
+        if key not in self.scalars:
+            self.scalars[key] = self.constant(np.asarray(value))
+        return self.scalars[key]
+
+    def source(self, node: fx.Node) -> str:
+        """The value that a node with one input reads."""
+        (source,) = node.all_input_nodes
+        return self.values[source]
+
+    def sole_quantizer(self, node: fx.Node) -> Quantizer | None:
+        """The quantizer behind a tensor that nothing else reads."""
+        users = list(node.users)
+        module = self.modules.get(str(users[0].target)) if len(users) == 1 else None
+        return module if isinstance(module, Quantizer) else None
+
+
+def array_of(tensor: Tensor | None) -> np.ndarray[Any, Any]:
+    """A tensor as it is stored."""
+    assert tensor is not None
+    array: np.ndarray[Any, Any] = tensor.detach().cpu().numpy()
+    return array
