@@ -34,6 +34,9 @@ app = typer.Typer(
 PLAIN = {"\u202f": " ", "\u00a0": " ", "±": "+-", "–": "-", "×": "x", "…": "...", "━": "-", "−": "-", "·": "*"}
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, e.g. studies/digits.yaml.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Dotted keys, values read as YAML.")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, e.g. runs/digits.")]
 
 
@@ -92,15 +95,13 @@ def _options(
 @app.command(epilog="Example:  nas run studies/digits.yaml search.trials=48 --out runs/digits-48")
 def run(
     study: StudyFile,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Dotted keys, values read as YAML.")
-    ] = None,
+    overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run folder itself; runs/<study name> by default.")] = None,
 ) -> None:
     """Run a study, or continue it in an existing run folder.
 
-    Ctrl-C once finishes what is running and leaves; twice stops now. Nothing finished is lost: the same command
-    goes on.
+    Ctrl-C once finishes the running trials and exits; twice stops at once. Nothing finished is lost: the same command
+    continues.
     """
     from nas.commands.run import run as run_study
     from nas.executors.loop import Interrupted, WorkFailed
@@ -170,8 +171,10 @@ def _last_screen(folder: Path, study: Study, console: Console) -> None:
 @app.command(epilog="Example:  nas check studies/digits.yaml")
 def check(
     study: StudyFile,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]")] = None,
-    probe: Annotated[bool, typer.Option("--probe", help="Train a few steps, measure once, and say how long.")] = False,
+    overrides: Overrides = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Train a few steps, measure once, and estimate the study's time.")
+    ] = False,
 ) -> None:
     """Validate a study; show the size of its space and its smallest, middle and largest network."""
     from nas.commands.check import check_table, warnings_of

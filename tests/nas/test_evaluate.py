@@ -192,11 +192,11 @@ def test_no_checkpoint_is_left_of_a_finished_evaluation(
     task, honest = task_of(bench, tmp_path), nas.evaluate.ship
     checkpoint = task.folder / CHECKPOINT_FILE
 
-    def leave_one(*arguments: Any) -> Any:
+    def leave_one(*arguments: Any, **named: Any) -> Any:
         checkpoint.write_bytes(b"of the last epoch")
         if state is State.FAILED:
             raise ZeroDivisionError
-        return honest(*arguments)
+        return honest(*arguments, **named)
 
     monkeypatch.setattr(nas.evaluate, "ship", leave_one)
     assert evaluate_safely(task, bench).state is state
@@ -295,7 +295,7 @@ def test_a_file_that_the_first_runtime_refuses_fails_in_its_words(
 
 
 def test_a_full_disk_is_no_candidates_fault(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(nas.evaluate, "ship", full)
