@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from compressors.plan import WeightFormat
+from compressors.formats import FORMATS, WeightFormat
 from nas.study.section import Section, each_once
 
 PruningRatio = Annotated[float, Field(ge=0, le=0.875)]
@@ -57,6 +57,6 @@ class Compression(Section):
     @field_validator("learned_step_sizes")
     @classmethod
     def _have_steps(cls, formats: tuple[WeightFormat, ...]) -> tuple[WeightFormat, ...]:
-        if "fp32" in formats:
-            raise ValueError(f"expected integer formats, got fp32 among {list(formats)}")
+        if floats := [name for name in formats if FORMATS[name].is_float]:
+            raise ValueError(f"expected integer formats, got {', '.join(floats)} among {list(formats)}")
         return formats
