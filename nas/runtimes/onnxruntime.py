@@ -15,12 +15,12 @@ import numpy as np
 from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of, sums_may_overflow
-from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused, Usage
+from nas.runtimes.onnx.shared import ReadsOnnx
+from nas.runtimes.runtime import Array, FileHeader, RuntimeRefused
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from nas.data.decoding import Form
     from nas.study import Target  # which asks a runtime for its default provider
 
 INTEGER_KERNELS = ("QLinearConv", "QGemm")
@@ -128,13 +128,12 @@ def _cuda_device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CUDA"
 
 
-class OnnxRuntime:
+class OnnxRuntime(ReadsOnnx):
     """The row of ONNX Runtime; its providers go by its own names (CPUExecutionProvider, CUDAExecutionProvider, ...)."""
 
     name = "onnxruntime"
     package = "onnxruntime"
     extra = ""
-    file_name = "model.onnx"
     default_provider = "CPUExecutionProvider"
 
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
@@ -145,31 +144,11 @@ class OnnxRuntime:
     def open(self, file: Path | bytes, target: Target) -> Runner:
         return Runner(file, target)
 
-    def costs(self, file: Path) -> FileCosts:
-        from nas.runtimes.onnx.files import file_costs
-
-        return file_costs(file)
-
-    def class_names(self, file: Path) -> tuple[str, ...]:
-        from nas.runtimes.onnx.usage import class_names
-
-        return class_names(file)
-
-    def usage(self, file: Path, form: Form) -> Usage:
-        from nas.runtimes.onnx.usage import usage_of
-
-        return usage_of(file, form)
-
     def integer_layers(self, file: Path, target: Target) -> frozenset[str]:
         return integer_layers(file, target)
 
     def fingerprint(self, target: Target) -> Fingerprint:
         return fingerprint(target)
-
-    def control(self) -> bytes:
-        from nas.runtimes.onnx.control import control_file
-
-        return control_file()
 
     def providers(self) -> tuple[str, ...]:
         import onnxruntime

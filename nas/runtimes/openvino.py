@@ -17,12 +17,12 @@ import numpy as np
 from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
-from nas.runtimes.runtime import Array, FileCosts, FileHeader, RuntimeRefused, Usage
+from nas.runtimes.onnx.shared import ReadsOnnx
+from nas.runtimes.runtime import Array, FileHeader, RuntimeRefused
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from nas.data.decoding import Form
     from nas.study import Target  # which asks a runtime for its default provider
 
 # It knows neither INT2 nor the functions that restore 3, 5 and 6 bits; those weights are stored as int8 codes.
@@ -132,13 +132,12 @@ def _version() -> str:
     return str(openvino.__version__).partition("-")[0]
 
 
-class OpenVino:
+class OpenVino(ReadsOnnx):
     """The row of OpenVINO; its providers are its devices (CPU, GPU, ...)."""
 
     name = "openvino"
     package = "openvino"
     extra = "openvino"
-    file_name = "model.onnx"
     default_provider = "CPU"
 
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
@@ -148,21 +147,6 @@ class OpenVino:
 
     def open(self, file: Path | bytes, target: Target) -> Runner:
         return Runner(file, target)
-
-    def costs(self, file: Path) -> FileCosts:
-        from nas.runtimes.onnx.files import file_costs
-
-        return file_costs(file)
-
-    def class_names(self, file: Path) -> tuple[str, ...]:
-        from nas.runtimes.onnx.usage import class_names
-
-        return class_names(file)
-
-    def usage(self, file: Path, form: Form) -> Usage:
-        from nas.runtimes.onnx.usage import usage_of
-
-        return usage_of(file, form)
 
     def integer_layers(self, file: Path, target: Target) -> frozenset[str]:
         """Layers whose convolution or product reads codes.
@@ -176,11 +160,6 @@ class OpenVino:
 
     def fingerprint(self, target: Target) -> Fingerprint:
         return fingerprint(target)
-
-    def control(self) -> bytes:
-        from nas.runtimes.onnx.control import control_file
-
-        return control_file()
 
     def providers(self) -> tuple[str, ...]:
         """Devices; `GPU` stands for the first of several."""

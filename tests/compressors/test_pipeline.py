@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pair import Channels
 from torch import Tensor, nn
 
 from compressors.folding import fold_batch_norm
@@ -18,13 +19,6 @@ from compressors.pruning import prune, weight_norm
 from compressors.quantization import QuantizedConv2d, calibrate, prepare
 
 torch.set_num_threads(1)
-
-
-@dataclass(frozen=True)
-class Channels:
-    name: str
-    width: int
-    members: tuple[tuple[str, int], ...]
 
 
 GROUPS = (Channels("middle", 6, (("0", 0), ("1", 0), ("3", 1))),)

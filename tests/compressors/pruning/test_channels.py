@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pytest
 import torch
+from pair import MIDDLE, Channels, Pair
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils import prune as masks
@@ -166,34 +166,6 @@ def test_a_pruned_network_trains(seed: int) -> None:
     for name, parameter in network.named_parameters():
         assert parameter.requires_grad, name
         assert parameter.grad is not None, name
-
-
-# Two layers with a batch norm between them, small enough to see every number.
-
-
-@dataclass(frozen=True)
-class Channels:
-    """A group as plain data: what `compressors` asks for is no more than this."""
-
-    name: str
-    width: int
-    members: tuple[tuple[str, int], ...]
-
-
-MIDDLE = Channels("middle", 3, (("first", 0), ("norm", 0), ("second", 1)))
-ROWS = ((3.0, 0.0), (2.0, 2.0), (1.0, 0.5))  # L1: 3, 4, 1.5; L2: 3, 2.8, 1.1
-
-
-class Pair(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(2, 3, 1)
-        self.norm = nn.BatchNorm2d(3)
-        self.second = nn.Conv2d(3, 1, 1)
-        self.first.weight.data = torch.tensor(ROWS)[:, :, None, None]
-        self.first.bias.data = torch.tensor([0.1, 0.2, 0.3])
-        self.norm.weight.data = torch.tensor([0.1, 0.2, -5.0])
-        self.second.weight.data = torch.ones(1, 3, 1, 1)
 
 
 def test_linear_layers_are_cut_on_both_sides() -> None:

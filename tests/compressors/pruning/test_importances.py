@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 import torch
+from pair import MIDDLE, ROWS, Channels, Pair
 from torch import nn
 
 from compressors.pruning import IMPORTANCES, batch_norm_scale, prune, weight_norm
 
 torch.set_num_threads(1)
-
-
-@dataclass(frozen=True)
-class Channels:
-    """A group as plain data: what `compressors` asks for is no more than this."""
-
-    name: str
-    width: int
-    members: tuple[tuple[str, int], ...]
-
-
-MIDDLE = Channels("middle", 3, (("first", 0), ("norm", 0), ("second", 1)))
-ROWS = ((3.0, 0.0), (2.0, 2.0), (1.0, 0.5))  # L1: 3, 4, 1.5; L2: 3, 2.8, 1.1
-
-
-class Pair(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(2, 3, 1)
-        self.norm = nn.BatchNorm2d(3)
-        self.second = nn.Conv2d(3, 1, 1)
-        self.first.weight.data = torch.tensor(ROWS)[:, :, None, None]
-        self.first.bias.data = torch.tensor([0.1, 0.2, 0.3])
-        self.norm.weight.data = torch.tensor([0.1, 0.2, -5.0])
-        self.second.weight.data = torch.ones(1, 3, 1, 1)
 
 
 @pytest.mark.parametrize(("name", "channel"), [("l1", 1), ("l2", 0), ("bn_scale", 2)])

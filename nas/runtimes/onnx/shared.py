@@ -1,0 +1,37 @@
+"""What every runtime that reads ONNX files does in the same way. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.runtimes.runtime import FileCosts, Usage
+
+if TYPE_CHECKING:
+    from nas.data.decoding import Form
+
+
+class ReadsOnnx:
+    """The part of a Runtime that depends on the file alone, not on the engine that reads it."""
+
+    file_name = "model.onnx"
+
+    def costs(self, file: Path) -> FileCosts:
+        from nas.runtimes.onnx.files import file_costs
+
+        return file_costs(file)
+
+    def class_names(self, file: Path) -> tuple[str, ...]:
+        from nas.runtimes.onnx.usage import class_names
+
+        return class_names(file)
+
+    def usage(self, file: Path, form: Form) -> Usage:
+        from nas.runtimes.onnx.usage import usage_of
+
+        return usage_of(file, form)
+
+    def control(self) -> bytes:
+        from nas.runtimes.onnx.control import control_file
+
+        return control_file()
