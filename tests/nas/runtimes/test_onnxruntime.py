@@ -165,37 +165,6 @@ def test_a_fingerprint_says_what_latency_depends_on(target: Target) -> None:
     assert all(found.instruction_sets)
 
 
-@pytest.mark.parametrize(
-    ("cpuinfo", "device", "sets"),
-    [
-        ("model name\t: Fast\nflags\t\t: fpu avx2 avx512f\n\nmodel name\t: Fast\n", "Fast", ("avx2", "avx512f")),
-        ("Features\t: fp asimd i8mm\nCPU part\t: 0xd0b\n", None, ("asimd", "i8mm")),
-    ],
-)
-def test_fingerprints_of_other_processors(
-    cpuinfo: str, device: str | None, sets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda self, **_: cpuinfo)
-    found = fingerprint.__wrapped__(CPU)
-    assert found.instruction_sets == sets
-    assert found.device == device if device else found.device
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("sse4_1 avx2", True),
-        ("sse4_1 avx512f", True),
-        ("sse4_1 avx2 avx_vnni", False),
-        ("avx512_vnni", False),
-        ("", False),
-    ],
-)
-def test_processors_that_need_exact_sums(flags: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda self, **_: f"flags\t: {flags}\n")
-    assert sums_may_overflow.__wrapped__() is expected
-
-
 def test_exact_sums_are_asked_for_where_others_may_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runtime then stores 8-bit weights unsigned, for kernels that add in 32 bits; logits are the same numbers."""
     file = write(tmp_path, calibrated(candidate(0, "int8")))
