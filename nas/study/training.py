@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from compressors.steps import stage_names
+from compressors.steps import retraining_of, stage_names
 from nas.study.numbers import Choices, Range, Searchable
 from nas.study.recipe import Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
@@ -119,7 +119,7 @@ class Training(Section):
         "ends with its best weights; by default it is not stopped early.",
     )
     shares: Annotated[dict[StageName, Share], BeforeValidator(_by_stage)] = Field(
-        {"dense": 0.5, "pruned": 0.2, "quantized": 0.3},
+        {name: retraining_of(name).share for name in LISTED},
         description="Shares of the epochs by stage: dense, pruned and quantized (quantization-aware training); their "
         "sum is 1. A stage that a candidate does not need leaves its share to the one before it; a stage that is not "
         "named here has its default share, and all are then scaled to a sum of 1.",

@@ -63,6 +63,10 @@ def test_defaults_that_depend_on_other_keys(keys: dict[str, Any], peak: float, w
     assert (recipe.peak_learning_rate, recipe.warm_up_share) == (peak, warm_up)
 
 
+def test_default_shares_are_those_of_the_table() -> None:
+    assert Training().shares == {"dense": 0.5, "pruned": 0.2, "quantized": 0.3}
+
+
 def test_shares_are_kept_in_the_order_of_stages() -> None:
     shares = Training.model_validate({"shares": {"quantized": 0.3, "dense": 0.6, "pruned": 0.1}}).shares
     assert list(shares.items()) == [("dense", 0.6), ("pruned", 0.1), ("quantized", 0.3)]
