@@ -57,7 +57,7 @@ def verify(network: nn.Module, files: dict[str, Path], candidate: Candidate, ben
 
     Raises ParityBroken, or TrainingDiverged where torch's own logits are not finite.
     """
-    images = bench.data.validation.spread(PARITY_IMAGES)
+    images = bench.data.validation.evenly_spaced(PARITY_IMAGES)
     expected = predict(network, torch.from_numpy(images.images)).numpy()
     classes = len(bench.data.class_names)
     return parity.verify(files, bench.study.targets, candidate, images, expected=expected, num_classes=classes)
@@ -71,7 +71,7 @@ def score_file(file: Path, bench: Workbench, *, test: bool, give_way: Callable[[
     return score_runner(
         runtime_of(bench.study.target).open(file, bench.study.target),
         validation=bench.data.validation,
-        train=bench.data.train.spread(TRAIN_IMAGES),
+        train=bench.data.train.evenly_spaced(TRAIN_IMAGES),
         test=bench.data.load_test() if test else None,
         give_way=give_way,
     )

@@ -89,7 +89,7 @@ class Workbench:
     @cached_property
     def watched(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Validation images and labels on the device, at most WATCHED_IMAGES: what early stopping looks at."""
-        images = self.data.validation.spread(WATCHED_IMAGES)
+        images = self.data.validation.evenly_spaced(WATCHED_IMAGES)
         return torch.from_numpy(images.images).to(self.device), torch.from_numpy(images.labels).to(self.device)
 
     @cached_property
@@ -112,7 +112,7 @@ class Workbench:
 
     def tiny_feed(self) -> Feed:
         """A handful of images on the CPU, enough to give an untrained network plausible ranges."""
-        images, cpu = self.data.train.spread(TINY_BATCH), torch.device("cpu")
+        images, cpu = self.data.train.evenly_spaced(TINY_BATCH), torch.device("cpu")
         return Feed.of(images, cpu, batch_size=len(images), seed=0)
 
     @cached_property

@@ -30,7 +30,7 @@ class Images:
     def take(self, indices: slice | Array) -> Images:
         return Images(self.images[indices], self.labels[indices])
 
-    def spread(self, most: int) -> Images:
+    def evenly_spaced(self, most: int) -> Images:
         """At most `most` images, evenly over all: they lie class by class, so the first ones are of few classes."""
         return self.take(slice(None, None, max(1, -(-len(self) // most))))
 

@@ -90,7 +90,7 @@ def test_digits_are_the_scans_of_scikit_learn() -> None:
 @pytest.mark.parametrize(("images", "most", "step"), [(10, 3, 4), (9, 3, 3), (3, 3, 1), (2, 3, 1)])
 def test_spread_reaches_every_part(images: int, most: int, step: int) -> None:
     numbers = np.arange(images)
-    few = Images(numbers[:, None], numbers).spread(most)
+    few = Images(numbers[:, None], numbers).evenly_spaced(most)
     assert few.labels.tolist() == few.images[:, 0].tolist() == list(range(0, images, step))
 
 
