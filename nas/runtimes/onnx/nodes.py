@@ -164,7 +164,7 @@ def _array(tensor: Tensor | None) -> np.ndarray[Any, Any]:
 
 
 def _conv_attributes(path: str, conv: nn.Conv2d) -> dict[str, Any]:
-    if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
+    if not isinstance(conv.padding, tuple) or conv.padding_mode != "zeros":
         raise UnknownOperation(f"{path}: no ONNX rule for padding {conv.padding!r} with {conv.padding_mode}")
     return {
         "kernel_shape": list(conv.kernel_size),
