@@ -1,6 +1,7 @@
 """The model card: figures with their source, safe text, and a snippet that runs when copied as it is."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -102,10 +103,26 @@ def test_the_snippet_sees_what_training_saw(tmp_path, monkeypatch, resize, chann
     exif[0x0112] = 6  # lies on its side
     Image.fromarray(noise.squeeze()).save(file, exif=exif)
     monkeypatch.setattr(sys, "argv", ["predict.py", str(file)])
+    (tmp_path / "model.onnx").touch()
     code = card_snippet(size=32, channels=channels, resize=resize)
     exec(compile(code, "predict.py", "exec"), {"__file__": str(tmp_path / "predict.py")})
     expected = decode(Image.open(file), Form(channels, 32, resize))
     assert np.array_equal(np.round(seen[0][0] * 255), expected)
+
+
+def test_the_snippet_runs_where_neither_folder_nor_terminal_is_utf8(tmp_path, study, new_candidate, new_evaluation):
+    card = model_card(study, new_candidate(study, 3), new_evaluation(new_candidate(study, 3)), DIGITS)
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write_model(tmp_path / "model.onnx", np.eye(64)[:, :2], 1, 8, ["größer", "数"])
+    (tmp_path / "model.onnx").replace(folder / "model.onnx")
+    (folder / "predict.py").write_text(snippet(card))
+    Image.new("L", (8, 8), 200).save(folder / "x.png")
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, str(folder / "predict.py"), str(folder / "x.png")]
+    done = subprocess.run(command, capture_output=True, text=True, env=plain, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["50.00%", "50.00%", "?", "gr??er"]
 
 
 def test_the_snippet_reads_sound_pixels_beside_damaged_metadata(tmp_path, study, new_candidate, new_evaluation):
