@@ -9,7 +9,15 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
+from compressors.support import (
+    Unsupported,
+    check_floats,
+    check_no_hooks,
+    check_own_forward,
+    check_own_type,
+    check_sizes,
+    refuse,
+)
 
 # What does nothing in eval mode.
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -28,7 +36,8 @@ def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
 
     Every folded convolution keeps its name and has a bias. Raises Unsupported for a batch norm that cannot be folded:
     of another class than BatchNorm2d, without running statistics, of another size than the convolution before it, or
-    behind anything but a plain convolution of its own; and for hooks on what folding removes.
+    behind anything but a plain convolution of its own; for hooks on what folding removes, and for a forward that was
+    replaced on an instance.
     """
     check_no_hooks("", module)
     _check_can_be_copied(module)
@@ -50,12 +59,24 @@ def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
 
 
 def _check_can_be_copied(module: nn.Module) -> None:
-    """Refuse weights that hooks compute from others, as old-style weight norms do: torch cannot copy them."""
+    """Refuse what a copy would take from the original: weights that hooks compute from others, as old-style weight
+    norms do, and a forward of one instance, which runs the layers it was made with.
+    """
     for path, part in module.named_modules():
+        check_own_forward(path, part)
         computed = [name for name, value in vars(part).items() if isinstance(value, torch.Tensor) and not value.is_leaf]
         if computed:
             check_no_hooks(path, part)
             raise refuse(path, part, "tensors computed from others:", ", ".join(computed), "parameters and buffers")
+
+
+def check_read_by_its_call(network: fx.GraphModule, path: str) -> None:
+    """Refuse a layer whose weights the network reads beside calling it: they are about to be others."""
+    attributes = [str(node.target) for node in network.graph.find_nodes(op="get_attr")]
+    if read := [name for name in attributes if name.rpartition(".")[0] == path]:
+        raise refuse(
+            path, network.get_submodule(path), "also read outside its call:", ", ".join(read), "its call alone"
+        )
 
 
 def only_input(node: fx.Node) -> fx.Node:
@@ -78,6 +99,7 @@ def _fold_into_previous(folded: fx.GraphModule, node: fx.Node, norm: nn.Module) 
         raise Unsupported(f"batch norm {path} follows {type(conv).__name__}, expected Conv2d")
     assert isinstance(norm, nn.BatchNorm2d)
     _check_pair(name, conv, path, norm)
+    check_read_by_its_call(folded, name)
     folded.set_submodule(name, fuse_conv_bn_eval(conv, norm))
     node.replace_all_uses_with(previous)
     folded.graph.erase_node(node)

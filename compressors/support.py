@@ -45,6 +45,11 @@ def check_no_hooks(path: str, module: nn.Module) -> None:
         if hooks:
             names = ", ".join(type(hook).__name__ for hook in hooks.values())
             raise refuse(path, module, words, names, "none")
+    check_own_forward(path, module)
+
+
+def check_own_forward(path: str, module: nn.Module) -> None:
+    """Refuse a forward that was replaced on the instance."""
     if "forward" in vars(module):
         raise refuse(path, module, "forward", "replaced on the instance", "the class's own")
 
@@ -62,7 +67,10 @@ def check_floats(path: str, module: nn.Module, dtypes: Sequence[torch.dtype]) ->
 
 
 def check_sizes(path: str, module: nn.Conv2d | nn.Linear | nn.BatchNorm2d) -> None:
-    """Refuse a layer whose stated sizes are not those of its weight: somebody cut it by hand."""
+    """Refuse a layer whose stated sizes are not those of its weight, or no pairs: somebody changed it by hand."""
+    for name in ("kernel_size", "stride", "padding", "dilation") if isinstance(module, nn.Conv2d) else ():
+        if not isinstance(value := getattr(module, name), tuple | str):
+            raise refuse(path, module, name, repr(value), "a pair, as Conv2d makes it")
     if isinstance(module, nn.BatchNorm2d):
         expected: tuple[int, ...] = (module.num_features,)
         tensors = (module.weight, module.running_mean)

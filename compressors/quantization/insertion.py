@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import fx, nn
 
-from compressors.folding import fold_batch_norm, only_input
+from compressors.folding import check_read_by_its_call, fold_batch_norm, only_input
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
@@ -63,6 +63,7 @@ def prepare(
         raise ValueError(f"layers that run more than once have no single input grid: {', '.join(shared)}")
     for name in asked:
         _check_layer(name, modules[name])
+        check_read_by_its_call(network, name)
     quantizers = _insert_quantizers(network, modules, quantized_tensors(network, asked), scheme)
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
@@ -160,6 +161,8 @@ def _insert_quantizers(
 def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: ActivationScheme) -> ActivationQuantizer:
     """The quantizer behind a tensor; its grid is fixed where the values are known beforehand."""
     module = modules[str(node.target)] if node.op == "call_module" else None
+    if isinstance(module, PixelGrid | nn.Hardsigmoid | nn.ReLU6):
+        check_no_hooks(str(node.target), module)
     if isinstance(module, PixelGrid):
         return ActivationQuantizer(fixed=_pixel_grid(node, module, scheme), scheme=scheme)
     if type(module) is nn.Hardsigmoid:

@@ -36,7 +36,7 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"--to: {to} exists and is not an empty folder")
     contents = {name: (artifact / name).read_bytes() for name in (*models, *RECORDS)}
-    candidate = Candidate.from_json(json.loads(contents["candidate.json"]))
+    candidate = _candidate(artifact / "candidate.json", contents["candidate.json"], evaluation)
     model, runtime, architecture = artifact / models[0], runtime_of(study.target), candidate.architecture
     usage = runtime.usage(model, Form(architecture.input_channels, architecture.input_size, study.data.resize))
     card = model_card(study, candidate, evaluation, runtime.class_names(model), usage=usage)
@@ -44,6 +44,19 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     for file, content in written.items():
         write_atomically(file, content)
     return list(written)
+
+
+def _candidate(file: Path, content: bytes, evaluation: Evaluation) -> Candidate:
+    """The network that was evaluated. Raises InputError where the file does not tell it."""
+    try:
+        candidate = Candidate.from_json(json.loads(content))
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(f"{file}: expected the record of a candidate, got none") from None
+    if candidate.id != evaluation.candidate_id:
+        raise InputError(
+            f"{file}: expected candidate {evaluation.candidate_id}, which was evaluated, got {candidate.id}"
+        )
+    return candidate
 
 
 def _measured_files(artifact: Path, evaluation: Evaluation, study: Study) -> list[str]:

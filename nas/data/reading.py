@@ -17,7 +17,7 @@ from nas.machine import cores
 
 BLOCK_IMAGES = 512
 MOST_UNREADABLE = 0.1
-DECODING = 3  # counted up whenever the same file would decode differently
+DECODING = 4  # counted up whenever the same file would decode differently
 
 
 def read(listing: Listing, indices: Array, form: Form) -> tuple[Images, Array, Faults]:

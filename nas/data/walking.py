@@ -10,7 +10,8 @@ from pathlib import Path
 # Created by file managers, network storage and operating systems, in lower case. Names that begin with a dot
 # (.ipynb_checkpoints, .DS_Store, .thumbnails, ._photo.jpg) are hidden and need no entry.
 SYSTEM_NAMES = frozenset(
-    {"__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"}
+    {"__macosx", "__pycache__", "@eadir", "@__thumb", "@tmp", "@recycle", "@recently-snapshot", "#recycle"}
+    | {"#snapshot", "~snapshot", "found.000", "resource.frk", "finder.dat", "albumartsmall.jpg"}
     | {"$recycle.bin", "recycler", "recycled", "system volume information", "lost+found"}
     | {"network trash folder", "temporary items", "thevolumesettingsfolder"}
     | {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import font_manager, rc_context
+from matplotlib import font_manager, rc_context, rcParamsDefault
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -25,6 +25,7 @@ from nas.study.file import load_study
 
 ACCENT, GREY, INK, MUTED, LINE = "#0b7a75", "#a3a9b0", "#1d2023", "#646b73", "#e3e3de"
 FAMILIES = ("Inter", "Segoe UI", "Helvetica Neue", "Arial", "Liberation Sans")
+NOT_DRAWN = ("backend", "backend_fallback")  # settings that are about windows
 SIZE_INCHES, DPI = (10.0, 4.375), 160  # 1600 x 700 pixels
 # Where a label may stand beside its point, in points; above and below come last, where error bars are.
 PLACES = ((10, 4), (-10, 4), (10, -11), (-10, -11), (13, -3), (-13, -3), (0, 9), (0, -16))
@@ -52,7 +53,8 @@ def write_picture(folder: Path) -> Path:
     path = folder / "front.png"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     complete = trials[stands(trials)]
-    with rc_context({"font.family": _font()}):
+    settings = {name: value for name, value in rcParamsDefault.items() if name not in NOT_DRAWN}
+    with rc_context(settings | {"font.family": _font()}):  # a matplotlibrc of the user's folder changes nothing
         draw(study, complete, front).savefig(temporary, format="png", dpi=DPI)
     temporary.replace(path)
     return path

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from pydantic import ValidationError
+
 from nas.candidates.hyperparameters import Numbers, suffix_of
+from nas.errors import InputError
 from nas.files import write_atomically
 from nas.records import Evaluation, Phase
 
@@ -69,8 +72,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
 
 
 def read_evaluation(folder: Path) -> Evaluation | None:
-    """A finished evaluation, or None where there is none yet."""
+    """A finished evaluation, or None where there is none yet. Raises InputError where its record is damaged."""
     try:
         return Evaluation.model_validate_json((folder / "evaluation.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError):  # the latter where a system left a file beside the folders
         return None
+    except ValidationError:
+        raise InputError(f"{folder / 'evaluation.json'}: expected the record of an evaluation, got none") from None

@@ -195,6 +195,22 @@ def no_statistics() -> nn.BatchNorm2d:
     return norm
 
 
+def unpaired(conv: nn.Conv2d) -> nn.Conv2d:
+    conv.stride = 2
+    return conv
+
+
+class ReadsItsWeight(nn.Module):
+    """A convolution whose weight is used again: folded, it would be another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) + self.conv.weight.mean()
+
+
 class ByName(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -232,6 +248,13 @@ CONV = nn.Conv2d(3, 4, 1)
         (pair(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4)), r"cannot fold BatchNorm3d \(1\), supported: BatchNorm2d"),
         (nn.Sequential(CONV, hooked(nn.Dropout(0.5))), r"1 \(Dropout\): forward hooks"),
         (hooked(nn.Sequential(CONV)), r"the network \(Sequential\): forward hooks"),
+        (
+            nn.Sequential(CONV, replaced(nn.ReLU())),
+            r"1 \(ReLU\): forward replaced on the instance, supported: the class's",
+        ),
+        (nn.Sequential(replaced(nn.Sequential(CONV))), r"0 \(Sequential\): forward replaced on the instance"),
+        (pair(unpaired(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)), r"0 \(Conv2d\): stride 2, supported: a pair"),
+        (ReadsItsWeight(), r"conv \(Conv2d\): also read outside its call: conv.weight, supported: its call alone"),
         (ByName(), "norm: called with .*input.*, supported: one tensor by position"),
     ],
 )

@@ -204,6 +204,23 @@ def test_no_checkpoint_is_left_of_a_finished_evaluation(
     assert not checkpoint.exists()
 
 
+def test_a_record_that_cannot_be_written_leaves_the_checkpoint(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training of a kill in between, or of a full disk, goes on from it."""
+    task = task_of(bench, tmp_path)
+    task.folder.mkdir(exist_ok=True)
+    (task.folder / CHECKPOINT_FILE).write_bytes(b"of the last epoch")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(nas.evaluate, "write_evaluation", full)
+    with pytest.raises(OSError, match="No space left"):
+        nas.evaluate.finish(task, bench, nas.evaluate.Clock(), State.FAILED, error="Any", reason="any")
+    assert (task.folder / CHECKPOINT_FILE).exists()
+
+
 # Runtimes: a toy that nothing in the package knows.
 
 

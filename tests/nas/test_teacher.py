@@ -184,6 +184,14 @@ def test_logits_that_are_not_finite_teach_nobody(tmp_path: Path) -> None:
             teacher_logits(bench(tmp_path))
 
 
+def test_logits_that_are_not_finite_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finite weights may still overflow on an image."""
+    monkeypatch.setattr(nas.teacher, "predict", lambda _, images: torch.full((len(images), 10), torch.inf))
+    with pytest.raises(TrainingDiverged, match="the teacher's logits"):
+        teacher_logits(bench(tmp_path))
+    assert not (tmp_path / "reference" / "logits.npy").exists()
+
+
 def test_a_teacher_that_diverges_leaves_no_logits(tmp_path: Path) -> None:
     own = bench(tmp_path)
     training = own.study.training.model_copy(update={"learning_rate": 1e36})

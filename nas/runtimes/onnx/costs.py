@@ -248,20 +248,20 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
 
 
 def _at_batch_one(model: onnx.ModelProto, inputs: Iterable[str]) -> onnx.ModelProto:
-    """The model with 1 for every length of its inputs that is free; other free lengths follow from those."""
+    """The model with a batch of 1 where it is free; other free lengths follow from it, or stay unknown."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     symbols: set[str] = set()
     for value in copy.graph.input:
-        for dim in value.type.tensor_type.shape.dim if value.name in inputs else ():
-            if not dim.HasField("dim_value"):
+        for dim in value.type.tensor_type.shape.dim[:1] if value.name in inputs else ():
+            if not dim.dim_value:
                 symbols.add(dim.dim_param)
                 dim.dim_value = 1
     for value in [*copy.graph.output, *copy.graph.value_info]:
         for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param in symbols:
+            if dim.dim_param and dim.dim_param in symbols:
                 dim.dim_value = 1
-            elif dim.dim_param:
+            elif not dim.dim_value:
                 dim.Clear()
     return copy
 

@@ -95,7 +95,7 @@ def _same_memory(writer: Writer, node: fx.Node) -> Iterator[fx.Node]:
 
 
 def _conv_attributes(path: str, conv: nn.Conv2d) -> dict[str, Any]:
-    if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
+    if not isinstance(conv.padding, tuple) or conv.padding_mode != "zeros":
         raise UnknownOperation(f"{path}: no ONNX rule for padding {conv.padding!r} with {conv.padding_mode}")
     return {
         "kernel_shape": list(conv.kernel_size),

@@ -21,7 +21,7 @@ from PIL import Image
 
 {functions}
 
-model = Path(__file__).resolve().with_name("{file_name}")
+model = Path(__file__).resolve().with_name("{file_name}").read_bytes()
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 classes = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
 
@@ -35,6 +35,7 @@ image = image.convert("{mode}")
 pixels = np.asarray(image, dtype=np.float32).reshape({size}, {size}, {channels}) / 255
 logits = session.run(["logits"], {{"image": pixels.transpose(2, 0, 1)[np.newaxis]}})[0][0]
 
+sys.stdout.reconfigure(errors="replace")
 scores = np.exp(logits - logits.max())
 for index in np.argsort(-logits)[:5]:
     print(f"{{scores[index] / scores.sum():7.2%}}  {{classes[index]}}")

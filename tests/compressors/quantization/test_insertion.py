@@ -395,6 +395,27 @@ def test_a_relu6_of_other_bounds_is_named() -> None:
         prepare(nn.Sequential(nn.Conv2d(1, 2, 1), clamp, nn.Conv2d(2, 2, 1)), int8("0", "2"))
 
 
+@pytest.mark.parametrize("layer", [nn.Hardsigmoid(), nn.ReLU6()])
+def test_a_hook_on_a_layer_whose_values_are_known_is_named(layer: nn.Module) -> None:
+    """Its results may lie anywhere, and would be cut off at the end of the grid."""
+    layer.register_forward_hook(lambda _, __, out: out * 9)
+    with pytest.raises(ValueError, match=rf"1 \({type(layer).__name__}\): forward hooks function, supported: none"):
+        prepare(nn.Sequential(nn.Conv2d(1, 2, 1), layer, nn.Conv2d(2, 2, 1)), int8("0", "2"))
+
+
+def test_a_layer_whose_weight_is_read_elsewhere_is_named() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x) @ self.layer.weight
+
+    with pytest.raises(ValueError, match=r"layer \(Linear\): also read outside its call: layer.weight"):
+        prepare(Tied(), int8("layer"))
+
+
 def test_a_grid_of_pixels_in_the_middle_is_named() -> None:
     normalize = network().normalize
     with pytest.raises(ValueError, match="1: has a grid of pixels, supported where it reads the network's input"):

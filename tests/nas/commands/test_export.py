@@ -147,3 +147,19 @@ def test_a_card_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(OSError, match="No space left"):
         export_trial(tmp_path, "0", tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "candidate.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\0\0"])
+def test_a_damaged_record_is_one_clear_error(tmp_path: Path, name: str, content: str) -> None:
+    (finished(tmp_path, model_sha256=MEASURED) / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{name}: expected the record of an? .*, got none"):
+        export_trial(tmp_path, "0", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_card_describes_the_candidate_that_was_evaluated(tmp_path: Path) -> None:
+    own, other = different(2)
+    (finished(tmp_path, model_sha256=MEASURED) / "candidate.json").write_text(json.dumps(other.to_json()))
+    with pytest.raises(InputError, match=rf"expected candidate {own.id}, which was evaluated, got {other.id}"):
+        export_trial(tmp_path, "0", tmp_path / "out")

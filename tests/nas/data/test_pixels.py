@@ -122,6 +122,36 @@ def test_a_profile_marker_cut_short_in_a_jpeg(tmp_path: Path) -> None:
     assert upright(opened(tmp_path / "x.jpg")).size == (5, 8)
 
 
+@pytest.mark.parametrize("segment", [b"\xff\xe0\0\x06JFIF", b"\xff\xee\0\x08Adobe\0"])
+def test_a_segment_cut_short_in_a_jpeg(tmp_path: Path, segment: bytes) -> None:
+    whole = encoded("JPEG", exif=exif_of(), quality=100)
+    (tmp_path / "x.jpg").write_bytes(whole[:2] + segment + whole[2:])
+    (tmp_path / "y.jpg").write_bytes(whole)
+    assert np.array_equal(np.asarray(opened(tmp_path / "x.jpg")), np.asarray(opened(tmp_path / "y.jpg")))
+    assert upright(opened(tmp_path / "x.jpg")).size == (5, 8)
+
+
+def test_metadata_cut_short_behind_the_pixels_of_a_webp(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"lossless": True, "exif": exif_of().tobytes(), "xmp": b"<x/>" * 9}
+    whole = encoded("WEBP", icc_profile=bytes(132), **options)
+    (tmp_path / "x.webp").write_bytes(whole[: whole.index(b"XMP ") + 11])
+    assert np.array_equal(np.asarray(upright(opened(tmp_path / "x.webp"))), np.rot90(PIXELS, -1))
+    (tmp_path / "x.webp").write_bytes(whole[: whole.index(b"EXIF", 30) + 11])
+    assert np.array_equal(np.asarray(upright(opened(tmp_path / "x.webp"))), PIXELS)
+
+
+@pytest.mark.parametrize("entry", [(274, 5, 1, 2**24), (274, 10, 1, 12), (274, 3, 1, 6)])
+def test_a_tiff_whose_orientation_or_description_is_none(tmp_path: Path, entry: tuple[int, ...]) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[270], tags[274] = "description", 6
+    whole = encoded("TIFF", tiffinfo=tags)
+    for tag, changed in ((270, (270, 5, 2**31, 1)), (274, entry)):
+        at = whole.index(struct.pack("<H", tag), struct.unpack("<I", whole[4:8])[0])
+        whole = whole[:at] + struct.pack("<HHII", *changed) + whole[at + 12 :]
+    (tmp_path / "x.tif").write_bytes(whole + struct.pack("<ii", -1, 72))
+    assert np.array_equal(np.asarray(opened(tmp_path / "x.tif")), np.rot90(PIXELS, -1) if entry[1] == 3 else PIXELS)
+
+
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 def test_damaged_tags_of_a_tiff(tmp_path: Path, compression: str | None) -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
@@ -148,7 +178,7 @@ def test_random_damage_within_chunks(tmp_path: Path, seed: int) -> None:
 
 
 def test_damaged_pixels_are_not_read(tmp_path: Path) -> None:
-    for suffix in ("PNG", "JPEG", "TIFF"):
+    for suffix in ("PNG", "JPEG", "WEBP", "TIFF"):
         whole = encoded(suffix)
         (tmp_path / "x").write_bytes(whole[: len(whole) // 2])
         with pytest.raises(UNREADABLE):

@@ -11,7 +11,7 @@ from nas.data.walking import files_below, folders_in, is_data
 
 HIDDEN = (
     ".ipynb_checkpoints", ".thumbnails", ".git", ".Trash-1000", "__MACOSX", "@eaDir", "$RECYCLE.BIN",
-    "System Volume Information", "lost+found", "#recycle", "__pycache__",
+    "System Volume Information", "lost+found", "#recycle", "__pycache__", "@__thumb", "~snapshot", "RESOURCE.FRK",
 )  # fmt: skip
 
 
@@ -25,7 +25,9 @@ def names(folder: Path) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in files_below(folder, (".jpg",))]
 
 
-@pytest.mark.parametrize("name", [*HIDDEN, "._photo.jpg", ".DS_Store", "Thumbs.db", "thumbs.DB", "desktop.ini"])
+@pytest.mark.parametrize(
+    "name", [*HIDDEN, "._photo.jpg", ".DS_Store", "Thumbs.db", "thumbs.DB", "desktop.ini", "AlbumArtSmall.jpg"]
+)
 def test_hidden_and_system_names_are_no_data(name: str) -> None:
     assert not is_data(name)
 

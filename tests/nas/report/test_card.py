@@ -1,6 +1,7 @@
 """The model card: figures with their source, safe text, and a snippet that runs when copied as it is."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -89,6 +90,21 @@ def test_the_snippet_keeps_colours_apart_and_resizes(tmp_path, new_study, new_ca
     write_model(folder / "model.onnx", weight.reshape(-1, 2), 3, 32, names)
     lines = run_snippet(folder, card, Image.new("RGB", (70, 50), (255, 0, 0)))
     assert lines == [[f"{1 / (1 + np.exp(-1)):.2%}", "red berry"], [f"{1 / (1 + np.exp(1)):.2%}", "blue berry"]]
+
+
+def test_the_snippet_runs_where_neither_folder_nor_terminal_is_utf8(tmp_path, study, new_candidate, new_evaluation):
+    card = model_card(study, new_candidate(study, 3), new_evaluation(new_candidate(study, 3)), DIGITS)
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write_model(tmp_path / "model.onnx", np.eye(64)[:, :2], 1, 8, ["größer", "数"])
+    (tmp_path / "model.onnx").replace(folder / "model.onnx")
+    (folder / "predict.py").write_text(snippet(card))
+    Image.new("L", (8, 8), 200).save(folder / "x.png")
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, str(folder / "predict.py"), str(folder / "x.png")]
+    done = subprocess.run(command, capture_output=True, text=True, env=plain, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["50.00%", "50.00%", "?", "gr??er"]
 
 
 def test_the_snippet_reads_sound_pixels_beside_damaged_metadata(tmp_path, study, new_candidate, new_evaluation):

@@ -42,6 +42,15 @@ def test_front_and_search_trials_are_drawn_in_the_screens_units(make_run):
     np.testing.assert_allclose(sorted(front.tolist()), sorted(wanted))
 
 
+def test_settings_of_the_current_folder_change_nothing(make_run, tmp_path):
+    run = make_run()
+    plain = write_picture(run.path).read_bytes()
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\naxes.facecolor: red\nbackend: TkAgg\n")
+    code = "import sys, pathlib, nas.report.picture as p; p.write_picture(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-P", "-c", code, str(run.path.resolve())], cwd=tmp_path, check=True)
+    assert (run.path / "front.png").read_bytes() == plain
+
+
 def test_what_disagrees_with_its_network_is_not_drawn(make_run, monkeypatch):
     run = make_run(finalists=0)
     number = run.state("COMPLETE")[0]["number"]

@@ -535,3 +535,31 @@ def test_symbols_in_the_graph_are_no_obstacle() -> None:
     )
     model.graph.value_info.append(onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 2, "K"]))
     assert count(model) == Counts(12, 24, 4 * (8 + 8))
+
+
+@pytest.mark.parametrize("batch", ["", "N", "0"])
+def test_a_free_batch_is_one_however_it_is_written(batch: str) -> None:
+    model = parsed(
+        f"""(float[N,3,8,8] image) => (float[N,4,6,6] logits) <float[4,3,3,3] w = {{{zeros(108)}}}>
+        {{ logits = Conv(image, w) }}"""
+    )
+    for value in (model.graph.input[0], model.graph.output[0]):
+        dim = value.type.tensor_type.shape.dim[0]
+        dim.Clear()
+        if batch == "0":
+            dim.dim_value = 0
+        elif batch:
+            dim.dim_param = batch
+    assert count(model) == Counts(108, 108 * 36, 4 * (192 + 144))
+
+
+@pytest.mark.parametrize("side", ["H", "N"])
+def test_an_image_of_any_size_has_no_known_costs(side: str) -> None:
+    found = count(
+        parsed(
+            f"""(float[N,3,{side},W] image) => (float[N,4,A,B] logits) <float[4,3,3,3] w = {{{zeros(108)}}}>
+            {{ logits = Conv(image, w) }}"""
+        )
+    )
+    assert (found.parameters, found.macs, found.peak_memory_bytes) == (108, None, None)
+    assert found.unknown[0].startswith("shapes are not known throughout")

@@ -638,6 +638,11 @@ def capped() -> nn.Module:
     return nn.Sequential(SAME, clamp)
 
 
+def padded_by_hand(conv: nn.Conv2d) -> nn.Conv2d:
+    conv.padding = 1
+    return conv
+
+
 class Shifted(nn.ReLU):
     is_traced_as_leaf = True
 
@@ -657,6 +662,7 @@ SAME = nn.Conv2d(1, 1, 3, padding=1)
         (Tangent(SAME), "tanh: no ONNX rule for"),
         (Offset(SAME), "no ONNX rule for get_attr offset"),
         (Early(SAME), "output is not its last operation"),
+        (OneLayer(padded_by_hand(nn.Conv2d(1, 1, 3))), "no ONNX rule for padding 1 with zeros"),
         (OneLayer(nn.Conv2d(1, 1, 3, padding="same")), "no ONNX rule for padding 'same'"),
         (OneLayer(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), "no ONNX rule for padding .* circular"),
         (nn.Sequential(SAME, nn.AdaptiveAvgPool2d(2)), "1: no ONNX rule for adaptive pooling to 2"),

@@ -36,6 +36,7 @@ def test_the_program_sees_what_training_saw(
     Image.fromarray(noise.squeeze()).save(file, exif=exif)
     monkeypatch.setattr(sys, "argv", ["predict.py", str(file)])
     code = program("model.onnx", Form(channels, 32, resize))
+    (tmp_path / "model.onnx").touch()
     exec(compile(code, "predict.py", "exec"), {"__file__": str(tmp_path / "predict.py")})
     expected = decode(Image.open(file), Form(channels, 32, resize))
     assert np.array_equal(np.round(seen[0][0] * 255), expected)
