@@ -30,6 +30,7 @@ from nas.candidates.sampling import sample
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
 from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, failure, pipeline_of
+from nas.files import sha256_of
 from nas.measuring.parity import ParityBroken
 from nas.records import Measurement, Parity, State
 from nas.registry import RUNTIMES
@@ -266,6 +267,8 @@ def test_another_runtime_has_its_own_file_parity_and_latency(
     assert evaluation.measurement.size_bytes == (task.folder / "model.onnx").stat().st_size
     costs = evaluation.measurement.other_costs("cpu")
     assert costs.pop("size_bytes@t") == (task.folder / "network@t.toy").stat().st_size
+    measured = {name: sha256_of(task.folder / name) for name in ("model.onnx", "network@t.toy")}
+    assert evaluation.model_sha256 == measured
     assert costs == ({} if flags else {"latency_ms@t": 0.007})
     assert set(evaluation.other_parity) == (set() if toy.refuses else {"t"})
     assert set(evaluation.machine.runtimes) == {"onnxruntime", "toy"}
