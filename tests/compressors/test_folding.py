@@ -8,7 +8,8 @@ import random
 import pytest
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize, spectral_norm, weight_norm
+from torch.nn.utils import spectral_norm, weight_norm
+from unsupported import hooked, parametrized
 
 from compressors.folding import fold_batch_norm
 from search_spaces.network import Network, build_network
@@ -165,16 +166,6 @@ def test_dropout_is_gone_from_a_folded_network() -> None:
 
 def pair(conv: nn.Module, norm: nn.Module) -> nn.Module:
     return nn.Sequential(conv, norm).eval()
-
-
-def hooked(module: nn.Module) -> nn.Module:
-    module.register_forward_hook(lambda *_: None)
-    return module
-
-
-def parametrized(module: nn.Module) -> nn.Module:
-    parametrize.register_parametrization(module, "weight", nn.Identity())
-    return module
 
 
 class Standardized(nn.Conv2d):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from pair import MIDDLE, Channels, Pair
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from torch.nn.utils import prune as masks
 from torch.nn.utils import weight_norm as normed_weight
+from unsupported import hooked, parametrized
 
 from compressors.folding import fold_batch_norm
 from compressors.plan import CompressionPlan
@@ -235,16 +235,6 @@ class Multiplied(nn.Module):
 
 def one(layer: nn.Module) -> nn.Module:
     return nn.Sequential(layer)
-
-
-def hooked(module: nn.Module) -> nn.Module:
-    module.register_forward_hook(lambda *_: None)
-    return module
-
-
-def parametrized(module: nn.Module) -> nn.Module:
-    parametrize.register_parametrization(module, "weight", nn.Identity())
-    return module
 
 
 def masked(module: nn.Module) -> nn.Module:

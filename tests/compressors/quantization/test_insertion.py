@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pytest
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize, weight_norm
+from torch.nn.utils import weight_norm
+from unsupported import hooked_before, parametrized
 
 from compressors.folding import fold_batch_norm
 from compressors.formats import FORMATS, ActivationScheme, WeightFormat
@@ -305,16 +306,6 @@ def test_only_the_named_formats_learn_their_steps() -> None:
 # What quantization does not support is refused by name.
 
 
-def hooked(module: nn.Module) -> nn.Module:
-    module.register_forward_pre_hook(lambda *_: None)
-    return module
-
-
-def parametrized(module: nn.Module) -> nn.Module:
-    parametrize.register_parametrization(module, "weight", nn.Identity())
-    return module
-
-
 class Centred(nn.Linear):
     is_traced_as_leaf = True
 
@@ -356,7 +347,7 @@ class ByName(nn.Module):
         (nn.Conv3d(1, 4, 3), r"cannot quantize Conv3d \(0\)"),
         (nn.Bilinear(1, 1, 4), r"called with|cannot quantize Bilinear"),
         (Centred(4, 3), r"cannot quantize Centred \(0\)"),
-        (hooked(nn.Linear(4, 3)), r"0 \(Linear\): forward pre-hooks function, supported: none"),
+        (hooked_before(nn.Linear(4, 3)), r"0 \(Linear\): forward pre-hooks function, supported: none"),
         (parametrized(nn.Linear(4, 3)), "0 .*: parametrizations of weight, supported: none"),
         (cut_by_hand(), r"0 \(Linear\): weight of shape \(3, 3\), supported: \(3, 4\)"),
     ],
