@@ -182,17 +182,6 @@ def ordered(names: Collection[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def check_order(names: Collection[str]) -> None:
-    """Raises ValueError, with the reason, where a step follows one that may not be applied before it."""
-    check_names(names)
-    before = list[str]()
-    for name in names:
-        for other in before:
-            if other not in STEPS[name].after:
-                raise ValueError(f"step {name} cannot follow step {other}: {_rule(STEPS[name])}")
-        before.append(name)
-
-
 def _why_not(names: Collection[str]) -> str:
     pairs = [
         (one, other) for one in names for other in names

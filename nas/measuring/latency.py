@@ -25,8 +25,8 @@ PROTOCOL = "min of 12x25 calls, two passes within 2 % beside an undisturbed refe
 BLOCKS, CALLS, WARM_UP = 12, 25, 20
 TOLERANCE, MAX_PASSES = 0.02, 6
 DISTURBED, PAUSE_SECONDS = 0.10, 0.1
-# The least that a runtime's control took in this process on a target, since the machine last changed.
-_usual_us: dict[tuple[str, Target], float] = {}
+# The least that the control took in this process on a target, since the machine last changed.
+_usual_us: dict[Target, float] = {}
 
 
 class Timed(Protocol):
@@ -41,11 +41,10 @@ def measure(file: Path | bytes, target: Target) -> Latency:
     runner, control = runtime.open(file, target), runtime.open(runtime.control(), alone)
     image = np.random.default_rng(0).random((target.batch, *runner.input_shape()), dtype=np.float32)
     with exclusive():
-        key = (target.runtime, target)
-        usual_us = _usual_us[key] if key in _usual_us else settled_us(control)
+        usual_us = _usual_us[target] if target in _usual_us else settled_us(control)
         passes, control_us, stable = run_protocol(runner, image, control, usual_us=usual_us)
     # Where no pass was undisturbed the machine may have become slower for good (heat, a neighbour): start again.
-    _usual_us[key] = min(usual_us, control_us) if stable else control_us
+    _usual_us[target] = min(usual_us, control_us) if stable else control_us
     return Latency(
         latency_ms=min(map(min, passes)) / 1e3,
         stable=stable,

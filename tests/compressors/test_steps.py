@@ -14,7 +14,6 @@ from compressors.steps import (
     Quantize,
     Retraining,
     Step,
-    check_order,
     ordered,
     requests_of,
     retraining_of,
@@ -78,7 +77,6 @@ def test_a_new_row_finds_its_place(monkeypatch: pytest.MonkeyPatch, after: Seque
     monkeypatch.setitem(STEPS, "toy", row("toy", after))
     assert list(ordered(expected)) == expected
     assert list(ordered(expected[::-1])) == expected
-    check_order(expected)
 
 
 def test_a_pair_that_has_no_order_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,11 +90,6 @@ def test_a_circle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(STEPS, name, row(name, (before,)))
     with pytest.raises(ValueError, match="x, y, z have no order"):
         ordered(["x", "y", "z"])
-
-
-def test_a_wrong_order_is_refused_with_the_reason() -> None:
-    with pytest.raises(ValueError, match=r"pruned cannot follow step quantized: .*follow no other step \(the"):
-        check_order(["quantized", "pruned"])
 
 
 def test_anything_is_any_name() -> None:
