@@ -21,8 +21,8 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {"run folder": ("nas/run_folder/", "nas/tasks.py"), "runtimes": ("nas/runtimes/",)},
     {"candidates": ("nas/candidates/",), "data": ("nas/data/",)},
     {"study": ("nas/study/",)},
+    {"samplers": ("nas/samplers/",)},
     {
-        "samplers": ("nas/samplers/",),
         "ground": (
             "nas/__init__.py", "nas/records.py", "nas/objectives.py", "nas/front.py", "nas/pareto.py", "nas/files.py",
             "nas/machine.py", "nas/errors.py", "nas/registry.py",
