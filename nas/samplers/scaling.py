@@ -36,7 +36,7 @@ def box_of(told: Floats, sample: Floats, reference: Sequence[float | None] | Non
     Columns of `sample` that are NaN are learned objectives. Where no reference point is given, an exact cost counts
     up to what nearly all candidates have; a learned objective up to the worst of the front, and a tenth further.
     """
-    exact: NDArray[np.bool_] = np.isfinite(sample).all(axis=0)
+    exact = np.array(np.isfinite(sample).all(axis=0), dtype=np.bool_)
     seen = np.vstack([told, sample]) if exact.any() else told
     ideal, worst = np.zeros(told.shape[1]), np.ones(told.shape[1])
     for i in range(told.shape[1]):
