@@ -58,7 +58,8 @@ class Hyperparameters:
         array = np.asarray(features, dtype=np.float64)
         if array.ndim != 2 or array.shape[1] != len(self.log_lengths):
             raise ValueError(f"features: expected shape (n, {len(self.log_lengths)}), got {array.shape}")
-        return array * np.exp(-np.array(self.log_lengths))
+        scaled: Floats = array * np.exp(-np.array(self.log_lengths))
+        return scaled
 
 
 def fit_hyperparameters(
