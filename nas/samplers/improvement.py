@@ -22,7 +22,7 @@ from nas.samplers.attainment import Attainment
 Floats = NDArray[np.float64]
 
 ROWS = 64  # candidates at a time, so that what is computed for every box stays in a core's cache
-TINY = 1e-150  # stands for a standard deviation of 0: its quotients are still numbers
+TINY = 1e-100  # stands for a standard deviation of 0: quotients and their squares are still numbers
 LARGE = 30.0  # above this exponent, products of exponentials are taken in the logarithm
 
 

@@ -14,7 +14,7 @@ from nas.samplers.evidence import JITTER, ROOT5, Hyperparameters, residuals_of, 
 
 Floats = NDArray[np.float64]
 
-ROWS = 64  # predictions at a time, so that covariances stay in a core's cache
+ROWS = 256  # predictions at a time, so that covariances stay in a core's cache
 LEAST_VARIANCE = 1e-8  # in units of the targets' variance: what rounding leaves of none
 
 
@@ -35,8 +35,7 @@ class GaussianProcess:
         prior_mean: ArrayLike | None = None,
     ) -> None:
         self.hyperparameters = hyperparameters
-        self._features = hyperparameters.scaled(features)
-        self._targets = self._standardized(targets, prior_mean)
+        self._features, self._targets = self._observations(features, targets, prior_mean)
         covariance = self._covariance(self._features, self._features)
         covariance[np.diag_indices_from(covariance)] += self._noise(extra_noise, len(self._targets))
         self._factor: Floats = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
@@ -65,7 +64,7 @@ class GaussianProcess:
         prior_mean: ArrayLike | None = None,
     ) -> GaussianProcess:
         """The posterior after some more observations: the factor grows by rows, nothing is factored again."""
-        scaled, more = self.hyperparameters.scaled(features), self._standardized(targets, prior_mean)
+        scaled, more = self._observations(features, targets, prior_mean)
         across = solve_triangular(
             self._factor, self._covariance(self._features, scaled), lower=True, check_finite=False
         )
@@ -83,16 +82,16 @@ class GaussianProcess:
         return grown
 
     def _condition(self) -> None:
-        if len(self._factor) != len(self._features) or len(self._factor) != len(self._targets):
-            raise ValueError(
-                f"features, targets: expected equally many rows, got {len(self._features)}, {len(self._targets)}"
-            )
         self._weights: Floats = cho_solve((self._factor, True), self._targets, check_finite=False)
 
-    def _standardized(self, targets: ArrayLike, prior_mean: ArrayLike | None) -> Floats:
-        residuals = residuals_of(targets, prior_mean)
-        standardized: Floats = (residuals - self.hyperparameters.center) / self.hyperparameters.scale
-        return standardized
+    def _observations(
+        self, features: ArrayLike, targets: ArrayLike, prior_mean: ArrayLike | None
+    ) -> tuple[Floats, Floats]:
+        """Features in units of their lengths, and targets in those of the hyper-parameters."""
+        scaled, residuals = self.hyperparameters.scaled(features), residuals_of(targets, prior_mean)
+        if len(scaled) != len(residuals):
+            raise ValueError(f"features, targets: expected equally many rows, got {len(scaled)}, {len(residuals)}")
+        return scaled, (residuals - self.hyperparameters.center) / self.hyperparameters.scale
 
     def _noise(self, extra_noise: ArrayLike | None, count: int) -> Floats:
         learned = np.exp(self.hyperparameters.log_noise) + JITTER * np.exp(self.hyperparameters.log_variance)
