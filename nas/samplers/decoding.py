@@ -69,9 +69,7 @@ class Decoder:
         for row in rows:
             name = row.tobytes()
             decoded = self._rows.get(name)
-            if decoded is None or self._is_old(decoded):
-                decoded = self._decode(row) if decoded is None else self._again(decoded)
-                self._rows[name] = decoded
+            decoded = self._rows[name] = self._decode(row) if decoded is None else self.renewed(decoded)
             found.append(decoded)
         return found
 
@@ -81,9 +79,13 @@ class Decoder:
         if key not in self._given:
             self._given[key] = self._from_params(params)
         decoded = self._given[key]
-        if decoded is not None and self._is_old(decoded):
-            decoded = self._given[key] = self._again(decoded)
+        if decoded is not None:
+            decoded = self._given[key] = self.renewed(decoded)
         return decoded
+
+    def renewed(self, decoded: Decoded) -> Decoded:
+        """The candidate as models see it now."""
+        return self._again(decoded) if self._is_old(decoded) else decoded
 
     def _from_params(self, params: Params) -> Decoded | None:
         trial = GivenTrial(params)

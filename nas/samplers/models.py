@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from nas.samplers.basis import Basis
 from nas.samplers.decoding import Decoded, costs_of
-from nas.samplers.history import Entrant, History, rungs_of
+from nas.samplers.history import Entrant, History
 from nas.samplers.problem import Objectives
 from nas.samplers.processes import GaussianProcess
 from nas.samplers.scaling import OFFSET, Box
@@ -31,6 +31,7 @@ class Memory:
     """What is kept from ask to ask to save time; asks are the same without it."""
 
     factors: dict[str, Factors] = field(default_factory=dict)
+    finished: dict[int, Entrant] = field(default_factory=dict)
 
     def of(self, name: str) -> Factors:
         return self.factors.setdefault(name, Factors())
@@ -156,7 +157,7 @@ class Modelling:
         pairs = [
             (share, score, end)
             for entrant, end in zip(history.told, history.values[:, i], strict=True)
-            for share, values in rungs_of(entrant.trial).items()
+            for share, values in entrant.rungs.items()
             for score in [values[i]]
         ]
         scores = self._as_targets(np.array([pair[1] for pair in pairs]), i, transform)
@@ -164,7 +165,7 @@ class Modelling:
         lines = rung_lines([(pair[0], s, e) for pair, s, e in zip(pairs, scores.tolist(), ends.tolist(), strict=True)])
         entrants, targets, noise = [], [], []
         for entrant in sorted([*history.running, *history.stopped], key=lambda entrant: entrant.number):
-            rungs = {share: values for share, values in rungs_of(entrant.trial).items() if share in lines}
+            rungs = {share: values for share, values in entrant.rungs.items() if share in lines}
             if rungs:
                 last = max(rungs)
                 entrants.append(entrant)
@@ -182,8 +183,8 @@ class Modelling:
         """A process of the constraint's values; None where no trial has broken it, or too few know it."""
         history = self._history
         entrants = sorted([*history.told, *history.infeasible], key=lambda entrant: entrant.number)
-        entrants = [entrant for entrant in entrants if name in entrant.trial.constraints]
-        values = np.array([entrant.trial.constraints[name] for entrant in entrants])
+        entrants = [entrant for entrant in entrants if name in entrant.constraints]
+        values = np.array([entrant.constraints[name] for entrant in entrants])
         if len(values) < LEAST_TOLD or not (values > 0).any():
             return None
         observed = self._observations(entrants, values, np.zeros(len(values)))
@@ -211,7 +212,7 @@ def learned_constraints(history: History) -> list[str]:
     """Constraints that trials were told and that nothing computes."""
     entrants = [*history.told, *history.infeasible]
     computed = {name for entrant in entrants for name in entrant.candidate.slacks}
-    return sorted({name for entrant in entrants for name in entrant.trial.constraints} - computed)
+    return sorted({name for entrant in entrants for name in entrant.constraints} - computed)
 
 
 def _priors(entrants: Sequence[Entrant], i: int) -> Floats:

@@ -126,7 +126,9 @@ class ParetoSampler(BaseSampler):
             return None
         decoder, basis = found
         decoder.begin()
-        history = read(trials, decoder.given, chosen=self._chosen)
+        history = read(
+            trials, decoder.given, chosen=self._chosen, finished=self._memory.finished, renewed=decoder.renewed
+        )
         known = len(history.told) + len(history.infeasible)
         if known < LEAST_KNOWN or known + len(history.running) < self._startup:
             return self._started(decoder, basis, history, objectives, trial.number)
@@ -142,6 +144,7 @@ class ParetoSampler(BaseSampler):
             problem = Problem(space, self._costs, self._features, self._constraints, self._priors)
             decoder = Decoder(problem, objectives, self._seed)
             self._decoders = inferred, decoder, Basis.of(decoder.sample, objectives)
+            self._memory = Memory()
         return self._decoders[1:]
 
     def _started(
