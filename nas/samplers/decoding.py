@@ -103,7 +103,7 @@ class Decoder:
 
     def _describe(self, params: dict[str, Any], record: Any, row: Floats) -> Decoded:
         costs, slacks = self._known(params)
-        active = [name in params for name in self.genes.names]
+        active = list(map(params.__contains__, self.genes.names))
         features = self._problem.features
         if features is None:
             described = gene_features(self.genes, row, np.array(active, dtype=np.bool_))
@@ -140,8 +140,8 @@ class Decoder:
 
 def _key(record: Any, params: Params, costs: Sequence[tuple[float, float]]) -> Hashable:
     """The decoded record and the exact costs, or all parameters where the space returns no record."""
-    if record is None:
-        return key_of(params)
+    if record is None:  # a space asks in the same order where it is answered the same
+        return tuple(params), tuple(params.values())
     try:
         hash(record)
     except TypeError:

@@ -168,9 +168,9 @@ class ParetoSampler(BaseSampler):
         box = box_of(told, sample, self._reference_point, objectives)
         notable = [history.told[place].number for place in leading(box.scaled(objectives.minimised(told)))]
         notes = study._storage.get_study_system_attrs(study._study_id)
-        modelling = Modelling(history, objectives, basis, box, notes)
+        modelling = Modelling(history, objectives, basis, box, notes, self._memory)
         learned = np.flatnonzero(np.isnan(sample).any(axis=0)).tolist()
-        models = modelling.models(learned, self._memory, notable=frozenset(notable))
+        models = modelling.models(learned, notable=frozenset(notable))
         candidates = [entrant.candidate for entrant in (*history.told, *history.running)]
         acquisition = Acquisition.of(models, points_of(models, told, candidates[len(told) :]))
         pool = evolved(
