@@ -68,9 +68,7 @@ class Decoder:
         for row in rows:
             name = row.tobytes()
             decoded = self._rows.get(name)
-            if decoded is None or self._is_old(decoded):
-                decoded = self._decode(row) if decoded is None else self._again(decoded)
-                self._rows[name] = decoded
+            decoded = self._rows[name] = self._decode(row) if decoded is None else self.renewed(decoded)
             found.append(decoded)
         return found
 
@@ -80,9 +78,13 @@ class Decoder:
         if key not in self._given:
             self._given[key] = self._from_params(params)
         decoded = self._given[key]
-        if decoded is not None and self._is_old(decoded):
-            decoded = self._given[key] = self._again(decoded)
+        if decoded is not None:
+            decoded = self._given[key] = self.renewed(decoded)
         return decoded
+
+    def renewed(self, decoded: Decoded) -> Decoded:
+        """The candidate as models see it now."""
+        return self._again(decoded) if self._is_old(decoded) else decoded
 
     def _from_params(self, params: Params) -> Decoded | None:
         trial = GivenTrial(params)
@@ -100,7 +102,7 @@ class Decoder:
 
     def _describe(self, params: dict[str, Any], record: Any, row: Floats) -> Decoded:
         costs, slacks = self._known(params)
-        active = [name in params for name in self.genes.names]
+        active = list(map(params.__contains__, self.genes.names))
         features = () if self._problem.features is None else self._problem.features(params)
         described = np.asarray(features, dtype=np.float64)
         modelled = self._problem.priors is not None or any(sd > 0 for _, sd in (*costs, *slacks.values()))
@@ -134,8 +136,8 @@ class Decoder:
 
 def _key(record: Any, params: Params, costs: Sequence[tuple[float, float]]) -> Hashable:
     """The decoded record and the exact costs, or all parameters where the space returns no record."""
-    if record is None:
-        return key_of(params)
+    if record is None:  # a space asks in the same order where it is answered the same
+        return tuple(params), tuple(params.values())
     try:
         hash(record)
     except TypeError:
