@@ -82,8 +82,9 @@ class TrialRow:
     """A finished trial as the tables show it. None is what was not measured.
 
     `number` counts the trials of one phase; a finalist names its search trial in `trial`, and its accuracy there in
-    `search_accuracy`. `costs` are those of the first target by name, and `latency_ms@NAME` and `size_bytes@NAME` of
-    others. `violation` says by how much, relative to its limit, each broken constraint is exceeded.
+    `search_accuracy`. `rung` is the last one that its training has reached. `costs` are those of the first target by
+    name, and `latency_ms@NAME` and `size_bytes@NAME` of others. `violation` says by how much, relative to its limit,
+    each broken constraint is exceeded.
     """
 
     number: int
@@ -111,6 +112,7 @@ class TrialRow:
     test_balanced_accuracy: float | None = None
     test_macro_f1: float | None = None
     retry_of: int | None = None
+    rung: float | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     structure: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
