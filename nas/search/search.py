@@ -19,11 +19,13 @@ from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.given import Anchored, Replayed
 from nas.samplers.named import make_sampler, seed_of
 from nas.search.anchors import anchors
+from nas.search.budget import EpochBudget
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
 from nas.search.journal import RecordedTrial
+from nas.search.rungs import Rungs, is_paused, last_rung, write_pruned
 from nas.study import Study
-from nas.tasks import Task
+from nas.tasks import Rung, Task, Verdict
 
 RANDOM_AFTER = 10  # repeats in a row
 WINDOW, INFEASIBLE_SHARE = 100, 0.95
@@ -33,7 +35,8 @@ FAILURES_IN_A_ROW = 10
 class Search(Driver):
     """Asks the sampler until enough trials are complete.
 
-    It ends early where time is up, where nothing new is left, or where everything fails or is infeasible.
+    It ends early where time is up or its epochs are spent, where nothing new is left, or where everything fails or is
+    infeasible. `is_over` says that it has come to its end, so that nothing is left to continue.
     """
 
     phase: Phase = "search"
@@ -41,33 +44,116 @@ class Search(Driver):
     def __init__(self, study: Study, folder: RunFolder) -> None:
         super().__init__(study, folder, study.name, directions_of(study.objectives))
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
-        self._problem = ""
+        self._problem, self.budget = "", EpochBudget(study, self.journal, self.rungs)
+        self.is_over = False
         self._anchors, self._draws = anchors(study), Draws(study)
         self._earlier = {row.number for row in self.rows()}
         self._first: dict[Identity, int] = {}
         self._indexed = 0
 
     def _recover(self) -> None:
+        self.rungs = Rungs(self.study, self.journal)
         super()._recover()
         self._settle_duplicates()  # a duplicate of a finished trial must not stay RUNNING: samplers look at it
 
     def propose(self) -> Task | Wait | Done:
-        """The next task. The search is over at `trials` COMPLETE ones, after `hours`, or where it cannot go on."""
+        """The next task. The search is over at `trials` COMPLETE ones, when its epochs are spent, after `hours`, or
+        where it cannot go on.
+        """
         failing = self._failing()
         late = self._deadline is not None and time.monotonic() > self._deadline
         if late or failing:
             return WAIT if self._running else Done(failing)
-        if self._waiting:  # begun before, or queued again by a user: done, however the others went
-            return self._start(self._waiting.pop(0))
+        if (begun := self._begun()) is not None:
+            return self._start(begun)
+        if self._is_enough():
+            return self._over()
+        if self.count(State.COMPLETE) + self._certain() >= self.study.search.trials:
+            return WAIT
+        if (promoted := self.rungs.next()) is not None:
+            return self._go_on(promoted)
         self._problem = self._problem or self._infeasible()
         if self._problem:
-            return WAIT if self._running else Done(self._problem)
-        complete = self.count(State.COMPLETE)
-        if complete >= self.study.search.trials:
-            return WAIT if self._running else Done()
-        if complete + len(self._running) >= self.study.search.trials:
+            return self._give_up()
+        return self._draw() if self.budget.fits(len(self.journal.trials())) else self._over()
+
+    def _begun(self) -> Task | None:
+        """What was begun before, or queued again by a user: done, however the others went.
+
+        Once there are enough trials, only where it has no rung before it.
+        """
+        able = (task for task in self._waiting if not self._is_enough() or self._is_certain(task))
+        task = next(able, None)
+        if task is not None:
+            self._waiting.remove(task)
+        return task
+
+    def _is_enough(self) -> bool:
+        return self.count(State.COMPLETE) >= self.study.search.trials
+
+    def _is_certain(self, task: Task) -> bool:
+        """Whether a task has no rung before it at which it might end."""
+        return self.rungs.left(task.number) == 0
+
+    def _certain(self) -> int:
+        return sum(self._is_certain(task) for task in self._running.values())
+
+    def _go_on(self, number: int) -> Task | Wait | Done:
+        """A paused trial's training goes on, if its next piece still fits into the budget."""
+        if not self.budget.fits(number):
+            return self._over()
+        self.rungs.let_go(number)
+        return self._start(self._task(number))
+
+    def _give_up(self) -> Task | Wait | Done:
+        """Nothing more is drawn: what is paused goes on, however many are better, until there are enough trials."""
+        promoted = self.rungs.next(anyone=True)
+        return self._over() if promoted is None else self._go_on(promoted)
+
+    def _over(self) -> Wait | Done:
+        """The end, once nothing runs any more: what is paused then is PRUNED."""
+        if self._running:
             return WAIT
-        return self._draw()
+        for task in [*map(self._task, self.rungs.paused()), *self._waiting]:
+            self.finish(task, write_pruned(task, self.study))
+        self._waiting.clear()
+        self.is_over = True
+        return Done(self._problem)
+
+    def report(self, task: Task, rung: Rung) -> Verdict:
+        """At a rung the best go on and others pause. With enough trials complete, what has rungs before it ends."""
+        self.rungs.tell(task.number, rung)
+        if self._is_certain(task):
+            return Verdict.CONTINUE
+        if self._is_enough():
+            return Verdict.STOP
+        if not is_paused(self.journal.trials()[task.number]):  # between rungs, or told before that it goes on
+            return Verdict.CONTINUE
+        if not self.rungs.goes_on(task.number) or not self._has_room(task):
+            return Verdict.PAUSE
+        self.rungs.let_go(task.number)
+        return Verdict.CONTINUE
+
+    def _has_room(self, task: Task) -> bool:
+        """Whether there is need of one more trial at the end, where this is its last rung, and epochs for it."""
+        is_needed = self.count(State.COMPLETE) + self._certain() < self.study.search.trials
+        return (self.rungs.left(task.number) > 1 or is_needed) and self.budget.fits(task.number)
+
+    def paused(self, task: Task) -> None:
+        """The worker of `task` is free; a trial that waits at a rung is proposed again if it is to go on."""
+        if is_paused(self.journal.trials()[task.number]):
+            self._running.pop(task.number, None)
+        else:
+            super().paused(task)
+
+    def _is_paused(self, trial: RecordedTrial) -> bool:
+        return is_paused(trial)
+
+    def _rungs_of(self, number: int) -> tuple[float, ...]:
+        return self.rungs.of(number)
+
+    def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
+        return replace(super()._row(task, evaluation), rung=last_rung(self.journal.trials()[task.number]))
 
     def _draw(self) -> Task | Wait | Done:
         """Draw until a candidate is new. A sampler that repeats itself is given one at random, if there is one left."""
@@ -80,7 +166,7 @@ class Search(Driver):
                         f"none of {self._draws.attempts} random draws was new after {len(self._first)} different "
                         f"candidates, of {self._draws.ways:,} at most: the space is exhausted"
                     )
-                    return WAIT if self._running else Done(self._problem)
+                    return self._give_up()
             task = self._ask(values)
             if task is not None:
                 return self._start(task)
@@ -144,7 +230,10 @@ class Search(Driver):
             original = trials[repeated]
             row = self._row_of_duplicate(trial, original)
             values = original.values if original.state is TrialState.COMPLETE else None
-            self.journal.tell(trial.number, values, constraints=original.constraints, notes={ROW: row.to_json()})
+            pruned = original.state is TrialState.PRUNED
+            self.journal.tell(
+                trial.number, values, constraints=original.constraints, notes={ROW: row.to_json()}, pruned=pruned
+            )
 
     @staticmethod
     def _row_of_duplicate(trial: RecordedTrial, original: RecordedTrial) -> TrialRow:
