@@ -1,4 +1,4 @@
-"""`nas run`: prepare or continue a run folder, then drive search and finalists through an executor."""
+"""`nas run`: prepare or continue a run folder, then drive search, repeats and finalists through an executor."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.runtimes.runtime import fingerprint, refuse_missing
+from nas.search.driver import Driver
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
+from nas.search.repeats import Repeats
 from nas.search.search import Search, default_population
-from nas.search.upkeep import Upkeep, write_front
+from nas.search.upkeep import Upkeep, write_front, write_repeats
 from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_study
 
@@ -57,20 +59,28 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 
 def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
-    """The search, then its finalists, in a folder that this process holds."""
+    """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = _prepare(study, folder, console)
     search = Search(study, folder)
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(_setup(study, folder)) as executor:
         problem = _drive_search(search, executor, stop, console)
-        finalists = Finalists(study, folder)
-        write_front(search, finalists)
+        repeats, finalists = Repeats(search), Finalists(study, folder)
+
+        def write() -> None:
+            write_repeats(repeats)
+            write_front(search, repeats, finalists)
+
+        write()
+        if not stop.asked and repeats.unfinished:
+            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, after=write)
         if not stop.asked and study.search.finalists:
-            finalists.choose(search)
+            finalists.choose(search, repeats.by_trial())
             if finalists.unfinished:
                 data.load_test()  # files that cannot be read are named now, not by each finalist after its training
-            _drive_finalists(finalists, executor, stop, console, after=lambda: write_front(search, finalists))
+            total = len(finalists.journal.trials())
+            _drive_further(finalists, "finalists", total, executor, stop, console, after=write)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -133,8 +143,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             lines = "\n  ".join(different)
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, workers, engine, finalists, trial_minutes, trial_gigabytes, artifacts and "
-                "report keys may change; use another --out."
+                "Only search.trials, hours, workers, engine, finalists, repeat_share, stop_when_gain_below, "
+                "trial_minutes, trial_gigabytes, artifacts and report keys may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
@@ -213,20 +223,28 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
     return problem
 
 
-def _drive_finalists(
-    finalists: Finalists, executor: Executor, stop: Stop, console: Console, *, after: Callable[[], None]
+def _drive_further(
+    driver: Driver,
+    title: str,
+    total: int,
+    executor: Executor,
+    stop: Stop,
+    console: Console,
+    *,
+    after: Callable[[], None],
 ) -> None:
-    """Train the finalists; `after` is called at the start, after each, and at the end."""
+    """Train repeats or finalists; `after` is called at the start, after each, and at the end."""
 
     def note(_: TrialRow | None = None) -> str:
         after()
         return ""
 
-    total = len(finalists.journal.trials())
-    drive(finalists, executor, stop, Screen(console, "finalists", total, lambda: len(finalists.rows()), note))
+    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note))
     after()
 
 
 def _counts(search: Search) -> str:
     states = [State.INFEASIBLE, State.DUPLICATE, State.FAILED]
-    return ", ".join(f"{n} {state.lower()}" for state in states if (n := search.count(state)))
+    counts = [f"{n} {state.lower()}" for state in states if (n := search.count(state))]
+    gain = search.gain_per_hour()
+    return ", ".join([*counts, *([] if gain is None else [f"expects +{gain:.1%} per hour"])])

@@ -19,7 +19,7 @@ from nas.report import summary
 from nas.report.classes import Confusion, confusion
 from nas.report.coverage import coverage, coverage_words
 from nas.report.details import facts, machine_facts
-from nas.report.figures import Figure, accuracy_text, figure, per_cent, significant
+from nas.report.figures import Figure, accuracy_text, figure, per_cent, seeds_text, share_text, significant
 from nas.report.payload import MAX_DETAILED, payload
 from nas.report.progress import Progress, progress
 from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
@@ -130,6 +130,9 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     for quality in other_qualities(run.study):
         cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]
+    cells.append((share_text(row["p_on_front"]), row["p_on_front"]))
+    if run.repeated:
+        cells.append((seeds_text(row), row["mean_accuracy"]))
     return {key: row[key] for key in ("trial", "id", "flags")} | {
         "cells": cells,
         "link": link(run.folder, row, runtime_of(run.study.target).file_name),

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.records import State
-from nas.report.figures import NONE, accuracy_text, figure
+from nas.report.figures import NONE, accuracy_text, figure, present, seeds_text, share_text
 from nas.report.tables import front_rows, read_finalists, read_trials, records, stands
 
 GAP = 2  # characters between columns
@@ -104,8 +104,18 @@ def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[lis
         *(ShownColumn(_stacked(t), [accuracy_text(r[k], r[f"{k}_se"]) for r in rows]) for t, k in accuracies),
         *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
     ]
+    told += _sureness(rows)
     flags = [row["flags"] for row in rows]
     return keys, [*told, *([ShownColumn("flags", flags, is_text=True)] if any(flags) else [])]
+
+
+def _sureness(rows: list[dict[str, Any]]) -> list[ShownColumn]:
+    """How surely each network is on the front and, where some were trained with several seeds, their mean accuracy."""
+    sure = [share_text(row.get("p_on_front")) for row in rows]
+    shown = [ShownColumn("on the\nfront\n(%)", sure)] if any(present(row.get("p_on_front")) for row in rows) else []
+    if any(present(row.get("mean_accuracy")) for row in rows):
+        shown.append(ShownColumn("mean of\nseeds\n(%)", [seeds_text(row) for row in rows]))
+    return shown
 
 
 def _width(columns: Sequence[ShownColumn]) -> int:

@@ -37,6 +37,10 @@ class RunFolder:
         return self.path / "trials.csv"
 
     @property
+    def repeats(self) -> Path:
+        return self.path / "repeats.csv"
+
+    @property
     def finalists(self) -> Path:
         return self.path / "finalists.csv"
 

@@ -15,6 +15,7 @@ from nas.run_folder.rows import ROW, TrialNotes, TrialRow
 from nas.search.driver import WAIT, Done, Driver, Wait
 from nas.search.search import Search
 from nas.search.standing import points_of, standing
+from nas.search.sureness import NO_REPEATS, Repeated, averaged
 from nas.study import Study
 from nas.tasks import Task
 
@@ -28,10 +29,10 @@ class Finalists(Driver):
     def __init__(self, study: Study, folder: RunFolder) -> None:
         super().__init__(study, folder, f"{study.name}/final", ["maximize"])
 
-    def choose(self, search: Search) -> None:
-        """Enqueue the finalists that are not there yet."""
+    def choose(self, search: Search, repeats: Repeated = NO_REPEATS) -> None:
+        """Enqueue the finalists that are not there yet, chosen by means over seeds where there are `repeats`."""
         known = {TrialNotes.from_json(trial.user_attrs).identity for trial in self.journal.trials()}
-        for row in finalists_of(search.rows(), self.study):
+        for row in finalists_of(averaged(search.rows(), repeats), self.study):
             searched = search.notes(row.number)
             if searched.identity not in known:
                 number = self.journal.enqueue(self._notes(searched, row.number).to_json())

@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from nas.candidates.candidate import Candidate
+from nas.expected_gain import gain_per_hour, relative_gain
 from nas.objectives import directions_of
 from nas.records import Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder
@@ -28,12 +29,14 @@ from nas.tasks import Task
 RANDOM_AFTER = 10  # repeats in a row
 WINDOW, INFEASIBLE_SHARE = 100, 0.95
 FAILURES_IN_A_ROW = 10
+GAIN = "pareto:gain"
 
 
 class Search(Driver):
     """Asks the sampler until enough trials are complete.
 
-    It ends early where time is up, where nothing new is left, or where everything fails or is infeasible.
+    It ends early where time is up, where little more is expected, where nothing new is left, or where everything fails
+    or is infeasible.
     """
 
     phase: Phase = "search"
@@ -59,7 +62,7 @@ class Search(Driver):
             return WAIT if self._running else Done(failing)
         if self._waiting:  # begun before, or queued again by a user: done, however the others went
             return self._start(self._waiting.pop(0))
-        self._problem = self._problem or self._infeasible()
+        self._problem = self._problem or self._infeasible() or self._gains_little()
         if self._problem:
             return WAIT if self._running else Done(self._problem)
         complete = self.count(State.COMPLETE)
@@ -153,7 +156,33 @@ class Search(Driver):
         assert row is not None, f"trial {original.number} is finished and has no row"
         reason = f"same candidate as trial {original.number}"
         return replace(
-            row, number=trial.number, state=State.DUPLICATE, reason=reason, seconds=None, params=trial.params
+            row,
+            number=trial.number,
+            state=State.DUPLICATE,
+            reason=reason,
+            seconds=None,
+            expected_gain=None,
+            params=trial.params,
+        )
+
+    def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
+        noted = self.journal.trials()[task.number].system_attrs.get(GAIN)
+        return replace(super()._row(task, evaluation), expected_gain=relative_gain(noted))
+
+    def gain_per_hour(self) -> float | None:
+        """By what share the hypervolume is expected to grow per further hour; None where the sampler does not say."""
+        rows = [row for row in self.rows() if row.state is not State.DUPLICATE]
+        gains, seconds = [row.expected_gain for row in rows], [row.seconds for row in rows]
+        return gain_per_hour(gains, seconds, workers=self.study.search.workers)
+
+    def _gains_little(self) -> str:
+        """That another hour is expected to gain less than the study asks for, if so."""
+        least, gain = self.study.search.stop_when_gain_below, self.gain_per_hour()
+        if least is None or gain is None or gain >= least:
+            return ""
+        return (
+            f"another hour is expected to enlarge the hypervolume by {gain:.2%}, "
+            f"less than search.stop_when_gain_below {least:g}"
         )
 
     def _newest(self) -> list[TrialRow]:
