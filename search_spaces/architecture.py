@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -36,6 +37,14 @@ class HeadConfig(Record):
     activation: Activation = "relu"
 
 
+class Part(NamedTuple):
+    """A part of the network: its layers in order of execution, and its place if it is a block."""
+
+    name: str
+    layers: tuple[LayerSpec, ...]
+    site: BlockSite | None = None
+
+
 class Architecture(Record):
     """A whole network without its class count: stem, stages of blocks, and a head or none (None)."""
 
@@ -65,22 +74,23 @@ class Architecture(Record):
 
     def layers(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[LayerSpec, ...]:
         """Every layer once, in order of execution; `kept` maps a channel group to its channels after pruning."""
+        return tuple(layer for part in self.parts(num_classes, kept) for layer in part.layers)
+
+    def parts(self, num_classes: int, kept: Mapping[str, int] | None = None) -> Iterator[Part]:
+        """The layers by stem, block, head and classifier, in order of execution; `kept` as in `layers`."""
         kept = kept or {}
-        widths = self._widths(kept)
+        widths, sites = self._widths(kept), tuple(self.blocks())
         size = downsampled(self.input_size, self.stem.stride)
-        stem = LayerSpec(
-            "stem.conv", "stem", "conv", self.input_channels, widths["stem"], 3, self.stem.stride, self.input_size, size
-        )
-        found, width = [stem], widths["stem"]
-        for site in self.blocks():
-            out_width = widths[site.stage]
-            found += site.layers(kept.get(site.group_name), width, out_width)
-            width, size = out_width, site.output_size
+        width, ends = widths["stem"], (self.input_size, size)
+        yield Part("stem", (_layer("stem.conv", "conv", self.input_channels, width, 3, self.stem.stride, *ends),))
+        for site in sites:
+            before, width = width, widths[site.stage]
+            yield Part(site.name, site.layers(kept.get(site.group_name), before, width), site)
+        size = sites[-1].output_size
         if self.head is not None:
-            found.append(LayerSpec("head.conv", "head", "pointwise", width, self.head.width, 1, 1, size, size))
+            yield Part("head", (_layer("head.conv", "pointwise", width, self.head.width, 1, 1, size, size),))
             width = self.head.width
-        found.append(LayerSpec("classifier", "classifier", "linear", width, num_classes))
-        return tuple(found)
+        yield Part("classifier", (_layer("classifier", "linear", width, num_classes, 1, 1, 1, 1),))
 
     def groups(self) -> tuple[ChannelGroup, ...]:
         """The free inner width of every block that has one."""
@@ -136,3 +146,9 @@ class Architecture(Record):
         for tied in self._tied():
             widths |= {name: kept[f"{tied[0]}.width"] for name in tied if f"{tied[0]}.width" in kept}
         return widths
+
+
+@lru_cache(maxsize=1 << 12)
+def _layer(name: str, *fields: Any) -> LayerSpec:
+    """A layer of the stem, the head or the classifier, which its name begins with."""
+    return LayerSpec(name, name.partition(".")[0], *fields)

@@ -97,13 +97,23 @@ def canonical(candidate: Candidate) -> Candidate:
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
-    effective = CompressionPlan(
-        kept={name: kept for name, kept in plan.kept.items() if kept != widths[name]},
-        formats={name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
-        steps={name: decisions for name, decisions in plan.steps.items() if decisions},
+    return candidate.model_copy(update={"plan": effective(plan, widths)})
+
+
+def effective(plan: CompressionPlan, widths: Mapping[str, int]) -> CompressionPlan:
+    """A valid plan without what has no effect in a network whose channel groups have these `widths`.
+
+    Raises ValueError for steps that are unknown or cannot be combined.
+    """
+    left = plan.model_copy(
+        update={
+            "kept": {name: kept for name, kept in plan.kept.items() if kept != widths[name]},
+            "formats": {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
+            "steps": {name: decisions for name, decisions in plan.steps.items() if decisions},
+        }
     )
-    requests_of(effective)
-    return candidate.model_copy(update={"plan": effective})
+    requests_of(left)
+    return left
 
 
 def _digest(data: Any) -> str:
