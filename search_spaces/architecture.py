@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -37,12 +38,17 @@ class HeadConfig(Record):
     activation: Activation = "relu"
 
 
-class Part(NamedTuple):
-    """A part of the network: its layers in order of execution, and its place if it is a block."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A part of a network: its layers in order of execution; its place if it is a block, else its activation.
+
+    Equal parts are mostly one object, so that what is worked out of a part is quickly found again.
+    """
 
     name: str
     layers: tuple[LayerSpec, ...]
     site: BlockSite | None = None
+    activation: Activation = "relu"
 
 
 class Architecture(Record):
@@ -82,15 +88,16 @@ class Architecture(Record):
         widths, sites = self._widths(kept), tuple(self.blocks())
         size = downsampled(self.input_size, self.stem.stride)
         width, ends = widths["stem"], (self.input_size, size)
-        yield Part("stem", (_layer("stem.conv", "conv", self.input_channels, width, 3, self.stem.stride, *ends),))
+        activation, stride = self.stem.activation, self.stem.stride
+        yield _end(activation, "stem.conv", "conv", self.input_channels, width, 3, stride, *ends)
         for site in sites:
             before, width = width, widths[site.stage]
-            yield Part(site.name, site.layers(kept.get(site.group_name), before, width), site)
+            yield _block(site, kept.get(site.group_name), before, width)
         size = sites[-1].output_size
         if self.head is not None:
-            yield Part("head", (_layer("head.conv", "pointwise", width, self.head.width, 1, 1, size, size),))
+            yield _end(self.head.activation, "head.conv", "pointwise", width, self.head.width, 1, 1, size, size)
             width = self.head.width
-        yield Part("classifier", (_layer("classifier", "linear", width, num_classes, 1, 1, 1, 1),))
+        yield _end("relu", "classifier", "linear", width, num_classes, 1, 1, 1, 1)
 
     def groups(self) -> tuple[ChannelGroup, ...]:
         """The free inner width of every block that has one."""
@@ -149,6 +156,12 @@ class Architecture(Record):
 
 
 @lru_cache(maxsize=1 << 12)
-def _layer(name: str, *fields: Any) -> LayerSpec:
-    """A layer of the stem, the head or the classifier, which its name begins with."""
-    return LayerSpec(name, name.partition(".")[0], *fields)
+def _end(activation: Activation, name: str, *fields: Any) -> Part:
+    """The stem, the head or the classifier, by which the name of its only layer begins."""
+    part = name.partition(".")[0]
+    return Part(part, (LayerSpec(name, part, *fields),), activation=activation)
+
+
+@lru_cache(maxsize=1 << 16)
+def _block(site: BlockSite, inner: int | None, in_width: int, out_width: int) -> Part:
+    return Part(site.name, site.layers(inner, in_width, out_width), site)

@@ -82,11 +82,15 @@ class BlockSite:
         self, inner: int | None = None, in_width: int | None = None, out_width: int | None = None
     ) -> tuple[LayerSpec, ...]:
         """Layers in order of execution, at these widths after pruning (None: unpruned)."""
-        return _layers(self, inner or self.inner_width, in_width or self.in_width, out_width or self.out_width)
-
-    def layers_of(self, widths: Mapping[Width, int]) -> Iterator[LayerSpec]:
-        """Layers in order of execution, at widths by their names in the rows."""
-        return (self._layer(row, widths) for row in self.rows())
+        out_width = out_width or self.out_width
+        widths: dict[Width, int] = {
+            "in": in_width or self.in_width,
+            "inner": inner or self.inner_width,
+            "half": out_width // 2,
+            "out": out_width,
+            "squeeze": squeezed(self.inner_width),
+        }
+        return tuple(self._layer(row, widths) for row in self.rows())
 
     def _layer(self, row: LayerRow, widths: Mapping[Width, int]) -> LayerSpec:
         before, after = self.input_size, self.output_size
@@ -122,18 +126,6 @@ class BlockSite:
 @lru_cache(maxsize=1 << 12)
 def _rows(kind: BlockKind, config: BlockConfig, keeps_shape: bool) -> tuple[LayerRow, ...]:
     return tuple(kind.rows(config, keeps_shape))
-
-
-@lru_cache(maxsize=1 << 16)
-def _layers(site: BlockSite, inner: int, in_width: int, out_width: int) -> tuple[LayerSpec, ...]:
-    widths: dict[Width, int] = {
-        "in": in_width,
-        "inner": inner,
-        "half": out_width // 2,
-        "out": out_width,
-        "squeeze": squeezed(site.inner_width),
-    }
-    return tuple(site.layers_of(widths))
 
 
 @lru_cache(maxsize=1 << 12)

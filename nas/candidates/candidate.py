@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from compressors.formats import BITS
+from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import requests_of
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
 
 SCHEMA = 1
@@ -114,6 +114,11 @@ def effective(plan: CompressionPlan, widths: Mapping[str, int]) -> CompressionPl
     )
     requests_of(left)
     return left
+
+
+def formats_of(part: Part, plan: CompressionPlan) -> tuple[WeightFormat, ...]:
+    """The formats of a part's layers."""
+    return tuple(plan.format_of(layer.name) for layer in part.layers)
 
 
 def _digest(data: Any) -> str:

@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressors.formats import BITS
-from nas.candidates.candidate import Candidate
+from nas.candidates.candidate import Candidate, formats_of
 from search_spaces.architecture import Part
-from search_spaces.layers import LayerSpec
 from search_spaces.spaces import Space
 
 Vector = NDArray[np.float64]
@@ -56,10 +55,10 @@ class Sums(NamedTuple):
         return Sums._make(map(operator.add, self, other))
 
 
-@lru_cache(maxsize=1 << 16)  # a pool of thousands of networks is made of few different blocks
-def sums_of(layers: Sequence[LayerSpec], formats: Sequence[str]) -> Sums:
-    """Sums over layers with these formats of weights; a shortcut reaches no further than what it passes by."""
-    bits = [BITS[name] for name in formats]
+@lru_cache(maxsize=1 << 16)  # a pool of thousands of networks is made of few different parts
+def sums_of(part: Part, formats: tuple[str, ...]) -> Sums:
+    """Sums over a part's layers with these formats; a shortcut reaches no further than what it passes by."""
+    layers, bits = part.layers, [BITS[name] for name in formats]
     return Sums(
         layers=len(layers),
         parameters=sum(layer.parameters for layer in layers),
@@ -101,7 +100,7 @@ class Features:
 
     def __call__(self, candidate: Candidate, num_classes: int) -> Vector:
         parts = tuple(candidate.architecture.parts(num_classes, candidate.plan.kept))
-        summed = [sums_of(p.layers, tuple(candidate.plan.format_of(layer.name) for layer in p.layers)) for p in parts]
+        summed = [sums_of(part, formats_of(part, candidate.plan)) for part in parts]
         stages = _stages(parts, summed, self.stages)
         found = [*_whole(candidate, summed, stages), *(number for stage in stages for number in stage.described())]
         return np.array([*found, *self._followed([p.site.config.kind for p in parts if p.site is not None])])
@@ -128,8 +127,8 @@ class _Stage:
         site = part.site
         assert site is not None
         self.sums, self.depth = self.sums.plus(sums), self.depth + 1
-        self.width, inner = _shipped_widths(part)
-        self.pruned += (1 - inner / site.inner_width) ** 2 + (1 - self.width / site.out_width) ** 2
+        self.width, pruned = _width_and_pruned(part)
+        self.pruned += pruned
         own = _shape_of(site.config)
         self.shapes = [a + b for a, b in zip(self.shapes, own, strict=True)]
 
@@ -166,15 +165,16 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     yield from (summed[0].step, summed[-1].step)
 
 
-def _shipped_widths(part: Part) -> tuple[int, int]:
-    """Channels behind a block and between its convolutions, after pruning."""
+@lru_cache(maxsize=1 << 16)
+def _width_and_pruned(part: Part) -> tuple[int, float]:
+    """Channels behind a block, and the squares of the shares removed there and between its convolutions."""
     site = part.site
     assert site is not None
     inner, width = site.inner_width, site.out_width
     for row, layer in zip(site.rows(), part.layers, strict=True):
         inner = layer.out_channels if row.writes == "inner" else inner
         width = layer.out_channels if row.writes == "out" else width
-    return width, inner
+    return width, (1 - inner / site.inner_width) ** 2 + (1 - width / site.out_width) ** 2
 
 
 @lru_cache(maxsize=1 << 12)
