@@ -44,8 +44,9 @@ WITHOUT_TORCH = (
     "search_spaces/spaces.py", "search_spaces/trials.py", "compressors/plan.py", "compressors/formats.py",
     "compressors/steps.py", "nas/errors.py", "nas/expected_gain.py", "nas/files.py", "nas/front.py", "nas/machine.py",
     "nas/objectives.py", "nas/on_front.py", "nas/pareto.py", "nas/records.py", "nas/seeds.py", "nas/tasks.py",
-    "nas/candidates/*.py", "nas/study/*.py", "nas/measuring/metrics.py", "nas/commands/check.py",
-    "nas/data/__init__.py", "nas/run_folder/*.py", "nas/samplers/*.py", "nas/search/*.py", "nas/report/**/*.py",
+    "nas/candidates/*.py", "nas/study/*.py", "nas/measuring/metrics.py", "nas/measuring/latency_*.py",
+    "nas/commands/check.py", "nas/data/__init__.py", "nas/run_folder/*.py", "nas/samplers/*.py", "nas/search/*.py",
+    "nas/report/**/*.py",
 )  # fmt: skip
 TORCH = {"torch", "torchvision"}
 

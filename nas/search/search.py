@@ -19,6 +19,7 @@ from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.given import Anchored, Replayed
 from nas.samplers.named import make_sampler, seed_of
+from nas.samplers.pareto import gain_of
 from nas.search.anchors import anchors
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
@@ -29,7 +30,6 @@ from nas.tasks import Task
 RANDOM_AFTER = 10  # repeats in a row
 WINDOW, INFEASIBLE_SHARE = 100, 0.95
 FAILURES_IN_A_ROW = 10
-GAIN = "pareto:gain"
 
 
 class Search(Driver):
@@ -166,7 +166,7 @@ class Search(Driver):
         )
 
     def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
-        noted = self.journal.trials()[task.number].system_attrs.get(GAIN)
+        noted = gain_of(self.journal.trials()[task.number])
         return replace(super()._row(task, evaluation), expected_gain=relative_gain(noted))
 
     def gain_per_hour(self) -> float | None:
