@@ -24,6 +24,7 @@ from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.runtimes.runtime import fingerprint, refuse_missing
 from nas.search.driver import Driver
+from nas.search.earlier import earlier_runs
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
 from nas.search.repeats import Repeats
@@ -93,6 +94,7 @@ def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
     refuse_missing(study.targets)
     _refuse_another_device(study, folder)
     teacher_candidate(study)  # a file that holds no candidate is refused before any work
+    earlier_runs(study, folder)  # as are folders that hold no run
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
@@ -148,7 +150,7 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
-    own, unfinished = (folder.lock.name, folder.split.name), ".tmp"
+    own, unfinished = (folder.lock.name, folder.split.name, folder.earlier.name), ".tmp"
     names = sorted(entry.name for entry in folder.path.iterdir())
     if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:
         raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")
