@@ -99,9 +99,9 @@ def share_text(value: float | None) -> str:
 
 
 def seeds_text(row: Mapping[str, Any]) -> str:
-    """The mean accuracy of a candidate that was trained with several seeds, and with how many."""
+    """The mean accuracy of a candidate that was trained with several seeds, and how many: `97.6 (3)`."""
     mean = row.get("mean_accuracy")
-    return f"{per_cent(100 * mean)} of {row['seeds']}" if present(mean) else NONE
+    return f"{per_cent(100 * mean)} ({row['seeds']})" if present(mean) else NONE
 
 
 def accuracy_text(value: float | None, se: float | None) -> str:

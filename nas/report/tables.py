@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from nas.errors import InputError
-from nas.front import front
-from nas.objectives import may_stand
+from nas.front import front, front_subset
+from nas.objectives import may_stand, minimised
 from nas.records import PARITY, State
 from nas.report.figures import FIGURES
 from nas.report.sureness import Repeats, p_on_front, repeats_in, with_seeds
@@ -95,6 +95,14 @@ def _front(frame: pd.DataFrame, objectives: Sequence[str], repeats: Repeats, *, 
     able = frame[stands(frame) & frame[list(objectives)].notna().all(axis=1)]
     able = able.assign(p_on_front=p_on_front(able, objectives, repeats, seed=seed))
     return able.iloc[front_among(able, objectives)]
+
+
+def thinned(members: pd.DataFrame, objectives: Sequence[str], at_most: int | None) -> pd.DataFrame:
+    """At most so many members of a front: the best in every quality, then greedily by the hypervolume each adds."""
+    if at_most is None or len(members) <= at_most:
+        return members
+    points = minimised(members[list(objectives)].to_numpy(dtype="float64"), objectives)
+    return members.iloc[sorted(front_subset(points, objectives, at_most))]
 
 
 def front_among(frame: pd.DataFrame, objectives: Sequence[str]) -> list[int]:

@@ -17,14 +17,19 @@ from rich.text import Text
 
 from nas.records import State
 from nas.report.figures import NONE, accuracy_text, figure, present, seeds_text, share_text
-from nas.report.tables import front_rows, read_finalists, read_trials, records, stands
+from nas.report.outlook import expected_per_hour, outlook_words
+from nas.report.tables import front_rows, read_finalists, read_trials, records, stands, thinned
+from nas.study.file import load_study
 
 GAP = 2  # characters between columns
 
 
-def print_front(console: Console, folder: Path, objectives: Sequence[str]) -> None:
-    """The front for a terminal, or why it is empty. Nothing is cut: neither on a narrow terminal nor in a pipe."""
-    rows = front_rows(folder, objectives)
+def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at_most: int | None = None) -> None:
+    """The front for a terminal, or why it is empty. Nothing is cut: neither on a narrow terminal nor in a pipe.
+
+    `at_most` so many members are shown.
+    """
+    rows = thinned(front_rows(folder, objectives), objectives, at_most)
     if rows.empty:
         console.print(why_empty(folder, objectives), markup=False, highlight=False, soft_wrap=True)
     blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None)
@@ -32,6 +37,8 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str]) -> No
         if number:
             console.print()
         console.print(block, crop=False, no_wrap=True, overflow="ignore")
+    if words := outlook_words(expected_per_hour(read_trials(folder), load_study(folder / "study.yaml"))):
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def why_empty(folder: Path, objectives: Sequence[str]) -> str:

@@ -57,13 +57,13 @@ def earlier_runs(study: Study, folder: RunFolder) -> list[EarlierRun]:
     if folder.earlier.exists():
         return _copied(folder.earlier)
     runs = [_read(name, f"search.warm_start[{i}]", folder) for i, name in enumerate(names)]
-    copied = [{"folder": run.folder, "trials": [vars_of(trial) for trial in run.trials]} for run in runs]
-    write_atomically(folder.earlier, json.dumps({"schema": SCHEMA, "runs": copied}))
+    write_atomically(folder.earlier, json.dumps({"schema": SCHEMA, "runs": [_to_json(run) for run in runs]}))
     return runs
 
 
-def vars_of(trial: EarlierTrial) -> dict[str, Any]:
-    return {"candidate": trial.candidate_json, "qualities": trial.qualities}
+def _to_json(run: EarlierRun) -> dict[str, Any]:
+    trials = [{"candidate": trial.candidate_json, "qualities": trial.qualities} for trial in run.trials]
+    return {"folder": run.folder, "trials": trials}
 
 
 def _copied(file: Path) -> list[EarlierRun]:
