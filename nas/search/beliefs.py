@@ -55,7 +55,7 @@ class Belief:
 
     def __call__(self, features: Floats) -> float:
         """The believed value for features (d,)."""
-        mean, _ = self.process.predict(((features - self.center) / self.spread)[None])
+        mean = self.process.mean(((features - self.center) / self.spread)[None])
         return float(1 / (1 + np.exp(-(self.level + self.range * mean[0]))))
 
 

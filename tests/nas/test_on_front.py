@@ -97,3 +97,19 @@ def test_equal_to_drawing_whole_fronts(found: list[tuple[int, int, int]], sds: l
     slow = np.mean([non_dominated(one) for one in drawn], axis=0)
     assert np.abs(quick - slow).max() < 0.12
     assert np.array_equal(quick, probabilities(array, deviations, seed=0))
+
+
+def test_of_what_is_called_likely_as_much_is_true() -> None:
+    """Networks whose true errors are known: of the members of noisy fronts, as many are on the true front as said."""
+    random = np.random.default_rng(0)
+    said, true = [], []
+    for _ in range(80):
+        sizes = random.uniform(4, 5, 24)
+        errors = 0.03 * (6 - sizes) + random.normal(0, 0.012, 24)
+        seen = np.column_stack([errors + random.normal(0, 0.009, 24), sizes])
+        members = non_dominated(seen)
+        said += probabilities(seen, np.tile([0.009, 0.0], (24, 1)), seed=0, draws=400)[members].tolist()
+        true += non_dominated(np.column_stack([errors, sizes]))[members].tolist()
+    likely = np.array(said) > np.median(said)
+    for half in (likely, ~likely):
+        assert np.mean(np.array(true)[half]) == pytest.approx(np.mean(np.array(said)[half]), abs=0.08)
