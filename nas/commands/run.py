@@ -60,7 +60,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then its finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = _prepare(study, folder, console)
-    search = Search(study, folder)
+    search = Search(study, folder, class_names=data.class_names)
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(_setup(study, folder)) as executor:
         problem = _drive_search(search, executor, stop, console)

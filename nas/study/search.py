@@ -13,15 +13,16 @@ from nas.study.section import AboveZero, AtLeastOne, Section
 class Search(Section):
     """How candidates are proposed, how many, and what one may take."""
 
-    sampler: Literal["random", "tpe", "nsga2", "nsga3"] = Field(
+    sampler: Literal["random", "tpe", "nsga2", "nsga3", "pareto", "grid"] = Field(
         "nsga2",
-        description="What proposes candidates: nsga2 and nsga3 are genetic algorithms, tpe models the objectives, "
-        "random draws independently.",
+        description="What proposes candidates: pareto computes costs, models accuracy and latency and takes what is "
+        "expected to add most to the front; nsga2 and nsga3 are genetic algorithms, tpe models all objectives, random "
+        "draws independently, grid takes every candidate of a small space once.",
     )
     anchors: bool = Field(
         True,
         description="Whether the search begins with the largest and the smallest network of each kind of block, with "
-        "the middle pruning ratio and format; with sampler random it never does.",
+        "the middle pruning ratio and format; with sampler random or grid it never does.",
     )
     trials: AtLeastOne = Field(
         24, description="Candidates to complete; failed, infeasible and duplicate ones do not count."
