@@ -17,6 +17,7 @@ from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
+from nas.measuring.calibration import calibrated, seconds_of
 from nas.measuring.latency import PROTOCOL
 from nas.records import Measurement, State
 from nas.registry import ENGINES
@@ -60,6 +61,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then its finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = _prepare(study, folder, console)
+    _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder)
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(_setup(study, folder)) as executor:
@@ -98,6 +100,18 @@ def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
     return data
+
+
+def _calibrate(study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop) -> None:
+    """Measure candidates for the model of latency, where the sampler has one; once per run folder."""
+    if stop.asked or folder.calibration.exists() or not seconds_of(study):
+        return
+    with console.status("calibrating the model of latency"):
+        found, problem = calibrated(study, num_classes, folder.calibration, stopped=lambda: stop.asked)
+    if problem:
+        console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
+    else:
+        console.print(f"The model of latency is calibrated on {len(found.samples)} untrained candidates.")
 
 
 def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:

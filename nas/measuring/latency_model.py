@@ -18,6 +18,7 @@ from nas.measuring.latency_kriging import Fitted
 from nas.measuring.latency_regression import Prepared, Samples, Settings, choose_settings, prepare
 from nas.measuring.latency_terms import Array, Work, work_of
 
+Measured = tuple[Candidate | Work, float]  # a candidate and its milliseconds
 FOLDS, BELIEF = 8, 8.0  # samples that the model's own variances count for beside the errors of the folds
 FEWEST, MOST = 4, 300
 LARGEST_ERROR = 4.0  # in standard deviations: farther off is a disturbed measurement
@@ -34,19 +35,27 @@ class LatencyModel:
         self.samples = samples
 
     @classmethod
-    def fit(cls, samples: Sequence[tuple[Candidate | Work, float]], num_classes: int) -> LatencyModel:
+    def fit(
+        cls, samples: Sequence[Measured], num_classes: int, *, benchmarked: Sequence[Measured] = ()
+    ) -> LatencyModel:
         """Fit to measured candidates and their milliseconds. Equal samples in an equal order give an equal model.
+
+        Those `benchmarked` with fewer calls, or on a busier machine, come first and are brought to the level of the
+        samples where there are as many as FEWEST.
 
         Its standard deviations are stretched by the errors that it makes on eighths of the samples that it was not
         fitted to. Of more than MOST samples the newest half of that number is taken, and evenly spaced earlier ones.
         Raises ValueError for fewer than FEWEST samples, and for a latency that is not positive.
         """
-        if len(samples) < FEWEST:
-            raise ValueError(f"a latency model: expected at least {FEWEST} measured candidates, got {len(samples)}")
-        samples = _thinned(samples)
-        latencies = [latency for _, latency in samples]
-        if wrong := [latency for latency in latencies if not (math.isfinite(latency) and latency > 0)]:
+        count = len(samples) + len(benchmarked)
+        if count < FEWEST:
+            raise ValueError(f"a latency model: expected at least {FEWEST} measured candidates, got {count}")
+        if wrong := [ms for _, ms in (*benchmarked, *samples) if not (math.isfinite(ms) and ms > 0)]:
             raise ValueError(f"a latency model: expected latencies above 0 ms, got {wrong[0]}")
+        if len(samples) >= FEWEST <= len(benchmarked):
+            benchmarked = _brought_to(samples, benchmarked, num_classes)
+        samples = _thinned([*benchmarked, *samples])
+        latencies = [latency for _, latency in samples]
         works = [_work(candidate, num_classes) for candidate, _ in samples]
         prepared = prepare(Samples.of(works, latencies))
         settings = choose_settings(prepared)
@@ -95,7 +104,14 @@ class LatencyModel:
         return mean, sd * self._stretch
 
 
-def _thinned(samples: Sequence[tuple[Candidate | Work, float]]) -> Sequence[tuple[Candidate | Work, float]]:
+def _brought_to(samples: Sequence[Measured], benchmarked: Sequence[Measured], num_classes: int) -> list[Measured]:
+    """The benchmark's figures times the median ratio of the samples to what the benchmark alone predicts of them."""
+    predicted = LatencyModel.fit(benchmarked, num_classes).predict_all([candidate for candidate, _ in samples])[:, 0]
+    ratio = float(np.median([latency for _, latency in samples] / predicted))
+    return [(candidate, latency * ratio) for candidate, latency in benchmarked]
+
+
+def _thinned(samples: Sequence[Measured]) -> Sequence[Measured]:
     if len(samples) <= MOST:
         return samples
     earlier, newest = samples[: -MOST // 2], samples[-MOST // 2 :]
