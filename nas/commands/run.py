@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
 from nas.data import DataSet, Split, load
 from nas.errors import InputError, disk_problem
@@ -102,16 +103,23 @@ def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
     return data
 
 
-def _calibrate(study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop) -> None:
-    """Measure candidates for the model of latency, where the sampler has one; once per run folder."""
-    if stop.asked or folder.calibration.exists() or not seconds_of(study):
-        return
+def _calibrate(
+    study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop
+) -> list[tuple[Candidate, float]]:
+    """Candidates measured for the model of latency, with their milliseconds; none where the sampler has no such model.
+
+    They are measured once per run folder.
+    """
+    if not seconds_of(study):
+        return []
+    is_new = not folder.calibration.exists()
     with console.status("calibrating the model of latency"):
         found, problem = calibrated(study, num_classes, folder.calibration, stopped=lambda: stop.asked)
     if problem:
         console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
-    else:
+    elif is_new:
         console.print(f"The model of latency is calibrated on {len(found.samples)} untrained candidates.")
+    return found.of_target(study.target.name)
 
 
 def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:

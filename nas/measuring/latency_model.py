@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from nas.candidates.candidate import Candidate
@@ -19,6 +20,7 @@ from nas.measuring.latency_regression import Prepared, Samples, Settings, choose
 from nas.measuring.latency_terms import Array, Work, work_of
 
 Measured = tuple[Candidate | Work, float]  # a candidate and its milliseconds
+COVERAGE = 0.99
 FOLDS, BELIEF = 8, 8.0  # samples that the model's own variances count for beside the errors of the folds
 FEWEST, MOST = 4, 300
 LARGEST_ERROR = 4.0  # in standard deviations: farther off is a disturbed measurement
@@ -68,24 +70,28 @@ class LatencyModel:
         return float(mean), float(sd)
 
     def predict_all(self, candidates: Sequence[Candidate | Work]) -> Array:
-        """Means and standard deviations (n, 2) in milliseconds."""
+        """Means and standard deviations (n, 2) in milliseconds.
+
+        The deviations are such that a normal distribution, to whoever takes it for one, has the 99 % intervals' width.
+        """
         mean, sd = self._logarithms(candidates)
+        sd = sd * self._reach(COVERAGE) / norm.ppf((1 + COVERAGE) / 2)
         mean_ms = np.exp(mean + sd**2 / 2)
         return np.column_stack([mean_ms, mean_ms * np.sqrt(np.expm1(sd**2))])
 
-    def interval(self, candidate: Candidate | Work, *, coverage: float = 0.99) -> tuple[float, float]:
+    def interval(self, candidate: Candidate | Work, *, coverage: float = COVERAGE) -> tuple[float, float]:
         """The milliseconds between which a measurement lies with this probability."""
         low, high = self.intervals([candidate], coverage=coverage)[0]
         return float(low), float(high)
 
-    def intervals(self, candidates: Sequence[Candidate | Work], *, coverage: float = 0.99) -> Array:
+    def intervals(self, candidates: Sequence[Candidate | Work], *, coverage: float = COVERAGE) -> Array:
         """Ends (n, 2) of the intervals in milliseconds.
 
         By Student's t: with few samples the settings and the stretch are known only roughly. Half of the samples count
         as degrees of freedom, since settings and stretch are taken from the same ones.
         """
         mean, sd = self._logarithms(candidates)
-        reach = student.ppf((1 + coverage) / 2, max(2.0, self.samples / 2)) * sd
+        reach = self._reach(coverage) * sd
         found: Array = np.exp(np.column_stack([mean - reach, mean + reach]))
         return found
 
@@ -93,6 +99,10 @@ class LatencyModel:
         """Whether each candidate (n,) is slower than the limit, as good as certainly: its whole 99 % interval is."""
         above: NDArray[np.bool_] = self.intervals(candidates)[:, 0] > limit_ms
         return above
+
+    def _reach(self, coverage: float) -> float:
+        """Half of an interval's width, in standard deviations."""
+        return float(student.ppf((1 + coverage) / 2, max(2.0, self.samples / 2)))
 
     @property
     def settings(self) -> Settings:

@@ -56,6 +56,14 @@ def test_a_wider_coverage_is_a_wider_interval(model: LatencyModel) -> None:
     assert (half[:, 1] < most[:, 1]).all()
 
 
+@pytest.mark.parametrize("count", [6, 48])
+def test_deviations_stand_for_the_intervals(count: int) -> None:
+    model = LatencyModel.fit(measured(drawn(count)), CLASSES)
+    mean, sd = model.predict_all(HELD_OUT).T
+    width = np.sqrt(np.log1p((sd / mean) ** 2)) * 2 * 2.5758  # of a log-normal distribution with this mean and sd
+    assert np.log(np.divide(*model.intervals(HELD_OUT).T[::-1])) == pytest.approx(width, rel=1e-3)
+
+
 def test_only_what_is_slower_for_certain_is_screened(model: LatencyModel) -> None:
     limit = float(np.median([latency_ms(candidate) for candidate in HELD_OUT]))
     screened = model.surely_above(HELD_OUT, limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from candidates import draw_candidate, draws
-from hypothesis import given
+from hypothesis import given, settings
 
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
@@ -80,6 +80,7 @@ def test_integers_of_any_width_take_the_same() -> None:
     assert narrow.kernels == wide.kernels
 
 
+@settings(max_examples=40, deadline=None)
 @given(draws)
 def test_every_layer_is_one_kernel_and_the_network_another(drawn: tuple[str, int, str]) -> None:
     candidate, _ = draw_candidate(*drawn)
@@ -94,6 +95,7 @@ def test_every_layer_is_one_kernel_and_the_network_another(drawn: tuple[str, int
     assert work.rows.max() == len(layers)
 
 
+@settings(max_examples=40, deadline=None)
 @given(draws)
 def test_nominal_time_grows_with_every_kept_channel(drawn: tuple[str, int, str]) -> None:
     candidate, _ = draw_candidate(*drawn)
