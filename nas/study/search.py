@@ -24,6 +24,12 @@ class Search(Section):
         description="Whether the search begins with the largest and the smallest network of each kind of block, with "
         "the middle pruning ratio and format; with sampler random or grid it never does.",
     )
+    calibration: Literal["auto"] | Annotated[float, Field(ge=0, le=60)] = Field(
+        "auto",
+        description="Seconds in which candidates are measured untrained before the search begins, so that latency can "
+        "be predicted; with sampler pareto, where latency is an objective or constrained. auto: until half of the "
+        "candidates are known within 3 %, a minute at most; 0: latency is learned from the trials alone.",
+    )
     trials: AtLeastOne = Field(
         24, description="Candidates to complete; failed, infeasible and duplicate ones do not count."
     )
