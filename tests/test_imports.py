@@ -44,7 +44,10 @@ WITHOUT_TORCH = (
     "search_spaces/spaces.py", "search_spaces/trials.py", "compressors/plan.py", "compressors/formats.py",
     "compressors/steps.py", "nas/errors.py", "nas/expected_gain.py", "nas/files.py", "nas/front.py", "nas/machine.py",
     "nas/objectives.py", "nas/on_front.py", "nas/pareto.py", "nas/records.py", "nas/seeds.py", "nas/tasks.py",
-    "nas/candidates/*.py", "nas/study/*.py", "nas/measuring/metrics.py", "nas/measuring/latency_*.py",
+    "nas/candidates/*.py", "nas/study/*.py",
+    "nas/measuring/metrics.py", "nas/measuring/calibration.py", "nas/measuring/latency_design.py",
+    "nas/measuring/latency_kriging.py", "nas/measuring/latency_model.py",
+    "nas/measuring/latency_regression.py", "nas/measuring/latency_similarity.py", "nas/measuring/latency_terms.py",
     "nas/commands/check.py", "nas/data/__init__.py", "nas/run_folder/*.py", "nas/samplers/*.py", "nas/search/*.py",
     "nas/report/**/*.py",
 )  # fmt: skip

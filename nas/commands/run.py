@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
 from nas.data import DataSet, Split, load
 from nas.errors import InputError, disk_problem
@@ -17,6 +18,7 @@ from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
+from nas.measuring.calibration import calibrated, seconds_of
 from nas.measuring.latency import PROTOCOL
 from nas.records import Measurement, State
 from nas.registry import ENGINES
@@ -63,7 +65,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = _prepare(study, folder, console)
-    search = Search(study, folder)
+    measured = _calibrate(study, folder, len(data.class_names), console, stop)
+    search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(_setup(study, folder)) as executor:
         problem = _drive_search(search, executor, stop, console)
@@ -110,6 +113,25 @@ def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
     return data
+
+
+def _calibrate(
+    study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop
+) -> list[tuple[Candidate, float]]:
+    """Candidates measured for the model of latency, with their milliseconds; none where the sampler has no such model.
+
+    They are measured once per run folder.
+    """
+    if not seconds_of(study):
+        return []
+    is_new = not folder.calibration.exists()
+    with console.status("calibrating the model of latency"):
+        found, problem = calibrated(study, num_classes, folder.calibration, stopped=lambda: stop.asked)
+    if problem:
+        console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
+    elif is_new:
+        console.print(f"The model of latency is calibrated on {len(found.samples)} untrained candidates.")
+    return found.of_target(study.target.name)
 
 
 def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:

@@ -12,14 +12,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.candidates.candidate import Candidate
+from nas.candidates.candidate import Candidate, formats_of
+from search_spaces.architecture import Part
 from search_spaces.layers import LayerSpec
 from search_spaces.sites import BlockSite
 
@@ -97,11 +97,51 @@ class Work:
 
 def work_of(candidate: Candidate, num_classes: int) -> Work:
     """The terms of a candidate. Depends on its structure alone, and may be kept."""
+    architecture, plan = candidate.architecture, candidate.plan
+    held: Held = "pixels"
+    side, pieces = architecture.input_size, list[Piece]()
+    for part in candidate.parts(num_classes):
+        piece = _piece(part, formats_of(part, plan), held, side)
+        pieces.append(piece)
+        held, side = piece.held, piece.side
+    pieces.append(_whole(architecture.input_channels * architecture.input_size**2))
+    first = np.repeat(np.cumsum([0, *(len(piece.kernels) for piece in pieces[:-1])]), [len(p.rows) for p in pieces])
+    return Work(
+        tuple(kernel for piece in pieces for kernel in piece.kernels),
+        (np.concatenate([piece.rows for piece in pieces]) + first).astype(np.int32),
+        np.concatenate([piece.columns for piece in pieces]),
+        np.concatenate([piece.values for piece in pieces]),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """What one part adds to a Work, its kernels numbered from 0; how its result is held, and the side of that map."""
+
+    kernels: tuple[Kernel, ...]
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    values: Array
+    held: Held
+    side: int
+
+
+@lru_cache(maxsize=1 << 16)  # thousands of networks are made of few different parts
+def _piece(part: Part, formats: tuple[str, ...], held: Held, side: int) -> Piece:
     tally = _Tally()
-    walk = _Walk(candidate, tally)
-    for name, layers in groupby(candidate.layers(num_classes), key=attrgetter("block")):
-        walk.part(walk.sites.get(name), list(layers))
-    return tally.closed(candidate)
+    walk = _Walk(dict(zip((layer.name for layer in part.layers), formats, strict=True)), tally, held, side)
+    walk.part(part.site, list(part.layers))
+    return tally.closed(walk.held, walk.side)
+
+
+@lru_cache(maxsize=1 << 8)
+def _whole(pixels: int) -> Piece:
+    """What belongs to no layer."""
+    tally = _Tally()
+    tally.open(Kernel(NETWORK, (0.0,) * 7))
+    tally.add(f"{NETWORK}/call")
+    tally.add(f"{NETWORK}/pixels", pixels)
+    return tally.closed("float", 1)
 
 
 class _Tally:
@@ -122,27 +162,22 @@ class _Tally:
         self.add(f"{name}/call")
         self.add(f"{name}/elements", elements)
 
-    def closed(self, candidate: Candidate) -> Work:
-        architecture = candidate.architecture
-        self.open(Kernel(NETWORK, (0.0,) * 7))
-        self.add(f"{NETWORK}/call")
-        self.add(f"{NETWORK}/pixels", architecture.input_channels * architecture.input_size**2)
+    def closed(self, held: Held, side: int) -> Piece:
         places = np.array(list(self._units), np.int32).reshape(-1, 2)
-        return Work(tuple(self.kernels), places[:, 0], places[:, 1], np.array(list(self._units.values())))
+        values = np.array(list(self._units.values()))
+        return Piece(tuple(self.kernels), places[:, 0], places[:, 1], values, held, side)
 
 
 class _Walk:
     """Goes through the layers in order of execution; knows in which format the last one left its result."""
 
-    def __init__(self, candidate: Candidate, tally: _Tally) -> None:
-        self.sites = {site.name: site for site in candidate.architecture.blocks()}
-        self._plan, self._tally = candidate.plan, tally
-        self._held: Held = "pixels"
-        self._map = candidate.architecture.input_size
+    def __init__(self, formats: Mapping[str, str], tally: _Tally, held: Held, side: int) -> None:
+        self._formats, self._tally = formats, tally
+        self.held, self.side = held, side
 
     def part(self, site: BlockSite | None, layers: list[LayerSpec]) -> None:
         """A block, or the stem, head or classifier."""
-        before = self._held
+        before = self.held
         activated = layers[:-1] if site is not None else layers
         activation = site.config.activation if site is not None else "relu"
         for layer in layers:
@@ -156,7 +191,7 @@ class _Walk:
 
     def _behind(self, site: BlockSite, last: LayerSpec, before: Held) -> None:
         """What follows a block's last layer."""
-        written, after = last.out_channels * site.output_size**2, self._held
+        written, after = last.out_channels * site.output_size**2, self.held
         if site.kind.splits:
             event = "moved" if site.keeps_shape else "regridded"
             self._tally.event(f"{event}/{after}", 2 * written)
@@ -166,17 +201,17 @@ class _Walk:
 
     def _layer(self, layer: LayerSpec) -> Format:
         """One layer, with the change of its input's format; returns its own."""
-        fmt: Format = "float" if self._plan.format_of(layer.name) == "fp32" else "integer"
+        fmt: Format = "float" if self._formats[layer.name] == "fp32" else "integer"
         kind = "pooled" if _is_pooled(layer) else layer.kind
-        changes = self._held not in (fmt, "pixels")
+        changes = self.held not in (fmt, "pixels")
         self._tally.open(Kernel(f"{kind}/{fmt}", _shape(layer, changes=changes)))
-        if layer.kind == "linear" and self._held != "pixels":
-            self._tally.event(f"averaged/{self._held}/{fmt}", layer.in_channels * self._map**2)
-        if self._held != fmt:
-            self._tally.event(f"cast/{self._held}/{fmt}", layer.in_channels * layer.input_size**2)
+        if layer.kind == "linear" and self.held != "pixels":
+            self._tally.event(f"averaged/{self.held}/{fmt}", layer.in_channels * self.side**2)
+        if self.held != fmt:
+            self._tally.event(f"cast/{self.held}/{fmt}", layer.in_channels * layer.input_size**2)
         for what, units in _units(layer):
             self._tally.add(f"{kind}/{fmt}/{what}", units)
-        self._held, self._map = fmt, layer.output_size
+        self.held, self.side = fmt, layer.output_size
         return fmt
 
 

@@ -57,6 +57,11 @@ class RunFolder:
     def split(self) -> Path:
         return self.path / "split.json"
 
+    @property
+    def calibration(self) -> Path:
+        """What was measured before the search to predict latency; no result."""
+        return self.path / "calibration.json"
+
     def artifact(self, candidate_id: str, phase: Phase, seed: int, numbers: Numbers = MappingProxyType({})) -> Path:
         """Where one evaluation's files are; `numbers` are its searched training numbers."""
         return self.path / "artifacts" / candidate_id / f"{phase}-{seed}{suffix_of(numbers)}"

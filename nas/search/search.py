@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -19,30 +21,38 @@ from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.given import Anchored, Replayed
 from nas.samplers.named import make_sampler, seed_of
-from nas.samplers.pareto import gain_of
+from nas.samplers.pareto import ParetoSampler, gain_of
 from nas.search.anchors import anchors
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
+from nas.search.earlier import earlier_runs
 from nas.search.journal import RecordedTrial
+from nas.search.modelled import Calibrated, Modelled, grid_of
 from nas.study import Study
 from nas.tasks import Task
 
 RANDOM_AFTER = 10  # repeats in a row
 WINDOW, INFEASIBLE_SHARE = 100, 0.95
 FAILURES_IN_A_ROW = 10
+LATENCY = "latency_ms"
 
 
 class Search(Driver):
     """Asks the sampler until enough trials are complete.
 
     It ends early where time is up, where little more is expected, where nothing new is left, or where everything fails
-    or is infeasible.
+    or is infeasible. `class_names` and `calibrated` are for `sampler: pareto`, as `Modelled` takes them.
     """
 
     phase: Phase = "search"
 
-    def __init__(self, study: Study, folder: RunFolder) -> None:
+    def __init__(
+        self, study: Study, folder: RunFolder, *, class_names: Sequence[str] = (), calibrated: Calibrated = ()
+    ) -> None:
         super().__init__(study, folder, study.name, directions_of(study.objectives))
+        self._class_names, self._calibrated = class_names, calibrated
+        self._measured: dict[int, tuple[int, Candidate, float]] = {}
+        self._grid = grid_of(study) if study.search.sampler == "grid" else None
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem = ""
         self._anchors, self._draws = anchors(study), Draws(study)
@@ -115,12 +125,34 @@ class Search(Driver):
 
     def _sampler(self, values: dict[str, Any] | None) -> BaseSampler:
         """The study's sampler for the next trial, or one that answers with `values` or with an anchor."""
-        search, number = self.study.search, len(self.journal.trials())
-        population = search.population or default_population(search.trials)
-        made = make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
+        number, made = len(self.journal.trials()), self._made()
         if values is not None:
             return Replayed(made, values)
-        return Anchored(made, self._anchors[number]) if number < len(self._anchors) else made
+        if number < len(self._anchors) and not isinstance(made, ParetoSampler):  # which has anchors of its own
+            return Anchored(made, self._anchors[number])
+        return made
+
+    def _made(self) -> BaseSampler:
+        search, number = self.study.search, len(self.journal.trials())
+        if search.sampler == "pareto":
+            return self._modelled.sampler(self._latencies())
+        if self._grid is not None:
+            return self._grid
+        population = search.population or default_population(search.trials)
+        return make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
+
+    @cached_property
+    def _modelled(self) -> Modelled:
+        return Modelled(self.study, self._class_names, self._calibrated, earlier_runs(self.study, self.folder))
+
+    def _latencies(self) -> Iterable[tuple[int, Candidate, float]]:
+        """Number, candidate and latency of every trial that was measured, infeasible ones too."""
+        self._look()
+        for row in self._rows:
+            if row.number not in self._measured and row.state is not State.DUPLICATE and LATENCY in row.costs:
+                candidate = self.notes(row.number).candidate
+                self._measured[row.number] = row.number, candidate, row.costs[LATENCY]
+        return self._measured.values()
 
     def first_of_each(self) -> dict[Identity, int]:
         """Candidate and training numbers -> the trial that holds their evaluation, or the last retry of it."""

@@ -15,15 +15,22 @@ MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told wha
 class Search(Section):
     """How candidates are proposed, how many, and what one may take."""
 
-    sampler: Literal["random", "tpe", "nsga2", "nsga3"] = Field(
+    sampler: Literal["random", "tpe", "nsga2", "nsga3", "pareto", "grid"] = Field(
         "nsga2",
-        description="What proposes candidates: nsga2 and nsga3 are genetic algorithms, tpe models the objectives, "
-        "random draws independently.",
+        description="What proposes candidates: pareto computes costs, models accuracy and latency and takes what is "
+        "expected to add most to the front; nsga2 and nsga3 are genetic algorithms, tpe models all objectives, random "
+        "draws independently, grid takes every candidate of a small space once.",
     )
     anchors: bool = Field(
         True,
         description="Whether the search begins with the largest and the smallest network of each kind of block, with "
-        "the middle pruning ratio and format; with sampler random it never does.",
+        "the middle pruning ratio and format; with sampler random or grid it never does.",
+    )
+    calibration: Literal["auto"] | Annotated[float, Field(ge=0, le=60)] = Field(
+        "auto",
+        description="Seconds in which candidates are measured untrained before the search begins, so that latency can "
+        "be predicted; with sampler pareto, where latency is an objective or constrained. auto: until half of the "
+        "candidates are known within 3 %, a minute at most; 0: latency is learned from the trials alone.",
     )
     trials: AtLeastOne = Field(
         24, description="Candidates to complete; failed, infeasible and duplicate ones do not count."
@@ -93,6 +100,6 @@ class Search(Section):
         each_once("folder of warm_start", self.warm_start)
         asked = {"warm_start": self.warm_start, "stop_when_gain_below": self.stop_when_gain_below}
         for key, value in asked.items():
-            if value and str(self.sampler) not in MODELLING:
+            if value and self.sampler not in MODELLING:
                 raise ValueError(f"{key}: expected sampler {' or '.join(MODELLING)} beside it, got {self.sampler}")
         return self
