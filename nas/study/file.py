@@ -25,6 +25,8 @@ CHANGEABLE = (
     ("search", "trial_minutes"),
     ("search", "trial_gigabytes"),
     ("search", "finalists"),
+    ("search", "repeat_share"),
+    ("search", "stop_when_gain_below"),
     ("artifacts",),
     ("report",),
 )
