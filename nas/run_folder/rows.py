@@ -146,13 +146,13 @@ class TrialRow:
         row = {name: getattr(self, name) for name in _FLAT} | dict(self.costs) | dict(self.structure)
         row |= {PARAMS + gene: value for gene, value in self.params.items()}
         row |= {"state": str(self.state), "flags": list(self.flags), "violation": dict(self.violation)}
-        optional = {"trial": self.trial, "expected_gain": self.expected_gain}
+        optional = {"trial": self.trial, "expected_gain": self.expected_gain, "rung": self.rung}
         return row | {name: value for name, value in optional.items() if value is not None}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> TrialRow:
         """A row out of the journal. What an earlier version did not record yet has its default."""
-        known = {name: row[name] for name in (*_FLAT, "trial", "expected_gain") if name in row}
+        known = {name: row[name] for name in (*_FLAT, "trial", "expected_gain", "rung") if name in row}
         return cls(
             **known | {"state": State(row["state"]), "flags": tuple(row.get("flags", ()))},
             costs={name: row[name] for name in row if name.partition("@")[0] in COSTS},
@@ -162,7 +162,7 @@ class TrialRow:
 
 
 _OF_FRONTS = {"trial", "search_accuracy", "p_on_front", "seeds", "mean_accuracy"}
-_NESTED = {"costs", "structure", "params", "expected_gain", *_OF_FRONTS}
+_NESTED = {"costs", "structure", "params", "expected_gain", "rung", *_OF_FRONTS}
 _FLAT = [flat.name for flat in fields(TrialRow) if flat.name not in _NESTED]
 
 
