@@ -6,8 +6,9 @@ when that has work to do: a run folder can be read where the engine is not insta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +22,7 @@ from nas.registry import RUNTIMES
 if TYPE_CHECKING:
     from torch import nn
 
+    from nas.candidates.candidate import Candidate
     from nas.data.decoding import Form
     from nas.study import Target  # which asks a runtime for its default provider
 
@@ -48,6 +50,22 @@ class FileCosts:
     parameters: int
     macs: int
     peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class FileForecast:
+    """What is known of a file before it is made; `size_sd` is the standard deviation of the size's error, in bytes.
+
+    `peak` computes the peak memory, which few want to know.
+    """
+
+    size_bytes: float
+    size_sd: float
+    peak: Callable[[], int]
+
+    @cached_property
+    def peak_memory_bytes(self) -> int:
+        return self.peak()
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,10 @@ class Runtime(Protocol):
 
     def costs(self, file: Path) -> FileCosts:
         """What is counted from the file's graph."""
+        ...
+
+    def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:
+        """The file of a candidate that is not built, cheap enough for thousands; None where it cannot be told."""
         ...
 
     def class_names(self, file: Path) -> tuple[str, ...]:

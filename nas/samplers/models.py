@@ -220,7 +220,7 @@ class Modelling:
         last = Fit.from_json(self._notes[key]) if key in self._notes else None
         if last is not None and not last.is_due(len(observed), observed.features.shape[1]):
             return last
-        fit = fitted(observed, last, notable=notable)
+        fit = fitted(observed, last, groups=self._basis.groups, notable=notable)
         self.written[key] = fit.to_json()
         return fit
 

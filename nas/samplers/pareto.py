@@ -143,7 +143,7 @@ class ParetoSampler(BaseSampler):
         if self._decoders is None or self._decoders[0] != inferred:
             problem = Problem(space, self._costs, self._features, self._constraints, self._priors)
             decoder = Decoder(problem, objectives, self._seed)
-            self._decoders = inferred, decoder, Basis.of(decoder.sample, objectives)
+            self._decoders = inferred, decoder, Basis.of(decoder.sample, decoder.genes, objectives)
             self._memory = Memory()
         return self._decoders[1:]
 

@@ -74,13 +74,13 @@ class Fit:
         return count > self.count and (count < ALWAYS or count >= GROWTH * self.count)
 
 
-def fitted(observations: Observations, last: Fit | None, *, notable: frozenset[int]) -> Fit:
+def fitted(observations: Observations, last: Fit | None, *, groups: NDArray[np.intp], notable: frozenset[int]) -> Fit:
     """Another fit, from where the last one ended. Of many observations a part: the notable, and others evenly."""
     part = observations.at(_subset(observations, notable))
     columns = observations.features.shape[1]
     start = last.hyperparameters if last is not None and len(last.hyperparameters.log_lengths) == columns else None
     found = fit_hyperparameters(
-        part.features, part.targets, extra_noise=part.extra_noise, prior_mean=part.prior, start=start,
+        part.features, part.targets, extra_noise=part.extra_noise, prior_mean=part.prior, groups=groups, start=start,
         steps=STEPS if len(part) <= MANY else LATER_STEPS,
     )  # fmt: skip
     return Fit(found, tuple(part.numbers.tolist()), len(observations))
