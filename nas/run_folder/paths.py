@@ -37,6 +37,15 @@ class RunFolder:
         return self.path / "trials.csv"
 
     @property
+    def earlier(self) -> Path:
+        """What was copied of earlier runs, where the search was warmed up by them."""
+        return self.path / "earlier.json"
+
+    @property
+    def repeats(self) -> Path:
+        return self.path / "repeats.csv"
+
+    @property
     def finalists(self) -> Path:
         return self.path / "finalists.csv"
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.samplers.decoding import Decoded, Decoder, distinct, stacked
+from nas.samplers.decoding import Decoded, Decoder, distinct
 from nas.samplers.pools import children, random_rows
 from nas.samplers.streams import words_of
 
 Floats = NDArray[np.float64]
 Worth = Callable[[Sequence[Decoded]], Floats]
 
-GENERATIONS = 2
-PARENTS = 40  # of a generation: the acquisition's best so far
+GENERATIONS = 9  # many small ones: of equally many candidates two large ones found a quarter of the improvement
+PARENTS = 10  # of a generation: the acquisition's best so far
 FROM_FRONT = 0.75  # of the first generation; the rest is random
 
 
@@ -36,7 +36,7 @@ class Pool:
 def evolved(
     decoder: Decoder, parents: Sequence[Decoded], worth: Worth, *, seen: set[Hashable], size: int, seed: int
 ) -> Pool:
-    """About `size` candidates, in three parts: near the parents, and twice near the best so far."""
+    """About `size` candidates: a first generation from the parents and at random, others from the best so far."""
     part = max(1, size // (GENERATIONS + 1))
     near = round(FROM_FRONT * part) if parents else 0
     rows = random_rows(decoder.genes, part - near, int(words_of(seed, 0)))
@@ -57,5 +57,6 @@ def _grown(pool: Pool, decoder: Decoder, rows: Floats, worth: Worth, seen: set[H
 
 
 def _children(decoder: Decoder, parents: Sequence[Decoded], count: int, seed: int) -> Floats:
-    active = stacked(parents, "active").astype(np.bool_)
-    return children(decoder.genes, stacked(parents, "row"), active, count, seed)
+    rows = np.array([parent.row for parent in parents])
+    active = np.array([parent.active for parent in parents], dtype=np.bool_)
+    return children(decoder.genes, rows, active, count, seed)

@@ -9,8 +9,11 @@ from nas.data import class_count
 from nas.errors import InputError
 from nas.samplers.grid import LARGEST, GridSampler
 from nas.samplers.pareto import ParetoSampler
+from nas.samplers.recording import Params
 from nas.search.anchors import anchors
+from nas.search.beliefs import Beliefs
 from nas.search.draws import Draws
+from nas.search.earlier import EarlierRun
 from nas.search.latencies import Latencies
 from nas.search.proposals import Proposals
 from nas.study import Study
@@ -25,13 +28,20 @@ class Modelled:
     """The Pareto sampler of a study, and the latency model behind it.
 
     `class_names` are the data's (none: as many short ones as it has), `calibrated` candidates that were measured before
-    the search, with their milliseconds on the first target.
+    the search, with their milliseconds on the first target, `earlier` the runs by whose accuracies it is warmed up.
     """
 
-    def __init__(self, study: Study, class_names: Sequence[str] = (), calibrated: Calibrated = ()) -> None:
+    def __init__(
+        self,
+        study: Study,
+        class_names: Sequence[str] = (),
+        calibrated: Calibrated = (),
+        earlier: Sequence[EarlierRun] = (),
+    ) -> None:
         names = class_names or [f"class {number}" for number in range(class_count(study.data))]
         self._latencies = Latencies(len(names), calibrated)
         self.proposals = Proposals(study, names, self._latencies)
+        self._beliefs = Beliefs(study, len(names), earlier)
         self._sampler = ParetoSampler(
             self.proposals.space,
             self.proposals.costs,
@@ -39,9 +49,13 @@ class Modelled:
             seed=study.search.seed,
             pool_size=POOL_SIZE,
             constraints=self.proposals.constraints if study.constraints else None,
+            priors=self._believed if earlier else None,
             scales=self.proposals.scales,
             anchors=anchors(study),
         )
+
+    def _believed(self, params: Params) -> Sequence[float | None]:
+        return self._beliefs(self.proposals.described(params).candidate)
 
     def sampler(self, measured: Measured) -> ParetoSampler:
         """For the next ask; `measured` are trials with a latency so far: number, candidate and milliseconds."""

@@ -202,3 +202,20 @@ def test_latency_is_calibrated_before_the_search_and_once(
     assert nas.commands.run.run(study, folder.path, Console(quiet=True))
     assert folder.calibration.read_bytes() == kept
     assert given == [10, 10]
+
+
+def test_what_auto_means_for_rungs_is_fixed_at_the_first_run(folder: RunFolder, run: Run) -> None:
+    assert run(rungs="auto")
+    assert load_study(folder.study).search.rungs == (0.25, 0.5)
+    assert run(rungs="auto", trials=7)
+    assert run(rungs=(0.25, 0.5), trials=7)
+    with pytest.raises(InputError, match=r"search.rungs: \[0.25, 0.5\] -> \[0.5\]"):
+        run(rungs=(0.5,), trials=7)
+    assert run(rungs="auto", epoch_budget=1000.0), "the budget may change"
+
+
+def test_a_run_whose_epochs_are_spent_has_come_to_its_end(folder: RunFolder, run: Run) -> None:
+    assert run(trials=50, epoch_budget=33.0, finalists=0)
+    assert sum(row["state"] == "COMPLETE" for row in read(folder, "trials")) == 4, "of eight epochs each"
+    assert run(trials=50, epoch_budget=48.0, finalists=0)
+    assert sum(row["state"] == "COMPLETE" for row in read(folder, "trials")) == 6
