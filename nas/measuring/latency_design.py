@@ -15,7 +15,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.sampling import sample
 from nas.measuring.latency_regression import NOMINAL_MS, Samples, Settings
-from nas.measuring.latency_similarity import similarities
+from nas.measuring.latency_similarity import correlations
 from nas.measuring.latency_terms import Work, work_of
 from nas.study import Study
 from search_spaces.trials import Pick
@@ -44,9 +44,9 @@ def most_telling(works: Sequence[Work], count: int) -> list[int]:
     """The numbers of `count` works, in the order in which to measure them."""
     samples = Samples.of(works, [1.0] * len(works))
     slopes = samples.units * NOMINAL_MS / (samples.units @ NOMINAL_MS)[:, None]
-    alike = similarities(samples.kernels, samples.kernels, BEFORE_DATA.reach)
     covariance = BEFORE_DATA.spread**2 * slopes @ slopes.T
-    covariance += BEFORE_DATA.correction**2 * samples.correlated(NOMINAL_MS, alike)
+    alike = correlations(samples.shares(NOMINAL_MS), samples.blocks, BEFORE_DATA.reach)
+    covariance = covariance + BEFORE_DATA.correction**2 * alike
     chosen: list[int] = []
     for _ in range(count):
         own = np.diag(covariance) + BEFORE_DATA.noise**2

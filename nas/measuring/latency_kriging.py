@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from nas.measuring.latency_regression import Prepared, Settings, coefficients_ms, shares_of
-from nas.measuring.latency_similarity import SeenKernels
+from nas.measuring.latency_similarity import SeenKernels, correlations
 from nas.measuring.latency_terms import Array, Work
 
 AT_ONCE = 128  # networks of one step of a prediction: what it needs in between stays small
@@ -26,7 +26,7 @@ class Fitted:
         additive_ms = samples.units @ self.weights_ms
         self._kernels, self._shares = samples.kernels, samples.shares(self.weights_ms)
         self._relative = samples.units * self._nominal_ms / additive_ms[:, None]
-        correlated = {settings.reach: samples.correlated(self.weights_ms, prepared.alike[settings.reach])}
+        correlated = {settings.reach: correlations(self._shares, samples.blocks, settings.reach)}
         unexplained = replace(prepared, correlated=correlated).unexplained(settings)
         whole = settings.spread**2 * self._relative @ self._relative.T + unexplained
         self._left = np.linalg.solve(unexplained, np.log(samples.latency_ms / additive_ms))

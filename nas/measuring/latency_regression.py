@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
-from nas.measuring.latency_similarity import similarities
+from nas.measuring.latency_similarity import Block, blocks_of, correlations
 from nas.measuring.latency_terms import NOMINAL_NS, Array, Kernel, Work
 
 NOMINAL_MS = np.array(list(NOMINAL_NS.values())) * 1e-6
@@ -49,12 +49,13 @@ CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Measured networks: units (n, terms), kernels of all, and the latencies (n,) in milliseconds."""
+    """Measured networks: units (n, terms), all kernels and where each has its own, latencies (n,) in milliseconds."""
 
     units: Array
     works: tuple[Work, ...]
     kernels: tuple[Kernel, ...]
     places: tuple[NDArray[np.intp], ...]
+    blocks: tuple[Block, ...]
     latency_ms: Array
 
     @classmethod
@@ -62,7 +63,8 @@ class Samples:
         index: dict[Kernel, int] = {}
         places = [np.array([index.setdefault(kernel, len(index)) for kernel in work.kernels]) for work in works]
         units = np.array([work.total for work in works])
-        return cls(units, tuple(works), tuple(index), tuple(places), np.asarray(latency_ms, dtype=np.float64))
+        latencies = np.asarray(latency_ms, dtype=np.float64)
+        return cls(units, tuple(works), tuple(index), tuple(places), blocks_of(tuple(index)), latencies)
 
     def shares(self, weights_ms: Array) -> Array:
         """The share (n, kernels) of its time that each network spends in each kernel."""
@@ -70,12 +72,6 @@ class Samples:
         for row, work, places in zip(found, self.works, self.places, strict=True):
             np.add.at(row, places, shares_of(work, weights_ms))
         return found
-
-    def correlated(self, weights_ms: Array, alike: Array) -> Array:
-        """Correlation (n, n) of the samples' corrections, from that of all kernels, of which a network has few."""
-        shares = [shares_of(work, weights_ms) for work in self.works]
-        with_kernels = np.array([own @ alike[at] for own, at in zip(shares, self.places, strict=True)])
-        return with_kernels @ self.shares(weights_ms).T
 
 
 def shares_of(work: Work, weights_ms: Array) -> Array:
@@ -90,14 +86,13 @@ class Prepared:
     """Samples with what does not depend on the settings.
 
     nominal_ms: the nominal times, brought to this machine. additive_ms: what a first fit says of the samples.
-    stretch: by how much the noise of each is larger. alike, correlated: by reach, correlation of kernels, of samples.
+    stretch: by how much the noise of each is larger. correlated: by reach, correlation of the samples' corrections.
     """
 
     samples: Samples
     nominal_ms: Array
     additive_ms: Array
     stretch: Array
-    alike: Mapping[float, Array]
     correlated: Mapping[float, Array]
 
     def some(self, rows: NDArray[np.bool_]) -> Prepared:
@@ -135,14 +130,12 @@ class Prepared:
 
 def prepare(samples: Samples) -> Prepared:
     """A first fit without a correction, for the shares of the kernels and for what stands out."""
-    alike = {reach: similarities(samples.kernels, samples.kernels, reach) for reach in CHOICES["reach"]}
     scale = float(np.exp(np.median(np.log(samples.latency_ms / (samples.units @ NOMINAL_MS)))))
     first = Prepared(
         samples,
         NOMINAL_MS * scale,
         additive_ms=samples.latency_ms,
         stretch=np.ones(len(samples.latency_ms)),
-        alike=alike,
         correlated={},
     )
     for _ in range(PASSES):
@@ -151,7 +144,9 @@ def prepare(samples: Samples) -> Prepared:
         off = np.abs(np.log(samples.latency_ms / additive_ms))
         usual = max(LEAST_NOISE, 1.5 * float(np.median(off)))  # the median of |N(0, 1)| is 1 / 1.48
         first = replace(first, additive_ms=additive_ms, stretch=np.maximum(1, off / (OUTLYING * usual)))
-    return replace(first, correlated={reach: samples.correlated(weights, found) for reach, found in alike.items()})
+    shares = samples.shares(weights)
+    found = {reach: correlations(shares, samples.blocks, reach) for reach in CHOICES["reach"]}
+    return replace(first, correlated=found)
 
 
 def coefficients_ms(prepared: Prepared, settings: Settings) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,32 @@ def similarities(some: Sequence[Kernel], others: Sequence[Kernel], reach: float)
     for kind in rows.keys() & columns.keys():
         a, b = (np.array([k[i].shape for i in at]) for k, at in ((some, rows[kind]), (others, columns[kind])))
         found[np.ix_(rows[kind], columns[kind])] = matern(_squared_distances(a, b), reach)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Kernels of one kind: their numbers (k,) and their squared distances (k, k)."""
+
+    numbers: NDArray[np.intp]
+    squared: Array
+
+
+def blocks_of(kernels: Sequence[Kernel]) -> tuple[Block, ...]:
+    """The kernels kind by kind: those of different kinds have nothing in common."""
+    found = []
+    for at in _by_kind(kernels).values():
+        shapes = np.array([kernels[i].shape for i in at])
+        found.append(Block(np.array(at), _squared_distances(shapes, shapes)))
+    return tuple(found)
+
+
+def correlations(shares: Array, blocks: Sequence[Block], reach: float) -> Array:
+    """Correlation (n, n) of the corrections of networks that spend these shares (n, kernels) of their time."""
+    found = np.zeros((len(shares), len(shares)))
+    for block in blocks:
+        own = shares[:, block.numbers]
+        found += own @ matern(block.squared, reach) @ own.T
     return found
 
 

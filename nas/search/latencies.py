@@ -32,7 +32,7 @@ class Latencies:
     def update(self, measured: Iterable[tuple[int, Candidate, float]]) -> None:
         """Take in trials that were measured: number, candidate and milliseconds. A trial's figure never changes."""
         given = sorted(measured, key=lambda trial: trial[0])
-        used = given[: _due(len(given))]
+        used = given[: due(len(given))]
         version = tuple(number for number, _, _ in used)
         if version == self.version:
             return
@@ -40,8 +40,9 @@ class Latencies:
         for number, candidate, _ in used:
             if number not in self._works:
                 self._works[number] = work_of(candidate, self._num_classes)
-        samples = [*self._before, *((self._works[number], latency) for number, _, latency in used)]
-        self._model = LatencyModel.fit(samples, self._num_classes) if len(samples) >= FEWEST else None
+        trials = [(self._works[number], latency) for number, _, latency in used]
+        enough = len(trials) + len(self._before) >= FEWEST
+        self._model = LatencyModel.fit(trials, self._num_classes, benchmarked=self._before) if enough else None
 
     def predict_all(self, works: Sequence[Work]) -> Array:
         """Means and standard deviations (n, 2) in milliseconds; before there is a model nominal ones, widely spread."""
@@ -51,7 +52,7 @@ class Latencies:
         return np.column_stack([nominal_ms, ROUGH_SPREAD * nominal_ms])
 
 
-def _due(count: int) -> int:
+def due(count: int) -> int:
     """How many of `count` measured trials the model is fitted to."""
     due = min(count, EVERY)
     while (following := max(due + 1, round(due * GROWTH))) <= count:

@@ -19,6 +19,7 @@ from nas.search.proposals import Proposals
 from nas.study import Study
 
 LASTING = ("pareto", "grid")  # names of these samplers in a study; the others are rows of nas.samplers.named
+POOL_SIZE = 2000  # candidates that are compared in an ask
 Calibrated = Sequence[tuple[Candidate, float]]
 Measured = Iterable[tuple[int, Candidate, float]]
 
@@ -46,6 +47,7 @@ class Modelled:
             self.proposals.costs,
             self.proposals.features,
             seed=study.search.seed,
+            pool_size=POOL_SIZE,
             constraints=self.proposals.constraints if study.constraints else None,
             priors=self._believed if earlier else None,
             scales=self.proposals.scales,

@@ -9,7 +9,7 @@ from synthetic_machine import CLASSES, drawn
 
 from nas.measuring.latency_design import BEFORE_DATA, design, most_telling
 from nas.measuring.latency_regression import NOMINAL_MS, Samples
-from nas.measuring.latency_similarity import similarities
+from nas.measuring.latency_similarity import correlations
 from nas.measuring.latency_terms import work_of
 
 
@@ -17,9 +17,9 @@ def joint_covariance() -> np.ndarray:
     """What the model holds of 30 candidates before data."""
     samples = Samples.of([work_of(candidate, CLASSES) for candidate in drawn(30)], np.ones(30))
     slopes = samples.units * NOMINAL_MS / (samples.units @ NOMINAL_MS)[:, None]
-    alike = similarities(samples.kernels, samples.kernels, BEFORE_DATA.reach)
+    alike = correlations(samples.shares(NOMINAL_MS), samples.blocks, BEFORE_DATA.reach)
     additive: np.ndarray = BEFORE_DATA.spread**2 * slopes @ slopes.T
-    return additive + BEFORE_DATA.correction**2 * samples.correlated(NOMINAL_MS, alike)
+    return additive + BEFORE_DATA.correction**2 * alike
 
 
 def remaining(joint: np.ndarray, chosen: list[int]) -> float:

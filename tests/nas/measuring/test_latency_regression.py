@@ -22,7 +22,7 @@ from nas.measuring.latency_regression import (
     prepare,
     shares_of,
 )
-from nas.measuring.latency_similarity import similarities
+from nas.measuring.latency_similarity import correlations, similarities
 from nas.measuring.latency_terms import Kernel, Work, work_of
 
 SETTINGS = Settings(spread=0.7, correction=0.2, reach=1.5, noise=0.02)
@@ -59,8 +59,7 @@ def test_shares_sum_to_one_and_are_the_kernels_own(works: list[Work]) -> None:
 def test_correlations_of_samples_are_those_of_all_pairs_of_kernels(works: list[Work]) -> None:
     samples = Samples.of(works[:3], [1.0, 1.0, 1.0])
     weights = np.random.default_rng(0).random(len(works[0].total))
-    alike = similarities(samples.kernels, samples.kernels, 2.0)
-    found = samples.correlated(weights, alike)
+    found = correlations(samples.shares(weights), samples.blocks, 2.0)
     for i, one in enumerate(works[:3]):
         for j, other in enumerate(works[:3]):
             pairs = similarities(one.kernels, other.kernels, 2.0)
@@ -108,7 +107,7 @@ def test_predictions_are_the_posterior_of_the_whole_model(prepared: Prepared, wo
     n, weights = len(works), fitted.weights_ms
     samples = Samples.of(every, np.ones(len(every)))
     additive_ms = samples.units @ weights
-    correlated = samples.correlated(weights, similarities(samples.kernels, samples.kernels, SETTINGS.reach))
+    correlated = correlations(samples.shares(weights), samples.blocks, SETTINGS.reach)
     slopes = samples.units * prepared.nominal_ms / additive_ms[:, None]
     correction = SETTINGS.correction**2 * correlated
     noise = np.diag((SETTINGS.noise * prepared.stretch) ** 2)

@@ -133,7 +133,7 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("search:\n  workers: 1.0\n", "7: search.workers: expected an integer of at least 1, got 1.0"),
         (
             "search:\n  sampler: nsga9\n",
-            "7: search.sampler: expected one of random, tpe, nsga2, nsga3, got 'nsga9'",
+            "7: search.sampler: expected one of random, tpe, nsga2, nsga3, pareto, grid, got 'nsga9'",
         ),
         (
             "search:\n  trails: 3\n",
