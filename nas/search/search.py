@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -27,6 +26,7 @@ from nas.search.budget import EpochBudget
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
 from nas.search.earlier import earlier_runs
+from nas.search.endings import WINDOW, failing, gaining_little, infeasible
 from nas.search.journal import RecordedTrial
 from nas.search.modelled import Calibrated, Modelled, grid_of
 from nas.search.rungs import Rungs, is_paused, last_rung, write_pruned
@@ -34,8 +34,6 @@ from nas.study import Study
 from nas.tasks import Rung, Task, Verdict
 
 RANDOM_AFTER = 10  # repeats in a row
-WINDOW, INFEASIBLE_SHARE = 100, 0.95
-FAILURES_IN_A_ROW = 10
 LATENCY = "latency_ms"
 
 
@@ -73,20 +71,20 @@ class Search(Driver):
         """The next task. The search is over at `trials` COMPLETE ones, when its epochs are spent, after `hours`, or
         where it cannot go on.
         """
-        failing = self._failing()
+        broken = self._failing()
         late = self._deadline is not None and time.monotonic() > self._deadline
-        if late or failing:
-            return WAIT if self._running else Done(failing)
+        if late or broken:
+            return WAIT if self._running else Done(broken)
         if (begun := self._begun()) is not None:
             return self._start(begun)
-        self._problem = self._problem or self._gains_little()
+        self._problem = self._problem or gaining_little(self.gain_per_hour(), self.study.search.stop_when_gain_below)
         if self._is_enough() or self._problem:
             return self._over()
         if self.count(State.COMPLETE) + self._certain() >= self.study.search.trials:
             return WAIT
         if (promoted := self.rungs.next()) is not None:
             return self._go_on(promoted)
-        self._problem = self._infeasible()
+        self._problem = infeasible(self._newest(), self.study.limits)
         if self._problem:
             return self._over()
         if self._exhausted:
@@ -302,43 +300,14 @@ class Search(Driver):
         gains, seconds = [row.expected_gain for row in rows], [row.seconds for row in rows]
         return gain_per_hour(gains, seconds, workers=self.study.search.workers)
 
-    def _gains_little(self) -> str:
-        """That another hour is expected to gain less than the study asks for, if so."""
-        least, gain = self.study.search.stop_when_gain_below, self.gain_per_hour()
-        if least is None or gain is None or gain >= least:
-            return ""
-        return (
-            f"another hour is expected to enlarge the hypervolume by {gain:.2%}, "
-            f"less than search.stop_when_gain_below {least:g}"
-        )
-
     def _newest(self) -> list[TrialRow]:
-        """Rows of the last WINDOW trials, the newest first, without those that only repeat another."""
+        """Rows of the last trials, the newest first, without those that only repeat another."""
         self._look()
         return list(islice((row for row in reversed(self._rows) if row.state is not State.DUPLICATE), WINDOW))
 
     def _failing(self) -> str:
-        """Why all recent trials failed, if they did; not those of an earlier `nas run`, whose cause may be gone."""
-        own = [row for row in self._newest() if row.number not in self._earlier]
-        recent = own[:FAILURES_IN_A_ROW]
-        if len(recent) < FAILURES_IN_A_ROW or any(row.state is not State.FAILED for row in recent):
-            return ""
-        return f"the last {FAILURES_IN_A_ROW} candidates all failed, the newest with: {recent[0].reason}"
-
-    def _infeasible(self) -> str:
-        """Which constraint nearly all recent trials break, if there is one."""
-        recent = self._newest()
-        infeasible = [row for row in recent if row.state is State.INFEASIBLE]
-        if len(recent) < WINDOW or len(infeasible) < INFEASIBLE_SHARE * WINDOW:
-            return ""
-        broken = Counter(name for row in infeasible for name in row.violation)
-        name, count = broken.most_common(1)[0]
-        limit = self.study.limits[name]
-        least = min(row.value(name) for row in infeasible)
-        return (
-            f"{len(infeasible)} of the last {WINDOW} candidates are infeasible; "
-            f"constraints.{name}.max {limit:g} is broken by {count} of them, the least has {least:g}"
-        )
+        """Why nothing works; failures of an earlier `nas run`, whose cause may be gone, do not count."""
+        return failing([row for row in self._newest() if row.number not in self._earlier])
 
 
 def default_population(trials: int) -> int:

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 import nas.commands.run
+import nas.search.search
 from nas.commands.retry import retry
 from nas.files import write_atomically
 from nas.records import State, score
@@ -199,15 +200,15 @@ def killed_and_continued(folder: RunFolder, study: Study, machine: Machine, live
     pytest.fail("no progress")
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "pareto"])
 def test_killed_again_and_again_the_same_trials_go_on(tmp_path: Path, sampler: str) -> None:
     folders = [RunFolder(tmp_path / name) for name in ("straight", "killed")]
     for folder in folders:
         folder.path.mkdir()
     study = rungs_study(sampler=sampler, trials=3)
     straight = played(folders[0], study)
-    machine = Machine(study)
-    again = killed_and_continued(folders[1], study, machine, (1 + n % 4 for n in range(400)))
+    machine, least = Machine(study), 4 if sampler == "pareto" else 1  # whose models take longer to start
+    again = killed_and_continued(folders[1], study, machine, (least + n % 4 for n in range(400)))
     assert outcome(again) == outcome(straight)
     assert [replace(row, attempts=1) for row in again.rows()] == [replace(row, attempts=1) for row in straight.rows()]
 
@@ -269,6 +270,26 @@ def test_a_budget_of_epochs_is_spent_and_not_exceeded(
     before = longer.count(State.COMPLETE)
     play(longer, Machine(longer.study))
     assert longer.count(State.COMPLETE) > before
+
+
+def test_when_time_is_up_the_paused_stay_paused(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command goes on with them, as after Ctrl-C."""
+    study = rungs_study(hours=1.0)
+    search, machine = Search(study, folder), Machine(study)
+    for _ in range(5):
+        machine.train(search, task_of(search))
+    now = nas.search.search.time.monotonic()
+    with monkeypatch.context() as patched:
+        patched.setattr(nas.search.search.time, "monotonic", lambda: now + 3601)
+        assert search.propose() == Done()
+    waiting = search.rungs.paused()
+    assert waiting
+    assert search.count(State.PRUNED) == 0
+    again = Search(study, folder)
+    assert again.rungs.paused() == waiting
+    play(again, machine)
+    assert again.count(State.COMPLETE) == 4
+    assert outcome(again)[0][0] == search.notes(0).id
 
 
 def test_brackets_begin_at_later_rungs(folder: RunFolder) -> None:
