@@ -18,6 +18,8 @@ from nas.search.latencies import Latencies
 from nas.search.proposals import Proposals
 from nas.study import Study
 
+STARTUP = 8  # trials before the model decides
+WARM_STARTUP = 3  # where earlier runs tell of candidates: 5 of 5 seeds had more hypervolume after 8 trials than with 8
 LASTING = ("pareto", "grid")  # names of these samplers in a study; the others are rows of nas.samplers.named
 Calibrated = Sequence[tuple[Candidate, float]]
 Measured = Iterable[tuple[int, Candidate, float]]
@@ -46,6 +48,7 @@ class Modelled:
             self.proposals.costs,
             self.proposals.features,
             seed=study.search.seed,
+            startup=WARM_STARTUP if earlier else STARTUP,
             constraints=self.proposals.constraints if study.constraints else None,
             priors=self._believed if earlier else None,
             scales=self.proposals.scales,
