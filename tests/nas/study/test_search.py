@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+
 from nas.samplers.named import SAMPLERS
 from nas.search.modelled import LASTING
 from nas.study.search import MODELLING, Search
