@@ -21,6 +21,7 @@ from nas.study import Study
 STARTUP = 8  # trials before the model decides
 WARM_STARTUP = 3  # where earlier runs tell of candidates: in NAS-Bench-201 .97 of the hypervolume at 8 trials, not .90
 LASTING = ("pareto", "grid")  # names of these samplers in a study; the others are rows of nas.samplers.named
+POOL_SIZE = 2000  # candidates that are compared in an ask
 Calibrated = Sequence[tuple[Candidate, float]]
 Measured = Iterable[tuple[int, Candidate, float]]
 
@@ -49,6 +50,7 @@ class Modelled:
             self.proposals.features,
             seed=study.search.seed,
             startup=WARM_STARTUP if earlier else STARTUP,
+            pool_size=POOL_SIZE,
             constraints=self.proposals.constraints if study.constraints else None,
             priors=self._believed if earlier else None,
             scales=self.proposals.scales,
