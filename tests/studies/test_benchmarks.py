@@ -23,7 +23,7 @@ from search_spaces.architecture import Architecture, HeadConfig, StageConfig, St
 from search_spaces.block_configs import InvertedResidualConfig
 
 FOLDER = Path(__file__).parents[2] / "studies" / "benchmarks"
-SCRIPTS = sorted(FOLDER.glob("*.py"))
+SCRIPTS = sorted(FOLDER.rglob("*.py"))
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -43,7 +43,8 @@ def test_a_script_says_what_it_is_and_how_it_is_run(path: Path) -> None:
     source = path.read_text()
     documentation = ast.get_docstring(ast.parse(source)) or ""
     assert documentation.split("\n\n")[0].endswith((".", ":", "?"))
-    assert (f"studies/benchmarks/{path.name}" in documentation) == ('__name__ == "__main__"' in source)
+    place = path.relative_to(FOLDER).as_posix()
+    assert (f"studies/benchmarks/{place}" in documentation) == ('__name__ == "__main__"' in source)
 
 
 def test_a_paired_gain_and_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,14 +39,16 @@ class RegularizedEvolution(BaseSampler):
         self._inherited = {}
         if len(done) >= self._population:
             parent = self._parent(study, done[-self._population :])
-            mutated = sorted(parent.params)[self._random.integers(len(parent.params))]
+            mutated = sorted(parent.params)[int(self._random.integers(len(parent.params)))]
             self._inherited = {gene: value for gene, value in parent.params.items() if gene != mutated}
 
     def _parent(self, study: optuna.Study, population: list[FrozenTrial]) -> FrozenTrial:
         chosen = self._random.choice(len(population), self._tournament, replace=False)
         members = [population[index] for index in chosen]
-        best = [m for m in members if not any(constrained_dominates(other, m, study) for other in members)]
-        return best[self._random.integers(len(best))]
+        best: list[FrozenTrial] = [
+            m for m in members if not any(constrained_dominates(other, m, study) for other in members)
+        ]
+        return best[int(self._random.integers(len(best)))]
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

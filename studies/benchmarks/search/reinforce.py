@@ -32,7 +32,7 @@ def preferences(objectives: int) -> list[Vector]:
 
 
 class Reinforce(BaseSampler):
-    """Reward: minus the weighted mean of a trial's ranks among all trials so far, in shares; baseline: a running mean."""
+    """Reward: minus the weighted mean of a trial's ranks among all so far, as shares; baseline: a running mean."""
 
     def __init__(self, seed: int, *, rate: float = 3.0, memory: float = 0.9) -> None:
         self._random = np.random.default_rng(seed)

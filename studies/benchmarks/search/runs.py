@@ -1,4 +1,4 @@
-"""One run of a sampler on a problem, and the file that keeps every run: JSON lines, so that a killed command goes on."""
+"""One run of a sampler on a problem, and the file that keeps every run so that a killed command goes on."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LONG_TPE_SEEDS = 5
 
 
 def plans(problems: Sequence[str], samplers: Sequence[str]) -> list[Plan]:
-    """Of these problems and samplers: NAS-Bench-201 with 20 seeds on one device and 5 on others, joint spaces with 10."""
+    """Of these problems and samplers: 20 seeds of NAS-Bench-201 on one device and 5 on others, 10 of joint spaces."""
     return [plan for plan in _all() if plan.problem in problems and plan.sampler in samplers]
 
 
