@@ -21,6 +21,7 @@ from nas.pareto import non_dominated
 
 GENES = tuple(f"edge{start}{end}" for start, end in EDGES)
 ACCURACY = "c10_test_200ep"
+EARLY_ACCURACY = "c10_test_12ep"
 CONNECTED = 20.0  # per cent on CIFAR-10; cells without a path from input to output have 10
 LATENCIES = {
     "pi5": "hw360_pi5_litert_ms",
@@ -72,6 +73,13 @@ class Cells:
         index = self.index(params)
         return self.reference_point if index is None else tuple(self._raw[index].tolist())
 
+    def early_values(self, params: Params) -> tuple[float, ...]:
+        """The same after a training of 12 epochs."""
+        index = self.index(params)
+        if index is None:
+            return self.reference_point
+        return (float(100 - self.frame[EARLY_ACCURACY][index]), *self.exact(params))
+
     def exact(self, params: Params) -> tuple[float, ...]:
         index = self.index(params)
         return self.reference_point[1:] if index is None else tuple(self._raw[index, 1:].tolist())
@@ -102,5 +110,5 @@ class Cells:
 
 
 def read_table(file: Path) -> pd.DataFrame:
-    columns = ["arch", "params", "macs", "rep_idx", ACCURACY, *LATENCIES.values()]
+    columns = ["arch", "params", "macs", "rep_idx", ACCURACY, EARLY_ACCURACY, *LATENCIES.values()]
     return pd.read_csv(file, usecols=columns)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import optuna
@@ -22,11 +22,12 @@ from baselines import BASELINES
 from blocks import joint_spaces
 from cells import LATENCIES, Cells, read_table
 from optuna.samplers import BaseSampler
+from ours import OURS
 from plots import draw
 from problems import Problem
 from rich.console import Console
 from runs import Run, append, missing, perform, read
-from schedule import DEVICES, JOINT, MAIN, OURS, plans
+from schedule import DEVICES, JOINT, MAIN, plans
 from summary import beside_stock, evaluations_needed, tables
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -73,8 +74,7 @@ def run_all(file: Path, problems: Mapping[str, Problem], samplers: list[str]) ->
 
 
 def sampler_of(name: str, problem: Problem, seed: int) -> BaseSampler:
-    make: Callable[[int], BaseSampler] = BASELINES[name]
-    return make(seed)
+    return OURS[name](problem, seed) if name in OURS else BASELINES[name](seed)
 
 
 def show(runs: list[Run], plot: Path | None, file: Path | None) -> None:
