@@ -1,0 +1,61 @@
+"""The pool of an ask: from the front and from random candidates to what the acquisition thinks best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.samplers.decoding import Decoded, Decoder, distinct, stacked
+from nas.samplers.pools import children, random_rows
+from nas.samplers.streams import words_of
+
+Floats = NDArray[np.float64]
+Worth = Callable[[Sequence[Decoded]], Floats]
+
+GENERATIONS = 2
+PARENTS = 40  # of a generation: the acquisition's best so far
+FROM_FRONT = 0.75  # of the first generation; the rest is random
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates that no trial has, and what each is worth; the best first."""
+
+    candidates: list[Decoded]
+    worth: Floats
+
+    def joined(self, candidates: list[Decoded], worth: Floats) -> Pool:
+        together, values = [*self.candidates, *candidates], np.concatenate([self.worth, worth])
+        order = np.argsort(-values, kind="stable")
+        return Pool([together[place] for place in order], values[order])
+
+
+def evolved(
+    decoder: Decoder, parents: Sequence[Decoded], worth: Worth, *, seen: set[Hashable], size: int, seed: int
+) -> Pool:
+    """About `size` candidates, in three parts: near the parents, and twice near the best so far."""
+    part = max(1, size // (GENERATIONS + 1))
+    near = round(FROM_FRONT * part) if parents else 0
+    rows = random_rows(decoder.genes, part - near, int(words_of(seed, 0)))
+    if parents:
+        rows = np.vstack([_children(decoder, parents, near, int(words_of(seed, 1))), rows])
+    pool = _grown(Pool([], np.zeros(0)), decoder, rows, worth, seen)
+    for generation in range(GENERATIONS):
+        if pool.candidates:
+            rows = _children(decoder, pool.candidates[:PARENTS], part, int(words_of(seed, 2 + generation)))
+            pool = _grown(pool, decoder, rows, worth, seen)
+    return pool
+
+
+def _grown(pool: Pool, decoder: Decoder, rows: Floats, worth: Worth, seen: set[Hashable]) -> Pool:
+    known = seen | {candidate.key for candidate in pool.candidates}
+    new = distinct(decoder.decode(rows), known)
+    return pool.joined(new, worth(new)) if new else pool
+
+
+def _children(decoder: Decoder, parents: Sequence[Decoded], count: int, seed: int) -> Floats:
+    active = stacked(parents, "active").astype(np.bool_)
+    return children(decoder.genes, stacked(parents, "row"), active, count, seed)
