@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,6 +38,19 @@ class HeadConfig(Record):
     activation: Activation = "relu"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A part of a network: its layers in order of execution; its place if it is a block, else its activation.
+
+    Equal parts are mostly one object, so that what is worked out of a part is quickly found again.
+    """
+
+    name: str
+    layers: tuple[LayerSpec, ...]
+    site: BlockSite | None = None
+    activation: Activation = "relu"
+
+
 class Architecture(Record):
     """A whole network without its class count: stem, stages of blocks, and a head or none (None)."""
 
@@ -65,22 +80,24 @@ class Architecture(Record):
 
     def layers(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[LayerSpec, ...]:
         """Every layer once, in order of execution; `kept` maps a channel group to its channels after pruning."""
+        return tuple(layer for part in self.parts(num_classes, kept) for layer in part.layers)
+
+    def parts(self, num_classes: int, kept: Mapping[str, int] | None = None) -> Iterator[Part]:
+        """The layers by stem, block, head and classifier, in order of execution; `kept` as in `layers`."""
         kept = kept or {}
-        widths = self._widths(kept)
+        widths, sites = self._widths(kept), tuple(self.blocks())
         size = downsampled(self.input_size, self.stem.stride)
-        stem = LayerSpec(
-            "stem.conv", "stem", "conv", self.input_channels, widths["stem"], 3, self.stem.stride, self.input_size, size
-        )
-        found, width = [stem], widths["stem"]
-        for site in self.blocks():
-            out_width = widths[site.stage]
-            found += site.layers(kept.get(site.group_name), width, out_width)
-            width, size = out_width, site.output_size
+        width, ends = widths["stem"], (self.input_size, size)
+        activation, stride = self.stem.activation, self.stem.stride
+        yield _end(activation, "stem.conv", "conv", self.input_channels, width, 3, stride, *ends)
+        for site in sites:
+            before, width = width, widths[site.stage]
+            yield _block(site, kept.get(site.group_name), before, width)
+        size = sites[-1].output_size
         if self.head is not None:
-            found.append(LayerSpec("head.conv", "head", "pointwise", width, self.head.width, 1, 1, size, size))
+            yield _end(self.head.activation, "head.conv", "pointwise", width, self.head.width, 1, 1, size, size)
             width = self.head.width
-        found.append(LayerSpec("classifier", "classifier", "linear", width, num_classes))
-        return tuple(found)
+        yield _end("relu", "classifier", "linear", width, num_classes, 1, 1, 1, 1)
 
     def groups(self) -> tuple[ChannelGroup, ...]:
         """The free inner width of every block that has one."""
@@ -136,3 +153,15 @@ class Architecture(Record):
         for tied in self._tied():
             widths |= {name: kept[f"{tied[0]}.width"] for name in tied if f"{tied[0]}.width" in kept}
         return widths
+
+
+@lru_cache(maxsize=1 << 12)
+def _end(activation: Activation, name: str, *fields: Any) -> Part:
+    """The stem, the head or the classifier, by which the name of its only layer begins."""
+    part = name.partition(".")[0]
+    return Part(part, (LayerSpec(name, part, *fields),), activation=activation)
+
+
+@lru_cache(maxsize=1 << 16)
+def _block(site: BlockSite, inner: int | None, in_width: int, out_width: int) -> Part:
+    return Part(site.name, site.layers(inner, in_width, out_width), site)

@@ -32,6 +32,8 @@ class BlockConfig(Protocol):
     @property
     def activation(self) -> Activation: ...
 
+    def __hash__(self) -> int: ...
+
 
 class InvertedResidualConfig(Record):
     """One inverted residual block (Sandler et al. 2018, arXiv:1801.04381; squeeze-excite as in arXiv:1905.02244).

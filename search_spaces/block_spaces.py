@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -48,14 +49,12 @@ class BlockSpace(Record):
     )
     activations: Activations = ("relu",)
 
-    def choices(self, kind: str, expansions: Expansions | None = None) -> dict[str, tuple[Any, ...]]:
+    def choices(self, kind: str, expansions: Expansions | None = None) -> Mapping[str, tuple[Any, ...]]:
         """The fields of the kind's record that are searched, each with its choices, in the order they are asked for.
 
         `expansions`, where given, take the place of the kind's own.
         """
-        own = {name: getattr(self, name) for name in KINDS[kind].choices}
-        shapes = {"kernel": self.kernels, "expansion": expansions or self.expansions}
-        return {**shapes, **own, "activation": self.activations}
+        return _choices(self, KINDS[kind].choices, expansions or self.expansions)
 
     def configs(self, kind: str, expansions: Expansions | None = None) -> list[BlockConfig]:
         """Every record a block may have."""
@@ -68,3 +67,9 @@ class BlockSpace(Record):
         for key, field in type(self).model_fields.items():
             if key not in (*SHARED, *KINDS[kind].choices) and getattr(self, key) != field.default:
                 yield key
+
+
+@lru_cache(maxsize=1 << 8)  # asked for at every block of every draw
+def _choices(space: BlockSpace, own: tuple[str, ...], expansions: Expansions) -> Mapping[str, tuple[Any, ...]]:
+    shapes = {"kernel": space.kernels, "expansion": expansions}
+    return {**shapes, **{name: getattr(space, name) for name in own}, "activation": space.activations}

@@ -54,7 +54,7 @@ def _no_arguments(config: BlockConfig, inner: int) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class BlockKind:
     """One kind of block.
 

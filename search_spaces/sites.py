@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from search_spaces.block_configs import BlockConfig
@@ -75,11 +76,11 @@ class BlockSite:
 
     def rows(self) -> tuple[LayerRow, ...]:
         """The block's layers in order of execution."""
-        return tuple(self.kind.rows(self.config, self.keeps_shape))
+        return _rows(self.kind, self.config, self.keeps_shape)
 
     def layers(
         self, inner: int | None = None, in_width: int | None = None, out_width: int | None = None
-    ) -> list[LayerSpec]:
+    ) -> tuple[LayerSpec, ...]:
         """Layers in order of execution, at these widths after pruning (None: unpruned)."""
         out_width = out_width or self.out_width
         widths: dict[Width, int] = {
@@ -89,7 +90,7 @@ class BlockSite:
             "out": out_width,
             "squeeze": squeezed(self.inner_width),
         }
-        return [self._layer(row, widths) for row in self.rows()]
+        return tuple(self._layer(row, widths) for row in self.rows())
 
     def _layer(self, row: LayerRow, widths: Mapping[Width, int]) -> LayerSpec:
         before, after = self.input_size, self.output_size
@@ -107,7 +108,7 @@ class BlockSite:
 
     def group(self) -> ChannelGroup:
         """The free inner width: what is cut when channels of this block are pruned."""
-        return ChannelGroup(self.group_name, self.name, self.inner_width, tuple(self.members("inner")))
+        return _group(self)
 
     def members(self, width: Width) -> Iterator[Member]:
         """Everything in this block that holds the channels of a width."""
@@ -119,3 +120,14 @@ class BlockSite:
                     yield (f"{name}_bn", 0)
             if row.reads == width and row.kind != "depthwise":  # whose weight has no axis of inputs
                 yield (name, 1)
+
+
+# A pool of thousands of networks is made of few different blocks.
+@lru_cache(maxsize=1 << 12)
+def _rows(kind: BlockKind, config: BlockConfig, keeps_shape: bool) -> tuple[LayerRow, ...]:
+    return tuple(kind.rows(config, keeps_shape))
+
+
+@lru_cache(maxsize=1 << 12)
+def _group(site: BlockSite) -> ChannelGroup:
+    return ChannelGroup(site.group_name, site.name, site.inner_width, tuple(site.members("inner")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import BlockConfig, Positive, Record
 from search_spaces.block_spaces import Activations, BlockSpace, Expansions, Kernels, SqueezeExcite
-from search_spaces.kinds import KINDS, KindName, kinds_with, read_block
+from search_spaces.kinds import KINDS, BlockKind, KindName, kinds_with, read_block
 from search_spaces.presets import FAMILY_PRESETS, PRESETS
 from search_spaces.sites import BlockSite
 from search_spaces.trials import Trial, ask
@@ -102,11 +103,11 @@ class Space(Record):
 
     def _block_keys(self) -> tuple[str, ...]:
         """Names of the lists of choices for blocks that this family's space has itself."""
-        return tuple(key for key in BlockSpace.model_fields if key in type(self).model_fields)
+        return _own_keys(type(self))
 
     def _own_block_space(self) -> BlockSpace:
         """The freedom of the only kind of block in a family whose space has the lists itself."""
-        return BlockSpace(**{key: getattr(self, key) for key in self._block_keys()})
+        return _block_space(tuple((key, getattr(self, key)) for key in self._block_keys()))
 
     @abstractmethod
     def block_spaces(self) -> Mapping[str, BlockSpace]:
@@ -122,12 +123,16 @@ class Space(Record):
 
     def sample(self, trial: Trial, *, input_channels: Literal[1, 3]) -> Architecture:
         """Draw one architecture. Stages and blocks are numbered from 1 in gene names."""
-        stem = StemConfig(width=ask(trial, "stem.width", self.stem_widths), stride=self.stem_stride)
+        # Built without validation, which would take most of a draw: the choices are those of a valid space.
+        width = ask(trial, "stem.width", self.stem_widths)
+        stem = StemConfig.model_construct(width=width, stride=self.stem_stride)
         stages = tuple(self._stage(trial, f"stage{s}", stage) for s, stage in enumerate(self.stages, start=1))
         head_width = ask(trial, "head.width", self.head_widths)
-        head = HeadConfig(width=head_width) if head_width else None
+        head = HeadConfig.model_construct(width=head_width) if head_width else None
         size = ask(trial, "input_size", self.input_sizes)
-        return Architecture(input_size=size, input_channels=input_channels, stem=stem, stages=stages, head=head)
+        return Architecture.model_construct(
+            input_size=size, input_channels=input_channels, stem=stem, stages=stages, head=head
+        )
 
     def _stage(self, trial: Trial, name: str, space: StageSpace) -> StageConfig:
         kind = ask(trial, f"{name}.family", self.kinds(space))
@@ -135,7 +140,7 @@ class Space(Record):
         width = ask(trial, f"{name}.width", space.widths)
         names = [f"{name}.block{b}" for b in range(1, depth + 1)]
         blocks = tuple(self._block(trial, block, kind, space.expansions) for block in names)
-        return StageConfig(width=width, stride=space.stride, blocks=blocks)
+        return StageConfig.model_construct(width=width, stride=space.stride, blocks=blocks)
 
     def kinds(self, stage: StageSpace) -> tuple[str, ...]:
         """The kinds of blocks that a stage may hold."""
@@ -150,8 +155,8 @@ class Space(Record):
 
     def _block(self, trial: Trial, name: str, kind: str, expansions: Expansions | None) -> BlockConfig:
         choices, prefix = self.block_spaces()[kind].choices(kind, expansions), self._gene(name, kind)
-        answers = {field: ask(trial, f"{prefix}.{field}", options) for field, options in choices.items()}
-        return read_block({"kind": kind, **answers})
+        answers = tuple(ask(trial, f"{prefix}.{field}", options) for field, options in choices.items())
+        return _block_of(KINDS[kind], kind, tuple(choices), answers)
 
     def _gene(self, block: str, kind: str) -> str:
         """Where genes of a block are named: of its kind, if there are several, since each has choices of its own."""
@@ -202,6 +207,22 @@ class ShuffleSpace(Space):
 
     def block_spaces(self) -> Mapping[str, BlockSpace]:
         return {"shuffle": self._own_block_space()}
+
+
+@cache
+def _own_keys(space: type[Space]) -> tuple[str, ...]:
+    return tuple(key for key in BlockSpace.model_fields if key in space.model_fields)
+
+
+@lru_cache(maxsize=1 << 8)
+def _block_space(lists: tuple[tuple[str, tuple[Any, ...]], ...]) -> BlockSpace:
+    return BlockSpace(**dict(lists))
+
+
+@lru_cache(maxsize=1 << 12)
+def _block_of(row: BlockKind, kind: str, fields: tuple[str, ...], answers: tuple[Any, ...]) -> BlockConfig:
+    """The record of these answers, of the kind that has this row."""
+    return read_block({"kind": kind, **dict(zip(fields, answers, strict=True))})
 
 
 def _mixed_blocks() -> dict[str, BlockSpace]:

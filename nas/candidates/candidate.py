@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from compressors.formats import BITS
+from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import requests_of
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
 
 SCHEMA = 1
@@ -97,13 +97,28 @@ def canonical(candidate: Candidate) -> Candidate:
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
-    effective = CompressionPlan(
-        kept={name: kept for name, kept in plan.kept.items() if kept != widths[name]},
-        formats={name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
-        steps={name: decisions for name, decisions in plan.steps.items() if decisions},
+    return candidate.model_copy(update={"plan": effective(plan, widths)})
+
+
+def effective(plan: CompressionPlan, widths: Mapping[str, int]) -> CompressionPlan:
+    """A valid plan without what has no effect in a network whose channel groups have these `widths`.
+
+    Raises ValueError for steps that are unknown or cannot be combined.
+    """
+    left = plan.model_copy(
+        update={
+            "kept": {name: kept for name, kept in plan.kept.items() if kept != widths[name]},
+            "formats": {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
+            "steps": {name: decisions for name, decisions in plan.steps.items() if decisions},
+        }
     )
-    requests_of(effective)
-    return candidate.model_copy(update={"plan": effective})
+    requests_of(left)
+    return left
+
+
+def formats_of(part: Part, plan: CompressionPlan) -> tuple[WeightFormat, ...]:
+    """The formats of a part's layers."""
+    return tuple(plan.format_of(layer.name) for layer in part.layers)
 
 
 def _digest(data: Any) -> str:

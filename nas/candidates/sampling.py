@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan, kept_channels
-from nas.candidates.candidate import Candidate, canonical
+from nas.candidates.candidate import Candidate, effective
 from nas.study import Compression
 from search_spaces.architecture import Architecture
 from search_spaces.layers import ChannelGroup
@@ -27,14 +27,20 @@ def sample(trial: Trial, space: Space, compression: Compression, *, input_channe
     """Draw one candidate in canonical form. A gene with a single choice is not asked for."""
     architecture = space.sample(trial, input_channels=input_channels)
     drawn = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
-    return canonical(Candidate(architecture=architecture, plan=_plan_of(drawn)))
+    plan = effective(_plan_of(drawn), {group.name: group.width for group in prunable_groups(architecture, compression)})
+    return Candidate.model_construct(architecture=architecture, plan=plan)
 
 
 def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
-    """A plan whose fields are what was drawn under their names; all else are decisions of the steps so named."""
-    fields = CompressionPlan.model_fields.keys()
-    own = {name: decisions for name, decisions in drawn.items() if name in fields}
-    return CompressionPlan(**own, steps={name: decisions for name, decisions in drawn.items() if name not in fields})
+    """A plan whose fields are what was drawn under their names; all else are decisions of the steps so named.
+
+    Built without validation, like the architecture: a draw only makes what is valid.
+    """
+    steps = {name: decisions for name, decisions in drawn.items() if name not in CompressionPlan.model_fields}
+    if steps:
+        steps = dict(CompressionPlan(steps=steps).steps)
+    kept, formats = (dict(sorted(drawn.get(name, {}).items())) for name in ("kept", "formats"))
+    return CompressionPlan.model_construct(kept=kept, formats=formats, steps=steps)
 
 
 def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:

@@ -139,6 +139,7 @@ class OpenVino(ReadsOnnx):
     package = "openvino"
     extra = "openvino"
     default_provider = "CPU"
+    unpacked = UNPACKED
 
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
         from nas.runtimes.onnx.files import model_bytes

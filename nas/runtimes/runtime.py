@@ -21,6 +21,7 @@ from nas.registry import RUNTIMES
 if TYPE_CHECKING:
     from torch import nn
 
+    from nas.candidates.candidate import Candidate
     from nas.data.decoding import Form
     from nas.study import Target  # which asks a runtime for its default provider
 
@@ -47,6 +48,15 @@ class FileCosts:
 
     parameters: int
     macs: int
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class FileForecast:
+    """What is known of a file before it is made; `size_sd` is the standard deviation of the size's error, in bytes."""
+
+    size_bytes: float
+    size_sd: float
     peak_memory_bytes: int
 
 
@@ -102,6 +112,10 @@ class Runtime(Protocol):
 
     def costs(self, file: Path) -> FileCosts:
         """What is counted from the file's graph."""
+        ...
+
+    def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:
+        """The file of a candidate that is not built, cheap enough for thousands; None where it cannot be told."""
         ...
 
     def class_names(self, file: Path) -> tuple[str, ...]:

@@ -81,6 +81,9 @@ class Toy:
         weights = sum(p.numel() for layer in layers for p in layer.parameters())
         return FileCosts(parameters=weights, macs=weights * 3, peak_memory_bytes=1000)
 
+    def forecast(self, candidate: Any, header: FileHeader) -> None:
+        return None
+
     def class_names(self, file: Path) -> tuple[str, ...]:
         data = self._read(file)
         return self.networks[data][1].class_names if data in self.networks else ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.runtimes.runtime import FileCosts, Usage
+from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, Usage
 
 if TYPE_CHECKING:
+    from nas.candidates.candidate import Candidate
     from nas.data.decoding import Form
 
 
@@ -15,11 +16,17 @@ class ReadsOnnx:
     """The part of a Runtime that depends on the file alone, not on the engine that reads it."""
 
     file_name = "model.onnx"
+    unpacked: frozenset[str] = frozenset()  # formats whose weights it is given as int8 codes
 
     def costs(self, file: Path) -> FileCosts:
         from nas.runtimes.onnx.files import file_costs
 
         return file_costs(file)
+
+    def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:
+        from nas.runtimes.onnx.forecast import forecast
+
+        return forecast(candidate, header, self.unpacked)
 
     def class_names(self, file: Path) -> tuple[str, ...]:
         from nas.runtimes.onnx.usage import class_names

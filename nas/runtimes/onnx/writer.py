@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,9 @@ from onnx import helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from compressors.quantization.modules import ActivationQuantizer, SharedGrid
+from nas.runtimes.onnx.model import FunctionMaker
 
 Quantizer = ActivationQuantizer | SharedGrid
-FunctionMaker = Callable[[int], onnx.FunctionProto]  # of an opset's version
 
 
 class UnknownOperation(ValueError):

@@ -1,0 +1,199 @@
+"""Draws the outline of one part of a network, operation by operation, as `nodes.py` writes its nodes. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from compressors.formats import BITS
+from nas.runtimes.onnx.outline import CLAMPING, KEEPING, MOVING, ROWS, Map, Outline
+from nas.runtimes.onnx.packing import FUNCTIONS, UNPACK
+from search_spaces.flows import INPUT, Operation
+from search_spaces.layers import LayerSpec
+
+PIXEL_SCALE, ZERO = "1/255", "0"  # scalars that quantizers share
+BOUNDS = ("0.0", "6.0")  # of Clip, which share them as well
+NARROW = ("int4", "int2")  # which ONNX has a type for
+Grid = Mapping[str, Any]  # what a quantizer reads of its grid: arguments of Outline.add
+
+
+def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, input_held: bool) -> set[int]:
+    """Operations whose results are held in codes, as far as the part decides that; INPUT too where it asks for it."""
+    held = {INPUT} if input_held else set[int]()
+    for number, operation in enumerate(flow):
+        if operation.op == "layer" and operation.layer in quantized:
+            held |= {*operation.reads, _result(flow, number)}
+    for number, operation in enumerate(flow):
+        if operation.op in KEEPING and held.issuperset(operation.reads):
+            held.add(_result(flow, number))
+    return held
+
+
+def _result(flow: Sequence[Operation], number: int) -> int:
+    """Where codes appear: behind the ReLU that alone reads an operation's result, or at once."""
+    users = [user for user, operation in enumerate(flow) if number in operation.reads]
+    return users[0] if len(users) == 1 and flow[users[0]].op in CLAMPING else number
+
+
+class Sketch:
+    """A part's outline while it is drawn.
+
+    layers, formats: by the name that operations have for a layer. held: operations with results in codes. `unpacked`:
+    formats that are stored as int8. The quantizer of the part's result ends it; the next part begins with what reads
+    the codes.
+    """
+
+    def __init__(
+        self, flow: Sequence[Operation], layers: Mapping[str, LayerSpec], formats: Mapping[str, str],
+        held: Collection[int], unpacked: Collection[str],
+    ) -> None:  # fmt: skip
+        self.outline = Outline()
+        self._flow, self._layers, self._formats = flow, layers, formats
+        self._held, self._unpacked = held, unpacked
+        self._maps, self._signed, self._values = dict[int, Map](), dict[int, bool](), dict[int, int]()
+        self._grids = dict[int, Grid]()
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the part's result may be negative."""
+        return self._signed[len(self._flow) - 1]
+
+    @property
+    def result(self) -> Map:
+        """The shape of the part's result."""
+        return self._maps[len(self._flow) - 1]
+
+    def draw(self, source: Map, *, is_signed: bool) -> Outline:
+        """All operations, of an input of this shape that may be negative or not."""
+        self._maps[INPUT], self._signed[INPUT], self._values[INPUT] = source, is_signed, INPUT
+        if INPUT in self._held:
+            self._grids[INPUT] = {"grid_of_input": 2} if is_signed else {"grid_of_input": 1, "shared": [ZERO]}
+            self._values[INPUT] = self.outline.add("DequantizeLinear", [INPUT], source, **self._grids[INPUT])
+        for number, operation in enumerate(self._flow):
+            self._maps[number], self._signed[number] = self._shape(operation), self._sign(operation)
+            self._values[number] = self._operation(number, operation)
+            if number in self._held:
+                self._quantize(number, operation)
+        return self.outline
+
+    def _shape(self, operation: Operation) -> Map:
+        before = self._maps[operation.reads[0]]
+        match operation.op:
+            case "layer":
+                layer = self._layers[operation.layer]
+                return Map(layer.out_channels, layer.output_size)
+            case "average":
+                return Map(before.channels, 1)
+            case "select":
+                return Map(before.channels // 2, before.side)
+            case "concatenate":
+                return Map(sum(self._maps[read].channels for read in operation.reads), before.side)
+        return before
+
+    def _sign(self, operation: Operation) -> bool:
+        if operation.op in ("layer", "hardswish", "normalize"):
+            return True
+        clamped = operation.op in (*CLAMPING, "hardsigmoid")
+        return not clamped and any(self._signed[read] for read in operation.reads)
+
+    def _operation(self, number: int, operation: Operation) -> int:
+        """Append an operation's own nodes; returns the number of the value it gives."""
+        reads, out = [self._values[read] for read in operation.reads], self._maps[number]
+        match operation.op:
+            case "layer" if self._formats[operation.layer] != "fp32":
+                return self._integer_layer(operation, reads, out)
+            case "layer":
+                return self._float_layer(number, operation, reads, out)
+            case "normalize" | "relu" | "relu6" if number in self._held:
+                return reads[0]  # the quantizer behind does it
+            case "normalize":
+                mean, std = self.outline.constant((), 4), self.outline.constant((), 4)
+                return self.outline.add(
+                    "Div", [self.outline.add("Sub", reads, out, constants=[mean])], out, constants=[std]
+                )
+            case "relu6":
+                return self.outline.add("Clip", reads, out, shared=BOUNDS)
+            case "select":
+                indices = self.outline.constant([out.channels], 8 * out.channels)
+                return self.outline.add("Gather", reads, out, constants=[indices], axis=1)
+        name, attributes = ROWS[operation.op]
+        return self.outline.add(name, reads, out, **attributes)
+
+    def _float_layer(self, number: int, operation: Operation, reads: Sequence[int], out: Map) -> int:
+        layer = self._layers[operation.layer]
+        weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
+        self.outline.constant(_dims(layer), 4 * layer.weight_count, letters=len(weight))
+        self.outline.constant([layer.out_channels], 4 * layer.out_channels, letters=len(bias))
+        value = self._layer(layer, reads, out, texts=[len(weight), len(bias)], weight_codes=False)
+        result = _result(self._flow, number)
+        if operation.reads[0] in self._held and result in self._held:
+            return self.outline.add("LeakyRelu", [value], out, alpha=1.0)  # keeps it float
+        return value
+
+    def _integer_layer(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
+        layer, outline = self._layers[operation.layer], self.outline
+        channels, scales = layer.out_channels, f"{layer.name}.weight_scale"
+        zeros = [outline.constant([channels], channels)] if layer.kind == "linear" else []
+        outline.constant([channels], 4 * channels, letters=len(scales))
+        restored, plain = self._codes(layer, self._formats[operation.layer])
+        weight = outline.add("DequantizeLinear", restored, out, constants=[*plain, *zeros], texts=[len(scales)], axis=0)
+        bias = [outline.constant([channels], 4 * channels) for _ in ("codes", "scales")]
+        dequantized = outline.add("DequantizeLinear", [], out, constants=bias, axis=0)
+        return self._layer(layer, [*reads, weight, dequantized], out)
+
+    def _codes(self, layer: LayerSpec, weight_format: str) -> tuple[list[int], list[int]]:
+        """The codes of a weight: the node that restores them, or the constant that they are."""
+        outline, dims, count = self.outline, _dims(layer), layer.weight_count
+        if weight_format == "int8" or weight_format in self._unpacked:
+            return [], [outline.constant(dims, count)]
+        bits = BITS[weight_format]
+        outline.packed.add(weight_format)
+        if weight_format in NARROW:
+            packed = outline.constant(dims, -(-count * bits // 8))
+            return [outline.add("Cast", [], Map(0, 0), constants=[packed], to=3)], []
+        bytes_of_plane = -(-count // 8)
+        planes = outline.constant([bits, bytes_of_plane, 1], bits * bytes_of_plane)
+        shape = outline.constant([len(dims)], 8 * len(dims))
+        function = f"{UNPACK}{bits}"
+        return [outline.add(function, [], Map(0, 0), constants=[planes, shape], domain=FUNCTIONS)], []
+
+    def _layer(self, layer: LayerSpec, reads: Sequence[int], out: Map, **inputs: Any) -> int:
+        if layer.kind == "linear":
+            return self.outline.add("Gemm", reads, out, name=layer.name, transB=1, **inputs)
+        padding, sides = layer.kernel // 2, (layer.kernel, layer.kernel)
+        return self.outline.add(
+            "Conv", reads, out, name=layer.name, kernel_shape=sides, strides=(layer.stride,) * 2,
+            pads=(padding,) * 4, dilations=(1, 1), group=layer.groups, **inputs,
+        )  # fmt: skip
+
+    def _quantize(self, number: int, operation: Operation) -> None:
+        """Append what puts a result on its grid, and unless it is the part's last, what reads it from there."""
+        shape, value = self._maps[number], self._values[number]
+        own = self._grids[number] = self._grid(number, operation)
+        # The codes of pixels are what they are: they are stored on one grid and read on another.
+        stored = {"shared": [PIXEL_SCALE, ZERO]} if operation.op == "normalize" else own
+        value = self.outline.add("QuantizeLinear", [value], shape, **stored)
+        if number < len(self._flow) - 1:
+            value = self.outline.add("DequantizeLinear", [value], shape, **own)
+        self._values[number] = value
+
+    def _grid(self, number: int, operation: Operation) -> Grid:
+        if operation.op in MOVING and operation.reads[0] in self._grids:
+            return self._grids[operation.reads[0]]
+        if operation.op == "concatenate" and not self._signed[number] and operation.reads[-1] in self._grids:
+            return self._grids[operation.reads[-1]]  # its range is that of a part, mostly: the scale is stored once
+        if operation.op == "hardsigmoid":
+            return {"shared": [PIXEL_SCALE, ZERO]}
+        scale = self.outline.constant((), 4)
+        if not self._signed[number]:
+            return {"constants": [scale], "shared": [ZERO]}
+        self.outline.zero_points += 1
+        return {"constants": [scale, self.outline.constant((), 1)]}
+
+
+def _dims(layer: LayerSpec) -> tuple[int, ...]:
+    """The shape of a layer's weight."""
+    inputs = layer.in_channels // layer.groups
+    return (
+        (layer.out_channels, inputs) if layer.kind == "linear" else (layer.out_channels, inputs, *(layer.kernel,) * 2)
+    )

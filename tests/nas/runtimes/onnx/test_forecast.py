@@ -1,0 +1,116 @@
+"""Forecasts of files: size and peak memory in closed form, against files that are emitted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import fx, nn
+
+from compressors.folding import fold_batch_norm
+from compressors.formats import WeightFormat
+from compressors.plan import CompressionPlan
+from compressors.pruning import prune, weight_norm
+from compressors.quantization import calibrate, prepare
+from nas.candidates.candidate import Candidate
+from nas.candidates.sampling import sample
+from nas.runtimes.onnx.costs import read_costs
+from nas.runtimes.onnx.emission import emit
+from nas.runtimes.onnx.forecast import forecast
+from nas.runtimes.openvino import UNPACKED
+from nas.runtimes.runtime import FileForecast, FileHeader
+from nas.study import Compression
+from search_spaces.flows import FLOWS
+from search_spaces.network import build_network
+from search_spaces.spaces import MixedSpace, MobileSpace, ShuffleSpace, Space
+from search_spaces.trials import Pick
+
+torch.set_num_threads(1)
+
+CLASSES = tuple("abcdefghij")
+SPACES: Mapping[str, Space] = {
+    "mobile": MobileSpace.model_validate({"family": "mobile", "preset": "8px"}),
+    "shuffle": ShuffleSpace.model_validate({"family": "shuffle", "preset": "8px"}),
+    "mixed": MixedSpace.model_validate({"family": "mixed", "preset": "8px"}),
+    "without a head": MobileSpace.model_validate({"family": "mobile", "preset": "8px", "head_widths": (0,)}),
+}
+FORMATS: tuple[tuple[WeightFormat, ...], ...] = (
+    ("fp32",), ("int8",), ("int4", "int2"), ("int6", "int5", "int3"), ("fp32", "int8", "int4"),
+)  # fmt: skip
+
+
+def drawn(space: Space, seed: int, formats: tuple[WeightFormat, ...], **fields: Any) -> Candidate:
+    freedom = {"pruning_ratio": (0.0, 0.5), "granularity": "layer", "edges_below_int8": True, "stage_widths": True}
+    compression = Compression.model_validate({**freedom, "weight_format": formats, **fields})
+    return sample(Pick(random.Random(seed).choice), space, compression, input_channels=3)
+
+
+def file_of(candidate: Candidate, seed: int, *, unpacked: frozenset[str] = frozenset()) -> tuple[int, int]:
+    """Size and peak memory of the candidate's emitted file."""
+    header = header_of(candidate)
+    model = emit(network_of(candidate, seed), header, unpacked=unpacked)
+    return len(model.SerializeToString()), read_costs(model).peak_memory_bytes
+
+
+def network_of(candidate: Candidate, seed: int) -> fx.GraphModule:
+    architecture, size = candidate.architecture, candidate.architecture.input_size
+    network: nn.Module = build_network(architecture, len(CLASSES), seed=seed)
+    prune(network, architecture.all_groups(), candidate.plan.kept, importance=weight_norm(2))
+    if not candidate.plan.formats:
+        return fold_batch_norm(network.eval())
+    prepared = prepare(network.eval(), candidate.plan.formats)
+    calibrate(prepared, [torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(seed))])
+    return prepared
+
+
+def header_of(candidate: Candidate) -> FileHeader:
+    return FileHeader(3, candidate.architecture.input_size, CLASSES)
+
+
+def foretold(candidate: Candidate, unpacked: frozenset[str] = frozenset()) -> FileForecast:
+    found = forecast(candidate, header_of(candidate), unpacked)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("formats", FORMATS, ids="-".join)
+@pytest.mark.parametrize("family", SPACES)
+def test_against_emitted_files(family: str, formats: tuple[WeightFormat, ...]) -> None:
+    for seed in range(3):
+        candidate = drawn(SPACES[family], seed, formats)
+        size, peak = file_of(candidate, seed)
+        found = foretold(candidate)
+        assert found.peak_memory_bytes == peak
+        if candidate.plan.formats:
+            assert abs(found.size_bytes - size) < max(5 * found.size_sd, 0.003 * size)
+        else:
+            assert found.size_bytes == size
+
+
+def test_weights_that_a_runtime_does_not_unpack() -> None:
+    candidate = drawn(SPACES["mixed"], 1, ("int3", "int2"))
+    size, peak = file_of(candidate, 1, unpacked=UNPACKED)
+    found = foretold(candidate, UNPACKED)
+    assert abs(found.size_bytes - size) < 0.003 * size
+    assert (found.peak_memory_bytes, foretold(candidate).size_bytes < found.size_bytes) == (peak, True)
+
+
+def test_sizes_of_quantized_files_are_right_on_average() -> None:
+    errors = []
+    for seed in range(12):
+        candidate = drawn(SPACES["mixed"], seed, ("int8", "int4"))
+        found = foretold(candidate)
+        errors.append((file_of(candidate, seed)[0] - found.size_bytes) / found.size_sd)
+    assert abs(sum(errors) / len(errors)) < 1
+    assert max(map(abs, errors)) < 4
+
+
+def test_what_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = drawn(SPACES["mobile"], 0, ("int8",))
+    further = candidate.model_copy(update={"plan": CompressionPlan(steps={"sparse": {"stem.conv": 0.5}})})
+    assert forecast(further, header_of(candidate)) is None
+    monkeypatch.delitem(FLOWS, "inverted_residual")
+    assert forecast(candidate, header_of(candidate)) is None
