@@ -68,7 +68,9 @@ class GridSampler(BaseSampler):
     ) -> Any:
         chosen = self._chosen.get(trial.number, {})
         if param_name not in chosen or not allows(question_of(param_distribution), chosen[param_name]):
-            raise ValueError(f"gene {param_name}: expected one that the grid's space asks for, got {param_distribution}")
+            raise ValueError(
+                f"gene {param_name}: expected one that the grid's space asks for, got {param_distribution}"
+            )
         return chosen[param_name]
 
     def _shuffled(self) -> list[tuple[Hashable, Params]]:
