@@ -132,7 +132,7 @@ def describe(found: Sequence[Layer], params: Params) -> list[float]:
         capacities.append(size)
         field += (grown - count / 3) * 2**stage
     values += [sum(steps), sum(ratios), field, math.log(min(capacities))]
-    return values + [_scaled(gene, params) for gene in GENES]
+    return values
 
 
 def _scaled(gene: str, params: Params) -> float:
