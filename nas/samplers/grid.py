@@ -11,6 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.errors import InputError
 from nas.samplers.recording import Params, allows, key_of, question_of
 
 Choice = TypeVar("Choice")
@@ -18,7 +19,7 @@ Choice = TypeVar("Choice")
 LARGEST = 100_000  # leaves that are enumerated
 
 
-class SpaceTooLarge(ValueError):
+class SpaceTooLarge(InputError):
     """A space that a grid cannot hold: a range without steps, or too many leaves."""
 
 
@@ -68,9 +69,7 @@ class GridSampler(BaseSampler):
     ) -> Any:
         chosen = self._chosen.get(trial.number, {})
         if param_name not in chosen or not allows(question_of(param_distribution), chosen[param_name]):
-            raise ValueError(
-                f"gene {param_name}: expected one that the grid's space asks for, got {param_distribution}"
-            )
+            raise ValueError(f"gene {param_name}: expected one of the grid's space, got {param_distribution}")
         return chosen[param_name]
 
     def _shuffled(self) -> list[tuple[Hashable, Params]]:

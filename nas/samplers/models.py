@@ -15,9 +15,9 @@ from nas.samplers.decoding import Decoded, stacked
 from nas.samplers.history import Entrant, History, rungs_of
 from nas.samplers.problem import Objectives
 from nas.samplers.processes import GaussianProcess
-from nas.samplers.scaling import Box
+from nas.samplers.scaling import OFFSET, Box
 from nas.samplers.surrogate import Factors, Fit, Observations, believed, extended, fitted, nearest
-from nas.samplers.targets import OFFSET, Transform, calibrated_prior, rung_lines
+from nas.samplers.targets import Transform, calibrated_prior, rung_lines
 
 Floats = NDArray[np.float64]
 
@@ -97,7 +97,7 @@ class Modelling:
         self.written: dict[str, dict[str, Any]] = {}  # fits that are new
 
     def models(self, learned: Sequence[int], memory: Memory, *, notable: frozenset[int]) -> Models:
-        transforms = [Transform(None if self._objectives.scales[i] == "log" else OFFSET) for i in learned]
+        transforms = [Transform(OFFSET if self._box.natural[i] else None) for i in learned]
         processes, priors = [], []
         for i, transform in zip(learned, transforms, strict=True):
             prior = self._prior(i, transform)

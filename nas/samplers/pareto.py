@@ -12,7 +12,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from nas.pareto import non_dominated
 from nas.samplers.acquisition import Acquisition, points_of
 from nas.samplers.basis import Basis
 from nas.samplers.decoding import Decoded, Decoder, stacked
@@ -23,7 +22,7 @@ from nas.samplers.models import Memory, Modelling
 from nas.samplers.pools import BLOCK
 from nas.samplers.problem import Constraints, Costs, Features, Objectives, Priors, Problem, Scale
 from nas.samplers.recording import Params, allows, question_of, unit_by_name, value_at
-from nas.samplers.scaling import box_of
+from nas.samplers.scaling import box_of, leading
 from nas.samplers.start import cheapest, farthest
 from nas.samplers.streams import words_of
 from nas.samplers.units import Space
@@ -162,20 +161,18 @@ class ParetoSampler(BaseSampler):
     ) -> Decoded | None:  # fmt: skip
         """The candidate that is expected to add most."""
         told = history.values.reshape(-1, len(objectives))
-        minimised = objectives.minimised(told)
-        sample = objectives.minimised(stacked(decoder.sample, "means"))
-        box = box_of(minimised, sample, self._reference_point, objectives)
-        on_front = non_dominated(minimised) if len(told) else np.zeros(0, dtype=np.bool_)
-        front = [entrant for entrant, stands in zip(history.told, on_front, strict=True) if stands]
-        learned = np.flatnonzero(np.isnan(sample).any(axis=0)).tolist()
+        sample = stacked(decoder.sample, "means")
+        box = box_of(told, sample, self._reference_point, objectives)
+        notable = [history.told[place].number for place in leading(box.scaled(objectives.minimised(told)))]
         notes = study._storage.get_study_system_attrs(study._study_id)
         modelling = Modelling(history, objectives, basis, box, notes)
-        models = modelling.models(learned, self._memory, notable=frozenset(entrant.number for entrant in front))
-        running = [entrant.candidate for entrant in history.running]
-        acquisition = Acquisition.of(models, points_of(models, told, running))
+        learned = np.flatnonzero(np.isnan(sample).any(axis=0)).tolist()
+        models = modelling.models(learned, self._memory, notable=frozenset(notable))
+        candidates = [entrant.candidate for entrant in (*history.told, *history.running)]
+        acquisition = Acquisition.of(models, points_of(models, told, candidates[len(told) :]))
         pool = evolved(
-            decoder, [entrant.candidate for entrant in front], acquisition, seen=history.seen, size=self._pool_size,
-            seed=int(words_of(self._seed, trial.number // BLOCK)),
+            decoder, [candidates[place] for place in leading(acquisition.points)], acquisition, seen=history.seen,
+            size=self._pool_size, seed=int(words_of(self._seed, trial.number // BLOCK)),
         )  # fmt: skip
         for key, value in modelling.written.items():
             study._storage.set_study_system_attr(study._study_id, key, value)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-OFFSET = 0.05  # in units of the box, so that the logarithm of the ideal is finite
 LEAST_PAIRS = 4  # trials that have both, a rung's score and the end's, before the rung is believed
 PULL = 4.0  # how many pairs the belief in a slope of 1 is worth
 
