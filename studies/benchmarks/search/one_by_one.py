@@ -16,6 +16,7 @@ import argparse
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ from nas.evaluate import pipeline_of
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import beyond_worst, minimised
 from nas.pareto import hypervolume_subset
+from nas.runtimes.runtime import runtime_of
 from nas.samplers.pareto import ParetoSampler
+from nas.search.anchors import anchors
 from nas.shipping import score_file, ship
 from nas.study import Study
 from nas.study.file import load_study
@@ -52,6 +55,7 @@ KEPT = 2  # networks that go on from a step
 SENSITIVITY_IMAGES = 256
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 Draw = Callable[[Any], Candidate]
+Answer = Callable[[str, Sequence[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,11 @@ class Trainer:
     def classes(self) -> int:
         return len(self.bench.data.class_names)
 
+    def estimated_bytes(self, candidate: Candidate) -> float:
+        """Of the file, before it is made; of a space that the runtime cannot foretell, a lower bound."""
+        known = runtime_of(self.study.target).forecast(candidate, self.bench.header)
+        return float(candidate.weight_bytes(self.classes)) if known is None else known.size_bytes
+
     def __call__(self, candidate: Candidate) -> Trained:
         study, seed, folder = self.study, self.study.search.seed, self._folder / candidate.id
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +114,8 @@ def one_by_one(trainer: Trainer, trials: int) -> list[Trained]:
     def architecture(trial: Any) -> Candidate:
         return sample(trial, study.space, dense, input_channels=channels)
 
-    first = searched(trainer, architecture, trials // 2, seed=study.search.seed)
+    starts = anchors(study.model_copy(update={"compression": dense}))
+    first = searched(trainer, architecture, trials // 2, seed=study.search.seed, starts=starts)
     chosen = [one.candidate for one in best(first)]
 
     def pruned(trial: Any) -> Candidate:
@@ -122,13 +132,13 @@ def one_by_one(trainer: Trainer, trials: int) -> list[Trained]:
 def searched(trainer: Trainer, draw: Draw, trials: int, *, seed: int, known: set[str] | None = None) -> list[Trained]:
     """So many different candidates of a space that keep the study's limit of size, proposed by our sampler."""
     known, found = set(known or ()), list[Trained]()
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(trainer, draw, seed))
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(trainer, draw, seed, starts))
     for _ in range(10 * trials):
         if len(found) == trials:
             break
         trial = study.ask()
         candidate = draw(trial)
-        if candidate.id in known or estimated_bytes(trainer, candidate) > limit_of(trainer.study):
+        if candidate.id in known or trainer.estimated_bytes(candidate) > limit_of(trainer.study):
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             continue
         known.add(candidate.id)
@@ -138,32 +148,34 @@ def searched(trainer: Trainer, draw: Draw, trials: int, *, seed: int, known: set
     return found
 
 
-def sampler_of(trainer: Trainer, draw: Draw, seed: int) -> ParetoSampler:
+def sampler_of(trainer: Trainer, draw: Draw, seed: int, starts: Sequence[Answer]) -> ParetoSampler:
     """Accuracy is learned, the size computed; what a network is comes from its record."""
     describe, limit = Features.of(trainer.study.space), limit_of(trainer.study)
+    drawn = lru_cache(maxsize=50_000)(lambda genes: draw(Replay(dict(genes))))
+
+    def candidate(params: Params) -> Candidate:
+        return drawn(tuple(sorted(params.items())))
 
     def space(trial: CategoricalTrial) -> Hashable:
         return draw(trial).id
 
     def costs(params: Params) -> tuple[None, float]:
-        return None, estimated_bytes(trainer, draw(Replay(params)))
+        return None, trainer.estimated_bytes(candidate(params))
 
     def features(params: Params) -> list[float]:
-        return [float(value) for value in describe(draw(Replay(params)), trainer.classes)]
+        return [float(value) for value in describe(candidate(params), trainer.classes)]
 
     def constraints(params: Params) -> Mapping[str, float]:
-        return {"size_bytes": estimated_bytes(trainer, draw(Replay(params))) / limit - 1}
+        return {"size_bytes": trainer.estimated_bytes(candidate(params)) / limit - 1}
 
     scales: tuple[Any, Any] = ("linear", "log")
-    return ParetoSampler(space, costs, features, seed=seed, constraints=constraints, scales=scales)
+    return ParetoSampler(
+        space, costs, features, seed=seed, constraints=constraints, scales=scales, anchors=starts
+    )  # fmt: skip
 
 
 def limit_of(study: Study) -> float:
     return study.limits.get("size_bytes", float("inf"))
-
-
-def estimated_bytes(trainer: Trainer, candidate: Candidate) -> float:
-    return float(candidate.weight_bytes(trainer.classes))
 
 
 def best(trained: Sequence[Trained]) -> list[Trained]:

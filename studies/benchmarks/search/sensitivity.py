@@ -6,7 +6,9 @@ error of rounding them (Dong et al. 2020, arXiv:1911.03852); the trace is estima
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from compressors.formats import FORMATS
 from compressors.quantization.numerics import ROUNDINGS
 
+STEP = 1e-4  # along the random signs
 Table = Mapping[str, Mapping[str, float]]  # by group of layers and format
 
 
@@ -24,16 +27,28 @@ def hessian_traces(
 ) -> dict[str, float]:
     """Trace of each layer's block of the Hessian of the cross-entropy by its weights.
 
+    Products with the Hessian are differences of gradients: some activations have no second derivative in torch.
     images: (N, C, H, W), as the network takes them; labels: (N,).
     """
+    network, images = copy.deepcopy(network).double().eval(), images.double()
     weights = [network.get_submodule(name).get_parameter("weight") for name in layers]
-    loss = nn.functional.cross_entropy(network(images), labels)
-    gradients = torch.autograd.grad(loss, weights, create_graph=True)
+
+    def gradients_at(signs: Sequence[Tensor], length: float) -> Sequence[Tensor]:
+        with torch.no_grad():
+            for weight, sign in zip(weights, signs, strict=True):
+                weight += length * sign
+        found = torch.autograd.grad(nn.functional.cross_entropy(network(images), labels), weights)
+        with torch.no_grad():
+            for weight, sign in zip(weights, signs, strict=True):
+                weight -= length * sign
+        return found
+
     generator, sums = torch.Generator().manual_seed(0), [0.0] * len(weights)
     for _ in range(probes):
         signs = [torch.randint(0, 2, w.shape, generator=generator).to(w) * 2 - 1 for w in weights]
-        products = torch.autograd.grad(gradients, weights, signs, retain_graph=True)
-        sums = [total + float((s * p).sum()) for total, s, p in zip(sums, signs, products, strict=True)]
+        ahead, behind = gradients_at(signs, STEP), gradients_at(signs, -STEP)
+        products = [float((s * (a - b)).sum()) / (2 * STEP) for s, a, b in zip(signs, ahead, behind, strict=True)]
+        sums = [total + product for total, product in zip(sums, products, strict=True)]
     return {name: total / probes for name, total in zip(layers, sums, strict=True)}
 
 
