@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cell_graph import EDGES, OPERATIONS, describe, parse, without_dead
+from cell_graph import EDGES, NONE, OPERATIONS, describe, parse, without_dead
 from numpy.typing import NDArray
 from problems import CategoricalTrial, Params, Scale, volume
 
@@ -87,7 +87,7 @@ class Cells:
     def features(self, params: Params, *, with_latency: bool) -> Sequence[float]:
         index = self.index(params)
         if index is None:
-            return [0.0] * (len(self._described[0]) + 2 + with_latency)
+            return [*describe((NONE,) * len(EDGES)), *self._logs.min(axis=0)[: 2 + with_latency].tolist()]
         return [*self._described[index], *self._logs[index, : 2 + with_latency].tolist()]
 
     def is_wasteful(self, params: Params, *, with_latency: bool) -> bool:

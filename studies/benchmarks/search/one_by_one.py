@@ -129,7 +129,15 @@ def one_by_one(trainer: Trainer, trials: int) -> list[Trained]:
     return [*first, *second, *quantized(trainer, best([*first, *second]), rest)]
 
 
-def searched(trainer: Trainer, draw: Draw, trials: int, *, seed: int, known: set[str] | None = None) -> list[Trained]:
+def searched(
+    trainer: Trainer,
+    draw: Draw,
+    trials: int,
+    *,
+    seed: int,
+    known: set[str] | None = None,
+    starts: Sequence[Answer] = (),
+) -> list[Trained]:
     """So many different candidates of a space that keep the study's limit of size, proposed by our sampler."""
     known, found = set(known or ()), list[Trained]()
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler_of(trainer, draw, seed, starts))
@@ -169,9 +177,7 @@ def sampler_of(trainer: Trainer, draw: Draw, seed: int, starts: Sequence[Answer]
         return {"size_bytes": trainer.estimated_bytes(candidate(params)) / limit - 1}
 
     scales: tuple[Any, Any] = ("linear", "log")
-    return ParetoSampler(
-        space, costs, features, seed=seed, constraints=constraints, scales=scales, anchors=starts
-    )  # fmt: skip
+    return ParetoSampler(space, costs, features, seed=seed, constraints=constraints, scales=scales, anchors=starts)
 
 
 def limit_of(study: Study) -> float:

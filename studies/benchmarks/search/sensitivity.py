@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 
-
 import numpy as np
 import torch
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -36,11 +35,11 @@ def hessian_traces(
     def gradients_at(signs: Sequence[Tensor], length: float) -> Sequence[Tensor]:
         with torch.no_grad():
             for weight, sign in zip(weights, signs, strict=True):
-                weight += length * sign
+                weight.add_(sign, alpha=length)
         found = torch.autograd.grad(nn.functional.cross_entropy(network(images), labels), weights)
         with torch.no_grad():
             for weight, sign in zip(weights, signs, strict=True):
-                weight -= length * sign
+                weight.sub_(sign, alpha=length)
         return found
 
     generator, sums = torch.Generator().manual_seed(0), [0.0] * len(weights)
