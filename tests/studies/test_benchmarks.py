@@ -193,3 +193,19 @@ def test_stock_references_are_the_known_networks(monkeypatch: pytest.MonkeyPatch
     references = script("stock_references", monkeypatch)
     assert Candidate(architecture=references.resnet(1)).parameters(10) == 77_706
     assert len(references.resnet(3).layers(10)) == 1 + 18 + 2 + 1
+
+
+def test_resnet8_keeps_its_ends_at_8_bits_and_is_judged_by_accuracy_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = script("beside_resnet8", monkeypatch)
+    candidate = beside.resnet8("int3")
+    formats = [candidate.plan.format_of(layer.name) for layer in candidate.layers(10)]
+    assert candidate.parameters(10) == 77_706
+    assert (formats[0], formats[-1], set(formats[1:-1])) == ("int8", "int8", {"int3"})
+    reference = {"test_accuracy": 0.8, "size_bytes": 100}
+    rows = [
+        {"id": "a", "test_accuracy": 0.8, "size_bytes": 99, "accuracy": 0.8},
+        {"id": "b", "test_accuracy": 0.79, "size_bytes": 50, "accuracy": 0.9},
+        {"id": "c", "test_accuracy": 0.9, "size_bytes": 100, "accuracy": 0.7},
+    ]
+    assert beside.beaten_by(reference, rows) == ["a"]
+    assert [row["id"] for row in beside.front_of(rows, ("accuracy", "size_bytes"))] == ["b"]
