@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.samplers.genetic import ConditionalNSGAII, ConditionalNSGAIII, Inheritance, constrained_dominates, genes_so_far
 from nas.samplers.given import Anchored, Replayed
+from nas.samplers.halving import Halving, rung_values
 from nas.samplers.named import SAMPLERS, make_sampler, seed_of
 
 if TYPE_CHECKING:
@@ -17,12 +18,14 @@ __all__ = [
     "Anchored",
     "ConditionalNSGAII",
     "ConditionalNSGAIII",
+    "Halving",
     "Inheritance",
     "ParetoSampler",
     "Replayed",
     "constrained_dominates",
     "genes_so_far",
     "make_sampler",
+    "rung_values",
     "seed_of",
 ]
 

@@ -10,6 +10,7 @@ import pytest
 from by_hand import drive, evaluated, make_study, task_of
 from by_hand import finish as finish_task
 
+import nas.search.modelled
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.records import State
@@ -127,8 +128,11 @@ def ids(search: Search) -> list[str]:
     return [search.notes(trial.number).id for trial in search.journal.trials()]
 
 
-def test_a_warmed_search_asks_the_same_after_a_restart(tmp_path: Path, folder: RunFolder) -> None:
+def test_a_warmed_search_asks_the_same_after_a_restart(
+    tmp_path: Path, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its model decides as soon as there are three trials; a cold one waits for eight."""
+    monkeypatch.setattr(nas.search.modelled, "POOL_SIZE", 60)
     ran(tmp_path / "earlier")
     study = warmed(tmp_path / "earlier", sampler="pareto", trials=5)
     whole = Search(study, folder)
