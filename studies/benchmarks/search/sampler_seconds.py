@@ -23,7 +23,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from nas.samplers import ParetoSampler
 
-Arguments, Result = ParamSpec("Arguments"), TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 LAYERS = 20
 CHOICES: Mapping[str, tuple[float, ...]] = {
