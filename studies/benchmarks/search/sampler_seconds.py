@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import optuna
@@ -41,6 +41,10 @@ GENES: Mapping[str, BaseDistribution] = {
 }
 
 
+class Drawing(Protocol):
+    def suggest_categorical(self, name: str, choices: Sequence[float], /) -> float: ...
+
+
 class Counted(Generic[Arguments, Result]):
     """A function that counts its calls: a clock in each would take longer than they do."""
 
@@ -53,7 +57,7 @@ class Counted(Generic[Arguments, Result]):
         return self._function(*args, **kwargs)
 
 
-def space(trial: optuna.Trial) -> None:
+def space(trial: Drawing) -> None:
     for layer in range(LAYERS):
         for name, choices in CHOICES.items():
             trial.suggest_categorical(f"{layer}.{name}", choices)
@@ -93,6 +97,11 @@ def costs_of(params: Mapping[str, Any], learned: int) -> list[float | None]:
     return [None if i < learned else value for i, value in enumerate(values(params))]
 
 
+def draw_one() -> None:
+    """One candidate's genes, as the sampler draws those of a pool."""
+    space(UnitTrial(dict.fromkeys(GENES, 0.5)))
+
+
 def milliseconds(function: Callable[[], object], repeats: int = 300) -> float:
     start = time.process_time()
     for _ in range(repeats):
@@ -116,7 +125,7 @@ def measure(trials: int, asks: int, learned: int) -> dict[str, float]:
         study.tell(trial, values(trial.params))
     params = study.trials[0].params
     one = [
-        milliseconds(lambda: space(UnitTrial(dict.fromkeys(GENES, 0.5)))),
+        milliseconds(draw_one),
         milliseconds(lambda: costs_of(params, learned)),
         milliseconds(lambda: features(params)),
     ]
