@@ -49,6 +49,13 @@ def test_non_dominated_compares_across_blocks() -> None:
     assert np.flatnonzero(~non_dominated(rows)).tolist() == [700]
 
 
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_non_dominated_of_many_points_with_ties(m: int) -> None:
+    rows = np.random.default_rng(m).integers(0, 6, size=(700, m)).astype(float)
+    no_worse, better = (rows[:, None] <= rows).all(axis=2), (rows[:, None] < rows).any(axis=2)
+    assert non_dominated(rows).tolist() == (~(no_worse & better).any(axis=0)).tolist()
+
+
 @given(grids())
 def test_hypervolume_counts_dominated_cells(grid: tuple[Rows, int]) -> None:
     rows, m = grid
