@@ -649,8 +649,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     """Everything else shapes the trials that there are, training and constraints above all."""
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
-        "search.trial_gigabytes", "search.finalists", "search.repeat_share", "search.stop_when_gain_below", "artifacts",
-        "report",
+        "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
+        "search.stop_when_gain_below", "artifacts", "report",
     }  # fmt: skip
 
 
