@@ -24,11 +24,29 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     """
     array = _checked(points)
     kept = np.ones(len(array), dtype=np.bool_)
-    for start in range(0, len(array), BLOCK):
-        block = array[start : start + BLOCK, None]
-        dominates = np.all(array <= block, axis=2) & np.any(array < block, axis=2)
-        kept[start : start + BLOCK] = ~np.any(dominates, axis=1)
+    # In lexicographic order no point dominates an earlier one, and what a dominated point dominates is dominated by
+    # one that is kept: each block is compared with itself and with what is kept before it.
+    order = np.lexsort(array.T[::-1])
+    front = array[:0]
+    for start in range(0, len(order), BLOCK):
+        block = order[start : start + BLOCK]
+        for others in (front, array[block]):
+            block = block[~_dominated(array[block], others)]
+        kept[order[start : start + BLOCK]] = False
+        kept[block] = True
+        front = np.concatenate([front, array[block]])
     return kept
+
+
+def _dominated(points: Points, others: Points) -> NDArray[np.bool_]:
+    """Which of the points any of the others dominates."""
+    no_worse = np.ones((len(points), len(others)), dtype=np.bool_)
+    better = np.zeros_like(no_worse)
+    for column, other in zip(points.T, others.T, strict=True):
+        no_worse &= other <= column[:, None]
+        better |= other < column[:, None]
+    dominated: NDArray[np.bool_] = np.any(no_worse & better, axis=1)
+    return dominated
 
 
 def hypervolume(points: ArrayLike, reference_point: ArrayLike) -> float:
@@ -37,7 +55,8 @@ def hypervolume(points: ArrayLike, reference_point: ArrayLike) -> float:
     Exclusive volumes are summed one point at a time as in WFG (While, Bradstreet and Barone 2012,
     doi:10.1109/TEVC.2010.2077298), each in one objective fewer, down to a sweep in three.
     """
-    return _volume(_below(points, reference_point)[1])
+    below = _below(points, reference_point)[1]
+    return _volume(below[non_dominated(below)] if len(below) else below)
 
 
 def hypervolume_subset(

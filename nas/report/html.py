@@ -77,7 +77,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         members=list(zip(run.front, run.artifacts, strict=True))[:MAX_DETAILED],
         facts=facts,
         figure=figure,
-        problems=summary.problems(run.trials, run.finalists),
+        problems=summary.problems(run.trials, run.finalists, run.repeats),
         methods=summary.methods(run.study, run.evaluations),
         importance=[(figure(found.objective), found) for found in importance],
         shown_groups=SHOWN_GROUPS,

@@ -6,6 +6,7 @@ import pandas as pd
 
 from nas.expected_gain import gain_per_hour
 from nas.records import State
+from nas.report.figures import significant
 from nas.report.tables import records
 from nas.study import Study
 
@@ -22,4 +23,4 @@ def outlook_words(gain: float | None) -> str:
     """A sentence for screens; nothing where nothing is known."""
     if gain is None:
         return ""
-    return f"Another hour of the search is expected to enlarge the hypervolume by {100 * gain:.2g} %."
+    return f"Another hour of the search is expected to enlarge the hypervolume by {significant(100 * gain, 2)} %."

@@ -12,7 +12,7 @@ import pandas as pd
 from nas.records import QUALITIES, Evaluation, State
 from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
-from nas.report.tables import disagrees, front_rows, read_finalists, read_trials, records
+from nas.report.tables import disagrees, front_rows, read_finalists, read_repeats, read_trials, records
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -27,6 +27,7 @@ class Run:
     study: Study
     trials: pd.DataFrame
     finalists: pd.DataFrame
+    repeats: pd.DataFrame
     front: list[Row]
     artifacts: list[Artifact]
 
@@ -61,7 +62,7 @@ def read_run(folder: Path) -> Run:
     artifacts = [read_artifact(folder, row["artifact"]) for row in rows]
     for row, artifact in zip(rows, artifacts, strict=True):
         row |= _other_costs(row, artifact.evaluation)
-    return Run(folder, study, read_trials(folder), read_finalists(folder), rows, artifacts)
+    return Run(folder, study, read_trials(folder), read_finalists(folder), read_repeats(folder), rows, artifacts)
 
 
 def _other_costs(row: Row, evaluation: Evaluation | None) -> Row:

@@ -127,12 +127,13 @@ def offer(rows: Sequence[Row], *, complete: bool) -> str:
     return f"{networks} on the front: {', '.join(ends)}."
 
 
-def problems(trials: pd.DataFrame, finalists: pd.DataFrame) -> list[Problem]:
+def problems(trials: pd.DataFrame, finalists: pd.DataFrame, repeats: pd.DataFrame | None = None) -> list[Problem]:
     """What did not end as a measured candidate, alike reasons together, the most frequent first."""
     trials, finalists = unmended(trials), mended_once(finalists)
     found = [
         *_groups("search", trials, "number"),
         *_groups("final", finalists, "trial"),
+        *(_groups("repeat", repeats, "trial") if repeats is not None else ()),
         *_disagreeing("search", trials, "number"),
         *_disagreeing("final", finalists, "trial"),
     ]

@@ -37,6 +37,11 @@ def read_finalists(folder: Path) -> pd.DataFrame:
     return _read(folder / "finalists.csv", FINALIST_COLUMNS)
 
 
+def read_repeats(folder: Path) -> pd.DataFrame:
+    """repeats.csv, typed; empty where there is none."""
+    return _read(folder / "repeats.csv", REPEAT_COLUMNS)
+
+
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table typed by its columns' names, never by guess: the id 12345e678901 is not a number."""
     rows = _rows(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -82,7 +87,7 @@ def front_rows(folder: Path, objectives: Sequence[str] | None = None) -> pd.Data
 
 
 def _repeats(folder: Path) -> Repeats:
-    table = _read(folder / "repeats.csv", REPEAT_COLUMNS)
+    table = read_repeats(folder)
     return repeats_in(table[stands(table)])
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nas.pareto import non_dominated
+
 Floats = NDArray[np.float64]
 Ranks = NDArray[np.intp]
 
@@ -36,6 +38,7 @@ class Attainment:
         if points.ndim != 2 or points.shape[1] == 0 or np.isnan(points).any():
             raise ValueError(f"front: expected numbers of shape (m, 1 or more), got shape {points.shape} or NaN")
         points = points[np.all(points < 1, axis=1)]
+        points = points[non_dominated(points)]
         # The least first objective comes first; a point comes before those that it dominates.
         points = points[np.lexsort(points.T[::-1])]
         order = np.argsort(points[:, 1:], axis=0, kind="stable")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.samplers.decoding import Decoded, stacked
+from nas.samplers.decoding import Decoded, costs_of
 from nas.samplers.problem import Objectives
 
 Floats = NDArray[np.float64]
@@ -47,10 +47,10 @@ class Basis:
 
 def _columns(candidates: Sequence[Decoded], objectives: Objectives) -> Floats:
     """Features, then the exact costs on their scales."""
-    described = stacked(candidates, "described")
-    costs = objectives.minimised(stacked(candidates, "means"))
-    exact = ~np.isnan(costs).any(axis=0) & (stacked(candidates, "sds") == 0).all(axis=0)
-    return np.column_stack([described.reshape(len(candidates), -1), costs[:, exact]])
+    described = np.array([candidate.described for candidate in candidates])
+    means, sds = costs_of(candidates)
+    exact = ~np.isnan(means).any(axis=0) & (sds == 0).all(axis=0)
+    return np.column_stack([described.reshape(len(candidates), -1), objectives.minimised(means)[:, exact]])
 
 
 def _different(scaled: Floats, spread: Floats) -> NDArray[np.intp]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.samplers.gene_features import gene_features
 from nas.samplers.pools import random_rows
-from nas.samplers.problem import Floats, Objectives, Problem, unit_slacks, version_of
-from nas.samplers.recording import GivenTrial, Params, Question, UnitTrial, UnknownGene, key_of
+from nas.samplers.problem import Floats, Objectives, Problem, version_of, with_spread
+from nas.samplers.recording import GivenTrial, Params, UnitTrial, UnknownGene, key_of
 from nas.samplers.units import SCANNED, Genes, scan
 
 KEPT = 20_000  # decoded rows that are kept from ask to ask
@@ -27,12 +27,11 @@ class Decoded:
     params: Params
     key: Hashable  # what it comes down to: two with one key are the same
     row: Floats
-    active: NDArray[np.bool_]  # which genes it has, (genes,)
-    means: Floats  # (m,), NaN where learned
-    sds: Floats
+    active: list[bool]  # which genes it has
+    costs: list[tuple[float, float]]  # of each objective, (NaN, 0) where learned
     slacks: dict[str, tuple[float, float]]
     described: Floats  # features as the user gives them, or as the genes do
-    priors: Floats  # (m,), NaN where there is none
+    priors: list[float]  # of each objective, NaN where there is none
     modelled: bool  # some of it is a model's word, which may change
     age: int = 0
 
@@ -101,70 +100,61 @@ class Decoder:
         except UnknownGene:
             return None
         middle = np.full(self.genes.width, 0.5)
-        return self._describe(trial.params, trial.questions, record, self.genes.row_of(trial.params, middle))
+        return self._describe(trial.params, record, self.genes.row_of(trial.params, middle))
 
     def _drawn(self, row: Floats) -> tuple[UnitTrial, Any, Floats]:
         trial = UnitTrial(self.genes.units(row), salt=float(row[-1]))
         return trial, self._problem.space(trial), row
 
     def _described(self, trial: UnitTrial, record: Any, row: Floats) -> Decoded:
-        return self._describe(trial.params, trial.questions, record, row)
+        return self._describe(trial.params, record, row)
 
-    def _describe(self, params: dict[str, Any], questions: dict[str, Question], record: Any, row: Floats) -> Decoded:
-        problem, objectives = self._problem, self._objectives
-        means, sds = objectives.entries(
-            problem.costs(params) if problem.costs is not None else (None,) * len(objectives)
-        )
-        slacks = unit_slacks(problem.constraints(params)) if problem.constraints is not None else {}
-        active = np.array([name in params for name in self.genes.names], dtype=np.bool_)
-        described = (
-            gene_features(self.genes, row, active)
-            if problem.features is None
-            else np.asarray(problem.features(params), dtype=np.float64)
-        )
+    def _describe(self, params: dict[str, Any], record: Any, row: Floats) -> Decoded:
+        costs, slacks = self._known(params)
+        active = [name in params for name in self.genes.names]
+        features = self._problem.features
+        if features is None:
+            described = gene_features(self.genes, row, np.array(active, dtype=np.bool_))
+        else:
+            described = np.asarray(features(params), dtype=np.float64)
+        modelled = self._problem.priors is not None or any(sd > 0 for _, sd in (*costs, *slacks.values()))
+        priors = self._prior(params)
         return Decoded(
-            params, _key(record, params, means, sds), row, active, means, sds, slacks, described,
-            self._priors(params), problem.priors is not None or _is_modelled(sds, slacks), self._age,
-        )  # fmt: skip
+            params, _key(record, params, costs), row, active, costs, slacks, described, priors, modelled, self._age
+        )
 
-    def _priors(self, params: Params) -> Floats:
+    def _known(self, params: Params) -> tuple[list[tuple[float, float]], dict[str, tuple[float, float]]]:
+        """Costs and constraint values."""
+        problem, nothing = self._problem, (None,) * len(self._objectives)
+        costs = self._objectives.entries(nothing if problem.costs is None else problem.costs(params))
+        return costs, {} if problem.constraints is None else with_spread(problem.constraints(params))
+
+    def _prior(self, params: Params) -> list[float]:
         if self._problem.priors is None:
-            return np.full(len(self._objectives), np.nan)
+            return [math.nan] * len(self._objectives)
         values = self._problem.priors(params)
         if len(values) != len(self._objectives):
-            raise ValueError(
-                f"priors: expected {len(self._objectives)} entries, one for each objective, got {values!r}"
-            )
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+            raise ValueError(f"priors: expected {len(self._objectives)} entries, one an objective, got {values!r}")
+        return [math.nan if value is None else float(value) for value in values]
 
     def _is_old(self, decoded: Decoded) -> bool:
         return decoded.modelled and decoded.age != self._age
 
     def _again(self, decoded: Decoded) -> Decoded:
         """What models say of it now."""
-        problem, means, sds, slacks = self._problem, decoded.means, decoded.sds, decoded.slacks
-        if problem.costs is not None:
-            means, sds = self._objectives.entries(problem.costs(decoded.params))
-        if problem.constraints is not None:
-            slacks = unit_slacks(problem.constraints(decoded.params))
-        priors = self._priors(decoded.params)
-        return replace(decoded, means=means, sds=sds, slacks=slacks, priors=priors, age=self._age)
+        costs, slacks = self._known(decoded.params)
+        return replace(decoded, costs=costs, slacks=slacks, priors=self._prior(decoded.params), age=self._age)
 
 
-def _key(record: Any, params: Params, means: Floats, sds: Floats) -> Hashable:
-    """The decoded record, or all parameters where the space returns none, and the exact costs."""
-    exact = tuple(means[(sds == 0) & ~np.isnan(means)].tolist())
+def _key(record: Any, params: Params, costs: Sequence[tuple[float, float]]) -> Hashable:
+    """The decoded record and the exact costs, or all parameters where the space returns no record."""
     if record is None:
         return key_of(params)
     try:
         hash(record)
     except TypeError:
         raise TypeError(f"space: expected a hashable record of what was drawn, or None, got {record!r}") from None
-    return record, exact
-
-
-def _is_modelled(sds: Floats, slacks: dict[str, tuple[float, float]]) -> bool:
-    return bool((sds > 0).any()) or any(sd > 0 for _, sd in slacks.values())
+    return record, tuple(cost for cost, sd in costs if sd == 0 and not math.isnan(cost))
 
 
 def distinct(candidates: Iterable[Decoded], seen: set[Hashable]) -> list[Decoded]:
@@ -176,7 +166,7 @@ def distinct(candidates: Iterable[Decoded], seen: set[Hashable]) -> list[Decoded
     return list(found.values())
 
 
-def stacked(candidates: Sequence[Decoded], name: str) -> Floats:
-    """One array of all candidates', along the first axis."""
-    array: Floats = np.array([getattr(candidate, name) for candidate in candidates])
-    return array
+def costs_of(candidates: Sequence[Decoded]) -> tuple[Floats, Floats]:
+    """Raw costs and their standard deviations, each (n, m); NaN where learned."""
+    pairs: Floats = np.array([candidate.costs for candidate in candidates], dtype=np.float64)
+    return pairs[:, :, 0], pairs[:, :, 1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.samplers.decoding import Decoded, Decoder, distinct, stacked
+from nas.samplers.decoding import Decoded, Decoder, distinct
 from nas.samplers.pools import children, random_rows
 from nas.samplers.streams import words_of
 
@@ -57,5 +57,6 @@ def _grown(pool: Pool, decoder: Decoder, rows: Floats, worth: Worth, seen: set[H
 
 
 def _children(decoder: Decoder, parents: Sequence[Decoded], count: int, seed: int) -> Floats:
-    active = stacked(parents, "active").astype(np.bool_)
-    return children(decoder.genes, stacked(parents, "row"), active, count, seed)
+    rows = np.array([parent.row for parent in parents])
+    active = np.array([parent.active for parent in parents], dtype=np.bool_)
+    return children(decoder.genes, rows, active, count, seed)

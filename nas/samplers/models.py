@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from nas.samplers.basis import Basis
-from nas.samplers.decoding import Decoded, stacked
+from nas.samplers.decoding import Decoded, costs_of
 from nas.samplers.history import Entrant, History, rungs_of
 from nas.samplers.problem import Objectives
 from nas.samplers.processes import GaussianProcess
@@ -64,11 +64,11 @@ class Models:
 
     def scaled_costs(self, candidates: Sequence[Decoded]) -> Floats:
         """In units of the box, (n, m); NaN where learned."""
-        return self.box.scaled(self.objectives.minimised(stacked(candidates, "means")))
+        return self.box.scaled(self.objectives.minimised(costs_of(candidates)[0]))
 
     def predict(self, candidates: Sequence[Decoded], features: Floats) -> tuple[Floats, Floats]:
         """Means and standard deviations as targets, each (n, learned objectives)."""
-        priors = stacked(candidates, "priors")
+        priors = np.array([candidate.priors for candidate in candidates])
         means, sds = np.empty((2, len(candidates), len(self.learned)))
         for column, (i, process) in enumerate(zip(self.learned, self.processes, strict=True)):
             if process is None:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from nas.samplers.acquisition import Acquisition, points_of
 from nas.samplers.basis import Basis
-from nas.samplers.decoding import Decoded, Decoder, stacked
+from nas.samplers.decoding import Decoded, Decoder, costs_of
 from nas.samplers.evolution import evolved
 from nas.samplers.history import History, read
 from nas.samplers.inferred import InferredSpace, infer_space
@@ -161,7 +161,7 @@ class ParetoSampler(BaseSampler):
     ) -> Decoded | None:  # fmt: skip
         """The candidate that is expected to add most."""
         told = history.values.reshape(-1, len(objectives))
-        sample = stacked(decoder.sample, "means")
+        sample = costs_of(decoder.sample)[0]
         box = box_of(told, sample, self._reference_point, objectives)
         notable = [history.told[place].number for place in leading(box.scaled(objectives.minimised(told)))]
         notes = study._storage.get_study_system_attrs(study._study_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -67,25 +68,24 @@ class Objectives:
         """1 where less is better, -1 where more is."""
         return np.array([-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in self.directions])
 
-    def entries(self, entries: Sequence[Entry]) -> tuple[Floats, Floats]:
-        """Costs of a candidate as means and standard deviations, shape (m,): NaN where learned, no spread where exact.
+    def entries(self, entries: Sequence[Entry]) -> list[tuple[float, float]]:
+        """Costs of a candidate as means and standard deviations: (NaN, 0) where learned, (cost, 0) where exact.
 
         Raises ValueError where there is not one entry for each objective, or where one is not a number.
         """
         if len(entries) != len(self):
             raise ValueError(f"costs: expected {len(self)} entries, one for each objective, got {entries!r}")
         pairs = [_pair(entry) for entry in entries]
-        means, sds = (np.array(column, dtype=np.float64) for column in zip(*pairs, strict=True))
-        learned = np.array([entry is None for entry in entries])
-        if not np.isfinite(means[~learned]).all() or not (sds >= 0).all():
-            raise ValueError(f"costs: expected finite numbers and None, got {entries!r}")
-        return means, sds
+        for entry, (mean, sd) in zip(entries, pairs, strict=True):
+            if entry is not None and not (math.isfinite(mean) and sd >= 0):
+                raise ValueError(f"costs: expected finite numbers and None, got {entries!r}")
+        return pairs
 
 
 SMALLEST = 1e-300  # a value of exactly 0 has no logarithm
 
 
-def unit_slacks(limits: Mapping[str, Known]) -> dict[str, tuple[float, float]]:
+def with_spread(limits: Mapping[str, Known]) -> dict[str, tuple[float, float]]:
     """Constraint values as means and standard deviations."""
     return {name: _pair(value) for name, value in limits.items()}
 
@@ -97,7 +97,7 @@ def version_of(function: Any) -> Any:
 
 def _pair(entry: Entry) -> tuple[float, float]:
     if entry is None:
-        return float("nan"), 0.0
+        return math.nan, 0.0
     if isinstance(entry, tuple):
         return float(entry[0]), float(entry[1])
     return float(entry), 0.0

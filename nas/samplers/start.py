@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nas.samplers.acquisition import surely_broken
 from nas.samplers.basis import Basis
-from nas.samplers.decoding import Decoded, Decoder, distinct, stacked
+from nas.samplers.decoding import Decoded, Decoder, costs_of, distinct
 from nas.samplers.evolution import evolved
 from nas.samplers.pools import random_rows
 from nas.samplers.problem import Objectives
@@ -23,14 +23,14 @@ TRIES = 20  # times as many are drawn where nearly all break a constraint
 
 def cheapest(decoder: Decoder, objectives: Objectives, *, size: int, seed: int) -> Decoded | None:
     """A candidate whose exact costs are low, summed in units of their spread; None where there are none."""
-    costs = objectives.minimised(stacked(decoder.sample, "means"))
+    costs = objectives.minimised(costs_of(decoder.sample)[0])
     known = ~np.isnan(costs).any(axis=0)
     if not known.any():
         return None
     center, spread = costs[:, known].mean(axis=0), np.maximum(costs[:, known].std(axis=0), 1e-12)
 
     def worth(candidates: Sequence[Decoded]) -> Floats:
-        values = (objectives.minimised(stacked(candidates, "means"))[:, known] - center) / spread
+        values = (objectives.minimised(costs_of(candidates)[0])[:, known] - center) / spread
         broken = np.array([surely_broken(candidate.slacks) for candidate in candidates])
         cheap: Floats = -values.sum(axis=1)
         return np.where(broken > 0, cheap.min() - 1 - broken, cheap)

@@ -32,7 +32,7 @@ class Latencies:
     def update(self, measured: Iterable[tuple[int, Candidate, float]]) -> None:
         """Take in trials that were measured: number, candidate and milliseconds. A trial's figure never changes."""
         given = sorted(measured, key=lambda trial: trial[0])
-        used = given[: _due(len(given))]
+        used = given[: due(len(given))]
         version = tuple(number for number, _, _ in used)
         if version == self.version:
             return
@@ -51,7 +51,7 @@ class Latencies:
         return np.column_stack([nominal_ms, ROUGH_SPREAD * nominal_ms])
 
 
-def _due(count: int) -> int:
+def due(count: int) -> int:
     """How many of `count` measured trials the model is fitted to."""
     due = min(count, EVERY)
     while (following := max(due + 1, round(due * GROWTH))) <= count:

@@ -23,7 +23,7 @@ from search_spaces.architecture import Architecture, HeadConfig, StageConfig, St
 from search_spaces.block_configs import InvertedResidualConfig
 
 FOLDER = Path(__file__).parents[2] / "studies" / "benchmarks"
-SCRIPTS = sorted(FOLDER.glob("*.py"))
+SCRIPTS = sorted(FOLDER.rglob("*.py"))
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -43,7 +43,8 @@ def test_a_script_says_what_it_is_and_how_it_is_run(path: Path) -> None:
     source = path.read_text()
     documentation = ast.get_docstring(ast.parse(source)) or ""
     assert documentation.split("\n\n")[0].endswith((".", ":", "?"))
-    assert (f"studies/benchmarks/{path.name}" in documentation) == ('__name__ == "__main__"' in source)
+    place = path.relative_to(FOLDER).as_posix()
+    assert (f"studies/benchmarks/{place}" in documentation) == ('__name__ == "__main__"' in source)
 
 
 def test_a_paired_gain_and_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,3 +193,19 @@ def test_stock_references_are_the_known_networks(monkeypatch: pytest.MonkeyPatch
     references = script("stock_references", monkeypatch)
     assert Candidate(architecture=references.resnet(1)).parameters(10) == 77_706
     assert len(references.resnet(3).layers(10)) == 1 + 18 + 2 + 1
+
+
+def test_resnet8_keeps_its_ends_at_8_bits_and_is_judged_by_accuracy_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = script("beside_resnet8", monkeypatch)
+    candidate = beside.resnet8("int3")
+    formats = [candidate.plan.format_of(layer.name) for layer in candidate.layers(10)]
+    assert candidate.parameters(10) == 77_706
+    assert (formats[0], formats[-1], set(formats[1:-1])) == ("int8", "int8", {"int3"})
+    reference = {"test_accuracy": 0.8, "size_bytes": 100}
+    rows = [
+        {"id": "a", "test_accuracy": 0.8, "size_bytes": 99, "accuracy": 0.8},
+        {"id": "b", "test_accuracy": 0.79, "size_bytes": 50, "accuracy": 0.9},
+        {"id": "c", "test_accuracy": 0.9, "size_bytes": 100, "accuracy": 0.7},
+    ]
+    assert beside.beaten_by(reference, rows) == ["a"]
+    assert [row["id"] for row in beside.front_of(rows, ("accuracy", "size_bytes"))] == ["b"]

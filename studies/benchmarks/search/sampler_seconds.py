@@ -4,7 +4,8 @@ Usage: python studies/benchmarks/search/sampler_seconds.py [--trials 100 1000 10
 
 A space of 100 genes: 20 layers of five choices each. Bytes and time are computed, the error is learned, or with
 --learned 2 and 3 more of them. The trials before are random ones; then each ask is answered at once. What the study's
-own functions (space, costs, features) take is told apart: it is theirs and not the sampler's.
+own functions (space, costs, features) take is told apart: it is theirs and not the sampler's. Processor time is
+measured, of one thread: other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from nas.samplers import ParetoSampler
 
-Arguments, Result = ParamSpec("Arguments"), TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 LAYERS = 20
 CHOICES: Mapping[str, tuple[float, ...]] = {

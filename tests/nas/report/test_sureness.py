@@ -12,7 +12,8 @@ from nas.records import score
 from nas.report.figures import NONE, seeds_text, share_text
 from nas.report.html import render
 from nas.report.run import read_run
-from nas.report.tables import front_rows, records, thinned
+from nas.report.summary import problems
+from nas.report.tables import front_rows, read_finalists, read_repeats, read_trials, records, thinned
 from nas.report.terminal import print_front
 from nas.run_folder.columns import REPEAT_COLUMNS, trial_columns
 from nas.run_folder.paths import RunFolder
@@ -97,6 +98,9 @@ def test_a_failed_repeat_says_nothing(make_run):
     (run.path / "repeats.csv").write_text(text.getvalue())
     best = records(front_rows(run.path))[0]
     assert (best["seeds"], best["mean_accuracy"]) == (2, pytest.approx((best["accuracy"] + 0.5) / 2))
+    told = problems(read_trials(run.path), read_finalists(run.path), read_repeats(run.path))
+    assert [(p.state, p.trials) for p in told if p.phase == "repeat"] == [("FAILED", str(trial))]
+    assert "failed</span> repeat" in render(read_run(run.path))
 
 
 def test_the_page_and_the_terminal_show_it(searched):

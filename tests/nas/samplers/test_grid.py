@@ -89,5 +89,5 @@ def test_a_restart_goes_on(tmp_path: Path) -> None:
 
 def test_another_space_is_refused() -> None:
     study = optuna.create_study(sampler=GridSampler(small, seed=0))
-    with pytest.raises(ValueError, match="gene other: expected one that the grid's space asks for"):
+    with pytest.raises(ValueError, match="gene other: expected one of the grid's space"):
         study.ask().suggest_int("other", 1, 3)

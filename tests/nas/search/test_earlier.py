@@ -10,6 +10,7 @@ import pytest
 from by_hand import drive, evaluated, make_study, task_of
 from by_hand import finish as finish_task
 
+import nas.search.modelled
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.records import State
@@ -40,10 +41,10 @@ def ran(path: Path, **search: int) -> Search:
     return search_
 
 
-def warmed(*folders: str | Path) -> Study:
+def warmed(*folders: str | Path, **options: object) -> Study:
     """A study that begins with what these folders hold."""
     study = make_study()
-    search = study.search.model_copy(update={"warm_start": tuple(map(str, folders))})
+    search = study.search.model_copy(update={"warm_start": tuple(map(str, folders)), **options})
     return study.model_copy(update={"search": search})
 
 
@@ -121,3 +122,28 @@ def test_the_accuracies_of_earlier_runs_are_no_results(tmp_path: Path, folder: R
     search = Search(study, folder)
     assert not search.rows()
     assert evaluated(task_of(search), study).phase == "search"
+
+
+def ids(search: Search) -> list[str]:
+    return [search.notes(trial.number).id for trial in search.journal.trials()]
+
+
+def test_a_warmed_search_asks_the_same_after_a_restart(
+    tmp_path: Path, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its model decides as soon as there are three trials; a cold one waits for eight."""
+    monkeypatch.setattr(nas.search.modelled, "POOL_SIZE", 60)
+    ran(tmp_path / "earlier")
+    study = warmed(tmp_path / "earlier", sampler="pareto", trials=5)
+    whole = Search(study, folder)
+    drive(whole)
+    assert [row.expected_gain is not None for row in whole.rows()] == [False] * 3 + [True] * 2
+    again = RunFolder(tmp_path / "again")
+    again.path.mkdir()
+    interrupted = Search(study, again)
+    for _ in range(4):
+        finish_task(interrupted, task_of(interrupted))
+    shutil.rmtree(tmp_path / "earlier")
+    resumed = Search(study, again)
+    drive(resumed)
+    assert ids(resumed) == ids(whole)
