@@ -15,7 +15,12 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {"the command line": ("nas/cli.py",)},
     {"commands": ("nas/commands/",)},
     {"executors": ("nas/executors/",)},
-    {"the way of the data": ("nas/evaluate.py", "nas/workbench.py", "nas/teacher.py", "nas/shipping.py")},
+    {
+        "the way of the data": (
+            "nas/evaluate.py", "nas/rung.py", "nas/recording.py", "nas/workbench.py", "nas/teacher.py",
+            "nas/shipping.py",
+        ),
+    },
     {"search": ("nas/search/",), "report": ("nas/report/",)},
     {"training": ("nas/training/",), "measuring": ("nas/measuring/",)},
     {"run folder": ("nas/run_folder/", "nas/tasks.py"), "runtimes": ("nas/runtimes/",)},

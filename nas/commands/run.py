@@ -89,7 +89,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
         raise WorkFailed(problem)
     if problem:
         console.print(f"[yellow]The search ended early: {escape(problem)}.[/]")
-    return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
+    is_over = search.is_over or search.count(State.COMPLETE) >= study.search.trials
+    return not stop.asked and (bool(problem) or is_over)
 
 
 def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
@@ -161,14 +162,16 @@ def resolve(study: Study, folder: RunFolder) -> Study:
     """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
     if folder.study.exists():
         recorded = load_study(folder.study)
+        study = _with_rungs(study, recorded.rungs or study.rungs)
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)
         if different := frozen_difference(recorded, study):
             lines = "\n  ".join(different)
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, workers, engine, finalists, repeat_share, stop_when_gain_below, "
-                "trial_minutes, trial_gigabytes, artifacts and report keys may change; use another --out."
+                "Only search.trials, hours, epoch_budget, workers, engine, finalists, repeat_share, "
+                "stop_when_gain_below, trial_minutes, trial_gigabytes, artifacts and report keys may change; "
+                "use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
@@ -176,7 +179,14 @@ def resolve(study: Study, folder: RunFolder) -> Study:
     names = sorted(entry.name for entry in folder.path.iterdir())
     if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:
         raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")
-    return _with_population(study, default_population(study.search.trials))
+    return _with_population(_with_rungs(study, study.rungs), default_population(study.search.trials))
+
+
+def _with_rungs(study: Study, rungs: tuple[float, ...]) -> Study:
+    """What `auto` stands for is fixed at the first run."""
+    if study.search.rungs != "auto":
+        return study
+    return study.model_copy(update={"search": study.search.model_copy(update={"rungs": rungs})})
 
 
 def _with_population(study: Study, population: int | None) -> Study:
@@ -268,7 +278,8 @@ def _drive_further(
 
 
 def _counts(search: Search) -> str:
-    states = [State.INFEASIBLE, State.DUPLICATE, State.FAILED]
-    counts = [f"{n} {state.lower()}" for state in states if (n := search.count(state))]
+    states = [State.PRUNED, State.INFEASIBLE, State.DUPLICATE, State.FAILED]
+    numbers = {"paused": len(search.rungs.paused())} | {state.lower(): search.count(state) for state in states}
+    counts = [f"{n} {word}" for word, n in numbers.items() if n]
     gain = search.gain_per_hour()
     return ", ".join([*counts, *([] if gain is None else [f"expects +{gain:.1%} per hour"])])

@@ -80,7 +80,7 @@ COLUMNS: Mapping[str, Column] = {
     for column in (
         *(_own(name, COUNT) for name in ("number", "attempts", "seed", "retry_of")),
         *(_own(name, TEXT) for name in ("state", "reason", "id", "structure_id", "started_at", "artifact")),
-        *(_own(name, MEASURE) for name in ("fidelity", "seconds", "accuracy", "accuracy_se", "train_accuracy")),
+        *(_own(name, MEASURE) for name in ("fidelity", "rung", "seconds", "accuracy", "accuracy_se", "train_accuracy")),
         *(_own(name, MEASURE) for name in ("balanced_accuracy", "macro_f1", "log_loss")),
         *(_own(name, MEASURE) for name in ("test_accuracy", "test_accuracy_se")),
         *(_own(name, MEASURE) for name in ("test_balanced_accuracy", "test_macro_f1")),
@@ -101,7 +101,7 @@ TRIAL_COLUMNS = (
     "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
     "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "violation",
-    "attempts", "seconds", "seed", "started_at", "artifact", "flags", "retry_of", "expected_gain",
+    "attempts", "seconds", "seed", "started_at", "artifact", "flags", "retry_of", "rung", "expected_gain",
     *STRUCTURE,
 )  # fmt: skip
 FRONT_COLUMNS = (

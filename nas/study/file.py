@@ -19,6 +19,7 @@ COMMAND_LINE = 0
 CHANGEABLE = (
     ("search", "trials"),
     ("search", "hours"),
+    ("search", "epoch_budget"),
     ("search", "workers"),
     ("search", "engine"),
     ("search", "trial_minutes"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -10,6 +12,15 @@ from nas.registry import ENGINES
 from nas.study.section import AboveZero, AtLeastOne, Section, each_once
 
 MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told what to believe, and says what it expects
+
+RungShare = Annotated[float, Field(gt=0, lt=1)]
+AUTO_RUNGS = (0.25, 0.5)
+COPY_SHARE = 0.1  # of a trial's training, at most, goes into the copy that is scored at a rung
+
+
+def rung_epochs(share: float, budget: int) -> int:
+    """The whole epochs, at least one, behind which a rung at this share of a training lies."""
+    return max(1, math.floor(share * budget + 0.5))
 
 
 class Search(Section):
@@ -30,7 +41,7 @@ class Search(Section):
         "auto",
         description="Seconds in which candidates are measured untrained before the search begins, so that latency can "
         "be predicted; with sampler pareto, where latency is an objective or constrained. auto: until half of the "
-        "candidates are known within 3 %, a minute at most; 0: latency is learned from the trials alone.",
+        "candidates are known within 5 %, a minute at most; 0: latency is learned from the trials alone.",
     )
     trials: AtLeastOne = Field(
         24, description="Candidates to complete; failed, infeasible and duplicate ones do not count."
@@ -93,6 +104,28 @@ class Search(Section):
         description="Candidates of a generation of nsga2 and nsga3. By default a quarter of the trials, at least 8 and "
         "at most 50; it is fixed when the run begins.",
     )
+    rungs: Literal["auto"] | tuple[RungShare, ...] = Field(
+        (),
+        description="Shares of a trial's epochs at which it is compared with the others: a copy is compressed and "
+        "scored, and only the best share goes on, by front and hypervolume. The others are paused, and PRUNED when the "
+        "search ends. auto: 0.25 and 0.5, as far as the epochs allow. By default every trial is trained to its end.",
+    )
+    brackets: AtLeastOne = Field(
+        1,
+        description="Groups that the trials are dealt to, as in Hyperband: the second begins at the second rung, and "
+        "so on, the last beyond all; each gets as many epochs.",
+    )
+    epoch_budget: AboveZero | None = Field(
+        None,
+        description="Epochs of training that the search may spend in all trials, those of copies at rungs included; it "
+        "ends when the next piece of a training no longer fits. By default no limit.",
+    )
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Search:
+        if self.rungs != "auto" and any(low >= high for low, high in pairwise(self.rungs)):
+            raise ValueError(f"rungs: expected rising shares, got {list(self.rungs)}")
+        return self
 
     @model_validator(mode="after")
     def _told_by_the_model_alone(self) -> Search:
