@@ -1,4 +1,4 @@
-"""The columns a model looks at: features and exact costs on one scale, without those that say nothing new."""
+"""The columns a model looks at: features, exact costs and genes on one scale, without those that say nothing new."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.samplers.decoding import Decoded, costs_of
+from nas.samplers.gene_features import gene_features, gene_groups
 from nas.samplers.problem import Objectives
+from nas.samplers.units import Genes
 
 Floats = NDArray[np.float64]
 
@@ -18,39 +20,50 @@ SAME = 1e-9  # columns whose correlation is this close to 1 say the same
 
 @dataclass(frozen=True)
 class Basis:
-    """Which columns are kept, and what is usual in each, by a sample of the space."""
+    """Which columns are kept, and what is usual in each, by a sample of the space.
 
+    Columns of one group share a length in the model. Where a user describes candidates, genes of one role do, so that
+    they add a few lengths and not a hundred; else every gene is a group.
+    """
+
+    genes: Genes
     objectives: Objectives
     kept: NDArray[np.intp]
     center: Floats
     spread: Floats
+    groups: NDArray[np.intp]  # of each column kept
 
     @classmethod
-    def of(cls, sample: Sequence[Decoded], objectives: Objectives) -> Basis:
+    def of(cls, sample: Sequence[Decoded], genes: Genes, objectives: Objectives) -> Basis:
         """Raises ValueError where features differ in number or are no numbers."""
         lengths = {candidate.described.shape for candidate in sample}
         if len(lengths) > 1:
             raise ValueError(f"features: expected equally many for every candidate, got shapes {sorted(lengths)}")
-        columns = _columns(sample, objectives)
+        columns = _columns(sample, genes, objectives)
         if not np.isfinite(columns).all():
             raise ValueError("features: expected finite numbers, got NaN or infinity")
         center, spread = columns.mean(axis=0), columns.std(axis=0)
         kept = _different((columns - center) / np.where(spread > 0, spread, 1.0), spread)
-        return cls(objectives, kept, center[kept], spread[kept])
+        by_gene = gene_groups(genes, by_role=bool(sample[0].described.size))
+        names = [*(f"column {place}" for place in range(columns.shape[1] - len(by_gene))), *by_gene]
+        _, groups, sizes = np.unique(np.array(names)[kept], return_inverse=True, return_counts=True)
+        return cls(genes, objectives, kept, center[kept], spread[kept] * np.sqrt(sizes[groups]), groups)
 
     def features(self, candidates: Sequence[Decoded]) -> Floats:
-        """Shape (n, columns kept), of mean 0 and standard deviation 1 in the sample."""
-        columns = _columns(candidates, self.objectives)[:, self.kept]
+        """Shape (n, columns kept): in the sample of mean 0, and of variance 1 in each group."""
+        columns = _columns(candidates, self.genes, self.objectives)[:, self.kept]
         scaled: Floats = (columns - self.center) / self.spread
         return scaled
 
 
-def _columns(candidates: Sequence[Decoded], objectives: Objectives) -> Floats:
-    """Features, then the exact costs on their scales."""
-    described = np.array([candidate.described for candidate in candidates])
+def _columns(candidates: Sequence[Decoded], genes: Genes, objectives: Objectives) -> Floats:
+    """Features, the exact costs on their scales, and genes."""
+    described = np.array([candidate.described for candidate in candidates]).reshape(len(candidates), -1)
     means, sds = costs_of(candidates)
     exact = ~np.isnan(means).any(axis=0) & (sds == 0).all(axis=0)
-    return np.column_stack([described.reshape(len(candidates), -1), objectives.minimised(means)[:, exact]])
+    rows = np.array([candidate.row for candidate in candidates])
+    active = np.array([candidate.active for candidate in candidates], dtype=np.bool_)
+    return np.column_stack([described, objectives.minimised(means)[:, exact], gene_features(genes, rows, active)])
 
 
 def _different(scaled: Floats, spread: Floats) -> NDArray[np.intp]:

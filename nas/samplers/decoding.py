@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from nas.samplers.gene_features import gene_features
 from nas.samplers.pools import random_rows
 from nas.samplers.problem import Floats, Objectives, Problem, version_of, with_spread
 from nas.samplers.recording import GivenTrial, Params, UnitTrial, UnknownGene, key_of
-from nas.samplers.units import SCANNED, Genes, scan
+from nas.samplers.units import Genes, scan
 
 KEPT = 20_000  # decoded rows that are kept from ask to ask
-SAMPLE_STREAM = 1
+SAMPLED = 200  # random candidates that say what is usual
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -30,7 +29,7 @@ class Decoded:
     active: list[bool]  # which genes it has
     costs: list[tuple[float, float]]  # of each objective, (NaN, 0) where learned
     slacks: dict[str, tuple[float, float]]
-    described: Floats  # features as the user gives them, or as the genes do
+    described: Floats  # features as the user gives them
     priors: list[float]  # of each objective, NaN where there is none
     modelled: bool  # some of it is a model's word, which may change
     age: int = 0
@@ -65,15 +64,15 @@ class Decoder:
 
     @cached_property
     def _sampled(self) -> Floats:
-        return random_rows(self.genes, SCANNED, self._seed)
+        return random_rows(self.genes, SAMPLED, self._seed)
 
     def decode(self, rows: Floats) -> list[Decoded]:
         """A candidate for each row."""
         names = [row.tobytes() for row in rows]
         new = {name: self._drawn(row) for name, row in zip(names, rows, strict=True) if name not in self._rows}
         old = {name: self._rows[name] for name in names if name not in new and self._is_old(self._rows[name])}
-        self._prepare([trial.params for trial, _, _ in new.values()] + [decoded.params for decoded in old.values()])
-        self._rows.update({name: self._described(*drawn) for name, drawn in new.items()})
+        self._prepare([params for params, _, _ in new.values()] + [decoded.params for decoded in old.values()])
+        self._rows.update({name: self._describe(*drawn) for name, drawn in new.items()})
         self._rows.update({name: self._again(decoded) for name, decoded in old.items()})
         return [self._rows[name] for name in names]
 
@@ -89,9 +88,13 @@ class Decoder:
         if key not in self._given:
             self._given[key] = self._from_params(params)
         decoded = self._given[key]
-        if decoded is not None and self._is_old(decoded):
-            decoded = self._given[key] = self._again(decoded)
+        if decoded is not None:
+            decoded = self._given[key] = self.renewed(decoded)
         return decoded
+
+    def renewed(self, decoded: Decoded) -> Decoded:
+        """The candidate as models see it now."""
+        return self._again(decoded) if self._is_old(decoded) else decoded
 
     def _from_params(self, params: Params) -> Decoded | None:
         trial = GivenTrial(params)
@@ -102,21 +105,15 @@ class Decoder:
         middle = np.full(self.genes.width, 0.5)
         return self._describe(trial.params, record, self.genes.row_of(trial.params, middle))
 
-    def _drawn(self, row: Floats) -> tuple[UnitTrial, Any, Floats]:
+    def _drawn(self, row: Floats) -> tuple[dict[str, Any], Any, Floats]:
         trial = UnitTrial(self.genes.units(row), salt=float(row[-1]))
-        return trial, self._problem.space(trial), row
-
-    def _described(self, trial: UnitTrial, record: Any, row: Floats) -> Decoded:
-        return self._describe(trial.params, record, row)
+        return trial.params, self._problem.space(trial), row
 
     def _describe(self, params: dict[str, Any], record: Any, row: Floats) -> Decoded:
         costs, slacks = self._known(params)
-        active = [name in params for name in self.genes.names]
-        features = self._problem.features
-        if features is None:
-            described = gene_features(self.genes, row, np.array(active, dtype=np.bool_))
-        else:
-            described = np.asarray(features(params), dtype=np.float64)
+        active = list(map(params.__contains__, self.genes.names))
+        features = () if self._problem.features is None else self._problem.features(params)
+        described = np.asarray(features, dtype=np.float64)
         modelled = self._problem.priors is not None or any(sd > 0 for _, sd in (*costs, *slacks.values()))
         priors = self._prior(params)
         return Decoded(
@@ -148,8 +145,8 @@ class Decoder:
 
 def _key(record: Any, params: Params, costs: Sequence[tuple[float, float]]) -> Hashable:
     """The decoded record and the exact costs, or all parameters where the space returns no record."""
-    if record is None:
-        return key_of(params)
+    if record is None:  # a space asks in the same order where it is answered the same
+        return tuple(params), tuple(params.values())
     try:
         hash(record)
     except TypeError:

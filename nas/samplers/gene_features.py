@@ -1,6 +1,8 @@
-"""Features of a candidate's genes, for spaces of which nothing else is known."""
+"""Features of a candidate's genes, whatever else is known of it."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +12,28 @@ from nas.samplers.units import Genes
 Floats = NDArray[np.float64]
 
 
-def gene_features(genes: Genes, row: Floats, active: NDArray[np.bool_]) -> Floats:
-    """One column for each ordered gene, its unit from -0.5 to 0.5; one for each choice of another, 1 where it is taken.
+def gene_features(genes: Genes, rows: Floats, active: NDArray[np.bool_]) -> Floats:
+    """Shape (n, columns): a column for each ordered gene, its unit from -0.5 to 0.5, and one for each choice of others.
 
-    A gene that the candidate lacks is 0 everywhere. Choices are scaled so that two different ones are 1 apart.
+    `rows` are candidates, (n, genes + 1), `active` says which genes they have. A gene that a candidate lacks is 0.
     """
-    columns: list[Floats] = []
-    for place, (unit, cells) in enumerate(zip(row[:-1], genes.cells, strict=True)):
-        if genes.ordered[place] or cells <= 2:
-            columns.append(np.array([unit - 0.5]) * active[place])
+    columns = [np.zeros((len(rows), 0))]
+    for place, (unit, cells) in enumerate(zip(rows[:, :-1].T, genes.cells, strict=True)):
+        if _is_scaled(genes, place):
+            columns.append(unit[:, None] - 0.5)
         else:
-            taken = np.arange(cells) == int(unit * cells)
-            columns.append(taken * active[place] / np.sqrt(2.0))
-    return np.concatenate([*columns, np.zeros(0)])
+            columns.append((np.floor(unit * cells)[:, None] == np.arange(cells)).astype(np.float64))
+        columns[-1] = columns[-1] * active[:, place : place + 1]
+    return np.hstack(columns)
+
+
+def gene_groups(genes: Genes, *, by_role: bool) -> list[str]:
+    """Of each column the gene, or its role: the name with # for numbers, as in `stage#.block#.kernel`."""
+    names = [re.sub(r"\d+", "#", name) if by_role else name for name in genes.names]
+    widths = [1 if _is_scaled(genes, place) else int(cells) for place, cells in enumerate(genes.cells)]
+    return [name for name, width in zip(names, widths, strict=True) for _ in range(width)]
+
+
+def _is_scaled(genes: Genes, place: int) -> bool:
+    """Whether a gene is one column: its values have an order, or there are but two of them."""
+    return bool(genes.ordered[place] or genes.cells[place] <= 2)

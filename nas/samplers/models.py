@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from nas.samplers.basis import Basis
 from nas.samplers.decoding import Decoded, costs_of
-from nas.samplers.history import Entrant, History, rungs_of
+from nas.samplers.history import Entrant, History
 from nas.samplers.problem import Objectives
 from nas.samplers.processes import GaussianProcess
 from nas.samplers.scaling import OFFSET, Box
@@ -27,10 +27,30 @@ Notes = Mapping[str, Any]  # the study's system attributes
 
 
 @dataclass
+class Rows:
+    """Features of candidates, kept for as many of the first as are the same the next time."""
+
+    _candidates: list[Decoded] = field(default_factory=list)
+    _features: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def of(self, candidates: list[Decoded], basis: Basis) -> Floats:
+        pairs = enumerate(zip(candidates, self._candidates, strict=False))
+        shorter = min(len(candidates), len(self._candidates))
+        same = next((place for place, (one, other) in pairs if one is not other), shorter)
+        if same < len(candidates):
+            more = basis.features(candidates[same:])
+            self._features = np.concatenate([self._features[:same], more]) if same else more
+        self._candidates = candidates
+        return self._features[: len(candidates)]
+
+
+@dataclass
 class Memory:
     """What is kept from ask to ask to save time; asks are the same without it."""
 
     factors: dict[str, Factors] = field(default_factory=dict)
+    finished: dict[int, Entrant] = field(default_factory=dict)
+    told: Rows = field(default_factory=Rows)
 
     def of(self, name: str) -> Factors:
         return self.factors.setdefault(name, Factors())
@@ -92,21 +112,24 @@ class Models:
 class Modelling:
     """Makes the models of an ask from a study's trials and what earlier asks wrote down."""
 
-    def __init__(self, history: History, objectives: Objectives, basis: Basis, box: Box, notes: Notes) -> None:
+    def __init__(
+        self, history: History, objectives: Objectives, basis: Basis, box: Box, notes: Notes, memory: Memory
+    ) -> None:
         self._history, self._objectives, self._basis, self._box, self._notes = history, objectives, basis, box, notes
+        self._memory = memory
         self.written: dict[str, dict[str, Any]] = {}  # fits that are new
 
-    def models(self, learned: Sequence[int], memory: Memory, *, notable: frozenset[int]) -> Models:
+    def models(self, learned: Sequence[int], *, notable: frozenset[int]) -> Models:
         transforms = [Transform(OFFSET if self._box.natural[i] else None) for i in learned]
         processes, priors = [], []
         for i, transform in zip(learned, transforms, strict=True):
             prior = self._prior(i, transform)
             priors.append(prior)
-            processes.append(self._objective(i, transform, prior, memory.of(f"objective {i}"), notable))
+            processes.append(self._objective(i, transform, prior, self._memory.of(f"objective {i}"), notable))
         limits = [
             process
             for name in learned_constraints(self._history)
-            if (process := self._constraint(name, memory.of(f"constraint {name}"))) is not None
+            if (process := self._constraint(name, self._memory.of(f"constraint {name}"))) is not None
         ]
         known = [i for i in range(len(self._objectives)) if i not in learned]
         return Models(
@@ -137,14 +160,15 @@ class Modelling:
         if len(history.told) < LEAST_TOLD:
             return None
         targets = self._as_targets(history.values[:, i], i, transform)
-        observed = self._observations(history.told, targets, prior(_priors(history.told, i)))
+        features = self._memory.told.of([entrant.candidate for entrant in history.told], self._basis)
+        observed = _observed(history.told, features, targets, prior(_priors(history.told, i)))
         fit = self._fit(f"pareto:objective:{i}", observed, notable)
         ends = observed.features[np.isin(observed.numbers, sorted(notable))]
         process = factors.process(fit.hyperparameters, nearest(observed, fit.hyperparameters, ends))
         rough, left = self._rough(i, transform, prior)
         process = extended(process, rough) if rough is not None else process
         if left:
-            waiting = self._observations(left, np.zeros(len(left)), prior(_priors(left, i)))
+            waiting = _observed(left, self._features(left), np.zeros(len(left)), prior(_priors(left, i)))
             process = extended(process, believed(waiting, process))
         return process
 
@@ -156,7 +180,7 @@ class Modelling:
         pairs = [
             (share, score, end)
             for entrant, end in zip(history.told, history.values[:, i], strict=True)
-            for share, values in rungs_of(entrant.trial).items()
+            for share, values in entrant.rungs.items()
             for score in [values[i]]
         ]
         scores = self._as_targets(np.array([pair[1] for pair in pairs]), i, transform)
@@ -164,7 +188,7 @@ class Modelling:
         lines = rung_lines([(pair[0], s, e) for pair, s, e in zip(pairs, scores.tolist(), ends.tolist(), strict=True)])
         entrants, targets, noise = [], [], []
         for entrant in sorted([*history.running, *history.stopped], key=lambda entrant: entrant.number):
-            rungs = {share: values for share, values in rungs_of(entrant.trial).items() if share in lines}
+            rungs = {share: values for share, values in entrant.rungs.items() if share in lines}
             if rungs:
                 last = max(rungs)
                 entrants.append(entrant)
@@ -175,18 +199,20 @@ class Modelling:
         left = [entrant for entrant in history.running if entrant.number not in heard]
         if not entrants:
             return None, left
-        rough = self._observations(entrants, np.array(targets), prior(_priors(entrants, i)), np.array(noise))
+        rough = _observed(
+            entrants, self._features(entrants), np.array(targets), prior(_priors(entrants, i)), np.array(noise)
+        )
         return rough, left
 
     def _constraint(self, name: str, factors: Factors) -> GaussianProcess | None:
         """A process of the constraint's values; None where no trial has broken it, or too few know it."""
         history = self._history
         entrants = sorted([*history.told, *history.infeasible], key=lambda entrant: entrant.number)
-        entrants = [entrant for entrant in entrants if name in entrant.trial.constraints]
-        values = np.array([entrant.trial.constraints[name] for entrant in entrants])
+        entrants = [entrant for entrant in entrants if name in entrant.constraints]
+        values = np.array([entrant.constraints[name] for entrant in entrants])
         if len(values) < LEAST_TOLD or not (values > 0).any():
             return None
-        observed = self._observations(entrants, values, np.zeros(len(values)))
+        observed = _observed(entrants, self._features(entrants), values, np.zeros(len(values)))
         fit = self._fit(f"pareto:constraint:{name}", observed, frozenset())
         return factors.process(fit.hyperparameters, nearest(observed, fit.hyperparameters, observed.features[-1:]))
 
@@ -194,24 +220,26 @@ class Modelling:
         last = Fit.from_json(self._notes[key]) if key in self._notes else None
         if last is not None and not last.is_due(len(observed), observed.features.shape[1]):
             return last
-        fit = fitted(observed, last, notable=notable)
+        fit = fitted(observed, last, groups=self._basis.groups, notable=notable)
         self.written[key] = fit.to_json()
         return fit
 
-    def _observations(
-        self, entrants: Sequence[Entrant], targets: Floats, prior: Floats, noise: Floats | None = None
-    ) -> Observations:
-        candidates = [entrant.candidate for entrant in entrants]
-        numbers = np.array([entrant.number for entrant in entrants], dtype=np.int64)
-        extra = np.zeros(len(entrants)) if noise is None else noise
-        return Observations(numbers, self._basis.features(candidates), targets, extra, prior)
+    def _features(self, entrants: Sequence[Entrant]) -> Floats:
+        return self._basis.features([entrant.candidate for entrant in entrants])
+
+
+def _observed(
+    entrants: Sequence[Entrant], features: Floats, targets: Floats, prior: Floats, noise: Floats | None = None
+) -> Observations:
+    numbers = np.array([entrant.number for entrant in entrants], dtype=np.int64)
+    return Observations(numbers, features, targets, np.zeros(len(entrants)) if noise is None else noise, prior)
 
 
 def learned_constraints(history: History) -> list[str]:
     """Constraints that trials were told and that nothing computes."""
     entrants = [*history.told, *history.infeasible]
     computed = {name for entrant in entrants for name in entrant.candidate.slacks}
-    return sorted({name for entrant in entrants for name in entrant.trial.constraints} - computed)
+    return sorted({name for entrant in entrants for name in entrant.constraints} - computed)
 
 
 def _priors(entrants: Sequence[Entrant], i: int) -> Floats:

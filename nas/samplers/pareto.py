@@ -126,7 +126,9 @@ class ParetoSampler(BaseSampler):
             return None
         decoder, basis = found
         decoder.begin()
-        history = read(trials, decoder.given, chosen=self._chosen)
+        history = read(
+            trials, decoder.given, chosen=self._chosen, finished=self._memory.finished, renewed=decoder.renewed
+        )
         known = len(history.told) + len(history.infeasible)
         if known < LEAST_KNOWN or known + len(history.running) < self._startup:
             return self._started(decoder, basis, history, objectives, trial.number)
@@ -141,7 +143,8 @@ class ParetoSampler(BaseSampler):
         if self._decoders is None or self._decoders[0] != inferred:
             problem = Problem(space, self._costs, self._features, self._constraints, self._priors)
             decoder = Decoder(problem, objectives, self._seed)
-            self._decoders = inferred, decoder, Basis.of(decoder.sample, objectives)
+            self._decoders = inferred, decoder, Basis.of(decoder.sample, decoder.genes, objectives)
+            self._memory = Memory()
         return self._decoders[1:]
 
     def _started(
@@ -165,9 +168,9 @@ class ParetoSampler(BaseSampler):
         box = box_of(told, sample, self._reference_point, objectives)
         notable = [history.told[place].number for place in leading(box.scaled(objectives.minimised(told)))]
         notes = study._storage.get_study_system_attrs(study._study_id)
-        modelling = Modelling(history, objectives, basis, box, notes)
+        modelling = Modelling(history, objectives, basis, box, notes, self._memory)
         learned = np.flatnonzero(np.isnan(sample).any(axis=0)).tolist()
-        models = modelling.models(learned, self._memory, notable=frozenset(notable))
+        models = modelling.models(learned, notable=frozenset(notable))
         candidates = [entrant.candidate for entrant in (*history.told, *history.running)]
         acquisition = Acquisition.of(models, points_of(models, told, candidates[len(told) :]))
         pool = evolved(

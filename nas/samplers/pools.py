@@ -17,7 +17,7 @@ from nas.samplers.units import Floats, Genes
 
 BLOCK = 8
 CROSSED = 0.4  # share of children with two parents
-LOCAL = 0.5  # share of the mutations of ordered genes that are small steps
+LOCAL = 0.25  # share of the mutations of ordered genes that are small steps
 STEP = 0.1  # of the range, where a gene has no cells
 
 
@@ -31,7 +31,7 @@ def children(genes: Genes, parents: Floats, active: NDArray[np.bool_], count: in
     """About `count` children, equally many of each parent; `active` says which genes a parent has, (n, genes).
 
     A child takes each gene from its parent or, in part, from another; those that its parent lacks are random. Then one
-    gene that its parent has is changed, and others at a rate of 1/g to 8/g, drawn for each child.
+    gene that its parent has is changed, and by chance none, one, two or four others.
     """
     each = math.ceil(count / len(parents))
     kin = hashed(parents) ^ words_of(seed)
@@ -60,7 +60,8 @@ def _crossed(rows: Floats, others: Floats, words: Words) -> Floats:
 def _mutated(alive: NDArray[np.bool_], words: Words) -> NDArray[np.bool_]:
     """Which genes change, (n, genes): one that the parent has, and some by chance."""
     count = alive.shape[1]
-    rate = np.minimum(0.5, 2.0 ** np.floor(4 * uniform(words, 1, stream=4)) / np.maximum(1, alive.sum(axis=1))[:, None])
+    more = np.floor(2.0 ** (np.floor(4 * uniform(words, 1, stream=4)) - 1))  # 0, 1, 2 or 4 others
+    rate = np.minimum(0.5, more / np.maximum(1, alive.sum(axis=1))[:, None])
     chosen: NDArray[np.bool_] = uniform(words, count, stream=5) < rate
     lots = uniform(words, count, stream=6) + alive
     chosen[np.arange(len(words)), np.argmax(lots, axis=1)] = True

@@ -58,17 +58,26 @@ class UnitTrial:
 
     def __init__(self, units: Mapping[str, float], *, salt: float = 0.0) -> None:
         self.params: dict[str, Any] = {}
-        self.questions: dict[str, Question] = {}
+        self._asked: dict[str, Whole | Real | Sequence[Any]] = {}
         self._units, self._salt = units, salt
+
+    @property
+    def questions(self) -> dict[str, Question]:
+        return {
+            name: asked if isinstance(asked, Whole | Real) else Choices(tuple(asked))
+            for name, asked in self._asked.items()
+        }
 
     def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
         answer: Choice
-        if name in self.params:
+        if name in self.params:  # this runs for every gene of every candidate of a pool: nothing more than it must
             answer = self.params[name]
             return answer
-        answer = choices[int(self._unit(name) * len(choices))]
-        self.questions[name] = Choices(choices if type(choices) is tuple else tuple(choices))
-        self.params[name] = answer
+        unit = self._units.get(name)
+        if unit is None:
+            unit = unit_by_name(name, self._salt)
+        answer = self.params[name] = choices[int(unit * len(choices))]
+        self._asked[name] = choices
         return answer
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
@@ -81,14 +90,11 @@ class UnitTrial:
 
     def _ranged(self, name: str, question: Whole | Real) -> float:
         if name not in self.params:
-            self.questions[name] = question
-            self.params[name] = value_at(question, self._unit(name))
+            self._asked[name] = question
+            unit = self._units.get(name)
+            self.params[name] = value_at(question, unit_by_name(name, self._salt) if unit is None else unit)
         answer: float = self.params[name]
         return answer
-
-    def _unit(self, name: str) -> float:
-        unit = self._units.get(name)
-        return unit_by_name(name, self._salt) if unit is None else unit
 
 
 class GivenTrial:
@@ -209,7 +215,7 @@ def is_ordered(question: Question) -> bool:
 
 def key_of(params: Params) -> Hashable:
     """Parameters as a key: the same for the same values, whatever the order they were asked in."""
-    return tuple(sorted(params.items()))
+    return frozenset(params.items())  # which remembers its hash
 
 
 def _same(value: Any, choice: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.samplers.evidence import Hyperparameters, fit_hyperparameters
+from nas.samplers.evidence import Hyperparameters, fit_hyperparameters, squared_distances
 from nas.samplers.processes import GaussianProcess
 
 Floats = NDArray[np.float64]
@@ -24,7 +24,8 @@ GROWTH = 1.1  # from then on a tenth more
 SUBSET = 300  # observations that hyper-parameters rest on, at most
 STEPS, LATER_STEPS, MANY = 40, 20, 100  # of a search; from MANY observations on the last fit is near
 BLOCK = 128
-CONDITIONED = 1500  # observations that predictions rest on, at most
+CONDITIONED = 640  # observations that predictions rest on, at most: 2 000 of them take some 40 ms
+SPREAD = 0.25  # share of these that are from everywhere, so that what is far away is known to be worse
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,13 @@ class Fit:
         return count > self.count and (count < ALWAYS or count >= GROWTH * self.count)
 
 
-def fitted(observations: Observations, last: Fit | None, *, notable: frozenset[int]) -> Fit:
+def fitted(observations: Observations, last: Fit | None, *, groups: NDArray[np.intp], notable: frozenset[int]) -> Fit:
     """Another fit, from where the last one ended. Of many observations a part: the notable, and others evenly."""
     part = observations.at(_subset(observations, notable))
     columns = observations.features.shape[1]
     start = last.hyperparameters if last is not None and len(last.hyperparameters.log_lengths) == columns else None
     found = fit_hyperparameters(
-        part.features, part.targets, extra_noise=part.extra_noise, prior_mean=part.prior, start=start,
+        part.features, part.targets, extra_noise=part.extra_noise, prior_mean=part.prior, groups=groups, start=start,
         steps=STEPS if len(part) <= MANY else LATER_STEPS,
     )  # fmt: skip
     return Fit(found, tuple(part.numbers.tolist()), len(observations))
@@ -125,13 +126,16 @@ def believed(observations: Observations, process: GaussianProcess) -> Observatio
 
 
 def nearest(observations: Observations, hyperparameters: Hyperparameters, to: Floats) -> Observations:
-    """At most CONDITIONED observations: the newest ones that fill the last block, and those near one of `to` (p, d)."""
-    if len(observations) <= CONDITIONED or not len(to):
+    """At most CONDITIONED observations: those near one of `to` (p, d), and some evenly among the others."""
+    count = len(observations)
+    if count <= CONDITIONED or not len(to):
         return observations
-    scaled, ends = hyperparameters.scaled(observations.features), hyperparameters.scaled(to)
-    distances = np.min((scaled**2).sum(axis=1)[:, None] - 2 * scaled @ ends.T + (ends**2).sum(axis=1), axis=1)
-    places = np.sort(np.argsort(distances, kind="stable")[:CONDITIONED])
-    return observations.at(places)
+    distances = squared_distances(hyperparameters.scaled(observations.features), hyperparameters.scaled(to)).min(axis=1)
+    order = np.argsort(distances, kind="stable")
+    near = CONDITIONED - int(SPREAD * CONDITIONED)
+    others = np.sort(order[near:])
+    evenly = np.linspace(0, len(others) - 1, CONDITIONED - near).round().astype(np.intp)
+    return observations.at(np.sort(np.concatenate([order[:near], others[evenly]])))
 
 
 def _conditioned(hyperparameters: Hyperparameters, given: Observations) -> GaussianProcess:

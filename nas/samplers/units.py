@@ -19,7 +19,7 @@ from nas.samplers.recording import BELOW_ONE, Params, Question, UnitTrial, cells
 Floats = NDArray[np.float64]
 Space = Callable[[Any], Any]
 
-SCANNED = 200  # random draws among which genes are looked for
+SCANNED = 100  # random draws among which genes are looked for
 STREAM = 0x5C4  # keeps these draws apart from others with the same seed
 
 
@@ -69,7 +69,7 @@ class Genes:
 
 
 def scan(space: Space, seed: int) -> Genes:
-    """The genes that a few hundred random draws ask for."""
+    """The genes that a hundred random draws ask for."""
     random = np.random.default_rng([seed, STREAM])
     found: dict[str, Question] = {}
     for salt in random.random(SCANNED):

@@ -40,8 +40,9 @@ class Latencies:
         for number, candidate, _ in used:
             if number not in self._works:
                 self._works[number] = work_of(candidate, self._num_classes)
-        samples = [*self._before, *((self._works[number], latency) for number, _, latency in used)]
-        self._model = LatencyModel.fit(samples, self._num_classes) if len(samples) >= FEWEST else None
+        trials = [(self._works[number], latency) for number, _, latency in used]
+        enough = len(trials) + len(self._before) >= FEWEST
+        self._model = LatencyModel.fit(trials, self._num_classes, benchmarked=self._before) if enough else None
 
     def predict_all(self, works: Sequence[Work]) -> Array:
         """Means and standard deviations (n, 2) in milliseconds; before there is a model nominal ones, widely spread."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from nas.candidates.candidate import Candidate
@@ -20,6 +19,7 @@ from nas.records import QUALITIES
 from nas.runtimes.runtime import FileForecast, FileHeader, runtime_of
 from nas.samplers.problem import Entry, Known, Scale
 from nas.samplers.recording import GivenTrial, Params
+from nas.search.described import Described, Identity
 from nas.search.draws import Draws, GeneTrial
 from nas.search.latencies import Latencies
 from nas.study import Choices, Range, Study
@@ -27,39 +27,6 @@ from nas.study import Choices, Range, Study
 KEPT = 25_000  # candidates that are kept from ask to ask
 DIGITS = 6  # of predicted latencies: the last bits depend on how many are predicted at once, an ask must not
 LATENCY = "latency_ms"
-
-
-class Identity:
-    """What is trained, as a key that is hashed once: an architecture, its plan and the searched numbers."""
-
-    __slots__ = ("_hash", "_parts")
-
-    def __init__(self, candidate: Candidate, numbers: Numbers) -> None:
-        plan = candidate.plan
-        decisions = tuple(plan.kept.items()), tuple(plan.formats.items()), repr(plan.steps) if plan.steps else ""
-        self._parts = candidate.architecture, decisions, tuple(sorted(numbers.items()))
-        self._hash = hash(self._parts)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Identity) and self._hash == other._hash and self._parts == other._parts
-
-
-@dataclass(eq=False)
-class Described:
-    """A candidate, the numbers it is trained by, and what has been worked out of it.
-
-    latency_ms: mean and standard deviation by the model of `version`.
-    """
-
-    candidate: Candidate
-    numbers: Numbers
-    latency_ms: tuple[float, float] = (math.nan, math.nan)
-    version: tuple[int, ...] | None = None
-    work: Work | None = None
-    file: FileForecast | None = None
 
 
 class Proposals:

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from nas.candidates.candidate import Candidate
 from nas.expected_gain import gain_per_hour, relative_gain
 from nas.objectives import directions_of
-from nas.records import Evaluation, Phase, State
+from nas.records import UNSTABLE, Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.given import Anchored, Replayed
@@ -234,10 +234,11 @@ class Search(Driver):
         return Modelled(self.study, self._class_names, self._calibrated, earlier_runs(self.study, self.folder))
 
     def _latencies(self) -> Iterable[tuple[int, Candidate, float]]:
-        """Number, candidate and latency of every trial that was measured, infeasible ones too."""
+        """Number, candidate and latency of every trial that was measured undisturbed, infeasible ones too."""
         self._look()
         for row in self._rows:
-            if row.number not in self._measured and row.state is not State.DUPLICATE and LATENCY in row.costs:
+            own = row.state is not State.DUPLICATE and LATENCY in row.costs and UNSTABLE not in row.flags
+            if own and row.number not in self._measured:
                 candidate = self.notes(row.number).candidate
                 self._measured[row.number] = row.number, candidate, row.costs[LATENCY]
         return self._measured.values()

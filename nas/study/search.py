@@ -41,7 +41,7 @@ class Search(Section):
         "auto",
         description="Seconds in which candidates are measured untrained before the search begins, so that latency can "
         "be predicted; with sampler pareto, where latency is an objective or constrained. auto: until half of the "
-        "candidates are known within 3 %, a minute at most; 0: latency is learned from the trials alone.",
+        "candidates are known within 5 %, a minute at most; 0: latency is learned from the trials alone.",
     )
     trials: AtLeastOne = Field(
         24, description="Candidates to complete; failed, infeasible and duplicate ones do not count."

@@ -76,3 +76,13 @@ def test_what_was_measured_before_the_search_counts_as_well(count: int) -> None:
     latencies.update(MEASURED[10 : 10 + count])
     means = np.array(predicted(latencies, [candidate for candidate, _ in before]))[:, 0]
     assert np.abs(means / np.array([latency for _, latency in before]) - 1).max() < 0.2
+
+
+def test_a_calibration_on_a_slower_day_takes_the_level_of_the_trials() -> None:
+    slower = Latencies(10, [(candidate, 1.25 * latency) for _, candidate, latency in MEASURED[:12]])
+    candidates, truth = zip(*[(candidate, latency) for _, candidate, latency in MEASURED], strict=True)
+    before = np.array(predicted(slower, list(candidates)))[:, 0] / np.array(truth)
+    slower.update(MEASURED[12:20])
+    after = np.array(predicted(slower, list(candidates)))[:, 0] / np.array(truth)
+    assert np.median(before) == pytest.approx(1.25, abs=0.05)
+    assert np.median(after) == pytest.approx(1, abs=0.03)

@@ -133,7 +133,7 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("search:\n  workers: 1.0\n", "7: search.workers: expected an integer of at least 1, got 1.0"),
         (
             "search:\n  sampler: nsga9\n",
-            "7: search.sampler: expected one of random, tpe, nsga2, nsga3, got 'nsga9'",
+            "7: search.sampler: expected one of random, tpe, nsga2, nsga3, pareto, grid, got 'nsga9'",
         ),
         (
             "search:\n  trails: 3\n",
@@ -649,8 +649,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     """Everything else shapes the trials that there are, training and constraints above all."""
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
-        "search.trial_gigabytes", "search.finalists", "search.repeat_share", "search.stop_when_gain_below", "artifacts",
-        "report",
+        "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
+        "search.stop_when_gain_below", "artifacts", "report",
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from compressors.pruning import prune, weight_norm
 from compressors.quantization import calibrate, prepare
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
+from nas.registry import RUNTIMES
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.forecast import forecast
@@ -96,6 +97,13 @@ def test_weights_that_a_runtime_does_not_unpack() -> None:
     found = foretold(candidate, UNPACKED)
     assert abs(found.size_bytes - size) < 0.003 * size
     assert (found.peak_memory_bytes, foretold(candidate).size_bytes < found.size_bytes) == (peak, True)
+
+
+@pytest.mark.parametrize(("runtime", "unpacked"), [("onnxruntime", frozenset[str]()), ("openvino", UNPACKED)])
+def test_every_runtime_foretells_its_own_file(runtime: str, unpacked: frozenset[str]) -> None:
+    candidate = drawn(SPACES["mobile"], 3, ("int3", "int2", "int8"))
+    found = RUNTIMES[runtime].forecast(candidate, header_of(candidate))
+    assert found.size_bytes == foretold(candidate, unpacked).size_bytes
 
 
 def test_sizes_of_quantized_files_are_right_on_average() -> None:

@@ -1,0 +1,44 @@
+"""A candidate as the Pareto sampler's adapter keeps it: what makes it the same as another, and what was worked out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.hyperparameters import Numbers
+from nas.measuring.latency_terms import Work
+from nas.runtimes.runtime import FileForecast
+
+
+class Identity:
+    """What is trained, as a key that is hashed once: an architecture, its plan and the searched numbers."""
+
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(self, candidate: Candidate, numbers: Numbers) -> None:
+        plan = candidate.plan
+        decisions = tuple(plan.kept.items()), tuple(plan.formats.items()), repr(plan.steps) if plan.steps else ""
+        self._parts = candidate.architecture, decisions, tuple(sorted(numbers.items()))
+        self._hash = hash(self._parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self._hash == other._hash and self._parts == other._parts
+
+
+@dataclass(eq=False)
+class Described:
+    """A candidate, the numbers it is trained by, and what has been worked out of it.
+
+    latency_ms: mean and standard deviation by the model of `version`.
+    """
+
+    candidate: Candidate
+    numbers: Numbers
+    latency_ms: tuple[float, float] = (math.nan, math.nan)
+    version: tuple[int, ...] | None = None
+    work: Work | None = None
+    file: FileForecast | None = None
