@@ -21,8 +21,11 @@ from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.recording import Clock
 from nas.runtimes.runtime import refuse_missing
+from nas.samplers.halving import Load
+from nas.search.rungs import halving_of
 from nas.shipping import score_file, ship
 from nas.study import Study
+from nas.study.search import COPY_SHARE
 from nas.tasks import Task
 from nas.training.augmentation import Feed
 from nas.training.loop import train_stage
@@ -50,22 +53,27 @@ class Probe:
 
     def trial_seconds(self, epochs: int) -> float:
         """One candidate from the first weight to the record."""
+        return self._training_seconds(epochs) + self.around + self.measure
+
+    def study_seconds(self) -> float:
+        """The whole search and its finalists: workers share everything but the measurements.
+
+        With rungs a trial that comes to its end carries those that were stopped for it.
+        """
+        search, halving = self.study.search, halving_of(self.study)
+        load = Load() if halving is None else halving.load()
+        training = self._training_seconds(self.study.search_epochs)
+        shared = training * (load.trainings + COPY_SHARE * load.looks) + self.around * (load.begun + load.looks)
+        trial = shared / search.workers + self.measure * load.begun
+        final = self._training_seconds(self.study.training.epochs) + self.around
+        return search.trials * trial + search.finalists * (final / search.workers + self.measure)
+
+    def _training_seconds(self, epochs: int) -> float:
         steps = epochs * self.steps_per_epoch
         training = self.study.training
         recipe = training.resolved(middle_numbers(training))
         stages = stages_of(recipe, steps, self.candidate.plan)
-        seconds = sum(stage.steps * self.step[stage.name] for stage in stages)
-        return seconds + self.around + self.measure
-
-    def study_seconds(self) -> float:
-        """The whole search and its finalists: workers share everything but the measurements."""
-        search = self.study.search
-        return search.trials * self._share(self.study.search_epochs) + search.finalists * self._share(
-            self.study.training.epochs
-        )
-
-    def _share(self, epochs: int) -> float:
-        return (self.trial_seconds(epochs) - self.measure) / self.study.search.workers + self.measure
+        return sum(stage.steps * self.step[stage.name] for stage in stages)
 
 
 def probe(study: Study) -> Probe:

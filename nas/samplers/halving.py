@@ -105,6 +105,15 @@ def places(count: int, share: float) -> int:
 
 
 @dataclass(frozen=True)
+class Load:
+    """Per trial that comes to its end: whole trainings' worth of epochs, trials begun, and visits to rungs."""
+
+    trainings: float = 1.0
+    begun: float = 1.0
+    looks: float = 0.0
+
+
+@dataclass(frozen=True)
 class Halving:
     """Rungs of a study: shares of a trial's budget, rising, at which it is compared with the others that came so far.
 
@@ -143,6 +152,17 @@ class Halving:
         if rung not in self.rungs:
             raise ValueError(f"rung: expected one of {list(self.rungs)}, got {rung!r}")
         return rung / [*self.rungs, 1.0][list(self.rungs).index(rung) + 1]
+
+    def load(self) -> Load:
+        """What one trial that comes to its end costs in the long run, with all that were stopped for it."""
+        shares = [*self.rungs, 1.0]
+        weights = _equal_budgets(self.rungs)[: self.brackets]
+        ends = sum(weight * shares[first] for first, weight in enumerate(weights))
+        looks = sum(
+            weight * shares[first] / rung
+            for first, weight in enumerate(weights) for rung in self.rungs[first:]
+        )  # fmt: skip
+        return Load(float(len(weights) / ends), float(weights.sum() / ends), float(looks / ends))
 
     def points(self, values: ArrayLike, directions: Sequence[StudyDirection]) -> NDArray[np.float64]:
         """Values (n, m) of a study as points that are all better when smaller, on the scales of comparison."""

@@ -14,7 +14,7 @@ from nas.study.section import AboveZero, AtLeastOne, Section, each_once
 MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told what to believe, and says what it expects
 
 RungShare = Annotated[float, Field(gt=0, lt=1)]
-AUTO_RUNGS = (0.25, 0.5)
+AUTO_RUNGS = (0.25, 0.5)  # those at which Kendall's tau to the end is above .5 (studies/results/digits-rungs.json)
 COPY_SHARE = 0.1  # of a trial's training, at most, goes into the copy that is scored at a rung
 
 

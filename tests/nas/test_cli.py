@@ -182,7 +182,7 @@ def test_a_read_only_disk_is_told_before_any_work(
         (("trials: 3", "trails: 3"), ["tiny.yaml:6: search.trails: unknown key", "did you mean 'trials'?"]),
         (("[0.0, 0.5]", "[0.0, -1]"), ["tiny.yaml:4: compression.pruning_ratio[1]", "got -1"]),
         (("[int8, fp32]", "[int9, fp32]"), ["tiny.yaml:4: compression.weight_format[0]", "got 'int9'"]),
-        (("sampler: random", "sampler: nsga9"), ["tiny.yaml:6: search.sampler", "nsga3, got 'nsga9'"]),
+        (("sampler: random", "sampler: nsga9"), ["tiny.yaml:6: search.sampler", "grid, got 'nsga9'"]),
         (("kernels: [3]", "input_size: 2"), ["tiny.yaml:3: space.input_size", "got 2"]),
         (
             ("preset: 8px, kernels: [3]", "preset: 96px, input_size: 8, kernels: [3]"),

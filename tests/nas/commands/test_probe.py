@@ -43,6 +43,19 @@ def test_the_whole_from_its_parts() -> None:
     assert "teacher" not in shown.get()
 
 
+def test_with_rungs_a_trial_carries_those_that_were_stopped_for_it() -> None:
+    search = {"trials": 10, "finalists": 0, "workers": 2, "epochs": 10, "rungs": (0.3, 0.6)}
+    study = make_study(search=search)
+    step = {"dense": 0.1, "pruned": 0.2, "quantized": 0.4}
+    found = Probe(study, extreme_candidates(study)["middle"], 7, step, around=3.0, measure=2.0)
+    training = 7 * (5 * 0.1 + 2 * 0.2 + 3 * 0.4)
+    begun, passed, to_the_end = 1 / 0.3, 1 / 0.6, 1.0
+    trained = training * (begun * 0.3 + passed * 0.3 + to_the_end * 0.4)
+    looks = begun + passed
+    shared = trained + looks * (0.1 * training + 3) + begun * 3
+    assert found.study_seconds() == pytest.approx(10 * (shared / 2 + 2 * begun))
+
+
 def test_a_reference_teacher_is_named() -> None:
     study = make_study(training={"distillation": {"teacher": "reference"}})
     step = {"dense": 0.1, "pruned": 0.2, "quantized": 0.4}

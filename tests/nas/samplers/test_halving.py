@@ -116,6 +116,24 @@ def test_brackets_cost_the_same(brackets: int) -> None:
         assert all(abs(few[b] - 21 * counts[b] / 3000) < 2 for b in range(brackets))
 
 
+@pytest.mark.parametrize("brackets", [1, 2, 3])
+def test_the_load_of_a_trial_that_ends_is_that_of_a_thousand(brackets: int) -> None:
+    """Counted over many trials, each of which goes on from a rung as the shares say."""
+    halving = Halving([0.25, 0.5], brackets)
+    begun, ends, epochs, looks = 4000, 0.0, 0.0, 0.0
+    for number in range(begun):
+        alive, done = 1.0, 0.0
+        for rung in halving.rungs_of(number):
+            epochs, looks, done = epochs + alive * (rung - done), looks + alive, rung
+            alive *= halving.share_kept(rung)
+        ends, epochs = ends + alive, epochs + alive * (1 - done)
+    load = halving.load()
+    assert (load.trainings, load.begun, load.looks) == pytest.approx(
+        (epochs / ends, begun / ends, looks / ends), rel=0.01
+    )
+    assert brackets > 1 or load.trainings == 2.0
+
+
 @pytest.mark.parametrize("rungs", [[], [0.0, 0.5], [0.5, 0.5], [0.5, 0.25], [0.5, 1.0], [math.nan]])
 def test_rungs_must_rise(rungs: list[float]) -> None:
     with pytest.raises(ValueError, match="rungs: expected rising shares between 0 and 1, got"):
