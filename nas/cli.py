@@ -209,18 +209,22 @@ def front(
     folder: Folder,
     style: Annotated[Literal["table", "csv", "json"], typer.Option("--format")] = "table",
     objectives: Annotated[str | None, typer.Option(help="Comma-separated; the study's by default.")] = None,
+    at_most: Annotated[
+        int | None, typer.Option(min=1, help="Members shown: the best in every quality, then by hypervolume.")
+    ] = None,
 ) -> None:
-    """Print the Pareto front of a run, over any subset of the objectives."""
-    from nas.report.tables import format_front, front_rows
+    """Print the Pareto front of a run, over any subset of the objectives, and how surely each network is on it."""
+    from nas.report.tables import format_front, front_rows, thinned
     from nas.report.terminal import print_front
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
     with _readable(folder):
+        names = wanted or load_study(folder / "study.yaml").objectives
         if style == "table":
-            print_front(Console(), folder, wanted or load_study(folder / "study.yaml").objectives)
+            print_front(Console(), folder, names, at_most=at_most)
         else:
-            print(format_front(front_rows(folder, wanted), style), end="")
+            print(format_front(thinned(front_rows(folder, names), names, at_most), style), end="")
 
 
 @app.command(epilog="Example:  nas report runs/digits")

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import replace
 
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -21,8 +16,10 @@ from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import excesses
-from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
-from nas.run_folder.paths import write_evaluation
+from nas.recording import Clock, finish
+from nas.records import Evaluation, Measurement, State
+from nas.run_folder.rungs import last_record, pruned_fields
+from nas.rung import look_of
 from nas.shipping import emit_files, score_file, ship, verify
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task, Verdict
@@ -32,29 +29,13 @@ from nas.training.pipeline import Interrupted, Report, TrainingPipeline, always_
 from nas.workbench import Workbench, build
 
 
-@dataclass
-class Clock:
-    """Seconds per part of an evaluation."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    part: str = ""  # the last one that began
-    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        start, self.part = time.perf_counter(), part
-        try:
-            yield
-        finally:
-            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - start
-
-
 def evaluate(
     task: Task, bench: Workbench, clock: Clock | None = None, *, report: Report = always_continue
 ) -> Evaluation:
     """Evaluate one candidate and write its artifact folder. Raises what goes wrong; `evaluate_safely` records it.
 
-    `report` is asked after every epoch; unless it answers CONTINUE, Interrupted is raised and a checkpoint kept.
+    `report` is asked after every epoch; unless it answers CONTINUE, Interrupted is raised and a checkpoint kept. At the
+    task's rungs it is told what a copy is worth.
     """
     clock, study = clock or Clock(), bench.study
     bench = bench.at(task.candidate.architecture.input_size)
@@ -69,7 +50,8 @@ def evaluate(
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
     with clock("train"), pausing_for_measurements() as give_way:
-        trained = pipeline_of(task, bench, recorded).fit(network, give_way, report=report)
+        pipeline = replace(pipeline_of(task, bench, recorded), look=look_of(task, bench, clock, costs, give_way))
+        trained = pipeline.fit(network, give_way, report=report)
         network = trained.network.cpu().eval()
 
     with clock("emit"):
@@ -111,6 +93,7 @@ def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Traini
         validation=bench.watched if training.patience else None,
         recorded=recorded,
         choose_precision=bench.precision,
+        rungs=task.rungs,
     )
 
 
@@ -141,45 +124,12 @@ def broken_constraints(measurement: Measurement, study: Study, task: Task) -> di
     return excesses({name: measurement.cost(name, study.target.name) for name in limits}, limits)
 
 
-def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
-    """Flags of latencies that are disturbed, or missing on a target after the first."""
-    missing = [parity_at(target.name) for target in study.targets if target.name not in measurement.latency]
-    return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
-
-
-def finish(
-    task: Task, bench: Workbench, clock: Clock, state: State, *, flags: tuple[str, ...] = (), **fields: Any
-) -> Evaluation:
-    """Make the record and write it: from here on the evaluation is done. `flags` are of its verification."""
-    measurement: Measurement | None = fields.get("measurement")
-    unsure = doubts(measurement, bench.study) if measurement is not None else ()
-    evaluation = Evaluation(
-        candidate_id=task.candidate.id,
-        structure_id=task.candidate.structure_id(len(bench.data.class_names)),
-        phase=task.phase,
-        seed=task.seed,
-        training=task.training,
-        state=state,
-        budget=bench.study.training.epochs,
-        target=bench.study.target.name,
-        flags=tuple(dict.fromkeys((*flags, *unsure))),
-        seconds=clock.seconds,
-        attempts=task.attempt,
-        started_at=clock.started_at,
-        machine=bench.versions,
-        **fields,
-    )
-    write_evaluation(task.folder, evaluation)
-    (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return evaluation
-
-
 def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_continue) -> Evaluation:
     """`evaluate`, with a STOP recorded as PRUNED, and whatever else it raises as FAILED with its reason.
 
     Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate.
     """
-    clock = Clock()
+    clock = Clock.of(last_record(task))
     try:
         return evaluate(task, bench, clock, report=report)
     except Interrupted as interrupted:
@@ -187,7 +137,8 @@ def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_con
             raise
         rung = interrupted.rung
         reason = f"stopped after {rung.epochs:g} of {rung.budget} epochs"
-        return finish(task, bench, clock, State.PRUNED, epochs=rung.epochs, reason=reason)
+        seen = pruned_fields(last_record(task))
+        return finish(task, bench, clock, State.PRUNED, epochs=rung.epochs, reason=reason, **seen)
     except Exception as error:
         if disk_problem(error):
             raise

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.objectives import minimised
-from nas.pareto import non_dominated
+from nas.objectives import Points, minimised
+from nas.pareto import hypervolume_subset, non_dominated
 from nas.records import QUALITIES
 
 Indices = NDArray[np.intp]
@@ -30,6 +30,26 @@ def front(values: ArrayLike, objectives: Sequence[str], log_losses: Sequence[flo
     order = np.lexsort(keys[::-1])  # by the first key, then the next; stable
     members = non_dominated(points)
     return [int(index) for index in order if members[index]]
+
+
+def front_subset(
+    points: Points, objectives: Sequence[str], wanted: int, *, reference_point: Points | None = None
+) -> list[int]:
+    """Indices of `wanted` of the points (n, m), all minimised: the best in each quality, then greedily by hypervolume.
+
+    Volume alone leaves out the most accurate where there are few: after short training qualities lie close together,
+    and costs then make the volume. The reference point is by default a little beyond the worst of the points.
+    """
+    limit = beyond_all(points) if reference_point is None else reference_point
+    qualities = [column for column, name in enumerate(objectives) if name in QUALITIES]
+    best = dict.fromkeys(int(points[:, column].argmin()) for column in qualities)
+    return hypervolume_subset(points, limit, wanted, first=list(best))
+
+
+def beyond_all(points: Points) -> Points:
+    """A point (m,) a little beyond the worst of the points (n, m), so that the extremes of every objective count."""
+    limit: Points = points.max(axis=0) + 0.05 * np.maximum(np.ptp(points, axis=0), 1e-9)
+    return limit
 
 
 def fronts(points: ArrayLike) -> Iterator[Indices]:

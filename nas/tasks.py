@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from nas.candidates.candidate import Candidate
 from nas.records import Phase
+from nas.study.search import rung_epochs
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -23,10 +25,22 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Rung:
-    """How far a task's training is: `epochs` done of the `budget` of its schedule (Task.epochs)."""
+    """How far a task's training is: `epochs` done of the `budget` of its schedule (Task.epochs).
+
+    Where one of the task's rungs is reached, `share` says which, `scores` what a copy of the network is worth there, by
+    the names of qualities and costs, and `copy_epochs` for how long that copy was trained.
+    """
 
     epochs: float
     budget: int
+    share: float | None = None
+    scores: Mapping[str, float] | None = None
+    copy_epochs: float = 0.0
+
+
+def rung_between(rungs: Sequence[float], budget: int, before: float, epochs: float) -> float | None:
+    """The rung that is reached when `epochs` are done and was not with those done `before`."""
+    return next((share for share in rungs if before < rung_epochs(share, budget) <= epochs), None)
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Task:
     """What to evaluate, how long, with which seed, and where its files go; `training` are its searched numbers.
 
     `reads_test` says whether the test split may be read, `is_constrained` whether the study's constraints apply.
+    `rungs` are the shares of its training at which a copy is scored.
     """
 
     number: int
@@ -46,6 +61,11 @@ class Task:
     training: dict[str, float] = field(default_factory=dict)
     reads_test: bool = False
     is_constrained: bool = True
+    rungs: tuple[float, ...] = ()
+
+    def at_rung(self, share: float) -> Task:
+        """What is recorded at a rung: an evaluation of its own, in a folder beside this one's."""
+        return replace(self, phase="rung", folder=self.folder.with_name(f"{self.folder.name}-r{share:g}"))
 
     def to_line(self) -> str:
         """One line of JSON, for a pipe."""
@@ -57,4 +77,4 @@ class Task:
         """The task that `to_line` wrote."""
         fields = json.loads(line)
         candidate, folder = Candidate.from_json(fields.pop("candidate")), Path(fields.pop("folder"))
-        return cls(candidate=candidate, folder=folder, **fields)
+        return cls(candidate=candidate, folder=folder, **{**fields, "rungs": tuple(fields["rungs"])})

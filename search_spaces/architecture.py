@@ -12,6 +12,7 @@ from pydantic import Field
 from search_spaces.block_configs import Activation, Positive, Record
 from search_spaces.kinds import AnyBlock
 from search_spaces.layers import ChannelGroup, LayerSpec, Member, downsampled
+from search_spaces.remembered import remembered
 from search_spaces.sites import BlockSite
 
 
@@ -68,8 +69,12 @@ class Architecture(Record):
             total *= stage.stride
         return total
 
-    def blocks(self) -> Iterator[BlockSite]:
+    @remembered
+    def blocks(self) -> tuple[BlockSite, ...]:
         """Every block with its place: name, widths before pruning and map sizes."""
+        return tuple(self._sites())
+
+    def _sites(self) -> Iterator[BlockSite]:
         width, size = self.stem.width, downsampled(self.input_size, self.stem.stride)
         for s, stage in enumerate(self.stages, start=1):
             for b, config in enumerate(stage.blocks, start=1):
@@ -85,7 +90,7 @@ class Architecture(Record):
     def parts(self, num_classes: int, kept: Mapping[str, int] | None = None) -> Iterator[Part]:
         """The layers by stem, block, head and classifier, in order of execution; `kept` as in `layers`."""
         kept = kept or {}
-        widths, sites = self._widths(kept), tuple(self.blocks())
+        widths, sites = self._widths(kept), self.blocks()
         size = downsampled(self.input_size, self.stem.stride)
         width, ends = widths["stem"], (self.input_size, size)
         activation, stride = self.stem.activation, self.stem.stride
@@ -99,6 +104,7 @@ class Architecture(Record):
             width = self.head.width
         yield _end("relu", "classifier", "linear", width, num_classes, 1, 1, 1, 1)
 
+    @remembered
     def groups(self) -> tuple[ChannelGroup, ...]:
         """The free inner width of every block that has one."""
         return tuple(site.group() for site in self.blocks() if site.has_group)

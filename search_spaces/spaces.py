@@ -126,7 +126,8 @@ class Space(Record):
         # Built without validation, which would take most of a draw: the choices are those of a valid space.
         width = ask(trial, "stem.width", self.stem_widths)
         stem = StemConfig.model_construct(width=width, stride=self.stem_stride)
-        stages = tuple(self._stage(trial, f"stage{s}", stage) for s, stage in enumerate(self.stages, start=1))
+        spaces = self.block_spaces()
+        stages = tuple(self._stage(trial, f"stage{s}", stage, spaces) for s, stage in enumerate(self.stages, start=1))
         head_width = ask(trial, "head.width", self.head_widths)
         head = HeadConfig.model_construct(width=head_width) if head_width else None
         size = ask(trial, "input_size", self.input_sizes)
@@ -134,12 +135,13 @@ class Space(Record):
             input_size=size, input_channels=input_channels, stem=stem, stages=stages, head=head
         )
 
-    def _stage(self, trial: Trial, name: str, space: StageSpace) -> StageConfig:
-        kind = ask(trial, f"{name}.family", self.kinds(space))
+    def _stage(self, trial: Trial, name: str, space: StageSpace, spaces: Mapping[str, BlockSpace]) -> StageConfig:
+        kind = ask(trial, f"{name}.family", space.families or tuple(spaces))
         depth = ask(trial, f"{name}.depth", space.depths)
         width = ask(trial, f"{name}.width", space.widths)
-        names = [f"{name}.block{b}" for b in range(1, depth + 1)]
-        blocks = tuple(self._block(trial, block, kind, space.expansions) for block in names)
+        choices = spaces[kind].choices(kind, space.expansions)
+        own = f".{kind}" if len(spaces) > 1 else ""  # genes are named after the kind, since each has its own choices
+        blocks = tuple(_block(trial, f"{name}.block{b}{own}", kind, choices) for b in range(1, depth + 1))
         return StageConfig.model_construct(width=width, stride=space.stride, blocks=blocks)
 
     def kinds(self, stage: StageSpace) -> tuple[str, ...]:
@@ -152,15 +154,6 @@ class Space(Record):
             self.model_copy(update={"stages": tuple(map(_preferring(kind), self.stages))})
             for kind in self.block_spaces()
         ]
-
-    def _block(self, trial: Trial, name: str, kind: str, expansions: Expansions | None) -> BlockConfig:
-        choices, prefix = self.block_spaces()[kind].choices(kind, expansions), self._gene(name, kind)
-        answers = tuple(ask(trial, f"{prefix}.{field}", options) for field, options in choices.items())
-        return _block_of(KINDS[kind], kind, tuple(choices), answers)
-
-    def _gene(self, block: str, kind: str) -> str:
-        """Where genes of a block are named: of its kind, if there are several, since each has choices of its own."""
-        return block if len(self.block_spaces()) == 1 else f"{block}.{kind}"
 
     def count(
         self, ways: Callable[[Sequence[BlockSite], Sequence[BlockSite], int], int], head: Callable[[int], int]
@@ -207,6 +200,12 @@ class ShuffleSpace(Space):
 
     def block_spaces(self) -> Mapping[str, BlockSpace]:
         return {"shuffle": self._own_block_space()}
+
+
+def _block(trial: Trial, gene: str, kind: str, choices: Mapping[str, tuple[Any, ...]]) -> BlockConfig:
+    """Draw a block's record; its genes are named `gene` and the field."""
+    answers = tuple(ask(trial, f"{gene}.{field}", options) for field, options in choices.items())
+    return _block_of(KINDS[kind], kind, tuple(choices), answers)
 
 
 @cache

@@ -15,7 +15,12 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {"the command line": ("nas/cli.py",)},
     {"commands": ("nas/commands/",)},
     {"executors": ("nas/executors/",)},
-    {"the way of the data": ("nas/evaluate.py", "nas/workbench.py", "nas/teacher.py", "nas/shipping.py")},
+    {
+        "the way of the data": (
+            "nas/evaluate.py", "nas/rung.py", "nas/recording.py", "nas/workbench.py", "nas/teacher.py",
+            "nas/shipping.py",
+        ),
+    },
     {"search": ("nas/search/",), "report": ("nas/report/",)},
     {"training": ("nas/training/",), "measuring": ("nas/measuring/",)},
     {"run folder": ("nas/run_folder/", "nas/tasks.py"), "runtimes": ("nas/runtimes/",)},
@@ -25,7 +30,8 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
         "ground": (
             "nas/__init__.py", "nas/records.py", "nas/objectives.py", "nas/front.py", "nas/pareto.py", "nas/files.py",
-            "nas/machine.py", "nas/errors.py", "nas/registry.py",
+            "nas/machine.py", "nas/errors.py", "nas/registry.py", "nas/seeds.py", "nas/on_front.py",
+            "nas/expected_gain.py",
         ),
     },
     {"compressors": ("compressors/",), "search_spaces": ("search_spaces/",)},
@@ -41,10 +47,14 @@ WITHOUT_TORCH = (
     "search_spaces/architecture.py", "search_spaces/block_configs.py", "search_spaces/block_spaces.py",
     "search_spaces/kinds.py", "search_spaces/layers.py", "search_spaces/presets.py", "search_spaces/sites.py",
     "search_spaces/spaces.py", "search_spaces/trials.py", "compressors/plan.py", "compressors/formats.py",
-    "compressors/steps.py", "nas/errors.py", "nas/files.py", "nas/front.py", "nas/machine.py", "nas/objectives.py",
-    "nas/pareto.py", "nas/records.py", "nas/tasks.py", "nas/candidates/*.py", "nas/study/*.py",
-    "nas/measuring/metrics.py", "nas/commands/check.py", "nas/data/__init__.py", "nas/run_folder/*.py",
-    "nas/samplers/*.py", "nas/search/*.py", "nas/report/**/*.py",
+    "compressors/steps.py", "nas/errors.py", "nas/expected_gain.py", "nas/files.py", "nas/front.py", "nas/machine.py",
+    "nas/objectives.py", "nas/on_front.py", "nas/pareto.py", "nas/records.py", "nas/seeds.py", "nas/tasks.py",
+    "nas/candidates/*.py", "nas/study/*.py",
+    "nas/measuring/metrics.py", "nas/measuring/calibration.py", "nas/measuring/latency_design.py",
+    "nas/measuring/latency_kriging.py", "nas/measuring/latency_model.py",
+    "nas/measuring/latency_regression.py", "nas/measuring/latency_similarity.py", "nas/measuring/latency_terms.py",
+    "nas/commands/check.py", "nas/data/__init__.py", "nas/run_folder/*.py", "nas/samplers/*.py", "nas/search/*.py",
+    "nas/report/**/*.py",
 )  # fmt: skip
 TORCH = {"torch", "torchvision"}
 

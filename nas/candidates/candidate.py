@@ -14,6 +14,7 @@ from compressors.plan import CompressionPlan
 from compressors.steps import requests_of
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
+from search_spaces.remembered import remembered
 
 SCHEMA = 1
 
@@ -44,7 +45,12 @@ class Candidate(BaseModel):
 
     def layers(self, num_classes: int) -> tuple[LayerSpec, ...]:
         """Every layer as shipped, pruned."""
-        return self.architecture.layers(num_classes, self.plan.kept)
+        return tuple(layer for part in self.parts(num_classes) for layer in part.layers)
+
+    @remembered
+    def parts(self, num_classes: int) -> tuple[Part, ...]:
+        """The layers as shipped, by stem, block, head and classifier."""
+        return tuple(self.architecture.parts(num_classes, self.plan.kept))
 
     def parameters(self, num_classes: int) -> int:
         return sum(layer.parameters for layer in self.layers(num_classes))
@@ -97,23 +103,18 @@ def canonical(candidate: Candidate) -> Candidate:
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
-    return candidate.model_copy(update={"plan": effective(plan, widths)})
+    left = effective(plan, widths)
+    requests_of(left)
+    return candidate.model_copy(update={"plan": left})
 
 
 def effective(plan: CompressionPlan, widths: Mapping[str, int]) -> CompressionPlan:
-    """A valid plan without what has no effect in a network whose channel groups have these `widths`.
-
-    Raises ValueError for steps that are unknown or cannot be combined.
-    """
-    left = plan.model_copy(
-        update={
-            "kept": {name: kept for name, kept in plan.kept.items() if kept != widths[name]},
-            "formats": {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
-            "steps": {name: decisions for name, decisions in plan.steps.items() if decisions},
-        }
+    """A valid plan without what has no effect in a network whose channel groups have these `widths`."""
+    return CompressionPlan.model_construct(
+        kept={name: kept for name, kept in plan.kept.items() if kept != widths[name]},
+        formats={name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
+        steps={name: decisions for name, decisions in plan.steps.items() if decisions},
     )
-    requests_of(left)
-    return left
 
 
 def formats_of(part: Part, plan: CompressionPlan) -> tuple[WeightFormat, ...]:

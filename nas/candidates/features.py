@@ -99,7 +99,7 @@ class Features:
         return {pair: i for i, pair in enumerate([*ends, *((a, b) for a in self.kinds for b in self.kinds)])}
 
     def __call__(self, candidate: Candidate, num_classes: int) -> Vector:
-        parts = tuple(candidate.architecture.parts(num_classes, candidate.plan.kept))
+        parts = candidate.parts(num_classes)
         summed = [sums_of(part, formats_of(part, candidate.plan)) for part in parts]
         stages = _stages(parts, summed, self.stages)
         found = [*_whole(candidate, summed, stages), *(number for stage in stages for number in stage.described())]

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan, kept_channels
+from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.study import Compression
 from search_spaces.architecture import Architecture
@@ -28,6 +29,8 @@ def sample(trial: Trial, space: Space, compression: Compression, *, input_channe
     architecture = space.sample(trial, input_channels=input_channels)
     drawn = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
     plan = effective(_plan_of(drawn), {group.name: group.width for group in prunable_groups(architecture, compression)})
+    if plan.steps:
+        requests_of(plan)
     return Candidate.model_construct(architecture=architecture, plan=plan)
 
 
@@ -57,12 +60,14 @@ def draw_formats(
     trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
 ) -> dict[str, WeightFormat]:
     """The weight format of every layer."""
-    layers = architecture.layers(1)
-    edges = {layers[0].name, layers[-1].name}
-    formats = {}
-    for layer in layers:
-        gene = f"{_scope(layer.name, layer.block, compression)}.weight_format"
-        formats[layer.name] = _format(trial, gene, compression, protect=layer.name in edges)
+    parts, by_layer = architecture.parts(1), compression.granularity == "layer"
+    formats: dict[str, WeightFormat] = {}
+    for part in parts:
+        is_edge = part.site is None and part.name != "head"
+        for shared in ([layer] for layer in part.layers) if by_layer else (part.layers,):
+            gene = f"{_scope(shared[0].name, part.name, compression)}.weight_format"
+            drawn = _format(trial, gene, compression, protect=is_edge)
+            formats |= {layer.name: drawn for layer in shared}
     return formats
 
 

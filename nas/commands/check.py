@@ -45,6 +45,7 @@ def warnings_of(study: Study) -> list[str]:
         *_unrewarded_genes(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
+        *_too_large_for_a_grid(study),
         *missing(study.targets, at_a_glance=True),
     ]
 
@@ -73,3 +74,12 @@ def _impossible_limits(study: Study) -> Iterator[str]:
     for name, limit in study.limits.items():
         if limit < least.get(name, 0):
             yield f"constraints.{name}.max: {limit:g} is below the smallest network's {least[name]:,}"
+
+
+def _too_large_for_a_grid(study: Study) -> Iterator[str]:
+    """A grid that `nas run` will refuse."""
+    if study.search.sampler == "grid":
+        from nas.search.modelled import grid_problem  # with optuna, which takes a while
+
+        if problem := grid_problem(study):
+            yield problem

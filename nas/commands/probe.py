@@ -15,10 +15,11 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
 from nas.data import load
-from nas.evaluate import Clock, pipeline_of, structure_costs
+from nas.evaluate import pipeline_of, structure_costs
 from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
+from nas.recording import Clock
 from nas.runtimes.runtime import refuse_missing
 from nas.shipping import score_file, ship
 from nas.study import Study

@@ -1,4 +1,4 @@
-"""`nas run`: prepare or continue a run folder, then drive search and finalists through an executor."""
+"""`nas run`: prepare or continue a run folder, then drive search, repeats and finalists through an executor."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
 from nas.data import DataSet, Split, load
 from nas.errors import InputError, disk_problem
@@ -17,16 +18,20 @@ from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
+from nas.measuring.calibration import calibrated, seconds_of
 from nas.measuring.latency import PROTOCOL
 from nas.records import Measurement, State
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.runtimes.runtime import fingerprint, refuse_missing
+from nas.search.driver import Driver
+from nas.search.earlier import earlier_runs
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
+from nas.search.repeats import Repeats
 from nas.search.search import Search, default_population
-from nas.search.upkeep import Upkeep, write_front
+from nas.search.upkeep import Upkeep, write_front, write_repeats
 from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_study
 
@@ -57,25 +62,35 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 
 def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
-    """The search, then its finalists, in a folder that this process holds."""
+    """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = _prepare(study, folder, console)
-    search = Search(study, folder)
+    measured = _calibrate(study, folder, len(data.class_names), console, stop)
+    search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(_setup(study, folder)) as executor:
         problem = _drive_search(search, executor, stop, console)
-        finalists = Finalists(study, folder)
-        write_front(search, finalists)
+        repeats, finalists = Repeats(search), Finalists(study, folder)
+
+        def write() -> None:
+            write_repeats(repeats)
+            write_front(search, repeats, finalists)
+
+        write()
+        if not stop.asked and repeats.unfinished:
+            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, after=write)
         if not stop.asked and study.search.finalists:
-            finalists.choose(search)
+            finalists.choose(search, repeats.by_trial())
             if finalists.unfinished:
                 data.load_test()  # files that cannot be read are named now, not by each finalist after its training
-            _drive_finalists(finalists, executor, stop, console, after=lambda: write_front(search, finalists))
+            total = len(finalists.journal.trials())
+            _drive_further(finalists, "finalists", total, executor, stop, console, after=write)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
         console.print(f"[yellow]The search ended early: {escape(problem)}.[/]")
-    return not stop.asked and (bool(problem) or search.count(State.COMPLETE) >= study.search.trials)
+    is_over = search.is_over or search.count(State.COMPLETE) >= study.search.trials
+    return not stop.asked and (bool(problem) or is_over)
 
 
 def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
@@ -83,6 +98,7 @@ def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
     refuse_missing(study.targets)
     _refuse_another_device(study, folder)
     teacher_candidate(study)  # a file that holds no candidate is refused before any work
+    earlier_runs(study, folder)  # as are folders that hold no run
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
@@ -98,6 +114,25 @@ def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
     return data
+
+
+def _calibrate(
+    study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop
+) -> list[tuple[Candidate, float]]:
+    """Candidates measured for the model of latency, with their milliseconds; none where the sampler has no such model.
+
+    They are measured once per run folder.
+    """
+    if not seconds_of(study):
+        return []
+    is_new = not folder.calibration.exists()
+    with console.status("calibrating the model of latency"):
+        found, problem = calibrated(study, num_classes, folder.calibration, stopped=lambda: stop.asked)
+    if problem:
+        console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
+    elif is_new:
+        console.print(f"The model of latency is calibrated on {len(found.samples)} untrained candidates.")
+    return found.of_target(study.target.name)
 
 
 def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:
@@ -127,22 +162,31 @@ def resolve(study: Study, folder: RunFolder) -> Study:
     """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
     if folder.study.exists():
         recorded = load_study(folder.study)
+        study = _with_rungs(study, recorded.rungs or study.rungs)
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)
         if different := frozen_difference(recorded, study):
             lines = "\n  ".join(different)
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, workers, engine, finalists, trial_minutes, trial_gigabytes, artifacts and "
-                "report keys may change; use another --out."
+                "Only search.trials, hours, epoch_budget, workers, engine, finalists, repeat_share, "
+                "stop_when_gain_below, trial_minutes, trial_gigabytes, artifacts and report keys may change; "
+                "use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
-    own, unfinished = (folder.lock.name, folder.split.name), ".tmp"
+    own, unfinished = (folder.lock.name, folder.split.name, folder.earlier.name), ".tmp"
     names = sorted(entry.name for entry in folder.path.iterdir())
     if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:
         raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")
-    return _with_population(study, default_population(study.search.trials))
+    return _with_population(_with_rungs(study, study.rungs), default_population(study.search.trials))
+
+
+def _with_rungs(study: Study, rungs: tuple[float, ...]) -> Study:
+    """What `auto` stands for is fixed at the first run."""
+    if study.search.rungs != "auto":
+        return study
+    return study.model_copy(update={"search": study.search.model_copy(update={"rungs": rungs})})
 
 
 def _with_population(study: Study, population: int | None) -> Study:
@@ -213,20 +257,29 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
     return problem
 
 
-def _drive_finalists(
-    finalists: Finalists, executor: Executor, stop: Stop, console: Console, *, after: Callable[[], None]
+def _drive_further(
+    driver: Driver,
+    title: str,
+    total: int,
+    executor: Executor,
+    stop: Stop,
+    console: Console,
+    *,
+    after: Callable[[], None],
 ) -> None:
-    """Train the finalists; `after` is called at the start, after each, and at the end."""
+    """Train repeats or finalists; `after` is called at the start, after each, and at the end."""
 
     def note(_: TrialRow | None = None) -> str:
         after()
         return ""
 
-    total = len(finalists.journal.trials())
-    drive(finalists, executor, stop, Screen(console, "finalists", total, lambda: len(finalists.rows()), note))
+    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note))
     after()
 
 
 def _counts(search: Search) -> str:
-    states = [State.INFEASIBLE, State.DUPLICATE, State.FAILED]
-    return ", ".join(f"{n} {state.lower()}" for state in states if (n := search.count(state)))
+    states = [State.PRUNED, State.INFEASIBLE, State.DUPLICATE, State.FAILED]
+    numbers = {"paused": len(search.rungs.paused())} | {state.lower(): search.count(state) for state in states}
+    counts = [f"{n} {word}" for word, n in numbers.items() if n]
+    gain = search.gain_per_hour()
+    return ", ".join([*counts, *([] if gain is None else [f"expects +{gain:.1%} per hour"])])

@@ -10,16 +10,21 @@ from nas.study import Data
 
 
 def folder_of(data: Data) -> Path:
-    """`data.path`, a folder or a file; `~` and environment variables are resolved.
+    """`data.path`, a folder or a file; `~` and environment variables are resolved."""
+    assert data.path is not None
+    return expanded(data.path, "data.path")
+
+
+def expanded(path: str, key: str) -> Path:
+    """The path that a study names at `key`, with `~` and environment variables resolved.
 
     Raises InputError where a variable is not set, or `~` stands for no home that is known.
     """
-    assert data.path is not None
-    text = os.path.expandvars(os.path.expanduser(data.path))
+    text = os.path.expandvars(os.path.expanduser(path))
     if text.startswith("~"):
-        raise InputError(f"data.path: {data.path!r} names a home folder that is not known here; write the whole path")
+        raise InputError(f"{key}: {path!r} names a home folder that is not known here; write the whole path")
     if "$" in text:
-        raise InputError(f"data.path: {data.path!r} names an environment variable that is not set")
+        raise InputError(f"{key}: {path!r} names an environment variable that is not set")
     return Path(text)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from nas.records import QUALITIES
 
@@ -89,6 +89,19 @@ def figure(key: str) -> Figure:
 def present(value: float | None) -> TypeGuard[float]:
     """Whether a table's cell holds a number: neither None nor pandas' NA nor NaN."""
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def share_text(value: float | None) -> str:
+    """A probability in per cent, whole; what is nearly sure is not called sure."""
+    if not present(value):
+        return NONE
+    return ">99" if 0.99 < value < 1 else "<1" if 0 < value < 0.01 else f"{100 * value:.0f}"
+
+
+def seeds_text(row: Mapping[str, Any]) -> str:
+    """The mean accuracy of a candidate that was trained with several seeds, and how many: `97.6 (3)`."""
+    mean = row.get("mean_accuracy")
+    return f"{per_cent(100 * mean)} ({row['seeds']})" if present(mean) else NONE
 
 
 def accuracy_text(value: float | None, se: float | None) -> str:

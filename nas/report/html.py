@@ -19,7 +19,8 @@ from nas.report import summary
 from nas.report.classes import Confusion, confusion
 from nas.report.coverage import coverage, coverage_words
 from nas.report.details import facts, machine_facts
-from nas.report.figures import Figure, accuracy_text, figure, per_cent, significant
+from nas.report.figures import Figure, accuracy_text, figure, per_cent, seeds_text, share_text, significant
+from nas.report.outlook import expected_per_hour, outlook_words
 from nas.report.payload import MAX_DETAILED, payload
 from nas.report.progress import Progress, progress
 from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
@@ -72,6 +73,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         curve=curve,
         objectives=", ".join(figure(name).label for name in run.study.objectives),
         reference_point=reference_point_words(curve),
+        outlook=outlook_words(expected_per_hour(run.trials, run.study)),
         members=list(zip(run.front, run.artifacts, strict=True))[:MAX_DETAILED],
         facts=facts,
         figure=figure,
@@ -127,6 +129,9 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     """One row of the front table: cells as (text, value to sort by)."""
     accuracies = [("accuracy", "accuracy_se"), ("test_accuracy", "test_accuracy_se")]
     cells = [(accuracy_text(row[key], row[se]), row[key]) for key, se in accuracies]
+    cells.append((share_text(row["p_on_front"]), row["p_on_front"]))
+    if run.repeated:
+        cells.append((seeds_text(row), row["mean_accuracy"]))
     for quality in other_qualities(run.study):
         cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.records import State
 from nas.report.details import layer_rows
-from nas.report.figures import FIGURES, Figure, accuracy_text, present
+from nas.report.figures import FIGURES, Figure, accuracy_text, per_cent, present, share_text
 from nas.report.parallel import parallel
 from nas.report.progress import Progress
 from nas.report.run import Row, Run, default_axes, other_qualities
@@ -67,6 +67,10 @@ def hover(row: Mapping[str, Any], axes: Sequence[Figure], study: Study) -> str:
         lines.append(f"validation {accuracy_text(row['accuracy'], row.get('accuracy_se'))} %")
     if present(row.get("test_accuracy")):
         lines.append(f"test {accuracy_text(row['test_accuracy'], row['test_accuracy_se'])} %")
+    if present(row.get("p_on_front")):
+        lines.append(f"on the front with {share_text(row['p_on_front'])} %")
+    if present(row.get("mean_accuracy")):
+        lines.append(f"mean of {row['seeds']} seeds {per_cent(100 * row['mean_accuracy'])} %")
     for axis in axes:
         if (axis.is_cost or axis in other_qualities(study)) and present(row.get(axis.key)):
             lines.append(f"{html.escape(axis.label)} {axis.text(row[axis.key], unit=True)}")

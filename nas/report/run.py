@@ -41,6 +41,11 @@ class Run:
         return bool(standing.any())
 
     @property
+    def repeated(self) -> bool:
+        """Whether the search trained a member of the front with several seeds."""
+        return any(present(row["mean_accuracy"]) for row in self.front)
+
+    @property
     def outlook(self) -> str:
         """What the page says of finalists beside a search-time front."""
         if len(self.finalists):

@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 
 from nas.errors import InputError
-from nas.front import front
-from nas.objectives import may_stand
+from nas.front import front, front_subset
+from nas.objectives import may_stand, minimised
 from nas.records import PARITY, State
 from nas.report.figures import FIGURES
-from nas.run_folder.columns import FINALIST_COLUMNS, FRONT_COLUMNS, TRIAL_COLUMNS, kind_of
+from nas.report.sureness import Repeats, p_on_front, repeats_in, with_seeds
+from nas.run_folder.columns import FINALIST_COLUMNS, FRONT_COLUMNS, REPEAT_COLUMNS, TRIAL_COLUMNS, kind_of
 from nas.study.file import load_study
 
-READ_AT_THE_END = tuple(name for name in FRONT_COLUMNS if name.startswith("test_"))
+LATER = tuple(name for name in FRONT_COLUMNS if name.startswith("test_") or name in ("seeds", "mean_accuracy"))
 Style = Literal["csv", "json"]
 
 
@@ -67,23 +68,41 @@ def front_rows(folder: Path, objectives: Sequence[str] | None = None) -> pd.Data
 
     Taken over the finalists, or over the COMPLETE trials while there are none; columns as in front.csv.
     """
-    names = tuple(load_study(folder / "study.yaml").objectives if objectives is None else objectives)
+    study = load_study(folder / "study.yaml")
+    names = tuple(study.objectives if objectives is None else objectives)
     if not names:
         raise InputError("objectives: expected at least one, got none")
-    finalists = read_finalists(folder)
+    finalists, repeats, seed = read_finalists(folder), _repeats(folder), study.search.seed
     if stands(finalists).any():
-        return _front(finalists, names)[[c for c in finalists if c not in ("state", "reason")]]
-    return _as_front(_front(read_trials(folder), names))
+        # Repeats were trained by the search's recipe, and what ships is a finalist's own file.
+        members = _front(finalists, names, {}, seed=seed)[[c for c in finalists if c not in ("state", "reason")]]
+    else:
+        members = _as_front(_front(read_trials(folder), names, repeats, seed=seed))
+    return with_seeds(members, repeats)
 
 
-def _front(frame: pd.DataFrame, objectives: Sequence[str]) -> pd.DataFrame:
-    """Rows that may stand, with every objective measured, that no other such row dominates."""
+def _repeats(folder: Path) -> Repeats:
+    table = _read(folder / "repeats.csv", REPEAT_COLUMNS)
+    return repeats_in(table[stands(table)])
+
+
+def _front(frame: pd.DataFrame, objectives: Sequence[str], repeats: Repeats, *, seed: int) -> pd.DataFrame:
+    """Rows that may stand, with every objective measured, that no other such row dominates, and how surely so."""
     unknown = [name for name in objectives if name not in frame or name.partition("@")[0] not in FIGURES]
     if unknown:
         known = [str(name) for name in frame if str(name).partition("@")[0] in FIGURES]
         raise InputError(f"objectives: expected some of {', '.join(known)}, got {', '.join(unknown)}")
     able = frame[stands(frame) & frame[list(objectives)].notna().all(axis=1)]
+    able = able.assign(p_on_front=p_on_front(able, objectives, repeats, seed=seed))
     return able.iloc[front_among(able, objectives)]
+
+
+def thinned(members: pd.DataFrame, objectives: Sequence[str], at_most: int | None) -> pd.DataFrame:
+    """At most so many members of a front: the best in every quality, then greedily by the hypervolume each adds."""
+    if at_most is None or len(members) <= at_most:
+        return members
+    points = minimised(members[list(objectives)].to_numpy(dtype="float64"), objectives)
+    return members.iloc[sorted(front_subset(points, objectives, at_most))]
 
 
 def front_among(frame: pd.DataFrame, objectives: Sequence[str]) -> list[int]:
@@ -127,9 +146,9 @@ def _recorded_flags(artifact: Path) -> str:
 
 
 def _as_front(trials: pd.DataFrame) -> pd.DataFrame:
-    """Search-time rows under the names of front.csv; the test split was not read for them."""
+    """Search-time rows under the names of front.csv; the test split was not read for them, repeats come later."""
     renamed = trials.rename(columns={"number": "trial"}).assign(
-        search_accuracy=trials["accuracy"], **dict.fromkeys(READ_AT_THE_END, np.nan)
+        search_accuracy=trials["accuracy"], **dict.fromkeys(LATER, np.nan)
     )
     others = [column for column in renamed if "@" in str(column) and str(column).partition("@")[0] in FRONT_COLUMNS]
     return renamed[[*FRONT_COLUMNS, *others]]

@@ -16,15 +16,20 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.records import State
-from nas.report.figures import NONE, accuracy_text, figure
-from nas.report.tables import front_rows, read_finalists, read_trials, records, stands
+from nas.report.figures import NONE, accuracy_text, figure, present, seeds_text, share_text
+from nas.report.outlook import expected_per_hour, outlook_words
+from nas.report.tables import front_rows, read_finalists, read_trials, records, stands, thinned
+from nas.study.file import load_study
 
 GAP = 2  # characters between columns
 
 
-def print_front(console: Console, folder: Path, objectives: Sequence[str]) -> None:
-    """The front for a terminal, or why it is empty. Nothing is cut: neither on a narrow terminal nor in a pipe."""
-    rows = front_rows(folder, objectives)
+def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at_most: int | None = None) -> None:
+    """The front for a terminal, or why it is empty. Nothing is cut: neither on a narrow terminal nor in a pipe.
+
+    `at_most` so many members are shown.
+    """
+    rows = thinned(front_rows(folder, objectives), objectives, at_most)
     if rows.empty:
         console.print(why_empty(folder, objectives), markup=False, highlight=False, soft_wrap=True)
     blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None)
@@ -32,6 +37,8 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str]) -> No
         if number:
             console.print()
         console.print(block, crop=False, no_wrap=True, overflow="ignore")
+    if words := outlook_words(expected_per_hour(read_trials(folder), load_study(folder / "study.yaml"))):
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def why_empty(folder: Path, objectives: Sequence[str]) -> str:
@@ -104,8 +111,18 @@ def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[lis
         *(ShownColumn(_stacked(t), [accuracy_text(r[k], r[f"{k}_se"]) for r in rows]) for t, k in accuracies),
         *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
     ]
+    told += _sureness(rows)
     flags = [row["flags"] for row in rows]
     return keys, [*told, *([ShownColumn("flags", flags, is_text=True)] if any(flags) else [])]
+
+
+def _sureness(rows: list[dict[str, Any]]) -> list[ShownColumn]:
+    """How surely each network is on the front and, where some were trained with several seeds, their mean accuracy."""
+    sure = [share_text(row.get("p_on_front")) for row in rows]
+    shown = [ShownColumn("on the\nfront\n(%)", sure)] if any(present(row.get("p_on_front")) for row in rows) else []
+    if any(present(row.get("mean_accuracy")) for row in rows):
+        shown.append(ShownColumn("mean of\nseeds\n(%)", [seeds_text(row) for row in rows]))
+    return shown
 
 
 def _width(columns: Sequence[ShownColumn]) -> int:

@@ -1,4 +1,4 @@
-"""The table of columns: what trials.csv, finalists.csv and front.csv hold, how a cell is written and how it is read.
+"""The table of columns: what the tables of a run folder hold, how a cell is written and how it is read.
 
 Everything that names a column follows from here: the writers, the typed readers of the report, the order in each file.
 """
@@ -80,10 +80,12 @@ COLUMNS: Mapping[str, Column] = {
     for column in (
         *(_own(name, COUNT) for name in ("number", "attempts", "seed", "retry_of")),
         *(_own(name, TEXT) for name in ("state", "reason", "id", "structure_id", "started_at", "artifact")),
-        *(_own(name, MEASURE) for name in ("fidelity", "seconds", "accuracy", "accuracy_se", "train_accuracy")),
+        *(_own(name, MEASURE) for name in ("fidelity", "rung", "seconds", "accuracy", "accuracy_se", "train_accuracy")),
         *(_own(name, MEASURE) for name in ("balanced_accuracy", "macro_f1", "log_loss")),
         *(_own(name, MEASURE) for name in ("test_accuracy", "test_accuracy_se")),
         *(_own(name, MEASURE) for name in ("test_balanced_accuracy", "test_macro_f1")),
+        *(_own(name, MEASURE) for name in ("expected_gain", "p_on_front", "mean_accuracy")),
+        _own("seeds", COUNT),
         _own("epochs", EPOCHS),
         _own("flags", FLAGS),
         _own("violation", EXCESSES),
@@ -99,14 +101,21 @@ TRIAL_COLUMNS = (
     "number", "state", "reason", "id", "structure_id", "fidelity", "epochs", "accuracy", "accuracy_se",
     "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "violation",
-    "attempts", "seconds", "seed", "started_at", "artifact", "flags", "retry_of", *STRUCTURE,
+    "attempts", "seconds", "seed", "started_at", "artifact", "flags", "retry_of", "rung", "expected_gain",
+    *STRUCTURE,
 )  # fmt: skip
 FRONT_COLUMNS = (
     "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",
+    "p_on_front", "seeds", "mean_accuracy",
     "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
 )  # fmt: skip
 FINALIST_COLUMNS = (*FRONT_COLUMNS, "state", "reason")
+REPEAT_COLUMNS = (
+    "trial", "id", "seed", "state", "reason", "epochs", "accuracy", "accuracy_se", "train_accuracy",
+    "balanced_accuracy", "macro_f1", "log_loss", "parameters", "size_bytes", "latency_ms", "macs",
+    "peak_memory_bytes", "seconds", "started_at", "flags", "artifact",
+)  # fmt: skip
 
 
 @cache
@@ -138,6 +147,11 @@ def front_columns(study: Study) -> list[str]:
 def finalist_columns(study: Study) -> list[str]:
     """The columns of finalists.csv."""
     return _with_targets(FINALIST_COLUMNS, study)
+
+
+def repeat_columns(study: Study) -> list[str]:
+    """The columns of repeats.csv."""
+    return _with_targets(REPEAT_COLUMNS, study)
 
 
 def _with_targets(names: Sequence[str], study: Study) -> list[str]:

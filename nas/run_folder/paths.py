@@ -37,6 +37,15 @@ class RunFolder:
         return self.path / "trials.csv"
 
     @property
+    def earlier(self) -> Path:
+        """What was copied of earlier runs, where the search was warmed up by them."""
+        return self.path / "earlier.json"
+
+    @property
+    def repeats(self) -> Path:
+        return self.path / "repeats.csv"
+
+    @property
     def finalists(self) -> Path:
         return self.path / "finalists.csv"
 
@@ -47,6 +56,11 @@ class RunFolder:
     @property
     def split(self) -> Path:
         return self.path / "split.json"
+
+    @property
+    def calibration(self) -> Path:
+        """What was measured before the search to predict latency; no result."""
+        return self.path / "calibration.json"
 
     def artifact(self, candidate_id: str, phase: Phase, seed: int, numbers: Numbers = MappingProxyType({})) -> Path:
         """Where one evaluation's files are; `numbers` are its searched training numbers."""

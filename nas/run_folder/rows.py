@@ -82,8 +82,11 @@ class TrialRow:
     """A finished trial as the tables show it. None is what was not measured.
 
     `number` counts the trials of one phase; a finalist names its search trial in `trial`, and its accuracy there in
-    `search_accuracy`. `costs` are those of the first target by name, and `latency_ms@NAME` and `size_bytes@NAME` of
-    others. `violation` says by how much, relative to its limit, each broken constraint is exceeded.
+    `search_accuracy`. `rung` is the last one that its training has reached. `costs` are those of the first target by
+    name, and `latency_ms@NAME` and `size_bytes@NAME` of others. `violation` says by how much, relative to its limit,
+    each broken constraint is exceeded. `expected_gain` is by what share the sampler expected this trial to enlarge the
+    hypervolume when it proposed it. `p_on_front` is the probability to be on the front; `seeds` trainings of the search
+    have `mean_accuracy` together.
     """
 
     number: int
@@ -111,11 +114,16 @@ class TrialRow:
     test_balanced_accuracy: float | None = None
     test_macro_f1: float | None = None
     retry_of: int | None = None
+    rung: float | None = None
+    expected_gain: float | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     structure: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     trial: int | None = None
     search_accuracy: float | None = None
+    p_on_front: float | None = None
+    seeds: int | None = None
+    mean_accuracy: float | None = None
 
     @property
     def shown(self) -> int:
@@ -138,12 +146,13 @@ class TrialRow:
         row = {name: getattr(self, name) for name in _FLAT} | dict(self.costs) | dict(self.structure)
         row |= {PARAMS + gene: value for gene, value in self.params.items()}
         row |= {"state": str(self.state), "flags": list(self.flags), "violation": dict(self.violation)}
-        return row | ({} if self.trial is None else {"trial": self.trial})
+        optional = {"trial": self.trial, "expected_gain": self.expected_gain, "rung": self.rung}
+        return row | {name: value for name, value in optional.items() if value is not None}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> TrialRow:
         """A row out of the journal. What an earlier version did not record yet has its default."""
-        known = {name: row[name] for name in (*_FLAT, "trial") if name in row}
+        known = {name: row[name] for name in (*_FLAT, "trial", "expected_gain", "rung") if name in row}
         return cls(
             **known | {"state": State(row["state"]), "flags": tuple(row.get("flags", ()))},
             costs={name: row[name] for name in row if name.partition("@")[0] in COSTS},
@@ -152,7 +161,8 @@ class TrialRow:
         )
 
 
-_NESTED = {"costs", "structure", "params", "trial", "search_accuracy"}
+_OF_FRONTS = {"trial", "search_accuracy", "p_on_front", "seeds", "mean_accuracy"}
+_NESTED = {"costs", "structure", "params", "expected_gain", "rung", *_OF_FRONTS}
 _FLAT = [flat.name for flat in fields(TrialRow) if flat.name not in _NESTED]
 
 

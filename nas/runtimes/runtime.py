@@ -6,8 +6,9 @@ when that has work to do: a run folder can be read where the engine is not insta
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
@@ -53,11 +54,18 @@ class FileCosts:
 
 @dataclass(frozen=True)
 class FileForecast:
-    """What is known of a file before it is made; `size_sd` is the standard deviation of the size's error, in bytes."""
+    """What is known of a file before it is made; `size_sd` is the standard deviation of the size's error, in bytes.
+
+    `peak` computes the peak memory, which few want to know.
+    """
 
     size_bytes: float
     size_sd: float
-    peak_memory_bytes: int
+    peak: Callable[[], int]
+
+    @cached_property
+    def peak_memory_bytes(self) -> int:
+        return self.peak()
 
 
 @dataclass(frozen=True)

@@ -57,20 +57,30 @@ class Decoder:
         if len(self._rows) > KEPT:
             self._rows.clear()
 
-    @cached_property
+    @property
     def sample(self) -> list[Decoded]:
-        """Random candidates that say what is usual in this space."""
-        return [self._decode(row) for row in random_rows(self.genes, SAMPLED, self._seed)]
+        """Random candidates that say what is usual in this space, as models see them now."""
+        return self.decode(self._sampled)
+
+    @cached_property
+    def _sampled(self) -> Floats:
+        return random_rows(self.genes, SAMPLED, self._seed)
 
     def decode(self, rows: Floats) -> list[Decoded]:
         """A candidate for each row."""
-        found = []
-        for row in rows:
-            name = row.tobytes()
-            decoded = self._rows.get(name)
-            decoded = self._rows[name] = self._decode(row) if decoded is None else self.renewed(decoded)
-            found.append(decoded)
-        return found
+        names = [row.tobytes() for row in rows]
+        new = {name: self._drawn(row) for name, row in zip(names, rows, strict=True) if name not in self._rows}
+        old = {name: self._rows[name] for name in names if name not in new and self._is_old(self._rows[name])}
+        self._prepare([params for params, _, _ in new.values()] + [decoded.params for decoded in old.values()])
+        self._rows.update({name: self._describe(*drawn) for name, drawn in new.items()})
+        self._rows.update({name: self._again(decoded) for name, decoded in old.items()})
+        return [self._rows[name] for name in names]
+
+    def _prepare(self, many: Sequence[Params]) -> None:
+        """Have a model of costs, if it likes to, predict many candidates at once."""
+        prepare = getattr(self._problem.costs, "prepare", None)
+        if prepare is not None and many:
+            prepare(many)
 
     def given(self, params: Params) -> Decoded | None:
         """The candidate of a recorded trial; None where its parameters are not, or no longer, of this space."""
@@ -95,10 +105,9 @@ class Decoder:
         middle = np.full(self.genes.width, 0.5)
         return self._describe(trial.params, record, self.genes.row_of(trial.params, middle))
 
-    def _decode(self, row: Floats) -> Decoded:
+    def _drawn(self, row: Floats) -> tuple[dict[str, Any], Any, Floats]:
         trial = UnitTrial(self.genes.units(row), salt=float(row[-1]))
-        record = self._problem.space(trial)
-        return self._describe(trial.params, record, row)
+        return trial.params, self._problem.space(trial), row
 
     def _describe(self, params: dict[str, Any], record: Any, row: Floats) -> Decoded:
         costs, slacks = self._known(params)

@@ -13,8 +13,10 @@ Brackets that begin at a later rung hedge against rungs that mislead, as in Hype
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, Protocol
 
@@ -66,25 +68,35 @@ def best(points: ArrayLike, count: int, violations: Sequence[float] | None = Non
     return [*chosen, *rest][:count]
 
 
-def _by_merit(points: NDArray[np.float64], count: int) -> list[int]:
+def promotable(points: ArrayLike, passed: Collection[int], share: float, *, ended: Collection[int] = ()) -> list[int]:
+    """Indices of those that may leave a rung now, the best first: as many as there are places that `passed` left.
+
+    Of n there are share x n places, rounded down: the first trial waits for others to be compared with. Within a front
+    those go first that add most hypervolume to its members that have passed. Those that `ended` at the rung count, and
+    cannot go on. (ASHA lets all of the best share go that have not; with several objectives nearly all trials are
+    among the best for a while, and few would ever stop.)
+    """
+    array = np.asarray(points, dtype=np.float64)
+    free, able = places(len(array), share) - len(passed), [i for i in range(len(array)) if i not in ended]
+    if free <= 0 or not able:
+        return []
+    before = [place for place, index in enumerate(able) if index in passed]
+    return [able[place] for place in _by_merit(array[able], free, before)]
+
+
+def _by_merit(points: NDArray[np.float64], count: int, passed: Collection[int] = ()) -> list[int]:
+    """The best `count` that have not `passed`."""
     span = np.ptp(points, axis=0)
     unit = (points - points.min(axis=0)) / np.where(span > 0, span, 1.0)
-    order: list[int] = []
+    corner, order = np.full(points.shape[1], 1 + MARGIN), list[int]()
     for front in fronts(points):
         if len(order) >= count:
             break
-        seats = count - len(order)
-        order += [int(front[i]) for i in hypervolume_subset(unit[front], np.full(points.shape[1], 1 + MARGIN), seats)]
+        before = [place for place, index in enumerate(front) if int(index) in passed]
+        seats = len(before) + count - len(order)
+        chosen = hypervolume_subset(unit[front], corner, seats, first=before)
+        order += [int(front[place]) for place in chosen[len(before) :]]
     return order
-
-
-def promotable(points: ArrayLike, passed: Collection[int], share: float) -> list[int]:
-    """Indices of those that may leave a rung now, the best first: among the best `share` and not `passed` before.
-
-    The number of places, share x n, is rounded down: the first trial waits for others to be compared with.
-    """
-    array = np.asarray(points, dtype=np.float64)
-    return [index for index in best(array, places(len(array), share)) if index not in passed]
 
 
 def places(count: int, share: float) -> int:
@@ -112,10 +124,15 @@ class Halving:
         if not 1 <= self.brackets <= len(self.rungs) + 1:
             raise ValueError(f"brackets: expected 1 to {len(self.rungs) + 1} for these rungs, got {self.brackets}")
 
+    @cached_property
+    def _bounds(self) -> list[float]:
+        """Where each bracket's share of all trials ends."""
+        bounds = np.cumsum(_equal_budgets(self.rungs)[: self.brackets])
+        return [float(bound) for bound in bounds / bounds[-1]]
+
     def bracket_of(self, number: int) -> int:
         """The bracket of a trial: the golden ratio's sequence spreads any run of numbers in proportion."""
-        bounds = np.cumsum(_equal_budgets(self.rungs)[: self.brackets])
-        return int(np.searchsorted(bounds / bounds[-1], ((number + 0.5) * GOLDEN) % 1, side="right"))
+        return bisect_right(self._bounds[:-1], ((number + 0.5) * GOLDEN) % 1)
 
     def rungs_of(self, number: int) -> tuple[float, ...]:
         """The rungs at which a trial may end."""

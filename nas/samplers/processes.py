@@ -55,6 +55,12 @@ class GaussianProcess:
         sd: Floats = np.sqrt(np.maximum(variance, LEAST_VARIANCE)) * scale
         return mean if prior_mean is None else mean + np.asarray(prior_mean, dtype=np.float64), sd
 
+    def mean(self, features: ArrayLike) -> Floats:
+        """The mean alone at p points, (p,): no system is solved for it."""
+        covariance = self._covariance(self.hyperparameters.scaled(features), self._features)
+        mean: Floats = covariance @ self._weights * self.hyperparameters.scale + self.hyperparameters.center
+        return mean
+
     def extended(
         self,
         features: ArrayLike,

@@ -16,11 +16,12 @@ from nas.study import Compression, Study
 from search_spaces.trials import first, last, middle
 
 Answer = Callable[[str, Sequence[Any]], Any]
+WITHOUT = ("random", "grid")  # samplers that draw without looking at what was found
 
 
 def anchors(study: Study) -> list[Answer]:
-    """One rule for each of the first trials: its answer to a gene's name and choices. The random sampler has none."""
-    if study.search.sampler == "random" or not study.search.anchors:
+    """One rule for each of the first trials: its answer to a gene's name and choices. Samplers of WITHOUT have none."""
+    if study.search.sampler in WITHOUT or not study.search.anchors:
         return []
     return [partial(_answer, kind, end) for end in (last, first) for kind in study.space.block_spaces()]
 

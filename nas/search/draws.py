@@ -55,6 +55,11 @@ class Draws:
         candidate = sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
         return candidate, ask_numbers(trial, study.training)
 
+    def as_record(self, trial: GeneTrial) -> Identity:
+        """Draw a candidate; returns what makes it the same evaluation as another."""
+        candidate, numbers = self(trial)
+        return identity_of(candidate.id, numbers)
+
     @cached_property
     def ways(self) -> float:
         """The number of ways in which a trial can answer, at most; infinite where a number is searched in a range."""

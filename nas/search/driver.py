@@ -155,8 +155,16 @@ class Driver(ABC):
             evaluation = read_evaluation(task.folder)
             if evaluation is not None:
                 self.finish(task, evaluation)
-            else:
+            elif not self._is_paused(trial):
                 self._again(task)
+
+    def _is_paused(self, trial: RecordedTrial) -> bool:
+        """Whether an unfinished trial waits for more than a worker."""
+        return False
+
+    def _rungs_of(self, number: int) -> tuple[float, ...]:
+        """At which shares of its training a trial is scored meanwhile."""
+        return ()
 
     def _again(self, task: Task) -> None:
         """Queue an unfinished trial once more; it goes on from its checkpoint."""
@@ -200,6 +208,7 @@ class Driver(ABC):
             training=dict(notes.training),
             reads_test=self.reads_test,
             is_constrained=self.is_constrained,
+            rungs=self._rungs_of(number),
         )
 
     def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
@@ -219,4 +228,5 @@ class Driver(ABC):
                 0.0 if infeasible and name in QUALITIES else evaluation.values((name,))[0]
                 for name in self.study.objectives
             ]
-        self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()})
+        pruned = evaluation.state is State.PRUNED
+        self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()}, pruned=pruned)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from nas.front import fronts
-from nas.pareto import hypervolume_subset
+from nas.front import beyond_all, front_subset, fronts
 from nas.records import QUALITIES, Evaluation, Phase
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow
 from nas.search.driver import WAIT, Done, Driver, Wait
 from nas.search.search import Search
 from nas.search.standing import points_of, standing
+from nas.search.sureness import NO_REPEATS, Repeated, averaged
 from nas.study import Study
 from nas.tasks import Task
 
@@ -28,10 +26,10 @@ class Finalists(Driver):
     def __init__(self, study: Study, folder: RunFolder) -> None:
         super().__init__(study, folder, f"{study.name}/final", ["maximize"])
 
-    def choose(self, search: Search) -> None:
-        """Enqueue the finalists that are not there yet."""
+    def choose(self, search: Search, repeats: Repeated = NO_REPEATS) -> None:
+        """Enqueue the finalists that are not there yet, chosen by means over seeds where there are `repeats`."""
         known = {TrialNotes.from_json(trial.user_attrs).identity for trial in self.journal.trials()}
-        for row in finalists_of(search.rows(), self.study):
+        for row in finalists_of(averaged(search.rows(), repeats), self.study):
             searched = search.notes(row.number)
             if searched.identity not in known:
                 number = self.journal.enqueue(self._notes(searched, row.number).to_json())
@@ -65,22 +63,18 @@ class Finalists(Driver):
 def finalists_of(rows: Sequence[TrialRow], study: Study) -> list[TrialRow]:
     """The finalists out of the search's front: the best in each quality, then greedily by hypervolume.
 
-    Volume alone leaves out the most accurate networks where there are few finalists: after short training qualities lie
-    close together, and costs then make the volume. Where the front is smaller, the next one (of what is left without
-    it) fills up: accuracies are noisy. The second seat is the slow starter's, where there is one.
+    Where the front is smaller, the next one (of what is left without it) fills up: accuracies are noisy. The second
+    seat is the slow starter's, where there is one.
     """
     candidates = standing(rows)
     if not candidates:
         return []
     points, wanted = points_of(candidates, study.objectives), study.search.finalists
-    # A little beyond the worst, so that the extremes of every objective count as well.
-    reference_point = points.max(axis=0) + 0.05 * np.maximum(np.ptp(points, axis=0), 1e-9)
-    qualities = [column for column, name in enumerate(study.objectives) if name in QUALITIES]
+    limit = beyond_all(points)
     chosen = list[int]()
     for front in fronts(points):
-        best = dict.fromkeys(int(points[front, column].argmin()) for column in qualities)
         seats = wanted - len(chosen)
-        chosen += [int(front[i]) for i in hypervolume_subset(points[front], reference_point, seats, first=list(best))]
+        chosen += [int(front[i]) for i in front_subset(points[front], study.objectives, seats, reference_point=limit)]
         if len(chosen) >= wanted:
             break
     slow = slow_starter(candidates, study)

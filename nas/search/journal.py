@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InputError
@@ -130,6 +131,11 @@ class Journal:
         """Every trial, in order of number; not a copy."""
         return self._copy.get_trials(deepcopy=False)
 
+    @property
+    def directions(self) -> list[StudyDirection]:
+        """Which way each objective is better."""
+        return self._copy.directions
+
     def ask(
         self,
         sampler: optuna.samplers.BaseSampler,
@@ -173,12 +179,14 @@ class Journal:
         *,
         notes: Mapping[str, Any],
         constraints: Mapping[str, float] = MappingProxyType({}),
+        pruned: bool = False,
     ) -> None:
-        """Finish a trial: COMPLETE with values, FAIL without; constraints are met where zero or less."""
+        """Finish a trial: COMPLETE with values, FAIL or PRUNED without; constraints are met where zero or less."""
         scratch = optuna.trial.create_trial(state=TrialState.FAIL)
         for name, value in constraints.items():
             scratch.set_constraint(name, value)
-        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        without = TrialState.PRUNED if pruned else TrialState.FAIL
+        state = without if values is None else TrialState.COMPLETE
         for storage, trial_id in self._both(number):
             for key, value in notes.items():
                 storage.set_trial_user_attr(trial_id, key, value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -12,62 +14,163 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from nas.candidates.candidate import Candidate
+from nas.expected_gain import gain_per_hour, relative_gain
 from nas.objectives import directions_of
-from nas.records import Evaluation, Phase, State
+from nas.records import UNSTABLE, Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.given import Anchored, Replayed
 from nas.samplers.named import make_sampler, seed_of
+from nas.samplers.pareto import ParetoSampler, gain_of
 from nas.search.anchors import anchors
+from nas.search.budget import EpochBudget
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
+from nas.search.earlier import earlier_runs
 from nas.search.journal import RecordedTrial
+from nas.search.modelled import Calibrated, Modelled, grid_of
+from nas.search.rungs import Rungs, is_paused, last_rung, write_pruned
 from nas.study import Study
-from nas.tasks import Task
+from nas.tasks import Rung, Task, Verdict
 
 RANDOM_AFTER = 10  # repeats in a row
 WINDOW, INFEASIBLE_SHARE = 100, 0.95
 FAILURES_IN_A_ROW = 10
+LATENCY = "latency_ms"
 
 
 class Search(Driver):
     """Asks the sampler until enough trials are complete.
 
-    It ends early where time is up, where nothing new is left, or where everything fails or is infeasible.
+    It ends early where time is up or its epochs are spent, where little more is expected, where nothing new is left, or
+    where everything fails or is infeasible. `is_over` says that it has come to its end, so that nothing is left to
+    continue. `class_names` and `calibrated` are for `sampler: pareto`, as `Modelled` takes them.
     """
 
     phase: Phase = "search"
 
-    def __init__(self, study: Study, folder: RunFolder) -> None:
+    def __init__(
+        self, study: Study, folder: RunFolder, *, class_names: Sequence[str] = (), calibrated: Calibrated = ()
+    ) -> None:
         super().__init__(study, folder, study.name, directions_of(study.objectives))
+        self._class_names, self._calibrated = class_names, calibrated
+        self._measured: dict[int, tuple[int, Candidate, float]] = {}
+        self._grid = grid_of(study) if study.search.sampler == "grid" else None
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
-        self._problem = ""
+        self._problem, self.budget = "", EpochBudget(study, self.journal, self.rungs)
+        self._exhausted, self.is_over = "", False
         self._anchors, self._draws = anchors(study), Draws(study)
         self._earlier = {row.number for row in self.rows()}
         self._first: dict[Identity, int] = {}
         self._indexed = 0
 
     def _recover(self) -> None:
+        self.rungs = Rungs(self.study, self.journal)
         super()._recover()
         self._settle_duplicates()  # a duplicate of a finished trial must not stay RUNNING: samplers look at it
 
     def propose(self) -> Task | Wait | Done:
-        """The next task. The search is over at `trials` COMPLETE ones, after `hours`, or where it cannot go on."""
+        """The next task. The search is over at `trials` COMPLETE ones, when its epochs are spent, after `hours`, or
+        where it cannot go on.
+        """
         failing = self._failing()
         late = self._deadline is not None and time.monotonic() > self._deadline
         if late or failing:
             return WAIT if self._running else Done(failing)
-        if self._waiting:  # begun before, or queued again by a user: done, however the others went
-            return self._start(self._waiting.pop(0))
-        self._problem = self._problem or self._infeasible()
-        if self._problem:
-            return WAIT if self._running else Done(self._problem)
-        complete = self.count(State.COMPLETE)
-        if complete >= self.study.search.trials:
-            return WAIT if self._running else Done()
-        if complete + len(self._running) >= self.study.search.trials:
+        if (begun := self._begun()) is not None:
+            return self._start(begun)
+        self._problem = self._problem or self._gains_little()
+        if self._is_enough() or self._problem:
+            return self._over()
+        if self.count(State.COMPLETE) + self._certain() >= self.study.search.trials:
             return WAIT
-        return self._draw()
+        if (promoted := self.rungs.next()) is not None:
+            return self._go_on(promoted)
+        self._problem = self._infeasible()
+        if self._problem:
+            return self._over()
+        if self._exhausted:
+            return self._give_up()
+        return self._draw() if self.budget.fits(len(self.journal.trials())) else self._over()
+
+    def _begun(self) -> Task | None:
+        """What was begun before, or queued again by a user: done, however the others went.
+
+        Once there are enough trials, only where it has no rung before it.
+        """
+        able = (task for task in self._waiting if not self._is_enough() or self._is_certain(task))
+        task = next(able, None)
+        if task is not None:
+            self._waiting.remove(task)
+        return task
+
+    def _is_enough(self) -> bool:
+        return self.count(State.COMPLETE) >= self.study.search.trials
+
+    def _is_certain(self, task: Task) -> bool:
+        """Whether a task has no rung before it at which it might end."""
+        return self.rungs.left(task.number) == 0
+
+    def _certain(self) -> int:
+        return sum(self._is_certain(task) for task in self._running.values())
+
+    def _go_on(self, number: int) -> Task | Wait | Done:
+        """A paused trial's training goes on, if its next piece still fits into the budget."""
+        if not self.budget.fits(number):
+            return self._over()
+        self.rungs.let_go(number)
+        return self._start(self._task(number))
+
+    def _give_up(self) -> Task | Wait | Done:
+        """Nothing new is left: what is paused goes on, however many are better, until there are enough trials."""
+        promoted = self.rungs.next(anyone=True)
+        if promoted is not None:
+            return self._go_on(promoted)
+        if not self._running:
+            self._problem = self._exhausted
+        return WAIT if self._running else self._over()
+
+    def _over(self) -> Wait | Done:
+        """The end, once nothing runs any more: what is paused then is PRUNED."""
+        if self._running:
+            return WAIT
+        for task in [*map(self._task, self.rungs.paused()), *self._waiting]:
+            self.finish(task, write_pruned(task, self.study))
+        self._waiting.clear()
+        self.is_over = True
+        return Done(self._problem)
+
+    def report(self, task: Task, rung: Rung) -> Verdict:
+        """At a rung the best go on and others pause. With enough trials complete, what has rungs before it ends."""
+        self.rungs.tell(task.number, rung)
+        if self._is_certain(task):
+            return Verdict.CONTINUE
+        if self._is_enough():
+            return Verdict.STOP
+        if not is_paused(self.journal.trials()[task.number]):  # between rungs, or told before that it goes on
+            return Verdict.CONTINUE
+        if not self.rungs.goes_on(task.number) or not self._has_room(task):
+            return Verdict.PAUSE
+        self.rungs.let_go(task.number)
+        return Verdict.CONTINUE
+
+    def _has_room(self, task: Task) -> bool:
+        """Whether there is need of one more trial at the end, where this is its last rung, and epochs for it."""
+        is_needed = self.count(State.COMPLETE) + self._certain() < self.study.search.trials
+        return (self.rungs.left(task.number) > 1 or is_needed) and self.budget.fits(task.number)
+
+    def paused(self, task: Task) -> None:
+        """The worker of `task` is free; a trial that waits at a rung is proposed again if it is to go on."""
+        if is_paused(self.journal.trials()[task.number]):
+            self._running.pop(task.number, None)
+        else:
+            super().paused(task)
+
+    def _is_paused(self, trial: RecordedTrial) -> bool:
+        return is_paused(trial)
+
+    def _rungs_of(self, number: int) -> tuple[float, ...]:
+        return self.rungs.of(number)
 
     def _draw(self) -> Task | Wait | Done:
         """Draw until a candidate is new. A sampler that repeats itself is given one at random, if there is one left."""
@@ -76,11 +179,11 @@ class Search(Driver):
             if self.repeats() >= RANDOM_AFTER:
                 values = self._draws.unseen(self.first_of_each(), len(self.journal.trials()))
                 if values is None:
-                    self._problem = (
+                    self._exhausted = (
                         f"none of {self._draws.attempts} random draws was new after {len(self._first)} different "
                         f"candidates, of {self._draws.ways:,} at most: the space is exhausted"
                     )
-                    return WAIT if self._running else Done(self._problem)
+                    return self._give_up()
             task = self._ask(values)
             if task is not None:
                 return self._start(task)
@@ -112,12 +215,35 @@ class Search(Driver):
 
     def _sampler(self, values: dict[str, Any] | None) -> BaseSampler:
         """The study's sampler for the next trial, or one that answers with `values` or with an anchor."""
-        search, number = self.study.search, len(self.journal.trials())
-        population = search.population or default_population(search.trials)
-        made = make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
+        number, made = len(self.journal.trials()), self._made()
         if values is not None:
             return Replayed(made, values)
-        return Anchored(made, self._anchors[number]) if number < len(self._anchors) else made
+        if number < len(self._anchors) and not isinstance(made, ParetoSampler):  # which has anchors of its own
+            return Anchored(made, self._anchors[number])
+        return made
+
+    def _made(self) -> BaseSampler:
+        search, number = self.study.search, len(self.journal.trials())
+        if search.sampler == "pareto":
+            return self._modelled.sampler(self._latencies())
+        if self._grid is not None:
+            return self._grid
+        population = search.population or default_population(search.trials)
+        return make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
+
+    @cached_property
+    def _modelled(self) -> Modelled:
+        return Modelled(self.study, self._class_names, self._calibrated, earlier_runs(self.study, self.folder))
+
+    def _latencies(self) -> Iterable[tuple[int, Candidate, float]]:
+        """Number, candidate and latency of every trial that was measured undisturbed, infeasible ones too."""
+        self._look()
+        for row in self._rows:
+            own = row.state is not State.DUPLICATE and LATENCY in row.costs and UNSTABLE not in row.flags
+            if own and row.number not in self._measured:
+                candidate = self.notes(row.number).candidate
+                self._measured[row.number] = row.number, candidate, row.costs[LATENCY]
+        return self._measured.values()
 
     def first_of_each(self) -> dict[Identity, int]:
         """Candidate and training numbers -> the trial that holds their evaluation, or the last retry of it."""
@@ -144,7 +270,10 @@ class Search(Driver):
             original = trials[repeated]
             row = self._row_of_duplicate(trial, original)
             values = original.values if original.state is TrialState.COMPLETE else None
-            self.journal.tell(trial.number, values, constraints=original.constraints, notes={ROW: row.to_json()})
+            pruned = original.state is TrialState.PRUNED
+            self.journal.tell(
+                trial.number, values, constraints=original.constraints, notes={ROW: row.to_json()}, pruned=pruned
+            )
 
     @staticmethod
     def _row_of_duplicate(trial: RecordedTrial, original: RecordedTrial) -> TrialRow:
@@ -153,7 +282,34 @@ class Search(Driver):
         assert row is not None, f"trial {original.number} is finished and has no row"
         reason = f"same candidate as trial {original.number}"
         return replace(
-            row, number=trial.number, state=State.DUPLICATE, reason=reason, seconds=None, params=trial.params
+            row,
+            number=trial.number,
+            state=State.DUPLICATE,
+            reason=reason,
+            seconds=None,
+            expected_gain=None,
+            params=trial.params,
+        )
+
+    def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
+        trial = self.journal.trials()[task.number]
+        gain = relative_gain(gain_of(trial))
+        return replace(super()._row(task, evaluation), expected_gain=gain, rung=last_rung(trial))
+
+    def gain_per_hour(self) -> float | None:
+        """By what share the hypervolume is expected to grow per further hour; None where the sampler does not say."""
+        rows = [row for row in self.rows() if row.state is not State.DUPLICATE]
+        gains, seconds = [row.expected_gain for row in rows], [row.seconds for row in rows]
+        return gain_per_hour(gains, seconds, workers=self.study.search.workers)
+
+    def _gains_little(self) -> str:
+        """That another hour is expected to gain less than the study asks for, if so."""
+        least, gain = self.study.search.stop_when_gain_below, self.gain_per_hour()
+        if least is None or gain is None or gain >= least:
+            return ""
+        return (
+            f"another hour is expected to enlarge the hypervolume by {gain:.2%}, "
+            f"less than search.stop_when_gain_below {least:g}"
         )
 
     def _newest(self) -> list[TrialRow]:

@@ -12,26 +12,42 @@ from nas.files import write_atomically
 from nas.front import fronts
 from nas.objectives import beyond_worst
 from nas.records import State
-from nas.run_folder.columns import finalist_columns, front_columns, trial_columns
+from nas.run_folder.columns import finalist_columns, front_columns, repeat_columns, trial_columns
+from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.run_folder.tables import append_row, count_rows, write_rows
 from nas.runtimes.runtime import file_names
 from nas.search.finalists import Finalists
+from nas.search.repeats import Repeats
 from nas.search.search import Search, default_population
 from nas.search.standing import front_of, points_of, standing
+from nas.search.sureness import with_p_on_front, with_seeds
 from nas.study import Study
 from nas.study.file import dump_study
 
 
-def write_front(search: Search, finalists: Finalists) -> None:
+def write_front(search: Search, repeats: Repeats, finalists: Finalists) -> None:
     """front.csv, over the finalists as soon as one is complete, over the search's trials until then."""
-    study, folder, searched = search.study, search.folder, search.rows()
+    study, folder, searched, again = search.study, search.folder, search.rows(), repeats.by_trial()
     accuracies = {row.number: row.accuracy for row in searched}
     final = [replace(row, search_accuracy=accuracies.get(row.shown)) for row in finalists.rows()]
+    objectives, seed = study.objectives, study.search.seed
+    final = with_seeds(with_p_on_front(final, objectives, seed=seed), again)
     if final:
         write_rows(folder.finalists, finalist_columns(study), final)
-    rows = final if standing(final) else searched
-    write_rows(folder.front, front_columns(study), front_of(rows, study.objectives))
+    rows = final if standing(final) else with_seeds(with_p_on_front(searched, objectives, again, seed=seed), again)
+    write_rows(folder.front, front_columns(study), front_of(rows, objectives))
+
+
+def write_repeats(repeats: Repeats) -> None:
+    """repeats.csv, where there are any; with `artifacts.keep: front` only their records are kept, never their files."""
+    study, folder, rows = repeats.study, repeats.folder, repeats.rows()
+    if not rows:
+        return
+    write_rows(folder.repeats, repeat_columns(study), rows)
+    if study.artifacts.keep == "front":
+        for row in rows:
+            _drop_bulky(folder, row, study)
 
 
 class Upkeep:
@@ -74,9 +90,13 @@ class Upkeep:
             # Each trial once: a failed one shares its folder with a retry that may be at work there.
             if row.number in self._trimmed or row.artifact in wanted:
                 continue
-            for name in bulky_files(self._search.study):
-                (self._search.folder.path / row.artifact / name).unlink(missing_ok=True)
+            _drop_bulky(self._search.folder, row, self._search.study)
             self._trimmed.add(row.number)
+
+
+def _drop_bulky(folder: RunFolder, row: TrialRow, study: Study) -> None:
+    for name in bulky_files(study):
+        (folder.path / row.artifact / name).unlink(missing_ok=True)
 
 
 def bulky_files(study: Study) -> tuple[str, ...]:

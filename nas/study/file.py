@@ -19,11 +19,14 @@ COMMAND_LINE = 0
 CHANGEABLE = (
     ("search", "trials"),
     ("search", "hours"),
+    ("search", "epoch_budget"),
     ("search", "workers"),
     ("search", "engine"),
     ("search", "trial_minutes"),
     ("search", "trial_gigabytes"),
     ("search", "finalists"),
+    ("search", "repeat_share"),
+    ("search", "stop_when_gain_below"),
     ("artifacts",),
     ("report",),
 )

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from nas.registry import ENGINES
-from nas.study.section import AboveZero, AtLeastOne, Section
+from nas.study.section import AboveZero, AtLeastOne, Section, each_once
+
+MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told what to believe, and says what it expects
+
+RungShare = Annotated[float, Field(gt=0, lt=1)]
+AUTO_RUNGS = (0.25, 0.5)
+COPY_SHARE = 0.1  # of a trial's training, at most, goes into the copy that is scored at a rung
+
+
+def rung_epochs(share: float, budget: int) -> int:
+    """The whole epochs, at least one, behind which a rung at this share of a training lies."""
+    return max(1, math.floor(share * budget + 0.5))
 
 
 class Search(Section):
     """How candidates are proposed, how many, and what one may take."""
 
-    sampler: Literal["random", "tpe", "nsga2", "nsga3"] = Field(
+    sampler: Literal["random", "tpe", "nsga2", "nsga3", "pareto", "grid"] = Field(
         "nsga2",
-        description="What proposes candidates: nsga2 and nsga3 are genetic algorithms, tpe models the objectives, "
-        "random draws independently.",
+        description="What proposes candidates: pareto computes costs, models accuracy and latency and takes what is "
+        "expected to add most to the front; nsga2 and nsga3 are genetic algorithms, tpe models all objectives, random "
+        "draws independently, grid takes every candidate of a small space once.",
     )
     anchors: bool = Field(
         True,
         description="Whether the search begins with the largest and the smallest network of each kind of block, with "
-        "the middle pruning ratio and format; with sampler random it never does.",
+        "the middle pruning ratio and format; with sampler random or grid it never does.",
+    )
+    calibration: Literal["auto"] | Annotated[float, Field(ge=0, le=60)] = Field(
+        "auto",
+        description="Seconds in which candidates are measured untrained before the search begins, so that latency can "
+        "be predicted; with sampler pareto, where latency is an objective or constrained. auto: until half of the "
+        "candidates are known within 5 %, a minute at most; 0: latency is learned from the trials alone.",
     )
     trials: AtLeastOne = Field(
         24, description="Candidates to complete; failed, infeasible and duplicate ones do not count."
@@ -59,6 +79,23 @@ class Search(Section):
         description="Members of the search's front (and of the next fronts where it is smaller) that are retrained for "
         "training.epochs with another seed and then tested; with 0 the front stays as the search found it.",
     )
+    stop_when_gain_below: AboveZero | None = Field(
+        None,
+        description="The search ends when its sampler expects another hour to enlarge the hypervolume by less than "
+        "this share of it, 0.01 for one per cent; with sampler pareto only. By default never.",
+    )
+    warm_start: tuple[str, ...] = Field(
+        (),
+        description="Run folders of earlier searches, also with another target, other data or other epochs. Their "
+        "accuracies become what is believed of candidates before any is trained, never results; with sampler pareto "
+        "only. They are copied into the run folder when the run begins.",
+    )
+    repeat_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1,
+        description="Trainings after the search and before the finalists are chosen, as a share of its complete "
+        "trials, rounded down: candidates of which it is least sure whether they are on the front are trained again "
+        "with further seeds, and finalists are chosen by means over seeds. 0 for none.",
+    )
     epochs: AtLeastOne | None = Field(
         None, description="Epochs of a candidate's training during the search; by default training.epochs."
     )
@@ -67,3 +104,35 @@ class Search(Section):
         description="Candidates of a generation of nsga2 and nsga3. By default a quarter of the trials, at least 8 and "
         "at most 50; it is fixed when the run begins.",
     )
+    rungs: Literal["auto"] | tuple[RungShare, ...] = Field(
+        (),
+        description="Shares of a trial's epochs at which it is compared with the others: a copy is compressed and "
+        "scored, and only the best share goes on, by front and hypervolume. The others are paused, and PRUNED when the "
+        "search ends. auto: 0.25 and 0.5, as far as the epochs allow. By default every trial is trained to its end.",
+    )
+    brackets: AtLeastOne = Field(
+        1,
+        description="Groups that the trials are dealt to, as in Hyperband: the second begins at the second rung, and "
+        "so on, the last beyond all; each gets as many epochs.",
+    )
+    epoch_budget: AboveZero | None = Field(
+        None,
+        description="Epochs of training that the search may spend in all trials, those of copies at rungs included; it "
+        "ends when the next piece of a training no longer fits. By default no limit.",
+    )
+
+    @model_validator(mode="after")
+    def _rungs_rise(self) -> Search:
+        if self.rungs != "auto" and any(low >= high for low, high in pairwise(self.rungs)):
+            raise ValueError(f"rungs: expected rising shares, got {list(self.rungs)}")
+        return self
+
+    @model_validator(mode="after")
+    def _told_by_the_model_alone(self) -> Search:
+        """What only a sampler with a model of the objectives can use."""
+        each_once("folder of warm_start", self.warm_start)
+        asked = {"warm_start": self.warm_start, "stop_when_gain_below": self.stop_when_gain_below}
+        for key, value in asked.items():
+            if value and self.sampler not in MODELLING:
+                raise ValueError(f"{key}: expected sampler {' or '.join(MODELLING)} beside it, got {self.sampler}")
+        return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
@@ -11,7 +12,7 @@ from nas.study.compression import Compression
 from nas.study.data import Data
 from nas.study.objectives import Constraint, Cost, Objective
 from nas.study.outputs import Artifacts, ReportOptions
-from nas.study.search import Search
+from nas.study.search import AUTO_RUNGS, Search, rung_epochs
 from nas.study.section import Name, Section, each_once
 from nas.study.targets import Target
 from nas.study.training import Training
@@ -74,6 +75,17 @@ class Study(Section):
             raise ValueError(f"search.epochs: expected {most}, got {self.search.epochs}")
         return self
 
+    @model_validator(mode="after")
+    def _rungs_lie_apart(self) -> Study:
+        epochs = [0, *(rung_epochs(share, self.search_epochs) for share in self.rungs), self.search_epochs]
+        if self.rungs and any(low >= high for low, high in pairwise(epochs)):
+            wanted = f"shares that fall on different epochs before the last of {self.search_epochs}"
+            raise ValueError(f"search.rungs: expected {wanted}, got {list(self.rungs)}")
+        if self.search.brackets > len(self.rungs) + 1:
+            most = f"at most {len(self.rungs) + 1}, one more than there are rungs"
+            raise ValueError(f"search.brackets: expected {most}, got {self.search.brackets}")
+        return self
+
     @property
     def target(self) -> Target:
         return self.targets[0]
@@ -86,6 +98,14 @@ class Study(Section):
     @property
     def search_epochs(self) -> int:
         return self.search.epochs or self.training.epochs
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """The shares of a search trial's epochs at which it is compared; `auto` leaves out what falls together."""
+        if self.search.rungs != "auto":
+            return self.search.rungs
+        at = {rung_epochs(share, self.search_epochs): share for share in AUTO_RUNGS}
+        return tuple(sorted(share for epochs, share in at.items() if epochs < self.search_epochs))
 
     def limit_minutes(self, epochs: int) -> float | None:
         """Wall time of an attempt at an evaluation of so many epochs: `trial_minutes` is a search trial's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
 from nas.study import Compression, Recipe
-from nas.tasks import Rung, Verdict
+from nas.tasks import Rung, Verdict, rung_between
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
 from nas.training.divergence import learned_values, require_finite
@@ -82,11 +82,39 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A training between two epochs: the stage, by its number, and how much of the schedule is over.
+
+    `copied` makes a copy of the network with the weights that would go on if the stage ended here.
+    """
+
+    pipeline: TrainingPipeline
+    stage: int
+    done: float
+    precision: Precision
+    teacher: nn.Module | None
+    copied: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen at a rung: figures by name, and the epochs that a copy was trained for it."""
+
+    scores: Mapping[str, float]
+    copy_epochs: float
+
+
+def unseen(share: float, *_: object) -> Look:
+    raise ValueError(f"rung {share:g}: expected a function that looks at it, got none")
+
+
+@dataclass(frozen=True)
 class TrainingPipeline:
     """Everything one candidate's training depends on; `training` is resolved: its numbers are plain numbers.
 
     `validation` is what `patience` watches; `recorded` (images, classes) the logits of a reference teacher.
-    `choose_precision` is asked once, and its answer kept in the checkpoint.
+    `choose_precision` is asked once, and its answer kept in the checkpoint. At each of the `rungs`, shares of the
+    epochs, `look` is asked with the share and the epochs done; it must leave the training alone.
     """
 
     training: Recipe
@@ -99,6 +127,8 @@ class TrainingPipeline:
     validation: tuple[Tensor, Tensor] | None = None
     recorded: Tensor | None = None
     choose_precision: Callable[[nn.Module], Precision] = in_fp32
+    rungs: tuple[float, ...] = ()
+    look: Callable[[float, float, Moment], Look] = unseen
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -119,7 +149,7 @@ class TrainingPipeline:
 
         An earlier attempt's checkpoint is continued at the epoch after it. `report` is called after every epoch with
         what is done so far, earlier attempts included; unless it answers CONTINUE a checkpoint is saved and Interrupted
-        raised.
+        raised. A rung is looked at, and reported, again where a checkpoint was saved there.
         """
         saved = load_checkpoint(self.checkpoint)
         first = saved["stage"] if saved is not None else 0
@@ -202,15 +232,19 @@ class StageRun:
         if training.patience is not None and validation is not None and stage.retraining.stops_early:
             self._stopping = EarlyStopping(*validation, training.patience)
         self._last_saved = time.monotonic()
+        self._saved: int | None = None  # the epochs that were done when it was saved last
 
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> int:
         """Train through the stage, from a checkpoint of it on where there is one; returns the steps done."""
+        start = 0 if saved is None else self._restore(saved)
+        if start and (share := self._rung_at(start)) is not None:
+            self._tell(self._seen(share, start))
         done = train_stage(
             self.network,
             self._pipeline.feed,
             self._pipeline.training,
             self._stage,
-            start_epoch=0 if saved is None else self._restore(saved),
+            start_epoch=start,
             optimizer=self._optimizer,
             loss=self._pipeline.loss(self._so_far.teacher),
             average=self._average,
@@ -235,14 +269,45 @@ class StageRun:
         if self._stopping is not None:
             with self._average.applied() if self._average is not None else nullcontext():
                 self._stopping.watch(self.network, self._pipeline.feed)
-        rung = Rung(self._epochs(done), self._pipeline.epochs)
+        share = self._rung_at(done)
+        if share is not None or time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS:
+            self._save(done)  # before a rung is looked at: it may take as long as an epoch
+        rung = Rung(self._epochs(done), self._pipeline.epochs) if share is None else self._seen(share, done)
+        self._tell(rung, or_save=done)
+
+    def _tell(self, rung: Rung, *, or_save: int | None = None) -> None:
+        """Report; unless the answer is CONTINUE, end, with the stage's `or_save` epochs saved."""
         verdict = self._report(rung)
-        is_due = time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS
-        if is_due or verdict is not Verdict.CONTINUE:
-            self._save(done)
-            self._last_saved = time.monotonic()
         if verdict is not Verdict.CONTINUE:
+            if or_save is not None and or_save != self._saved:
+                self._save(or_save)
             raise Interrupted(verdict, rung)
+
+    def _rung_at(self, done: int) -> float | None:
+        """The rung that the last of `done` epochs of the stage has reached."""
+        return rung_between(self._pipeline.rungs, self._pipeline.epochs, self._epochs(done - 1), self._epochs(done))
+
+    def _seen(self, share: float, done: int) -> Rung:
+        """The rung, looked at; torch's global generator is left as it was."""
+        pipeline, so_far, device = self._pipeline, self._so_far, self._pipeline.feed.images.device
+        moment = Moment(pipeline, self._index, self._place(done), so_far.precision, so_far.teacher, self._copied)
+        epochs = self._epochs(done)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            look = pipeline.look(share, epochs, moment)
+        return Rung(epochs, pipeline.epochs, share, look.scores, look.copy_epochs)
+
+    def _place(self, done: int) -> float:
+        """How much of the schedule is over after `done` epochs of the stage."""
+        stage = self._stage
+        within = min(done * self._pipeline.feed.steps, stage.steps) / max(1, stage.steps)
+        return stage.start + within * (stage.stop - stage.start)
+
+    def _copied(self) -> nn.Module:
+        with self._average.applied() if self._average is not None else nullcontext():
+            network = copy.deepcopy(self.network)
+        if self._average is not None:
+            self._stage.method.averaged(network)
+        return network
 
     def _epochs(self, done: int) -> float:
         """Epochs of the whole training after `done` of this stage, whose last may be a part of one."""
@@ -265,6 +330,7 @@ class StageRun:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self._pipeline.checkpoint, buffer.getvalue())
+        self._saved, self._last_saved = epoch, time.monotonic()
 
     def _restore(self, saved: Checkpoint) -> int:
         """Load what was saved; returns the number of finished epochs of the stage."""

@@ -32,6 +32,7 @@ from nas.run_folder.paths import RunFolder, write_evaluation
 from nas.run_folder.tables import write_rows
 from nas.runtimes.runtime import runtime_of
 from nas.search.finalists import Finalists
+from nas.search.repeats import Repeats
 from nas.search.search import Search
 from nas.search.upkeep import write_front
 from nas.study import Study
@@ -66,7 +67,7 @@ def make_run(folder: Path, trials: int) -> Study:
     finalists = Finalists(study, run)
     finalists.choose(search)
     finish_all(finalists)
-    write_front(search, finalists)
+    write_front(search, Repeats(search), finalists)
     return study
 
 

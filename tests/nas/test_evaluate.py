@@ -25,15 +25,18 @@ import nas.evaluate
 import nas.measuring.costs
 import nas.measuring.latency
 import nas.measuring.turns
+import nas.recording
 import nas.training.pipeline
 from nas.candidates.sampling import sample
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
-from nas.evaluate import Clock, broken_constraints, evaluate, evaluate_safely, failure, pipeline_of
+from nas.evaluate import broken_constraints, evaluate, evaluate_safely, failure, pipeline_of
 from nas.files import sha256_of
 from nas.measuring.parity import ParityBroken
+from nas.recording import Clock
 from nas.records import Measurement, Parity, State
 from nas.registry import RUNTIMES
+from nas.run_folder.paths import read_evaluation
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 from nas.training.pipeline import Interrupted
@@ -216,9 +219,9 @@ def test_a_record_that_cannot_be_written_leaves_the_checkpoint(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(nas.evaluate, "write_evaluation", full)
+    monkeypatch.setattr(nas.recording, "write_evaluation", full)
     with pytest.raises(OSError, match="No space left"):
-        nas.evaluate.finish(task, bench, nas.evaluate.Clock(), State.FAILED, error="Any", reason="any")
+        nas.recording.finish(task, bench, Clock(), State.FAILED, error="Any", reason="any")
     assert (task.folder / CHECKPOINT_FILE).exists()
 
 
@@ -385,6 +388,65 @@ def test_a_paused_training_goes_on_later(bench: Workbench, tmp_path: Path) -> No
     assert epochs == sorted(set(epochs))
     assert (resumed.state, resumed.epochs) == (State.COMPLETE, other.epochs)
     assert (paused.folder / "model.onnx").read_bytes() == (whole.folder / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("keep", ["all", "front"])
+def test_a_rung_is_an_evaluation_of_its_own(bench: Workbench, tmp_path: Path, keep: str) -> None:
+    """Beside the trial's folder; paused there and continued, the trial ends as if nobody had looked."""
+    bench.study = make_study(artifacts={"keep": keep}, constraints={"parameters": {"max": 1e9}})
+    whole = replace(task_of(bench, tmp_path / "whole"), epochs=4)
+    task, told = replace(whole, folder=tmp_path / "artifact", rungs=(0.5,)), list[Rung]()
+
+    def pause(rung: Rung) -> Verdict:
+        told.append(rung)
+        return Verdict.PAUSE if len(told) == 2 else Verdict.CONTINUE
+
+    with pytest.raises(Interrupted):
+        evaluate_safely(task, bench, report=pause)
+    record = read_evaluation(tmp_path / "artifact-r0.5")
+    assert record is not None
+    assert (record.phase, record.state, record.epochs) == ("rung", State.COMPLETE, 2.0)
+    assert record.validation is not None
+    assert record.measurement is not None
+    assert record.measurement.origin == "untrained file"
+    assert record.seconds["rung"] > 0
+    files = {file.name for file in (tmp_path / "artifact-r0.5").iterdir()}
+    assert files == {"evaluation.json", *(["model.onnx"] if keep == "all" else [])}
+    if keep == "all":
+        assert record.model_sha256 == {"model.onnx": sha256_of(tmp_path / "artifact-r0.5" / "model.onnx")}
+    at_rung = told[1]
+    assert (at_rung.epochs, at_rung.share) == (2.0, 0.5)
+    assert at_rung.scores is not None
+    assert at_rung.scores["accuracy"] == record.validation.accuracy
+    assert at_rung.scores["size_bytes"] == record.measurement.size_bytes
+    assert 0 < at_rung.copy_epochs <= 0.1 * 4 + 1e-9 or at_rung.copy_epochs == 1 / 2  # of two steps an epoch, one
+    resumed, other = evaluate_safely(task, bench, report=pause), evaluate_safely(whole, bench)
+    assert [rung.epochs for rung in told] == [1, 2, 2, 3, 4]
+    assert told[2] == at_rung, "what was recorded is not looked at again"
+    assert (task.folder / "model.onnx").read_bytes() == (whole.folder / "model.onnx").read_bytes()
+    assert resumed.seconds["train"] >= record.seconds["train"]
+    assert (resumed.seconds["rung"], resumed.started_at) == (record.seconds["rung"], record.started_at)
+    assert "rung" not in other.seconds
+
+
+def test_what_is_stopped_behind_a_rung_keeps_what_it_had_reached(bench: Workbench, tmp_path: Path) -> None:
+    task = replace(task_of(bench, tmp_path), epochs=4, rungs=(0.5,))
+    stopped = evaluate_safely(task, bench, report=lambda rung: Verdict.STOP if rung.epochs == 3 else Verdict.CONTINUE)
+    record = read_evaluation(task.at_rung(0.5).folder)
+    assert record is not None
+    assert (stopped.state, stopped.epochs) == (State.PRUNED, 3.0)
+    assert (stopped.validation, stopped.measurement) == (record.validation, record.measurement)
+
+
+def test_a_part_within_another_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([0.0, 1.0, 5.0, 5.5, 7.0, 7.0])
+    monkeypatch.setattr(nas.recording.time, "perf_counter", lambda: next(moments))
+    clock = Clock()
+    with clock("train"):
+        with clock("rung"):
+            pass
+        assert clock.so_far() == {"train": 1.5, "rung": 4.0}
+    assert (clock.so_far(), clock.part) == ({"train": 3.0, "rung": 4.0}, "rung")
 
 
 def test_a_task_is_trained_as_the_study_says(bench: Workbench, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.front import front, fronts
+from nas.front import beyond_all, front, front_subset, fronts
+from nas.pareto import hypervolume
 
 values = st.lists(st.tuples(st.integers(0, 5).map(lambda n: n / 5), st.integers(1, 6), st.integers(1, 6)), max_size=14)
 OBJECTIVES = ("accuracy", "macs", "latency_ms@ov")
@@ -42,3 +45,17 @@ def test_log_loss_orders_members_of_equal_quality_and_nothing_else() -> None:
 def test_nothing_has_no_front() -> None:
     assert front([], OBJECTIVES) == []
     assert list(fronts([])) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=7), st.integers(1, 7))
+def test_a_subset_has_the_most_accurate_and_then_the_most_volume(found: list[tuple[int, int]], wanted: int) -> None:
+    """Greedy by brute force: the next one is that with which the volume is largest."""
+    points = np.array(found, dtype=np.float64)
+    chosen = front_subset(points, ("accuracy", "size_bytes"), wanted)
+    limit = beyond_all(points)
+    assert len(set(chosen)) == len(chosen) == min(wanted, len(points))
+    assert points[chosen[0], 0] == points[:, 0].min()
+    for k in range(1, len(chosen)):
+        others = [i for i in range(len(points)) if i not in chosen[:k]]
+        best = max(hypervolume(points[[*chosen[:k], i]], limit) for i in others)
+        assert hypervolume(points[chosen[: k + 1]], limit) == pytest.approx(best)

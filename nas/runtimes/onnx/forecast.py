@@ -6,12 +6,12 @@ Both are sums over the network's parts, each drawn once: thousands of candidates
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import NamedTuple
 
 from nas.candidates.candidate import Candidate, formats_of
 from nas.runtimes.onnx.model import graph_of, model_of
-from nas.runtimes.onnx.outline import Map
+from nas.runtimes.onnx.outline import Map, Node
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
@@ -27,8 +27,9 @@ ZERO_POINT_BYTES = tensor_bytes((), 1) + 3  # with its name
 SIZE_SD = 4.0  # in bytes
 
 
-class Piece(NamedTuple):
-    """What a file has of one part; as in Outline. `peak` is of its activations, in bytes.
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """What a file has of one part; as in Outline. `source` is its input, of elements of `source_bytes`.
 
     out, is_held, is_signed: the shape of its result, whether that is held in codes and may be negative.
     """
@@ -41,7 +42,9 @@ class Piece(NamedTuple):
     zero_points: int
     scalars: tuple[tuple[str, int, int], ...]
     packed: frozenset[str]
-    peak: int
+    nodes: tuple[Node, ...]
+    source: Map
+    source_bytes: int
     out: Map
     is_held: bool
     is_signed: bool
@@ -63,9 +66,13 @@ def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] 
     packed = frozenset().union(*(piece.packed for piece in pieces)) - {"int4", "int2"}
     outside, inside = _envelope(header, packed)
     size = outside + framed(inside + content) - (grids - distinct) * ZERO_POINT_BYTES
-    return FileForecast(
-        size, SIZE_SD + ZERO_POINT_BYTES * (grids - distinct) ** 0.5, max(piece.peak for piece in pieces)
-    )
+    size_sd = SIZE_SD + ZERO_POINT_BYTES * (grids - distinct) ** 0.5
+    return FileForecast(size, size_sd, lambda: max(map(_peak, pieces)))
+
+
+@lru_cache(maxsize=1 << 14)
+def _peak(piece: Piece) -> int:
+    return peak_of_part(piece.nodes, piece.source, piece.source_bytes)
 
 
 def _letters(pieces: Sequence[Piece]) -> int:
@@ -111,7 +118,7 @@ def _envelope(header: FileHeader, packed: frozenset[str]) -> tuple[int, int]:
 def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) -> list[Piece] | None:
     """The pieces of a network's parts, in order; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
-    parts = tuple(architecture.parts(num_classes, plan.kept))
+    parts = candidate.parts(num_classes)
     if plan.steps or not all(map(_is_known, parts)):
         return None
     formats = [formats_of(part, plan) for part in parts]
@@ -171,7 +178,9 @@ def _piece(
         zero_points=outline.zero_points,
         scalars=tuple((name, *uses) for name, uses in outline.scalars.items()),
         packed=frozenset(outline.packed),
-        peak=peak_of_part(outline.nodes, source, 1 if input_held else 4),
+        nodes=tuple(outline.nodes),
+        source=source,
+        source_bytes=1 if input_held else 4,
         out=sketch.result,
         is_held=last in held,
         is_signed=sketch.is_signed,

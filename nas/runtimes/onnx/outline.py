@@ -104,7 +104,7 @@ class Outline:
         self.node_uses.append(1)
         return len(self.nodes) - 1
 
-    def constant(self, dims: Sequence[int], data_bytes: int, *, letters: int | None = None) -> int:
+    def constant(self, dims: tuple[int, ...], data_bytes: int, *, letters: int | None = None) -> int:
         """Append a stored value; returns its number, which a name of its own (of `letters`) does not show."""
         self.size_bytes += tensor_bytes(dims, data_bytes, name_letters=letters)
         self.constant_uses.append(1 if letters is None else 0)

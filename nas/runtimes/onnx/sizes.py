@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from onnx import helper
@@ -13,7 +12,7 @@ TYPICAL_NAME = 3  # letters of a numbered value's name, where only the length of
 
 
 def varint_bytes(number: int) -> int:
-    return max(1, (number.bit_length() + 6) // 7)
+    return 1 if number < 1 << 7 else (number.bit_length() + 6) // 7
 
 
 def framed(length: int) -> int:
@@ -21,13 +20,15 @@ def framed(length: int) -> int:
     return 1 + varint_bytes(length) + length
 
 
-def tensor_bytes(dims: Sequence[int], data_bytes: int, *, name_letters: int | None = None) -> int:
+@lru_cache(maxsize=1 << 14)
+def tensor_bytes(dims: tuple[int, ...], data_bytes: int, *, name_letters: int | None = None) -> int:
     """A stored value in a graph; without a given name, all but the letters of its numbered name."""
     name = TYPICAL_NAME if name_letters is None else name_letters
     kind, named, lengths = 2, 2 + name, sum(1 + varint_bytes(dim) for dim in dims)
     return framed(kind + named + lengths + framed(data_bytes)) - (name if name_letters is None else 0)
 
 
+@cache
 def node_bytes(
     op: str,
     inputs: int,

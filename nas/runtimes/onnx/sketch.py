@@ -114,7 +114,7 @@ class Sketch:
             case "relu6":
                 return self.outline.add("Clip", reads, out, shared=BOUNDS)
             case "select":
-                indices = self.outline.constant([out.channels], 8 * out.channels)
+                indices = self.outline.constant((out.channels,), 8 * out.channels)
                 return self.outline.add("Gather", reads, out, constants=[indices], axis=1)
         name, attributes = ROWS[operation.op]
         return self.outline.add(name, reads, out, **attributes)
@@ -123,7 +123,7 @@ class Sketch:
         layer = self._layers[operation.layer]
         weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
         self.outline.constant(_dims(layer), 4 * layer.weight_count, letters=len(weight))
-        self.outline.constant([layer.out_channels], 4 * layer.out_channels, letters=len(bias))
+        self.outline.constant((layer.out_channels,), 4 * layer.out_channels, letters=len(bias))
         value = self._layer(layer, reads, out, texts=[len(weight), len(bias)], weight_codes=False)
         result = _result(self._flow, number)
         if operation.reads[0] in self._held and result in self._held:
@@ -133,11 +133,11 @@ class Sketch:
     def _integer_layer(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
         layer, outline = self._layers[operation.layer], self.outline
         channels, scales = layer.out_channels, f"{layer.name}.weight_scale"
-        zeros = [outline.constant([channels], channels)] if layer.kind == "linear" else []
-        outline.constant([channels], 4 * channels, letters=len(scales))
+        zeros = [outline.constant((channels,), channels)] if layer.kind == "linear" else []
+        outline.constant((channels,), 4 * channels, letters=len(scales))
         restored, plain = self._codes(layer, self._formats[operation.layer])
         weight = outline.add("DequantizeLinear", restored, out, constants=[*plain, *zeros], texts=[len(scales)], axis=0)
-        bias = [outline.constant([channels], 4 * channels) for _ in ("codes", "scales")]
+        bias = [outline.constant((channels,), 4 * channels) for _ in ("codes", "scales")]
         dequantized = outline.add("DequantizeLinear", [], out, constants=bias, axis=0)
         return self._layer(layer, [*reads, weight, dequantized], out)
 
@@ -152,8 +152,8 @@ class Sketch:
             packed = outline.constant(dims, -(-count * bits // 8))
             return [outline.add("Cast", [], Map(0, 0), constants=[packed], to=3)], []
         bytes_of_plane = -(-count // 8)
-        planes = outline.constant([bits, bytes_of_plane, 1], bits * bytes_of_plane)
-        shape = outline.constant([len(dims)], 8 * len(dims))
+        planes = outline.constant((bits, bytes_of_plane, 1), bits * bytes_of_plane)
+        shape = outline.constant((len(dims),), 8 * len(dims))
         function = f"{UNPACK}{bits}"
         return [outline.add(function, [], Map(0, 0), constants=[planes, shape], domain=FUNCTIONS)], []
 

@@ -74,3 +74,8 @@ def test_a_limit_below_the_smallest_network(name: str) -> None:
     assert warnings_of(make_study(constraints={name: {"max": float(least)}})) == []
     (found,) = warnings_of(make_study(constraints={name: {"max": least - 1.0}}))
     assert found == f"constraints.{name}.max: {least - 1:g} is below the smallest network's {least:,}"
+
+
+def test_a_space_that_is_too_large_for_a_grid() -> None:
+    (warning,) = warnings_of(make_study(search={"sampler": "grid"}))
+    assert warning.startswith("search.sampler: grid: expected a space of at most 100,000 candidates, got one of ")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from rich.console import Console
 
 import nas.commands.run
 import nas.executors.loop
+import nas.measuring.calibration
+import nas.measuring.latency_design
 from nas.commands.run import measured_otherwise
 from nas.data import DataSet, Images, load
 from nas.errors import InputError
@@ -167,3 +171,51 @@ def test_the_population_is_fixed_when_the_run_begins(folder: RunFolder) -> None:
     assert first.search.population == 12
     folder.study.write_text(dump_study(first))
     assert nas.commands.run.resolve(make_study(population=None, trials=400), folder).search.population == 12
+
+
+def test_latency_is_calibrated_before_the_search_and_once(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The search is the same when it is continued, and another one without the calibration."""
+    made = make_study(sampler="pareto", trials=4, finalists=0, calibration=5.0)
+    study = made.model_copy(update={"objectives": ("accuracy", "latency_ms")})
+    monkeypatch.setattr(nas.measuring.latency_design, "DRAWN", 30)
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(ENGINES, "local", lambda setup: Workers(setup.folder.path, setup.workers, setup.threads, {}))
+    script = "import sys\nprint(sys.argv[1])"
+    lines = [{"number": i, "latency_ms": {"cpu": measured(c).cost("latency_ms", "cpu")}} for i, c in enumerate(
+        nas.measuring.latency_design.design(study, 10, 10)
+    )]  # fmt: skip
+    told = "\n".join(map(json.dumps, lines))
+    monkeypatch.setattr(nas.measuring.calibration, "BENCHMARK", (sys.executable, "-c", script, told))
+    given: list[int] = []
+    original = Search.__init__
+
+    def listening(self: Search, *args: Any, calibrated: Any = (), **options: Any) -> None:
+        given.append(len(calibrated))
+        original(self, *args, calibrated=calibrated, **options)
+
+    monkeypatch.setattr(Search, "__init__", listening)
+    assert nas.commands.run.run(study, folder.path, Console(quiet=True))
+    kept = folder.calibration.read_bytes()
+    monkeypatch.setattr(nas.measuring.calibration, "BENCHMARK", ("false",))
+    assert nas.commands.run.run(study, folder.path, Console(quiet=True))
+    assert folder.calibration.read_bytes() == kept
+    assert given == [10, 10]
+
+
+def test_what_auto_means_for_rungs_is_fixed_at_the_first_run(folder: RunFolder, run: Run) -> None:
+    assert run(rungs="auto")
+    assert load_study(folder.study).search.rungs == (0.25, 0.5)
+    assert run(rungs="auto", trials=7)
+    assert run(rungs=(0.25, 0.5), trials=7)
+    with pytest.raises(InputError, match=r"search.rungs: \[0.25, 0.5\] -> \[0.5\]"):
+        run(rungs=(0.5,), trials=7)
+    assert run(rungs="auto", epoch_budget=1000.0), "the budget may change"
+
+
+def test_a_run_whose_epochs_are_spent_has_come_to_its_end(folder: RunFolder, run: Run) -> None:
+    assert run(trials=50, epoch_budget=33.0, finalists=0)
+    assert sum(row["state"] == "COMPLETE" for row in read(folder, "trials")) == 4, "of eight epochs each"
+    assert run(trials=50, epoch_budget=48.0, finalists=0)
+    assert sum(row["state"] == "COMPLETE" for row in read(folder, "trials")) == 6

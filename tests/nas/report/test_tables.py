@@ -177,7 +177,7 @@ def test_csv_keeps_full_precision_and_json_is_strict(make_run):
     by_number = {row["number"]: row for row in run.trials}
     for line, row in zip(lines[1:], rows, strict=True):
         source = by_number[row["trial"]]
-        assert row["latency_ms"] == source["latency_ms"] == float(line.split(",")[9])
+        assert row["latency_ms"] == source["latency_ms"] == float(line.split(",")[FRONT_COLUMNS.index("latency_ms")])
         assert row["accuracy"] == source["accuracy"]
         assert row["test_accuracy"] is None
         assert isinstance(row["parameters"], int)

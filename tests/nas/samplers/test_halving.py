@@ -43,8 +43,9 @@ def test_the_best_never_stand_behind_what_they_dominate(points: np.ndarray, coun
 
 @given(grids(min_size=1), st.floats(0.05, 0.95), st.sets(st.integers(0, 8)))
 def test_nothing_is_promoted_past_what_dominates_it(points: np.ndarray, share: float, passed: set[int]) -> None:
+    passed &= set(range(len(points)))
     free = promotable(points, passed, share)
-    assert len(free) <= places(len(points), share) <= share * len(points) + 1e-6
+    assert len(free) == min(max(0, places(len(points), share) - len(passed)), len(points) - len(passed))
     for place, index in enumerate(free):
         assert index not in passed
         better = {other for other in range(len(points)) if dominates(points[other], points[index])}
@@ -68,6 +69,13 @@ def test_within_a_front_the_gain_in_hypervolume_decides() -> None:
     pairs = {i: hypervolume(points[[first, i]], corner) for i in range(4) if i != first}
     assert best(points, 2) == [first, max(pairs, key=pairs.__getitem__)]
     assert set(best(points, 3)) >= {0, 3}, "one of two that are nearly the same is enough"
+
+
+def test_what_is_like_one_that_has_passed_goes_last() -> None:
+    points = np.array([[0.4, 0.4], [0.41, 0.39], [0, 1.0], [1.0, 0]])
+    assert promotable(points, {0}, 1.0)[-1] == 1
+    assert promotable(points, {0}, 0.5)[0] in (2, 3)
+    assert promotable(points, {0, 1}, 0.5) == []
 
 
 @given(grids(min_size=2), st.lists(st.sampled_from([0.5, 3.0, 200.0]), min_size=4, max_size=4))

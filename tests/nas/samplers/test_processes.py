@@ -99,3 +99,8 @@ def test_rows_that_disagree_are_refused() -> None:
         GaussianProcess(KNOWN, np.zeros((2, 2)), [0.0, 1.0])
     with pytest.raises(ValueError, match="targets: expected finite numbers"):
         GaussianProcess(KNOWN, np.zeros((2, 3)), [0.0, np.inf])
+
+
+def test_the_mean_alone_is_that_of_a_prediction() -> None:
+    process, new = GaussianProcess(KNOWN, *observations(30)), observations(50, seed=1)[0]
+    assert process.mean(new) == pytest.approx(process.predict(new)[0], abs=1e-12)

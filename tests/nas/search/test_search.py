@@ -6,13 +6,16 @@ import re
 from dataclasses import replace
 from itertools import product, repeat
 
+import optuna
 import pytest
 from by_hand import NUMBERS, SPACE, Script, different, drive, finish, make_study, states, task_of
-from optuna.trial import TrialState
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
 
 import nas.search.draws
 import nas.search.search
 from nas.candidates.sampling import sample
+from nas.expected_gain import RECENT_ASKS
 from nas.records import State
 from nas.run_folder.paths import RunFolder
 from nas.search.driver import WAIT, Done
@@ -265,3 +268,52 @@ def test_choices_alone_can_be_duplicates(folder: RunFolder, script: Script, monk
 @pytest.mark.parametrize(("trials", "expected"), [(1, 8), (48, 12), (100, 25), (1000, 50)])
 def test_default_population(trials: int, expected: int) -> None:
     assert default_population(trials) == expected
+
+
+class Expecting(RandomSampler):
+    """A sampler that notes of every proposal how much it expects."""
+
+    def __init__(self, gain: float, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._gain = gain
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        noted = {"gain": self._gain, "hypervolume": 0.5}
+        study._storage.set_trial_system_attr(trial._trial_id, "pareto:gain", noted)
+
+
+def expecting(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, gain: float, **search: float) -> Search:
+    """Every trial takes 0.75 seconds by hand, so that an hour has 4 800 of them."""
+    study = make_study(trials=12)
+    study = study.model_copy(update={"search": study.search.model_copy(update=search)})
+    made = Search(study, folder)
+    monkeypatch.setattr(made, "_sampler", lambda _: Expecting(gain, seed=len(made.journal.trials())))
+    return made
+
+
+def test_a_search_ends_where_little_more_is_expected(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = expecting(folder, monkeypatch, 1e-6, stop_when_gain_below=0.01)
+    done = drive(search)
+    assert done.problem == (
+        "another hour is expected to enlarge the hypervolume by 0.96%, less than search.stop_when_gain_below 0.01"
+    )
+    complete = search.count(State.COMPLETE)
+    assert RECENT_ASKS <= complete < 12
+    assert all(row.expected_gain == pytest.approx(2e-6) for row in search.rows() if row.state is State.COMPLETE)
+    assert all(row.expected_gain is None for row in search.rows() if row.state is State.DUPLICATE)
+    assert drive(Search(search.study, folder)) == done  # a restart finds the same
+    patient = search.study.search.model_copy(update={"stop_when_gain_below": 0.001})
+    assert drive(Search(search.study.model_copy(update={"search": patient}), folder)) == Done()
+
+
+def test_a_search_goes_on_where_more_is_expected(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = expecting(folder, monkeypatch, 1e-5, stop_when_gain_below=0.01)
+    assert drive(search) == Done()
+    assert search.gain_per_hour() == pytest.approx(0.096)
+
+
+def test_other_samplers_expect_nothing(folder: RunFolder) -> None:
+    search = Search(make_study(trials=10), folder)
+    assert drive(search) == Done()
+    assert search.gain_per_hour() is None
+    assert all(row.expected_gain is None for row in search.rows())

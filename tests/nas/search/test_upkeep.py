@@ -15,6 +15,7 @@ from nas.records import Score, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.search.finalists import Finalists, finalists_of
+from nas.search.repeats import Repeats
 from nas.search.search import Search
 from nas.search.upkeep import Upkeep, bulky_files, with_reference_point, worth_keeping, write_front
 from nas.study import Study
@@ -157,7 +158,7 @@ def test_the_front_is_that_of_final_accuracies(folder: RunFolder) -> None:
     while isinstance(task := search.propose(), Task):
         by_hand.finish(search, task, validation=scored(task.number))
     finalists = Finalists(study, folder)
-    write_front(search, finalists)
+    write_front(search, Repeats(search), finalists)
     (before,) = by_hand.read(folder, "front")
     assert before["accuracy"] == before["search_accuracy"]
     finalists.choose(search)
@@ -165,7 +166,7 @@ def test_the_front_is_that_of_final_accuracies(folder: RunFolder) -> None:
         searched = finalists.notes(task.number).search_trial
         assert searched is not None
         by_hand.finish(finalists, task, validation=scored(20 - searched), test=scored(1))
-    write_front(search, finalists)
+    write_front(search, Repeats(search), finalists)
     rows, (member,) = by_hand.read(folder, "finalists"), by_hand.read(folder, "front")
     worst = min(rows, key=lambda one: float(one["search_accuracy"]))
     assert member["trial"] == worst["trial"] != before["trial"]

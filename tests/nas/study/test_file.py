@@ -133,7 +133,7 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("search:\n  workers: 1.0\n", "7: search.workers: expected an integer of at least 1, got 1.0"),
         (
             "search:\n  sampler: nsga9\n",
-            "7: search.sampler: expected one of random, tpe, nsga2, nsga3, got 'nsga9'",
+            "7: search.sampler: expected one of random, tpe, nsga2, nsga3, pareto, grid, got 'nsga9'",
         ),
         (
             "search:\n  trails: 3\n",
@@ -401,6 +401,59 @@ def test_finalists_are_not_trained_shorter_than_trials(tmp_path: Path) -> None:
     assert load_study(tmp_path / "y.yaml").search_epochs == 5
 
 
+RUNGS = "search: {rungs: %s, brackets: %s, epochs: %s}\ntraining: {epochs: 20}\n"
+
+
+@pytest.mark.parametrize(
+    ("rungs", "epochs", "expected"),
+    [
+        ("auto", 20, (0.25, 0.5)),
+        ("auto", 4, (0.25, 0.5)),
+        ("auto", 2, (0.5,)),
+        ("auto", 1, ()),
+        ("[]", 20, ()),
+        ("[0.1, 0.3]", 20, (0.1, 0.3)),
+    ],
+)
+def test_rungs_are_shares_of_a_trials_epochs(
+    tmp_path: Path, rungs: str, epochs: int, expected: tuple[float, ...]
+) -> None:
+    (tmp_path / "x.yaml").write_text(BASE + RUNGS % (rungs, 1, epochs))
+    assert load_study(tmp_path / "x.yaml").rungs == expected
+
+
+@pytest.mark.parametrize(
+    ("rungs", "brackets", "epochs", "message"),
+    [
+        ("[0.5, 0.25]", 1, 20, "search.rungs: expected rising shares, got [0.5, 0.25]"),
+        ("[1.0]", 1, 20, "search.rungs[0]: expected a number above 0 and below 1, got 1.0"),
+        (
+            "[0.25, 0.5]",
+            1,
+            2,
+            "search.rungs: expected shares that fall on different epochs before the last of 2, got [0.25, 0.5]",
+        ),
+        (
+            "[0.99]",
+            1,
+            4,
+            "search.rungs: expected shares that fall on different epochs before the last of 4, got [0.99]",
+        ),
+        ("[0.5]", 3, 20, "search.brackets: expected at most 2, one more than there are rungs, got 3"),
+        ("auto", 4, 20, "search.brackets: expected at most 3, one more than there are rungs, got 4"),
+        ("[]", 2, 20, "search.brackets: expected at most 1, one more than there are rungs, got 2"),
+    ],
+)
+def test_rungs_that_cannot_be_are_refused(tmp_path: Path, rungs: str, brackets: int, epochs: int, message: str) -> None:
+    assert mistakes(tmp_path, BASE + RUNGS % (rungs, brackets, epochs)) == [f"x.yaml:6: {message}"]
+
+
+def test_a_word_for_rungs_is_auto(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, BASE + "search: {rungs: some}\n")
+    wanted = "auto or a list of at least 0, each a number above 0 and below 1"
+    assert found == [f"x.yaml:6: search.rungs: expected {wanted}, got 'some'"]
+
+
 def test_a_late_message_gets_its_place(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("name: t\ndata:\n  source: digits\n")
@@ -596,7 +649,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     """Everything else shapes the trials that there are, training and constraints above all."""
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
-        "search.trial_gigabytes", "search.finalists", "artifacts", "report",
+        "search.trial_gigabytes", "search.finalists", "search.repeat_share", "search.stop_when_gain_below", "artifacts",
+        "report",
     }  # fmt: skip
 
 

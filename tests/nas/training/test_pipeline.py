@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from trainings import recipe_of
 
 import nas.training.pipeline
+import nas.training.preview
 from compressors.batch_norm import estimate_batch_norm
 from compressors.pipeline import STEPS as TABLE
 from compressors.pipeline import Method, Options, Step, compress
@@ -31,7 +32,8 @@ from nas.tasks import Rung, Verdict
 from nas.training.augmentation import Augmentation, Feed
 from nas.training.checkpoint import load_checkpoint
 from nas.training.early_stopping import EarlyStopping
-from nas.training.pipeline import Interrupted, TrainingPipeline
+from nas.training.pipeline import Interrupted, Look, Moment, TrainingPipeline
+from nas.training.preview import copy_steps, preview
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -539,6 +541,112 @@ def test_a_training_told_to_pause_goes_on_where_it_was(
     assert len(rest) == (EPOCHS - epoch) * STEPS
     assert told == [float(number) for number in range(1, EPOCHS + 1)]
     assert_same(straight("both")[1], state.state_dict())
+
+
+# Rungs.
+
+
+def seen(network: nn.Module) -> float:
+    """Some number of what the network answers."""
+    assert not network.training
+    return float(network(torch.linspace(0, 1, 2 * 64).reshape(2, 1, 8, 8)).abs().sum())
+
+
+def with_rungs(own: TrainingPipeline, looked: list[tuple[float, float, float]]) -> TrainingPipeline:
+    """Rungs in every stage; each is noted with its epochs and a number of the copy, as it would be shipped."""
+
+    def look(share: float, epochs: float, moment: Moment) -> Look:
+        torch.rand(1)  # a look may draw what it likes
+        looked.append((share, epochs, seen(preview(moment, lambda: None).eval())))
+        return Look({"accuracy": looked[-1][2]}, copy_steps(own) / STEPS)
+
+    return replace(own, rungs=(0.25, 0.5, 0.7, 0.9), look=look)
+
+
+@pytest.mark.parametrize("plan", sorted(PLANS))
+@pytest.mark.parametrize("extra", ["plain", "ema", "everything"])
+def test_a_rung_changes_nothing_of_the_training(tmp_path: Path, plan: str, extra: str) -> None:
+    options, looked = EXTRAS.get(extra, {}), list[tuple[float, float, float]]()
+    _, plain = fit(pipeline(tmp_path / "a.pt", plan, **options))
+    _, watched = fit(with_rungs(pipeline(tmp_path / "b.pt", plan, **options), looked))
+    assert_same(plain, watched)
+    assert looked
+    assert extra == "everything" or [share for share, *_ in looked] == [0.25, 0.5, 0.7, 0.9]
+    assert all(np.isfinite(number) for *_, number in looked)
+
+
+@pytest.mark.parametrize("plan", ["dense", "both"])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.7, 0.9])
+def test_paused_at_a_rung_it_ends_bit_for_bit_the_same(tmp_path: Path, plan: str, share: float) -> None:
+    """It is looked at again when it goes on, to the same result, and reported again."""
+    looked, told = list[tuple[float, float, float]](), list[Rung]()
+    own = with_rungs(pipeline(tmp_path / "a.pt", plan), looked)
+
+    def report(rung: Rung) -> Verdict:
+        told.append(rung)
+        return Verdict.PAUSE if rung.share == share and told.count(rung) == 1 else Verdict.CONTINUE
+
+    with pytest.raises(Interrupted) as interrupted:
+        own.fit(network(), batches()[1], report=report)
+    at = round(share * EPOCHS)
+    assert interrupted.value.rung == Rung(at, EPOCHS, share, {"accuracy": looked[-1][2]}, copy_steps(own) / STEPS)
+    trained, give_way = batches()
+    state = own.fit(network(), give_way, report=report).network.state_dict()
+    assert len(trained) == (EPOCHS - at) * STEPS
+    assert_same(straight(plan)[1], state)
+    assert [rung.epochs for rung in told] == [*range(1, at + 1), *range(at, EPOCHS + 1)]
+    again = [look for look in looked if look[0] == share]
+    assert len(again) == 2
+    assert again[0] == again[1]
+
+
+def test_killed_while_it_is_looked_at_it_is_looked_at_again(tmp_path: Path) -> None:
+    looked = list[tuple[float, float, float]]()
+
+    def killed(*_: object) -> Look:
+        raise Killed
+
+    own = replace(with_rungs(pipeline(tmp_path / "a.pt", "both"), looked), look=killed)
+    trained, state = fit(own)
+    assert (trained, state) == (round(0.25 * EPOCHS) * STEPS, None)
+    rest, state = fit(with_rungs(own, looked))
+    assert rest == EPOCHS * STEPS - trained
+    assert [share for share, *_ in looked] == [0.25, 0.5, 0.7, 0.9]
+    assert_same(straight("both")[1], state)
+
+
+def test_a_copy_gets_the_whole_plan_and_a_falling_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is outstanding: channels are cut and layers quantized though the training is in its first stage."""
+    stages = list[tuple[str, int, float, float]]()
+    original = nas.training.preview.train_stage
+
+    def watched(network: nn.Module, feed: Feed, recipe: Any, stage: Any, **options: Any) -> int:
+        stages.append((stage.name, stage.steps, stage.start, stage.stop))
+        return original(network, feed, recipe, stage, **options)
+
+    monkeypatch.setattr(nas.training.preview, "train_stage", watched)
+    shapes = list[list[tuple[int, ...]]]()
+
+    def look(share: float, epochs: float, moment: Moment) -> Look:
+        copied = preview(moment, lambda: None)
+        shapes.append([tuple(tensor.shape) for tensor in copied.state_dict().values()])
+        return Look({}, 0)
+
+    own = replace(pipeline(tmp_path / "a.pt", "both"), rungs=(0.25, 0.9), look=look)
+    end = own.fit(network(), batches()[1]).network.state_dict()
+    assert shapes == [[tuple(tensor.shape) for tensor in end.values()]] * 2
+    steps = copy_steps(own)
+    assert steps == round(0.1 * EPOCHS * STEPS)
+    assert stages == [("quantized", steps, 0.75, 1.0), ("quantized", steps, pytest.approx(7 / 8, abs=0.05), 1.0)]
+    stages.clear()
+    plain = replace(own, candidate=Candidate(architecture=ARCHITECTURE, plan=PLANS["dense"]), checkpoint=tmp_path / "b")
+    plain.fit(network(), batches()[1])
+    assert stages == [("dense", steps, 0.25, 1.0), ("dense", steps, pytest.approx(7 / 8), 1.0)]
+
+
+def test_rungs_need_somebody_who_looks(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"rung 0.25: expected a function that looks at it, got none"):
+        fit(replace(pipeline(tmp_path / "a.pt", "dense"), rungs=(0.25,)))
 
 
 def test_a_checkpoint_of_the_version_before_is_continued(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""What a training is worth at a rung: a copy of the network, compressed, emitted and scored as a finished one is.
+
+The record is an evaluation of phase `rung` in a folder of its own. Its costs are those of the untrained file, measured
+before the training began: they do not depend on weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nas.files import sha256_of
+from nas.recording import Clock, finish
+from nas.records import Measurement, State
+from nas.run_folder.paths import read_evaluation
+from nas.run_folder.rungs import scores_of
+from nas.shipping import emit_files, score_file
+from nas.tasks import Task
+from nas.training.pipeline import Look, Moment
+from nas.training.preview import copy_steps, preview
+from nas.workbench import Workbench
+
+
+def look_of(
+    task: Task, bench: Workbench, clock: Clock, costs: Measurement, give_way: Callable[[], None]
+) -> Callable[[float, float, Moment], Look]:
+    """What a task's training asks at its rungs; a rung that was recorded before is read and not looked at again."""
+
+    def look(share: float, epochs: float, moment: Moment) -> Look:
+        own = task.at_rung(share)
+        record = read_evaluation(own.folder)
+        if record is None:
+            with clock("rung"):
+                network = preview(moment, give_way).cpu().eval()
+                files = emit_files(network, own.folder, bench.header, bench.study.targets[:1])
+                file = files[bench.study.target.name]
+                scores = score_file(file, bench, test=False, give_way=give_way)
+                digest = {file.name: sha256_of(file)}
+                if bench.study.artifacts.keep == "front":
+                    file.unlink()
+            fields = {"measurement": costs, "model_sha256": digest, "precision": moment.precision, **dict(scores)}
+            record = finish(own, bench, clock, State.COMPLETE, epochs=epochs, **fields)
+        return Look(scores_of(record), copy_steps(moment.pipeline) / moment.pipeline.feed.steps)
+
+    return look

@@ -1,0 +1,128 @@
+"""What earlier runs found: complete candidates and their accuracies, of other targets, data or epochs.
+
+They are read once, when a run begins, and copied into its folder: a restart believes the same, whatever has become of
+the earlier folders since.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nas.candidates.candidate import Candidate
+from nas.data.paths import expanded
+from nas.errors import InputError
+from nas.files import write_atomically
+from nas.objectives import may_stand
+from nas.records import QUALITIES
+from nas.run_folder.paths import RunFolder
+from nas.study import Study
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class EarlierTrial:
+    """One candidate and its qualities by name, fractions."""
+
+    candidate_json: Mapping[str, Any]
+    qualities: Mapping[str, float]
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        return Candidate.from_json(self.candidate_json)
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """The complete trials of one run: of the same data and the same epochs, so that they compare."""
+
+    folder: str
+    trials: tuple[EarlierTrial, ...]
+
+
+def earlier_runs(study: Study, folder: RunFolder) -> list[EarlierRun]:
+    """The runs that `search.warm_start` names: as they were copied, or read now and copied.
+
+    Raises InputError where one is no run folder, is this run's own, or holds no complete trial.
+    """
+    names = study.search.warm_start
+    if not names:
+        return []
+    if folder.earlier.exists():
+        return _copied(folder.earlier)
+    runs = [_read(name, f"search.warm_start[{i}]", folder) for i, name in enumerate(names)]
+    write_atomically(folder.earlier, json.dumps({"schema": SCHEMA, "runs": [_to_json(run) for run in runs]}))
+    return runs
+
+
+def _to_json(run: EarlierRun) -> dict[str, Any]:
+    trials = [{"candidate": trial.candidate_json, "qualities": trial.qualities} for trial in run.trials]
+    return {"folder": run.folder, "trials": trials}
+
+
+def _copied(file: Path) -> list[EarlierRun]:
+    try:
+        content = json.loads(file.read_bytes())
+        if content["schema"] != SCHEMA:
+            raise InputError(f"{file}: expected schema {SCHEMA}, got {content['schema']!r}")
+        return [
+            EarlierRun(run["folder"], tuple(EarlierTrial(t["candidate"], t["qualities"]) for t in run["trials"]))
+            for run in content["runs"]
+        ]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{file}: expected what was copied of earlier runs, got something else") from None
+
+
+def _read(name: str, key: str, own: RunFolder) -> EarlierRun:
+    path = expanded(name, key)
+    found = RunFolder(path)
+    if not found.study.is_file() or not found.trials.is_file():
+        raise InputError(f"{key}: expected a run folder, with study.yaml and trials.csv in it, got {name!r}")
+    if path.resolve() == own.path.resolve():
+        raise InputError(f"{key}: expected an earlier run's folder, got {name!r}, this run's own")
+    trials = tuple(_trials(found))
+    if not trials:
+        raise InputError(f"{key}: expected a run with complete trials, got {name!r}, which holds none")
+    return EarlierRun(name, trials)
+
+
+def _trials(folder: RunFolder) -> Iterator[EarlierTrial]:
+    """Complete trials that may stand on a front, each with what can be read of its qualities."""
+    try:
+        with folder.trials.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            if may_stand(row["state"], (row.get("flags") or "").split()):
+                yield EarlierTrial(_candidate(folder.path / row["artifact"]), _qualities(row))
+    except (KeyError, ValueError, csv.Error) as error:
+        raise InputError(f"{folder.trials}: expected a table of trials, got something else ({error})") from None
+
+
+def _candidate(artifact: Path) -> dict[str, Any]:
+    file = artifact / "candidate.json"
+    try:
+        found: dict[str, Any] = json.loads(file.read_bytes())
+        Candidate.from_json(found)
+    except FileNotFoundError:
+        raise InputError(f"{file}: is gone, and with it what the trial's accuracy is of") from None
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(f"{file}: expected the record of a candidate, got none") from None
+    return found
+
+
+def _qualities(row: Mapping[str, str]) -> dict[str, float]:
+    return {name: float(row[name]) for name in QUALITIES if row.get(name)}
+
+
+def trials_of(runs: Sequence[EarlierRun], quality: str) -> Iterator[tuple[int, EarlierTrial, float]]:
+    """Every trial with a value of this quality: the number of its run, the trial, the value."""
+    for number, run in enumerate(runs):
+        for trial in run.trials:
+            if quality in trial.qualities:
+                yield number, trial, trial.qualities[quality]

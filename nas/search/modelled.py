@@ -1,0 +1,79 @@
+"""The samplers that live through a whole search: one by models, which are told what trials measured, and a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nas.candidates.candidate import Candidate
+from nas.data import class_count
+from nas.errors import InputError
+from nas.samplers.grid import LARGEST, GridSampler
+from nas.samplers.pareto import ParetoSampler
+from nas.samplers.recording import Params
+from nas.search.anchors import anchors
+from nas.search.beliefs import Beliefs
+from nas.search.draws import Draws
+from nas.search.earlier import EarlierRun
+from nas.search.latencies import Latencies
+from nas.search.proposals import Proposals
+from nas.study import Study
+
+LASTING = ("pareto", "grid")  # names of these samplers in a study; the others are rows of nas.samplers.named
+POOL_SIZE = 2000  # candidates that are compared in an ask
+Calibrated = Sequence[tuple[Candidate, float]]
+Measured = Iterable[tuple[int, Candidate, float]]
+
+
+class Modelled:
+    """The Pareto sampler of a study, and the latency model behind it.
+
+    `class_names` are the data's (none: as many short ones as it has), `calibrated` candidates that were measured before
+    the search, with their milliseconds on the first target, `earlier` the runs by whose accuracies it is warmed up.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        class_names: Sequence[str] = (),
+        calibrated: Calibrated = (),
+        earlier: Sequence[EarlierRun] = (),
+    ) -> None:
+        names = class_names or [f"class {number}" for number in range(class_count(study.data))]
+        self._latencies = Latencies(len(names), calibrated)
+        self.proposals = Proposals(study, names, self._latencies)
+        self._beliefs = Beliefs(study, len(names), earlier)
+        self._sampler = ParetoSampler(
+            self.proposals.space,
+            self.proposals.costs,
+            self.proposals.features,
+            seed=study.search.seed,
+            pool_size=POOL_SIZE,
+            constraints=self.proposals.constraints if study.constraints else None,
+            priors=self._believed if earlier else None,
+            scales=self.proposals.scales,
+            anchors=anchors(study),
+        )
+
+    def _believed(self, params: Params) -> Sequence[float | None]:
+        return self._beliefs(self.proposals.described(params).candidate)
+
+    def sampler(self, measured: Measured) -> ParetoSampler:
+        """For the next ask; `measured` are trials with a latency so far: number, candidate and milliseconds."""
+        self._latencies.update(measured)
+        return self._sampler
+
+
+def grid_of(study: Study) -> GridSampler:
+    """Every candidate of a small space. Raises InputError where it is too large, or a number is searched in a range."""
+    if problem := grid_problem(study):
+        raise InputError(problem)
+    return GridSampler(Draws(study).as_record, seed=study.search.seed)
+
+
+def grid_problem(study: Study) -> str:
+    """Why a study cannot be searched by a grid; empty where it can."""
+    ways = Draws(study).ways
+    if ways <= LARGEST:
+        return ""
+    came = f"one of {ways:,}" if ways < float("inf") else "training numbers that are searched in a range"
+    return f"search.sampler: grid: expected a space of at most {LARGEST:,} candidates, got {came}"

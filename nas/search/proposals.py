@@ -1,0 +1,240 @@
+"""What the Pareto sampler is told of a study: how candidates are drawn, what they cost, and what describes them.
+
+Costs are computed from the records; latency is a model's word, which changes as trials are measured. What is worked out
+of a candidate is kept from ask to ask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from nas.candidates.candidate import Candidate
+from nas.candidates.corners import extreme_candidates
+from nas.candidates.features import Features
+from nas.candidates.hyperparameters import Numbers
+from nas.measuring.latency_terms import Work, work_of
+from nas.records import QUALITIES
+from nas.runtimes.runtime import FileForecast, FileHeader, runtime_of
+from nas.samplers.problem import Entry, Known, Scale
+from nas.samplers.recording import GivenTrial, Params
+from nas.search.draws import Draws, GeneTrial
+from nas.search.latencies import Latencies
+from nas.study import Choices, Range, Study
+
+KEPT = 25_000  # candidates that are kept from ask to ask
+DIGITS = 6  # of predicted latencies: the last bits depend on how many are predicted at once, an ask must not
+LATENCY = "latency_ms"
+
+
+class Identity:
+    """What is trained, as a key that is hashed once: an architecture, its plan and the searched numbers."""
+
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(self, candidate: Candidate, numbers: Numbers) -> None:
+        plan = candidate.plan
+        decisions = tuple(plan.kept.items()), tuple(plan.formats.items()), repr(plan.steps) if plan.steps else ""
+        self._parts = candidate.architecture, decisions, tuple(sorted(numbers.items()))
+        self._hash = hash(self._parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self._hash == other._hash and self._parts == other._parts
+
+
+@dataclass(eq=False)
+class Described:
+    """A candidate, the numbers it is trained by, and what has been worked out of it.
+
+    latency_ms: mean and standard deviation by the model of `version`.
+    """
+
+    candidate: Candidate
+    numbers: Numbers
+    latency_ms: tuple[float, float] = (math.nan, math.nan)
+    version: tuple[int, ...] | None = None
+    work: Work | None = None
+    file: FileForecast | None = None
+
+
+class Proposals:
+    """A study as `ParetoSampler` takes it: `space`, `costs`, `constraints`, `features` and `scales`.
+
+    `class_names` are the data's: they stand in the file.
+    """
+
+    def __init__(self, study: Study, class_names: Sequence[str], latencies: Latencies) -> None:
+        self._study, self._draws, self._latencies = study, Draws(study), latencies
+        self._num_classes, self._features = len(class_names), Features.of(study.space)
+        self._runtime = runtime_of(study.target)
+        sizes, channels = study.space.input_sizes, study.data.input_channels
+        self._headers = {size: FileHeader(channels, size, tuple(class_names)) for size in sizes}
+        self._known: dict[int, tuple[Params, Described]] = {}
+        self.costs, self.constraints = Costs(self), Constraints(self)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return self._study.objectives
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        return self._study.limits
+
+    @property
+    def scales(self) -> list[Scale]:
+        """Costs are compared by ratio, as fronts and hypervolume are."""
+        return ["linear" if name in QUALITIES else "log" for name in self._study.objectives]
+
+    @property
+    def version(self) -> tuple[int, ...] | None:
+        """Changes when predictions do."""
+        return self._latencies.version
+
+    def space(self, trial: GeneTrial) -> Identity:
+        """Draw a candidate; returns what it comes down to."""
+        return self._draw(trial)[1]
+
+    def features(self, params: Params) -> list[float]:
+        """Of the network, and of the searched numbers, each where it lies between its bounds."""
+        described = self.described(params)
+        return [*self._features(described.candidate, self._num_classes).tolist(), *self._places(described.numbers)]
+
+    def described(self, params: Params) -> Described:
+        """The candidate of parameters. Raises UnknownGene where they are not of this space."""
+        kept = self._known.get(id(params))
+        if kept is not None and kept[0] is params:
+            return kept[1]
+        described, _ = self._draw(GivenTrial(params))
+        self._keep(params, described)
+        return described
+
+    def prepare(self, many: Sequence[Params]) -> None:
+        """Predict the latencies of many candidates at once, which takes a fraction of the time of one by one."""
+        if not self._wants_latency:
+            return
+        waiting = [one for one in map(self.described, many) if one.version != self.version]
+        if waiting:
+            works = [self._work(one) for one in waiting]
+            for one, (mean, sd) in zip(waiting, self._latencies.predict_all(works).tolist(), strict=True):
+                one.latency_ms, one.version = (_rounded(mean), _rounded(sd)), self.version
+
+    def cost(self, params: Params, name: str) -> Entry:
+        """A cost as the sampler takes it: a number, (mean, standard deviation), or None where only trials tell.
+
+        The bytes of a file differ by tens from their forecast, where zero points of activations are equal: as good as
+        exact.
+        """
+        described = self.described(params)
+        match name:
+            case "parameters":
+                return float(described.candidate.parameters(self._num_classes))
+            case "macs":
+                return float(described.candidate.macs(self._num_classes))
+            case "latency_ms":
+                self.prepare([params])
+                return described.latency_ms
+        file = self._file(described) if self._foretells else None
+        if file is None:
+            return None
+        return file.size_bytes if name == "size_bytes" else float(file.peak_memory_bytes)
+
+    @cached_property
+    def _wants_latency(self) -> bool:
+        return LATENCY in (*self._study.objectives, *self._study.limits)
+
+    @cached_property
+    def _foretells(self) -> bool:
+        """Whether the files of this space can be foretold; then it is of a network of every kind."""
+        spaces = [self._study.model_copy(update={"space": space}) for space in self._study.space.of_one_kind()]
+        return all(
+            self._forecast(candidate) is not None for one in spaces for candidate in extreme_candidates(one).values()
+        )
+
+    def _draw(self, trial: GeneTrial) -> tuple[Described, Identity]:
+        candidate, numbers = self._draws(trial)
+        described = Described(candidate, numbers)
+        params = getattr(trial, "params", None)  # a trial of the sampler's keeps one mapping for all that follows
+        if params is not None:
+            self._keep(params, described)
+        return described, Identity(candidate, numbers)
+
+    def _keep(self, params: Params, described: Described) -> None:
+        if len(self._known) >= KEPT:
+            self._known.clear()
+        self._known[id(params)] = params, described
+
+    def _work(self, described: Described) -> Work:
+        if described.work is None:
+            described.work = work_of(described.candidate, self._num_classes)
+        return described.work
+
+    def _file(self, described: Described) -> FileForecast | None:
+        if described.file is None:
+            described.file = self._forecast(described.candidate)
+        return described.file
+
+    def _forecast(self, candidate: Candidate) -> FileForecast | None:
+        return self._runtime.forecast(candidate, self._headers[candidate.architecture.input_size])
+
+    def _places(self, numbers: Numbers) -> list[float]:
+        """Searched training numbers, each from 0 at its lowest to 1 at its highest."""
+        return [_place(freedom, numbers[name]) for name, freedom in self._study.training.searched.items()]
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.{DIGITS}g}")
+
+
+def _place(freedom: Range[float] | Choices[float], value: float) -> float:
+    if isinstance(freedom, Range):
+        low, high, log = freedom.low, freedom.high, freedom.log
+    else:
+        low, high, log = min(freedom.choices), max(freedom.choices), False
+    if high <= low:
+        return 0.0
+    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+
+
+class Costs:
+    """One entry for each objective of the study; its `version` changes when predictions do."""
+
+    def __init__(self, proposals: Proposals) -> None:
+        self._proposals, self._objectives = proposals, proposals.objectives
+
+    @property
+    def version(self) -> tuple[int, ...] | None:
+        return self._proposals.version
+
+    def prepare(self, many: Sequence[Params]) -> None:
+        self._proposals.prepare(many)
+
+    def __call__(self, params: Params) -> list[Entry]:
+        return [None if name in QUALITIES else self._proposals.cost(params, name) for name in self._objectives]
+
+
+class Constraints:
+    """How far above its limit each constrained cost is, relative to the limit; without those that only trials tell."""
+
+    def __init__(self, proposals: Proposals) -> None:
+        self._proposals, self._limits = proposals, proposals.limits
+
+    @property
+    def version(self) -> tuple[int, ...] | None:
+        return self._proposals.version
+
+    def __call__(self, params: Params) -> Mapping[str, Known]:
+        found: dict[str, Known] = {}
+        for name, limit in self._limits.items():
+            match self._proposals.cost(params, name):
+                case None:
+                    continue
+                case (mean, sd):
+                    found[name] = mean / limit - 1, sd / limit
+                case cost:
+                    found[name] = cost / limit - 1
+        return found

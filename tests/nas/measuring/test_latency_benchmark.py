@@ -1,0 +1,87 @@
+"""The process that measures untrained candidates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_machine import CLASSES, drawn
+from toy_runtime import Toy
+
+import nas.measuring.latency_benchmark as benchmark
+from nas.measuring.calibration import Job
+from nas.measuring.latency_benchmark import Meter, run, untrained_file
+from nas.registry import RUNTIMES
+from nas.runtimes.runtime import CONTROL_SHAPE, Array, runtime_of
+from nas.study import Target
+
+CPU = Target(name="cpu")
+
+
+def job(seconds: float, *targets: Target) -> Job:
+    told = tuple(candidate.to_json() for candidate in drawn(2))
+    return Job(num_classes=CLASSES, targets=targets or (CPU,), seconds=seconds, candidates=told)
+
+
+def test_candidates_are_measured_in_their_order() -> None:
+    lines = list(run(job(60)))
+    assert [line["number"] for line in lines] == [0, 1]
+    found = [line["latency_ms"] for line in lines if line["latency_ms"]]
+    assert all(latency.keys() == {"cpu"} and 0 < latency["cpu"] < 100 for latency in found)
+
+
+def test_it_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.5, 2.0])
+    monkeypatch.setattr(benchmark.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(benchmark, "measured", lambda *_: {"cpu": 1.0})
+    assert len(list(run(job(1)))) == 1
+
+
+def test_a_file_holds_what_the_candidate_says(tmp_path: Path) -> None:
+    for candidate in drawn(3):
+        file = tmp_path / "model.onnx"
+        file.write_bytes(untrained_file(candidate, CLASSES, CPU))
+        costs = runtime_of(CPU).costs(file)
+        assert (costs.parameters, costs.macs) == (candidate.parameters(CLASSES), candidate.macs(CLASSES))
+
+
+def test_a_target_that_refuses_a_file_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNTIMES, "toy", Toy(refuses=True))
+    other = Target(name="other", runtime="toy", provider="table")
+    lines = list(run(job(60, CPU, other)))
+    assert all("other" not in line["latency_ms"] for line in lines)
+
+
+class Scripted:
+    """A runner whose calls take what a list says, by pass."""
+
+    def __init__(self, by_pass: list[float]) -> None:
+        self.by_pass, self.calls = by_pass, 0
+
+    def time_us(self, image: Array, runs: int) -> list[float]:
+        self.calls += 1
+        return [self.by_pass[min((self.calls - 1) // benchmark.BLOCKS, len(self.by_pass) - 1)]] * runs
+
+    def predict(self, images: Array, *, batch: int = 128) -> Array:
+        raise NotImplementedError
+
+    def input_shape(self) -> tuple[int, int, int]:
+        return CONTROL_SHAPE[1:]
+
+
+def meter(monkeypatch: pytest.MonkeyPatch, network: list[float], control: list[float]) -> float | None:
+    """What a meter finds where control and network take this in each pass; the control is usually at 20."""
+    found = Meter(CPU)
+    found.control, found.usual_us = Scripted(control), 20.0
+    runner = Scripted(network)
+    monkeypatch.setattr(type(runtime_of(CPU)), "open", lambda *_: runner)
+    runner.calls = -1  # the warm-up is no pass
+    return found.least_us(b"")
+
+
+def test_a_disturbed_pass_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert meter(monkeypatch, [70.0, 50.0], [30.0, 20.5]) == 50.0
+
+
+def test_a_machine_that_stays_disturbed_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert meter(monkeypatch, [70.0], [30.0]) is None
