@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -33,6 +33,7 @@ DEPTHWISE_COST = 2.5
 LOSS = {2: 2.2, 4: 0.45, 8: 0.05, 16: 0.0}  # points of error of one layer of average sensitivity
 NOISE = 0.2  # points of error, standard deviation
 SCALING_DRAWS = 2_000
+KEPT = 50_000
 
 
 class Layer(NamedTuple):
@@ -113,34 +114,35 @@ def costs(found: Sequence[Layer]) -> tuple[float, float]:
     return size, latency
 
 
-def describe(found: Sequence[Layer], params: Params) -> list[float]:
+def describe(found: Sequence[Layer]) -> list[float]:
     """What any layer graph says of itself: sizes, depth and bits in all and per stage, steps of the quantization,
-    squared ratios, receptive field, the smallest stage; and the genes, where their blocks exist, scaled."""
-    weights, macs = sum(layer.weights for layer in found), sum(layer.macs for layer in found)
-    stored = sum(layer.weights * layer.bits for layer in found)
-    values = [math.log(weights), math.log(macs), math.log(stored / 8), len(found) / 9, stored / weights]
-    steps, ratios, capacities, field = [], [], [], 0.0
+    squared ratios, receptive field, the smallest stage.
+    """
+    values, steps, ratios, sizes, field = list[float](), 0.0, 0.0, list[int](), 0.0
+    macs = stored = 0
     for stage in range(STAGES):
-        own = [layer for layer in found if layer.stage == stage]
-        count, size = len(own), sum(layer.weights for layer in own)
-        grown = sum(layer.kernel for layer in own if layer.position == 1)
-        bits = sum(layer.weights * layer.bits for layer in own) / size
-        values += [count / 3, math.log(size), math.log(sum(layer.macs for layer in own)), bits, 3 * grown / count]
-        steps.append(sum(2.0**-layer.bits for layer in own))
-        ratios.append(sum(layer.prune**2 for layer in own if layer.position == 1))
-        values += [steps[-1] / count, ratios[-1] / count]
-        capacities.append(size)
+        count = size = work = bits = grown = 0
+        step = ratio = 0.0
+        for layer in found:
+            if layer.stage == stage:
+                count, size, work = count + 1, size + layer.weights, work + layer.macs
+                bits, step = bits + layer.weights * layer.bits, step + 2.0**-layer.bits
+                if layer.position == 1:
+                    grown, ratio = grown + layer.kernel, ratio + layer.prune**2
+        values += [
+            count / 3,
+            math.log(size),
+            math.log(work),
+            bits / size,
+            3 * grown / count,
+            step / count,
+            ratio / count,
+        ]
+        sizes.append(size)
+        macs, stored, steps, ratios = macs + work, stored + bits, steps + step, ratios + ratio
         field += (grown - count / 3) * 2**stage
-    values += [sum(steps), sum(ratios), field, math.log(min(capacities))]
-    return values
-
-
-def _scaled(gene: str, params: Params) -> float:
-    """Place of a choice between -0.5 and 0.5; 0 where the gene's block does not exist."""
-    if gene not in params:
-        return 0.0
-    choices = GENES[gene]
-    return choices.index(params[gene]) / (len(choices) - 1) - 0.5
+    whole = [math.log(sum(sizes)), math.log(macs), math.log(stored / 8), len(found) / 9, stored / sum(sizes)]
+    return [*whole, *values, steps, ratios, field, math.log(min(sizes))]
 
 
 class JointSpace:
@@ -151,7 +153,7 @@ class JointSpace:
     def __init__(self, name: str, interaction: Interaction) -> None:
         self.name = name
         self._interaction = interaction
-        self._layers = lru_cache(maxsize=50_000)(lambda record: tuple(layers(dict(record))))
+        self._known: dict[frozenset[tuple[str, Any]], list[Layer]] = {}
 
     def space(self, trial: CategoricalTrial) -> Hashable:
         return tuple(draw(trial).items())
@@ -163,9 +165,7 @@ class JointSpace:
         return costs(self._found(params))
 
     def features(self, params: Params, *, with_latency: bool) -> Sequence[float]:
-        found = self._found(params)
-        known = [math.log(costs(found)[1])] if with_latency else []
-        return [*known, *describe(found, draw(Answers(params)))]
+        return describe(self._found(params))
 
     def is_wasteful(self, params: Params, *, with_latency: bool) -> bool:
         return False
@@ -202,8 +202,14 @@ class JointSpace:
         high = self._box[1]
         return (float(high[0]), *np.exp(high[1:]).tolist())
 
-    def _found(self, params: Params) -> tuple[Layer, ...]:
-        return self._layers(tuple(sorted(params.items())))
+    def _found(self, params: Params) -> list[Layer]:
+        """Layers of a network, kept from ask to ask."""
+        key = frozenset(params.items())
+        if key not in self._known:
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            self._known[key] = layers(params)
+        return self._known[key]
 
     @cached_property
     def _box(self) -> tuple[Points, Points]:

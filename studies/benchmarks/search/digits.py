@@ -29,7 +29,7 @@ from nas.objectives import beyond_worst, minimised
 from nas.pareto import hypervolume
 from nas.records import State
 
-SETTINGS = ("search.workers=1", "search.finalists=0", "training.precision=fp32")
+SETTINGS = ("search.workers=1", "search.finalists=0", "search.repeat_share=0", "training.precision=fp32")
 Searches = Mapping[str, Mapping[int, pd.DataFrame]]  # complete trials by sampler and seed, in the order of numbers
 
 

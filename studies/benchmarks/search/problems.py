@@ -41,7 +41,7 @@ class Problem(Protocol):
         """The objectives after the first."""
 
     def features(self, params: Params, *, with_latency: bool) -> Sequence[float]:
-        """What a model of accuracy sees; `with_latency` where latency is known beforehand."""
+        """What a model of accuracy sees, beside exact costs; `with_latency` where latency is known beforehand."""
 
     def is_wasteful(self, params: Params, *, with_latency: bool) -> bool:
         """Whether another spelling of the same network costs less of what is known: nobody would ship this one."""

@@ -34,5 +34,5 @@ def _all() -> Iterator[Plan]:
 
 def _evaluations(sampler: str, seed: int, *, stock: int, ours: int) -> int:
     if sampler in OURS:
-        return 2 * ours if seed < LONG_TPE_SEEDS else ours
+        return ours
     return 500 if sampler == "tpe" and seed < LONG_TPE_SEEDS else stock
