@@ -17,7 +17,9 @@ def blocks_below(heading: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("heading", ["Multi-objective early stopping in plain Optuna"])
+@pytest.mark.parametrize(
+    "heading", ["Use the sampler in your own Optuna study", "Multi-objective early stopping in plain Optuna"]
+)
 def test_the_code_of_a_section_runs(heading: str, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = blocks_below(heading)
     assert blocks

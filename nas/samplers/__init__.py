@@ -3,14 +3,16 @@
 study = optuna.create_study(directions=["maximize", "minimize"], sampler=make_sampler("nsga2", seed=0))
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nas.samplers.genetic import ConditionalNSGAII, ConditionalNSGAIII, Inheritance, constrained_dominates, genes_so_far
 from nas.samplers.given import Anchored, Replayed
-from nas.samplers.halving import Halving, rung_values
 from nas.samplers.named import SAMPLERS, make_sampler, seed_of
 
 if TYPE_CHECKING:
+    from nas.samplers.grid import GridSampler
+    from nas.samplers.halving import Halving, rung_values
     from nas.samplers.pareto import ParetoSampler
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Anchored",
     "ConditionalNSGAII",
     "ConditionalNSGAIII",
+    "GridSampler",
     "Halving",
     "Inheritance",
     "ParetoSampler",
@@ -29,11 +32,16 @@ __all__ = [
     "seed_of",
 ]
 
+# What stands on libraries that a script without it need not load: its module.
+LATER = {
+    "GridSampler": "nas.samplers.grid",
+    "Halving": "nas.samplers.halving",
+    "ParetoSampler": "nas.samplers.pareto",
+    "rung_values": "nas.samplers.halving",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """ParetoSampler stands on scipy, which the others start without."""
-    if name == "ParetoSampler":
-        from nas.samplers.pareto import ParetoSampler
-
-        return ParetoSampler
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(LATER[name]), name)

@@ -1,8 +1,6 @@
-"""Features of a candidate's genes, whatever else is known of it."""
+"""Features of a candidate's genes, for spaces of which nothing else is known."""
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +25,10 @@ def gene_features(genes: Genes, rows: Floats, active: NDArray[np.bool_]) -> Floa
     return np.hstack(columns)
 
 
-def gene_groups(genes: Genes, *, by_role: bool) -> list[str]:
-    """Of each column the gene, or its role: the name with # for numbers, as in `stage#.block#.kernel`."""
-    names = [re.sub(r"\d+", "#", name) if by_role else name for name in genes.names]
+def gene_groups(genes: Genes) -> list[str]:
+    """Of each column the gene."""
     widths = [1 if _is_scaled(genes, place) else int(cells) for place, cells in enumerate(genes.cells)]
-    return [name for name, width in zip(names, widths, strict=True) for _ in range(width)]
+    return [name for name, width in zip(genes.names, widths, strict=True) for _ in range(width)]
 
 
 def _is_scaled(genes: Genes, place: int) -> bool:

@@ -4,8 +4,8 @@ Usage: python studies/benchmarks/search/sampler_seconds.py [--trials 100 1000 10
 
 A space of 100 genes: 20 layers of five choices each. Bytes and time are computed, the error is learned, or with
 --learned 2 and 3 more of them. The trials before are random ones; then each ask is answered at once. What the study's
-own functions (space, costs, features) take is told apart: it is theirs and not the sampler's. Processor time is
-measured, of one thread: other work on the machine does not count.
+own functions (space, costs, features) take is told apart, as the number of calls times the time of one: it is theirs
+and not the sampler's. Processor time is measured, of one thread: other work on the machine hardly counts.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from nas.samplers import ParetoSampler
+from nas.samplers.recording import UnitTrial
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -39,24 +41,23 @@ GENES: Mapping[str, BaseDistribution] = {
 }
 
 
-class Clock:
-    """Seconds inside the functions that it wraps."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def on(self, function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-        def timed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-            start = time.process_time()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.seconds += time.process_time() - start
-
-        return timed
+class Drawing(Protocol):
+    def suggest_categorical(self, name: str, choices: Sequence[float], /) -> float: ...
 
 
-def space(trial: optuna.Trial) -> None:
+class Counted(Generic[Arguments, Result]):
+    """A function that counts its calls: a clock in each would take longer than they do."""
+
+    def __init__(self, function: Callable[Arguments, Result]) -> None:
+        self._function = function
+        self.calls = 0
+
+    def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        self.calls += 1
+        return self._function(*args, **kwargs)
+
+
+def space(trial: Drawing) -> None:
     for layer in range(LAYERS):
         for name, choices in CHOICES.items():
             trial.suggest_categorical(f"{layer}.{name}", choices)
@@ -92,29 +93,47 @@ def random_trials(count: int, seed: int) -> list[optuna.trial.FrozenTrial]:
     return trials
 
 
+def costs_of(params: Mapping[str, Any], learned: int) -> list[float | None]:
+    return [None if i < learned else value for i, value in enumerate(values(params))]
+
+
+def draw_one() -> None:
+    """One candidate's genes, as the sampler draws those of a pool."""
+    space(UnitTrial(dict.fromkeys(GENES, 0.5)))
+
+
+def milliseconds(function: Callable[[], object], repeats: int = 300) -> float:
+    start = time.process_time()
+    for _ in range(repeats):
+        function()
+    return 1e3 * (time.process_time() - start) / repeats
+
+
 def measure(trials: int, asks: int, learned: int) -> dict[str, float]:
-    """Milliseconds of each ask, and of it in the study's own functions."""
-    clock = Clock()
-    sampler = ParetoSampler(
-        clock.on(space),
-        clock.on(lambda params: [None if i < learned else value for i, value in enumerate(values(params))]),
-        clock.on(features),
-        seed=0,
-    )
-    study = optuna.create_study(directions=["minimize"] * 3, sampler=sampler)
+    """Milliseconds of each ask, and of it outside the study's own functions."""
+    functions = Counted(space), Counted(partial(costs_of, learned=learned)), Counted(features)
+    study = optuna.create_study(directions=["minimize"] * 3, sampler=ParetoSampler(*functions, seed=0))
     study.add_trials(random_trials(trials, seed=1))
-    whole, inside = [], []
+    whole, calls = [], []
     for _ in range(asks):
-        start, clock.seconds = time.process_time(), 0.0
+        for function in functions:
+            function.calls = 0
+        start = time.process_time()
         trial = study.ask(dict(GENES))
         whole.append(1e3 * (time.process_time() - start))
-        inside.append(1e3 * clock.seconds)
+        calls.append([function.calls for function in functions])
         study.tell(trial, values(trial.params))
-    own = np.array(whole) - np.array(inside)
+    params = study.trials[0].params
+    one = [
+        milliseconds(draw_one),
+        milliseconds(lambda: costs_of(params, learned)),
+        milliseconds(lambda: features(params)),
+    ]
+    own = np.array(whole) - np.array(calls) @ one
     return {
         "trials": trials, "asks": asks, "learned": learned, "ask_ms": float(np.mean(whole)),
-        "sampler_ms": float(np.mean(own)), "sampler_median_ms": float(np.median(own)),
-        "sampler_first_ms": float(own[0]), "sampler_longest_later_ms": float(own[1:].max(initial=0.0)),
+        "sampler_ms": float(own.mean()), "sampler_median_ms": float(np.median(own)),
+        "sampler_first_ms": float(own[0]), "decoded_per_ask": float(np.mean(calls, axis=0)[0]),
     }  # fmt: skip
 
 
