@@ -120,6 +120,7 @@ class Architecture(Record):
         """Everything that can be pruned."""
         return self.groups() + self.width_groups()
 
+    @remembered
     def _tied(self) -> list[list[str]]:
         """The stem and the stages, in order; together where the first block of a stage adds its input to its output."""
         tied = [["stem"]]

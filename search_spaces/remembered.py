@@ -1,4 +1,4 @@
-"""A method that remembers its last result, for records that are asked the same by several in turn."""
+"""Methods that remember their results, for frozen records that are asked the same by several in turn."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
+MOST = 4096  # results of one method that are kept; then it begins anew
+
 
 def remembered(method: Callable[..., Result]) -> Callable[..., Result]:
-    """Of a frozen object and the arguments it was called with last, by identity, the result is not computed again."""
-    last: tuple[tuple[Any, ...], Any] = ((), None)
+    """Of one object and the same arguments, by identity, the result is computed once, as long as it is kept.
+
+    Neither may ever change. Equal objects are computed each, without the time that comparing them takes.
+    """
+    kept: dict[tuple[int, ...], tuple[tuple[Any, ...], Result]] = {}
 
     @wraps(method)
     def asked(*given: Any) -> Result:
-        nonlocal last
-        before, result = last
-        if len(before) != len(given) or any(one is not other for one, other in zip(before, given, strict=True)):
-            result = method(*given)
-            last = given, result
-        found: Result = result
-        return found
+        key = tuple(map(id, given))
+        found = kept.get(key)  # it holds what was given, so that no other object has these identities meanwhile
+        if found is None:
+            if len(kept) >= MOST:
+                kept.clear()
+            found = kept[key] = given, method(*given)
+        return found[1]
 
     return asked

@@ -12,6 +12,7 @@ from compressors.steps import retraining_of, stage_names
 from nas.study.numbers import Choices, Range, Searchable
 from nas.study.recipe import Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
+from search_spaces.remembered import remembered
 
 LISTED = ("dense", "pruned", "quantized")  # the stages of version 0.1
 
@@ -160,6 +161,7 @@ class Training(Section):
         return self
 
     @property
+    @remembered
     def searched(self) -> dict[str, Range[float] | Choices[float]]:
         """The numbers that are searched, in the order they are asked for."""
         values = ((name, getattr(self, name)) for name in type(self).model_fields)
