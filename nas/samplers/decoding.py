@@ -15,7 +15,7 @@ from nas.samplers.problem import Floats, Objectives, Problem, version_of, with_s
 from nas.samplers.recording import GivenTrial, Params, UnitTrial, UnknownGene, key_of
 from nas.samplers.units import Genes, scan
 
-KEPT = 20_000  # decoded rows that are kept from ask to ask
+KEPT = 10_000  # decoded rows that are kept from ask to ask
 SAMPLED = 200  # random candidates that say what is usual
 
 

@@ -17,6 +17,7 @@ Worth = Callable[[Sequence[Decoded]], Floats]
 
 GENERATIONS = 9  # many small ones: of equally many candidates two large ones found a quarter of the improvement
 PARENTS = 10  # of a generation: the acquisition's best so far
+FIRST = 0.3  # of the pool: the first generation, which looks everywhere
 FROM_FRONT = 0.75  # of the first generation; the rest is random
 
 
@@ -37,9 +38,10 @@ def evolved(
     decoder: Decoder, parents: Sequence[Decoded], worth: Worth, *, seen: set[Hashable], size: int, seed: int
 ) -> Pool:
     """About `size` candidates: a first generation from the parents and at random, others from the best so far."""
-    part, known = max(1, size // (GENERATIONS + 1)), set(seen)
-    near = round(FROM_FRONT * part) if parents else 0
-    rows = random_rows(decoder.genes, part - near, int(words_of(seed, 0)))
+    first, known = max(1, round(FIRST * size)), set(seen)
+    part = max(1, (size - first) // GENERATIONS)
+    near = round(FROM_FRONT * first) if parents else 0
+    rows = random_rows(decoder.genes, first - near, int(words_of(seed, 0)))
     if parents:
         rows = np.vstack([_children(decoder, parents, near, int(words_of(seed, 1))), rows])
     pool = _grown(Pool([], np.zeros(0)), decoder, rows, worth, known)

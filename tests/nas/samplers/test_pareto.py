@@ -129,7 +129,7 @@ def test_constraints_that_are_computed_are_met() -> None:
     assert all(slacks(trial.params)["cost"] <= 0 for trial in study.trials)
 
 
-@pytest.mark.parametrize("constraints", [None, lambda params: {"cost": (slacks(dict(params))["cost"], 0.3)}])
+@pytest.mark.parametrize("constraints", [None, lambda params: {"cost": (slacks(dict(params))["cost"], 0.05)}])
 def test_constraints_that_are_learned_or_modelled(constraints: Any) -> None:
     def objective(trial: optuna.Trial) -> tuple[float, float]:
         genes = draw(trial)
@@ -297,3 +297,24 @@ def test_recorded_asks_in_the_middle_of_a_study(tmp_path: Path) -> None:
         file.write_text("".join(lines[: begun[asked] - written]))
         journal = Journal(file, "study", DIRECTIONS)
         assert journal.ask(make(pool_size=60), draw, lambda _: {}) == (asked, proposed[asked])
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_scores_before_the_end_are_heard(heard: bool) -> None:
+    """Stopped trials whose scores promise much draw the search to their neighbours, those without scores do not."""
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        loss = 1 - 0.7 * np.exp(-(((x - 0.25) / 0.06) ** 2)) - 0.4 * x
+        if heard or trial.number < 8:
+            trial.set_user_attr("halving:rungs", {"0.25": [loss + 0.05]})
+        if trial.number >= 8 and trial.number < 11:
+            raise optuna.TrialPruned
+        return float(loss)
+
+    sampler = ParetoSampler(lambda trial: trial.suggest_float("x", 0.0, 1.0), seed=0, pool_size=100)
+    study = optuna.create_study(sampler=sampler)
+    for x in (0.0, 0.1, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.24, 0.26, 0.55):
+        study.enqueue_trial({"x": x})
+    study.optimize(objective, n_trials=12)
+    assert (abs(study.trials[-1].params["x"] - 0.25) < 0.08) == heard
