@@ -84,6 +84,11 @@ def _bound(values: Floats, i: int, objectives: Objectives) -> float:
 
 
 def _worst_of_front(told: Floats) -> Floats:
-    """The worst of each objective on the front, or the median, where that is worse: a front may be a single point."""
+    """The worst of each objective on the front, or the median, where that is worse: a front may be a few points.
+
+    In a single objective the worst of all: what lies beyond the reference point is not told apart.
+    """
+    if told.shape[1] == 1:
+        return told.max(axis=0)
     nadir: Floats = told[non_dominated(told)].max(axis=0)
     return np.maximum(nadir, np.median(told, axis=0))
