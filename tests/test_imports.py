@@ -38,7 +38,7 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 # Libraries that only some files may import.
 LIBRARIES = {
-    "optuna": ("nas/search/*.py", "nas/samplers/*.py"),
+    "optuna": ("nas/search/*.py", "nas/samplers/**/*.py"),
     "onnxruntime": ("nas/runtimes/**/*.py",),
     "openvino": ("nas/runtimes/**/*.py",),
     "ray": (),
@@ -53,7 +53,7 @@ WITHOUT_TORCH = (
     "nas/measuring/metrics.py", "nas/measuring/calibration.py", "nas/measuring/latency_design.py",
     "nas/measuring/latency_kriging.py", "nas/measuring/latency_model.py",
     "nas/measuring/latency_regression.py", "nas/measuring/latency_similarity.py", "nas/measuring/latency_terms.py",
-    "nas/commands/check.py", "nas/data/__init__.py", "nas/run_folder/*.py", "nas/samplers/*.py", "nas/search/*.py",
+    "nas/commands/check.py", "nas/data/__init__.py", "nas/run_folder/*.py", "nas/samplers/**/*.py", "nas/search/*.py",
     "nas/report/**/*.py",
 )  # fmt: skip
 TORCH = {"torch", "torchvision"}

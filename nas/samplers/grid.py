@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InputError
-from nas.samplers.recording import Params, allows, key_of, question_of
+from nas.samplers.spaces.recording import Params, allows, key_of, question_of
 
 Choice = TypeVar("Choice")
 

@@ -12,20 +12,20 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from nas.samplers.acquisition import Acquisition, points_of
-from nas.samplers.basis import Basis
-from nas.samplers.decoding import Decoded, Decoder, costs_of
-from nas.samplers.evolution import evolved
-from nas.samplers.history import History, read
-from nas.samplers.inferred import InferredSpace, infer_space
-from nas.samplers.models import Memory, Modelling
-from nas.samplers.pools import BLOCK
-from nas.samplers.problem import Constraints, Costs, Features, Objectives, Priors, Problem, Scale
-from nas.samplers.recording import Params, allows, question_of, unit_by_name, value_at
-from nas.samplers.scaling import box_of, leading
+from nas.samplers.improvement.acquisition import Acquisition, points_of
+from nas.samplers.models.basis import Basis
+from nas.samplers.models.history import History, read
+from nas.samplers.models.modelling import Memory, Modelling
+from nas.samplers.models.scaling import box_of, leading
+from nas.samplers.spaces.decoding import Decoded, Decoder, costs_of
+from nas.samplers.spaces.evolution import evolved
+from nas.samplers.spaces.inferred import InferredSpace, infer_space
+from nas.samplers.spaces.pools import BLOCK
+from nas.samplers.spaces.problem import Constraints, Costs, Features, Objectives, Priors, Problem, Scale
+from nas.samplers.spaces.recording import Params, allows, question_of, unit_by_name, value_at
+from nas.samplers.spaces.streams import words_of
+from nas.samplers.spaces.units import Space
 from nas.samplers.start import cheapest, farthest
-from nas.samplers.streams import words_of
-from nas.samplers.units import Space
 from search_spaces.trials import middle_of_range
 
 GAIN = "pareto:gain"  # a trial's system attribute: {"gain": ..., "hypervolume": ...}, shares of the box

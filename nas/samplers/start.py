@@ -7,13 +7,13 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.samplers.acquisition import surely_broken
-from nas.samplers.basis import Basis
-from nas.samplers.decoding import Decoded, Decoder, costs_of, distinct
-from nas.samplers.evolution import evolved
-from nas.samplers.pools import random_rows
-from nas.samplers.problem import Objectives
-from nas.samplers.streams import words_of
+from nas.samplers.improvement.acquisition import surely_broken
+from nas.samplers.models.basis import Basis
+from nas.samplers.spaces.decoding import Decoded, Decoder, costs_of, distinct
+from nas.samplers.spaces.evolution import evolved
+from nas.samplers.spaces.pools import random_rows
+from nas.samplers.spaces.problem import Objectives
+from nas.samplers.spaces.streams import words_of
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nas.candidates.candidate import Candidate
 from nas.candidates.features import Features
 from nas.records import QUALITIES
-from nas.samplers.evidence import fit_hyperparameters
-from nas.samplers.processes import GaussianProcess
+from nas.samplers.models.evidence import fit_hyperparameters
+from nas.samplers.models.processes import GaussianProcess
 from nas.search.earlier import EarlierRun, trials_of
 from nas.study import Study
 

@@ -9,7 +9,7 @@ from nas.data import class_count
 from nas.errors import InputError
 from nas.samplers.grid import LARGEST, GridSampler
 from nas.samplers.pareto import ParetoSampler
-from nas.samplers.recording import Params
+from nas.samplers.spaces.recording import Params
 from nas.search.anchors import anchors
 from nas.search.beliefs import Beliefs
 from nas.search.draws import Draws

@@ -17,8 +17,8 @@ from nas.candidates.hyperparameters import Numbers
 from nas.measuring.latency_terms import Work, work_of
 from nas.records import QUALITIES
 from nas.runtimes.runtime import FileForecast, FileHeader, runtime_of
-from nas.samplers.problem import Entry, Known, Scale
-from nas.samplers.recording import GivenTrial, Params
+from nas.samplers.spaces.problem import Entry, Known, Scale
+from nas.samplers.spaces.recording import GivenTrial, Params
 from nas.search.described import Described, Identity
 from nas.search.draws import Draws, GeneTrial
 from nas.search.latencies import Latencies

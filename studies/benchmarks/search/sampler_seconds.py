@@ -23,7 +23,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from nas.samplers import ParetoSampler
-from nas.samplers.recording import UnitTrial
+from nas.samplers.spaces.recording import UnitTrial
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -10,11 +10,11 @@ from conditional_genes import draw, slacks, values
 from numpy.typing import NDArray
 from optuna.study import StudyDirection
 
-from nas.samplers.basis import Basis
-from nas.samplers.decoding import Decoded, Decoder
-from nas.samplers.evolution import evolved
-from nas.samplers.pools import random_rows
-from nas.samplers.problem import Objectives, Problem
+from nas.samplers.models.basis import Basis
+from nas.samplers.spaces.decoding import Decoded, Decoder
+from nas.samplers.spaces.evolution import evolved
+from nas.samplers.spaces.pools import random_rows
+from nas.samplers.spaces.problem import Objectives, Problem
 from nas.samplers.start import cheapest, farthest
 
 OBJECTIVES = Objectives.of([StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE], ["linear", "log"])

@@ -15,7 +15,7 @@ from nas.registry import RUNTIMES
 from nas.run_folder.rows import identity_of
 from nas.runtimes.onnx.forecast import forecast
 from nas.runtimes.runtime import FileHeader
-from nas.samplers.recording import GivenTrial, UnitTrial, UnknownGene
+from nas.samplers.spaces.recording import GivenTrial, UnitTrial, UnknownGene
 from nas.search.draws import Draws
 from nas.search.latencies import Latencies
 from nas.search.proposals import Proposals

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from nas.samplers.recording import UnitTrial
+from nas.samplers.spaces.recording import UnitTrial
 
 FILE = Path(__file__).parents[3] / "studies" / "benchmarks" / "search" / "sampler_seconds.py"
 

@@ -1,0 +1,1 @@
+"""How much a candidate is expected to add to a front."""

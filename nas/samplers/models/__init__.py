@@ -1,0 +1,1 @@
+"""What a study has told, and what Gaussian processes make of it."""
