@@ -27,7 +27,7 @@ class Search(Section):
     """How candidates are proposed, how many, and what one may take."""
 
     sampler: Literal["random", "tpe", "nsga2", "nsga3", "pareto", "grid"] = Field(
-        "nsga2",
+        "pareto",
         description="What proposes candidates: pareto computes costs, models accuracy and latency and takes what is "
         "expected to add most to the front; nsga2 and nsga3 are genetic algorithms, tpe models all objectives, random "
         "draws independently, grid takes every candidate of a small space once.",

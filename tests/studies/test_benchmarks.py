@@ -89,7 +89,7 @@ def test_random_candidates_beside_a_search_are_those_of_the_random_sampler(
 ) -> None:
     """Behind the anchors the first generation of NSGA-II is drawn as they are, and has evaluations to take over."""
     beside = script("beside_the_front", monkeypatch)
-    study = load_study(FOLDER.parent / "digits.yaml", ["search.trials=4"])
+    study = load_study(FOLDER.parent / "digits.yaml", ["search.trials=4", "search.sampler=nsga2"])
     search = Search(study, RunFolder(tmp_path))
     anchor, _, drawn = search.propose(), search.propose(), search.propose()
     assert isinstance(anchor, Task)

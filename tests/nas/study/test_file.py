@@ -631,7 +631,7 @@ def test_difference(tmp_path: Path) -> None:
     assert difference(old, old) == []
     assert difference(old, new) == [
         "objectives: [accuracy, parameters, latency_ms, size_bytes] -> [accuracy, macs]",
-        "search.sampler: nsga2 -> tpe",
+        "search.sampler: pareto -> tpe",
         "search.trials: 24 -> 9",
         "search.seed: 0 -> 1",
         "report.title: null -> x",

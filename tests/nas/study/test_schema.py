@@ -229,7 +229,7 @@ def test_defaults_are_those_of_the_records() -> None:
     search = SCHEMA["$defs"]["Search"]["properties"]
     assert (search["trials"]["default"], search["sampler"]["default"], search["hours"]["default"]) == (
         24,
-        "nsga2",
+        "pareto",
         None,
     )
     assert SCHEMA["properties"]["objectives"]["default"] == ["accuracy", "parameters", "latency_ms", "size_bytes"]
