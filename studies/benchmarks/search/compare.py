@@ -78,7 +78,7 @@ def sampler_of(name: str, problem: Problem, seed: int) -> BaseSampler:
 
 
 def show(runs: list[Run], plot: Path | None, file: Path | None) -> None:
-    console = Console(width=160)
+    console = Console(width=200)
     for table in tables(runs):
         console.print(table)
     beside, needed = beside_stock(runs), evaluations_needed(runs, "tpe")
