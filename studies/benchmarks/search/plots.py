@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 
 OURS_FIRST = 2.4  # line widths
 OTHERS = 1.1
+COLORS = [f"C{number}" for number in range(10)]  # by sampler, the same in every panel
 
 
 def draw(runs: Iterable[Run], out: Path, *, panels: Sequence[str], measure: str = "clean") -> None:
@@ -23,11 +24,12 @@ def draw(runs: Iterable[Run], out: Path, *, panels: Sequence[str], measure: str 
     shown = [name for name in panels if any(run.plan.problem == name for run in runs)]
     if not shown:
         return
+    names = list(dict.fromkeys(run.plan.sampler for run in runs))
     figure, plots = plt.subplots(1, len(shown), figsize=(4.6 * len(shown), 4.2), squeeze=False)
     for plot, problem in zip(plots[0], shown, strict=True):
-        _panel(plot, problem, [run for run in runs if run.plan.problem == problem], measure)
+        _panel(plot, problem, [run for run in runs if run.plan.problem == problem], measure, names)
     plots[0][0].set_ylabel("regret: hypervolume missing to the best")
-    plots[0][-1].legend(fontsize=8)
+    plots[0][0].legend(fontsize=8, loc="lower left")
     figure.tight_layout()
     figure.savefig(out, dpi=110)
     plt.close(figure)
@@ -39,16 +41,17 @@ def best_known(runs: Sequence[Run], measure: str) -> float:
     return 1.0 if runs[0].plan.problem.startswith("nb201") else best * 1.01
 
 
-def _panel(plot: Axes, problem: str, runs: Sequence[Run], measure: str) -> None:
+def _panel(plot: Axes, problem: str, runs: Sequence[Run], measure: str, names: Sequence[str]) -> None:
     best = best_known(runs, measure)
     for (_, sampler), group in grouped(runs).items():
         looks = sorted({look for run in group for look in run.looks})
         found = [(look, interval) for look in looks if (interval := median_at(group, measure, look)) is not None]
         x, middle = [look for look, _ in found], [best - interval.value for _, interval in found]
         width = OURS_FIRST if sampler.startswith("ours") else OTHERS
-        (line,) = plot.plot(x, middle, label=sampler, linewidth=width)
+        color = COLORS[names.index(sampler) % len(COLORS)]
+        plot.plot(x, middle, label=sampler, linewidth=width, color=color)
         low, high = [best - i.high for _, i in found], [best - i.low for _, i in found]
-        plot.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        plot.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
     plot.set_xscale("log")
     plot.set_yscale("log")
     plot.set_xlabel("evaluations")
