@@ -167,6 +167,13 @@ class JointSpace:
     def features(self, params: Params, *, with_latency: bool) -> Sequence[float]:
         return describe(self._found(params))
 
+    def work(self, params: Params) -> Sequence[float]:
+        """One network, its layers, and multiply-accumulates by bits, of depthwise layers and of others."""
+        found = self._found(params)
+        groups = [(bits, depthwise) for bits in CHOICES["bits"] for depthwise in (True, False)]
+        sums = [sum(o.macs for o in found if (o.bits, o.position == 1) == group) / 1e6 for group in groups]
+        return [1.0, float(len(found)), *sums]
+
     def is_wasteful(self, params: Params, *, with_latency: bool) -> bool:
         return False
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cell_graph import EDGES, NONE, OPERATIONS, describe, parse, without_dead
+from cell_graph import EDGES, NONE, OPERATIONS, POOL, SKIP, describe, parse, without_dead
 from numpy.typing import NDArray
 from problems import CategoricalTrial, Params, Scale, volume
 
@@ -89,6 +89,12 @@ class Cells:
         if index is None:
             return [*describe((NONE,) * len(EDGES)), *self._logs.min(axis=0)[: 2 + with_latency].tolist()]
         return [*self._described[index], *self._logs[index, : 2 + with_latency].tolist()]
+
+    def work(self, params: Params) -> Sequence[float]:
+        """One cell, and its live edges of each kind."""
+        index = self.index(params)
+        live = without_dead(self._cells[index]) if index is not None else (NONE,) * len(EDGES)
+        return [1.0, *(float(live.count(kind)) for kind in range(SKIP, POOL + 1))]
 
     def is_wasteful(self, params: Params, *, with_latency: bool) -> bool:
         """Dead layers that cost something: a decoder removes them. With latency known, any copy that costs more."""

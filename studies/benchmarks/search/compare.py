@@ -26,7 +26,7 @@ from ours import OURS
 from plots import draw
 from problems import Problem
 from rich.console import Console
-from runs import Run, append, missing, perform, read
+from runs import Hear, Run, append, missing, perform, read, unheard
 from schedule import DEVICES, JOINT, MAIN, plans
 from summary import beside_stock, evaluations_needed, tables
 
@@ -65,7 +65,7 @@ def run_all(file: Path, problems: Mapping[str, Problem], samplers: list[str]) ->
     waiting = missing(plans(list(problems), samplers), done)
     for number, plan in enumerate(waiting, 1):
         problem = problems[plan.problem]
-        run = perform(plan, problem, sampler_of(plan.sampler, problem, plan.seed))
+        run = perform(plan, problem, *sampler_of(plan.sampler, problem, plan.seed))
         append(file, run)
         done[run.key] = run
         last = {measure: shares[-1] for measure, shares in run.shares.items()}
@@ -73,8 +73,8 @@ def run_all(file: Path, problems: Mapping[str, Problem], samplers: list[str]) ->
     return done
 
 
-def sampler_of(name: str, problem: Problem, seed: int) -> BaseSampler:
-    return OURS[name](problem, seed) if name in OURS else BASELINES[name](seed)
+def sampler_of(name: str, problem: Problem, seed: int) -> tuple[BaseSampler, Hear]:
+    return OURS[name](problem, seed) if name in OURS else (BASELINES[name](seed), unheard)
 
 
 def show(runs: list[Run], plot: Path | None, file: Path | None) -> None:

@@ -4,28 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from latency_by_trials import LatencyByTrials
 from problems import Params, Problem
+from runs import Hear, unheard
 
 from nas.samplers.pareto import ParetoSampler
+from nas.samplers.problem import Entry
 
 WASTEFUL = "another spelling costs less"
 
 
+class Costs:
+    """The first objective is learned, the others are computed; the last, a latency, by a model where there is one."""
+
+    def __init__(self, problem: Problem, latency: LatencyByTrials | None) -> None:
+        self._problem, self._latency = problem, latency
+
+    @property
+    def version(self) -> int:
+        """Changes when predictions do."""
+        return 0 if self._latency is None else self._latency.version
+
+    def __call__(self, params: Params) -> tuple[Entry, ...]:
+        known = self._problem.exact(params)
+        return (None, *known) if self._latency is None else (None, *known[:-1], self._latency.predict(params))
+
+
 def exact(problem: Problem, seed: int) -> ParetoSampler:
     """All objectives but the first are computed."""
-    return _sampler(problem, seed, with_latency=True)
+    return _sampler(problem, seed, Costs(problem, None), with_latency=True)
 
 
-def learned(problem: Problem, seed: int) -> ParetoSampler:
-    """The last objective, latency, is learned too: nothing is known of the device beforehand."""
-    return _sampler(problem, seed, with_latency=False)
+def learned(problem: Problem, seed: int) -> tuple[ParetoSampler, Hear]:
+    """Latency is predicted by what trials so far have measured: nothing is known of the device beforehand."""
+    latency = LatencyByTrials(problem.work)
+
+    def hear(params: Params, values: tuple[float, ...]) -> None:
+        latency.tell(params, values[-1])
+
+    return _sampler(problem, seed, Costs(problem, latency), with_latency=False), hear
 
 
-def _sampler(problem: Problem, seed: int, *, with_latency: bool) -> ParetoSampler:
-    def costs(params: Params) -> tuple[float | None, ...]:
-        known = problem.exact(params)
-        return (None, *known) if with_latency else (None, *known[:-1], None)
-
+def _sampler(problem: Problem, seed: int, costs: Costs, *, with_latency: bool) -> ParetoSampler:
     def features(params: Params) -> list[float]:
         return list(problem.features(params, with_latency=with_latency))
 
@@ -38,4 +58,11 @@ def _sampler(problem: Problem, seed: int, *, with_latency: bool) -> ParetoSample
     )  # fmt: skip
 
 
-OURS: Mapping[str, Callable[[Problem, int], ParetoSampler]] = {"ours-exact": exact, "ours-learned": learned}
+def _exact(problem: Problem, seed: int) -> tuple[ParetoSampler, Hear]:
+    return exact(problem, seed), unheard
+
+
+OURS: Mapping[str, Callable[[Problem, int], tuple[ParetoSampler, Hear]]] = {
+    "ours-exact": _exact,
+    "ours-learned": learned,
+}

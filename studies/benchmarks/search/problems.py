@@ -43,6 +43,9 @@ class Problem(Protocol):
     def features(self, params: Params, *, with_latency: bool) -> Sequence[float]:
         """What a model of accuracy sees, beside exact costs; `with_latency` where latency is known beforehand."""
 
+    def work(self, params: Params) -> Sequence[float]:
+        """How much there is of each kind of work that takes time: latency is nearly a weighted sum of these."""
+
     def is_wasteful(self, params: Params, *, with_latency: bool) -> bool:
         """Whether another spelling of the same network costs less of what is known: nobody would ship this one."""
 

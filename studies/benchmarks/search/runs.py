@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ from problems import Params, Problem
 LOOKS = (5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 450, 500)
 MOST_REPEATS = 10  # asks per evaluation; beyond it the sampler has nothing new
 DIGITS = 6
+Hear = Callable[[Params, tuple[float, ...]], None]
+
+
+def unheard(params: Params, values: tuple[float, ...]) -> None:
+    """For samplers that nothing else learns beside."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,11 @@ class Run:
         return self.plan.problem, self.plan.sampler, self.plan.seed
 
 
-def perform(plan: Plan, problem: Problem, sampler: BaseSampler) -> Run:
-    """A repeat is told what it repeats and costs no evaluation, as in a study of ours."""
+def perform(plan: Plan, problem: Problem, sampler: BaseSampler, hear: Hear = unheard) -> Run:
+    """A repeat is told what it repeats and costs no evaluation, as in a study of ours. `hear` is told every other."""
     start = time.perf_counter()
     study = optuna.create_study(directions=["minimize"] * len(problem.scales), sampler=sampler)
-    tried, repeats = evaluate_until(study, problem, plan)
+    tried, repeats = evaluate_until(study, problem, plan, hear)
     looks = [look for look in LOOKS if look <= plan.evaluations]  # beyond what was tried nothing changes
     seconds = time.perf_counter() - start
     found = [problem.shares(tried[:look]) for look in looks]
@@ -59,7 +64,7 @@ def perform(plan: Plan, problem: Problem, sampler: BaseSampler) -> Run:
     return Run(plan, looks, shares, repeats, round(seconds, 2))
 
 
-def evaluate_until(study: optuna.Study, problem: Problem, plan: Plan) -> tuple[list[Params], int]:
+def evaluate_until(study: optuna.Study, problem: Problem, plan: Plan, hear: Hear) -> tuple[list[Params], int]:
     """Ask and tell until so many different networks are evaluated; their params, and how many asks repeated one."""
     random, tried, repeats = np.random.default_rng([plan.seed, 1]), list[Params](), 0
     known: dict[Hashable, tuple[float, ...]] = {}
@@ -71,6 +76,7 @@ def evaluate_until(study: optuna.Study, problem: Problem, plan: Plan) -> tuple[l
         else:
             known[key] = problem.values(trial.params, random)
             tried.append(trial.params)
+            hear(trial.params, known[key])
         study.tell(trial, known[key])
     return tried, repeats
 

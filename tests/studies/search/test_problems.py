@@ -116,3 +116,20 @@ def test_both_joint_spaces_have_80_genes_and_different_interactions(module: Impo
     assert smooth.exact(params) == pairs.exact(params)
     assert smooth.error(params) != pairs.error(params)
     assert smooth.features(params, with_latency=True) == pairs.features(params, with_latency=False)
+
+
+def test_a_latency_is_learned_from_what_was_measured(module: Import) -> None:
+    """In a joint space it is nearly a sum over kinds of work; before a few networks nothing is said."""
+    blocks, problems, by_trials = module("blocks"), module("problems"), module("latency_by_trials")
+    space = blocks.joint_spaces()["joint-smooth"]
+    random = np.random.default_rng(0)
+    drawn = [blocks.draw(problems.RandomAnswers(random)) for _ in range(60)]
+    latency = by_trials.LatencyByTrials(space.work)
+    assert latency.predict(drawn[0]) is None
+    for count, params in enumerate(drawn[:30], 1):
+        latency.tell(params, space.exact(params)[-1])
+        assert latency.version == count
+    for params in drawn[30:]:
+        mean, sd = latency.predict(params)
+        assert mean == pytest.approx(space.exact(params)[-1], rel=0.01)
+        assert sd == pytest.approx(by_trials.LEAST_SD * mean)
