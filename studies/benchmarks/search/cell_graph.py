@@ -36,7 +36,7 @@ def without_dead(cell: Cell) -> Cell:
 
 
 def describe(cell: Cell) -> list[float]:
-    """How often each operation lives, how deep its paths are and how much they see, and which layers follow each other."""
+    """How often each operation lives, how deep paths are and what they see, and which layers follow each other."""
     live = without_dead(cell)
     return [*(float(live.count(kind)) for kind in range(1, 5)), *_of_paths(live), *_following(live)]
 
