@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from runs import Run
 from summary import grouped, median_at
+
+from runs import Run
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
