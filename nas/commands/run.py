@@ -30,7 +30,8 @@ from nas.search.earlier import earlier_runs
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
 from nas.search.repeats import Repeats
-from nas.search.search import Search, default_population
+from nas.search.sampling import default_population
+from nas.search.search import Search
 from nas.search.upkeep import Upkeep, write_front, write_repeats
 from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_study

@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from nas.candidates.candidate import Candidate
 from nas.expected_gain import gain_per_hour, relative_gain
 from nas.objectives import directions_of
-from nas.records import UNSTABLE, Evaluation, Phase, State
+from nas.records import Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
-from nas.samplers.given import Anchored, Replayed
-from nas.samplers.named import make_sampler, seed_of
-from nas.samplers.pareto import ParetoSampler, gain_of
-from nas.search.anchors import anchors
+from nas.samplers.pareto import gain_of
 from nas.search.budget import EpochBudget
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
-from nas.search.earlier import earlier_runs
 from nas.search.endings import WINDOW, failing, gaining_little, infeasible
 from nas.search.journal import RecordedTrial
-from nas.search.modelled import Calibrated, Modelled, grid_of
+from nas.search.modelled import Calibrated
 from nas.search.rungs import Rungs, is_paused, last_rung, write_pruned
+from nas.search.sampling import Sampling
 from nas.study import Study
 from nas.tasks import Rung, Task, Verdict
 
 RANDOM_AFTER = 10  # repeats in a row
-LATENCY = "latency_ms"
 
 
 class Search(Driver):
@@ -42,7 +36,7 @@ class Search(Driver):
 
     It ends early where time is up or its epochs are spent, where little more is expected, where nothing new is left, or
     where everything fails or is infeasible. `is_over` says that it has come to its end, so that nothing is left to
-    continue. `class_names` and `calibrated` are for `sampler: pareto`, as `Modelled` takes them.
+    continue. `class_names` and `calibrated` are for `sampler: pareto`, as `Sampling` takes them.
     """
 
     phase: Phase = "search"
@@ -51,13 +45,11 @@ class Search(Driver):
         self, study: Study, folder: RunFolder, *, class_names: Sequence[str] = (), calibrated: Calibrated = ()
     ) -> None:
         super().__init__(study, folder, study.name, directions_of(study.objectives))
-        self._class_names, self._calibrated = class_names, calibrated
-        self._measured: dict[int, tuple[int, Candidate, float]] = {}
-        self._grid = grid_of(study) if study.search.sampler == "grid" else None
+        self.sampling = Sampling(study, folder, class_names, calibrated)
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem, self.budget = "", EpochBudget(study, self.journal, self.rungs)
         self._exhausted, self.is_over = "", False
-        self._anchors, self._draws = anchors(study), Draws(study)
+        self._draws = Draws(study)
         self._earlier = {row.number for row in self.rows()}
         self._first: dict[Identity, int] = {}
         self._indexed = 0
@@ -205,43 +197,12 @@ class Search(Driver):
             own = TrialNotes.of(candidate, seed=search.seed, epochs=self.study.search_epochs, training=numbers)
             return replace(own, duplicate_of=first.get(own.identity)).to_json()
 
-        number, _ = self.journal.ask(self._sampler(values), self._draws, notes)
+        sampler = self.sampling.next(len(self.journal.trials()), self.rows(), self.notes, values)
+        number, _ = self.journal.ask(sampler, self._draws, notes)
         if self.notes(number).duplicate_of is None:
             return self._task(number)
         self._settle_duplicates()
         return None
-
-    def _sampler(self, values: dict[str, Any] | None) -> BaseSampler:
-        """The study's sampler for the next trial, or one that answers with `values` or with an anchor."""
-        number, made = len(self.journal.trials()), self._made()
-        if values is not None:
-            return Replayed(made, values)
-        if number < len(self._anchors) and not isinstance(made, ParetoSampler):  # which has anchors of its own
-            return Anchored(made, self._anchors[number])
-        return made
-
-    def _made(self) -> BaseSampler:
-        search, number = self.study.search, len(self.journal.trials())
-        if search.sampler == "pareto":
-            return self._modelled.sampler(self._latencies())
-        if self._grid is not None:
-            return self._grid
-        population = search.population or default_population(search.trials)
-        return make_sampler(search.sampler, seed=seed_of(search.seed, number), population=population)
-
-    @cached_property
-    def _modelled(self) -> Modelled:
-        return Modelled(self.study, self._class_names, self._calibrated, earlier_runs(self.study, self.folder))
-
-    def _latencies(self) -> Iterable[tuple[int, Candidate, float]]:
-        """Number, candidate and latency of every trial that was measured undisturbed, infeasible ones too."""
-        self._look()
-        for row in self._rows:
-            own = row.state is not State.DUPLICATE and LATENCY in row.costs and UNSTABLE not in row.flags
-            if own and row.number not in self._measured:
-                candidate = self.notes(row.number).candidate
-                self._measured[row.number] = row.number, candidate, row.costs[LATENCY]
-        return self._measured.values()
 
     def first_of_each(self) -> dict[Identity, int]:
         """Candidate and training numbers -> the trial that holds their evaluation, or the last retry of it."""
@@ -308,8 +269,3 @@ class Search(Driver):
     def _failing(self) -> str:
         """Why nothing works; failures of an earlier `nas run`, whose cause may be gone, do not count."""
         return failing([row for row in self._newest() if row.number not in self._earlier])
-
-
-def default_population(trials: int) -> int:
-    """About four generations, neither tiny nor beyond Optuna's default of 50."""
-    return min(50, max(8, trials // 4))

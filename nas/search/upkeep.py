@@ -19,7 +19,8 @@ from nas.run_folder.tables import append_row, count_rows, write_rows
 from nas.runtimes.runtime import file_names
 from nas.search.finalists import Finalists
 from nas.search.repeats import Repeats
-from nas.search.search import Search, default_population
+from nas.search.sampling import default_population
+from nas.search.search import Search
 from nas.search.standing import front_of, points_of, standing
 from nas.search.sureness import with_p_on_front, with_seeds
 from nas.study import Study

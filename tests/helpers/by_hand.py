@@ -45,7 +45,7 @@ def make_study(
             "compression": COMPRESSION,
             "objectives": ("accuracy", "parameters", "size_bytes"),
             "constraints": {name: {"max": float(limit)} for name, limit in (constraints or {}).items()},
-            "search": {"population": 4, **search},
+            "search": {"population": 4, "sampler": "nsga2", **search},
             "training": {"epochs": 8, **(training or {})},
         }
     )

@@ -64,7 +64,7 @@ def perform(plan: Plan, problem: Problem, sampler: BaseSampler, hear: Hear = unh
     return Run(plan, looks, shares, repeats, round(seconds, 2))
 
 
-def evaluate_until(study: optuna.Study, problem: Problem, plan: Plan, hear: Hear) -> tuple[list[Params], int]:
+def evaluate_until(study: optuna.Study, problem: Problem, plan: Plan, hear: Hear = unheard) -> tuple[list[Params], int]:
     """Ask and tell until so many different networks are evaluated; their params, and how many asks repeated one."""
     random, tried, repeats = np.random.default_rng([plan.seed, 1]), list[Params](), 0
     known: dict[Hashable, tuple[float, ...]] = {}

@@ -33,7 +33,7 @@ def make_study(space: dict[str, Any] | None = None, **search: Any) -> Study:
             "data": {"source": "digits"},
             "space": space or {"family": "mixed", "preset": "8px"},
             "compression": {"pruning_ratio": [0.0, 0.25, 0.5], "weight_format": ["int8", "int3", "int4"]},
-            "search": {"population": 8, "trials": 8, **search},
+            "search": {"population": 8, "sampler": "nsga2", "trials": 8, **search},
         }
     )
 

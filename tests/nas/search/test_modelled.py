@@ -98,7 +98,7 @@ def test_latencies_measured_before_the_search_are_used(folder: RunFolder) -> Non
     latency = measured(task.candidate).latency["cpu"].latency_ms
     search = Search(study, folder, calibrated=[(task.candidate, latency)] * 5)
     params = search.journal.trials()[0].params
-    entry = search._modelled.proposals.costs(params)[1]
+    entry = search.sampling.modelled.proposals.costs(params)[1]
     assert isinstance(entry, tuple)
     assert entry[0] == pytest.approx(latency, rel=0.05)
 

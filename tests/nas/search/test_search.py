@@ -20,7 +20,8 @@ from nas.records import State
 from nas.run_folder.paths import RunFolder
 from nas.search.driver import WAIT, Done
 from nas.search.finalists import Finalists
-from nas.search.search import Search, default_population
+from nas.search.sampling import default_population
+from nas.search.search import Search
 from nas.study import Compression
 from nas.tasks import Task
 from search_spaces.spaces import MobileSpace
@@ -287,7 +288,7 @@ def expecting(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, gain: float, *
     study = make_study(trials=12)
     study = study.model_copy(update={"search": study.search.model_copy(update=search)})
     made = Search(study, folder)
-    monkeypatch.setattr(made, "_sampler", lambda _: Expecting(gain, seed=len(made.journal.trials())))
+    monkeypatch.setattr(made.sampling, "next", lambda number, *_: Expecting(gain, seed=number))
     return made
 
 

@@ -30,7 +30,7 @@ def make_study(*, keep: str = "all", objectives: tuple[str, ...] = ("accuracy", 
             "data": {"source": "digits"},
             "space": {"preset": "8px"},
             "objectives": objectives,
-            "search": {"population": 4, "finalists": 1, **search},
+            "search": {"population": 4, "sampler": "nsga2", "finalists": 1, **search},
             "artifacts": {"keep": keep},
         }
     )
