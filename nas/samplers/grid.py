@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InputError
+from nas.samplers.locks import Lock
 from nas.samplers.spaces.recording import Params, allows, key_of, question_of
 
 Choice = TypeVar("Choice")
@@ -37,24 +38,17 @@ class GridSampler(BaseSampler):
         self._space, self._seed, self._largest = space, seed, largest
         self._leaves: list[tuple[Hashable, Params]] | None = None
         self._chosen: dict[int, Params] = {}
+        self._lock = Lock()
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        leaves = self._shuffled()
-        taken = {
-            key_of(other.params)
-            for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and other.state is not TrialState.WAITING
-        }
-        taken |= {key_of(params) for number, params in self._chosen.items() if number != trial.number}
-        records = {record for record, params in leaves if key_of(params) in taken}
-        left = (params for record, params in leaves if record not in records)
-        again = leaves[trial.number % len(leaves)][1]
-        self._chosen[trial.number] = next(left, again)
+        with self._lock:
+            self._chosen[trial.number] = self._next(study, trial)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._chosen.pop(trial.number, None)
+        with self._lock:
+            self._chosen.pop(trial.number, None)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -71,6 +65,19 @@ class GridSampler(BaseSampler):
         if param_name not in chosen or not allows(question_of(param_distribution), chosen[param_name]):
             raise ValueError(f"gene {param_name}: expected one of the grid's space, got {param_distribution}")
         return chosen[param_name]
+
+    def _next(self, study: optuna.Study, trial: FrozenTrial) -> Params:
+        """The first leaf that no other trial has."""
+        leaves = self._shuffled()
+        taken = {
+            key_of(other.params)
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number and other.state is not TrialState.WAITING
+        }
+        taken |= {key_of(params) for number, params in self._chosen.items() if number != trial.number}
+        records = {record for record, params in leaves if key_of(params) in taken}
+        left = (params for record, params in leaves if record not in records)
+        return next(left, leaves[trial.number % len(leaves)][1])
 
     def _shuffled(self) -> list[tuple[Hashable, Params]]:
         if self._leaves is None:

@@ -132,6 +132,8 @@ class Halving:
             raise ValueError(f"rungs: expected rising shares between 0 and 1, got {list(self.rungs)}")
         if not 1 <= self.brackets <= len(self.rungs) + 1:
             raise ValueError(f"brackets: expected 1 to {len(self.rungs) + 1} for these rungs, got {self.brackets}")
+        if any(scale not in ("linear", "log") for scale in self.scales or ()):
+            raise ValueError(f"scales: expected linear or log for each objective, got {self.scales!r}")
 
     @cached_property
     def _bounds(self) -> list[float]:
@@ -165,7 +167,12 @@ class Halving:
         return Load(float(len(weights) / ends), float(weights.sum() / ends), float(looks / ends))
 
     def points(self, values: ArrayLike, directions: Sequence[StudyDirection]) -> NDArray[np.float64]:
-        """Values (n, m) of a study as points that are all better when smaller, on the scales of comparison."""
+        """Values (n, m) of a study as points that are all better when smaller, on the scales of comparison.
+
+        Raises ValueError where there is not one scale for each objective.
+        """
+        if self.scales is not None and len(self.scales) != len(directions):
+            raise ValueError(f"scales: expected {len(directions)}, one for each objective, got {list(self.scales)}")
         array = np.array(values, dtype=np.float64).reshape(-1, len(directions))
         for column, scale in enumerate(self.scales or ()):
             if scale == "log":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from threading import RLock
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from nas.samplers.improvement.acquisition import Acquisition, points_of
+from nas.samplers.locks import Lock
 from nas.samplers.models.basis import Basis
 from nas.samplers.models.history import History, read
 from nas.samplers.models.modelling import Memory, Modelling
@@ -75,16 +76,16 @@ class ParetoSampler(BaseSampler):
         anchors: Sequence[Answer] = (),
     ) -> None:
         for name, value, least in (("seed", seed, 0), ("startup", startup, 1), ("pool_size", pool_size, 1)):
-            if not isinstance(value, int) or value < least:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
         self._space, self._costs, self._features = space, costs, features
         self._constraints, self._priors = constraints, priors
-        self._seed, self._startup, self._pool_size = seed, startup, pool_size
+        self._seed, self._startup, self._pool_size = int(seed), int(startup), int(pool_size)
         self._scales, self._reference_point, self._anchors = scales, reference_point, tuple(anchors)
         self._chosen: dict[int, Params] = {}  # of trials that have not been asked for all of it
-        self._decoders: tuple[InferredSpace | None, Decoder, Basis] | None = None
+        self._decoders: tuple[InferredSpace | None, Objectives, Decoder, Basis] | None = None
         self._memory = Memory()
-        self._lock = RLock()
+        self._lock = Lock()
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         if trial.number < len(self._anchors):
@@ -96,7 +97,8 @@ class ParetoSampler(BaseSampler):
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: optuna.trial.TrialState, values: Sequence[float] | None
     ) -> None:
-        self._chosen.pop(trial.number, None)
+        with self._lock:
+            self._chosen.pop(trial.number, None)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -135,17 +137,17 @@ class ParetoSampler(BaseSampler):
         return self._improved(study, trial, decoder, basis, history, objectives)
 
     def _decoder(self, trials: Sequence[FrozenTrial], objectives: Objectives) -> tuple[Decoder, Basis] | None:
-        """What decodes the space, made once; of an inferred space again where it has grown."""
+        """What decodes the space, made once; again where an inferred space has grown, or the objectives are others."""
         inferred = infer_space(trials) if self._space is None else None
         space = self._space if self._space is not None else inferred
         if space is None:
             return None
-        if self._decoders is None or self._decoders[0] != inferred:
+        if self._decoders is None or self._decoders[:2] != (inferred, objectives):
             problem = Problem(space, self._costs, self._features, self._constraints, self._priors)
             decoder = Decoder(problem, objectives, self._seed)
-            self._decoders = inferred, decoder, Basis.of(decoder.sample, decoder.genes, objectives)
+            self._decoders = inferred, objectives, decoder, Basis.of(decoder.sample, decoder.genes, objectives)
             self._memory = Memory()
-        return self._decoders[1:]
+        return self._decoders[2:]
 
     def _started(
         self, decoder: Decoder, basis: Basis, history: History, objectives: Objectives, number: int

@@ -71,6 +71,8 @@ def _columns(candidates: Sequence[Decoded], genes: Genes, objectives: Objectives
 def _different(scaled: Floats, spread: Floats) -> NDArray[np.intp]:
     """Columns that vary, the first of those that rise and fall together."""
     varying = np.flatnonzero(spread > SAME * np.maximum(1.0, spread.max(initial=0.0)))
+    if not varying.size:
+        return varying
     alike = np.abs(scaled[:, varying].T @ scaled[:, varying]) / max(1, len(scaled)) > 1 - SAME
     first = np.argmax(alike, axis=0) == np.arange(len(varying))
     kept: NDArray[np.intp] = varying[first]

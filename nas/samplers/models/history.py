@@ -47,13 +47,19 @@ class History:
     told: list[Entrant] = field(default_factory=list)  # complete and feasible
     infeasible: list[Entrant] = field(default_factory=list)  # complete; their values may stand for what nobody knows
     running: list[Entrant] = field(default_factory=list)
-    stopped: list[Entrant] = field(default_factory=list)  # pruned or failed
+    stopped: list[Entrant] = field(default_factory=list)  # pruned, failed, or told an infinite value
     seen: set[Hashable] = field(default_factory=set)
 
     @cached_property
     def values(self) -> Floats:
         """Raw values of what was told, (n, m)."""
         return np.array([entrant.trial.values for entrant in self.told], dtype=np.float64)
+
+    def place_of(self, entrant: Entrant) -> list[Entrant]:
+        """Where a complete trial belongs. Optuna takes infinity for a value; no model can."""
+        if any(value > 0 for value in entrant.constraints.values()):
+            return self.infeasible
+        return self.told if np.isfinite(entrant.trial.values).all() else self.stopped
 
 
 def read(
@@ -85,8 +91,7 @@ def read(
             place.append(entrant)
         elif entrant.candidate.key not in counted:
             counted.add(entrant.candidate.key)
-            is_feasible = all(value <= 0 for value in entrant.constraints.values())
-            (history.told if is_feasible else history.infeasible).append(entrant)
+            history.place_of(entrant).append(entrant)
     return history
 
 

@@ -146,6 +146,7 @@ class Decoder:
 def _key(record: Any, params: Params, costs: Sequence[tuple[float, float]]) -> Hashable:
     """The decoded record and the exact costs, or all parameters where the space returns no record."""
     if record is None:  # a space asks in the same order where it is answered the same
+        key_of(params)
         return tuple(params), tuple(params.values())
     try:
         hash(record)

@@ -73,12 +73,16 @@ class Objectives:
 
         Raises ValueError where there is not one entry for each objective, or where one is not a number.
         """
-        if len(entries) != len(self):
+        if not isinstance(entries, Sequence | np.ndarray) or len(entries) != len(self):
             raise ValueError(f"costs: expected {len(self)} entries, one for each objective, got {entries!r}")
-        pairs = [_pair(entry) for entry in entries]
+        try:
+            pairs = [_pair(entry) for entry in entries]
+        except (TypeError, ValueError):
+            pairs = [(math.nan, math.nan)] * len(entries)
         for entry, (mean, sd) in zip(entries, pairs, strict=True):
             if entry is not None and not (math.isfinite(mean) and sd >= 0):
-                raise ValueError(f"costs: expected finite numbers and None, got {entries!r}")
+                wanted = "None, a finite number, or a tuple of a mean and a standard deviation"
+                raise ValueError(f"costs: expected each {wanted}, got {entries!r}")
         return pairs
 
 

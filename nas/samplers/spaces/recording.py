@@ -215,7 +215,10 @@ def is_ordered(question: Question) -> bool:
 
 def key_of(params: Params) -> Hashable:
     """Parameters as a key: the same for the same values, whatever the order they were asked in."""
-    return frozenset(params.items())  # which remembers its hash
+    try:
+        return frozenset(params.items())  # which remembers its hash
+    except TypeError:
+        raise TypeError(f"choices: expected None, bool, int, float or str, got one of {dict(params)!r}") from None
 
 
 def _same(value: Any, choice: Any) -> bool:

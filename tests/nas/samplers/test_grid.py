@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,16 @@ def test_another_space_is_refused() -> None:
     study = optuna.create_study(sampler=GridSampler(small, seed=0))
     with pytest.raises(ValueError, match="gene other: expected one of the grid's space"):
         study.ask().suggest_int("other", 1, 3)
+
+
+def test_threads_share_a_grid() -> None:
+    """No leaf is proposed twice where several threads ask at once."""
+
+    class Slow(tuple[int, int]):
+        def __hash__(self) -> int:
+            time.sleep(0.001)  # lets the next thread in while leaves are compared
+            return super().__hash__()
+
+    study = optuna.create_study(sampler=GridSampler(lambda trial: Slow(small(trial)), seed=0))
+    study.optimize(lambda trial: float(small(trial)[0]), n_trials=6, n_jobs=6)
+    assert len({str(trial.params) for trial in study.trials}) == 6

@@ -248,3 +248,10 @@ def test_values_of_rungs_are_kept_in_plain_json() -> None:
     assert trial.user_attrs[RUNGS] == {"0.25": [0.5, 3.0], "0.5": [0.6, 3.0]}
     assert all(type(v) is float for v in itertools.chain(*trial.user_attrs[RUNGS].values()))
     assert rung_values(trial) == {0.25: [0.5, 3.0], 0.5: [0.6, 3.0]}
+
+
+def test_there_is_one_scale_for_each_objective() -> None:
+    with pytest.raises(ValueError, match=r"scales: expected linear or log for each objective, got \['ln', 'log'\]"):
+        Halving([0.5], scales=["ln", "log"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="scales: expected 2, one for each objective, got"):
+        Halving([0.5], scales=["log"]).points([(0.9, 1.0)], study_of([]).directions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,7 @@ def test_priors_steer_what_nothing_else_says() -> None:
     ("changed", "said"),
     [
         ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        ({"seed": True}, "seed: expected a whole number of at least 0, got True"),
         ({"startup": 0}, "startup: expected a whole number of at least 1, got 0"),
         ({"pool_size": 2.5}, "pool_size: expected a whole number of at least 1, got 2.5"),
     ],
@@ -229,7 +231,10 @@ def test_wrong_arguments(changed: dict[str, Any], said: str) -> None:
     ("changed", "said"),
     [
         ({"costs": lambda _: [1.0]}, "costs: expected 2 entries, one for each objective, got"),
-        ({"costs": lambda _: [float("nan"), 1.0]}, "costs: expected finite numbers and None"),
+        ({"costs": lambda _: 1.0}, "costs: expected 2 entries, one for each objective, got 1.0"),
+        ({"costs": lambda _: [float("nan"), 1.0]}, "costs: expected each None, a finite number, or a tuple"),
+        ({"costs": lambda _: [None, [1.0, 0.1]]}, "costs: expected each None, a finite number, or a tuple"),
+        ({"costs": lambda _: [None, "small"]}, "costs: expected each None, a finite number, or a tuple"),
         ({"scales": ["log"]}, "scales: expected 2 of linear and log"),
         ({"features": lambda p: [1.0] * p["depth"]}, "features: expected equally many for every candidate"),
         ({"features": lambda _: [float("inf")]}, "features: expected finite numbers"),
@@ -318,3 +323,55 @@ def test_scores_before_the_end_are_heard(heard: bool) -> None:
         study.enqueue_trial({"x": x})
     study.optimize(objective, n_trials=12)
     assert (abs(study.trials[-1].params["x"] - 0.25) < 0.08) == heard
+
+
+def test_infinite_values_are_passed_over() -> None:
+    study = optuna.create_study(directions=DIRECTIONS, sampler=make())
+    study.optimize(lambda trial: (float("-inf"), values(draw(trial))[1]), n_trials=1)
+    study.optimize(lambda trial: values(draw(trial)), n_trials=11)
+    assert len({str(sorted(trial.params.items())) for trial in study.trials}) == 12
+
+
+@pytest.mark.parametrize("features", [None, lambda _: [1.0]])
+def test_a_space_in_which_nothing_varies(features: Any) -> None:
+    study = optuna.create_study(directions=DIRECTIONS, sampler=make(space=single, costs=None, features=features))
+    study.optimize(lambda trial: (single(trial)[0], 1.0), n_trials=12)
+    assert {trial.params["n"] for trial in study.trials} == {3}
+
+
+def single(trial: Any) -> tuple[int]:
+    return (trial.suggest_int("n", 3, 3),)
+
+
+def test_features_that_never_vary() -> None:
+    study = optuna.create_study(directions=DIRECTIONS, sampler=make(costs=None, features=lambda _: [1.0]))
+    study.optimize(lambda trial: values(draw(trial)), n_trials=12)
+    assert len({str(sorted(trial.params.items())) for trial in study.trials}) == 12
+
+
+def test_one_sampler_serves_studies_of_other_objectives() -> None:
+    sampler, asked = make(costs=None), []
+    for kept in (sampler, make(costs=None)):
+        study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
+        study.optimize(lambda trial: values(draw(trial)), n_trials=10)
+        study = optuna.create_study(direction="maximize", sampler=kept)
+        study.optimize(lambda trial: values(draw(trial))[0], n_trials=10)
+        asked.append([trial.params for trial in study.trials])
+    assert asked[0] == asked[1]
+
+
+def test_it_is_pickled_with_its_study() -> None:
+    study = optuna.create_study(directions=DIRECTIONS, sampler=make())
+    study.optimize(lambda trial: values(draw(trial)), n_trials=10)
+    again = pickle.loads(pickle.dumps(study))
+    assert again.ask().number == study.ask().number
+    assert record(again.ask()) == record(study.ask())
+
+
+def test_choices_that_cannot_be_compared() -> None:
+    def space(trial: Any) -> None:
+        trial.suggest_categorical("sizes", ([1, 2], [3, 4]))
+
+    study = optuna.create_study(directions=DIRECTIONS, sampler=make(space=space, costs=None))
+    with pytest.raises(TypeError, match="choices: expected None, bool, int, float or str, got"):
+        study.ask()
