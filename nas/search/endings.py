@@ -33,6 +33,11 @@ def infeasible(newest: Sequence[TrialRow], limits: Mapping[str, float]) -> str:
     )
 
 
+def spent(epoch_budget: float | None) -> str:
+    """That the next piece of a training takes more epochs than are left."""
+    return f"no further piece of a training fits into search.epoch_budget {epoch_budget:g}"
+
+
 def gaining_little(gain_per_hour: float | None, least: float | None) -> str:
     """That another hour is expected to gain less than asked for, if so."""
     if least is None or gain_per_hour is None or gain_per_hour >= least:

@@ -20,7 +20,7 @@ from nas.samplers.pareto import gain_of
 from nas.search.budget import EpochBudget
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
-from nas.search.endings import WINDOW, failing, gaining_little, infeasible
+from nas.search.endings import WINDOW, failing, gaining_little, infeasible, spent
 from nas.search.journal import RecordedTrial
 from nas.search.modelled import Calibrated
 from nas.search.rungs import Rungs, is_paused, last_rung, write_pruned
@@ -81,7 +81,7 @@ class Search(Driver):
             return self._over()
         if self._exhausted:
             return self._give_up()
-        return self._draw() if self.budget.fits(len(self.journal.trials())) else self._over()
+        return self._draw() if self.budget.fits(len(self.journal.trials())) else self._spent()
 
     def _begun(self) -> Task | None:
         """What was begun before, or queued again by a user: done, however the others went.
@@ -107,7 +107,7 @@ class Search(Driver):
     def _go_on(self, number: int) -> Task | Wait | Done:
         """A paused trial's training goes on, if its next piece still fits into the budget."""
         if not self.budget.fits(number):
-            return self._over()
+            return self._spent()
         self.rungs.let_go(number)
         return self._start(self._task(number))
 
@@ -119,6 +119,12 @@ class Search(Driver):
         if not self._running:
             self._problem = self._exhausted
         return WAIT if self._running else self._over()
+
+    def _spent(self) -> Wait | Done:
+        """The end of its epochs, once nothing runs any more: what runs may take fewer than were reckoned."""
+        if not self._running:
+            self._problem = spent(self.study.search.epoch_budget)
+        return self._over()
 
     def _over(self) -> Wait | Done:
         """The end, once nothing runs any more: what is paused then is PRUNED."""

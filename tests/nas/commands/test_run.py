@@ -219,3 +219,10 @@ def test_a_run_whose_epochs_are_spent_has_come_to_its_end(folder: RunFolder, run
     assert sum(row["state"] == "COMPLETE" for row in read(folder, "trials")) == 4, "of eight epochs each"
     assert run(trials=50, epoch_budget=48.0, finalists=0)
     assert sum(row["state"] == "COMPLETE" for row in read(folder, "trials")) == 6
+
+
+def test_a_budget_for_no_epoch_is_said(run: Run) -> None:
+    with pytest.raises(
+        nas.executors.loop.WorkFailed, match="no further piece of a training fits into search.epoch_budget 0.5"
+    ):
+        run(trials=50, epoch_budget=0.5)

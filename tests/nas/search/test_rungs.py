@@ -262,7 +262,9 @@ def test_enough_trials_stop_what_has_rungs_before_it(folder: RunFolder) -> None:
 def test_a_budget_of_epochs_is_spent_and_not_exceeded(
     folder: RunFolder, budget: float, rungs: tuple[float, ...]
 ) -> None:
-    search = played(folder, rungs_study(trials=100, epoch_budget=budget, rungs=rungs))
+    search = Search(rungs_study(trials=100, epoch_budget=budget, rungs=rungs), folder)
+    said = f"no further piece of a training fits into search.epoch_budget {budget:g}"
+    assert play(search, Machine(search.study)) == Done(said)
     looks = sum(len(rung_values(trial)) for trial in search.journal.trials()) * 0.5  # each copy of the machine's
     spent = looks + sum(row.epochs for row in search.rows() if row.state is not State.DUPLICATE)
     assert budget - 8.8 < spent <= budget
