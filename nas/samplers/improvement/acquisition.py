@@ -17,6 +17,7 @@ from nas.samplers.spaces.decoding import Decoded
 
 Floats = NDArray[np.float64]
 
+MET = 0.0, 0.0  # what a candidate has of a constraint that others have
 SURELY = 2.326  # standard deviations: the lower end of a 99 % interval
 
 
@@ -60,8 +61,8 @@ def _likely(candidates: Sequence[Decoded]) -> Floats:
     """Probability that the modelled constraints are met, shape (n,)."""
     if not any(candidate.slacks for candidate in candidates):
         return np.ones(len(candidates))
-    names = list(candidates[0].slacks)
-    pairs = np.array([[candidate.slacks[name] for name in names] for candidate in candidates])
+    names = sorted({name for candidate in candidates for name in candidate.slacks})
+    pairs = np.array([[candidate.slacks.get(name, MET) for name in names] for candidate in candidates])
     mean, sd = pairs[:, :, 0], pairs[:, :, 1]
     chances: Floats = np.where(sd > 0, ndtr(-mean / np.where(sd > 0, sd, 1.0)), 1.0).prod(axis=1)
     return chances

@@ -90,8 +90,10 @@ def read(
             place = history.running if trial.state is TrialState.RUNNING else history.stopped
             place.append(entrant)
         elif entrant.candidate.key not in counted:
-            counted.add(entrant.candidate.key)
-            history.place_of(entrant).append(entrant)
+            ranks = history.place_of(entrant)
+            ranks.append(entrant)
+            if ranks is not history.stopped:
+                counted.add(entrant.candidate.key)
     return history
 
 

@@ -90,8 +90,17 @@ SMALLEST = 1e-300  # a value of exactly 0 has no logarithm
 
 
 def with_spread(limits: Mapping[str, Known]) -> dict[str, tuple[float, float]]:
-    """Constraint values as means and standard deviations."""
-    return {name: _pair(value) for name, value in limits.items()}
+    """Constraint values as means and standard deviations.
+
+    Raises ValueError where they are not numbers by name.
+    """
+    try:
+        pairs = {name: _pair(value) for name, value in limits.items()}
+    except (AttributeError, TypeError, ValueError):
+        pairs = {"": (math.nan, 0.0)}
+    if not all(not math.isnan(mean) and sd >= 0 for mean, sd in pairs.values()):
+        raise ValueError(f"constraints: expected numbers or (mean, standard deviation) by name, got {limits!r}")
+    return pairs
 
 
 def version_of(function: Any) -> Any:

@@ -235,6 +235,8 @@ def test_wrong_arguments(changed: dict[str, Any], said: str) -> None:
         ({"costs": lambda _: [float("nan"), 1.0]}, "costs: expected each None, a finite number, or a tuple"),
         ({"costs": lambda _: [None, [1.0, 0.1]]}, "costs: expected each None, a finite number, or a tuple"),
         ({"costs": lambda _: [None, "small"]}, "costs: expected each None, a finite number, or a tuple"),
+        ({"constraints": lambda _: [1.0]}, "constraints: expected numbers or .* by name, got"),
+        ({"constraints": lambda _: {"cost": float("nan")}}, "constraints: expected numbers or .* by name, got"),
         ({"scales": ["log"]}, "scales: expected 2 of linear and log"),
         ({"features": lambda p: [1.0] * p["depth"]}, "features: expected equally many for every candidate"),
         ({"features": lambda _: [float("inf")]}, "features: expected finite numbers"),
@@ -323,6 +325,15 @@ def test_scores_before_the_end_are_heard(heard: bool) -> None:
         study.enqueue_trial({"x": x})
     study.optimize(objective, n_trials=12)
     assert (abs(study.trials[-1].params["x"] - 0.25) < 0.08) == heard
+
+
+def test_constraints_may_be_of_some_candidates_alone() -> None:
+    def deep(params: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+        return {"kernel": (params["block2.kernel"] - 3.0, 0.1)} if "block2.kernel" in params else {}
+
+    study = optuna.create_study(directions=DIRECTIONS, sampler=make(constraints=deep))
+    study.optimize(lambda trial: values(draw(trial)), n_trials=14)
+    assert {trial.params.get("block2.kernel", 3) for trial in study.trials} == {3}
 
 
 def test_infinite_values_are_passed_over() -> None:

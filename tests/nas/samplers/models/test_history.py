@@ -49,6 +49,13 @@ def test_trials_are_sorted_by_what_they_say() -> None:
     assert history.values.tolist() == [[0.0, 0.0]]
 
 
+def test_an_infinite_value_tells_nothing() -> None:
+    trials = [trial_of(0, 1.0, TrialState.COMPLETE), trial_of(1, 1.0, TrialState.COMPLETE)]
+    trials[0].values = [float("inf"), 0.0]
+    history = read(trials, candidate_of, chosen={})
+    assert (numbers(history.told), numbers(history.stopped), history.seen) == ([1], [0], {1.0})
+
+
 def test_a_running_trial_has_what_was_chosen_for_it() -> None:
     trial = optuna.trial.create_trial(state=TrialState.RUNNING)
     trial.number = 3
