@@ -209,7 +209,7 @@ class Modelling:
         history = self._history
         entrants = sorted([*history.told, *history.infeasible], key=lambda entrant: entrant.number)
         entrants = [entrant for entrant in entrants if name in entrant.constraints]
-        values = np.array([entrant.constraints[name] for entrant in entrants])
+        values = bounded(np.array([entrant.constraints[name] for entrant in entrants]))
         if len(values) < LEAST_TOLD or not (values > 0).any():
             return None
         observed = _observed(entrants, self._features(entrants), values, np.zeros(len(values)))
@@ -233,6 +233,12 @@ def _observed(
 ) -> Observations:
     numbers = np.array([entrant.number for entrant in entrants], dtype=np.int64)
     return Observations(numbers, features, targets, np.zeros(len(entrants)) if noise is None else noise, prior)
+
+
+def bounded(values: Floats) -> Floats:
+    """Values with infinity, which Optuna takes for a constraint, as the largest finite number among them, or 1."""
+    most = np.abs(values[np.isfinite(values)]).max(initial=0.0) or 1.0
+    return np.clip(values, -most, most)
 
 
 def learned_constraints(history: History) -> list[str]:

@@ -222,7 +222,6 @@ def test_a_run_whose_epochs_are_spent_has_come_to_its_end(folder: RunFolder, run
 
 
 def test_a_budget_for_no_epoch_is_said(run: Run) -> None:
-    with pytest.raises(
-        nas.executors.loop.WorkFailed, match="no further piece of a training fits into search.epoch_budget 0.5"
-    ):
+    said = r"no further piece of a training fits into search\.epoch_budget 0\.5"
+    with pytest.raises(nas.executors.loop.WorkFailed, match=said):
         run(trials=50, epoch_budget=0.5)

@@ -336,6 +336,18 @@ def test_constraints_may_be_of_some_candidates_alone() -> None:
     assert {trial.params.get("block2.kernel", 3) for trial in study.trials} == {3}
 
 
+def test_an_infinite_constraint_is_broken() -> None:
+    study = optuna.create_study(directions=DIRECTIONS, sampler=make())
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        genes = draw(trial)
+        trial.set_constraint("depth", float("inf") if genes["depth"] > 1 else -2.0)
+        return values(genes)
+
+    study.optimize(objective, n_trials=20)
+    assert sum(trial.params["depth"] == 1 for trial in study.trials[10:]) > 5
+
+
 def test_infinite_values_are_passed_over() -> None:
     study = optuna.create_study(directions=DIRECTIONS, sampler=make())
     study.optimize(lambda trial: (float("-inf"), values(draw(trial))[1]), n_trials=1)

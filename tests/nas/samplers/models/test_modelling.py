@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.samplers.models.modelling import Rows
+from nas.samplers.models.modelling import Rows, bounded
 from nas.samplers.spaces.decoding import Decoded
 
 
@@ -42,3 +42,9 @@ def test_only_new_candidates_are_described() -> None:
     assert basis.asked == 4
     rows.of([CANDIDATES[0], CANDIDATES[2], CANDIDATES[3]], basis)
     assert basis.asked == 6
+
+
+def test_infinite_constraints_are_as_large_as_any() -> None:
+    assert bounded(np.array([np.inf, -3.0, 2.0, -np.inf])).tolist() == [3.0, -3.0, 2.0, -3.0]
+    assert bounded(np.array([np.inf, 0.0])).tolist() == [1.0, 0.0]
+    assert bounded(np.array([])).tolist() == []
