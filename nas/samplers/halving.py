@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -187,9 +188,9 @@ class Halving:
         count behind all others. Raises ValueError for another rung and for values that are not finite.
         """
         share, study = self.share_kept(rung), trial.study
-        if len(values) != len(study.directions) or not np.isfinite(values).all():
+        if not isinstance(values, Sequence | np.ndarray) or len(values) != len(study.directions) or not _finite(values):
             wanted = f"{len(study.directions)} finite values, one for each objective"
-            raise ValueError(f"values at rung {rung:g}: expected {wanted}, got {list(values)}")
+            raise ValueError(f"values at rung {rung:g}: expected {wanted}, got {values!r}")
         trial.set_user_attr(RUNGS, with_rung(trial, rung, values))
         bracket = self.bracket_of(trial.number)
         if rung not in self.rungs_of(trial.number):
@@ -203,6 +204,10 @@ class Halving:
         kept = best(points, max(1, places(len(peers), share)), violations)
         if trial.number not in {peers[index].number for index in kept}:
             raise optuna.TrialPruned(f"rung {rung:g}: not among the best {len(kept)} of {len(peers)} trials")
+
+
+def _finite(values: Sequence[float]) -> bool:
+    return all(isinstance(value, Real) and math.isfinite(value) for value in values)
 
 
 def _equal_budgets(rungs: Sequence[float]) -> NDArray[np.float64]:

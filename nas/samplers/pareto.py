@@ -50,7 +50,7 @@ class ParetoSampler(BaseSampler):
             where it is exact, (mean, standard deviation) where a model says it; such a mean is taken for the cost. A
             function with an attribute `version` is asked again only where that has changed.
         features: Of parameters, numbers that describe the candidate, always equally many. None: its genes.
-        startup: Trials before the model decides; anchors are among them.
+        startup: Trials before the model decides: anchors too, and those stopped early that were scored at a rung.
         pool_size: Candidates that are compared in an ask.
         constraints: Of parameters, constraint values by name, positive where broken, as numbers or (mean, standard
             deviation). Other constraints that trials are told (`trial.set_constraint`) are learned.
@@ -132,7 +132,8 @@ class ParetoSampler(BaseSampler):
             trials, decoder.given, chosen=self._chosen, finished=self._memory.finished, renewed=decoder.renewed
         )
         known = len(history.told) + len(history.infeasible)
-        if known < LEAST_KNOWN or known + len(history.running) < self._startup:
+        scored = sum(bool(entrant.rungs) for entrant in history.stopped)
+        if known < LEAST_KNOWN or known + scored + len(history.running) < self._startup:
             return self._started(decoder, basis, history, objectives, trial.number)
         return self._improved(study, trial, decoder, basis, history, objectives)
 

@@ -190,6 +190,10 @@ def test_other_rungs_and_values_are_refused() -> None:
     wanted = r"values at rung 0.25: expected 2 finite values, one for each objective, got "
     with pytest.raises(ValueError, match=wanted + r"\[0.5\]"):
         halving.step(trial, 0.25, [0.5])
+    with pytest.raises(ValueError, match=wanted + "0.5"):
+        halving.step(trial, 0.25, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=wanted + r"\['best', 1.0\]"):
+        halving.step(trial, 0.25, ["best", 1.0])  # type: ignore[list-item]
     with pytest.raises(ValueError, match=wanted + r"\(nan, 1.0\)|got \[nan, 1.0\]"):
         halving.step(trial, 0.25, [math.nan, 1.0])
     assert rung_values(trial) == {}

@@ -348,6 +348,20 @@ def test_an_infinite_constraint_is_broken() -> None:
     assert sum(trial.params["depth"] == 1 for trial in study.trials[10:]) > 5
 
 
+def test_trials_that_were_scored_and_stopped_end_the_start() -> None:
+    study = optuna.create_study(directions=DIRECTIONS, sampler=make())
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        found = values(draw(trial))
+        trial.set_user_attr("halving:rungs", {"0.5": list(found)})
+        if 3 <= trial.number < 8:
+            raise optuna.TrialPruned
+        return found
+
+    study.optimize(objective, n_trials=9)
+    assert [gain_of(trial) is not None for trial in study.trials] == [False] * 8 + [True]
+
+
 def test_infinite_values_are_passed_over() -> None:
     study = optuna.create_study(directions=DIRECTIONS, sampler=make())
     study.optimize(lambda trial: (float("-inf"), values(draw(trial))[1]), n_trials=1)
