@@ -26,10 +26,9 @@ from ours import OURS
 from plots import draw
 from problems import Problem
 from rich.console import Console
+from run_log import Hear, Run, append, missing, perform, read, unheard
 from schedule import DEVICES, JOINT, MAIN, plans
 from summary import beside_stock, evaluations_needed, tables
-
-from runs import Hear, Run, append, missing, perform, read, unheard
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

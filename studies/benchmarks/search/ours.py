@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from latency_by_trials import LatencyByTrials
 from problems import Params, Problem
+from run_log import Hear, unheard
 
 from nas.samplers.pareto import ParetoSampler
 from nas.samplers.spaces.problem import Entry
-from runs import Hear, unheard
 
 WASTEFUL = "another spelling costs less"
 

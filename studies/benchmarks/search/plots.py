@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+from run_log import Run
 from summary import grouped, median_at
-
-from runs import Run
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

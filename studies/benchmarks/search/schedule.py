@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from baselines import BASELINES
-from runs import Plan
+from run_log import Plan
 
 MAIN = "nb201-pi5"
 DEVICES = ("nb201-pi4", "nb201-fpga", "nb201-1080ti", "nb201-pixel3", "nb201-xeon")

@@ -10,7 +10,7 @@ import numpy as np
 from baselines import BASELINES
 from intervals import Interval, of_mean, of_median
 from rich.table import Table
-from runs import Run
+from run_log import Run
 
 Runs = Sequence[Run]
 SHOWN = (25, 50, 100, 200, 400, 500)

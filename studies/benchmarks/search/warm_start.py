@@ -21,7 +21,7 @@ from intervals import of_mean, of_median
 from problems import Params
 from rich.console import Console
 from rich.table import Table
-from runs import Plan, Run, evaluate_until, perform
+from run_log import Plan, Run, evaluate_until, perform
 
 from nas.samplers.pareto import ParetoSampler
 from nas.search.beliefs import Belief

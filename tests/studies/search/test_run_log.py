@@ -21,7 +21,7 @@ def run_of(runs: ModuleType, sampler: str, seed: int, shares: list[float], probl
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_run_counts_different_networks(module: Import) -> None:
     """Two genes of two choices have four networks, and all of them have the whole hypervolume."""
-    runs, baselines = module("runs"), module("baselines")
+    runs, baselines = module("run_log"), module("baselines")
 
     class Toy:
         name, scales = "toy", ("linear", "linear")
@@ -45,7 +45,7 @@ def test_a_run_counts_different_networks(module: Import) -> None:
 
 
 def test_a_file_of_runs_is_read_again_and_survives_a_torn_line(module: Import, tmp_path: Path) -> None:
-    runs, file = module("runs"), tmp_path / "runs.jsonl"
+    runs, file = module("run_log"), tmp_path / "runs.jsonl"
     first, second = run_of(runs, "a", 0, [0.25, 0.5]), run_of(runs, "a", 1, [0.125, 0.5])
     runs.append(file, first)
     with file.open("a") as out:
@@ -62,7 +62,7 @@ def test_a_file_of_runs_is_read_again_and_survives_a_torn_line(module: Import, t
 
 
 def test_a_paired_difference_and_the_evaluations_that_are_needed(module: Import) -> None:
-    runs, summary = module("runs"), module("summary")
+    runs, summary = module("run_log"), module("summary")
     looks = len([look for look in runs.LOOKS if look <= 100])
     theirs = [run_of(runs, "tpe", seed, [0.125 + seed / 8] * looks) for seed in range(4)]
     ours = [run_of(runs, "ours", seed, [0.0, *[0.25 + seed / 8] * (looks - 1)]) for seed in range(4)]
@@ -75,7 +75,7 @@ def test_a_paired_difference_and_the_evaluations_that_are_needed(module: Import)
 
 
 def test_the_best_stock_sampler_is_that_of_the_best_median(module: Import) -> None:
-    runs, summary = module("runs"), module("summary")
+    runs, summary = module("run_log"), module("summary")
     looks = len([look for look in runs.LOOKS if look <= 50])
     groups = summary.grouped(
         [run_of(runs, "random", s, [v] * looks) for s, v in enumerate((0.0, 0.5, 0.5))]
@@ -109,6 +109,6 @@ def test_the_schedule_is_that_of_the_issue(module: Import) -> None:
 
 
 def test_a_plot_is_drawn(module: Import, tmp_path: Path) -> None:
-    runs, plots = module("runs"), module("plots")
+    runs, plots = module("run_log"), module("plots")
     plots.draw([run_of(runs, "tpe", s, [0.25, 0.5]) for s in range(3)], tmp_path / "out.png", panels=["toy"])
     assert (tmp_path / "out.png").stat().st_size > 1000
