@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 import numpy as np
@@ -142,10 +143,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--asks", type=int, default=50)
     parser.add_argument("--learned", type=int, default=1, choices=[1, 2, 3])
+    parser.add_argument("--json", type=Path, help="a file that gets the rows")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rows = []
     for trials in arguments.trials:
-        print(json.dumps(measure(trials, arguments.asks, arguments.learned)), flush=True)
+        rows.append(measure(trials, arguments.asks, arguments.learned))
+        print(json.dumps(rows[-1]), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
