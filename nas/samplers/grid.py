@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InputError
+from nas.samplers.gene_by_gene import GeneByGene
 from nas.samplers.locks import Lock
 from nas.samplers.spaces.recording import Params, allows, key_of, question_of
 
@@ -24,7 +24,7 @@ class SpaceTooLarge(InputError):
     """A space that a grid cannot hold: a range without steps, or too many leaves."""
 
 
-class GridSampler(BaseSampler):
+class GridSampler(GeneByGene):
     """Proposes the leaves of a define-by-run space, conditional genes included, none of them twice.
 
     The order is a shuffle by the seed. A leaf that any trial has, running or failed ones too, is passed over, so that a
@@ -49,14 +49,6 @@ class GridSampler(BaseSampler):
     ) -> None:
         with self._lock:
             self._chosen.pop(trial.number, None)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

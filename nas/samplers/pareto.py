@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from nas.samplers.gene_by_gene import GeneByGene
 from nas.samplers.improvement.acquisition import Acquisition, points_of
 from nas.samplers.locks import Lock
 from nas.samplers.models.basis import Basis
@@ -35,7 +35,7 @@ LEAST_KNOWN = 3  # finished trials before a model is asked
 Answer = Callable[[str, Sequence[Any]], Any]
 
 
-class ParetoSampler(BaseSampler):
+class ParetoSampler(GeneByGene):
     """Proposes the candidate with the largest expected hypervolume improvement (Emmerich 2005, here in closed form).
 
     Objectives that `costs` computes enter exactly; a Gaussian process over features and costs learns the others from
@@ -99,14 +99,6 @@ class ParetoSampler(BaseSampler):
     ) -> None:
         with self._lock:
             self._chosen.pop(trial.number, None)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.samplers.gene_by_gene import GeneByGene
 from nas.samplers.genetic import constrained_dominates
 
 
-class RegularizedEvolution(BaseSampler):
+class RegularizedEvolution(GeneByGene):
     """A child is a parent with one gene drawn again; genes that the parent lacks are drawn too.
 
     The parent is a member of a random tournament among the youngest `population` trials that no other member
@@ -24,14 +24,6 @@ class RegularizedEvolution(BaseSampler):
         self._random = np.random.default_rng(seed)
         self._population, self._tournament = population, tournament
         self._inherited: dict[str, Any] = {}
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Chooses the parent, and which of its genes is drawn again."""

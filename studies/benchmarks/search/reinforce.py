@@ -14,8 +14,9 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
+
+from nas.samplers.gene_by_gene import GeneByGene
 
 Vector = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ def preferences(objectives: int) -> list[Vector]:
     return found
 
 
-class Reinforce(BaseSampler):
+class Reinforce(GeneByGene):
     """Reward: minus the weighted mean of a trial's ranks among all so far, as shares; baseline: a running mean."""
 
     def __init__(self, seed: int, *, rate: float = 3.0, memory: float = 0.9) -> None:
@@ -40,14 +41,6 @@ class Reinforce(BaseSampler):
         self._logits: list[dict[str, Vector]] = []
         self._baselines: list[float | None] = []
         self._weights: list[Vector] = []
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
