@@ -13,6 +13,7 @@ from nas.candidates.counting import space_size
 from nas.data import class_count
 from nas.records import QUALITIES
 from nas.runtimes.runtime import missing
+from nas.search.earlier import unusable
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
@@ -46,6 +47,7 @@ def warnings_of(study: Study) -> list[str]:
         *_crowded_objectives(study),
         *_impossible_limits(study),
         *_too_large_for_a_grid(study),
+        *unusable(study),
         *missing(study.targets, at_a_glance=True),
     ]
 

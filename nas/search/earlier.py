@@ -56,9 +56,25 @@ def earlier_runs(study: Study, folder: RunFolder) -> list[EarlierRun]:
         return []
     if folder.earlier.exists():
         return _copied(folder.earlier)
-    runs = [_read(name, f"search.warm_start[{i}]", folder) for i, name in enumerate(names)]
+    for i, name in enumerate(names):
+        if expanded(name, _key(i)).resolve() == folder.path.resolve():
+            raise InputError(f"{_key(i)}: expected an earlier run's folder, got {name!r}, this run's own")
+    runs = [_read(name, _key(i)) for i, name in enumerate(names)]
     write_atomically(folder.earlier, json.dumps({"schema": SCHEMA, "runs": [_to_json(run) for run in runs]}))
     return runs
+
+
+def unusable(study: Study) -> Iterator[str]:
+    """Why `nas run` will refuse folders that `search.warm_start` names, each in a line that begins with its key."""
+    for i, name in enumerate(study.search.warm_start):
+        try:
+            _read(name, _key(i))
+        except InputError as error:
+            yield str(error)
+
+
+def _key(number: int) -> str:
+    return f"search.warm_start[{number}]"
 
 
 def _to_json(run: EarlierRun) -> dict[str, Any]:
@@ -79,13 +95,10 @@ def _copied(file: Path) -> list[EarlierRun]:
         raise InputError(f"{file}: expected what was copied of earlier runs, got something else") from None
 
 
-def _read(name: str, key: str, own: RunFolder) -> EarlierRun:
-    path = expanded(name, key)
-    found = RunFolder(path)
+def _read(name: str, key: str) -> EarlierRun:
+    found = RunFolder(expanded(name, key))
     if not found.study.is_file() or not found.trials.is_file():
         raise InputError(f"{key}: expected a run folder, with study.yaml and trials.csv in it, got {name!r}")
-    if path.resolve() == own.path.resolve():
-        raise InputError(f"{key}: expected an earlier run's folder, got {name!r}, this run's own")
     trials = tuple(_trials(found))
     if not trials:
         raise InputError(f"{key}: expected a run with complete trials, got {name!r}, which holds none")
