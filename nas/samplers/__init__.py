@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from nas.samplers.genetic import ConditionalNSGAII, ConditionalNSGAIII, Inheritance, constrained_dominates, genes_so_far
 from nas.samplers.given import Anchored, Replayed
 from nas.samplers.named import SAMPLERS, make_sampler, seed_of
+from nas.samplers.reached import rung_values
 
 if TYPE_CHECKING:
     from nas.samplers.grid import GridSampler
-    from nas.samplers.halving import Halving, rung_values
+    from nas.samplers.halving import Halving
     from nas.samplers.pareto import ParetoSampler
 
 __all__ = [
@@ -37,7 +38,6 @@ LATER = {
     "GridSampler": "nas.samplers.grid",
     "Halving": "nas.samplers.halving",
     "ParetoSampler": "nas.samplers.pareto",
-    "rung_values": "nas.samplers.halving",
 }
 
 

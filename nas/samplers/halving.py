@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from numbers import Real
-from typing import Any, Literal, Protocol
 
 import numpy as np
 import optuna
@@ -28,31 +27,14 @@ from optuna.study import StudyDirection
 
 from nas.front import fronts
 from nas.pareto import hypervolume_subset
+from nas.samplers.reached import RUNGS, rung_values, with_rung
+from nas.samplers.spaces.problem import Scale
 
-RUNGS = "halving:rungs"  # the user attribute that holds a trial's values by rung, the keys as repr of its share
+__all__ = ["RUNGS", "Halving", "Load", "Scale", "best", "places", "promotable", "rung_values", "with_rung"]
+
 GOLDEN = (math.sqrt(5) - 1) / 2
 MARGIN = 0.05  # how far the reference point lies beyond the worst of a rung, relative to the rung's range
 SMALLEST = 1e-12  # what is compared by ratio has no logarithm at 0
-
-Scale = Literal["linear", "log"]
-
-
-class HasAttributes(Protocol):
-    """What rung values are read of; Optuna's Trial and FrozenTrial satisfy it."""
-
-    @property
-    def user_attrs(self) -> dict[str, Any]: ...
-
-
-def rung_values(trial: HasAttributes) -> dict[float, list[float]]:
-    """A trial's values by rung, in the order of the study's objectives; empty where it has reached none."""
-    noted: Mapping[str, Sequence[float]] = trial.user_attrs.get(RUNGS, {})
-    return {float(rung): list(values) for rung, values in noted.items()}
-
-
-def with_rung(trial: HasAttributes, rung: float, values: Sequence[float]) -> dict[str, list[float]]:
-    """The attribute RUNGS of a trial that has now reached `rung`."""
-    return {**trial.user_attrs.get(RUNGS, {}), repr(float(rung)): [float(value) for value in values]}
 
 
 def best(points: ArrayLike, count: int, violations: Sequence[float] | None = None) -> list[int]:

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.samplers.reached import rung_values
 from nas.samplers.spaces.decoding import Decoded
 
 Floats = NDArray[np.float64]
-
-RUNGS = "halving:rungs"  # user attribute: share of the budget, as text -> values in the study's order
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Entrant:
     @cached_property
     def rungs(self) -> dict[float, list[float]]:
         """Scores before the end: share of the budget -> values in the study's order."""
-        return rungs_of(self.trial)
+        return rung_values(self.trial)
 
 
 @dataclass
@@ -116,8 +115,3 @@ def _entrant(
         params = {**chosen[trial.number], **params}
     candidate = given(params) if params else None
     return None if candidate is None else Entrant(trial, candidate)
-
-
-def rungs_of(trial: FrozenTrial) -> dict[float, list[float]]:
-    """Scores of a trial before its end: share of the budget -> values in the study's order."""
-    return {float(share): list(values) for share, values in trial.user_attrs.get(RUNGS, {}).items()}
