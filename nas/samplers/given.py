@@ -10,7 +10,19 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from nas.samplers.spaces.recording import question_of, value_at
 from search_spaces.trials import middle_of_range
+
+Answer = Callable[[str, Sequence[Any]], Any]  # of a gene's name and choices
+
+
+def anchored(answer: Answer, gene: str, distribution: BaseDistribution) -> Any:
+    """An anchor's answer: of choices by its rule, of a range the middle, or the value in the middle of its steps."""
+    if isinstance(distribution, CategoricalDistribution):
+        return answer(gene, distribution.choices)
+    if isinstance(distribution, FloatDistribution) and distribution.step is None:
+        return middle_of_range(distribution.low, distribution.high, log=distribution.log)
+    return value_at(question_of(distribution), 0.5)
 
 
 class Anchored(BaseSampler):
@@ -19,7 +31,7 @@ class Anchored(BaseSampler):
     In everything else it does what `sampler` does: NSGA counts such a trial to its generation, TPE to its start.
     """
 
-    def __init__(self, sampler: BaseSampler, answer: Callable[[str, Sequence[Any]], Any]) -> None:
+    def __init__(self, sampler: BaseSampler, answer: Answer) -> None:
         self._sampler, self._answer = sampler, answer
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -34,11 +46,9 @@ class Anchored(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        if isinstance(param_distribution, CategoricalDistribution):
-            return self._answer(param_name, param_distribution.choices)
-        if isinstance(param_distribution, FloatDistribution):
-            return middle_of_range(param_distribution.low, param_distribution.high, log=param_distribution.log)
-        raise TypeError(f"gene {param_name}: expected choices or a range of floats, got {param_distribution}")
+        if not isinstance(param_distribution, CategoricalDistribution | FloatDistribution):
+            raise TypeError(f"gene {param_name}: expected choices or a range of floats, got {param_distribution}")
+        return anchored(self._answer, param_name, param_distribution)
 
 
 class Replayed(Anchored):

@@ -11,9 +11,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InputError
-from nas.samplers.gene_by_gene import GeneByGene
-from nas.samplers.locks import Lock
-from nas.samplers.spaces.recording import Params, allows, key_of, question_of
+from nas.samplers.gene_by_gene import Proposing
+from nas.samplers.spaces.recording import Params, Real, cells_of, key_of
 
 Choice = TypeVar("Choice")
 
@@ -24,7 +23,7 @@ class SpaceTooLarge(InputError):
     """A space that a grid cannot hold: a range without steps, or too many leaves."""
 
 
-class GridSampler(GeneByGene):
+class GridSampler(Proposing):
     """Proposes the leaves of a define-by-run space, conditional genes included, none of them twice.
 
     The order is a shuffle by the seed. A leaf that any trial has, running or failed ones too, is passed over, so that a
@@ -35,30 +34,11 @@ class GridSampler(GeneByGene):
     """
 
     def __init__(self, space: Callable[[Any], Any], *, seed: int, largest: int = LARGEST) -> None:
+        super().__init__()
         self._space, self._seed, self._largest = space, seed, largest
         self._leaves: list[tuple[Hashable, Params]] | None = None
-        self._chosen: dict[int, Params] = {}
-        self._lock = Lock()
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        with self._lock:
-            self._chosen[trial.number] = self._next(study, trial)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        with self._lock:
-            self._chosen.pop(trial.number, None)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        chosen = self._chosen.get(trial.number, {})
-        if param_name not in chosen or not allows(question_of(param_distribution), chosen[param_name]):
-            raise ValueError(f"gene {param_name}: expected one of the grid's space, got {param_distribution}")
-        return chosen[param_name]
-
-    def _next(self, study: optuna.Study, trial: FrozenTrial) -> Params:
+    def _choice(self, study: optuna.Study, trial: FrozenTrial) -> Params:
         """The first leaf that no other trial has."""
         leaves = self._shuffled()
         taken = {
@@ -70,6 +50,9 @@ class GridSampler(GeneByGene):
         records = {record for record, params in leaves if key_of(params) in taken}
         left = (params for record, params in leaves if record not in records)
         return next(left, leaves[trial.number % len(leaves)][1])
+
+    def _unchosen(self, trial: FrozenTrial, gene: str, distribution: BaseDistribution) -> Any:
+        raise ValueError(f"gene {gene}: expected one of the grid's space, got {distribution}")
 
     def _shuffled(self) -> list[tuple[Hashable, Params]]:
         if self._leaves is None:
@@ -116,8 +99,8 @@ class PathTrial:
     ) -> float:
         if step is None:
             raise SpaceTooLarge(f"grid: gene {name}: expected choices or a range with a step, got {low} to {high}")
-        count = int((high - low) / step + 1e-8) + 1
-        return self.suggest_categorical(name, [min(low + step * place, high) for place in range(count)])
+        cells = cells_of(Real(low, high, step, log=False))
+        return self.suggest_categorical(name, [min(low + step * place, high) for place in range(cells)])
 
     def next_path(self) -> list[int]:
         """The next leaf's path; empty behind the last."""

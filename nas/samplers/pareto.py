@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from nas.samplers.gene_by_gene import GeneByGene
+from nas.samplers.gene_by_gene import Proposing
+from nas.samplers.given import Answer, anchored
 from nas.samplers.improvement.acquisition import Acquisition, points_of
-from nas.samplers.locks import Lock
 from nas.samplers.models.basis import Basis
 from nas.samplers.models.history import History, read
 from nas.samplers.models.modelling import Memory, Modelling
@@ -23,19 +23,16 @@ from nas.samplers.spaces.evolution import evolved
 from nas.samplers.spaces.inferred import InferredSpace, infer_space
 from nas.samplers.spaces.pools import BLOCK
 from nas.samplers.spaces.problem import Constraints, Costs, Features, Objectives, Priors, Problem, Scale
-from nas.samplers.spaces.recording import Params, allows, question_of, unit_by_name, value_at
+from nas.samplers.spaces.recording import Params, question_of, unit_by_name, value_at
 from nas.samplers.spaces.streams import words_of
 from nas.samplers.spaces.units import Space
 from nas.samplers.start import cheapest, farthest
-from search_spaces.trials import middle_of_range
 
 GAIN = "pareto:gain"  # a trial's system attribute: {"gain": ..., "hypervolume": ...}, shares of the box
 LEAST_KNOWN = 3  # finished trials before a model is asked
 
-Answer = Callable[[str, Sequence[Any]], Any]
 
-
-class ParetoSampler(GeneByGene):
+class ParetoSampler(Proposing):
     """Proposes the candidate with the largest expected hypervolume improvement (Emmerich 2005, here in closed form).
 
     Objectives that `costs` computes enter exactly; a Gaussian process over features and costs learns the others from
@@ -75,6 +72,7 @@ class ParetoSampler(GeneByGene):
         reference_point: Sequence[float | None] | None = None,
         anchors: Sequence[Answer] = (),
     ) -> None:
+        super().__init__()
         for name, value, least in (("seed", seed, 0), ("startup", startup, 1), ("pool_size", pool_size, 1)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
@@ -82,34 +80,17 @@ class ParetoSampler(GeneByGene):
         self._constraints, self._priors = constraints, priors
         self._seed, self._startup, self._pool_size = int(seed), int(startup), int(pool_size)
         self._scales, self._reference_point, self._anchors = scales, reference_point, tuple(anchors)
-        self._chosen: dict[int, Params] = {}  # of trials that have not been asked for all of it
         self._decoders: tuple[InferredSpace | None, Objectives, Decoder, Basis] | None = None
         self._memory = Memory()
-        self._lock = Lock()
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+    def _choice(self, study: optuna.Study, trial: FrozenTrial) -> Params:
+        proposed = self._propose(study, trial) if trial.number >= len(self._anchors) else None
+        return proposed.params if proposed is not None else {}
+
+    def _unchosen(self, trial: FrozenTrial, gene: str, distribution: BaseDistribution) -> Any:
         if trial.number < len(self._anchors):
-            return
-        with self._lock:
-            proposed = self._propose(study, trial)
-            self._chosen[trial.number] = proposed.params if proposed is not None else {}
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: optuna.trial.TrialState, values: Sequence[float] | None
-    ) -> None:
-        with self._lock:
-            self._chosen.pop(trial.number, None)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        if trial.number < len(self._anchors):
-            return _anchored(self._anchors[trial.number], param_name, param_distribution)
-        question = question_of(param_distribution)
-        chosen = self._chosen.get(trial.number, {})
-        if param_name in chosen and allows(question, chosen[param_name]):
-            return chosen[param_name]
-        return value_at(question, unit_by_name(param_name, float(words_of(self._seed, trial.number))))
+            return anchored(self._anchors[trial.number], gene, distribution)
+        return value_at(question_of(distribution), unit_by_name(gene, float(words_of(self._seed, trial.number))))
 
     def _propose(self, study: optuna.Study, trial: FrozenTrial) -> Decoded | None:
         """The candidate for a trial; None where nothing is known of the space, or nothing in it is new."""
@@ -179,15 +160,6 @@ class ParetoSampler(GeneByGene):
         gain = {"gain": max(0.0, float(pool.worth[0])), "hypervolume": acquisition.hypervolume}
         study._storage.set_trial_system_attr(trial._trial_id, GAIN, gain)
         return pool.candidates[0]
-
-
-def _anchored(answer: Answer, gene: str, distribution: BaseDistribution) -> Any:
-    """An anchor's answer: of choices by its rule, of a range the middle."""
-    if isinstance(distribution, CategoricalDistribution):
-        return answer(gene, distribution.choices)
-    if isinstance(distribution, FloatDistribution) and distribution.step is None:
-        return middle_of_range(distribution.low, distribution.high, log=distribution.log)
-    return value_at(question_of(distribution), 0.5)
 
 
 def gain_of(trial: FrozenTrial) -> Mapping[str, float] | None:

@@ -32,6 +32,7 @@ def test_of_a_range_the_middle_is_taken() -> None:
     trial = ask(Anchored(make_sampler("random", seed=0), lambda _, choices: choices[0]))
     assert trial.suggest_float("linear", 1.0, 3.0) == pytest.approx(2.0)
     assert trial.suggest_float("log", 0.01, 1.0, log=True) == pytest.approx(0.1)
+    assert trial.suggest_float("stepped", 0.0, 0.75, step=0.25) == 0.5  # 0.375 is none of its values
     with pytest.raises(TypeError, match="gene whole: expected choices or a range of floats, got IntDistribution"):
         trial.suggest_int("whole", 1, 5)
 

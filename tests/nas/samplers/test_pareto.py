@@ -186,6 +186,15 @@ def test_anchors_are_the_first_trials() -> None:
     assert study.trials[1].params["width"] == 8
 
 
+def test_anchors_take_the_middle_of_a_range() -> None:
+    def space(trial: Any) -> list[float]:
+        linear, log = trial.suggest_float("linear", 1.0, 3.0), trial.suggest_float("log", 0.01, 1.0, log=True)
+        return [linear, log, trial.suggest_float("stepped", 0.0, 0.75, step=0.25), trial.suggest_int("whole", 1, 5)]
+
+    sampler = ParetoSampler(lambda trial: tuple(space(trial)), seed=0, anchors=[lambda _, choices: choices[0]])
+    assert space(optuna.create_study(sampler=sampler).ask()) == pytest.approx([2.0, 0.1, 0.5, 3])
+
+
 def test_the_cheapest_candidate_comes_first() -> None:
     study = optuna.create_study(directions=DIRECTIONS, sampler=make(pool_size=600))
     assert values(draw(study.ask()))[1] == 8 * 1 * 9
