@@ -56,7 +56,7 @@ def hypervolume(points: ArrayLike, reference_point: ArrayLike) -> float:
     doi:10.1109/TEVC.2010.2077298), each in one objective fewer, down to a sweep in three.
     """
     below = _below(points, reference_point)[1]
-    return _volume(below[non_dominated(below)] if len(below) else below)
+    return _volume(below[non_dominated(below)])
 
 
 def hypervolume_subset(

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from nas.pareto import hypervolume
 from nas.samplers.improvement.attainment import Attainment
-from nas.samplers.improvement.expected import expected_improvement
+from nas.samplers.improvement.expected import expected_improvement, probability_feasible
 from nas.samplers.models.modelling import Models
 from nas.samplers.spaces.decoding import Decoded
 
@@ -58,14 +57,12 @@ def surely_broken(slacks: Mapping[str, tuple[float, float]]) -> float:
 
 
 def _likely(candidates: Sequence[Decoded]) -> Floats:
-    """Probability that the modelled constraints are met, shape (n,)."""
+    """Probability that the constraints which are known beforehand are met, shape (n,)."""
     if not any(candidate.slacks for candidate in candidates):
         return np.ones(len(candidates))
     names = sorted({name for candidate in candidates for name in candidate.slacks})
     pairs = np.array([[candidate.slacks.get(name, MET) for name in names] for candidate in candidates])
-    mean, sd = pairs[:, :, 0], pairs[:, :, 1]
-    chances: Floats = np.where(sd > 0, ndtr(-mean / np.where(sd > 0, sd, 1.0)), 1.0).prod(axis=1)
-    return chances
+    return probability_feasible(pairs[:, :, 0], pairs[:, :, 1])
 
 
 def points_of(models: Models, told: Floats, running: Sequence[Decoded]) -> Floats:

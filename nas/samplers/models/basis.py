@@ -22,8 +22,8 @@ SAME = 1e-9  # columns whose correlation is this close to 1 say the same
 class Basis:
     """Which columns are kept, and what is usual in each, by a sample of the space.
 
-    Where no features are given, the genes are; columns of one gene share a length in the model. Beside features that
-    describe the network genes do harm: in a space of 80 they cost a fifth of the hypervolume after 50 trials.
+    Where no features are given, the genes are; columns of one gene share a length in the model. Beside features genes
+    are left out: an earlier version that saw both was not clearly better or worse (studies/results/README.md).
     """
 
     genes: Genes

@@ -178,14 +178,13 @@ class Modelling:
         """Scores of trials before their end, as far as rungs are believed; and the running ones without any."""
         history = self._history
         pairs = [
-            (share, score, end)
+            (share, values[i], end)
             for entrant, end in zip(history.told, history.values[:, i], strict=True)
             for share, values in entrant.rungs.items()
-            for score in [values[i]]
         ]
-        scores = self._as_targets(np.array([pair[1] for pair in pairs]), i, transform)
-        ends = self._as_targets(np.array([pair[2] for pair in pairs]), i, transform)
-        lines = rung_lines([(pair[0], s, e) for pair, s, e in zip(pairs, scores.tolist(), ends.tolist(), strict=True)])
+        shares, scores, ends = np.array(pairs, dtype=np.float64).reshape(-1, 3).T
+        scores, ends = self._as_targets(scores, i, transform), self._as_targets(ends, i, transform)
+        lines = rung_lines(list(zip(shares.tolist(), scores.tolist(), ends.tolist(), strict=True)))
         entrants, targets, noise = [], [], []
         for entrant in sorted([*history.running, *history.stopped], key=lambda entrant: entrant.number):
             rungs = {share: values for share, values in entrant.rungs.items() if share in lines}

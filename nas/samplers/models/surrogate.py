@@ -24,7 +24,7 @@ GROWTH = 1.1  # from then on a tenth more
 SUBSET = 300  # observations that hyper-parameters rest on, at most
 STEPS, LATER_STEPS, MANY = 40, 20, 100  # of a search; from MANY observations on the last fit is near
 BLOCK = 128
-CONDITIONED = 640  # observations that predictions rest on, at most: 2 000 of them take some 40 ms
+CONDITIONED = 640  # observations that predictions rest on, at most: the time of an ask grows with their square
 SPREAD = 0.25  # share of these that are from everywhere, so that what is far away is known to be worse
 
 

@@ -15,7 +15,7 @@ from nas.samplers.spaces.streams import words_of
 Floats = NDArray[np.float64]
 Worth = Callable[[Sequence[Decoded]], Floats]
 
-GENERATIONS = 9  # many small ones: of equally many candidates two large ones found a quarter of the improvement
+GENERATIONS = 9  # many small ones: each comes of the best that those before it have found
 PARENTS = 10  # of a generation: the acquisition's best so far
 FIRST = 0.3  # of the pool: the first generation, which looks everywhere
 FROM_FRONT = 0.75  # of the first generation; the rest is random

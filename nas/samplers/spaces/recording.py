@@ -105,7 +105,6 @@ class GivenTrial:
 
     def __init__(self, params: Params) -> None:
         self.params: dict[str, Any] = {}
-        self.questions: dict[str, Question] = {}
         self._given = params
 
     def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
@@ -126,7 +125,6 @@ class GivenTrial:
         value = self._given[name]
         if not allows(question, value):
             raise UnknownGene(f"gene {name}: expected one of {question}, got {value!r}")
-        self.questions[name] = question
         self.params[name] = value
         return value
 
