@@ -63,6 +63,16 @@ def test_what_breaks_a_constraint_is_passed_over() -> None:
     assert least.slacks["cost"][0] <= 0
 
 
+def test_more_are_drawn_where_nearly_all_break_a_constraint() -> None:
+    def rare(params: Mapping[str, Any]) -> dict[str, float]:
+        return {"rare": 0.0 if (params["depth"], params["width"], params["block1.kernel"]) == (3, 8, 3) else 1.0}
+
+    made = decoder(constraints=rare)
+    basis = Basis.of(made.sample, made.genes, OBJECTIVES)
+    found = [farthest(made, basis, [], set(), seed) for seed in range(20)]
+    assert all(candidate is not None and candidate.slacks["rare"][0] == 0 for candidate in found)
+
+
 def test_where_everything_breaks_one_the_least_does() -> None:
     made = decoder(constraints=lambda params: {"cost": values(dict(params))[1]})
     found = farthest(made, Basis.of(made.sample, made.genes, OBJECTIVES), [], set(), 0)

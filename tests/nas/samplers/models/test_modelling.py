@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import optuna
+import pytest
+from conditional_genes import draw, values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.samplers.models.modelling import Rows, bounded
-from nas.samplers.spaces.decoding import Decoded
+from nas.samplers.models import basis as bases
+from nas.samplers.models.history import read
+from nas.samplers.models.modelling import Memory, Modelling, Models, Rows, bounded
+from nas.samplers.models.scaling import box_of
+from nas.samplers.spaces.decoding import Decoded, Decoder, costs_of
+from nas.samplers.spaces.problem import Objectives, Problem
 
 
 class Basis:
@@ -48,3 +55,26 @@ def test_infinite_constraints_are_as_large_as_any() -> None:
     assert bounded(np.array([np.inf, -3.0, 2.0, -np.inf])).tolist() == [3.0, -3.0, 2.0, -3.0]
     assert bounded(np.array([np.inf, 0.0])).tolist() == [1.0, 0.0]
     assert bounded(np.array([])).tolist() == []
+
+
+def test_a_running_candidate_is_believed_to_end_as_expected() -> None:
+    """Its objective counts as known: there the process is surer than without it, and says the same."""
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: values(draw(trial))[0], n_trials=8)
+    draw(study.ask())
+    objectives = Objectives.of(study.directions, None)
+    made = Decoder(Problem(lambda trial: tuple(draw(trial).items())), objectives, 0)
+    basis = bases.Basis.of(made.sample, made.genes, objectives)
+
+    def models_of(trials: list[optuna.trial.FrozenTrial]) -> Models:
+        history = read(trials, made.given, chosen={})
+        box = box_of(history.values, costs_of(made.sample)[0], None, objectives)
+        return Modelling(history, objectives, basis, box, {}, Memory()).models([0], notable=frozenset())
+
+    running = [made.given(study.trials[-1].params)]
+    (mean, sd), (same, less) = (
+        models.predict(running, models.features(running))
+        for models in (models_of(study.trials[:-1]), models_of(study.trials))
+    )
+    assert same == pytest.approx(mean, abs=1e-9)
+    assert (less < 0.9 * sd).all()
