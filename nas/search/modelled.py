@@ -10,7 +10,6 @@ from nas.errors import InputError
 from nas.samplers.grid import LARGEST, GridSampler
 from nas.samplers.pareto import ParetoSampler
 from nas.samplers.spaces.recording import Params
-from nas.search.anchors import anchors
 from nas.search.beliefs import Beliefs
 from nas.search.draws import Draws
 from nas.search.earlier import EarlierRun
@@ -19,8 +18,9 @@ from nas.search.proposals import Proposals
 from nas.study import Study
 
 STARTUP = 8  # trials before the model decides
-WARM_STARTUP = 3  # where earlier runs tell of candidates: in NAS-Bench-201 .97 of the hypervolume at 8 trials, not .90
-LASTING = ("pareto", "grid")  # names of these samplers in a study; the others are rows of nas.samplers.named
+WARM_STARTUP = (
+    3  # where earlier runs tell of candidates (studies/benchmarks/search/warm_start.py: .958, not .894, after 5)
+)
 POOL_SIZE = 2000  # candidates that are compared in an ask
 Calibrated = Sequence[tuple[Candidate, float]]
 Measured = Iterable[tuple[int, Candidate, float]]
@@ -53,7 +53,6 @@ class Modelled:
             constraints=self.proposals.constraints if study.constraints else None,
             priors=Priors(self.proposals, Beliefs(study, len(names), earlier)) if earlier else None,
             scales=self.proposals.scales,
-            anchors=anchors(study),
         )
 
     def sampler(self, measured: Measured) -> ParetoSampler:

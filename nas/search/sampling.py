@@ -14,7 +14,6 @@ from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialNotes, TrialRow
 from nas.samplers.given import Anchored, Replayed
 from nas.samplers.named import make_sampler, seed_of
-from nas.samplers.pareto import ParetoSampler
 from nas.search.anchors import anchors
 from nas.search.earlier import earlier_runs
 from nas.search.modelled import Calibrated, Modelled, grid_of
@@ -47,7 +46,7 @@ class Sampling:
         made = self._made(number, rows, notes)
         if values is not None:
             return Replayed(made, values)
-        if number < len(self._anchors) and not isinstance(made, ParetoSampler):  # which has anchors of its own
+        if number < len(self._anchors):
             return Anchored(made, self._anchors[number])
         return made
 
