@@ -38,9 +38,9 @@ def spent(epoch_budget: float | None) -> str:
     return f"no further piece of a training fits into search.epoch_budget {epoch_budget:g}"
 
 
-def gaining_little(gain_per_hour: float | None, least: float | None) -> str:
+def gaining_little(gain_per_hour: float | None, least: float) -> str:
     """That another hour is expected to gain less than asked for, if so."""
-    if least is None or gain_per_hour is None or gain_per_hour >= least:
+    if gain_per_hour is None or gain_per_hour >= least:
         return ""
     return (
         f"another hour is expected to enlarge the hypervolume by {gain_per_hour:.2%}, "

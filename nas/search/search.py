@@ -69,7 +69,7 @@ class Search(Driver):
             return WAIT if self._running else Done(broken)
         if (begun := self._begun()) is not None:
             return self._start(begun)
-        self._problem = self._problem or gaining_little(self.gain_per_hour(), self.study.search.stop_when_gain_below)
+        self._problem = self._problem or self._gaining_little()
         if self._is_enough() or self._problem:
             return self._over()
         if self.count(State.COMPLETE) + self._certain() >= self.study.search.trials:
@@ -266,6 +266,11 @@ class Search(Driver):
         rows = [row for row in self.rows() if row.state is not State.DUPLICATE]
         gains, seconds = [row.expected_gain for row in rows], [row.seconds for row in rows]
         return gain_per_hour(gains, seconds, workers=self.study.search.workers)
+
+    def _gaining_little(self) -> str:
+        """That little more is expected; reckoned only where the study asks, since `propose` is polled."""
+        least = self.study.search.stop_when_gain_below
+        return "" if least is None else gaining_little(self.gain_per_hour(), least)
 
     def _newest(self) -> list[TrialRow]:
         """Rows of the last trials, the newest first, without those that only repeat another."""

@@ -313,6 +313,15 @@ def test_a_search_goes_on_where_more_is_expected(folder: RunFolder, monkeypatch:
     assert search.gain_per_hour() == pytest.approx(0.096)
 
 
+def test_what_is_expected_is_not_reckoned_where_it_decides_nothing(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop asks for a task several times a second."""
+    search = expecting(folder, monkeypatch, 1e-6)
+    monkeypatch.setattr(search, "gain_per_hour", lambda: pytest.fail("reckoned over all rows"))
+    assert drive(search) == Done()
+
+
 def test_other_samplers_expect_nothing(folder: RunFolder) -> None:
     search = Search(make_study(trials=10), folder)
     assert drive(search) == Done()
