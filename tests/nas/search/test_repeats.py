@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import by_hand
@@ -10,6 +11,7 @@ from by_hand import drive, evaluated, finish, make_study, task_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nas.search.repeats
 from nas.records import State, score
 from nas.run_folder.paths import RunFolder, write_evaluation
 from nas.run_folder.rows import TrialRow
@@ -17,7 +19,7 @@ from nas.search.driver import WAIT, Done
 from nas.search.finalists import Finalists, finalists_of
 from nas.search.repeats import Repeats, most_ambiguous
 from nas.search.search import Search
-from nas.search.sureness import averaged, on_front, with_p_on_front, with_seeds
+from nas.search.sureness import Repeated, averaged, on_front, with_p_on_front, with_seeds
 from nas.search.upkeep import write_repeats
 from nas.tasks import Task
 
@@ -100,6 +102,25 @@ def test_while_some_run_their_candidates_count_as_begun(folder: RunFolder) -> No
     for task in tasks:
         finish(repeats, task)
     assert repeats.propose() == Done()
+
+
+def test_how_sure_places_are_is_worked_out_once_per_result(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop asks several times a second while one repeat runs and no other is worth it."""
+    search, worked_out = searched(folder, repeat_share=1.0), list[int]()
+
+    def counted(rows: Sequence[TrialRow], objectives: Sequence[str], repeats: Repeated, *, seed: int) -> list[float]:
+        worked_out.append(len(repeats))
+        return on_front(rows, objectives, repeats, seed=seed)
+
+    monkeypatch.setattr(nas.search.repeats, "on_front", counted)
+    repeats = Repeats(search)
+    first = task_of(repeats)
+    task_of(repeats)
+    assert worked_out == [0]
+    finish(repeats, first)
+    repeats.propose()
+    repeats.propose()
+    assert worked_out == [0, 1]
 
 
 def test_repeats_survive_restarts(folder: RunFolder) -> None:
