@@ -7,7 +7,7 @@ spent. A trial that has reached more rungs than it has passed is paused.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from nas.records import QUALITIES, Evaluation, State
@@ -25,8 +25,12 @@ SPENT = "halving:spent"  # epochs of its training at its last rung, and epochs o
 
 def is_paused(trial: RecordedTrial) -> bool:
     """Whether an unfinished trial waits at a rung."""
-    notes: Mapping[str, Any] = trial.user_attrs
-    return not trial.state.is_finished() and len(notes.get(RUNGS, {})) > notes.get(PASSED, 0)
+    return not trial.state.is_finished() and len(trial.user_attrs.get(RUNGS, {})) > _passed(trial)
+
+
+def _passed(trial: RecordedTrial) -> int:
+    """How many of its rungs a trial has left behind."""
+    return int(trial.user_attrs.get(PASSED, 0))
 
 
 def last_rung(trial: RecordedTrial) -> float | None:
@@ -58,7 +62,7 @@ class Rungs:
 
     def passed(self, number: int) -> int:
         """How many of its rungs a trial has left behind."""
-        return int(self._journal.trials()[number].user_attrs.get(PASSED, 0))
+        return _passed(self._journal.trials()[number])
 
     def left(self, number: int) -> int:
         """How many rungs a trial has before it, the one at which it is included."""
@@ -66,8 +70,9 @@ class Rungs:
 
     def paused(self) -> list[int]:
         """The trials that wait at a rung, in order of number."""
+        trials = self._journal.trials()
         numbers = sorted({number for here in self._here.values() for number in here})
-        return [number for number in numbers if is_paused(self._journal.trials()[number])]
+        return [number for number in numbers if is_paused(trials[number])]
 
     def tell(self, number: int, rung: Rung) -> None:
         """Note what a trial has reached; a rung that is told again after a restart is left as it was."""
@@ -105,14 +110,15 @@ class Rungs:
 
     def _promotable(self, bracket: int, share: float, *, anyone: bool = False) -> Iterator[int]:
         """Paused trials at a rung that may go on, the best first."""
-        numbers, trials, halving = self._here.get((bracket, share), []), self._journal.trials(), self._halving
+        numbers, halving = self._here.get((bracket, share), []), self._halving
         if halving is None or not numbers:
             return
-        values = [rung_values(trials[number])[share] for number in numbers]
-        points = halving.points(values, self._journal.directions)
-        places = range(len(numbers))
-        passed = [i for i in places if self.of(numbers[i]).index(share) < self.passed(numbers[i])]
-        ended = [i for i in places if i not in passed and trials[numbers[i]].state.is_finished()]
+        trials = self._journal.trials()  # once: each call makes a list of all
+        here = [trials[number] for number in numbers]
+        points = halving.points([rung_values(trial)[share] for trial in here], self._journal.directions)
+        before = halving.rungs[bracket:].index(share)
+        passed = {i for i, trial in enumerate(here) if before < _passed(trial)}
+        ended = {i for i, trial in enumerate(here) if i not in passed and trial.state.is_finished()}
         if anyone:
             free = best(points, len(numbers))
         else:
