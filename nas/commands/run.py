@@ -248,14 +248,12 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
-    def after(_: TrialRow | None = None) -> str:
+    def after(_: TrialRow | None) -> str:
         upkeep()
         return _counts(search)
 
     screen = Screen(console, "search", search.study.search.trials, lambda: search.count(State.COMPLETE), after)
-    problem = drive(search, executor, stop, screen)
-    after()  # duplicates that the last draws brought
-    return problem
+    return drive(search, executor, stop, screen)
 
 
 def _drive_further(
@@ -270,12 +268,11 @@ def _drive_further(
 ) -> None:
     """Train repeats or finalists; `after` is called at the start, after each, and at the end."""
 
-    def note(_: TrialRow | None = None) -> str:
+    def note(_: TrialRow | None) -> str:
         after()
         return ""
 
     drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note))
-    after()
 
 
 def _counts(search: Search) -> str:

@@ -76,7 +76,7 @@ class Stop:
 class Screen:
     """What the terminal shows of a drive: how many are `done()` of a `total`, and what `after(row)` says of each row.
 
-    At the beginning `after` is called with None.
+    At the beginning and at the end `after` is called with None.
     """
 
     console: Console
@@ -119,6 +119,7 @@ def drive(driver: Driver, executor: Executor, stop: Stop, screen: Screen) -> str
             while executor.idle and not stop.asked and isinstance(answer := driver.propose(), Task):
                 executor.submit(answer)
             if isinstance(answer, Done) or (stop.asked and not executor.running):
+                show(None)  # the end changes counts too: what is paused then is PRUNED
                 return answer.problem if isinstance(answer, Done) else ""
             if stop.presses > 1:
                 raise Interrupted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -358,12 +359,16 @@ def test_a_whole_run_with_real_workers_pauses_and_ends(tmp_path: Path) -> None:
     """Two short rungs of real trainings, killed by nobody: files, rows and checkpoints are as they should be."""
     study = make_study(trials=1, finalists=0, sampler="random", rungs=(0.34, 0.67), training={"epochs": 3})
     study = Study.model_validate(study.model_dump() | {"data": {"source": "digits", "train_images": 200}})
-    assert nas.commands.run.run(study, tmp_path / "run", Console(quiet=True))
+    shown = StringIO()
+    assert nas.commands.run.run(study, tmp_path / "run", Console(file=shown, width=200))
     folder = RunFolder(tmp_path / "run")
     table = read(folder, "trials")
     counts = Counter(row["state"] for row in table)
     assert counts["COMPLETE"] == 1
     assert counts["PRUNED"] >= 2
+    (bar,) = (line for line in shown.getvalue().splitlines() if "search" in line and "1/1" in line)
+    assert f"{counts['PRUNED']} pruned" in bar
+    assert "paused" not in bar, "nothing is, any more"
     for row in table:
         if row["state"] not in ("COMPLETE", "PRUNED"):
             continue
