@@ -146,13 +146,12 @@ class TrialRow:
         row = {name: getattr(self, name) for name in _FLAT} | dict(self.costs) | dict(self.structure)
         row |= {PARAMS + gene: value for gene, value in self.params.items()}
         row |= {"state": str(self.state), "flags": list(self.flags), "violation": dict(self.violation)}
-        optional = {"trial": self.trial, "expected_gain": self.expected_gain, "rung": self.rung}
-        return row | {name: value for name, value in optional.items() if value is not None}
+        return row | {name: value for name in _OPTIONAL if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> TrialRow:
         """A row out of the journal. What an earlier version did not record yet has its default."""
-        known = {name: row[name] for name in (*_FLAT, "trial", "expected_gain", "rung") if name in row}
+        known = {name: row[name] for name in (*_FLAT, *_OPTIONAL) if name in row}
         return cls(
             **known | {"state": State(row["state"]), "flags": tuple(row.get("flags", ()))},
             costs={name: row[name] for name in row if name.partition("@")[0] in COSTS},
@@ -161,9 +160,10 @@ class TrialRow:
         )
 
 
-_OF_FRONTS = {"trial", "search_accuracy", "p_on_front", "seeds", "mean_accuracy"}
-_NESTED = {"costs", "structure", "params", "expected_gain", "rung", *_OF_FRONTS}
-_FLAT = [flat.name for flat in fields(TrialRow) if flat.name not in _NESTED]
+_OPTIONAL = ("trial", "expected_gain", "rung")  # left out of the journal where there is none
+_OF_FRONTS = ("search_accuracy", "p_on_front", "seeds", "mean_accuracy")  # never in the journal
+_NESTED = ("costs", "structure", "params")
+_FLAT = [flat.name for flat in fields(TrialRow) if flat.name not in (*_NESTED, *_OPTIONAL, *_OF_FRONTS)]
 
 
 def row_in(notes: Mapping[str, Any]) -> TrialRow | None:
