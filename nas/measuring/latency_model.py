@@ -1,7 +1,7 @@
 """A model of latency on one target: predicts candidates that were not measured, with an interval.
 
 It is fitted to measured candidates, a handful or hundreds, of a benchmark before the search or of the search itself. It
-steers and screens; what a record, a front or a report shows stays measured.
+steers the search; what a record, a front or a report shows stays measured.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit  # scipy.stats has them too, and takes a second to import
 
 from nas.candidates.candidate import Candidate
 from nas.measuring.latency_kriging import Fitted
@@ -75,7 +73,7 @@ class LatencyModel:
         The deviations are such that a normal distribution, to whoever takes it for one, has the 99 % intervals' width.
         """
         mean, sd = self._logarithms(candidates)
-        sd = sd * self._reach(COVERAGE) / norm.ppf((1 + COVERAGE) / 2)
+        sd = sd * self._reach(COVERAGE) / ndtri((1 + COVERAGE) / 2)
         mean_ms = np.exp(mean + sd**2 / 2)
         return np.column_stack([mean_ms, mean_ms * np.sqrt(np.expm1(sd**2))])
 
@@ -95,19 +93,9 @@ class LatencyModel:
         found: Array = np.exp(np.column_stack([mean - reach, mean + reach]))
         return found
 
-    def surely_above(self, candidates: Sequence[Candidate | Work], limit_ms: float) -> NDArray[np.bool_]:
-        """Whether each candidate (n,) is slower than the limit, as good as certainly: its whole 99 % interval is."""
-        above: NDArray[np.bool_] = self.intervals(candidates)[:, 0] > limit_ms
-        return above
-
     def _reach(self, coverage: float) -> float:
         """Half of an interval's width, in standard deviations."""
-        return float(student.ppf((1 + coverage) / 2, max(2.0, self.samples / 2)))
-
-    @property
-    def settings(self) -> Settings:
-        """What the evidence of the samples chose."""
-        return self._fitted.settings
+        return float(stdtrit(max(2.0, self.samples / 2), (1 + coverage) / 2))
 
     def _logarithms(self, candidates: Sequence[Candidate | Work]) -> tuple[Array, Array]:
         mean, sd = self._fitted.predict([_work(candidate, self._num_classes) for candidate in candidates])
