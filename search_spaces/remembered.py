@@ -12,20 +12,20 @@ MOST = 4096  # results of one method that are kept; then it begins anew
 
 
 def remembered(method: Callable[..., Result]) -> Callable[..., Result]:
-    """Of one object and the same arguments, by identity, the result is computed once, as long as it is kept.
+    """Of one object and equal arguments the result is computed once, as long as it is kept.
 
-    Neither may ever change. Equal objects are computed each, without the time that comparing them takes.
+    The object may never change. Equal objects are computed each, without the time that comparing them takes.
     """
-    kept: dict[tuple[int, ...], tuple[tuple[Any, ...], Result]] = {}
+    kept: dict[tuple[Any, ...], tuple[Any, Result]] = {}
 
     @wraps(method)
-    def asked(*given: Any) -> Result:
-        key = tuple(map(id, given))
-        found = kept.get(key)  # it holds what was given, so that no other object has these identities meanwhile
+    def asked(own: Any, *given: Any) -> Result:
+        key = id(own), *given
+        found = kept.get(key)  # it holds the object, so that no other one has its identity meanwhile
         if found is None:
             if len(kept) >= MOST:
                 kept.clear()
-            found = kept[key] = given, method(*given)
+            found = kept[key] = own, method(own, *given)
         return found[1]
 
     return asked

@@ -27,6 +27,12 @@ def test_a_result_is_not_computed_again() -> None:
     assert point.asked == [2, 5]
 
 
+def test_equal_arguments_are_the_same_question() -> None:
+    point = Point(3)
+    assert [point.times(int("1000")), point.times(int("1000"))] == [3000, 3000]  # two objects: small numbers are one
+    assert point.asked == [1000]
+
+
 def test_objects_that_are_equal_are_asked_each() -> None:
     one, other = Point(3), Point(3)
     assert one == other
