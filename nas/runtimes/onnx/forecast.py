@@ -41,7 +41,7 @@ class Piece:
     grid_uses: int
     zero_points: int
     scalars: tuple[tuple[str, int, int], ...]
-    packed: frozenset[str]
+    restored_bits: frozenset[int]
     nodes: tuple[Node, ...]
     source: Map
     source_bytes: int
@@ -63,8 +63,7 @@ def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] 
     content += sum(SCALAR_BYTES[name] for name in {name for piece in pieces for name, _, _ in piece.scalars})
     grids = sum(piece.zero_points for piece in pieces)
     distinct = ZERO_POINTS * (1 - (1 - 1 / ZERO_POINTS) ** grids)
-    packed = frozenset().union(*(piece.packed for piece in pieces)) - {"int4", "int2"}
-    outside, inside = _envelope(header, packed)
+    outside, inside = _envelope(header, frozenset().union(*(piece.restored_bits for piece in pieces)))
     size = outside + framed(inside + content) - (grids - distinct) * ZERO_POINT_BYTES
     size_sd = SIZE_SD + ZERO_POINT_BYTES * (grids - distinct) ** 0.5
     return FileForecast(size, size_sd, lambda: max(map(_peak, pieces)))
@@ -106,11 +105,10 @@ def _names(uses: Sequence[int], first: int) -> int:
 
 
 @lru_cache(maxsize=1 << 8)
-def _envelope(header: FileHeader, packed: frozenset[str]) -> tuple[int, int]:
-    """Bytes of a model without nodes: around its graph, with the functions that restore such formats, and in it."""
+def _envelope(header: FileHeader, restored_bits: frozenset[int]) -> tuple[int, int]:
+    """Bytes of a model without nodes: around its graph, with the functions that restore such codes, and in it."""
     graph = graph_of([], [], header)
-    bits = [int(name.removeprefix("int")) for name in packed]
-    functions = {f"{UNPACK}{b}": partial(unpack_function, b) for b in bits}
+    functions = {f"{UNPACK}{bits}": partial(unpack_function, bits) for bits in restored_bits}
     inside = graph.ByteSize()
     return model_of(graph, header, functions).ByteSize() - framed(inside), inside
 
@@ -177,7 +175,7 @@ def _piece(
         grid_uses=outline.grid_uses,
         zero_points=outline.zero_points,
         scalars=tuple((name, *uses) for name, uses in outline.scalars.items()),
-        packed=frozenset(outline.packed),
+        restored_bits=frozenset(outline.restored_bits),
         nodes=tuple(outline.nodes),
         source=source,
         source_bytes=1 if input_held else 4,

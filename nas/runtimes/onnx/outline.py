@@ -61,7 +61,8 @@ class Outline:
     node_uses, constant_uses: how often the numbered name of each node, of each stored value stands in the file.
     input_uses, grid_uses: the same of the part's input, and of the scalars of its grid that it does not share.
     scalars: by those that the whole file shares, how often, and before which of the part's own constants the first use
-    is. zero_points: grids with a zero point of their own. packed: formats of codes in fewer than 8 bits.
+    is. zero_points: grids with a zero point of their own. restored_bits: bits of codes
+    that a function of the file restores.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -72,7 +73,7 @@ class Outline:
     grid_uses: int = 0
     zero_points: int = 0
     scalars: dict[str, tuple[int, int]] = field(default_factory=dict)
-    packed: set[str] = field(default_factory=set)
+    restored_bits: set[int] = field(default_factory=set)
 
     def add(
         self, op: str, reads: Sequence[int], out: Map, *, constants: Iterable[int] = (), texts: Sequence[int] = (),

@@ -147,13 +147,13 @@ class Sketch:
         if weight_format == "int8" or weight_format in self._unpacked:
             return [], [outline.constant(dims, count)]
         bits = BITS[weight_format]
-        outline.packed.add(weight_format)
         if weight_format in NARROW:
             packed = outline.constant(dims, -(-count * bits // 8))
             return [outline.add("Cast", [], Map(0, 0), constants=[packed], to=3)], []
         bytes_of_plane = -(-count // 8)
         planes = outline.constant((bits, bytes_of_plane, 1), bits * bytes_of_plane)
         shape = outline.constant((len(dims),), 8 * len(dims))
+        outline.restored_bits.add(bits)
         function = f"{UNPACK}{bits}"
         return [outline.add(function, [], Map(0, 0), constants=[planes, shape], domain=FUNCTIONS)], []
 
