@@ -232,13 +232,13 @@ class StageRun:
         if training.patience is not None and validation is not None and stage.retraining.stops_early:
             self._stopping = EarlyStopping(*validation, training.patience)
         self._last_saved = time.monotonic()
-        self._saved: int | None = None  # the epochs that were done when it was saved last
+        self._saved = 0  # finished epochs of the stage that the checkpoint holds
 
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> int:
         """Train through the stage, from a checkpoint of it on where there is one; returns the steps done."""
         start = 0 if saved is None else self._restore(saved)
         if start and (share := self._rung_at(start)) is not None:
-            self._tell(self._seen(share, start))
+            self._tell(self._seen(share, start), start)
         done = train_stage(
             self.network,
             self._pipeline.feed,
@@ -273,14 +273,14 @@ class StageRun:
         if share is not None or time.monotonic() - self._last_saved >= SECONDS_BETWEEN_CHECKPOINTS:
             self._save(done)  # before a rung is looked at: it may take as long as an epoch
         rung = Rung(self._epochs(done), self._pipeline.epochs) if share is None else self._seen(share, done)
-        self._tell(rung, or_save=done)
+        self._tell(rung, done)
 
-    def _tell(self, rung: Rung, *, or_save: int | None = None) -> None:
-        """Report; unless the answer is CONTINUE, end, with the stage's `or_save` epochs saved."""
+    def _tell(self, rung: Rung, done: int) -> None:
+        """Report; unless the answer is CONTINUE, end, with the stage's `done` epochs saved."""
         verdict = self._report(rung)
         if verdict is not Verdict.CONTINUE:
-            if or_save is not None and or_save != self._saved:
-                self._save(or_save)
+            if done != self._saved:
+                self._save(done)
             raise Interrupted(verdict, rung)
 
     def _rung_at(self, done: int) -> float | None:
@@ -340,4 +340,5 @@ class StageRun:
             self._average.load_state_dict(saved["average"])
         if self._stopping is not None and saved["stopping"] is not None:
             self._stopping.load_state_dict(saved["stopping"])
-        return saved["epoch"]
+        self._saved = saved["epoch"]
+        return self._saved
