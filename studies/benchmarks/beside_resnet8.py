@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from beside_the_front import Rows, complete_rows, evaluate_all, measured_again, points_of, rows_of
+from compare_fronts import SCALE, panels
 from rich.console import Console
 from rich.table import Table
 from stock_references import resnet
@@ -30,12 +30,7 @@ from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
 FORMATS = ("int8", "int4", "int3")
-AXES = {"size_bytes": "file size (KB)", "latency_ms": "latency (ms, batch 1, one thread)"}
-SCALE = {"size_bytes": 1000.0, "latency_ms": 1.0}
 FIGURES = ("accuracy", "test_accuracy", "size_bytes", "latency_ms")
 
 
@@ -94,22 +89,14 @@ def table_of(study: Study, front: Rows, beside: Rows) -> Table:
 
 
 def draw(front: Rows, beside: Rows, out: Path) -> None:
-    figure, plots = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
-    for plot, (axis, label) in zip(plots, AXES.items(), strict=True):
-        for rows, marker, name in ((front, "o", "front"), (beside, "k*", "ResNet-8")):
-            x, y = [row[axis] / SCALE[axis] for row in rows], [100 * row["test_accuracy"] for row in rows]
-            plot.plot(x, y, marker, label=name, linestyle="none")
-        for row in beside:
-            place = row[axis] / SCALE[axis], 100 * row["test_accuracy"]
-            plot.annotate(row["name"].split()[-1], place, xytext=(5, -10), textcoords="offset points")
-        plot.set_xscale("log")
-        plot.set_xlabel(label)
-        plot.grid(alpha=0.3, which="both")
-    plots[0].set_ylabel("test accuracy (%)")
-    plots[0].legend()
-    figure.tight_layout()
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
+    with panels(out) as plots:
+        for axis, plot in plots.items():
+            for rows, marker, name in ((front, "o", "front"), (beside, "k*", "ResNet-8")):
+                x, y = [row[axis] / SCALE[axis] for row in rows], [100 * row["test_accuracy"] for row in rows]
+                plot.plot(x, y, marker, label=name, linestyle="none")
+            for row in beside:
+                place = row[axis] / SCALE[axis], 100 * row["test_accuracy"]
+                plot.annotate(row["name"].split()[-1], place, xytext=(5, -10), textcoords="offset points")
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from nas.study.file import load_study
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 AXES = {"latency_ms": "latency (ms, batch 1, one thread)", "size_bytes": "file size (KB)"}
 SCALE = {"latency_ms": 1.0, "size_bytes": 1000.0}
@@ -118,17 +121,12 @@ def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
     return (f"{100 * row['test_accuracy']:.2f}", *costs)
 
 
-def draw(frame: pd.DataFrame, beside: dict[str, Reference], out: Path) -> None:
-    figure, plots = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True)
-    for plot, (axis, label) in zip(plots, AXES.items(), strict=True):
-        for marker, (study, rows) in zip(cycle("osD^v"), frame.groupby("study", sort=False), strict=False):
-            plot.errorbar(
-                rows[axis] / SCALE[axis], 100 * rows["test_accuracy"], 100 * rows["test_accuracy_se"],
-                fmt=marker, capsize=2, label=str(study), markersize=6,
-            )  # fmt: skip
-        for marker, (name, row) in zip(cycle("*P"), beside.items(), strict=False):
-            x, y = row[axis] / SCALE[axis], 100 * row["test_accuracy"]
-            plot.plot(x, y, f"k{marker}", markersize=10, linestyle="none", label=f"{name}, stock int8")
+@contextmanager
+def panels(out: Path) -> Iterator[dict[str, Axes]]:
+    """A panel of test accuracy against each of AXES, to be drawn into; labelled and saved at the end."""
+    figure, plots = plt.subplots(1, len(AXES), figsize=(11, 4.2), sharey=True)
+    yield dict(zip(AXES, plots, strict=True))
+    for plot, label in zip(plots, AXES.values(), strict=True):
         log_ticks(plot, plot.xaxis)
         plot.set_xlabel(label)
         plot.grid(alpha=0.3, which="both")
@@ -136,6 +134,20 @@ def draw(frame: pd.DataFrame, beside: dict[str, Reference], out: Path) -> None:
     plots[0].legend()
     figure.tight_layout()
     figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def draw(frame: pd.DataFrame, beside: dict[str, Reference], out: Path) -> None:
+    with panels(out) as plots:
+        for axis, plot in plots.items():
+            for marker, (study, rows) in zip(cycle("osD^v"), frame.groupby("study", sort=False), strict=False):
+                plot.errorbar(
+                    rows[axis] / SCALE[axis], 100 * rows["test_accuracy"], 100 * rows["test_accuracy_se"],
+                    fmt=marker, capsize=2, label=str(study), markersize=6,
+                )  # fmt: skip
+            for marker, (name, row) in zip(cycle("*P"), beside.items(), strict=False):
+                x, y = row[axis] / SCALE[axis], 100 * row["test_accuracy"]
+                plot.plot(x, y, f"k{marker}", markersize=10, linestyle="none", label=f"{name}, stock int8")
 
 
 def main() -> None:

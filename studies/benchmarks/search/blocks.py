@@ -3,7 +3,7 @@
 Four stages of one to three blocks; a stage has a width, a block a kernel, an expansion, a pruning ratio and the bits of
 its three layers. Bytes and latency are exact. The error falls with the capacity of each stage, the depth and the
 receptive field, rises where few bits or much pruning meet sensitive layers, and has an interaction between genes that
-no feature knows, about one point of standard deviation, and training noise of 0.2 points.
+no feature knows, and training noise of 0.2 points.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from interactions import PairTables, SmoothNetwork
-from problems import Answers, CategoricalTrial, Params, Points, RandomAnswers, Scale, volume
+from problems import CategoricalTrial, Params, Points, Scale, volume
+
+from nas.search.draws import RandomTrial
+from search_spaces.trials import Replay
 
 STAGES, BLOCKS, LAYERS = 4, 3, 3
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -179,7 +182,7 @@ class JointSpace:
 
     def error(self, params: Params) -> float:
         """Without noise, in per cent."""
-        params = draw(Answers(params))
+        params = draw(Replay(params))
         sensitivity, loss, field = self._interaction.sensitivity, 0.0, 0.0
         capacity = [0.0] * STAGES
         for layer in self._found(params):
@@ -222,7 +225,7 @@ class JointSpace:
     def _box(self) -> tuple[Points, Points]:
         """Ideal and reference point: of random networks, the 99th percentile; costs far below the first."""
         random = np.random.default_rng(123)
-        drawn = [draw(RandomAnswers(random)) for _ in range(SCALING_DRAWS)]
+        drawn = [draw(RandomTrial(random)) for _ in range(SCALING_DRAWS)]
         points = np.array([[self.error(params), *np.log(self.exact(params))] for params in drawn])
         low = np.percentile(points, 1, axis=0) - 2
         low[0] = 7.0

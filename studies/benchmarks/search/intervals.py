@@ -18,10 +18,6 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    @property
-    def is_positive(self) -> bool:
-        return self.low > 0
-
     def __str__(self) -> str:
         return f"{self.value:.4f} ({self.low:.4f}-{self.high:.4f})"
 

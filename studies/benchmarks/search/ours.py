@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from latency_by_trials import LatencyByTrials
 from problems import Params, Problem
@@ -30,9 +31,9 @@ class Costs:
         return (None, *known) if self._latency is None else (None, *known[:-1], self._latency.predict(params))
 
 
-def exact(problem: Problem, seed: int) -> ParetoSampler:
-    """All objectives but the first are computed."""
-    return _sampler(problem, seed, Costs(problem, None), with_latency=True)
+def exact(problem: Problem, seed: int, **settings: Any) -> ParetoSampler:
+    """All objectives but the first are computed. `settings`: more of the sampler's."""
+    return _sampler(problem, seed, Costs(problem, None), with_latency=True, **settings)
 
 
 def learned(problem: Problem, seed: int) -> tuple[ParetoSampler, Hear]:
@@ -45,7 +46,7 @@ def learned(problem: Problem, seed: int) -> tuple[ParetoSampler, Hear]:
     return _sampler(problem, seed, Costs(problem, latency), with_latency=False), hear
 
 
-def _sampler(problem: Problem, seed: int, costs: Costs, *, with_latency: bool) -> ParetoSampler:
+def _sampler(problem: Problem, seed: int, costs: Costs, *, with_latency: bool, **settings: Any) -> ParetoSampler:
     def features(params: Params) -> list[float]:
         return list(problem.features(params, with_latency=with_latency))
 
@@ -54,7 +55,7 @@ def _sampler(problem: Problem, seed: int, costs: Costs, *, with_latency: bool) -
 
     return ParetoSampler(
         problem.space, costs, features, seed=seed, scales=problem.scales, constraints=constraints,
-        reference_point=problem.reference_point,
+        reference_point=problem.reference_point, **settings,
     )  # fmt: skip
 
 

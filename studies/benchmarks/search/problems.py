@@ -53,27 +53,6 @@ class Problem(Protocol):
         """Hypervolumes that the tried networks reach, noise averaged out in `clean`."""
 
 
-class Answers:
-    """Answers every gene from given values: the way from params back to a network."""
-
-    def __init__(self, params: Params) -> None:
-        self._params = params
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._params[name]
-
-
-class RandomAnswers:
-    """Answers every gene at random, and remembers."""
-
-    def __init__(self, random: np.random.Generator) -> None:
-        self.params: dict[str, Any] = {}
-        self._random = random
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self.params.setdefault(name, choices[int(self._random.integers(len(choices)))])
-
-
 def volume(points: Points) -> float:
     """Share of the unit box that points dominate: 0 is the ideal, 1 the reference point."""
     return hypervolume(np.maximum(points, 0), np.ones(points.shape[1]))

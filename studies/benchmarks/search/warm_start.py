@@ -3,7 +3,7 @@
     python studies/benchmarks/search/warm_start.py --table nasbench201_acc_latency.csv.gz --json warm-start.json
 
 The earlier trials are a search of ours for another seed. Their accuracies are believed as a study's `search.warm_start`
-believes them, and the model decides as soon as it does there. Ten seeds take a quarter of an hour on a core.
+believes them, and the model decides as soon as it does there.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import optuna
 import pandas as pd
 from cells import Cells, read_table
 from intervals import of_mean, of_median
+from ours import exact
 from problems import Params
 from rich.console import Console
 from rich.table import Table
@@ -48,18 +49,10 @@ class OnOtherData(Cells):
 
 
 def sampler(problem: Cells, seed: int, prior: Prior | None = None) -> ParetoSampler:
-    """Costs are exact; what costs more than another spelling of the same cell is left out."""
-    return ParetoSampler(
-        problem.space,
-        lambda params: (None, *problem.exact(params)),
-        lambda params: list(problem.features(params, with_latency=True)),
-        seed=seed,
-        startup=WARM_STARTUP if prior else STARTUP,
-        scales=problem.scales,
-        constraints=lambda params: {"wasteful": 1.0 if problem.is_wasteful(params, with_latency=True) else -1.0},
-        priors=(lambda params: (prior(params), None, None)) if prior else None,
-        reference_point=problem.reference_point,
-    )
+    """Costs are exact; beside a prior the model decides as soon as in a study with a warm start."""
+    if prior is None:
+        return exact(problem, seed, startup=STARTUP)
+    return exact(problem, seed, startup=WARM_STARTUP, priors=lambda params: (prior(params), None, None))
 
 
 def believed(other: OnOtherData, seed: int) -> Prior:
@@ -105,7 +98,7 @@ def main() -> None:
     show(pairs)
     if options.json:
         found = [{run.plan.sampler: dict(zip(run.looks, run.shares["clean"], strict=True)) for run in p} for p in pairs]
-        options.json.write_text(json.dumps(found, indent=1))
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

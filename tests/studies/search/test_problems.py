@@ -14,6 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.search.draws import RandomTrial
+from search_spaces.trials import Replay
+
 Import = Callable[[str], ModuleType]
 TABLE = Path(os.environ.get("COMPACT_NAS_DATA", "")) / "nasbench201_acc_latency.csv.gz"
 CELLS = list(itertools.product(range(5), repeat=6))
@@ -77,10 +80,10 @@ def test_all_cells_together_have_the_whole_hypervolume(module: Import) -> None:
 @settings(max_examples=30, deadline=None)
 def test_a_joint_network_is_the_same_from_its_params(module: Import, seed: int) -> None:
     """What is drawn answers again to itself; costs are those of the layers, by hand."""
-    blocks, problems = module("blocks"), module("problems")
-    trial = problems.RandomAnswers(np.random.default_rng(seed))
+    blocks = module("blocks")
+    trial = RandomTrial(np.random.default_rng(seed))
     params = blocks.draw(trial)
-    assert blocks.draw(problems.Answers(params)) == params == trial.params
+    assert blocks.draw(Replay(params)) == params == trial.values
     layers = blocks.layers(params)
     assert len(layers) == 3 * sum(params[f"s{stage}.depth"] for stage in range(4))
     size, latency = blocks.costs(layers)
@@ -90,8 +93,8 @@ def test_a_joint_network_is_the_same_from_its_params(module: Import, seed: int) 
 
 def test_fewer_bits_cost_less_and_err_more(module: Import) -> None:
     for space in module("blocks").joint_spaces().values():
-        blocks, problems = module("blocks"), module("problems")
-        params = blocks.draw(problems.RandomAnswers(np.random.default_rng(0)))
+        blocks = module("blocks")
+        params = blocks.draw(RandomTrial(np.random.default_rng(0)))
         fine, coarse = ({gene: bits if "bits" in gene else value for gene, value in params.items()} for bits in (16, 2))
         assert space.exact(coarse)[0] == pytest.approx(space.exact(fine)[0] / 8)
         assert space.exact(coarse)[1] < space.exact(fine)[1]
@@ -99,9 +102,9 @@ def test_fewer_bits_cost_less_and_err_more(module: Import) -> None:
 
 
 def test_training_noise_is_in_values_and_not_in_volumes(module: Import) -> None:
-    blocks, problems = module("blocks"), module("problems")
+    blocks = module("blocks")
     space = blocks.joint_spaces()["joint-pairs"]
-    params = blocks.draw(problems.RandomAnswers(np.random.default_rng(0)))
+    params = blocks.draw(RandomTrial(np.random.default_rng(0)))
     random = np.random.default_rng(1)
     errors = [space.values(params, random)[0] for _ in range(400)]
     assert np.std(errors) == pytest.approx(blocks.NOISE, rel=0.15)
@@ -109,9 +112,9 @@ def test_training_noise_is_in_values_and_not_in_volumes(module: Import) -> None:
 
 
 def test_both_joint_spaces_have_80_genes_and_different_interactions(module: Import) -> None:
-    blocks, problems = module("blocks"), module("problems")
+    blocks = module("blocks")
     assert len(blocks.GENES) == 80
-    params = blocks.draw(problems.RandomAnswers(np.random.default_rng(0)))
+    params = blocks.draw(RandomTrial(np.random.default_rng(0)))
     smooth, pairs = blocks.joint_spaces().values()
     assert smooth.exact(params) == pairs.exact(params)
     assert smooth.error(params) != pairs.error(params)
@@ -120,10 +123,10 @@ def test_both_joint_spaces_have_80_genes_and_different_interactions(module: Impo
 
 def test_a_latency_is_learned_from_what_was_measured(module: Import) -> None:
     """In a joint space it is nearly a sum over kinds of work; before a few networks nothing is said."""
-    blocks, problems, by_trials = module("blocks"), module("problems"), module("latency_by_trials")
+    blocks, by_trials = module("blocks"), module("latency_by_trials")
     space = blocks.joint_spaces()["joint-smooth"]
     random = np.random.default_rng(0)
-    drawn = [blocks.draw(problems.RandomAnswers(random)) for _ in range(60)]
+    drawn = [blocks.draw(RandomTrial(random)) for _ in range(60)]
     latency = by_trials.LatencyByTrials(space.work)
     assert latency.predict(drawn[0]) is None
     for count, params in enumerate(drawn[:30], 1):
