@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 from nas.samplers.spaces.recording import UnitTrial
 
-FILE = Path(__file__).parents[3] / "studies" / "benchmarks" / "search" / "sampler_seconds.py"
+Import = Callable[[str], ModuleType]
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sampler_seconds", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(module: Import) -> ModuleType:
+    return module("sampler_seconds")
 
 
 def test_the_space_has_a_hundred_genes(script: ModuleType) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -12,17 +11,12 @@ from by_hand import make_study
 from rich.console import Console
 from synthetic_machine import drawn, measured
 
-FILE = Path(__file__).parents[2] / "studies" / "benchmarks" / "search" / "latency_model.py"
+Import = Callable[[str], ModuleType]
 
 
 @pytest.fixture
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("latency_model_benchmark", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(module: Import) -> ModuleType:
+    return module("latency_model")
 
 
 def test_figures_are_of_all_held_out_candidates(benchmark: ModuleType) -> None:
