@@ -16,7 +16,7 @@ from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import excesses
-from nas.recording import Clock, finish
+from nas.recording import Clock, finish, noting
 from nas.records import Evaluation, Measurement, State
 from nas.run_folder.rungs import last_record, pruned_fields
 from nas.rung import look_of
@@ -129,11 +129,11 @@ def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_con
 
     Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate.
     """
-    clock = Clock.of(last_record(task))
+    clock = Clock.of(task)
     try:
         if task.made_from is not None:
             return quantize_after_training(task, bench, clock)
-        return evaluate(task, bench, clock, report=report)
+        return evaluate(task, bench, clock, report=noting(task, clock, report))
     except Interrupted as interrupted:
         if interrupted.verdict is not Verdict.STOP:
             raise

@@ -221,9 +221,9 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
         (
             "Baseline",
             "Three 3x3 convolutions, global average pooling and a linear classifier, trained by the finalists' recipe "
-            "with every epoch dense. fp32 is its file as it is; int8 is what ONNX Runtime's quantize_static makes of "
-            "that, with ranges from 512 training images and without further training. Neither is a candidate of the "
-            "search.",
+            "without a teacher, every epoch dense. fp32 is its file as it is; int8 is what ONNX Runtime's "
+            "quantize_static makes of that, with ranges from 512 training images and without further training. Neither "
+            "is a candidate of the search.",
         ),
         (
             "Latency",
