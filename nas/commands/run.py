@@ -35,6 +35,7 @@ from nas.search.search import Search
 from nas.search.upkeep import Upkeep, write_front, write_repeats
 from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_study
+from nas.training.device import refuse_missing_device
 
 
 def run(study: Study, path: Path, console: Console) -> bool:
@@ -97,6 +98,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
 def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
     """Refuse what cannot be run here, repair the journal, read the data, record study and split."""
     refuse_missing(study.targets)
+    refuse_missing_device(study.training.device)
     _refuse_another_device(study, folder)
     teacher_candidate(study)  # a file that holds no candidate is refused before any work
     earlier_runs(study, folder)  # as are folders that hold no run
