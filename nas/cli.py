@@ -216,10 +216,12 @@ def check(
     """Validate a study; show the size of its space and its smallest, middle and largest network."""
     from nas.commands.check import check_table, warnings_of
     from nas.study.file import load_study
+    from nas.training.device import refuse_missing_device
 
     loaded = load_study(study, overrides or [])
     console = Console()
     with _placing(study, overrides or []):
+        refuse_missing_device(loaded.training.device)
         console.print(check_table(loaded))
         for warning in warnings_of(loaded):
             console.print(f"[yellow]warning:[/] {escape(warning)}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from nas.objectives import limits_words
 from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.attempts import Spent, forget_spent, note_spent, spent_before
 from nas.run_folder.paths import write_evaluation
@@ -107,6 +108,9 @@ def finish(
         machine=bench.versions,
         **fields,
     )
+    if broken := evaluation.violations:
+        reason = limits_words(broken, evaluation.known, bench.study.limits)
+        evaluation = evaluation.model_copy(update={"reason": reason})
     write_evaluation(task.folder, evaluation)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     forget_spent(task.folder)

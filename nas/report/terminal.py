@@ -53,7 +53,7 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
 
 def shown_reference(reference: Reference) -> dict[str, Any]:
     """A reference as a row of the table: its name stands where candidates have their id."""
-    limits = [f"above the limit of {', '.join(reference.broken)}"] if reference.broken else []
+    limits = [f"breaks the limit of {', '.join(reference.broken)}"] if reference.broken else []
     flags = " ".join([*filter(None, [reference.row["flags"]]), *limits])
     return {**reference.row, "trial": None, "id": reference.name, "flags": flags}
 

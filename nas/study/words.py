@@ -15,6 +15,7 @@ from nas.study.located_yaml import KeyPath
 Schema = Mapping[str, Any]
 
 SCHEMA: Schema = Study.model_json_schema()
+FEW = 3  # keys of a section that are listed where something else came
 TAG = "family"  # the key by which the records of a union differ
 
 
@@ -108,9 +109,10 @@ def _number(noun: str, schema: Schema) -> str:
 
 
 def _mapping(schema: Schema) -> str:
+    own = list(schema.get("properties", ()))
     if "minProperties" in schema:
         return f"a mapping of at least {schema['minProperties']}"
-    names = schema.get("propertyNames", {}).get("enum")
+    names = schema.get("propertyNames", {}).get("enum") or (own if len(own) <= FEW else [])
     return f"a mapping with keys among {', '.join(names)}" if names else "a mapping"
 
 

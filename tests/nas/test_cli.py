@@ -121,6 +121,17 @@ def test_probe(nas: Nas, study: Path) -> None:
         assert words in said.out
 
 
+@pytest.mark.parametrize("command", [["check"], ["check", "--probe"], ["run"]])
+def test_a_gpu_that_is_not_there_is_one_error(
+    nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    said = nas(*command, study, "training.device=cuda", *(["--out", tmp_path / "run"] if command == ["run"] else []))
+    assert said.code == 2
+    assert said.err.startswith("command line: training.device: got cuda, but the installed torch ")
+    assert len(said.err.splitlines()) == 1
+
+
 def test_version(nas: Nas) -> None:
     said = nas("--version")
     assert (said.code, said.out.split()) == (0, ["compact-nas", version("compact-nas")])
