@@ -188,6 +188,7 @@ class Driver(ABC):
             budget=task.budget_in(self.study),
             target=self.study.target.name,
             training=task.training,
+            recipe=task.recipe,
             attempts=task.attempt,
             started_at="",
         )
