@@ -277,7 +277,10 @@ def report(folder: Folder) -> None:
 @app.command(epilog="Example:  nas export runs/digits 17 --to my-model")
 def export(
     folder: Folder,
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial number or the beginning of an id.")],
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
+    ],
     to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
 ) -> None:
     """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""

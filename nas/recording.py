@@ -98,6 +98,7 @@ def finish(
         phase=task.phase,
         seed=task.seed,
         training=task.training,
+        recipe=task.recipe,
         state=state,
         budget=task.budget_in(bench.study),
         target=bench.study.target.name,

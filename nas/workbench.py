@@ -46,7 +46,7 @@ class Workbench:
     data: DataSet
     structure_costs: dict[str, Measurement] = field(default_factory=dict)
     folder: RunFolder | None = None
-    others: dict[tuple[int, int | None], Workbench] = field(default_factory=dict)
+    of_size: dict[tuple[int, int | None], Workbench] = field(default_factory=dict)
     _precisions: dict[bool, Precision] = field(default_factory=dict)
 
     @cached_property
@@ -70,12 +70,12 @@ class Workbench:
 
     def _beside(self, input_size: int, train_images: int | None) -> Workbench:
         own, wanted = (self.input_size, self.study.data.train_images), (input_size, train_images)
-        self.others.setdefault(own, self)
-        if wanted not in self.others:
+        self.of_size.setdefault(own, self)
+        if wanted not in self.of_size:
             study = self.study.model_copy(update={"data": self.study.data_of(train_images)})
             data = load(study.data, input_size=input_size, seed=study.search.seed)
-            self.others[wanted] = Workbench(study, data, self.structure_costs, self.folder, self.others)
-        return self.others[wanted]
+            self.of_size[wanted] = Workbench(study, data, self.structure_costs, self.folder, self.of_size)
+        return self.of_size[wanted]
 
     @cached_property
     def header(self) -> FileHeader:

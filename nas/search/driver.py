@@ -211,6 +211,7 @@ class Driver(ABC):
             budget=task.budget_in(self.study),
             target=self.study.target.name,
             training=task.training,
+            recipe=task.recipe,
             attempts=task.attempt,
             seconds=spent.seconds,
             started_at=spent.started_at,
