@@ -217,7 +217,7 @@ def front(
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives, and how surely each network is on it."""
     from nas.report.tables import format_front, front_rows, thinned
-    from nas.report.terminal import print_front
+    from nas.report.terminal import print_front, why_empty
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
@@ -226,7 +226,10 @@ def front(
         if style == "table":
             print_front(Console(), folder, names, at_most=at_most)
         else:
-            print(format_front(thinned(front_rows(folder, names), names, at_most), style), end="")
+            members = thinned(front_rows(folder, names), names, at_most)
+            print(format_front(members, style), end="")
+            if members.empty:
+                Console(stderr=True).print(why_empty(folder, names), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example:  nas report runs/digits")

@@ -34,7 +34,7 @@ from nas.evaluate import broken_constraints, evaluate, evaluate_safely, failure,
 from nas.files import sha256_of
 from nas.measuring.parity import ParityBroken
 from nas.recording import Clock
-from nas.records import Measurement, Parity, State
+from nas.records import Parity, State
 from nas.registry import RUNTIMES
 from nas.run_folder.paths import read_evaluation
 from nas.study import Study
