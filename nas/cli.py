@@ -303,11 +303,14 @@ def retry(
 
 
 @app.command(epilog="Example:  nas schema > study.schema.json")
-def schema() -> None:
-    """Print the JSON schema of a study file, for editors."""
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="All keys in tables, for readers.")] = False,
+) -> None:
+    """Print the JSON schema of a study file, for editors, or its keys in tables."""
+    from nas.study.reference import reference
     from nas.study.schema import study_schema
 
-    print(study_schema())
+    print(reference() if markdown else study_schema(), end="" if markdown else "\n")
 
 
 @contextmanager

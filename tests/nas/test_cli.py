@@ -27,6 +27,7 @@ from nas.commands import run as nas_launch
 from nas.files import sole_holder
 from nas.study.file import CHANGEABLE
 
+STUDIES = Path(__file__).parents[2] / "studies"
 STUDY = """\
 name: tiny
 data: {source: digits, train_images: 150}
@@ -167,6 +168,7 @@ def test_schema(nas: Nas) -> None:
     said = nas("schema")
     assert said.code == 0
     assert "workers" in json.loads(said.out)["$defs"]["Search"]["properties"]
+    assert nas("schema", "--markdown").out == (STUDIES / "reference.md").read_text(encoding="utf-8")
 
 
 def test_measure_of_no_model(nas: Nas, study: Path, tmp_path: Path) -> None:
