@@ -254,7 +254,7 @@ def front(
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives, and how surely each network is on it."""
     from nas.report.tables import format_front, front_rows, thinned
-    from nas.report.terminal import print_front
+    from nas.report.terminal import print_front, why_empty
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
@@ -263,7 +263,10 @@ def front(
         if style == "table":
             print_front(Console(), folder, names, at_most=at_most)
         else:
-            print(format_front(thinned(front_rows(folder, names), names, at_most), style), end="")
+            members = thinned(front_rows(folder, names), names, at_most)
+            print(format_front(members, style), end="")
+            if members.empty:
+                Console(stderr=True).print(why_empty(folder, names), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example:  nas report runs/digits")
@@ -340,11 +343,14 @@ def retry(
 
 
 @app.command(epilog="Example:  nas schema > study.schema.json")
-def schema() -> None:
-    """Print the JSON schema of a study file, for editors."""
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="All keys in tables, for readers.")] = False,
+) -> None:
+    """Print the JSON schema of a study file, for editors, or its keys in tables."""
+    from nas.study.reference import reference
     from nas.study.schema import study_schema
 
-    print(study_schema())
+    print(reference() if markdown else study_schema(), end="" if markdown else "\n")
 
 
 @contextmanager

@@ -41,7 +41,9 @@ def _most_broken(rows: Sequence[TrialRow], limits: Mapping[str, float]) -> str:
     """The constraint that most of the rows break, and how near they come to it."""
     name, count = Counter(name for row in rows for name in row.violation).most_common(1)[0]
     values = [row.value(name) for row in rows if name in row.violation]
-    bound, nearest = ("min", f"best has {max(values):g}") if name in QUALITIES else ("max", f"least has {min(values):g}")
+    bound, nearest = (
+        ("min", f"best has {max(values):g}") if name in QUALITIES else ("max", f"least has {min(values):g}")
+    )
     return f"constraints.{name}.{bound} {limits[name]:g} is broken by {count} of them, the {nearest}"
 
 

@@ -30,7 +30,7 @@ def refuse_missing_device(wanted: str) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        why = "finds no GPU" if torch.backends.cuda.is_built() else "is built without CUDA"
+        why = "finds no GPU" if torch.version.cuda else "is built without CUDA"
         raise InputError(
             f"training.device: got cuda, but the installed torch {torch.__version__} {why}; expected auto or cpu here"
         )

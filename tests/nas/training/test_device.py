@@ -29,12 +29,12 @@ def test_a_gpu_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device_of("cuda").type == "cuda"
 
 
-@pytest.mark.parametrize(("is_built", "why"), [(True, "finds no GPU"), (False, "is built without CUDA")])
+@pytest.mark.parametrize(("version", "why"), [("12.8", "finds no GPU"), (None, "is built without CUDA")])
 def test_a_gpu_that_is_not_there_is_refused_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch, is_built: bool, why: str
+    monkeypatch: pytest.MonkeyPatch, version: str | None, why: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: is_built)
+    monkeypatch.setattr(torch.version, "cuda", version)
     for asked in (device_of, refuse_missing_device):
         with pytest.raises(InputError, match=rf"^training\.device: got cuda, but .* {why}; expected auto or cpu here$"):
             asked("cuda")
