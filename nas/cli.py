@@ -337,6 +337,8 @@ def retry(
         what = f"trial {one.failed} is queued again as {one.number}"
         if one.phase == "final":  # a finalist goes by the number of its search trial, again
             what = f"finalist {one.failed} is queued again"
+        if one.phase == "reference":
+            what = f"the {one.failed} is queued again"
         print(f"{what}; it had failed with: {one.reason}")
     again = shlex.join(["nas", "run", str(folder / "study.yaml"), "--out", str(folder)])
     print(f"Go on with:  {again}" if queued else "Nothing failed that is not queued again already.")

@@ -108,8 +108,8 @@ def _recorded_bytes(name: str, evaluation: Evaluation, study: Study) -> int | No
 def _artifact(folder: RunFolder, trial: str) -> str:
     """The artifact folder of a trial number, or else of an id prefix; a finalist's stands for its search trial's.
 
-    A reference goes by its name, `baseline-int8`. Of finalists with several recipes the most accurate on validation images, the last among equals; any other by the
-    name of its own artifact folder.
+    A reference goes by its name, `baseline-int8`. Of finalists with several recipes the most accurate on validation
+    images, the last among equals; any other by the name of its own artifact folder.
     """
     finals = sorted(_rows(folder.finalists), key=lambda row: float(row.get("accuracy") or 0))
     rows = [(row["number"], row) for row in _rows(folder.trials)] + [(row["trial"], row) for row in finals]
