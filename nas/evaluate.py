@@ -84,6 +84,7 @@ def evaluate(
 def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
     """The task's training, with the logits of a reference teacher where there is one."""
     training = task.recipe_in(bench.study)
+    small = task.train_size if task.train_size is not None and task.train_size < bench.input_size else None
     return TrainingPipeline(
         training,
         task.candidate,
@@ -96,6 +97,7 @@ def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Traini
         recorded=recorded,
         choose_precision=bench.precision,
         rungs=task.rungs,
+        small=None if small is None else bench.at(small).feed(task.seed, training),
     )
 
 

@@ -68,6 +68,15 @@ class Workbench:
         """The bench with the images that a task asks for, in its candidate's size."""
         return self._beside(task.candidate.architecture.input_size, task.images_in(self.study))
 
+    def read_all(self) -> None:
+        """Read what the study's trials and finalists are trained on, in every size."""
+        study = self.study
+        for size in study.space.input_sizes:
+            for images in dict.fromkeys((study.search_images, study.final_images)):
+                self._beside(size, images)
+        if study.search.input_size is not None:
+            self._beside(study.search.input_size, study.search_images)
+
     def _beside(self, input_size: int, train_images: int | None) -> Workbench:
         own, wanted = (self.input_size, self.study.data.train_images), (input_size, train_images)
         self.of_size.setdefault(own, self)

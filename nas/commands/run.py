@@ -150,13 +150,19 @@ def refuse_teachers(study: Study, folder: RunFolder) -> None:
 def _read(study: Study, images: int | None, section: str) -> DataSet:
     """The data with so many training images, in every size: workers find in the cache what they need."""
     try:
-        for size in study.space.input_sizes:
+        for size in _sizes(study):
             data = load(study.data_of(images), input_size=size, seed=study.search.seed)
     except InputError as error:
         if getattr(study, section).train_images is None:
             raise
         raise InputError(str(error).replace("data.train_images:", f"{section}.train_images:", 1)) from None
     return data
+
+
+def _sizes(study: Study) -> list[int]:
+    """The sides of images in which something is trained or measured, the largest of the space last."""
+    smaller = [] if study.search.input_size is None else [study.search.input_size]
+    return [*smaller, *study.space.input_sizes]
 
 
 def _calibrate(
