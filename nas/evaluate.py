@@ -22,7 +22,7 @@ from nas.run_folder.rungs import last_record, pruned_fields
 from nas.rung import look_of
 from nas.shipping import emit_files, score_file, ship, verify
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task, Verdict
+from nas.tasks import CHECKPOINT_FILE, Task, Tell, Verdict, silent
 from nas.teacher import teacher_logits
 from nas.training.inference import CalibrationBatches
 from nas.training.pipeline import Interrupted, Report, TrainingPipeline, always_continue, options_of
@@ -50,7 +50,8 @@ def evaluate(
     with clock("teach"):
         recorded = teacher_logits(bench) if study.training.needs_reference else None
     with clock("train"), pausing_for_measurements() as give_way:
-        pipeline = replace(pipeline_of(task, bench, recorded), look=look_of(task, bench, clock, costs, give_way))
+        look = look_of(task, bench, clock, costs, give_way)
+        pipeline = replace(pipeline_of(task, bench, recorded), look=look, tell=clock.tell)
         trained = pipeline.fit(network, give_way, report=report)
         network = trained.network.cpu().eval()
 
@@ -124,12 +125,15 @@ def broken_constraints(measurement: Measurement, study: Study, task: Task) -> di
     return excesses({name: measurement.cost(name, study.target.name) for name in limits}, limits)
 
 
-def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_continue) -> Evaluation:
+def evaluate_safely(
+    task: Task, bench: Workbench, *, report: Report = always_continue, tell: Tell = silent
+) -> Evaluation:
     """`evaluate`, with a STOP recorded as PRUNED, and whatever else it raises as FAILED with its reason.
 
-    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate.
+    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate. `tell` hears what it
+    is at.
     """
-    clock = Clock.of(last_record(task))
+    clock = Clock.of(last_record(task), tell)
     try:
         return evaluate(task, bench, clock, report=report)
     except Interrupted as interrupted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -72,8 +72,25 @@ class Course:
         return round(self.epochs * steps_per_epoch(self.train_images, self.batch_size))
 
 
-def computed_by(candidate: Candidate, course: Course, num_classes: int) -> dict[str, Row]:
-    """Stage -> what a whole training computes in it."""
+@dataclass(frozen=True)
+class Computed:
+    """A whole training: what a step computes in each stage, and the steps of each, in order."""
+
+    rows: Mapping[str, Row]
+    steps: Mapping[str, int]
+
+    def after(self, share: float = 0.0) -> dict[str, Row]:
+        """Stage -> what is computed in it when a share of all steps is over."""
+        over, left = share * sum(self.steps.values()), dict[str, Row]()
+        for stage, row in self.rows.items():
+            done = min(over, self.steps[stage])
+            left[stage] = (self.steps[stage] - done) * row
+            over -= done
+        return left
+
+
+def computed_by(candidate: Candidate, course: Course, num_classes: int) -> Computed:
+    """What training the candidate computes."""
     rows = rows_of(candidate, batch_size=course.batch_size, num_classes=num_classes)
     if course.input_size is not None and course.input_size < candidate.architecture.input_size:
         resized = candidate.architecture.model_copy(update={"input_size": course.input_size})
@@ -81,7 +98,7 @@ def computed_by(candidate: Candidate, course: Course, num_classes: int) -> dict[
         smaller = rows_of(small, batch_size=course.batch_size, num_classes=num_classes)
         rows = {stage: row if stage == "quantized" else smaller[stage] for stage, row in rows.items()}
     counts = stage_steps(course.recipe.shares, list(rows), course.steps)
-    return {stage: count * row for (stage, row), count in zip(rows.items(), counts, strict=True)}
+    return Computed(rows, dict(zip(rows, counts, strict=True)))
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

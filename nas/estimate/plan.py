@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.hyperparameters import middle_numbers
 from nas.estimate.candidates import Expected
-from nas.estimate.computing import Course, Row, computed_by
+from nas.estimate.computing import Computed, Course, computed_by
 from nas.estimate.speed import Speed
 from nas.samplers.halving import Load
 from nas.search.rungs import halving_of
@@ -32,7 +31,7 @@ class Plan:
     train_images: int
     num_classes: int
     expected: Expected
-    _computed: dict[tuple[int, bool], tuple[Candidate, Mapping[str, Row]]] = field(default_factory=dict)
+    _computed: dict[tuple[int, bool], tuple[Candidate, Computed]] = field(default_factory=dict)
 
     @cached_property
     def in_search(self) -> Course:
@@ -56,10 +55,10 @@ class Plan:
 
     def training(self, candidate: Candidate, *, final: bool) -> float:
         """Seconds of a training."""
-        return self.speed.seconds(self.computed(candidate, final=final))
+        return self.speed.seconds(self.computed(candidate, final=final).after())
 
-    def computed(self, candidate: Candidate, *, final: bool) -> Mapping[str, Row]:
-        """Stage -> what the candidate's training computes in it."""
+    def computed(self, candidate: Candidate, *, final: bool) -> Computed:
+        """What the candidate's training computes."""
         found = self._computed.get((id(candidate), final))
         if found is None or found[0] is not candidate:
             course = self.at_last if final else self.in_search

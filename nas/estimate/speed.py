@@ -80,7 +80,7 @@ class Speed:
     known: tuple[Known, ...] = ()
 
     def seconds(self, computed: Mapping[str, Row]) -> float:
-        """Of what was computed in each stage (`nas.estimate.computing.computed_by`)."""
+        """Of what was computed in each stage (`nas.estimate.computing.Computed`)."""
         return sum(float(row @ self.rates.get(stage, self.rates[LAST])) for stage, row in computed.items())
 
 
