@@ -77,7 +77,7 @@ def finish(
         seed=task.seed,
         training=task.training,
         state=state,
-        budget=bench.study.training.epochs,
+        budget=task.budget_in(bench.study),
         target=bench.study.target.name,
         flags=tuple(dict.fromkeys((*flags, *unsure))),
         seconds=clock.so_far(),
