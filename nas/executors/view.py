@@ -47,10 +47,10 @@ class Forecast:
     left: Callable[[Sequence[Task]], float]
     further: Callable[[], float] = lambda: 0.0
 
-    def words(self, running: Sequence[Task], title: str) -> str:
+    def words(self, running: Sequence[Task]) -> str:
         """When this drive and the whole run end."""
         left, further = self.left(running), self.further()
-        own = f"{title} about {duration(left)} left"
+        own = f"about {duration(left)} left"
         return own if further < 1 else f"{own}, all about {duration(left + further)}"
 
 
@@ -87,7 +87,8 @@ class View:
     screen: Screen
     bars: Progress
     bar: TaskID
-    note: str = ""
+    _counts: str = ""
+    _expected: str = ""
     _said: dict[Key, Told] = field(default_factory=dict)
     _rows: dict[Key, TaskID] = field(default_factory=dict)
     _lines: dict[Key, tuple[float, int]] = field(default_factory=dict)
@@ -110,9 +111,9 @@ class View:
         """A row that is new, or the beginning or the end of all."""
         if row is not None:
             self.bars.console.print(line_of(row))
-        self.note = self.screen.after(row)
+        self._counts = self.screen.after(row)
         done = self.screen.done()
-        self.bars.update(self.bar, completed=done, count=f"{done}/{self.screen.total}", note=self.note)
+        self.bars.update(self.bar, completed=done, count=f"{done}/{self.screen.total}", note=self._note())
         self._ticked = -TICK_SECONDS
 
     def tick(self, running: Sequence[Task]) -> None:
@@ -122,17 +123,17 @@ class View:
             return
         self._ticked = now
         self._forget(running)
-        words = self.expected(running)
+        self._expected = words = self.expected(running)
         if self.is_terminal:
-            self.bars.update(self.bar, note=", ".join(filter(None, (words, self.note))))
+            self.bars.update(self.bar, note=self._note())
             for task in running:
                 self._move(task)
         elif words and now - self._line >= SILENT_SECONDS:
-            self._print(words)
+            self._print(f"{self.screen.title}: {words}")
 
     def expected(self, running: Sequence[Task]) -> str:
         forecast = self.screen.forecast
-        return "" if forecast is None else forecast.words(running, self.screen.title)
+        return "" if forecast is None else forecast.words(running)
 
     def left_of(self, running: Sequence[Task]) -> str:
         """How long those that run still take, in words; empty where nothing is known."""
@@ -143,7 +144,10 @@ class View:
 
     def end(self) -> None:
         self._forget(())
-        self.bars.update(self.bar, note=self.note)
+        self.bars.update(self.bar, note=self._counts)
+
+    def _note(self) -> str:
+        return ", ".join(filter(None, (self._expected, self._counts)))
 
     @property
     def is_terminal(self) -> bool:
