@@ -24,7 +24,7 @@ from nas.rung import look_of
 from nas.shipping import emit_files, score_file, ship, verify
 from nas.stock import quantize_after_training
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task, Verdict
+from nas.tasks import CHECKPOINT_FILE, Task, Tell, Verdict, silent
 from nas.teacher import teacher_logits
 from nas.training.inference import CalibrationBatches
 from nas.training.pipeline import Interrupted, Report, TrainingPipeline, always_continue, options_of
@@ -51,7 +51,8 @@ def evaluate(
     with clock("teach"):
         recorded = teacher_logits(bench, task.recipe) if recipe.needs_reference else None
     with clock("train"), pausing_for_measurements() as give_way:
-        pipeline = replace(pipeline_of(task, bench, recorded), look=look_of(task, bench, clock, costs, give_way))
+        look = look_of(task, bench, clock, costs, give_way)
+        pipeline = replace(pipeline_of(task, bench, recorded), look=look, tell=clock.tell)
         trained = pipeline.fit(network, give_way, report=report)
         network = trained.network.cpu().eval()
 
@@ -130,12 +131,15 @@ def broken_constraints(values: Mapping[str, float], study: Study, task: Task) ->
     return excesses(values, study.limits_in(task.phase)) if task.is_constrained else {}
 
 
-def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_continue) -> Evaluation:
+def evaluate_safely(
+    task: Task, bench: Workbench, *, report: Report = always_continue, tell: Tell = silent
+) -> Evaluation:
     """`evaluate`, with a STOP recorded as PRUNED, and whatever else it raises as FAILED with its reason.
 
-    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate.
+    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate. `tell` hears what it
+    is at.
     """
-    clock = Clock.of(task)
+    clock = Clock.of(task, tell)
     try:
         if task.made_from is not None:
             return quantize_after_training(task, bench, clock)

@@ -15,7 +15,7 @@ from nas.run_folder.attempts import Spent, forget_spent, note_spent, spent_befor
 from nas.run_folder.paths import write_evaluation
 from nas.run_folder.rungs import last_record
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
+from nas.tasks import CHECKPOINT_FILE, Progress, Rung, Task, Tell, Verdict, silent
 from nas.training.pipeline import SECONDS_BETWEEN_CHECKPOINTS, Report
 from nas.workbench import Workbench
 
@@ -27,16 +27,17 @@ class Clock:
     seconds: dict[str, float] = field(default_factory=dict)
     part: str = ""  # the last one that began
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    tell: Tell = silent  # hears of every part that begins
     _open: list[str] = field(default_factory=list)
     _since: float = 0.0
 
     @classmethod
-    def of(cls, task: Task) -> Clock:
+    def of(cls, task: Task, tell: Tell = silent) -> Clock:
         """The clock of an evaluation that goes on where another attempt, or another worker, left it."""
         spent, record = spent_before(task.folder), last_record(task)
         if record is not None and sum(record.seconds.values()) > sum(spent.seconds.values()):
             spent = Spent(record.seconds, record.started_at)
-        return cls(dict(spent.seconds), started_at=spent.started_at) if spent.started_at else cls()
+        return cls(dict(spent.seconds), started_at=spent.started_at, tell=tell) if spent.started_at else cls(tell=tell)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -44,6 +45,7 @@ class Clock:
         self.part = part
         self._open.append(part)
         self.seconds.setdefault(part, 0.0)
+        self.tell(Progress(part))
         try:
             yield
         finally:

@@ -1,9 +1,9 @@
-"""Task: one evaluation to be done, as the driver hands it to a worker; Rung and Verdict: what they say meanwhile."""
+"""Task: one evaluation to be done, as a driver hands it to a worker; Rung, Verdict, Progress: what they say of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +38,29 @@ class Rung:
     share: float | None = None
     scores: Mapping[str, float] | None = None
     copy_epochs: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an evaluation is at: its `part`, by the names of `Evaluation.seconds`, and how far its training is.
+
+    `epochs` are done of the `budget` of its schedule, parts of one included, in `stage`; `loss` is that of a batch;
+    `images_per_second` counts all that a step waits for.
+    """
+
+    part: str
+    stage: str = ""
+    epochs: float = 0.0
+    budget: int = 0
+    loss: float | None = None
+    images_per_second: float = 0.0
+
+
+Tell = Callable[[Progress], None]
+
+
+def silent(_: Progress) -> None:
+    """Progress that nobody listens to."""
 
 
 def rung_between(rungs: Sequence[float], budget: int, before: float, epochs: float) -> float | None:
