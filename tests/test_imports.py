@@ -53,7 +53,8 @@ WITHOUT_TORCH = (
     "nas/measuring/metrics.py", "nas/measuring/calibration.py", "nas/measuring/latency_design.py",
     "nas/measuring/latency_kriging.py", "nas/measuring/latency_model.py",
     "nas/measuring/latency_regression.py", "nas/measuring/latency_similarity.py", "nas/measuring/latency_terms.py",
-    "nas/commands/check.py", "nas/data/__init__.py", "nas/run_folder/*.py", "nas/samplers/**/*.py", "nas/search/*.py",
+    "nas/commands/check.py", "nas/data/__init__.py", "nas/data/describe.py",
+    "nas/data/tables.py", "nas/run_folder/*.py", "nas/samplers/**/*.py", "nas/search/*.py",
     "nas/report/**/*.py",
 )  # fmt: skip
 TORCH = {"torch", "torchvision"}

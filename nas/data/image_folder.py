@@ -43,7 +43,7 @@ def list_image_folder(data: Data) -> Listing:
         name=lambda index: os.fsencode(files[index]).decode(errors="replace"),
         identity=lambda indices: identity_of([files[i] for i in indices]),
         groups=_groups(data.group_pattern, parts, files, [class_names[label] for label in labels]),
-        faults=_header_faults(files),
+        faults=_header_faults(files, remembered=data.cache),
     )
 
 
@@ -107,14 +107,14 @@ def _list_split(folder: Path, class_names: Sequence[str], files: list[Path], lab
         labels += [label] * len(found)
 
 
-def _header_faults(files: Sequence[Path]) -> dict[int, str]:
+def _header_faults(files: Sequence[Path], *, remembered: bool) -> dict[int, str]:
     """Open every file far enough to see whether it is an image, before any work starts; once, where all are."""
     mark = key_of(f"headers\n{identity_of(files)}")
-    if is_marked(mark):
+    if remembered and is_marked(mark):
         return {}
     with ThreadPoolExecutor(8) as pool:
         faults = {index: fault for index, fault in enumerate(pool.map(_header_fault, files)) if fault}
-    if not faults:
+    if remembered and not faults:
         set_mark(mark)
     return faults
 

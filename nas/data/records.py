@@ -57,7 +57,8 @@ class DataSet:
 
     `skipped` names the images that could not be read, each as "path: reason". Of the test images only those are
     among them whose header is broken: the others are not looked at before `load_test`, which warns of them. It also
-    warns of test images that are training or validation images too.
+    warns of test images that are training or validation images too. `listing`: all of the images, by which `describe`
+    counts those of the test split.
     """
 
     class_names: tuple[str, ...]
@@ -67,6 +68,7 @@ class DataSet:
     load_test: Callable[[], Images]
     skipped: tuple[str, ...] = ()
     find_leaks: Callable[[], tuple[str, ...]] = tuple
+    listing: Listing | None = None
 
     @cached_property
     def leaks(self) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ class Listing:
     open: image i as PIL sees it; name: what messages call it. identity: a text that changes whenever what decoding
     these indices gives may change; without it nothing is cached. groups: int64 (N,), images of one group stay in one
     part, those of NO_GROUP anywhere. faults: images known to be unreadable before any is decoded, with the reason.
+    left_out: files and folders that are no images of the set, by reason. notes: what else was found, in sentences.
     """
 
     class_names: tuple[str, ...]
@@ -111,6 +114,8 @@ class Listing:
     identity: Callable[[Array], str] | None = None
     groups: Array | None = None
     faults: Mapping[int, str] = field(default_factory=dict)
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def digest(self, root: str) -> str:
         """Of the names, below `root` where they are paths, and classes of all images in their order."""

@@ -106,6 +106,11 @@ class Data(Section):
         description="Whether a picture that lies in two parts of the split, pixel by pixel as the network sees it, is "
         "warned of or stops the run. Test images are compared when they are read, after the search.",
     )
+    cache: bool = Field(
+        True,
+        description="Whether decoded images of files are kept on disk, where every process maps them and the next run "
+        "finds them; `nas cache` shows where and how large. false: each process decodes them into its own memory.",
+    )
     flip: bool | None = Field(
         None,
         description="Whether training images are mirrored at random; by default they are, except for digits and "
