@@ -28,6 +28,7 @@ CHANGEABLE = (
     ("search", "repeat_share"),
     ("search", "stop_when_gain_below"),
     ("data", "cache"),
+    ("finals",),
     ("artifacts",),
     ("report",),
 )

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from nas.records import QUALITIES
 from nas.study.compression import Compression
 from nas.study.data import Data
+from nas.study.finals import Finals, image_limit
 from nas.study.objectives import Constraint, Cost, Objective
 from nas.study.outputs import Artifacts, ReportOptions
 from nas.study.search import AUTO_RUNGS, Search, rung_epochs
@@ -37,6 +38,7 @@ class Study(Section):
     )
     search: Search = Search()
     training: Training = Training()
+    finals: Finals = Finals()
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
         (Target(name="cpu"),),
         description="Where latency is measured; objectives and constraints refer to the first.",
@@ -73,6 +75,14 @@ class Study(Section):
         if self.search_epochs > self.training.epochs:
             most = f"at most training.epochs, which is {self.training.epochs}"
             raise ValueError(f"search.epochs: expected {most}, got {self.search.epochs}")
+        if self.final_epochs < self.search_epochs:
+            least = f"at least the {self.search_epochs} epochs of a search trial"
+            raise ValueError(f"finals.epochs: expected {least}, got {self.finals.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _finals_fit_training(self) -> Study:
+        self.finals.over(self.training)
         return self
 
     @model_validator(mode="after")
@@ -98,6 +108,29 @@ class Study(Section):
     @property
     def search_epochs(self) -> int:
         return self.search.epochs or self.training.epochs
+
+    @property
+    def search_images(self) -> int | None:
+        """How many training images search trials have; None for all."""
+        return image_limit(self.search.train_images, self.data.train_images)
+
+    @property
+    def final_epochs(self) -> int:
+        return self.finals.epochs or self.training.epochs
+
+    @property
+    def final_images(self) -> int | None:
+        """How many training images finalists have; None for all."""
+        return self.finals.images(self.data.train_images)
+
+    @property
+    def final_recipe(self) -> Training:
+        """How finalists are trained."""
+        return self.finals.over(self.training)
+
+    def data_of(self, train_images: int | None) -> Data:
+        """The data with so many training images, None for all; the other parts of the split are the same."""
+        return self.data.model_copy(update={"train_images": train_images})
 
     @property
     def rungs(self) -> tuple[float, ...]:
