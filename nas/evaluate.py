@@ -21,6 +21,7 @@ from nas.records import Evaluation, Measurement, State
 from nas.run_folder.rungs import last_record, pruned_fields
 from nas.rung import look_of
 from nas.shipping import emit_files, score_file, ship, verify
+from nas.stock import quantize_after_training
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task, Verdict
 from nas.teacher import teacher_logits
@@ -131,6 +132,8 @@ def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_con
     """
     clock = Clock.of(last_record(task))
     try:
+        if task.made_from is not None:
+            return quantize_after_training(task, bench, clock)
         return evaluate(task, bench, clock, report=report)
     except Interrupted as interrupted:
         if interrupted.verdict is not Verdict.STOP:

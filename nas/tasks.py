@@ -48,7 +48,8 @@ class Task:
     """What to evaluate, how long, with which seed, and where its files go; `training` are its searched numbers.
 
     `reads_test` says whether the test split may be read, `is_constrained` whether the study's constraints apply.
-    `rungs` are the shares of its training at which a copy is scored.
+    `rungs` are the shares of its training at which a copy is scored. `made_from` is the folder of a finished network
+    that is quantized after its training instead of training this one.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Task:
     reads_test: bool = False
     is_constrained: bool = True
     rungs: tuple[float, ...] = ()
+    made_from: Path | None = None
 
     def at_rung(self, share: float) -> Task:
         """What is recorded at a rung: an evaluation of its own, in a folder beside this one's."""
@@ -69,12 +71,19 @@ class Task:
 
     def to_line(self) -> str:
         """One line of JSON, for a pipe."""
-        fields = {**vars(self), "candidate": self.candidate.to_json(), "folder": str(self.folder)}
-        return json.dumps(fields)
+        source = None if self.made_from is None else str(self.made_from)
+        written = {"candidate": self.candidate.to_json(), "folder": str(self.folder), "made_from": source}
+        return json.dumps({**vars(self), **written})
 
     @classmethod
     def from_line(cls, line: str) -> Task:
         """The task that `to_line` wrote."""
         fields = json.loads(line)
-        candidate, folder = Candidate.from_json(fields.pop("candidate")), Path(fields.pop("folder"))
-        return cls(candidate=candidate, folder=folder, **{**fields, "rungs": tuple(fields["rungs"])})
+        source = fields["made_from"]
+        read = {
+            "candidate": Candidate.from_json(fields["candidate"]),
+            "folder": Path(fields["folder"]),
+            "rungs": tuple(fields["rungs"]),
+            "made_from": None if source is None else Path(source),
+        }
+        return cls(**{**fields, **read})

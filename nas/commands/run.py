@@ -25,14 +25,16 @@ from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.runtimes.runtime import fingerprint, refuse_missing
-from nas.search.driver import Driver
+from nas.search.driver import Drives
 from nas.search.earlier import earlier_runs
 from nas.search.finalists import Finalists
 from nas.search.journal import repair
+from nas.search.references import References
 from nas.search.repeats import Repeats
 from nas.search.sampling import default_population
 from nas.search.search import Search
-from nas.search.upkeep import Upkeep, write_front, write_repeats
+from nas.search.together import Together
+from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_study
 
@@ -71,21 +73,24 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(_setup(study, folder)) as executor:
         problem = _drive_search(search, executor, stop, console)
-        repeats, finalists = Repeats(search), Finalists(study, folder)
+        repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
 
         def write() -> None:
             write_repeats(repeats)
             write_front(search, repeats, finalists)
+            write_references(references)
 
         write()
         if not stop.asked and repeats.unfinished:
             _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, after=write)
-        if not stop.asked and study.search.finalists:
-            finalists.choose(search, repeats.by_trial())
-            if finalists.unfinished:
+        if not stop.asked and search.count(State.COMPLETE):
+            if study.search.finalists:
+                finalists.choose(search, repeats.by_trial())
+            references.choose()
+            if study.search.finalists and (finalists.unfinished or references.unfinished):
                 data.load_test()  # files that cannot be read are named now, not by each finalist after its training
-            total = len(finalists.journal.trials())
-            _drive_further(finalists, "finalists", total, executor, stop, console, after=write)
+            last, total = Together((finalists, references)), len(finalists.journal.trials()) + references.total
+            _drive_further(last, "finalists and baseline", total, executor, stop, console, after=write)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -171,7 +176,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
                 "Only search.trials, hours, epoch_budget, workers, engine, finalists, repeat_share, "
-                "stop_when_gain_below, trial_minutes, trial_gigabytes, finals, artifacts and report keys may change; "
+                "stop_when_gain_below, trial_minutes, trial_gigabytes, baseline, finals, artifacts and report keys "
+                "may change; "
                 "use another --out."
             )
         return study
@@ -257,7 +263,7 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
 
 
 def _drive_further(
-    driver: Driver,
+    driver: Drives,
     title: str,
     total: int,
     executor: Executor,
@@ -266,7 +272,7 @@ def _drive_further(
     *,
     after: Callable[[], None],
 ) -> None:
-    """Train repeats or finalists; `after` is called at the start, after each, and at the end."""
+    """Train repeats, or finalists and references; `after` is called at the start, after each, and at the end."""
 
     def note(_: TrialRow | None) -> str:
         after()

@@ -50,6 +50,10 @@ class RunFolder:
         return self.path / "finalists.csv"
 
     @property
+    def references(self) -> Path:
+        return self.path / "references.csv"
+
+    @property
     def front(self) -> Path:
         return self.path / "front.csv"
 

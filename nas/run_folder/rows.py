@@ -33,7 +33,7 @@ class TrialNotes:
 
     `epochs` is the length of its training, `training` its searched numbers. `attempts` counts evaluations begun,
     `deaths` workers that died over it. `duplicate_of` and `retry_of` are numbers of trials of the same phase,
-    `search_trial` is the number of a finalist's trial in the search.
+    `search_trial` is the number of a finalist's trial in the search, `reference` the name of what is compared with.
     """
 
     candidate_json: Mapping[str, Any]
@@ -46,6 +46,7 @@ class TrialNotes:
     duplicate_of: int | None = None
     retry_of: int | None = None
     search_trial: int | None = None
+    reference: str | None = None
 
     @classmethod
     def of(cls, candidate: Candidate, *, seed: int, epochs: int, training: Numbers) -> TrialNotes:
@@ -64,7 +65,7 @@ class TrialNotes:
     def to_json(self) -> dict[str, Any]:
         """The notes as the journal keeps them; what does not apply is left out."""
         notes = {name: getattr(self, name) for name in _NOTED}
-        optional = ("duplicate_of", "retry_of", "search_trial")
+        optional = ("duplicate_of", "retry_of", "search_trial", "reference")
         left_out = {name for name in optional if notes[name] is None} | ({"training"} if not self.training else set())
         return {"candidate": self.candidate_json} | {k: v for k, v in notes.items() if k not in left_out}
 
@@ -86,7 +87,7 @@ class TrialRow:
     name, and `latency_ms@NAME` and `size_bytes@NAME` of others. `violation` says by how much, relative to its limit,
     each broken constraint is exceeded. `expected_gain` is by what share the sampler expected this trial to enlarge the
     hypervolume when it proposed it. `p_on_front` is the probability to be on the front; `seeds` trainings of the search
-    have `mean_accuracy` together.
+    have `mean_accuracy` together. `reference` is the name of what is no candidate of the search.
     """
 
     number: int
@@ -124,11 +125,17 @@ class TrialRow:
     p_on_front: float | None = None
     seeds: int | None = None
     mean_accuracy: float | None = None
+    reference: str | None = None
 
     @property
     def shown(self) -> int:
         """The number that users know it by: that of the search trial."""
         return self.number if self.trial is None else self.trial
+
+    @property
+    def label(self) -> str:
+        """What users know it by: its name as a reference, else its number."""
+        return self.reference or str(self.shown)
 
     @property
     def accuracy_in_search(self) -> float | None:
@@ -160,7 +167,7 @@ class TrialRow:
         )
 
 
-_OPTIONAL = ("trial", "expected_gain", "rung")  # left out of the journal where there is none
+_OPTIONAL = ("trial", "expected_gain", "rung", "reference")  # left out of the journal where there is none
 _OF_FRONTS = ("search_accuracy", "p_on_front", "seeds", "mean_accuracy")  # never in the journal
 _NESTED = ("costs", "structure", "params")
 _FLAT = [flat.name for flat in fields(TrialRow) if flat.name not in (*_NESTED, *_OPTIONAL, *_OF_FRONTS)]

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from enum import Enum
 from operator import attrgetter
+from typing import Protocol
 
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
@@ -48,6 +49,27 @@ class Failure:
 
     error: str
     reason: str
+
+
+class Drives(Protocol):
+    """What the loop around an executor sees of a driver, or of several that share the places."""
+
+    @property
+    def folder(self) -> RunFolder: ...
+
+    def rows(self) -> list[TrialRow]: ...
+
+    def propose(self) -> Task | Wait | Done: ...
+
+    def report(self, task: Task, rung: Rung) -> Verdict: ...
+
+    def paused(self, task: Task) -> None: ...
+
+    def finish(self, task: Task, evaluation: Evaluation) -> TrialRow: ...
+
+    def died(self, task: Task, reason: str, *, started: bool = True) -> TrialRow | None: ...
+
+    def took_too_long(self, task: Task) -> TrialRow: ...
 
 
 class Driver(ABC):

@@ -29,6 +29,7 @@ CHANGEABLE = (
     ("search", "stop_when_gain_below"),
     ("data", "cache"),
     ("finals",),
+    ("baseline",),
     ("artifacts",),
     ("report",),
 )

@@ -39,6 +39,11 @@ class Study(Section):
     search: Search = Search()
     training: Training = Training()
     finals: Finals = Finals()
+    baseline: bool = Field(
+        True,
+        description="Train a plain three-layer CNN beside the finalists, for as many epochs; table, picture and report "
+        "show it as float32 and as ONNX Runtime quantizes it. A search that does not beat it says so.",
+    )
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
         (Target(name="cpu"),),
         description="Where latency is measured; objectives and constraints refer to the first.",
