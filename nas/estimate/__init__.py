@@ -1,0 +1,18 @@
+"""How long a study takes: seconds of a training step by what the network computes, and of the whole by its parts."""
+
+from nas.estimate.candidates import Expected, expected_candidates
+from nas.estimate.speed import Known, Line, Speed, Timed, fitted
+from nas.estimate.whole import Estimate, Seconds, estimate
+
+__all__ = [
+    "Estimate",
+    "Expected",
+    "Known",
+    "Line",
+    "Seconds",
+    "Speed",
+    "Timed",
+    "estimate",
+    "expected_candidates",
+    "fitted",
+]
