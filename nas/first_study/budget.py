@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nas.estimate import Estimate
+from nas.estimate.computing import steps_per_epoch
 from nas.study.effort import Effort, Span
 
 NOTCHES = 16  # between the least and the most of an effort
@@ -28,29 +30,27 @@ class Numbers:
     def steps(self, images: int) -> tuple[int, int]:
         """Optimizer steps of a trial and of a finalist, of `images` training images."""
         trial = min(images, self.search_images or images)
-        return self.epochs * _per_epoch(trial, self.batch_size), self.final_epochs * _per_epoch(images, self.batch_size)
+        return self.epochs * steps_per_epoch(trial, self.batch_size), self.final_epochs * steps_per_epoch(images, self.batch_size)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The numbers that fit, and how much of what the effort may spend they are: 0 the least, 1 the most.
-
-    seconds: what they are estimated to take, from and to.
-    """
+    """The numbers that fit, and how much of what the effort may spend they are: 0 the least, 1 the most."""
 
     numbers: Numbers
     share: float
-    seconds: tuple[float, float]
+    estimate: Estimate
 
     @property
-    def middle(self) -> float:
-        return sum(self.seconds) / 2
+    def seconds(self) -> float:
+        """Of the whole run, the middle of the estimate."""
+        return self.estimate.total.middle
 
 
 def numbers_at(share: float, effort: Effort, images: int) -> Numbers:
     """The numbers at a place between the least and the most, each growing by an equal factor from notch to notch."""
     batch = max((size for size in BATCHES if images >= size * STEPS_PER_EPOCH), default=BATCHES[0])
-    per_epoch = _per_epoch(images, batch)
+    per_epoch = max(1, steps_per_epoch(images, batch))
     trial_steps, final_steps = between(effort.trial_steps, share), between(effort.final_steps, share)
     search_images, epochs = None, round(trial_steps / per_epoch)
     if epochs < LEAST_EPOCHS:
@@ -67,23 +67,21 @@ def numbers_at(share: float, effort: Effort, images: int) -> Numbers:
     )
 
 
-def fit(seconds_of: Callable[[Numbers], tuple[float, float]], budget_s: float, effort: Effort, images: int) -> Fitted:
-    """The most that is expected to end within the budget; the least where nothing does.
+def fit(estimated: Callable[[Numbers], Estimate], budget_s: float, effort: Effort, images: int) -> Fitted:
+    """The most that is expected to end within the budget; the least where nothing does."""
 
-    seconds_of: the least and the most seconds that some numbers are estimated to take.
-    """
     def at(notch: int) -> Fitted:
         numbers = numbers_at(notch / NOTCHES, effort, images)
-        return Fitted(numbers, notch / NOTCHES, seconds_of(numbers))
+        return Fitted(numbers, notch / NOTCHES, estimated(numbers))
 
     low, high = 0, NOTCHES
     best = at(low)
-    if best.middle > budget_s:
+    if best.seconds > budget_s:
         return best
     while low < high:  # costs grow from notch to notch
         notch = (low + high + 1) // 2
         found = at(notch)
-        if found.middle <= budget_s:
+        if found.seconds <= budget_s:
             low, best = notch, found
         else:
             high = notch - 1
@@ -99,7 +97,3 @@ def round_down(count: int) -> int:
     """A count of images with two digits that are not 0."""
     unit = 10 ** max(0, len(str(count)) - 2)
     return count // unit * unit
-
-
-def _per_epoch(images: int, batch: int) -> int:
-    return max(1, images // batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,19 +44,18 @@ def overridden(choices: Sequence[Choice], wanted: Settings) -> list[Choice]:
     A choice that the user changed, or switched on, says so; what is new stands at the end; what is gone is dropped.
     """
     before, after = _entries(settings_of(choices)), _entries(wanted)
-    same = {key for key in after if key in before and before[key] == after[key]}
-    kept = [_asked(choice, after) for choice in choices if choice.key in after or choice.is_suggestion]
-    kept = [choice if choice.key in same else _marked(choice, after) for choice in kept]
-    known = {choice.key for choice in kept}
-    return [*kept, *(Choice(key, value, AS_ASKED) for key, value in after.items() if key not in known)]
-
-
-def _asked(choice: Choice, after: Mapping[str, Any]) -> Choice:
-    return Choice(choice.key, after[choice.key], AS_ASKED) if choice.is_suggestion and choice.key in after else choice
-
-
-def _marked(choice: Choice, after: Mapping[str, Any]) -> Choice:
-    return choice if choice.is_suggestion else Choice(choice.key, after[choice.key], AS_ASKED)
+    changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
+    kept = list[Choice]()
+    for choice in choices:
+        if choice.key in changed:
+            value = changed.pop(choice.key)
+            kept.append(Choice(choice.key, value, AS_ASKED))
+        elif choice.is_suggestion or choice.key in after:
+            kept.append(choice)
+    known = {choice.key for choice in kept if not choice.is_suggestion}
+    asked = {choice.key for choice in kept if choice.why == AS_ASKED}
+    kept = [choice for choice in kept if not (choice.is_suggestion and choice.key in asked)]
+    return [*kept, *(Choice(key, value, AS_ASKED) for key, value in changed.items() if key not in known)]
 
 
 def _entries(settings: Settings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from nas.first_study.choices import SECTIONS, Choice
 from nas.study.located_yaml import dump_yaml
 
 WIDTH = 110
-TIMED = "  # (time)"
+MACHINE = "(machine)"
 
 
 def document(choices: Sequence[Choice], heading: str) -> str:
@@ -43,7 +43,7 @@ def _lines(choices: Iterable[Choice], indent: str) -> str:
     for choice in choices:
         lines += [_comment(choice.why, indent)] if choice.why else []
         mark = "# " if choice.is_suggestion else ""
-        lines.append(f"{indent}{mark}{_key(choice)}: {_flow(choice.value)}{TIMED if choice.is_timed else ''}")
+        lines.append(f"{indent}{mark}{_key(choice)}: {_flow(choice.value)}{f'  # {MACHINE}' if choice.is_timed else ''}")
     return "\n".join(lines)
 
 

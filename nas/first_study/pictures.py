@@ -14,9 +14,10 @@ from nas.data.pixels import upright
 from nas.data.records import Listing
 from nas.first_study.choices import Choice
 from nas.machine import cores
+from search_spaces.presets import PRESETS
 
 SAMPLE = 200  # pictures that are looked at, evenly over all
-SIZES = (8, 32, 64, 96, 128, 224)  # for which there are presets
+SIZES = tuple(sorted(int(name.removesuffix("px")) for name in PRESETS))
 ENOUGH = 0.8  # of a picture's side: a network that sees so much of it loses little
 COLOURFUL = 3.0  # mean difference of channels, of 255: above what JPEG makes of grey
 SAME_SHAPE = 1.25  # quotient of aspect ratios, of the pictures in the middle 80 %

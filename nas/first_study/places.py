@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
@@ -27,7 +28,7 @@ PARTS = ("train", "val", "test")
 
 def located(given: str) -> list[Choice]:
     """The keys of `data` for a folder, a file or a data set's name. Raises InputError where it is none of these."""
-    path = Path(given).expanduser()
+    path = Path(os.path.expandvars(given)).expanduser()
     if path.is_dir():
         return _in_folder(path, given)
     if path.exists():

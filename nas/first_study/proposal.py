@@ -10,6 +10,7 @@ from pathlib import PurePath
 import numpy as np
 
 from nas.data.records import Listing
+from nas.estimate import Known
 from nas.first_study.balance import choose_balance, choose_shares
 from nas.first_study.budget import Numbers
 from nas.first_study.choices import Choice
@@ -75,9 +76,9 @@ def suited_size(found: Found, effort: Effort) -> Sized:
 
 def study_choices(
     name: str, found: Found, data: Sequence[Choice], *, sized: Sized, numbers: Numbers, effort: Effort, target: str,
-    workers: int,
+    workers: int, known: Sequence[Known] = (),
 ) -> list[Choice]:  # fmt: skip
-    """All choices of a study, in the order of its file."""
+    """All choices of a study, in the order of its file; `known` are networks whose latency was measured."""
     balance = choose_balance(found.listing.class_names, found.counts)
     quality, *weights = balance
     return [
@@ -86,6 +87,7 @@ def study_choices(
         size_choice(sized.size, found.looks, sized.reason),
         *_compression(),
         _objectives(quality, target),
+        *_limits(known, target),
         *_search(numbers, workers),
         *_training(numbers, effort),
         *weights,
@@ -110,6 +112,17 @@ def _compression() -> list[Choice]:
 def _objectives(quality: Choice, target: str) -> Choice:
     costs = target_named(target).costs
     return replace(quality, value=[*quality.value, *costs])
+
+
+def _limits(known: Sequence[Known], target: str) -> list[Choice]:
+    """A limit on latency as a comment, where it counts and is known of some networks."""
+    if not known or "latency_ms" not in target_named(target).costs:
+        return []
+    shown = ", ".join(f"{one.latency_ms:.2g} ms ({one.name})" for one in known)
+    middle = sorted(one.latency_ms for one in known)[len(known) // 2]
+    why = f"Latencies measured here: {shown}. A limit leaves out what is slower before it is trained."
+    limit = {"max": float(f"{middle:.2g}")}
+    return [Choice("constraints.latency_ms", limit, why, is_suggestion=True, is_timed=True)]
 
 
 def _search(numbers: Numbers, workers: int) -> list[Choice]:
