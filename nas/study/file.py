@@ -28,6 +28,7 @@ CHANGEABLE = (
     ("search", "repeat_share"),
     ("search", "stop_when_gain_below"),
     ("data", "cache"),
+    ("data", "group_scope"),  # the split itself is compared with the recorded one
     ("artifacts",),
     ("report",),
 )
