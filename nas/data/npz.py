@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from nas.data.cache import cache_folder, key_of
-from nas.data.image_folder import LIKE_SPLITS, SPLITS, identity_of
+from nas.data.folder_layout import LIKE_SPLITS, SPLITS
+from nas.data.image_folder import identity_of
 from nas.data.paths import folder_of, no_such
 from nas.data.records import NO_GROUP, Array, Listing
 from nas.data.walking import is_data

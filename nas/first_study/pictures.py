@@ -16,7 +16,7 @@ from nas.first_study.choices import Choice
 from nas.machine import cores
 from search_spaces.presets import PRESETS
 
-SAMPLE = 200  # pictures that are looked at, evenly over all
+SAMPLE = 128  # pictures that are looked at, evenly over all
 SIZES = tuple(sorted(int(name.removesuffix("px")) for name in PRESETS))
 ENOUGH = 0.8  # of a picture's side: a network that sees so much of it loses little
 COLOURFUL = 3.0  # mean difference of channels, of 255: above what JPEG makes of grey

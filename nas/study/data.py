@@ -84,9 +84,14 @@ class Data(Section):
     )
     group_pattern: str | None = Field(
         None,
-        description="image_folder: a regular expression for a file's path below its class folder. Files with the same "
-        "match (of its first group, if it has one) stay in one part of the split; parts that are given must not have "
-        "a match in common. By default files are independent.",
+        description="image_folder: a regular expression that is searched in a file's path below its class folder. "
+        "Files with the same match (of its first group, if it has one) stay in one part of the split; parts that are "
+        "given must not have a match in common, and their files need none. By default files are independent.",
+    )
+    group_scope: Literal["class", "all"] = Field(
+        "class",
+        description="class: the same match in two classes makes two groups, as where films are numbered anew in each "
+        "class. all: it makes one, as where one patient is in several classes.",
     )
     channels: Literal[1, 3] | None = Field(
         None, description="1 for grey, 3 for colour; by default 1 for digits and torchvision's grey sets, else 3."

@@ -30,6 +30,7 @@ CHANGEABLE = (
     ("data", "cache"),
     ("finals",),
     ("baseline",),
+    ("data", "group_scope"),  # the split itself is compared with the recorded one
     ("artifacts",),
     ("report",),
 )
