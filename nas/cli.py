@@ -1,5 +1,5 @@
-"""The command line: nas init | run | check | front | report | export | measure | retry | schema. Heavy imports wait until a
-command needs them."""
+"""The command line: nas init | run | check | front | report | export | measure | retry | schema. Heavy imports wait
+until a command needs them."""
 
 from __future__ import annotations
 
@@ -173,7 +173,8 @@ def init(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="A folder of pictures, a .npz or .csv file, or a data set's name (digits, CIFAR10 ...)."
+            metavar="DATA",
+            help="A folder of pictures, a .npz or .csv file, or a data set's name (digits, CIFAR10 ...).",
         ),
     ],
     overrides: Overrides = None,

@@ -80,13 +80,12 @@ def init(
             sized = suited_size(draft.found, wishes.level)
             least = draft.least(sized, images=1)
             refuse_missing(least.targets)
-            summary = summarize(least.data, draft.found.listing, seed=SEED, input_sizes=least.space.input_sizes)
+            known = None if least.data.group_pattern else draft.found.listing  # which was listed without groups
+            summary = summarize(least.data, known, seed=SEED, input_sizes=least.space.input_sizes)
         _say_what_was_found(draft, summary, console)
         with console.status("probing how fast networks are trained and run here"):
             images, classes = summary.total("train"), len(summary.class_names)
-            timed = fit_into(
-                draft, sized, wishes.budget_s, images=images, num_classes=classes, speed_of=speed_of
-            )  # fmt: skip
+            timed = fit_into(draft, sized, wishes.budget_s, images=images, num_classes=classes, speed_of=speed_of)
     choices = draft.choices(timed.sized, timed.fitted.numbers, timed.speed)
     text = document(choices, _heading(wishes))
     study = parse_study(text, wishes.out)
@@ -122,9 +121,9 @@ def drafted(wishes: Wishes) -> Draft:
 
 def _heading(wishes: Wishes) -> str:
     return (
-        f"Written by nas init for {wishes.given}, {minutes(wishes.budget_s)} at effort {wishes.effort}; yours to change. "
-        f"What is marked {MACHINE} follows from the speed and the cores of the machine it was written on; all else from "
-        "the data. Every key is described by nas schema."
+        f"Written by nas init for {wishes.given}, {minutes(wishes.budget_s)}, effort {wishes.effort}; yours to change. "
+        f"What is marked {MACHINE} follows from the speed and the cores of the machine it was written on; all else "
+        "from the data. Every key is described by nas schema."
     )
 
 
@@ -139,9 +138,14 @@ def _say_what_was_found(draft: Draft, summary: DataSummary, console: Console) ->
 def _say_what_was_chosen(choices: Sequence[Choice], timed: Timed, wishes: Wishes, console: Console) -> None:
     table = Table(title="\nWhat was chosen, and why (in brackets: only suggested)", title_justify="left", box=None)
     table.add_column("key", style="bold", no_wrap=True)
+    table.add_column("value", overflow="fold")
     table.add_column("why")
-    for key, why in reasons(choices):
-        table.add_row(escape(key), escape(why))
+    for row in reasons(choices):
+        table.add_row(*map(escape, row))
     console.print(table)
-    lines = [*time_in_words(timed.fitted, wishes.budget_s), f"Written:  {wishes.out}", f"Next:     nas run {wishes.out}"]
+    lines = [
+        *time_in_words(timed.fitted, wishes.budget_s),
+        f"Written:  {wishes.out}",
+        f"Next:     nas run {wishes.out}",
+    ]
     console.print(escape("\n".join(lines)), soft_wrap=True, highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,12 +38,3 @@ def choose_shares(given: Sequence[str], images: int) -> list[Choice]:
         "compared on validation, test is read once, after the search."
     )
     return [Choice(f"data.{key}", share, why if key == missing[0] else "") for key in missing]
-
-
-def images_per_class(class_names: Sequence[str], labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[int]:
-    return np.bincount(labels, minlength=len(class_names)).tolist()
-
-
-def given_in_words(given: Mapping[str, int]) -> str:
-    """`8,000 train, 1,000 test`."""
-    return ", ".join(f"{count:,} {part}" for part, count in given.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ NOTCHES = 16  # between the least and the most of an effort
 LEAST_EPOCHS = 2  # of a trial: with less, the stages of training have no whole epoch between them
 MOST_EPOCHS, MOST_FINAL_EPOCHS = 60, 200  # over and over the same pictures: more of them teach little
 BATCHES = (16, 32, 64, 128)  # the largest of which is taken that gives some steps per epoch
-STEPS_PER_EPOCH = 12
+STEPS_PER_EPOCH = 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Numbers:
     def steps(self, images: int) -> tuple[int, int]:
         """Optimizer steps of a trial and of a finalist, of `images` training images."""
         trial = min(images, self.search_images or images)
-        return self.epochs * steps_per_epoch(trial, self.batch_size), self.final_epochs * steps_per_epoch(images, self.batch_size)
+        return self.epochs * steps_per_epoch(trial, self.batch_size), self.final_epochs * steps_per_epoch(
+            images, self.batch_size
+        )
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,10 @@ def fit(estimated: Callable[[Numbers], Estimate], budget_s: float, effort: Effor
 
 def between(span: Span, share: float) -> int:
     """A whole number between the two of a span, on a scale of factors."""
-    return round(span[0] * (span[1] / span[0]) ** share)
+    return round(span[0] * math.pow(span[1] / span[0], share))
 
 
 def round_down(count: int) -> int:
     """A count of images with two digits that are not 0."""
-    unit = 10 ** max(0, len(str(count)) - 2)
+    unit: int = 10 ** max(0, len(str(count)) - 2)
     return count // unit * unit

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 from nas.first_study.choices import SECTIONS, Choice
@@ -17,10 +16,10 @@ MACHINE = "(machine)"
 def document(choices: Sequence[Choice], heading: str) -> str:
     """The text of a study file. A section stands where its first key does; `heading` comes first, as a comment."""
     order = list(dict.fromkeys(_section(choice) for choice in choices))
-    ordered = sorted(choices, key=lambda choice: order.index(_section(choice)))
     blocks = [_comment(heading, "")]
-    for section, own in groupby(ordered, key=_section):
-        blocks.append(_block(section, list(own)) if section in SECTIONS else _lines(own, ""))
+    for section in order:
+        own = [choice for choice in choices if _section(choice) == section]
+        blocks.append(_block(section, own) if section in SECTIONS else _lines(own, ""))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -32,7 +31,7 @@ def _block(section: str, choices: Sequence[Choice]) -> str:
     """A section with its keys; of suggestions alone, it is a comment as a whole."""
     if all(choice.is_suggestion for choice in choices):
         inner = [_comment(choice.why, "") for choice in choices if choice.why]
-        keys = ", ".join(f"{_key(choice)}: {_flow(choice.value)}" for choice in choices)
+        keys = ", ".join(f"{_key(choice)}: {flow(choice.value)}" for choice in choices)
         return "\n".join([*inner, f"# {section}: {{{keys}}}"])
     return f"{section}:\n{_lines(choices, '  ')}"
 
@@ -43,7 +42,7 @@ def _lines(choices: Iterable[Choice], indent: str) -> str:
     for choice in choices:
         lines += [_comment(choice.why, indent)] if choice.why else []
         mark = "# " if choice.is_suggestion else ""
-        lines.append(f"{indent}{mark}{_key(choice)}: {_flow(choice.value)}{f'  # {MACHINE}' if choice.is_timed else ''}")
+        lines.append(f"{indent}{mark}{_key(choice)}: {flow(choice.value)}{f'  # {MACHINE}' if choice.is_timed else ''}")
     return "\n".join(lines)
 
 
@@ -59,12 +58,12 @@ def _comment(text: str, indent: str) -> str:
     )  # fmt: skip
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(key)}: {_flow(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{flow(key)}: {flow(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     return _text(value) if isinstance(value, str) else dump_yaml(value).removesuffix("\n...\n").strip()
 
 

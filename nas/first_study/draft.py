@@ -1,4 +1,4 @@
-"""A study of which all is decided but its input size and its numbers; and the search for those that fit into the time."""
+"""A study of which all is decided but its input size and its numbers, and those that fit into the time."""
 
 from __future__ import annotations
 

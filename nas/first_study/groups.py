@@ -113,4 +113,4 @@ def _grey(image: Image.Image) -> Array:
     """A grey copy of mean 0 and standard deviation 1."""
     with image:
         pixels = np.asarray(image.convert("L").resize((_SIDE, _SIDE)), np.float64)
-    return (pixels - pixels.mean()) / (pixels.std() or 1.0)
+    return np.asarray((pixels - pixels.mean()) / (pixels.std() or 1.0))

@@ -79,24 +79,24 @@ def preset_size(looks: Looks, most: int = SIZES[-1]) -> int:
     return max((size for size in SIZES if size <= min(suited, most)), default=SIZES[0])
 
 
-def choose_form(looks: Looks, source_channels: int) -> list[Choice]:
-    """Channels and the way to a square; nothing where the source's own way is the right one."""
-    return [*_channels(looks, source_channels), *_resize(looks)]
+def choose_form(looks: Looks) -> list[Choice]:
+    """Channels, and the way to a square."""
+    return [_channels(looks), _resize(looks)]
 
 
-def _channels(looks: Looks, source_channels: int) -> list[Choice]:
+def _channels(looks: Looks) -> Choice:
     if looks.is_grey:
         why = "The pictures are grey: one channel tells as much as three, in a smaller first layer."
-        return [Choice("data.channels", 1, why if source_channels != 1 else "The pictures are grey.")]
-    share = np.mean(np.asarray(looks.colour) > COLOURFUL)
-    return [Choice("data.channels", 3, "The pictures are in colour." if share > 0.9 else _some_in_colour(share))]
+        return Choice("data.channels", 1, why)
+    share = float(np.mean(np.asarray(looks.colour) > COLOURFUL))
+    return Choice("data.channels", 3, "The pictures are in colour." if share > 0.9 else _some_in_colour(share))
 
 
 def _some_in_colour(share: float) -> str:
     return f"About {share:.0%} of the pictures have colours, the others are grey."
 
 
-def _resize(looks: Looks) -> list[Choice]:
+def _resize(looks: Looks) -> Choice:
     ratios = np.divide(looks.widths, looks.heights)
     low, middle, high = np.quantile(ratios, (0.1, 0.5, 0.9)).tolist()
     if high / low > SAME_SHAPE:
@@ -104,9 +104,9 @@ def _resize(looks: Looks) -> list[Choice]:
             f"Width over height goes from {low:.2g} to {high:.2g}, so stretching all of them into squares would bend "
             "shapes differently. letterbox pads with black; crop would take the middle alone."
         )
-        return [Choice("data.resize", "letterbox", why)]
+        return Choice("data.resize", "letterbox", why)
     shape = "square" if max(middle, 1 / middle) <= SQUARE else f"of one shape (width over height about {middle:.2g})"
-    return [Choice("data.resize", "stretch", f"The pictures are {shape}, so stretching bends all of them alike.")]
+    return Choice("data.resize", "stretch", f"The pictures are {shape}, so stretching bends all of them alike.")
 
 
 def in_words(looks: Looks) -> str:
@@ -119,8 +119,11 @@ def in_words(looks: Looks) -> str:
 
 def size_choice(size: int, looks: Looks, reason: str) -> Choice:
     """The preset for an input size; `reason` says why it is not larger, if it could be."""
-    why = f"Presets know what suits an input size: stages, widths and kinds of blocks. A typical picture has a side of {looks.side:.0f} pixels"
-    return Choice("space.preset", f"{size}px", f"{why}{reason or f'; {size} show what it shows'}.", is_timed=bool(reason))
+    why = (
+        f"Stages, widths and kinds of blocks that suit images of {size} x {size} pixels. A typical picture has a side "
+        f"of {looks.side:.0f} pixels{reason}."
+    )
+    return Choice("space.preset", f"{size}px", why, is_timed=bool(reason))
 
 
 def smaller_sizes(size: int, least: int = 32) -> Sequence[int]:

@@ -18,7 +18,6 @@ from nas.first_study.groups import choose_groups
 from nas.first_study.pictures import Looks, choose_form, preset_size, size_choice
 from nas.first_study.targets import choose_target, target_named
 from nas.study import Data
-from nas.study.data import SOURCE_KEYS
 from nas.study.effort import Effort
 
 RATIOS, FORMATS = [0.0, 0.25, 0.5], ["int4", "int8"]
@@ -56,10 +55,9 @@ def data_choices(found: Found, *, seed: int) -> list[Choice]:
     """The section `data`: where, in which form, how split, what stays together; the rest as comments."""
     split = choose_shares(tuple(found.listing.given), sum(found.counts))
     data = found.data.model_copy(update={choice.key.partition(".")[2]: choice.value for choice in split})
-    channels = 1 if SOURCE_KEYS[found.data.source].is_grey(found.data) else 3
     return [
         *found.place,
-        *choose_form(found.looks, channels),
+        *choose_form(found.looks),
         *split,
         *choose_groups(data, found.listing, seed=seed),
         Choice("data.flip", False, "Training images are not mirrored."),
@@ -71,7 +69,7 @@ def suited_size(found: Found, effort: Effort) -> Sized:
     """The input size that suits the pictures, as far as the effort goes."""
     suited = preset_size(found.looks)
     size = preset_size(found.looks, effort.most_pixels)
-    return Sized(size, "" if size == suited else f"; {suited} would show more of it, and take a larger effort")
+    return Sized(size, "" if size == suited else f"; {suited} would show more of it, and take a larger --effort")
 
 
 def study_choices(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from nas.estimate import Seconds
 from nas.first_study.budget import Fitted
 from nas.first_study.choices import Choice
+from nas.first_study.document import flow
 
 
 def minutes(seconds: float) -> str:
@@ -22,11 +23,11 @@ def span(seconds: Seconds) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def reasons(choices: Sequence[Choice]) -> Iterator[tuple[str, str]]:
-    """Key and reason of every choice that has one; what is only suggested says so."""
+def reasons(choices: Sequence[Choice]) -> Iterator[tuple[str, str, str]]:
+    """Key, value and reason of every choice that has one; the key of a suggestion stands in brackets."""
     for choice in choices:
         if choice.why:
-            yield (f"({choice.key})" if choice.is_suggestion else choice.key), choice.why
+            yield f"({choice.key})" if choice.is_suggestion else choice.key, flow(choice.value), choice.why
 
 
 def time_in_words(fitted: Fitted, budget_s: float) -> Iterator[str]:
@@ -38,11 +39,11 @@ def time_in_words(fitted: Fitted, budget_s: float) -> Iterator[str]:
     )
     if fitted.seconds > budget_s:
         yield (
-            f"That is more than the {minutes(budget_s)} asked for, and the least that makes sense with these data: fewer "
-            "steps per trial would say nothing of a network."
+            f"That is more than the {minutes(budget_s)} asked for, and the least that makes sense: after fewer steps a "
+            "trial says nothing of its network."
         )
     elif fitted.share == 1 and fitted.seconds < 0.7 * budget_s:
         yield (
-            f"That is less than the {minutes(budget_s)} asked for: more trials or longer trainings would bring little at "
-            "this effort (--effort thorough does more)."
+            f"That is less than the {minutes(budget_s)} asked for: it is the most of this effort (--effort "
+            "thorough does more)."
         )
