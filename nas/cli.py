@@ -225,11 +225,15 @@ def _probe(study: Study, console: Console) -> None:
     # As in a worker, and before torch is imported.
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
     from nas.commands.probe import probe as run_probe
-    from nas.commands.probe import probe_table
+    from nas.commands.probe import probe_tables
+    from nas.commands.probe import warnings_of as warnings_of_probe
 
-    with console.status("probing the middle network"):
-        found = run_probe(study)
-    console.print(probe_table(found))
+    with console.status("probing") as status:
+        found = run_probe(study, say=status.update)
+    for table in probe_tables(found):
+        console.print(table)
+    for warning in warnings_of_probe(found):
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
 @app.command(epilog="Example:  nas front runs/digits --objectives accuracy,latency_ms --format csv")

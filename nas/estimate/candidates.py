@@ -13,11 +13,11 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.sampling import sample
 from nas.estimate.speed import Known
-from nas.search.anchors import Answer, anchors
+from nas.search.anchors import Answer, anchor, anchors
 from nas.search.draws import RandomTrial
 from nas.study import Study
 from nas.study.search import MODELLING
-from search_spaces.trials import Trial
+from search_spaces.trials import Trial, last
 
 DRAWS = 64
 LEAST_SHARE = 0.02  # of draws that keep to the limits: with fewer a search ends, since nearly all are infeasible
@@ -69,6 +69,12 @@ def expected_candidates(study: Study, *, num_classes: int, known: Sequence[Known
         excluded=0.0 if computes else 1 / max(share, LEAST_SHARE) - 1,
         excluded_anchors=sum(not fits[id(one)] for one in begun),
     )
+
+
+def largest_compressed(study: Study) -> Candidate:
+    """The largest network of a single kind of block, pruned and quantized midway."""
+    found = [_draw(study, _Answering(anchor(kind, last))) for kind in study.space.block_spaces()]
+    return max(found, key=lambda one: one.macs(1))
 
 
 def _draw(study: Study, trial: Trial) -> Candidate:

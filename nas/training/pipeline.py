@@ -163,14 +163,15 @@ class TrainingPipeline:
                 run = StageRun(self, network, index, so_far, report=report)
                 so_far.steps.append(run.train(saved if resumes else None, give_way))
                 require_finite(learned_values(network), f"after the {stage.name} stage")
-            if index == 0 and so_far.teacher is None and self._teaches_itself:
+            if index == 0 and so_far.teacher is None and self.teaches_itself:
                 so_far.teacher = copy.deepcopy(network)
         network = self.finished(network)
         require_finite(learned_values(network), "after batch norm was folded")
         return Trained(network, sum(so_far.steps) / self.feed.steps, precision)
 
     @property
-    def _teaches_itself(self) -> bool:
+    def teaches_itself(self) -> bool:
+        """Whether the network, as it is after its dense stage, teaches the later ones."""
         return self.training.distillation is not None and self.training.distillation.teacher == "self"
 
     @staticmethod
