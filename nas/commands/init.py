@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
 
 from nas.data.describe import DataSummary, summarize
 from nas.data.sources import SOURCES
@@ -136,13 +136,11 @@ def _say_what_was_found(draft: Draft, summary: DataSummary, console: Console) ->
 
 
 def _say_what_was_chosen(choices: Sequence[Choice], timed: Timed, wishes: Wishes, console: Console) -> None:
-    table = Table(title="\nWhat was chosen, and why (in brackets: only suggested)", title_justify="left", box=None)
-    table.add_column("key", style="bold", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("why")
-    for row in reasons(choices):
-        table.add_row(*map(escape, row))
-    console.print(table)
+    console.print("\nWhat was chosen, and why (in brackets: a suggestion, which stands in the file as a comment)")
+    for key, value, why in reasons(choices):
+        console.print(f"  [bold]{escape(key)}[/]: {escape(value)}", soft_wrap=True, highlight=False)
+        console.print(Padding(escape(why), (0, 0, 0, 6)), highlight=False)
+    console.print()
     lines = [
         *time_in_words(timed.fitted, wishes.budget_s),
         f"Written:  {wishes.out}",

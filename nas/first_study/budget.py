@@ -11,29 +11,33 @@ from nas.estimate.computing import steps_per_epoch
 from nas.study.effort import Effort, Span
 
 NOTCHES = 16  # between the least and the most of an effort
-LEAST_EPOCHS = 2  # of a trial: with less, the stages of training have no whole epoch between them
-MOST_EPOCHS, MOST_FINAL_EPOCHS = 60, 200  # over and over the same pictures: more of them teach little
 BATCHES = (16, 32, 64, 128)  # the largest of which is taken that gives some steps per epoch
 STEPS_PER_EPOCH = 8
 
 
 @dataclass(frozen=True)
+class Rounds:
+    """How often a training may see its images: at least so that every stage has whole epochs between its ends, at most
+    so that it still learns something from them."""
+
+    least: int
+    most: int
+
+
+TRIAL, FINAL = Rounds(2, 60), Rounds(4, 200)
+
+
+@dataclass(frozen=True)
 class Numbers:
-    """What a budget decides. search_images: None for all training images."""
+    """What a budget decides. train_images, search_images: None for all training images there are."""
 
     trials: int
     epochs: int
     search_images: int | None
     finalists: int
     final_epochs: int
+    train_images: int | None
     batch_size: int
-
-    def steps(self, images: int) -> tuple[int, int]:
-        """Optimizer steps of a trial and of a finalist, of `images` training images."""
-        trial = min(images, self.search_images or images)
-        return self.epochs * steps_per_epoch(trial, self.batch_size), self.final_epochs * steps_per_epoch(
-            images, self.batch_size
-        )
 
 
 @dataclass(frozen=True)
@@ -53,21 +57,26 @@ class Fitted:
 def numbers_at(share: float, effort: Effort, images: int) -> Numbers:
     """The numbers at a place between the least and the most, each growing by an equal factor from notch to notch."""
     batch = max((size for size in BATCHES if images >= size * STEPS_PER_EPOCH), default=BATCHES[0])
-    per_epoch = max(1, steps_per_epoch(images, batch))
-    trial_steps, final_steps = between(effort.trial_steps, share), between(effort.final_steps, share)
-    search_images, epochs = None, round(trial_steps / per_epoch)
-    if epochs < LEAST_EPOCHS:
-        epochs, search_images = LEAST_EPOCHS, min(images, round_down(trial_steps * batch // LEAST_EPOCHS))
-    epochs = min(epochs, MOST_EPOCHS)
-    final_epochs = max(epochs, min(round(final_steps / per_epoch), MOST_FINAL_EPOCHS))
+    final_epochs, train_images = _rounds(between(effort.final_steps, share), batch, images, FINAL)
+    epochs, search_images = _rounds(between(effort.trial_steps, share), batch, train_images or images, TRIAL)
     return Numbers(
         between(effort.trials, share),
         epochs,
-        search_images if search_images is None or search_images < images else None,
+        search_images,
         between(effort.finalists, share),
-        final_epochs,
+        max(epochs, final_epochs),
+        train_images,
         batch,
     )
+
+
+def _rounds(steps: int, batch: int, images: int, rounds: Rounds) -> tuple[int, int | None]:
+    """Epochs that come near to so many steps; of how many images, if all would take more."""
+    epochs = round(steps / max(1, steps_per_epoch(images, batch)))
+    if epochs >= rounds.least:
+        return min(epochs, rounds.most), None
+    few = round_down(steps * batch // rounds.least)
+    return rounds.least, few if few < images else None
 
 
 def fit(estimated: Callable[[Numbers], Estimate], budget_s: float, effort: Effort, images: int) -> Fitted:

@@ -85,6 +85,7 @@ def _fitted(
 
     def estimated(numbers: Numbers) -> Estimate:
         study = draft.study(sized, numbers)
-        return estimate(study, speed, train_images=images, num_classes=num_classes, expected=expected)
+        most = min(images, study.data.train_images or images)
+        return estimate(study, speed, train_images=most, num_classes=num_classes, expected=expected)
 
     return Timed(sized, speed, fit(estimated, budget_s, draft.effort, images))

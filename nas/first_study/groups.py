@@ -58,8 +58,7 @@ def _chosen(found: Grouped, paths: Sequence[str], doubt: str) -> list[Choice]:
     """Both keys, with what speaks for them; as suggestions where there is a doubt."""
     naming, sizes = found.naming, sorted(found.sizes.values())
     what = (
-        f"File names such as {paths[0]!r} look like {naming.what}: {len(sizes):,} groups of {sizes[0]} to {sizes[-1]} "
-        f"pictures, {found.mean_size:.1f} on average. "
+        f"File names such as {paths[0]!r} look like {naming.what}: {len(sizes):,} groups of {_span(sizes)} pictures. "
     )
     rest = f"Not switched on: {doubt}." if doubt else "A group stays in one part of the split."
     tie = "Group names count per class." if naming.scope == "class" else "A group may hold pictures of several classes."
@@ -67,6 +66,11 @@ def _chosen(found: Grouped, paths: Sequence[str], doubt: str) -> list[Choice]:
         Choice("data.group_pattern", naming.pattern, what + rest, is_suggestion=bool(doubt)),
         Choice("data.group_scope", naming.scope, tie, is_suggestion=bool(doubt)),
     ]
+
+
+def _span(sizes: Sequence[int]) -> str:
+    """Of rising numbers, `3` or `3 to 5`."""
+    return f"{sizes[0]}" if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
 
 
 def _doubt(found: Grouped, data: Data, listing: Listing, seed: int) -> str:

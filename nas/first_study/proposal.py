@@ -82,6 +82,7 @@ def study_choices(
     return [
         Choice("name", name),
         *data,
+        *_limit("data", numbers.train_images, "finalists"),
         size_choice(sized.size, found.looks, sized.reason),
         *_compression(),
         _objectives(quality, target),
@@ -117,22 +118,23 @@ def _limits(known: Sequence[Known], target: str) -> list[Choice]:
     if not known or "latency_ms" not in target_named(target).costs:
         return []
     shown = ", ".join(f"{one.latency_ms:.2g} ms ({one.name})" for one in known)
-    middle = sorted(one.latency_ms for one in known)[len(known) // 2]
+    middle = sorted(one.latency_ms for one in known)[(len(known) - 1) // 2]
     why = f"Latencies measured here: {shown}. A limit leaves out what is slower before it is trained."
     limit = {"max": float(f"{middle:.2g}")}
     return [Choice("constraints.latency_ms", limit, why, is_suggestion=True, is_timed=True)]
 
 
+def _limit(section: str, images: int | None, who: str) -> list[Choice]:
+    """A limit on the training images where the time does not allow all of them."""
+    why = f"More images would take {who} longer than the time allows."
+    return [] if images is None else [Choice(f"{section}.train_images", images, why, is_timed=True)]
+
+
 def _search(numbers: Numbers, workers: int) -> list[Choice]:
-    few = numbers.search_images
-    less = "" if few is None else f", and of {few:,} images only: more would take more than the time allows"
     return [
         Choice("search.trials", numbers.trials, "Candidates that are trained and compared.", is_timed=True),
-        Choice(
-            "search.epochs", numbers.epochs,
-            f"A trial's training is shorter than a finalist's{less}.", is_timed=True,
-        ),
-        *([] if few is None else [Choice("search.train_images", few, "", is_timed=True)]),
+        Choice("search.epochs", numbers.epochs, "A trial's training is shorter than a finalist's.", is_timed=True),
+        *_limit("search", numbers.search_images, "trials"),
         Choice(
             "search.finalists", numbers.finalists,
             "The best are trained again, longer, with another seed, and then tested.", is_timed=True,

@@ -79,7 +79,10 @@ COLUMNS: Mapping[str, Column] = {
     column.name: column
     for column in (
         *(_own(name, COUNT) for name in ("number", "attempts", "seed", "retry_of")),
-        *(_own(name, TEXT) for name in ("state", "reason", "id", "structure_id", "started_at", "artifact", "reference")),
+        *(
+            _own(name, TEXT)
+            for name in ("state", "reason", "id", "structure_id", "started_at", "artifact", "reference")
+        ),
         *(_own(name, MEASURE) for name in ("fidelity", "rung", "seconds", "accuracy", "accuracy_se", "train_accuracy")),
         *(_own(name, MEASURE) for name in ("balanced_accuracy", "macro_f1", "log_loss")),
         *(_own(name, MEASURE) for name in ("test_accuracy", "test_accuracy_se")),
