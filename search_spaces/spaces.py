@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import BlockConfig, Positive, Record
-from search_spaces.block_spaces import Activations, BlockSpace, Expansions, Kernels, SqueezeExcite
+from search_spaces.block_spaces import Activations, BlockSpace, Expansions, Kernels, SqueezeExcite, field_of
 from search_spaces.kinds import KINDS, BlockKind, KindName, kinds_with, read_block
 from search_spaces.presets import FAMILY_PRESETS, PRESETS
 from search_spaces.sites import BlockSite
@@ -243,7 +243,7 @@ class MixedSpace(Space):
         for kind, space in self.blocks.items():
             for key in space.unknown_to(kind):
                 expected, came = _listed(BlockSpace.model_fields[key].default), _listed(getattr(space, key))
-                only = f"only for {kinds_with(key)}"
+                only = f"only for {kinds_with(field_of(key))}"
                 raise ValueError(f"blocks.{kind}.{key}: expected {expected} ({only}), got {came}")
             for key in BlockSpace.model_fields:
                 _check_choices(f"blocks.{kind}.{key}", getattr(space, key), self.width_grid)

@@ -18,8 +18,9 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
         "the way of the data": (
             "nas/evaluate.py", "nas/rung.py", "nas/recording.py", "nas/workbench.py", "nas/teacher.py",
-            "nas/shipping.py",
+            "nas/shipping.py", "nas/stock.py",
         ),
+        "estimate": ("nas/estimate/",),
     },
     {"search": ("nas/search/",), "report": ("nas/report/",)},
     {"training": ("nas/training/",), "measuring": ("nas/measuring/",)},
@@ -53,8 +54,9 @@ WITHOUT_TORCH = (
     "nas/measuring/metrics.py", "nas/measuring/calibration.py", "nas/measuring/latency_design.py",
     "nas/measuring/latency_kriging.py", "nas/measuring/latency_model.py",
     "nas/measuring/latency_regression.py", "nas/measuring/latency_similarity.py", "nas/measuring/latency_terms.py",
-    "nas/commands/check.py", "nas/data/__init__.py", "nas/data/describe.py",
-    "nas/data/tables.py", "nas/run_folder/*.py", "nas/samplers/**/*.py", "nas/search/*.py",
+    "nas/estimate/*.py", "nas/training/shares.py", "nas/commands/check.py", "nas/data/__init__.py",
+    "nas/data/describe.py", "nas/data/tables.py",
+    "nas/run_folder/*.py", "nas/samplers/**/*.py", "nas/search/*.py",
     "nas/report/**/*.py",
 )  # fmt: skip
 TORCH = {"torch", "torchvision"}
