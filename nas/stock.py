@@ -29,7 +29,7 @@ def quantize_after_training(task: Task, bench: Workbench, clock: Clock) -> Evalu
     Every target is given the one file. There is no network of torch's to compare it with, so parity is not checked.
     """
     assert task.made_from is not None, "a task that is made from nothing"
-    study, bench = bench.study, bench.at(task.candidate.architecture.input_size)
+    study, bench = bench.study, bench.for_task(task)
     trained = read_evaluation(task.made_from)
     if trained is None or trained.state is not State.COMPLETE:
         raise CandidateFailed(f"{task.made_from.name}: holds no finished network to quantize")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.candidates.hyperparameters import middle_numbers
 from nas.study import Study
 from search_spaces.architecture import Architecture, StageConfig, StemConfig
 from search_spaces.block_configs import PlainConfig
@@ -36,11 +35,6 @@ def quantized_baseline(study: Study) -> Candidate:
     plain = baseline_candidate(study)
     formats = {layer.name: "int8" for layer in plain.architecture.layers(1)}
     return plain.model_copy(update={"plan": CompressionPlan.model_validate({"formats": formats})})
-
-
-def baseline_numbers(study: Study) -> dict[str, float]:
-    """Its searched training numbers: the middle of each."""
-    return middle_numbers(study.training)
 
 
 def strides(size: int) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
 from nas.commands.timing import LEAST_BATCH, short, train_a_little
 from nas.data import load
-from nas.estimate import Estimate, Known, Line, Seconds, Speed, Timed, estimate, expected_candidates, fitted
+from nas.estimate import Estimate, Known, Line, Plan, Seconds, Speed, Timed, estimate_of, expected_candidates, fitted
 from nas.estimate.candidates import largest_compressed
 from nas.estimate.computing import rows_of
 from nas.evaluate import pipeline_of, structure_costs
@@ -56,9 +57,14 @@ class Probe:
     train_images: int
     num_classes: int
 
+    @cached_property
+    def plan(self) -> Plan:
+        expected = expected_candidates(self.study, num_classes=self.num_classes, known=self.speed.known)
+        return Plan(self.study, self.speed, self.train_images, self.num_classes, expected)
+
     @property
     def estimate(self) -> Estimate:
-        return estimate(self.study, self.speed, train_images=self.train_images, num_classes=self.num_classes)
+        return estimate_of(self.plan)
 
 
 def measure_speed(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Speed:
@@ -73,7 +79,7 @@ def probe(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Probe
     torch.set_num_threads(threads_per_worker(study.search.workers, size))
     say("reading the data")
     began = time.perf_counter()
-    bench = Workbench(study, load(study.data, input_size=size, seed=study.search.seed))
+    bench = Workbench(study, load(study.data_of(_most_images(study)), input_size=size, seed=study.search.seed))
     start = LIBRARIES_SECONDS + min(time.perf_counter() - began, LIBRARIES_SECONDS)  # decoded once, not by each worker
     classes, networks = len(bench.data.class_names), list[Probed]()
     for name, candidate in corners(study, classes):
@@ -81,6 +87,12 @@ def probe(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Probe
         networks.append(_probed(name, candidate, bench))
     speed = speed_of(networks, classes, start=start)
     return Probe(study, tuple(networks), speed, len(bench.data.train), classes)
+
+
+def _most_images(study: Study) -> int | None:
+    """How many training images trials or finalists want; None where either wants all."""
+    wanted = (study.search_images, study.final_images)
+    return None if None in wanted else max(filter(None, wanted))
 
 
 def corners(study: Study, num_classes: int) -> list[tuple[str, Candidate]]:
@@ -154,7 +166,7 @@ def _batch_size(candidate: Candidate, wanted: int, num_classes: int) -> int:
 def warnings_of(found: Probe) -> Iterator[str]:
     """Limits that exclude nearly everything, by the latencies that were measured."""
     study = found.study
-    share = expected_candidates(study, num_classes=found.num_classes, known=found.speed.known).share_kept
+    share = found.plan.expected.share_kept
     if study.limits and share < FEW:
         least = found.networks[0].known.latency_ms
         limits = ", ".join(f"{name} {limit:g}" for name, limit in study.limits.items())
@@ -166,25 +178,18 @@ def warnings_of(found: Probe) -> Iterator[str]:
 
 def probe_tables(found: Probe) -> list[Table]:
     """The networks that were timed, and the seconds of the study."""
-    study, recipe = found.study, found.study.training.resolved(middle_numbers(found.study.training))
-    networks = Table(title="A few steps of three networks", title_justify="left")
+    plan, networks = found.plan, Table(title="A few steps of three networks", title_justify="left")
     networks.add_column("network")
     stages = list(dict.fromkeys(stage for one in found.networks for stage in one.steps))
-    heads = (f"latency ms ({study.target.name})", *(f"{stage}, images/s" for stage in stages), "trial", "finalist")
+    heads = ("latency ms", *(f"{stage} images/s" for stage in stages), "trial", "finalist")
     for head in heads:
         networks.add_column(head, justify="right")
     for one in found.networks:
         rates = [f"{one.batch_size / one.steps[stage]:,.0f}" if stage in one.steps else "-" for stage in stages]
-        wholes = [
-            found.speed.training_seconds(
-                one.known.candidate, recipe, epochs=epochs, train_images=found.train_images,
-                num_classes=found.num_classes,
-            )
-            + one.around + 2 * one.measuring
-            for epochs in (study.search_epochs, study.training.epochs)
-        ]  # fmt: skip
+        own = one.around + 2 * one.measuring
+        wholes = [plan.training(one.known.candidate, final=final) + own for final in (False, True)]
         networks.add_row(one.known.name, f"{one.known.latency_ms:.4f}", *rates, *map(duration, wholes))
-    return [networks, estimate_table(study, found.estimate)]
+    return [networks, estimate_table(found.study, found.estimate)]
 
 
 def estimate_table(study: Study, seconds: Estimate) -> Table:
@@ -193,7 +198,7 @@ def estimate_table(study: Study, seconds: Estimate) -> Table:
     table = Table(title="Time", show_header=False, box=None, title_justify="left")
     trials = f"{search.trials} trials of {study.search_epochs} epochs, {search.workers} worker(s)"
     table.add_row("search", span(seconds.search), trials)
-    table.add_row("finalists", span(seconds.finalists), f"{search.finalists} of {study.training.epochs} epochs")
+    table.add_row("finalists", span(seconds.finalists), f"{search.finalists} of {study.final_epochs} epochs")
     table.add_row("the study", f"{span(seconds.total)}, about {duration(seconds.total.middle)}", "")
     return table
 

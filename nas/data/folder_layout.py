@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.data.decoding import SUFFIXES
+from nas.data.parts import LIKE_SPLITS, SPLITS
 from nas.data.paths import no_such
 from nas.data.walking import folders_in, is_data
 from nas.errors import InputError
 
-SPLITS = ("train", "val", "test")
-LIKE_SPLITS = {*SPLITS, "training", "valid", "validation", "dev", "testing"}
 WORDS_OF_SPLITS = {*LIKE_SPLITS, "eval", "evaluation", "holdout", "pred", "prediction"}
 MOST_SINGLE = 4  # folders of one folder that are looked through for the classes
 

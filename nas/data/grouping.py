@@ -104,7 +104,7 @@ def _refined(counts: Array, goal: Array, taken: Sequence[int], keep: int) -> lis
     inside = np.zeros(len(counts), bool)
     inside[list(taken)] = True
     holds = counts > 0
-    distance = _distance(counts[inside].sum(0), goal)
+    distance = float(_distance(counts[inside].sum(0), goal))
     for _ in range(MOST_MOVES):
         sums, groups_left = counts[inside].sum(0), holds[~inside].sum(0)
         outside, within = np.flatnonzero(~inside), np.flatnonzero(inside)

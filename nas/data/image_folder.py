@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from nas.data.cache import is_marked, key_of, set_mark
-from nas.data.decoding import SUFFIXES, UNREADABLE, reason_of
+from nas.data.class_names import names_of, renamed
+from nas.data.decoding import SUFFIXES
 from nas.data.folder_layout import alike_inside, class_folders, parts_of
+from nas.data.image_files import header_faults, identity_of, printable
 from nas.data.name_groups import NamedImage, name_groups
 from nas.data.paths import folder_of
 from nas.data.pixels import opened
@@ -47,7 +45,7 @@ def list_image_folder(data: Data) -> Listing:
         groups, words = name_groups(named, data.group_pattern, scope=data.group_scope)
         notes.append(words)
     return Listing(
-        class_names,
+        renamed(class_names, names_of(data)),
         np.asarray(labels, np.int64),
         given,
         open=lambda index: opened(files[index]),
@@ -63,24 +61,6 @@ def list_image_folder(data: Data) -> Listing:
 def class_names_in(data: Data) -> tuple[str, ...]:
     """The class folders of an image folder, sorted."""
     return class_folders(parts_of(folder_of(data))["train"])
-
-
-def printable(file: Path) -> str:
-    """A path as text; bytes that are no UTF-8 are replaced."""
-    return os.fsencode(file).decode(errors="replace")
-
-
-def identity_of(files: Sequence[Path]) -> str:
-    """What decoding these files depends on: their places, sizes and times of change, which nothing sets back."""
-    return "\n".join(f"{os.path.abspath(file)} {_state_of(file)}" for file in files)
-
-
-def _state_of(file: Path) -> str:
-    try:
-        stat = file.stat()
-    except OSError as error:  # a link to nowhere, say: an unreadable image like any other
-        return str(error.strerror)
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 def _list_split(folder: Path, class_names: Sequence[str]) -> list[Walk]:
@@ -136,28 +116,3 @@ def _named(parts: Mapping[str, Path], files: Sequence[Path], classes: Sequence[s
         part, root = next((part, folder / name) for part, folder in parts.items() if file.is_relative_to(folder / name))
         named.append(NamedImage(file.relative_to(root).as_posix(), name, str(file), part == "train"))
     return named
-
-
-def header_faults(files: Sequence[Path], *, remembered: bool) -> dict[int, str]:
-    """Open every file far enough to see whether it is an image, before any work starts; once, where all are."""
-    mark = key_of(f"headers\n{identity_of(files)}")
-    if remembered and is_marked(mark):
-        return {}
-    with ThreadPoolExecutor(8) as pool:
-        faults = {index: fault for index, fault in enumerate(pool.map(_header_fault, files)) if fault}
-    if remembered and not faults:
-        set_mark(mark)
-    return faults
-
-
-def _header_fault(file: Path) -> str | None:
-    try:
-        with Image.open(file):
-            return None
-    except UNREADABLE:
-        pass  # damaged metadata may be all that is wrong
-    try:
-        opened(file).close()
-    except UNREADABLE as error:
-        return reason_of(error)
-    return None

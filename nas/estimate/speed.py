@@ -14,8 +14,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from nas.candidates.candidate import Candidate
-from nas.estimate.computing import Row, rows_of, steps_of, steps_per_epoch
-from nas.study import Recipe
+from nas.estimate.computing import Row
 
 # Seconds of one unit of each of TERMS on a core of a 2.x GHz server; only their ratios matter once something is timed.
 USUAL: Mapping[str, Row] = {
@@ -24,6 +23,7 @@ USUAL: Mapping[str, Row] = {
     "quantized": np.array([4.0e-4, 8.0e-9, 5.0e-11, 2.0e-10, 1.0e-8]),
 }
 RIDGE = 0.01
+LAST = "quantized"  # whose rates stand for those of a stage that is not known
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,9 @@ class Speed:
     start: float = 0.0
     known: tuple[Known, ...] = ()
 
-    def step_seconds(self, stage: str, row: Row) -> float:
-        """Of one training step."""
-        return float(row @ self.rates.get(stage, self.rates["quantized"]))
-
-    def training_seconds(
-        self, candidate: Candidate, recipe: Recipe, *, epochs: float, train_images: int, num_classes: int
-    ) -> float:
-        """Of a whole training, all stages, with the machine shared as it was when this was timed."""
-        batch_size = min(recipe.batch_size, train_images)
-        steps = steps_of(candidate, recipe, round(epochs * steps_per_epoch(train_images, batch_size)))
-        rows = rows_of(candidate, batch_size=batch_size, num_classes=num_classes)
-        return sum(count * self.step_seconds(stage, rows[stage]) for stage, count in steps.items())
+    def seconds(self, computed: Mapping[str, Row]) -> float:
+        """Of what was computed in each stage (`nas.estimate.computing.Computed`)."""
+        return sum(float(row @ self.rates.get(stage, self.rates[LAST])) for stage, row in computed.items())
 
 
 def fitted(times: Sequence[Timed]) -> dict[str, Row]:

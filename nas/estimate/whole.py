@@ -13,18 +13,16 @@ from dataclasses import dataclass
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
-from nas.candidates.hyperparameters import middle_numbers
 from nas.estimate.candidates import Expected, expected_candidates
+from nas.estimate.plan import Plan
 from nas.estimate.speed import Speed
 from nas.measuring.calibration import seconds_of
-from nas.samplers.halving import Load
-from nas.search.rungs import halving_of
-from nas.study import Recipe, Study
-from nas.study.search import COPY_SHARE, MODELLING
+from nas.study import Study
+from nas.study.search import MODELLING
 
 ASK_SECONDS = 1.5  # a sampler that models thinks so long before a trial
 REPORT_SECONDS = 4.0
-ONE = Load()
+CALIBRATED = (0.2, 1.0)  # of the seconds allowed for calibration: it ends when enough is known
 
 
 @dataclass(frozen=True)
@@ -52,104 +50,59 @@ class Estimate:
     total: Seconds
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A study with all that its seconds depend on."""
-
-    study: Study
-    speed: Speed
-    train_images: int
-    num_classes: int
-    expected: Expected
-
-    def job(self, candidate: Candidate, recipe: Recipe, epochs: float, *, load: Load = ONE) -> float:
-        """Seconds of a worker for one evaluation, as if the measurements, which hold all workers, were its own work."""
-        training = self.speed.training_seconds(
-            candidate, recipe, epochs=epochs, train_images=self.train_images, num_classes=self.num_classes
-        )
-        macs, workers = candidate.macs(self.num_classes), self.study.search.workers
-        around, measuring = self.speed.around.at(macs), self.speed.measuring.at(macs)
-        shared = training * (load.trainings + COPY_SHARE * load.looks) + around * (1 + load.looks)
-        begun = (load.begun - 1) * (measuring * workers + self.untrained(around))
-        return shared + 2 * measuring * workers + begun
-
-    @staticmethod
-    def untrained(around: float) -> float:
-        """Of what is around a training, the part that comes before it."""
-        return 0.2 * around
-
-    def infeasible(self) -> float:
-        """Seconds of a worker for a candidate that breaks a limit."""
-        macs = _mean([one.macs(self.num_classes) for one in self.expected.draws])
-        return self.untrained(self.speed.around.at(macs)) + self.study.search.workers * self.speed.measuring.at(macs)
-
-
 def estimate(
     study: Study, speed: Speed, *, train_images: int, num_classes: int = 10, expected: Expected | None = None
 ) -> Estimate:
     """How long `nas run` takes from its start to its report, on an otherwise idle machine.
 
-    `expected` are the candidates of the study (`expected_candidates`), where they are drawn already: they depend on the
-    space, the compression, the limits, the sampler and the seed alone.
+    `train_images` are those there are: the study may use fewer. `expected` are the candidates of the study
+    (`expected_candidates`), where they are drawn already: they depend on the space, the compression, the limits, the
+    sampler and the seed alone.
     """
     expected = expected or expected_candidates(study, num_classes=num_classes, known=speed.known)
-    plan = Plan(study, speed, train_images, num_classes, expected)
-    search = before_search(plan) + _each(lambda half: search_seconds(plan, half))
-    finalists = _each(lambda half: after_search(plan, half))
+    return estimate_of(Plan(study, speed, train_images, num_classes, expected))
+
+
+def estimate_of(plan: Plan) -> Estimate:
+    """How long a study takes that is planned."""
+    search = before_search(plan) + _each(lambda larger: search_seconds(plan, larger))
+    finalists = _each(lambda larger: after_search(plan, larger))
     return Estimate(search, finalists, search + finalists + Seconds(REPORT_SECONDS, REPORT_SECONDS))
 
 
 def _each(seconds: Callable[[bool], float]) -> Seconds:
-    low, high = seconds(False), seconds(True)
-    return Seconds(min(low, high), max(low, high))
-
-
-def recipe_of(study: Study) -> Recipe:
-    """The recipe of a candidate whose searched numbers are all in the middle."""
-    return study.training.resolved(middle_numbers(study.training))
+    low, high = sorted(map(seconds, (False, True)))
+    return Seconds(low, high)
 
 
 def before_search(plan: Plan) -> Seconds:
     """A worker's start, calibration, and the teacher that all candidates wait for."""
     study = plan.study
-    teacher = 0.0
-    if study.training.needs_reference:
-        teacher = plan.speed.training_seconds(
-            teacher_candidate(study), recipe_of(study), epochs=study.training.epochs,
-            train_images=plan.train_images, num_classes=plan.num_classes,
-        )  # fmt: skip
-    calibration = seconds_of(study)
-    always = plan.speed.start + teacher
-    return Seconds(always + 0.2 * calibration, always + calibration)  # auto: until enough is known
+    teacher = plan.training(teacher_candidate(study), final=False) if study.training.needs_reference else 0.0
+    always, (low, high) = plan.speed.start + teacher, CALIBRATED
+    return Seconds(always + low * seconds_of(study), always + high * seconds_of(study))
 
 
 def search_seconds(plan: Plan, larger: bool) -> float:
     """The trials, those that break a limit and repeats included."""
-    study, expected = plan.study, plan.expected
-    halving = halving_of(study)
-    load = ONE if halving is None else halving.load()
-    recipe, epochs = recipe_of(study), study.search_epochs
-    trials, workers = study.search.trials, study.search.workers
-    jobs = [plan.job(one, recipe, epochs, load=load) for one in expected.anchors][:trials]
-    drawn = [plan.job(one, recipe, epochs, load=load) for one in half(expected.draws, plan, larger)]
-    rest = trials - len(jobs)
-    jobs += [drawn[i % len(drawn)] for i in range(rest)]
-    jobs += [plan.infeasible()] * (expected.excluded_anchors + round(expected.excluded * rest))
-    repeats = int(study.search.repeat_share * trials)
-    whole = [plan.job(one, recipe, epochs) for one in half(expected.draws, plan, larger)]
-    again = [whole[i % len(whole)] for i in range(repeats)]
-    asks = ASK_SECONDS * trials / workers if study.search.sampler in MODELLING else 0.0
-    return makespan(jobs, workers) + makespan(again, workers) + asks
+    search, expected = plan.study.search, plan.expected
+    draws = half(expected.draws, plan, larger)
+    jobs = [plan.job(one, load=plan.load) for one in expected.anchors][: search.trials]
+    rest = search.trials - len(jobs)
+    jobs += cycled([plan.job(one, load=plan.load) for one in draws], rest)
+    broken = expected.excluded_anchors + round(expected.excluded * rest)
+    jobs += cycled([plan.infeasible(one) for one in draws], broken)
+    repeats = cycled([plan.job(one) for one in draws], int(search.repeat_share * search.trials))
+    asks = ASK_SECONDS * search.trials / search.workers if search.sampler in MODELLING else 0.0
+    return makespan(jobs, search.workers) + makespan(repeats, search.workers) + asks
 
 
 def after_search(plan: Plan, larger: bool) -> float:
     """Finalists, the longest first: a front holds networks of all sizes between the ends of its range."""
-    study = plan.study
-    if not study.search.finalists:
-        return 0.0
+    search = plan.study.search
     pool = half((*plan.expected.anchors, *plan.expected.draws), plan, larger)
-    jobs = [plan.job(one, recipe_of(study), study.training.epochs) for one in spread(pool, study.search.finalists)]
-    return makespan(sorted(jobs, reverse=True), study.search.workers)
+    jobs = [plan.job(one, final=True) for one in spread(pool, search.finalists)]
+    return makespan(sorted(jobs, reverse=True), search.workers)
 
 
 def half(candidates: Sequence[Candidate], plan: Plan, larger: bool) -> list[Candidate]:
@@ -166,13 +119,18 @@ def spread(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     return [ordered[round(i * last / max(1, count - 1))] for i in range(count)]
 
 
-def makespan(jobs: Sequence[float], workers: int) -> float:
-    """Seconds until all are done, each begun in this order by the first worker that is free."""
-    ends = [0.0] * workers
+def cycled(seconds: Sequence[float], count: int) -> list[float]:
+    """So many of them, from the first on again and again."""
+    return [seconds[i % len(seconds)] for i in range(count)]
+
+
+def makespan(jobs: Sequence[float], workers: int, *, busy: Sequence[float] = ()) -> float:
+    """Seconds until all are done, each begun in this order by the first worker that is free.
+
+    `busy` are the seconds for which workers have something else to do, at most one for each.
+    """
+    ends = [*busy, *[0.0] * (workers - len(busy))]
+    heapq.heapify(ends)
     for seconds in jobs:
         heapq.heapreplace(ends, ends[0] + seconds)
     return max(ends)
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers)

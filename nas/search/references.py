@@ -7,14 +7,17 @@ told, and the run goes on.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from nas.candidates.baseline import baseline_candidate, baseline_numbers, quantized_baseline
+from nas.candidates.baseline import baseline_candidate, quantized_baseline
 from nas.candidates.candidate import Candidate
+from nas.candidates.hyperparameters import middle_numbers, suffix_of
 from nas.records import Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in
 from nas.search.driver import WAIT, Done, Driver, Wait
 from nas.study import Study
+from nas.study.finals import TEACHING
 from nas.tasks import Task
 
 FLOAT, INT8 = "baseline fp32", "baseline int8"
@@ -29,16 +32,6 @@ class References(Driver):
     def __init__(self, study: Study, folder: RunFolder) -> None:
         self.reads_test = bool(study.search.finalists)  # as the front it is compared with
         super().__init__(study, folder, f"{study.name}/reference", ["maximize"])
-
-    @property
-    def epochs(self) -> int:
-        """Those of a finalist; of a search trial where there are no finalists."""
-        return self.study.training.epochs if self.study.search.finalists else self.study.search_epochs
-
-    @property
-    def seed(self) -> int:
-        """That of the finalists."""
-        return self.study.search.seed + 1
 
     def choose(self) -> None:
         """Enqueue what is not there yet and can be made now: the quantized file, once there is one in float32."""
@@ -77,10 +70,13 @@ class References(Driver):
         return [row for row in super().rows() if row.number in shown]
 
     def _latest(self, name: str) -> int | None:
-        """The last trial of this name that has the epochs asked for now."""
-        wanted = name, self.epochs
-        numbers = range(len(self.journal.trials()) - 1, -1, -1)
-        return next((n for n in numbers if (self.notes(n).reference, self.notes(n).epochs) == wanted), None)
+        """The last trial of this name that is trained as is asked for now."""
+        wanted = name, suffix_of(self._asked(name, baseline_candidate(self.study)).settings)
+        for number in reversed(range(len(self.journal.trials()))):
+            notes = self.notes(number)
+            if (notes.reference, suffix_of(notes.settings)) == wanted:
+                return number
+        return None
 
     def _is_over(self, number: int) -> bool:
         return self.journal.trials()[number].state.is_finished()
@@ -90,17 +86,23 @@ class References(Driver):
         return row is not None and row.state is State.COMPLETE
 
     def _enqueue(self, name: str, candidate: Candidate) -> None:
-        numbers = baseline_numbers(self.study)
-        notes = TrialNotes.of(candidate, seed=self.seed, epochs=self.epochs, training=numbers)
-        number = self.journal.enqueue(replace(notes, reference=name).to_json())
+        number = self.journal.enqueue(self._asked(name, candidate).to_json())
         self._waiting.append(self._task(number))
+
+    def _asked(self, name: str, candidate: Candidate) -> TrialNotes:
+        """The notes of a reference as it is asked for now: the middle of every searched number, no teacher."""
+        recipe = baseline_recipe(self.study)
+        numbers = {key: value for key, value in middle_numbers(self.study.training).items() if key not in recipe}
+        epochs = self.study.training_by(recipe).epochs
+        notes = TrialNotes.of(candidate, seed=self.study.search.seed + 1, epochs=epochs, training=numbers)
+        return replace(notes, reference=name, recipe=recipe)
 
     def _task(self, number: int) -> Task:
         task = super()._task(number)
         if self.notes(number).reference != INT8:
             return task
-        source = baseline_candidate(self.study)
-        return replace(task, made_from=self.folder.artifact(source.id, self.phase, task.seed, task.training))
+        source, settings = baseline_candidate(self.study), self.notes(number).settings
+        return replace(task, made_from=self.folder.artifact(source.id, self.phase, task.seed, settings))
 
     def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
         return replace(super()._row(task, evaluation), reference=self.notes(task.number).reference)
@@ -108,3 +110,15 @@ class References(Driver):
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         values = None if evaluation.validation is None else [evaluation.validation.accuracy]
         self.journal.tell(row.number, values, notes={ROW: row.to_json()})
+
+
+def baseline_recipe(study: Study) -> dict[str, Any]:
+    """What differs from `training` for a reference, in keys of `finals`: as finalists have it, but for their teacher.
+
+    Without finalists it is trained as long, and on as many images, as what it is compared with: the search's trials.
+    """
+    recipe = study.finals.changes() if study.search.finalists else dict(study.search_changes)
+    if not study.search.finalists and study.search_epochs != study.training.epochs:
+        recipe["epochs"] = study.search_epochs
+    recipe = {key: value for key, value in recipe.items() if key not in TEACHING}
+    return recipe | ({"teacher": "none"} if study.training.distillation is not None else {})

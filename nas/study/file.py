@@ -27,9 +27,9 @@ CHANGEABLE = (
     ("search", "finalists"),
     ("search", "repeat_share"),
     ("search", "stop_when_gain_below"),
-    ("data", "cache"),
     ("finals",),
     ("baseline",),
+    ("data", "cache"),
     ("data", "group_scope"),  # the split itself is compared with the recorded one
     ("artifacts",),
     ("report",),

@@ -13,7 +13,8 @@ from nas.study.search import ImageCount
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
 from nas.study.training import StageName, Training
 
-TEACHING = ("teacher", "teacher_weight", "teacher_temperature")  # what becomes `training.distillation`
+NUMBERS_OF_TEACHING = ("teacher_weight", "teacher_temperature")
+TEACHING = ("teacher", *NUMBERS_OF_TEACHING)  # what becomes `training.distillation`
 OF_DATA = ("train_images",)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -132,6 +133,19 @@ class Study(Section):
     def final_recipe(self) -> Training:
         """How finalists are trained."""
         return self.finals.over(self.training)
+
+    @property
+    def search_changes(self) -> dict[str, Any]:
+        """How the training of search trials differs from what all others begin with, in keys of `finals`."""
+        return {} if self.search.train_images is None else {"train_images": self.search.train_images}
+
+    def training_by(self, changes: Mapping[str, Any]) -> Training:
+        """The settings of a training that differs by `changes` from `training`, in keys of `finals`."""
+        return Finals.of(changes).over(self.training) if changes else self.training
+
+    def images_by(self, changes: Mapping[str, Any]) -> int | None:
+        """How many training images such a training has; None for all."""
+        return Finals.of(changes).images(self.data.train_images)
 
     def data_of(self, train_images: int | None) -> Data:
         """The data with so many training images, None for all; the other parts of the split are the same."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import nas.data.image_folder
+import nas.data.image_files
 from nas.data import class_count, load
 from nas.data.image_folder import list_image_folder
 from nas.data.records import NO_GROUP
@@ -102,8 +102,8 @@ def test_folders_that_are_neither(tmp_path: Path, names: list[str], expected: st
 def test_headers_are_read_again_only_where_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write(tmp_path / "d", *(f"{name}/{i:02}.png" for name in "ab" for i in range(20)))
     opened: list[str] = []
-    fault = nas.data.image_folder._header_fault
-    monkeypatch.setattr(nas.data.image_folder, "_header_fault", lambda file: (opened.append(file.name), fault(file))[1])
+    fault = nas.data.image_files._header_fault
+    monkeypatch.setattr(nas.data.image_files, "_header_fault", lambda file: (opened.append(file.name), fault(file))[1])
     for _ in range(2):
         load(folder_data(root), input_size=4, seed=0)
         assert len(opened) == 40

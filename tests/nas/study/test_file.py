@@ -603,7 +603,8 @@ def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
 
 def test_missing_key_in_a_section_the_command_line_opened(tmp_path: Path) -> None:
     text = "name: a\nspace: {preset: 8px}\n"
-    expected = "command line: data.source: expected one of digits, image_folder, npz, torchvision, got nothing"
+    sources = "csv, digits, huggingface, image_folder, npz, torchvision"
+    expected = f"command line: data.source: expected one of {sources}, got nothing"
     assert mistakes(tmp_path, text, "data.test=0.2") == [expected]
 
 
@@ -650,7 +651,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
         "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
-        "search.stop_when_gain_below", "baseline", "artifacts", "report",
+        "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.group_scope", "artifacts", "report",
     }  # fmt: skip
 
 
