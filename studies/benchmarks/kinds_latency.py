@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.candidates.candidate import Candidate
-from nas.machine import cpu_name
 from nas.measuring.latency_benchmark import untrained_file
 from nas.measuring.turns import exclusive
+from nas.runtimes.cpu import processor
 from nas.runtimes.onnxruntime import Runner
 from nas.study import Target
 
@@ -34,7 +34,7 @@ ROUNDS, ROUND_SECONDS, LEAST_CALLS, MOST_CALLS = 8, 0.02, 3, 50
 
 def rows_of(every: Sequence[Step], folder: Path) -> list[dict[str, Any]]:
     """Costs of each network; all of one input size."""
-    files = {}
+    files: dict[tuple[str, str], Path] = {}
     for step in every:
         for weights, candidate in (("int8", step.candidate), ("fp32", as_float(step.candidate))):
             file = folder / f"{len(files)}.onnx"
@@ -80,7 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = []
-    table = Table(title=f"Batch 1, one thread, {cpu_name()}")
+    table = Table(title=f"Batch 1, one thread, {processor()[0]}")
     for column in ("network", "parameters", "MACs", "int8 bytes", "int8 ms", "fp32 ms"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for size in options.sizes:
@@ -94,7 +94,7 @@ def main() -> None:
         print(f"{size} pixels done", flush=True)
     Console(width=120).print(table)
     if options.json:
-        options.json.write_text(json.dumps({"cpu": cpu_name(), "networks": found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"cpu": processor()[0], "networks": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
