@@ -137,7 +137,7 @@ def main() -> None:
     found = joined(rows, measured(options.latency)["networks"])
     Console(width=120).print(table_of(found))
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text("[\n " + ",\n ".join(map(json.dumps, found)) + "\n]\n")
 
 
 if __name__ == "__main__":

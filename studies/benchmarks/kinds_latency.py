@@ -40,7 +40,7 @@ def rows_of(every: Sequence[Step], folder: Path) -> list[dict[str, Any]]:
             file = folder / f"{len(files)}.onnx"
             file.write_bytes(untrained_file(candidate, CLASSES, TARGET))
             files[step.name, weights] = file
-    ms = {name: us / 1e3 for name, us in least_us(files, every[0].input_size).items()}
+    ms = {name: round(us / 1e3, 5) for name, us in least_us(files, every[0].input_size).items()}
     return [
         {
             "ladder": step.ladder,
@@ -94,7 +94,8 @@ def main() -> None:
         print(f"{size} pixels done", flush=True)
     Console(width=120).print(table)
     if options.json:
-        options.json.write_text(json.dumps({"cpu": processor()[0], "networks": found}, indent=1) + "\n")
+        lines = ",\n ".join(map(json.dumps, found))
+        options.json.write_text(f'{{"cpu": {json.dumps(processor()[0])}, "networks": [\n {lines}\n]}}\n')
 
 
 if __name__ == "__main__":

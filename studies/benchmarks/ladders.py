@@ -19,7 +19,7 @@ TARGETS_BYTES = (12_000, 50_000, 200_000, 1_000_000)
 SMALL = 50_000  # up to here networks have the lower depth
 STEM_STRIDES: Mapping[int, Literal[1, 2]] = {32: 1, 64: 2, 96: 2, 128: 2, 224: 2}
 STAGES = {32: 3, 64: 3, 96: 3, 128: 4, 224: 4}  # the last map has 4 to 7 pixels a side
-WIDTHS = range(8, 401, 8)  # of the first stage
+WIDTHS = range(8, 225, 8)  # of the first stage
 GROWTH = 1.5  # of widths from stage to stage
 
 Fields = Mapping[str, Any]
@@ -68,11 +68,12 @@ class Step:
 
 def steps(input_size: int, targets_bytes: tuple[int, ...] = TARGETS_BYTES) -> Iterator[Step]:
     """Of every ladder the networks of this input size that come next to the targets."""
-    for target in targets_bytes:
-        for name, ladder in LADDERS.items():
-            every = (network(ladder, input_size, width, ladder.depths[target > SMALL]) for width in WIDTHS)
-            nearest = min(every, key=lambda made: abs(made.weight_bytes(CLASSES) - target))
-            yield Step(name, input_size, target, nearest)
+    for name, ladder in LADDERS.items():
+        found = {depth: [network(ladder, input_size, width, depth) for width in WIDTHS] for depth in ladder.depths}
+        sized = {depth: {made.weight_bytes(CLASSES): made for made in every} for depth, every in found.items()}
+        for target in targets_bytes:
+            by_bytes = sized[ladder.depths[target > SMALL]]
+            yield Step(name, input_size, target, by_bytes[min(by_bytes, key=lambda size: abs(size - target))])
 
 
 def network(ladder: Ladder, input_size: int, width: int, depth: int) -> Candidate:
