@@ -22,8 +22,9 @@ from nas.records import Evaluation, Measurement, State
 from nas.run_folder.rungs import last_record, pruned_fields
 from nas.rung import look_of
 from nas.shipping import emit_files, score_file, ship, verify
+from nas.stock import quantize_after_training
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task, Verdict
+from nas.tasks import CHECKPOINT_FILE, Task, Tell, Verdict, silent
 from nas.teacher import teacher_logits
 from nas.training.inference import CalibrationBatches
 from nas.training.pipeline import Interrupted, Report, TrainingPipeline, always_continue, options_of
@@ -38,20 +39,20 @@ def evaluate(
     `report` is asked after every epoch; unless it answers CONTINUE, Interrupted is raised and a checkpoint kept. At the
     task's rungs it is told what a copy is worth.
     """
-    clock, study = clock or Clock(), bench.study
-    bench = bench.at(task.candidate.architecture.input_size)
+    clock, study, recipe = clock or Clock(), bench.study, task.recipe_in(bench.study)
+    bench = bench.for_task(task)
     with clock("build"):
-        dropout = study.training.resolved(task.training).dropout
-        network = build(task.candidate, bench, seed=task.seed, dropout=dropout)
+        network = build(task.candidate, bench, seed=task.seed, dropout=recipe.dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
     if broken := broken_constraints(costs.costs(study.target.name), study, task):
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken)
 
     with clock("teach"):
-        recorded = teacher_logits(bench) if study.training.needs_reference else None
+        recorded = teacher_logits(bench, task.recipe) if recipe.needs_reference else None
     with clock("train"), pausing_for_measurements() as give_way:
-        pipeline = replace(pipeline_of(task, bench, recorded), look=look_of(task, bench, clock, costs, give_way))
+        look = look_of(task, bench, clock, costs, give_way)
+        pipeline = replace(pipeline_of(task, bench, recorded), look=look, tell=clock.tell)
         trained = pipeline.fit(network, give_way, report=report)
         network = trained.network.cpu().eval()
 
@@ -83,7 +84,7 @@ def evaluate(
 
 def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
     """The task's training, with the logits of a reference teacher where there is one."""
-    training = bench.study.training.resolved(task.training)
+    training = task.recipe_in(bench.study)
     return TrainingPipeline(
         training,
         task.candidate,
@@ -91,7 +92,7 @@ def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Traini
         task.epochs,
         task.folder / CHECKPOINT_FILE,
         compression=bench.study.compression,
-        class_weights=bench.class_weights,
+        class_weights=bench.class_weights(training),
         validation=bench.watched if training.patience else None,
         recorded=recorded,
         choose_precision=bench.precision,
@@ -128,13 +129,18 @@ def broken_constraints(values: Mapping[str, float], study: Study, task: Task) ->
     return excesses(values, study.limits_in(task.phase)) if task.is_constrained else {}
 
 
-def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_continue) -> Evaluation:
+def evaluate_safely(
+    task: Task, bench: Workbench, *, report: Report = always_continue, tell: Tell = silent
+) -> Evaluation:
     """`evaluate`, with a STOP recorded as PRUNED, and whatever else it raises as FAILED with its reason.
 
-    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate.
+    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate. `tell` hears what it
+    is at.
     """
-    clock = Clock.of(last_record(task))
+    clock = Clock.of(last_record(task), tell)
     try:
+        if task.made_from is not None:
+            return quantize_after_training(task, bench, clock)
         return evaluate(task, bench, clock, report=report)
     except Interrupted as interrupted:
         if interrupted.verdict is not Verdict.STOP:

@@ -13,7 +13,7 @@ from nas.objectives import limits_words
 from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.paths import write_evaluation
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task
+from nas.tasks import CHECKPOINT_FILE, Progress, Task, Tell, silent
 from nas.workbench import Workbench
 
 
@@ -24,13 +24,14 @@ class Clock:
     seconds: dict[str, float] = field(default_factory=dict)
     part: str = ""  # the last one that began
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    tell: Tell = silent  # hears of every part that begins
     _open: list[str] = field(default_factory=list)
     _since: float = 0.0
 
     @classmethod
-    def of(cls, record: Evaluation | None) -> Clock:
+    def of(cls, record: Evaluation | None, tell: Tell = silent) -> Clock:
         """The clock of a training that goes on where another attempt, or another worker, left this record."""
-        return cls() if record is None else cls(dict(record.seconds), started_at=record.started_at)
+        return cls(tell=tell) if record is None else cls(dict(record.seconds), started_at=record.started_at, tell=tell)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -38,6 +39,7 @@ class Clock:
         self.part = part
         self._open.append(part)
         self.seconds.setdefault(part, 0.0)
+        self.tell(Progress(part))
         try:
             yield
         finally:
@@ -76,7 +78,7 @@ def finish(
         seed=task.seed,
         training=task.training,
         state=state,
-        budget=bench.study.training.epochs,
+        budget=task.budget_in(bench.study),
         target=bench.study.target.name,
         flags=tuple(dict.fromkeys((*flags, *unsure))),
         seconds=clock.so_far(),

@@ -18,7 +18,7 @@ from nas.records import Evaluation, State
 from nas.run_folder.artifacts import ArtifactError, pack, unpack
 from nas.run_folder.paths import read_evaluation
 from nas.run_folder.rows import TrialRow
-from nas.search.driver import Done, Driver, Wait
+from nas.search.driver import Done, Drives, Wait
 from nas.tasks import Task
 
 MAX_START_DEATHS = 3
@@ -106,7 +106,7 @@ def disk_words(path: Path, problem: str) -> str:
     return f"{path}: {problem}; nothing finished is lost, the same command goes on"
 
 
-def drive(driver: Driver, executor: Executor, stop: Stop, screen: Screen) -> str:
+def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen) -> str:
     """Fill free places, take what they finish; returns the driver's problem, if it has one.
 
     Raises InputError where a worker refuses the study, WorkFailed where no worker can go on, Interrupted at the second
@@ -141,7 +141,7 @@ def _start_deaths(event: Event, before: int) -> int:
     return before + 1
 
 
-def _handle(event: Event, driver: Driver, executor: Executor) -> TrialRow | None:
+def _handle(event: Event, driver: Drives, executor: Executor) -> TrialRow | None:
     """Tell the driver what happened; returns the row of a trial that is over by it."""
     match event:
         case Refused(reason):
@@ -180,10 +180,10 @@ def take(task: Task, artifact: Path | bytes) -> Evaluation:
 
 def _line(row: TrialRow) -> str:
     if row.state is not State.COMPLETE:
-        return f"[dim]{row.shown:>5}  {row.id[:8]}  {row.state.lower()}: {escape(row.reason)}[/]"
+        return f"[dim]{row.label:>5}  {row.id[:8]}  {row.state.lower()}: {escape(row.reason)}[/]"
     test = f"  test {row.test_accuracy:.2%}" if row.test_accuracy is not None else ""
     costs = row.costs
     return (
-        f"{row.shown:>5}  {row.id[:8]}  {row.accuracy:.2%}{test}  {costs['parameters']:,.0f} params  "
+        f"{row.label:>5}  {row.id[:8]}  {row.accuracy:.2%}{test}  {costs['parameters']:,.0f} params  "
         f"{costs['size_bytes'] / 1000:.1f} KB  {costs['latency_ms']:.4f} ms  ({row.seconds:.1f} s)"
     )
