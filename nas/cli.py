@@ -1,4 +1,4 @@
-"""The command line: nas run | train | check | front | report | export | measure | retry | schema.
+"""The command line: nas init | run | train | check | front | report | export | measure | retry | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -203,6 +203,34 @@ def _last_screen(folder: Path, study: Study, console: Console) -> None:
     if len(rows):
         lines += [f"Next:    nas export {shlex.quote(str(folder))} {rows.iloc[0]['trial']} --to my-model"]
     console.print(escape("\n".join(lines)), soft_wrap=True)
+
+
+@app.command(epilog="Example:  nas init photos --minutes 60 --out photos.yaml")
+def init(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of pictures, a .npz or .csv file, or a data set's name (digits, CIFAR10 ...).",
+        ),
+    ],
+    overrides: Overrides = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="Of the whole run; 10, 60 or 480 by default, as --effort says.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Where networks are to run: cpu, openvino, cuda or elsewhere.")] = "cpu",
+    effort: Annotated[
+        Literal["quick", "normal", "thorough"], typer.Option(help="How much is tried, as far as the time allows.")
+    ] = "normal",
+    out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")] = False,
+) -> None:
+    """Look at data and write a study that fits them and the time, with the reason of every choice."""
+    from nas.commands.init import Wishes
+    from nas.commands.init import init as write_study
+
+    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort)
+    write_study(wishes, force=force, console=Console())
 
 
 @app.command(epilog="Example:  nas check studies/digits.yaml")

@@ -12,7 +12,7 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
 from nas.data import class_count
 from nas.records import QUALITIES
-from nas.runtimes.runtime import missing
+from nas.runtimes.runtime import FileHeader, missing, runtime_of
 from nas.search.earlier import unusable
 from nas.study import Study
 
@@ -32,12 +32,22 @@ def check_table(study: Study) -> Table:
     """The smallest, the middle and the largest network with their costs; how many candidates there are."""
     size, classes = space_size(study.space, study.compression), class_count(study.data)
     title = f"{study.name}: about 10^{math.log10(size):.1f} candidates, {study.search.trials} trials"
-    table = Table(title=title, caption=f"Closed forms, {classes} classes. Bytes of weights and biases alone.")
-    for column in ("network", "parameters", "MACs", "bytes"):
+    caption = f"Closed forms, {classes} classes. Bytes: those of weights and biases alone, and of the whole file."
+    table = Table(title=title, caption=caption)
+    for column in ("network", "parameters", "MACs", "bytes", "file bytes"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
     for name, candidate in extreme_candidates(study).items():
-        table.add_row(name, *(f"{cost:,}" for cost in closed_form_costs(candidate, classes).values()))
+        costs, file = closed_form_costs(candidate, classes), file_bytes(study, candidate, classes)
+        table.add_row(name, *(f"{cost:,}" for cost in costs.values()), "-" if file is None else f"{file:,.0f}")
     return table
+
+
+def file_bytes(study: Study, candidate: Candidate, classes: int) -> float | None:
+    """Bytes of the first target's file with short class names, before it is built; None where they cannot be told."""
+    shape = study.data.input_channels, candidate.architecture.input_size
+    header = FileHeader(*shape, tuple(map(str, range(classes))))
+    told = runtime_of(study.target).forecast(candidate, header)
+    return told.size_bytes if told is not None else None
 
 
 def warnings_of(study: Study) -> list[str]:

@@ -233,8 +233,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
                 "Only search.trials, hours, epoch_budget, workers, engine, finalists, repeat_share, "
-                "stop_when_gain_below, trial_minutes, trial_gigabytes, finals, baseline, artifacts and report keys "
-                "may change; use another --out."
+                "stop_when_gain_below, trial_minutes, trial_gigabytes, finals, baseline, data.cache, data.group_scope, "
+                "artifacts and report keys may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.

@@ -39,8 +39,8 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
     rows = thinned(members, objectives, at_most)
     if rows.empty:
         console.print(why_empty(folder, objectives), markup=False, highlight=False, soft_wrap=True)
-    if nobody := no_finalist_stands(read_finalists(folder)):
-        console.print(nobody, markup=False, highlight=False, soft_wrap=True)
+    if fallen := no_finalist_stands(read_finalists(folder)):
+        console.print(fallen, markup=False, highlight=False, soft_wrap=True)
     beside = [shown_reference(reference) for reference in references if reference.is_complete]
     blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None, beside=beside)
     for number, block in enumerate(blocks if len(rows) else []):

@@ -32,6 +32,8 @@ CHANGEABLE = (
     ("search", "stop_when_gain_below"),
     ("finals",),
     ("baseline",),
+    ("data", "cache"),
+    ("data", "group_scope"),  # the split itself is compared with the recorded one
     ("artifacts",),
     ("report",),
 )
@@ -40,6 +42,22 @@ CHANGEABLE = (
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key."""
     return _validate(_document(path, overrides), path)
+
+
+def parse_study(text: str, path: Path, overrides: Sequence[str] = ()) -> Study:
+    """As `load_study`, of the text that the file at `path` has or will have."""
+    return _validate(_read(text, path, overrides), path)
+
+
+def override_settings(settings: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain data of a study file after its overrides. Raises InputError where one is not KEY=VALUE."""
+    document = Document(copy.deepcopy(settings))
+    for override in overrides:
+        _override(document, override)
+    if document.problems:
+        raise InputError("\n".join(_line(problem, Path()) for problem in document.problems))
+    data: dict[str, Any] = document.data
+    return data
 
 
 def placed(message: str, path: Path, overrides: Sequence[str] = ()) -> str:
@@ -77,8 +95,12 @@ def frozen_difference(old: Study, new: Study) -> list[str]:
 
 def _document(path: Path, overrides: Sequence[str]) -> Document:
     """What the file and the overrides say, and the line of each key."""
+    return _read(_read_text(path), path, overrides)
+
+
+def _read(text: str, path: Path, overrides: Sequence[str]) -> Document:
     try:
-        document = read_yaml(_read_text(path))
+        document = read_yaml(text)
     except ProblemError as error:
         raise InputError(_line(error.problem, path)) from None
     if not isinstance(document.data, dict):

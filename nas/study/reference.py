@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nas.study.data import SOURCE_KEYS
 from nas.study.file import PRESET
+from nas.study.source_keys import SOURCE_KEYS
 from nas.study.words import SCHEMA, TAG, Schema, describe, resolved
 
 COMMAND = "nas schema --markdown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
@@ -126,8 +127,9 @@ class Study(Section):
 
     @property
     def trials_train_fully(self) -> bool:
-        """Whether a search trial is trained as a finalist is."""
-        return self.search_epochs == self.training.epochs
+        """Whether a search trial sees what a finalist does: no fewer epochs or images, and none that are smaller."""
+        images, final = (math.inf if limit is None else limit for limit in (self.search_images, self.final_images))
+        return self.search_epochs >= self.final_epochs and images >= final and self.search.input_size is None
 
     @property
     def search_epochs(self) -> int:

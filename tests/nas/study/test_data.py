@@ -14,6 +14,7 @@ from nas.study.data import SOURCE_KEYS, SourceKeys
 
 def data(**fields: Any) -> Data:
     needed = {"image_folder": {"path": "d"}, "npz": {"path": "x.npz"}, "torchvision": {"path": "d"}}
+    needed |= {"csv": {"path": "x.csv"}, "huggingface": {"path": "d"}}
     return Data.model_validate(needed.get(fields["source"], {}) | fields)
 
 
@@ -29,6 +30,17 @@ def data(**fields: Any) -> Data:
         ({"source": "digits", "path": "images"}, "path: expected none with source digits, .*got 'images'"),
         ({"source": "npz", "download": True}, "download: expected only with source torchvision, got source npz"),
         ({"source": "npz", "group_pattern": "a"}, "group_pattern: expected only with source image_folder, got source"),
+        ({"source": "csv", "path": None}, "path: expected a file for source csv, got nothing"),
+        (
+            {"source": "npz", "group_scope": "all"},
+            "group_scope: expected only with source image_folder, got source npz",
+        ),
+        ({"source": "npz", "root": "d"}, "root: expected only with source csv, got source npz"),
+        ({"source": "npz", "columns": {"image": "a"}}, "columns: expected only with source csv or huggingface, got"),
+        (
+            {"source": "digits", "class_names": "a.txt"},
+            "class_names: expected only with source csv or huggingface or im",
+        ),
         ({"source": "image_folder", "group_pattern": "(a"}, r"expected a regular expression, got '\(a' \(missing \)"),
         ({"source": "digits", "resize": "pad"}, "Input should be 'stretch', 'crop' or 'letterbox'"),
         ({"source": "digits", "unreadable": "keep"}, "Input should be 'skip' or 'error'"),
@@ -76,7 +88,9 @@ def test_a_source_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCE_KEYS, "digits", row)
     with pytest.raises(ValidationError, match="dataset: expected a number for source digits, got nothing"):
         data(source="digits")
-    with pytest.raises(ValidationError, match="download: expected only with source digits, got source npz"):
+    with pytest.raises(
+        ValidationError, match="download: expected only with source digits or torchvision, got source npz"
+    ):
         data(source="npz", download=True)
     monkeypatch.setitem(SOURCE_KEYS, "digits", replace(row, needs={}))
     made = data(source="digits", download=True)
