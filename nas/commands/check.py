@@ -12,8 +12,6 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
 from nas.data import class_count
 from nas.records import QUALITIES
-from nas.runtimes.runtime import missing
-from nas.search.earlier import unusable
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
@@ -41,14 +39,11 @@ def check_table(study: Study) -> Table:
 
 
 def warnings_of(study: Study) -> list[str]:
-    """Choices that cannot do what they seem to, each in a sentence that begins with its key."""
+    """Choices that cannot do what they seem to, each in a sentence that begins with its key; see also `refusals`."""
     return [
         *_unrewarded_genes(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
-        *_too_large_for_a_grid(study),
-        *unusable(study),
-        *missing(study.targets, at_a_glance=True),
     ]
 
 
@@ -76,12 +71,3 @@ def _impossible_limits(study: Study) -> Iterator[str]:
     for name, limit in study.limits.items():
         if limit < least.get(name, 0):
             yield f"constraints.{name}.max: {limit:g} is below the smallest network's {least[name]:,}"
-
-
-def _too_large_for_a_grid(study: Study) -> Iterator[str]:
-    """A grid that `nas run` will refuse."""
-    if study.search.sampler == "grid":
-        from nas.search.modelled import grid_problem  # with optuna, which takes a while
-
-        if problem := grid_problem(study):
-            yield problem

@@ -13,7 +13,11 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
-from nas.data import DataSet, Split, load
+from nas.commands.data import show_data
+from nas.data import DataSet
+from nas.data.describe import describe
+from nas.data.of_study import loaded_of
+from nas.data.split_record import moved
 from nas.errors import InputError, disk_problem
 from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
@@ -121,17 +125,17 @@ def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool =
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
-        final = len(_read(study, study.final_images, "finals").train)
-        data = _read(study, study.search_images, "search")
-    _keep_split(folder, data.split)
+        finals, data = loaded_of(study, "finals"), loaded_of(study, "search")
+        summary = describe(study, finals)
+    _keep_split(folder, data)
     if record:
         write_atomically(folder.study, dump_study(study))
-    finals = "" if final == len(data.train) else f" (finalists {final})"
+    show_data(study, summary, console)
+    of_finals = "" if len(finals.train) == len(data.train) else f" (finalists {len(finals.train)})"
     console.print(
-        f"{study.name}: {len(data.train)} training{finals}, {len(data.validation)} validation, "
+        f"{study.name}: {len(data.train)} training{of_finals}, {len(data.validation)} validation, "
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
-    _name_skipped(data.skipped, console)
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
     return data
@@ -143,18 +147,6 @@ def refuse_teachers(study: Study, folder: RunFolder) -> None:
     for options in (one.distillation for one in training):
         if options is not None and folder.finished(options.architecture) is None:
             teacher_candidate(study, options)
-
-
-def _read(study: Study, images: int | None, section: str) -> DataSet:
-    """The data with so many training images, in every size: workers find in the cache what they need."""
-    try:
-        for size in study.space.input_sizes:
-            data = load(study.data_of(images), input_size=size, seed=study.search.seed)
-    except InputError as error:
-        if getattr(study, section).train_images is None:
-            raise
-        raise InputError(str(error).replace("data.train_images:", f"{section}.train_images:", 1)) from None
-    return data
 
 
 def _calibrate(
@@ -191,13 +183,6 @@ def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
     own = folder.teacher(study.search_changes) / LOGITS
     return folder.awaits_teacher or (study.training.needs_reference and not own.exists())
-
-
-def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
-    if skipped:
-        more = f"\n  and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        lines = escape("\n  ".join(skipped[:5]) + more)
-        console.print(f"[yellow]warning:[/] {len(skipped)} unreadable image file(s) left out:\n  {lines}")
 
 
 def resolve(study: Study, folder: RunFolder) -> Study:
@@ -247,12 +232,17 @@ def _with_reference(study: Study, recorded: Study) -> Study:
     return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
 
 
-def _keep_split(folder: RunFolder, split: Split) -> None:
-    """Record the split; refuse a recorded one that differs. Older versions recorded only the indices, its beginning."""
-    text = split.to_json()
-    if folder.split.exists() and not text.startswith(folder.split.read_text(encoding="utf-8").removesuffix("}")):
+def _keep_split(folder: RunFolder, data: DataSet) -> None:
+    """Record the split; refuse a recorded one that differs.
+
+    Older versions recorded less of it: the indices, or these and a digest of all images, with which theirs begins.
+    """
+    text = data.split.to_json(data.file_names)
+    recorded = folder.split.read_text(encoding="utf-8") if folder.split.exists() else "}"
+    if not text.startswith(recorded.removesuffix("}")):
         raise InputError(
             f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
+            f"{moved(recorded, text)}"
         )
     write_atomically(folder.split, text)
 

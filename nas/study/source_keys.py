@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nas.study.data import Data
+from typing import Protocol
 
 GREY_SETS = ("MNIST", "FashionMNIST", "KMNIST", "USPS")
 MIRRORED_MEANS_ANOTHER = ("MNIST", "KMNIST", "USPS", "SVHN", "GTSRB", "RenderedSST2")
+
+
+class Named(Protocol):
+    """What of the section `data` says which set it is."""
+
+    @property
+    def path(self) -> str | None: ...
+    @property
+    def dataset(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -24,15 +30,15 @@ class SourceKeys:
     another sign.
     """
 
-    title: Callable[[Data], str]
+    title: Callable[[Named], str]
     path: str | None = "a folder"
     needs: Mapping[str, str] = field(default_factory=dict)
     own: tuple[str, ...] = ()
-    is_grey: Callable[[Data], bool] = lambda _: False
-    keeps_side: Callable[[Data], bool] = lambda _: False
+    is_grey: Callable[[Named], bool] = lambda _: False
+    keeps_side: Callable[[Named], bool] = lambda _: False
 
 
-def _folder_name(data: Data) -> str:
+def _folder_name(data: Named) -> str:
     """Only the folder's name: a report is passed on, and the path says where its maker keeps files."""
     return f"images of {PurePath(data.path or '').name}"
 

@@ -13,6 +13,7 @@ from by_hand import Run, Workers, different, evaluated, make_study, measured, re
 from rich.console import Console
 
 import nas.commands.run
+import nas.data.of_study
 import nas.executors.loop
 import nas.measuring.calibration
 import nas.measuring.latency_design
@@ -96,13 +97,13 @@ def test_test_images_that_cannot_be_read_are_told_before_finalists_are_trained(
         return replace(load(*given, **options), load_test=unreadable)
 
     with monkeypatch.context() as patched:
-        patched.setattr(nas.commands.run, "load", broken)
+        patched.setattr(nas.data.of_study, "load", broken)
         with pytest.raises(InputError, match="1 unreadable image"):
             run()
     assert not (folder.path / "finalists.csv").exists()
     assert run()
     assert len(read(folder, "finalists")) == 2
-    monkeypatch.setattr(nas.commands.run, "load", broken)
+    monkeypatch.setattr(nas.data.of_study, "load", broken)
     assert run()  # nothing is left to be tested
 
 
