@@ -133,7 +133,7 @@ def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool =
     with console.status("reading the data"):
         finals, data = loaded_of(study, "finals"), loaded_of(study, "search")
         summary = describe(study, finals)
-    _keep_split(folder, data)
+    _keep_split(study, folder, data)
     if record:
         write_atomically(folder.study, dump_study(study))
     show_data(study, summary, console)
@@ -245,7 +245,7 @@ def _with_reference(study: Study, recorded: Study) -> Study:
     return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
 
 
-def _keep_split(folder: RunFolder, data: DataSet) -> None:
+def _keep_split(study: Study, folder: RunFolder, data: DataSet) -> None:
     """Record the split; refuse a recorded one that differs.
 
     Older versions recorded less of it: the indices, or these and a digest of all images, with which theirs begins.
@@ -253,9 +253,10 @@ def _keep_split(folder: RunFolder, data: DataSet) -> None:
     text = data.split.to_json(data.file_names)
     recorded = folder.split.read_text(encoding="utf-8") if folder.split.exists() else "}"
     if not text.startswith(recorded.removesuffix("}")):
+        older = " (Earlier versions read group_pattern as data.group_scope=all.)" if study.data.group_pattern else ""
         raise InputError(
             f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
-            f"{moved(recorded, text)}"
+            f"{older}{moved(recorded, text)}"
         )
     write_atomically(folder.split, text)
 
