@@ -1,4 +1,4 @@
-"""The command line: nas run | train | check | cache | front | report | export | measure | retry | schema.
+"""The command line: nas init | run | train | check | cache | front | report | export | measure | retry | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -205,6 +205,34 @@ def _last_screen(folder: Path, study: Study, console: Console) -> None:
     console.print(escape("\n".join(lines)), soft_wrap=True)
 
 
+@app.command(epilog="Example:  nas init photos --minutes 60 --out photos.yaml")
+def init(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of pictures, a .npz or .csv file, or a data set's name (digits, CIFAR10 ...).",
+        ),
+    ],
+    overrides: Overrides = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="Of the whole run; 10, 60 or 480 by default, as --effort says.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Where networks are to run: cpu, openvino, cuda or elsewhere.")] = "cpu",
+    effort: Annotated[
+        Literal["quick", "normal", "thorough"], typer.Option(help="How much is tried, as far as the time allows.")
+    ] = "normal",
+    out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")] = False,
+) -> None:
+    """Look at data and write a study that fits them and the time, with the reason of every choice."""
+    from nas.commands.init import Wishes
+    from nas.commands.init import init as write_study
+
+    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort)
+    write_study(wishes, force=force, console=Console())
+
+
 @app.command(epilog="Example:  nas check studies/digits.yaml")
 def check(
     study: StudyFile,
@@ -260,7 +288,7 @@ def front(
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives, and how surely each network is on it."""
     from nas.report.tables import format_front, front_rows, thinned
-    from nas.report.terminal import print_front
+    from nas.report.terminal import print_front, why_empty
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
@@ -269,7 +297,10 @@ def front(
         if style == "table":
             print_front(Console(), folder, names, at_most=at_most)
         else:
-            print(format_front(thinned(front_rows(folder, names), names, at_most), style), end="")
+            members = thinned(front_rows(folder, names), names, at_most)
+            print(format_front(members, style), end="")
+            if members.empty:
+                Console(stderr=True).print(why_empty(folder, names), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example:  nas report runs/digits")
@@ -361,11 +392,14 @@ def cache(
 
 
 @app.command(epilog="Example:  nas schema > study.schema.json")
-def schema() -> None:
-    """Print the JSON schema of a study file, for editors."""
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="All keys in tables, for readers.")] = False,
+) -> None:
+    """Print the JSON schema of a study file, for editors, or its keys in tables."""
+    from nas.study.reference import reference
     from nas.study.schema import study_schema
 
-    print(study_schema())
+    print(reference() if markdown else study_schema(), end="" if markdown else "\n")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -44,7 +45,7 @@ def evaluate(
         network = build(task.candidate, bench, seed=task.seed, dropout=recipe.dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
-    if broken := broken_constraints(costs, study, task):
+    if broken := broken_constraints(costs.costs(study.target.name), study, task):
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken)
 
     with clock("teach"):
@@ -64,7 +65,8 @@ def evaluate(
     with clock("score"), pausing_for_measurements() as give_way:
         scores = score_file(files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
-    broken = broken_constraints(measurement, study, task)
+    found = measurement.costs(study.target.name) | scores.validation.qualities
+    broken = broken_constraints(found, study, task)
     return finish(
         task,
         bench,
@@ -119,10 +121,12 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     return bench.structure_costs[structure]
 
 
-def broken_constraints(measurement: Measurement, study: Study, task: Task) -> dict[str, float]:
-    """By how much, relative to its limit, each broken constraint is exceeded; none for a task without constraints."""
-    limits = study.limits if task.is_constrained else {}
-    return excesses({name: measurement.cost(name, study.target.name) for name in limits}, limits)
+def broken_constraints(values: Mapping[str, float], study: Study, task: Task) -> dict[str, float]:
+    """By how much, relative to its limit, each broken constraint is missed by the costs and qualities known so far.
+
+    None for a task without constraints.
+    """
+    return excesses(values, study.limits_in(task.phase)) if task.is_constrained else {}
 
 
 def evaluate_safely(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from nas.objectives import limits_words
 from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.paths import write_evaluation
 from nas.study import Study
@@ -86,6 +87,9 @@ def finish(
         machine=bench.versions,
         **fields,
     )
+    if broken := evaluation.violations:
+        reason = limits_words(broken, evaluation.known, bench.study.limits)
+        evaluation = evaluation.model_copy(update={"reason": reason})
     write_evaluation(task.folder, evaluation)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return evaluation

@@ -18,6 +18,7 @@ from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.study import Recipe, Study
 from nas.tasks import Task
 from nas.training.augmentation import Augmentation, Feed, as_input
+from nas.training.device import device_of
 from nas.training.precision import Precision, has_depthwise, probe
 from search_spaces.network import build_network
 
@@ -50,10 +51,7 @@ class Workbench:
 
     @cached_property
     def device(self) -> torch.device:
-        wanted = self.study.training.device
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(wanted)
+        return device_of(self.study.training.device)
 
     def place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

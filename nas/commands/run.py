@@ -45,6 +45,7 @@ from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_study
+from nas.training.device import refuse_missing_device
 
 
 def run(study: Study, path: Path, console: Console) -> bool:
@@ -125,6 +126,7 @@ def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool =
     Returns what the search's trials are trained on, in the largest size.
     """
     refuse_missing(study.targets)
+    refuse_missing_device(study.training.device)
     _refuse_another_device(study, folder)
     refuse_teachers(study, folder)
     earlier_runs(study, folder)  # as are folders that hold no run

@@ -79,12 +79,9 @@ def _space(study: Study) -> str:
 
 def constraints_words(study: Study) -> str:
     """Every limit with its value and unit."""
-    bounds = {"min": "at least", "max": "at most"}
     told = [
-        f"{figure(name).label} {bounds[bound]} {_bound(name, value)}"
-        for name, constraint in study.constraints.items()
-        for bound, value in constraint
-        if bound in bounds and value is not None
+        f"{figure(name).label} at {'least' if name in QUALITIES else 'most'} {_bound(name, limit)}"
+        for name, limit in study.limits.items()
     ]
     return ", ".join(told) or "none"
 

@@ -27,6 +27,7 @@ from nas.commands import run as nas_launch
 from nas.files import sole_holder
 from nas.study.file import CHANGEABLE
 
+STUDIES = Path(__file__).parents[2] / "studies"
 STUDY = """\
 name: tiny
 data: {source: digits, train_images: 150}
@@ -115,6 +116,14 @@ def test_check_warns(nas: Nas, study: Path) -> None:
     assert "constraints.parameters.max: 10 is below the smallest network's" in said.out
 
 
+def test_check_says_whom_a_quality_binds(nas: Nas, study: Path) -> None:
+    least = "constraints.accuracy.min=0.9"
+    assert "constraints" not in nas("check", study, least).out
+    said = nas("check", study, least, "search.epochs=1")
+    assert said.code == 0
+    assert "warning: constraints.accuracy.min: holds for finalists alone" in said.out
+
+
 @pytest.mark.parametrize(("objectives", "trials", "warned"), [(3, 10, False), (4, 199, True), (4, 200, False)])
 def test_check_warns_of_a_crowded_front(nas: Nas, study: Path, objectives: int, trials: int, warned: bool) -> None:
     names = ["accuracy", "parameters", "size_bytes", "macs"][:objectives]
@@ -148,6 +157,35 @@ def test_probe(nas: Nas, study: Path) -> None:
         assert words in said.out
 
 
+@pytest.mark.parametrize(("style", "out"), [("table", None), ("csv", "trial,id,"), ("json", "[]")])
+def test_a_front_without_members_says_why(nas: Nas, study: Path, tmp_path: Path, style: str, out: str | None) -> None:
+    """On standard error where standard output is for a program."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "study.yaml").write_text(study.read_text())
+    rows = "0,INFEASIBLE,parameters=0.1,x\n1,INFEASIBLE,parameters=0.2,x\n"
+    (folder / "trials.csv").write_text(f"number,state,violation,artifact\n{rows}")
+    said = nas("front", folder, "--format", style)
+    why = "The front is empty: no trial is complete (2 infeasible; constraints.parameters is broken by 2).\n"
+    assert said.code == 0
+    if out is None:
+        assert (said.out, said.err) == (why, "")
+    else:
+        assert said.err == why
+        assert said.out.startswith(out)
+
+
+@pytest.mark.parametrize("command", [["check"], ["check", "--probe"], ["run"]])
+def test_a_gpu_that_is_not_there_is_one_error(
+    nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    said = nas(*command, study, "training.device=cuda", *(["--out", tmp_path / "run"] if command == ["run"] else []))
+    assert said.code == 2
+    assert said.err.startswith("command line: training.device: got cuda, but the installed torch ")
+    assert len(said.err.splitlines()) == 1
+
+
 def test_version(nas: Nas) -> None:
     said = nas("--version")
     assert (said.code, said.out.split()) == (0, ["compact-nas", version("compact-nas")])
@@ -157,6 +195,7 @@ def test_schema(nas: Nas) -> None:
     said = nas("schema")
     assert said.code == 0
     assert "workers" in json.loads(said.out)["$defs"]["Search"]["properties"]
+    assert nas("schema", "--markdown").out == (STUDIES / "reference.md").read_text(encoding="utf-8")
 
 
 def test_measure_of_no_model(nas: Nas, study: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from nas.evaluate import broken_constraints, evaluate, evaluate_safely, failure,
 from nas.files import sha256_of
 from nas.measuring.parity import ParityBroken
 from nas.recording import Clock
-from nas.records import Measurement, Parity, State
+from nas.records import Parity, State
 from nas.registry import RUNTIMES
 from nas.run_folder.paths import read_evaluation
 from nas.study import Study
@@ -55,11 +55,8 @@ def test_a_constraint_binds_the_tasks_that_are_constrained(bound: bool) -> None:
             "constraints": {"size_bytes": {"max": 100.0}, "parameters": {"max": 300.0}},
         }
     )
-    measurement = Measurement(
-        origin="untrained file", parameters=300, macs=1, size_bytes=150, peak_memory_bytes=1, latency={}
-    )
     task = Task(0, different(1)[0], "reference", 0, 1, Path(), is_constrained=bound)
-    found = broken_constraints(measurement, study, task)
+    found = broken_constraints({"parameters": 300, "size_bytes": 150}, study, task)
     assert found == ({"size_bytes": pytest.approx(0.5)} if bound else {})
 
 
@@ -179,6 +176,22 @@ def test_a_shipped_file_over_its_limit_is_infeasible(
     assert evaluation.measurement.size_bytes == (task.folder / "model.onnx").stat().st_size > 1000
     assert evaluation.violations == {"size_bytes": evaluation.measurement.size_bytes / 1000 - 1}
     assert evaluation.validation is not None
+
+
+@pytest.mark.parametrize(("least", "state"), [(1.0, State.INFEASIBLE), (1e-9, State.COMPLETE)])
+@pytest.mark.parametrize("phase", ["search", "final"])
+def test_a_quality_below_its_limit_is_infeasible_once_trained(
+    bench: Workbench, tmp_path: Path, phase: Any, least: float, state: State
+) -> None:
+    """With its file and its figures."""
+    bench.study = make_study(constraints={"accuracy": {"min": least}, "parameters": {"max": 1e9}})
+    evaluation = evaluate(replace(task_of(bench, tmp_path), phase=phase), bench)
+    assert evaluation.validation is not None
+    assert evaluation.state is state
+    accuracy = evaluation.validation.accuracy
+    assert evaluation.violations == ({"accuracy": 1 - accuracy} if state is State.INFEASIBLE else {})
+    assert evaluation.reason == (f"accuracy {accuracy:.3g}, limit 1" if state is State.INFEASIBLE else "")
+    assert (tmp_path / "artifact" / "model.onnx").exists()
 
 
 @pytest.mark.parametrize("reads", [True, False])

@@ -27,7 +27,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nas.records import Score, State
+from nas.records import Score, State, score
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import TrialRow, row_in
 from nas.search.driver import Done
@@ -56,6 +56,32 @@ def test_infeasible_is_told_with_its_costs_and_positive_constraint_values(folder
     assert row.reason == "parameters 100.0% above its limit"
     assert search.count(State.COMPLETE) == 0
     assert finalists_of(search.rows(), study) == front_of(search.rows(), study.objectives) == []
+
+
+def test_a_quality_below_its_limit_is_told_with_its_value(folder: RunFolder) -> None:
+    """Not with a placeholder: it was trained."""
+    search = Search(make_study(trials=1, constraints={"accuracy": 0.9, "parameters": 1e9}), folder)
+    row = finish(
+        search, task_of(search), State.INFEASIBLE, validation=score(63, 100), violations={"accuracy": 0.3},
+        reason="accuracy 0.63, limit 0.9",
+    )  # fmt: skip
+    trial = search.journal.trials()[0]
+    assert trial.values is not None
+    assert trial.values[0] == row.accuracy == 0.63
+    assert trial.constraints["accuracy"] == pytest.approx(0.3)
+    assert trial.constraints["parameters"] < 0
+    assert (row.state, row.reason) == ("INFEASIBLE", "accuracy 0.63, limit 0.9")
+    assert search.count(State.COMPLETE) == 0
+
+
+@pytest.mark.parametrize(("state", "told"), [(State.COMPLETE, True), (State.PRUNED, False)])
+def test_a_quality_counts_at_the_end_of_a_training_alone(folder: RunFolder, state: State, told: bool) -> None:
+    """At a rung it says little of the end."""
+    search = Search(make_study(trials=1, constraints={"accuracy": 0.5, "parameters": 1e9}), folder)
+    task = task_of(search)
+    finish(search, task, state, validation=score(40, 100), measurement=measured(task.candidate))
+    trial = search.journal.trials()[0]
+    assert set(trial.constraints) == ({"accuracy", "parameters"} if told else {"parameters"})
 
 
 def test_third_death_fails_the_candidate(folder: RunFolder) -> None:
