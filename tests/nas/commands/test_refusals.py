@@ -7,13 +7,19 @@ from typing import Any
 
 import pytest
 
+import nas.commands.refusals
 from nas.commands.refusals import refusals, refuse
 from nas.errors import InputError
 from nas.study import Study
 
 
 def make_study(**fields: Any) -> Study:
-    given = {"name": "t", "data": {"source": "digits"}, "space": {"preset": "8px"}}
+    given = {
+        "name": "t",
+        "data": {"source": "digits"},
+        "space": {"preset": "8px"},
+        "compression": {"pruning_ratio": (0.0, 0.5), "weight_format": ("int8", "int4")},
+    }
     return Study.model_validate(given | fields)
 
 
@@ -54,3 +60,11 @@ def test_all_are_told_at_once(tmp_path: Path) -> None:
         "targets[0].provider",
         "search.warm_start[0]",
     ]
+
+
+def test_a_gpu_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(wanted: str) -> None:
+        raise InputError(f"training.device: {wanted}: none")
+
+    monkeypatch.setattr(nas.commands.refusals, "refuse_missing_device", none)
+    assert list(refusals(make_study(training={"device": "cuda"}))) == ["training.device: cuda: none"]
