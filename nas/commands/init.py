@@ -126,8 +126,8 @@ def drafted(wishes: Wishes) -> Draft:
 def _heading(wishes: Wishes) -> str:
     return (
         f"Written by nas init for {wishes.given}, {minutes(wishes.budget_s)}, effort {wishes.effort}; yours to change. "
-        f"What is marked {MACHINE} follows from the speed and the cores of the machine it was written on; all else "
-        "from the data. Every key is described by nas schema."
+        f"What is marked {MACHINE}, and the words above it, follow from the speed and the cores of the machine it was "
+        "written on; all else from the data. Every key is described by nas schema."
     )
 
 
