@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,12 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
+from nas.commands.forecasts import of_finals, of_repeats, of_search, outlook_of
 from nas.data import DataSet, Split, load
 from nas.errors import InputError, disk_problem
-from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
+from nas.executors.loop import Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
+from nas.executors.view import Forecast, Screen
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
@@ -76,13 +79,14 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = prepare(study, folder, console)
+    outlook = outlook_of(study, data, console)
     measured = _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(setup_of(study, folder, workers=study.search.workers)) as executor:
-        problem = _drive_search(search, executor, stop, console)
+        problem = _drive_search(search, executor, stop, console, of_search(outlook, search))
         repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
 
         def write() -> None:
@@ -92,7 +96,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
 
         write()
         if not stop.asked and repeats.unfinished:
-            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, after=write)
+            forecast = of_repeats(outlook, repeats)
+            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, forecast, after=write)
         if not stop.asked and search.count(State.COMPLETE):
             if study.search.finalists:
                 finalists.choose(search, repeats.by_trial())
@@ -100,7 +105,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
             if study.search.finalists and (finalists.unfinished or references.unfinished):
                 data.load_test()  # files that cannot be read are named now, not by each finalist after its training
             last, total = Together((finalists, references)), len(finalists.journal.trials()) + references.total
-            _drive_further(last, "finalists and baseline", total, executor, stop, console, after=write)
+            forecast = of_finals(outlook, last)
+            _drive_further(last, "finalists and baseline", total, executor, stop, console, forecast, after=write)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -167,8 +173,15 @@ def _calibrate(
     if not seconds_of(study):
         return []
     is_new = not folder.calibration.exists()
-    with console.status("calibrating the model of latency"):
-        found, problem = calibrated(study, num_classes, folder.calibration, stopped=lambda: stop.asked)
+    with console.status("calibrating the model of latency") as status:
+        began = time.monotonic()
+
+        def stopped() -> bool:
+            over = time.monotonic() - began
+            status.update(f"calibrating the model of latency: {over:.0f} s of at most {seconds_of(study):.0f}")
+            return stop.asked
+
+        found, problem = calibrated(study, num_classes, folder.calibration, stopped=stopped)
     if problem:
         console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
     elif is_new:
@@ -285,7 +298,7 @@ def measured_otherwise(measurement: Measurement, targets: Sequence[Target]) -> l
     return lines
 
 
-def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console) -> str:
+def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console, forecast: Forecast) -> str:
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
@@ -293,7 +306,8 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
         upkeep()
         return _counts(search)
 
-    screen = Screen(console, "search", search.study.search.trials, lambda: search.count(State.COMPLETE), after)
+    trials = search.study.search.trials
+    screen = Screen(console, "search", trials, lambda: search.count(State.COMPLETE), after, forecast)
     return drive(search, executor, stop, screen)
 
 
@@ -304,6 +318,7 @@ def _drive_further(
     executor: Executor,
     stop: Stop,
     console: Console,
+    forecast: Forecast,
     *,
     after: Callable[[], None],
 ) -> None:
@@ -313,7 +328,7 @@ def _drive_further(
         after()
         return ""
 
-    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note))
+    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note, forecast))
 
 
 def _counts(search: Search) -> str:

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from nas.commands.run import held, prepare, setup_of
 from nas.errors import InputError
-from nas.executors.loop import Screen, drive
+from nas.executors.loop import drive
 from nas.executors.pool import OpenExecutor
+from nas.executors.view import Screen
 from nas.objectives import directions_of
 from nas.records import State
 from nas.registry import ENGINES

@@ -104,6 +104,11 @@ class Driver(ABC):
         """Whether the training of `task` goes on after `rung`; asked between epochs."""
         return Verdict.CONTINUE
 
+    @property
+    def waiting(self) -> list[Task]:
+        """What is known to be evaluated next, in this order."""
+        return list(self._waiting)
+
     def rows(self) -> list[TrialRow]:
         """One row per finished trial, in order of number."""
         self._look()
