@@ -112,7 +112,7 @@ def drafted(wishes: Wishes) -> Draft:
     of_data = [override for override in wishes.overrides if override.startswith("data.")]
     wanted = override_settings(settings_of(place), of_data)["data"]
     if wanted["source"] == "csv":
-        place += choose_columns(wanted["path"], wanted.get("columns") or {})
+        place += choose_columns(wanted["path"], wanted.get("columns") or {}, asked_root=wanted.get("root"))
     text = document([Choice("name", name), *place, Choice("space.preset", "32px")], name)
     data = parse_study(text, wishes.out, of_data).data
     listing = SOURCES[data.source].list(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 from nas.data.csv_table import records_of
@@ -45,13 +45,14 @@ class Table:
         return [row[place] for row in self.rows]
 
 
-def choose_columns(given: str, asked: Mapping[str, str]) -> list[Choice]:
+def choose_columns(given: str, asked: Mapping[str, str], *, asked_root: str | None = None) -> list[Choice]:
     """`columns` and `root` of a table where they are not what they are by default.
 
-    asked: columns that the user named. Raises InputError where it cannot be told which column is the image or class.
+    asked, asked_root: columns and folder that the user named. Raises InputError where it cannot be told which column
+    is the image or the class, or no file is found.
     """
     table = _read(expanded(given, "data.path"))
-    root, image = _files(table, asked.get("image"))
+    root, image = _files(table, asked.get("image"), asked_root)
     taken = {image}
     names = {"image": image}
     for kind in ("split", "group", "label"):
@@ -81,18 +82,30 @@ def _read(path: Path) -> Table:
     return Table(path, tuple(header), tuple(tuple(row) for row in rows if len(row) == len(header)))
 
 
-def _files(table: Table, asked: str | None) -> tuple[str | None, str]:
-    """The folder of the files, None for the table's own, and the column that names them."""
-    here = table.path.parent
+def _files(table: Table, asked: str | None, asked_root: str | None) -> tuple[str | None, str]:
+    """The folder of the files, None for the table's own or the one asked for, and the column that names them.
+
+    Where some files are missing, the listing names them.
+    """
+    here = table.path.parent if asked_root is None else expanded(asked_root, "data.root")
     columns = [asked] if asked else sorted(table.header, key=lambda name: _plain(name) not in USUAL["image"])
-    for folder in (here, *(here / name for name in folders_in(here))):
-        for name in columns:
-            if name in table.header and _share_found(folder, table.values(name)) >= FOUND:
-                return None if folder == here else str(folder), name
-    usual = asked or next((name for name in columns if _plain(name) in USUAL["image"]), None)
+    beside = [] if asked_root else [here / name for name in folders_in(here)]
+    best, found = 0.0, None
+    for folder, name in product((here, *beside), (name for name in columns if name in table.header)):
+        share = _share_found(folder, table.values(name))
+        if share > best:
+            best, found = share, (folder, name)
+        if share >= FOUND:
+            break
+    if found is not None:
+        return None if found[0] == here else str(found[0]), found[1]
+    usual = next((name for name in columns if asked or _plain(name) in USUAL["image"]), None)
     if usual is None:
         raise _unclear(table, "image", "names the files")
-    return None, usual  # which files are missing is said when they are listed
+    raise InputError(
+        f"{table.path}: none of the files that column {usual!r} names is in {here} or a folder in it; "
+        f"say where they are: nas init {table.path} data.root=FOLDER"
+    )
 
 
 def _share_found(folder: Path, values: Sequence[str]) -> float:

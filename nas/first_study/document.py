@@ -73,7 +73,7 @@ def flow(value: Any) -> str:
 
 def _text(value: str) -> str:
     """Text as it is where it is a plain word for YAML in any place, else in double quotes."""
-    is_plain = value.isascii() and value[:1].isalnum() and all(c.isalnum() or c in "_-./" for c in value)
+    is_plain = value.isascii() and value[:1] not in ("", "-") and all(c.isalnum() or c in "_-./" for c in value)
     if is_plain and dump_yaml(value).removesuffix("\n...\n") == value:
         return value
     return '"' + "".join(map(_escaped, value)) + '"'

@@ -83,10 +83,20 @@ def test_what_is_unclear_is_asked_for(table: Callable[..., Path]) -> None:
         chosen(table("x,a", TWO, images=["nowhere"] * 12))
 
 
-def test_files_that_are_missing_are_for_the_listing_to_name(table: Callable[..., Path]) -> None:
-    assert chosen(table("path,label", TWO, images=[f"gone/{i}.png" for i in range(12)])) == {
-        "columns": {"image": "path"}
-    }
+def test_some_missing_files_are_for_the_listing_to_name(table: Callable[..., Path]) -> None:
+    some = [*FILES[:6], *(f"gone/{i}.png" for i in range(6))]
+    assert chosen(table("x,label", TWO, images=some)) == {"columns": {"image": "x"}}
+
+
+def test_files_elsewhere_are_asked_for(table: Callable[..., Path]) -> None:
+    found = table("path,label", TWO, images=[f"{i}.png" for i in range(12)])
+    elsewhere = found.parent.rename(found.parent.parent / "e") / "images"
+    found = elsewhere.with_name("labels.csv").rename(elsewhere.parent.parent / "labels.csv")
+    (found.parent / "e" / "images").rename(found.parent / "e" / "deeper")
+    with pytest.raises(InputError, match=r"none of the files that column 'path' names.*data\.root=FOLDER"):
+        chosen(found)
+    root = str(found.parent / "e" / "deeper")
+    assert settings_of(choose_columns(str(found), {}, asked_root=root)) == {"data": {"columns": {"image": "path"}}}
 
 
 def test_tables_that_are_none(table: Callable[..., Path]) -> None:
