@@ -314,7 +314,10 @@ def report(folder: Folder) -> None:
 @app.command(epilog="Example:  nas export runs/digits 17 --to my-model")
 def export(
     folder: Folder,
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial number or the beginning of an id.")],
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
+    ],
     to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
 ) -> None:
     """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""
@@ -368,6 +371,8 @@ def retry(
         what = f"trial {one.failed} is queued again as {one.number}"
         if one.phase == "final":  # a finalist goes by the number of its search trial, again
             what = f"finalist {one.failed} is queued again"
+        if one.phase == "reference":
+            what = f"the {one.failed} is queued again"
         print(f"{what}; it had failed with: {one.reason}")
     again = shlex.join(["nas", "run", str(folder / "study.yaml"), "--out", str(folder)])
     print(f"Go on with:  {again}" if queued else "Nothing failed that is not queued again already.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from nas.data import listed
-from nas.data.of_study import listed_of
+from nas.data.of_study import listed_of, sizes_of
 from nas.data.reading import named
 from nas.data.records import Array, DataSet, Listing, Split
 from nas.study import Data, Study
@@ -66,7 +66,7 @@ def describe(study: Study, found: Listing | DataSet | None = None) -> DataSummar
         listing, split = listed_of(study, "finals", found if isinstance(found, Listing) else None)
         listed_of(study, "search", listing)
         unreadable = named(listing, dict(listing.faults))
-    summary = _summary(study.data, listing, split, unreadable, study.space.input_sizes)
+    summary = _summary(study.data, listing, split, unreadable, sizes_of(study))
     limit = study.search_images
     return replace(summary, trial_images=summary.trial_images if limit is None else limit)
 

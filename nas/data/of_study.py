@@ -20,7 +20,7 @@ def loaded_of(study: Study, stage: Stage) -> DataSet:
     Raises InputError where the data cannot be used; one about the number of images begins with the stage's own key.
     """
     with _key_of(study, stage):
-        for size in study.space.input_sizes:
+        for size in sizes_of(study):
             data = load(study.data_of(_images(study, stage)), input_size=size, seed=study.search.seed)
     return data
 
@@ -29,6 +29,12 @@ def listed_of(study: Study, stage: Stage, listing: Listing | None = None) -> tup
     """As `loaded_of`, without reading an image; the `listing` may be known."""
     with _key_of(study, stage):
         return listed(study.data_of(_images(study, stage)), seed=study.search.seed, listing=listing)
+
+
+def sizes_of(study: Study) -> tuple[int, ...]:
+    """The sides of images in which something is trained or measured, the largest of the space last."""
+    smaller = () if study.search.input_size is None else (study.search.input_size,)
+    return tuple(dict.fromkeys((*smaller, *study.space.input_sizes)))
 
 
 def _images(study: Study, stage: Stage) -> int | None:

@@ -36,6 +36,7 @@ compression: {pruning_ratio: [0.0, 0.5], weight_format: [int8, fp32], granularit
 objectives: [accuracy, parameters, size_bytes]
 search: {sampler: random, trials: 3, workers: 2, finalists: 2}
 training: {epochs: 2, batch_size: 32}
+baseline: false
 """
 
 
