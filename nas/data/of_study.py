@@ -33,8 +33,8 @@ def listed_of(study: Study, stage: Stage, listing: Listing | None = None) -> tup
 
 def sizes_of(study: Study) -> tuple[int, ...]:
     """The sides of images in which something is trained or measured, the largest of the space last."""
-    smaller = () if study.search.input_size is None else (study.search.input_size,)
-    return tuple(dict.fromkeys((*smaller, *study.space.input_sizes)))
+    sizes, own = tuple(study.space.input_sizes), study.search.input_size
+    return sizes if own is None or own in sizes else (own, *sizes)
 
 
 def _images(study: Study, stage: Stage) -> int | None:
