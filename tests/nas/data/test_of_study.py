@@ -18,7 +18,7 @@ def make_study(**fields: Any) -> Study:
 
 @pytest.mark.parametrize(("own", "sizes"), [(None, (8, 12)), (6, (6, 8, 12)), (8, (8, 12)), (12, (8, 12))])
 def test_the_largest_size_of_the_space_is_last(own: int | None, sizes: tuple[int, ...]) -> None:
-    space = {"family": "mobile", "preset": "8px", "input_sizes": (8, 12)}
+    space = {"family": "mobile", "preset": "8px", "input_size": (8, 12)}
     study = make_study(space=space, search={"input_size": own})
     assert sizes_of(study) == sizes
     assert loaded_of(study, "search").train.images.shape[-1] == 12
