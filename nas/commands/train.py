@@ -26,7 +26,7 @@ from nas.search.finalists import Finalists
 from nas.search.journal import Journal, repair
 from nas.search.repeats import by_trial
 from nas.search.upkeep import write_fronts
-from nas.study import Study
+from nas.study import Finals, Study
 from nas.study.file import difference, load_study
 
 ONLY = "finals."  # the section that may differ from the run's
@@ -79,6 +79,8 @@ def _rows(finalists: Finalists, number: int) -> list[TrialRow]:
 
 def _changed(folder: RunFolder, overrides: Sequence[str]) -> Study:
     """The run's study with other finals. Raises InputError where anything else differs."""
+    if short := [given for given in overrides if given.partition("=")[0] in Finals.model_fields]:
+        raise InputError("\n".join(f"command line: expected {ONLY}{given}, got {given}" for given in short))
     recorded, study = load_study(folder.study), load_study(folder.study, overrides)
     if others := [line for line in difference(recorded, study) if not line.startswith(ONLY)]:
         raise InputError(
