@@ -14,6 +14,7 @@ from by_hand import Run, Workers, different, evaluated, make_study, measured, re
 from rich.console import Console
 
 import nas.commands.run
+import nas.data.of_study
 import nas.executors.loop
 import nas.measuring.calibration
 import nas.measuring.latency_design
@@ -131,13 +132,13 @@ def test_test_images_that_cannot_be_read_are_told_before_finalists_are_trained(
         return replace(load(*given, **options), load_test=unreadable)
 
     with monkeypatch.context() as patched:
-        patched.setattr(nas.commands.run, "load", broken)
+        patched.setattr(nas.data.of_study, "load", broken)
         with pytest.raises(InputError, match="1 unreadable image"):
             run()
     assert not (folder.path / "finalists.csv").exists()
     assert run()
     assert len(read(folder, "finalists")) == 2
-    monkeypatch.setattr(nas.commands.run, "load", broken)
+    monkeypatch.setattr(nas.data.of_study, "load", broken)
     assert run()  # nothing is left to be tested
 
 
@@ -167,6 +168,12 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
     assert (setup.study.name, setup.folder, setup.workers, setup.threads) == (study.name, folder, 1, 1)
     task = Task(0, different(1)[0], "search", 0, 2, folder.path)
     assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
+    assert limit(replace(task, epochs=8, phase="final")) == 2.0
+    few = make_study(epochs=2, trial_minutes=0.5, train_images=100, input_size=4)
+    limit = nas.commands.run.setup_of(few, folder, workers=1).limit_minutes
+    many = len(load(few.data, input_size=8, seed=0).train)
+    assert limit(replace(task, epochs=2)) == 0.5
+    assert limit(replace(task, epochs=8, phase="final")) == pytest.approx(2.0 * many / 100 * 4)
     assert excused()
     folder.teacher().mkdir()
     (folder.teacher() / LOGITS).touch()

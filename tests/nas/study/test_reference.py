@@ -48,13 +48,14 @@ def test_each_row_says_what_may_be_given_its_default_and_its_meaning() -> None:
 
 
 def page_of_sources() -> str:
-    return PAGE[PAGE.index("| `source` | `path`") : PAGE.index("## space")]
+    return PAGE[PAGE.index("| `source` | what it expects") : PAGE.index("## space")]
 
 
 def test_every_source_has_a_row() -> None:
     named = {row[0]: row for row in rows(page_of_sources())[1:]}
     assert list(named) == [f"`{name}`" for name in SOURCE_KEYS]
-    assert named["`torchvision`"] == ["`torchvision`", "a folder", "`dataset`, the name of a set", "`download`"]
+    expected = f"a folder: {SOURCE_KEYS['torchvision'].expects}"
+    assert named["`torchvision`"] == ["`torchvision`", expected, "`dataset`, the name of a set", "`download`"]
 
 
 def test_families_share_what_they_have_in_common() -> None:
