@@ -83,7 +83,7 @@ def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: C
         _keep(file_logits(finished, bench, give_way), file)
         return
     recipe = training.resolved(middle_numbers(training))
-    train_teacher(bench, teacher_candidate(study, training.distillation), recipe, file, give_way, tell=tell)
+    train_teacher(bench, teacher_candidate(study, training.distillation), recipe, file, give_way, tell)
 
 
 def file_logits(folder: Path, bench: Workbench, give_way: Callable[[], None]) -> Tensor:
@@ -115,7 +115,6 @@ def train_teacher(
     recipe: Recipe,
     file: Path,
     give_way: Callable[[], None],
-    *,
     tell: Tell = silent,
 ) -> None:
     """Train the teacher and record it beside `file`; its logits come last, in `file`: they mark that it is done."""

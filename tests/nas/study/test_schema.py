@@ -131,9 +131,15 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize("family", ["mobile", "shuffle", "mixed"])
+@pytest.mark.parametrize("family", ["mobile", "shuffle", "mixed", "auto"])
 def test_a_space_is_of_one_family(family: str) -> None:
     assert list(faults({**BASE, "space": {"family": family, "preset": "8px"}}, SCHEMA)) == []
+
+
+@pytest.mark.parametrize("space", [{"preset": "32px", "blocks": {"plain": {"kernels": [3]}}}, {"preset": "32px"}])
+def test_a_space_without_a_family(space: dict[str, Any]) -> None:
+    """With a preset it is a mixed one."""
+    assert list(faults({**BASE, "space": space}, SCHEMA)) == []
 
 
 def test_the_breadth_of_a_study_passes() -> None:
@@ -148,7 +154,7 @@ def test_the_breadth_of_a_study_passes() -> None:
         ({"search": {"workers": 1.5}}, ".search.workers: no integer"),
         ({"search": {"hours": 0}}, ".search.hours: fits none"),
         ({"objectives": ["speed"]}, ".objectives[0]: 'speed'"),
-        ({"constraints": {"accuracy": {"max": 1}}}, ".constraints.accuracy: 'accuracy'"),
+        ({"constraints": {"accuracy": {"max": 1}}}, ".constraints.accuracy: fits none"),
         ({"space": {"kernels": [3]}}, ".space: fits none"),
         ({"name": "a b"}, ".name: 'a b'"),
         ({"artifacts": {"keep": "none"}}, ".artifacts.keep: 'none'"),
