@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.commands.data import show_data
-from nas.commands.forecasts import of_finals, of_repeats, of_search, outlook_of
+from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
 from nas.commands.refusals import refuse_teachers
 from nas.data import DataSet
 from nas.data.describe import describe
@@ -85,7 +85,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = prepare(study, folder, console)
-    outlook = outlook_of(study, data, console)
+    outlook = outlook_of(study, data)
+    announce(outlook, console)
     measured = _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):

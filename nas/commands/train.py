@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nas.commands.forecasts import of_finals, outlook_of
 from nas.commands.run import held, prepare, setup_of
 from nas.errors import InputError
 from nas.executors.loop import drive
@@ -56,7 +57,8 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         number = chosen(trial, searched)
         finalists = Finalists(study, folder)
         _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
-        prepare(study, folder, console, record=False).load_test()  # files that cannot be read are named now
+        data = prepare(study, folder, console, record=False)
+        data.load_test()  # files that cannot be read are named now
         own = finalists.add(number, searched.notes[number], searched.rows)
         finalists.only(own)
         task = finalists.notes(own)
@@ -67,9 +69,11 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
             write_fronts(finalists, searched.rows, again)
             return ""
 
+        forecast = of_finals(outlook_of(study, data), finalists)
+        screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
         open_executor: OpenExecutor = ENGINES[study.search.engine]
         with open_executor(setup_of(study, folder, workers=1)) as executor:
-            drive(finalists, executor, stop, Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write))
+            drive(finalists, executor, stop, screen)
         return next(iter(_rows(finalists, own)), None)
 
 
