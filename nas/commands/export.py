@@ -41,8 +41,10 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     candidate = _candidate(artifact / "candidate.json", contents["candidate.json"], evaluation)
     model, runtime, architecture = artifact / models[0], runtime_of(study.target), candidate.architecture
     usage = runtime.usage(model, Form(architecture.input_channels, architecture.input_size, study.data.resize))
-    card = model_card(study, candidate, evaluation, runtime.class_names(model), usage=usage)
-    written = {to / name: content for name, content in (contents | {"README.md": card.encode()}).items()}
+    names = runtime.class_names(model)
+    contents["README.md"] = model_card(study, candidate, evaluation, names, usage=usage).encode()
+    contents["classes.json"] = json.dumps(names, ensure_ascii=False, indent=1).encode()  # where no metadata is read
+    written = {to / name: content for name, content in contents.items()}
     for file, content in written.items():
         write_atomically(file, content)
     return list(written)
