@@ -17,7 +17,7 @@ from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import excesses
-from nas.recording import Clock, finish
+from nas.recording import Clock, finish, noting
 from nas.records import Evaluation, Measurement, State
 from nas.run_folder.rungs import last_record, pruned_fields
 from nas.rung import look_of
@@ -85,6 +85,7 @@ def evaluate(
 def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
     """The task's training, with the logits of a reference teacher where there is one."""
     training = task.recipe_in(bench.study)
+    small = task.train_size if task.train_size is not None and task.train_size < bench.input_size else None
     return TrainingPipeline(
         training,
         task.candidate,
@@ -97,6 +98,7 @@ def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Traini
         recorded=recorded,
         choose_precision=bench.precision,
         rungs=task.rungs,
+        small=None if small is None else bench.at(small).feed(task.seed, training),
     )
 
 
@@ -137,11 +139,11 @@ def evaluate_safely(
     Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate. `tell` hears what it
     is at.
     """
-    clock = Clock.of(last_record(task), tell)
+    clock = Clock.of(task, tell)
     try:
         if task.made_from is not None:
             return quantize_after_training(task, bench, clock)
-        return evaluate(task, bench, clock, report=report)
+        return evaluate(task, bench, clock, report=noting(task, clock, report))
     except Interrupted as interrupted:
         if interrupted.verdict is not Verdict.STOP:
             raise

@@ -46,7 +46,7 @@ class Workbench:
     data: DataSet
     structure_costs: dict[str, Measurement] = field(default_factory=dict)
     folder: RunFolder | None = None
-    others: dict[tuple[int, int | None], Workbench] = field(default_factory=dict)
+    of_size: dict[tuple[int, int | None], Workbench] = field(default_factory=dict)
     _precisions: dict[bool, Precision] = field(default_factory=dict)
 
     @cached_property
@@ -68,14 +68,23 @@ class Workbench:
         """The bench with the images that a task asks for, in its candidate's size."""
         return self._beside(task.candidate.architecture.input_size, task.images_in(self.study))
 
+    def read_all(self) -> None:
+        """Read what the study's trials and finalists are trained on, in every size."""
+        study = self.study
+        for size in study.space.input_sizes:
+            for images in dict.fromkeys((study.search_images, study.final_images)):
+                self._beside(size, images)
+        if study.search.input_size is not None:
+            self._beside(study.search.input_size, study.search_images)
+
     def _beside(self, input_size: int, train_images: int | None) -> Workbench:
         own, wanted = (self.input_size, self.study.data.train_images), (input_size, train_images)
-        self.others.setdefault(own, self)
-        if wanted not in self.others:
+        self.of_size.setdefault(own, self)
+        if wanted not in self.of_size:
             study = self.study.model_copy(update={"data": self.study.data_of(train_images)})
             data = load(study.data, input_size=input_size, seed=study.search.seed)
-            self.others[wanted] = Workbench(study, data, self.structure_costs, self.folder, self.others)
-        return self.others[wanted]
+            self.of_size[wanted] = Workbench(study, data, self.structure_costs, self.folder, self.of_size)
+        return self.of_size[wanted]
 
     @cached_property
     def header(self) -> FileHeader:

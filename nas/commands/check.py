@@ -12,8 +12,7 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
 from nas.data import class_count
 from nas.records import QUALITIES
-from nas.runtimes.runtime import FileHeader, missing, runtime_of
-from nas.search.earlier import unusable
+from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
@@ -51,15 +50,12 @@ def file_bytes(study: Study, candidate: Candidate, classes: int) -> float | None
 
 
 def warnings_of(study: Study) -> list[str]:
-    """Choices that cannot do what they seem to, each in a sentence that begins with its key."""
+    """Choices that cannot do what they seem to, each in a sentence that begins with its key; see also `refusals`."""
     return [
         *_unrewarded_genes(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
         *_limits_of_finalists(study),
-        *_too_large_for_a_grid(study),
-        *unusable(study),
-        *missing(study.targets, at_a_glance=True),
     ]
 
 
@@ -94,12 +90,3 @@ def _limits_of_finalists(study: Study) -> Iterator[str]:
     if not study.trials_train_fully:
         for name in study.limits.keys() - study.cost_limits.keys():
             yield f"constraints.{name}.min: holds for finalists alone, since search trials are trained less than they"
-
-
-def _too_large_for_a_grid(study: Study) -> Iterator[str]:
-    """A grid that `nas run` will refuse."""
-    if study.search.sampler == "grid":
-        from nas.search.modelled import grid_problem  # with optuna, which takes a while
-
-        if problem := grid_problem(study):
-            yield problem

@@ -18,7 +18,8 @@ from nas.data.tables import data_table, data_words
 from nas.errors import InputError
 from nas.estimate import Speed
 from nas.files import write_atomically
-from nas.first_study.choices import Choice
+from nas.first_study.choices import Choice, settings_of
+from nas.first_study.columns import choose_columns
 from nas.first_study.document import MACHINE, document
 from nas.first_study.draft import Draft, Timed, fit_into
 from nas.first_study.pictures import in_words, look
@@ -30,7 +31,7 @@ from nas.machine import cores
 from nas.runtimes.runtime import refuse_missing
 from nas.study import Study
 from nas.study.effort import EFFORTS, Effort, EffortName
-from nas.study.file import parse_study
+from nas.study.file import override_settings, parse_study
 
 MOST_WORKERS = 8
 SEED = 0
@@ -109,6 +110,9 @@ def drafted(wishes: Wishes) -> Draft:
     """The data that the user named, listed, and some of the pictures opened; all that follows from them."""
     name, place = study_name(wishes.given), located(wishes.given)
     of_data = [override for override in wishes.overrides if override.startswith("data.")]
+    wanted = override_settings(settings_of(place), of_data)["data"]
+    if wanted["source"] == "csv":
+        place += choose_columns(wanted["path"], wanted.get("columns") or {}, asked_root=wanted.get("root"))
     text = document([Choice("name", name), *place, Choice("space.preset", "32px")], name)
     data = parse_study(text, wishes.out, of_data).data
     listing = SOURCES[data.source].list(data)
@@ -122,8 +126,8 @@ def drafted(wishes: Wishes) -> Draft:
 def _heading(wishes: Wishes) -> str:
     return (
         f"Written by nas init for {wishes.given}, {minutes(wishes.budget_s)}, effort {wishes.effort}; yours to change. "
-        f"What is marked {MACHINE} follows from the speed and the cores of the machine it was written on; all else "
-        "from the data. Every key is described by nas schema."
+        f"What is marked {MACHINE}, and the words above it, follow from the speed and the cores of the machine it was "
+        "written on; all else from the data. Every key is described by nas schema."
     )
 
 

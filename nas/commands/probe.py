@@ -17,9 +17,10 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
 from nas.commands.timing import LEAST_BATCH, short, train_a_little
 from nas.data import load
-from nas.estimate import Estimate, Known, Line, Plan, Seconds, Speed, Timed, estimate_of, expected_candidates, fitted
+from nas.estimate import Estimate, Known, Line, Plan, Speed, Timed, estimate_of, expected_candidates, fitted
 from nas.estimate.candidates import largest_compressed
 from nas.estimate.computing import rows_of
+from nas.estimate.words import duration, span
 from nas.evaluate import pipeline_of, structure_costs
 from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
@@ -201,15 +202,3 @@ def estimate_table(study: Study, seconds: Estimate) -> Table:
     table.add_row("finalists", span(seconds.finalists), f"{search.finalists} of {study.final_epochs} epochs")
     table.add_row("the study", f"{span(seconds.total)}, about {duration(seconds.total.middle)}", "")
     return table
-
-
-def span(seconds: Seconds) -> str:
-    low, high = duration(seconds.low), duration(seconds.high)
-    return low if low == high else f"{low} to {high}"
-
-
-def duration(seconds: float) -> str:
-    """45 s, 7.5 min, 3.2 h: two figures that a person can plan with."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

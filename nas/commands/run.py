@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,16 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
-from nas.data import DataSet, Split, load
+from nas.commands.data import show_data
+from nas.commands.forecasts import of_finals, of_repeats, of_search, outlook_of
+from nas.data import DataSet
+from nas.data.describe import describe
+from nas.data.of_study import loaded_of
+from nas.data.split_record import moved
 from nas.errors import InputError, disk_problem
-from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
+from nas.executors.loop import Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
+from nas.executors.view import Forecast, Screen
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
@@ -77,13 +84,14 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = prepare(study, folder, console)
+    outlook = outlook_of(study, data, console)
     measured = _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(setup_of(study, folder, workers=study.search.workers)) as executor:
-        problem = _drive_search(search, executor, stop, console)
+        problem = _drive_search(search, executor, stop, console, of_search(outlook, search))
         repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
 
         def write() -> None:
@@ -93,7 +101,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
 
         write()
         if not stop.asked and repeats.unfinished:
-            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, after=write)
+            forecast = of_repeats(outlook, repeats)
+            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, forecast, after=write)
         if not stop.asked and search.count(State.COMPLETE):
             if study.search.finalists:
                 finalists.choose(search, repeats.by_trial())
@@ -101,7 +110,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
             if study.search.finalists and (finalists.unfinished or references.unfinished):
                 data.load_test()  # files that cannot be read are named now, not by each finalist after its training
             last, total = Together((finalists, references)), len(finalists.journal.trials()) + references.total
-            _drive_further(last, "finalists and baseline", total, executor, stop, console, after=write)
+            forecast = of_finals(outlook, last)
+            _drive_further(last, "finalists and baseline", total, executor, stop, console, forecast, after=write)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -123,17 +133,17 @@ def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool =
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
-        final = len(_read(study, study.final_images, "finals").train)
-        data = _read(study, study.search_images, "search")
-    _keep_split(folder, data.split)
+        finals, data = loaded_of(study, "finals"), loaded_of(study, "search")
+        summary = describe(study, finals)
+    _keep_split(study, folder, data)
     if record:
         write_atomically(folder.study, dump_study(study))
-    finals = "" if final == len(data.train) else f" (finalists {final})"
+    show_data(study, summary, console)
+    of_finals = "" if len(finals.train) == len(data.train) else f" (finalists {len(finals.train)})"
     console.print(
-        f"{study.name}: {len(data.train)} training{finals}, {len(data.validation)} validation, "
+        f"{study.name}: {len(data.train)} training{of_finals}, {len(data.validation)} validation, "
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
-    _name_skipped(data.skipped, console)
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
     return data
@@ -147,18 +157,6 @@ def refuse_teachers(study: Study, folder: RunFolder) -> None:
             teacher_candidate(study, options)
 
 
-def _read(study: Study, images: int | None, section: str) -> DataSet:
-    """The data with so many training images, in every size: workers find in the cache what they need."""
-    try:
-        for size in study.space.input_sizes:
-            data = load(study.data_of(images), input_size=size, seed=study.search.seed)
-    except InputError as error:
-        if getattr(study, section).train_images is None:
-            raise
-        raise InputError(str(error).replace("data.train_images:", f"{section}.train_images:", 1)) from None
-    return data
-
-
 def _calibrate(
     study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop
 ) -> list[tuple[Candidate, float]]:
@@ -169,8 +167,15 @@ def _calibrate(
     if not seconds_of(study):
         return []
     is_new = not folder.calibration.exists()
-    with console.status("calibrating the model of latency"):
-        found, problem = calibrated(study, num_classes, folder.calibration, stopped=lambda: stop.asked)
+    with console.status("calibrating the model of latency") as status:
+        began = time.monotonic()
+
+        def stopped() -> bool:
+            over = time.monotonic() - began
+            status.update(f"calibrating the model of latency: {over:.0f} s of at most {seconds_of(study):.0f}")
+            return stop.asked
+
+        found, problem = calibrated(study, num_classes, folder.calibration, stopped=stopped)
     if problem:
         console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
     elif is_new:
@@ -193,13 +198,6 @@ def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
     own = folder.teacher(study.search_changes) / LOGITS
     return folder.awaits_teacher or (study.training.needs_reference and not own.exists())
-
-
-def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
-    if skipped:
-        more = f"\n  and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        lines = escape("\n  ".join(skipped[:5]) + more)
-        console.print(f"[yellow]warning:[/] {len(skipped)} unreadable image file(s) left out:\n  {lines}")
 
 
 def resolve(study: Study, folder: RunFolder) -> Study:
@@ -249,12 +247,18 @@ def _with_reference(study: Study, recorded: Study) -> Study:
     return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
 
 
-def _keep_split(folder: RunFolder, split: Split) -> None:
-    """Record the split; refuse a recorded one that differs. Older versions recorded only the indices, its beginning."""
-    text = split.to_json()
-    if folder.split.exists() and not text.startswith(folder.split.read_text(encoding="utf-8").removesuffix("}")):
+def _keep_split(study: Study, folder: RunFolder, data: DataSet) -> None:
+    """Record the split; refuse a recorded one that differs.
+
+    Older versions recorded less of it: the indices, or these and a digest of all images, with which theirs begins.
+    """
+    text = data.split.to_json(data.file_names)
+    recorded = folder.split.read_text(encoding="utf-8") if folder.split.exists() else "}"
+    if not text.startswith(recorded.removesuffix("}")):
+        older = " (Earlier versions read group_pattern as data.group_scope=all.)" if study.data.group_pattern else ""
         raise InputError(
             f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
+            f"{older}{moved(recorded, text)}"
         )
     write_atomically(folder.split, text)
 
@@ -287,7 +291,7 @@ def measured_otherwise(measurement: Measurement, targets: Sequence[Target]) -> l
     return lines
 
 
-def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console) -> str:
+def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console, forecast: Forecast) -> str:
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
@@ -295,7 +299,8 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
         upkeep()
         return _counts(search)
 
-    screen = Screen(console, "search", search.study.search.trials, lambda: search.count(State.COMPLETE), after)
+    trials = search.study.search.trials
+    screen = Screen(console, "search", trials, lambda: search.count(State.COMPLETE), after, forecast)
     return drive(search, executor, stop, screen)
 
 
@@ -306,6 +311,7 @@ def _drive_further(
     executor: Executor,
     stop: Stop,
     console: Console,
+    forecast: Forecast,
     *,
     after: Callable[[], None],
 ) -> None:
@@ -315,7 +321,7 @@ def _drive_further(
         after()
         return ""
 
-    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note))
+    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note, forecast))
 
 
 def _counts(search: Search) -> str:

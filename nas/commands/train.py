@@ -14,8 +14,9 @@ from rich.console import Console
 
 from nas.commands.run import held, prepare, setup_of
 from nas.errors import InputError
-from nas.executors.loop import Screen, drive
+from nas.executors.loop import drive
 from nas.executors.pool import OpenExecutor
+from nas.executors.view import Screen
 from nas.objectives import directions_of
 from nas.records import State
 from nas.registry import ENGINES
@@ -59,8 +60,8 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         _refuse_finished(finalists, own, number)
         finalists.only(own)
         task = finalists.notes(own)
-        how = words_of(task.recipe) or "as the run's finalists"
-        console.print(f"Training trial {number} ({task.id}): {task.epochs} epochs, {how}", highlight=False)
+        how = words_of(task.recipe) or f"epochs={task.epochs}"
+        console.print(f"Training trial {number} ({task.id}) with {how}", highlight=False, soft_wrap=True)
 
         def write(_: TrialRow | None) -> str:
             write_fronts(finalists, searched.rows, again)

@@ -45,7 +45,7 @@ def read_rows(data: Data) -> list[Row]:
         raise InputError(
             f"data.path: {path}: expected UTF-8 text, got byte 0x{error.object[error.start]:02x}"
         ) from None
-    lines = _records(path, text)
+    lines = records_of(path, text)
     header = next(lines, (1, []))[1]
     places = _places(path, header, data)
     rows, problems = list[Row](), list[str]()
@@ -71,7 +71,7 @@ def refuse_rows(path: Path, problems: Sequence[str]) -> None:
         raise InputError(f"data.path: {path}: {len(problems)} bad row(s):\n  {shown}{more}")
 
 
-def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def records_of(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of every record; the delimiter is the one that the first line has most of."""
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=first.count), strict=True)

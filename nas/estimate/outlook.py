@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from nas.candidates.candidate import Candidate
 from nas.estimate.plan import BEFORE_TRAINING, Plan
 from nas.estimate.speed import Line, Speed, Timed, fitted
-from nas.estimate.whole import REPORT_SECONDS, cycled, makespan, spread
+from nas.estimate.whole import REPORT_SECONDS, baselines, cycled, makespan, spread
 from nas.records import Evaluation, State
 from nas.tasks import Progress, Task
 
 USUAL_AROUND, USUAL_MEASURING, USUAL_START = Line(1.0), Line(0.3), 4.0
 PRIOR = 4  # candidates' worth of belief in the random draws, beside those that were trained
 REMEMBERED = 24  # stages that were heard of last
+LAST = 64  # trials that say of what size the next ones are
 OWN_PARTS = ("train", "measure", "teach")
 Key = tuple[str, int]
 
@@ -69,8 +70,13 @@ class Outlook:
         self._around.append(sum(own for part, own in seconds.items() if part not in OWN_PARTS))
         self._measuring.append(seconds.get("measure", 0.0) / 2)
         if task.phase == "search":
-            self._trained.append(task.candidate)
+            self.trained(task.candidate)
         self._learn()
+
+    def trained(self, candidate: Candidate) -> None:
+        """A trial that is complete."""
+        self._trained.append(candidate)
+        del self._trained[:-LAST]
 
     def _learn(self) -> None:
         workers = self.plan.study.search.workers
@@ -115,15 +121,19 @@ class Outlook:
         return makespan(jobs, self._workers, busy=self._busy(running))
 
     def after_search(self) -> float:
-        """Seconds of repeats, finalists and report, before they are chosen: by the candidates trained so far."""
+        """Seconds of all that follows the search."""
         search = self.plan.study.search
+        return self.repeats_left((), int(search.repeat_share * search.trials)) + self.finals_seconds()
+
+    def finals_seconds(self) -> float:
+        """Seconds of finalists, baseline and report before they are chosen, by the candidates trained so far."""
         known = [*self._trained, *(self.plan.expected.draws if len(self._trained) < PRIOR else ())]
-        finals = sorted(spread(known, search.finalists), key=lambda one: -one.macs(1))
-        return (
-            self.repeats_left((), int(search.repeat_share * search.trials))
-            + self.finals_left((), finals)
-            + REPORT_SECONDS
-        )
+        finals = spread(known, self.plan.study.search.finalists)
+        return self.finals_left((), [*finals, *baselines(self.plan.study)]) + self.report_seconds
+
+    @property
+    def report_seconds(self) -> float:
+        return REPORT_SECONDS
 
     def _busy(self, running: Sequence[Task]) -> list[float]:
         return sorted(map(self.left, running), reverse=True)[: self._workers]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nas.candidates.baseline import baseline_candidate
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
 from nas.estimate.candidates import Expected, expected_candidates
@@ -18,7 +19,7 @@ from nas.estimate.plan import Plan
 from nas.estimate.speed import Speed
 from nas.measuring.calibration import seconds_of
 from nas.study import Study
-from nas.study.search import MODELLING
+from nas.study.search import COPY_SHARE, MODELLING
 
 ASK_SECONDS = 1.5  # a sampler that models thinks so long before a trial
 REPORT_SECONDS = 4.0
@@ -86,23 +87,41 @@ def before_search(plan: Plan) -> Seconds:
 def search_seconds(plan: Plan, larger: bool) -> float:
     """The trials, those that break a limit and repeats included."""
     search, expected = plan.study.search, plan.expected
-    draws = half(expected.draws, plan, larger)
-    jobs = [plan.job(one, load=plan.load) for one in expected.anchors][: search.trials]
-    rest = search.trials - len(jobs)
+    draws, trials = half(expected.draws, plan, larger), trials_of(plan)
+    jobs = [plan.job(one, load=plan.load) for one in expected.anchors][:trials]
+    rest = trials - len(jobs)
     jobs += cycled([plan.job(one, load=plan.load) for one in draws], rest)
     broken = expected.excluded_anchors + round(expected.excluded * rest)
     jobs += cycled([plan.infeasible(one) for one in draws], broken)
-    repeats = cycled([plan.job(one) for one in draws], int(search.repeat_share * search.trials))
-    asks = ASK_SECONDS * search.trials / search.workers if search.sampler in MODELLING else 0.0
-    return makespan(jobs, search.workers) + makespan(repeats, search.workers) + asks
+    repeats = cycled([plan.job(one) for one in draws], int(search.repeat_share * trials))
+    asks = ASK_SECONDS * trials / search.workers if search.sampler in MODELLING else 0.0
+    whole, hours = makespan(jobs, search.workers) + asks, search.hours
+    if hours is not None:  # none begins later
+        whole = min(whole, 3600 * hours + max(jobs))
+    return whole + makespan(repeats, search.workers)
+
+
+def trials_of(plan: Plan) -> int:
+    """Trials that come to their end: as many as are asked for, or as there are epochs for."""
+    search = plan.study.search
+    if search.epoch_budget is None:
+        return search.trials
+    each = plan.study.search_epochs * (plan.load.trainings + COPY_SHARE * plan.load.looks)
+    return max(1, min(search.trials, int(search.epoch_budget / each)))
 
 
 def after_search(plan: Plan, larger: bool) -> float:
     """Finalists, the longest first: a front holds networks of all sizes between the ends of its range."""
     search = plan.study.search
     pool = half((*plan.expected.anchors, *plan.expected.draws), plan, larger)
-    jobs = [plan.job(one, final=True) for one in spread(pool, search.finalists)]
-    return makespan(sorted(jobs, reverse=True), search.workers)
+    jobs = sorted((plan.job(one, final=True) for one in spread(pool, search.finalists)), reverse=True)
+    jobs += [plan.job(one, final=True) for one in baselines(plan.study)]
+    return makespan(jobs, search.workers)
+
+
+def baselines(study: Study) -> list[Candidate]:
+    """What is trained beside the finalists, in the places they leave."""
+    return [baseline_candidate(study)] if study.baseline else []
 
 
 def half(candidates: Sequence[Candidate], plan: Plan, larger: bool) -> list[Candidate]:

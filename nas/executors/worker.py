@@ -85,8 +85,7 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
     study = load_study(folder.study)
     data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     bench = Workbench(study, data, folder=folder)
-    for size in study.space.input_sizes:  # now, so that no candidate's time holds it
-        bench.at(size)
+    bench.read_all()  # now, so that no candidate's time holds it
     if study.search.trial_gigabytes is not None:
         limit_memory(study.search.trial_gigabytes)
     line.say(ready=os.getpid())

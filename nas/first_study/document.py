@@ -32,7 +32,7 @@ def _block(section: str, choices: Sequence[Choice]) -> str:
     if all(choice.is_suggestion for choice in choices):
         inner = [_comment(choice.why, "") for choice in choices if choice.why]
         keys = ", ".join(f"{_key(choice)}: {flow(choice.value)}" for choice in choices)
-        return "\n".join([*inner, f"# {section}: {{{keys}}}"])
+        return "\n".join([*inner, f"# {section}: {{{keys}}}{_mark(any(choice.is_timed for choice in choices))}"])
     return f"{section}:\n{_lines(choices, '  ')}"
 
 
@@ -42,8 +42,12 @@ def _lines(choices: Iterable[Choice], indent: str) -> str:
     for choice in choices:
         lines += [_comment(choice.why, indent)] if choice.why else []
         mark = "# " if choice.is_suggestion else ""
-        lines.append(f"{indent}{mark}{_key(choice)}: {flow(choice.value)}{f'  # {MACHINE}' if choice.is_timed else ''}")
+        lines.append(f"{indent}{mark}{_key(choice)}: {flow(choice.value)}{_mark(choice.is_timed)}")
     return "\n".join(lines)
+
+
+def _mark(is_timed: bool) -> str:
+    return f"  # {MACHINE}" if is_timed else ""
 
 
 def _key(choice: Choice) -> str:
@@ -69,7 +73,7 @@ def flow(value: Any) -> str:
 
 def _text(value: str) -> str:
     """Text as it is where it is a plain word for YAML in any place, else in double quotes."""
-    is_plain = value.isascii() and value[:1].isalnum() and all(c.isalnum() or c in "_-./" for c in value)
+    is_plain = value.isascii() and value[:1] not in ("", "-") and all(c.isalnum() or c in "_-./" for c in value)
     if is_plain and dump_yaml(value).removesuffix("\n...\n") == value:
         return value
     return '"' + "".join(map(_escaped, value)) + '"'

@@ -71,7 +71,7 @@ def fit_into(
     for size in smaller_sizes(sized.size) if draft.may_shrink else ():
         if found.fitted.seconds <= budget_s:
             break
-        reason = f", at {found.sized.size} the least that makes sense takes about {minutes(found.fitted.seconds)} here"
+        reason = f"; at {found.sized.size} the least that makes sense takes about {minutes(found.fitted.seconds)} here"
         found = _fitted(draft, Sized(size, reason), budget_s, images, num_classes, speed_of)
     return found
 

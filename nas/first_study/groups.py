@@ -18,7 +18,7 @@ from nas.errors import InputError
 from nas.first_study.choices import Choice
 from nas.first_study.namings import NAMINGS, Grouped, grouped
 from nas.study import Data
-from nas.study.source_keys import SOURCE_KEYS
+from nas.study.source_keys import sources_with
 
 ALIKE = 0.6  # distance within a group over that between groups of a class, at most, where pictures speak for it
 PAIRS, LEAST_PAIRS = 60, 8
@@ -28,7 +28,7 @@ EXAMPLE = r"^(.+)_\d+"
 
 def choose_groups(data: Data, listing: Listing, *, seed: int) -> list[Choice]:
     """`group_pattern` and `group_scope` where the evidence is good; else as comments. Nothing for sources without."""
-    if "group_pattern" not in SOURCE_KEYS[data.source].own:
+    if data.source not in sources_with("group_pattern"):
         return []
     train = listing.given["train"]
     classes = [listing.class_names[label] for label in listing.labels[train]]

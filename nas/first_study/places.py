@@ -22,7 +22,7 @@ LEFT_BY_TORCHVISION: Mapping[str, str] = {
     "rendered-sst2": "RenderedSST2", "stanford_cars": "StanfordCars", "imagenette2": "Imagenette",
 }  # fmt: skip
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-TABLES, ARRAYS = (".csv", ".tsv"), (".npz",)
+TABLES, ARRAYS, COLUMNAR = (".csv", ".tsv"), (".npz",), (".arrow", ".parquet")
 PARTS = ("train", "val", "test")
 
 
@@ -66,6 +66,8 @@ def _in_file(path: Path, given: str) -> list[Choice]:
         return [Choice("data.source", "npz", "A file of NumPy arrays."), Choice("data.path", given)]
     if ending in TABLES:
         return [Choice("data.source", "csv", "A table of pictures and labels."), Choice("data.path", given)]
+    if ending in COLUMNAR:
+        raise InputError(f"{given}: expected a folder, got one file of a data set; name the folder it is in")
     if ending in ARCHIVES:
         raise InputError(f"{given}: expected a folder, got an archive; unpack it first")
     raise InputError(f"{given}: expected a folder of pictures, a .npz or a .csv file, got a file {path.name!r}")
@@ -73,7 +75,7 @@ def _in_file(path: Path, given: str) -> list[Choice]:
 
 def _in_folder(path: Path, given: str) -> list[Choice]:
     """Tries what a folder may be, the most telling first."""
-    for look in (_left_by_torchvision, _pictures, _only_file, _only_folder):
+    for look in (_left_by_torchvision, _pictures, _saved_by_datasets, _only_file, _only_folder):
         if found := look(path, given):
             return found
     raise InputError(_nothing_in(path, given))
@@ -112,6 +114,14 @@ def holds_pictures(folder: Path) -> bool:
     if any(entry.suffix.lower() in SUFFIXES and is_data(entry.name) and entry.is_file() for entry in folder.iterdir()):
         return True
     return any(holds_pictures(folder / name) for name in folders_in(folder) if not (folder / name).is_symlink())
+
+
+def _saved_by_datasets(path: Path, given: str) -> list[Choice]:
+    """Files of Hugging Face's library."""
+    if not files_below(path, COLUMNAR):
+        return []
+    why = f"A folder of {' or '.join(COLUMNAR)} files, as Hugging Face's datasets keeps pictures."
+    return [Choice("data.source", "huggingface", why), Choice("data.path", given)]
 
 
 def _only_file(path: Path, given: str) -> list[Choice]:

@@ -55,7 +55,7 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
 
 def shown_reference(reference: Reference) -> dict[str, Any]:
     """A reference as a row of the table: its name stands where candidates have their id."""
-    limits = [f"above the limit of {', '.join(reference.broken)}"] if reference.broken else []
+    limits = [f"breaks the limit of {', '.join(reference.broken)}"] if reference.broken else []
     flags = " ".join([*filter(None, [reference.row["flags"]]), *limits])
     return {**reference.row, "trial": None, "id": reference.name, "flags": flags}
 
@@ -146,8 +146,8 @@ def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[lis
         *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
     ]
     told += _sureness(rows)
-    flags = [row["flags"] for row in rows]
-    return keys, [*told, *([ShownColumn("flags", flags, is_text=True)] if any(flags) else [])]
+    words = [(name, [row.get(name) or "" for row in rows]) for name in ("flags", "recipe")]
+    return keys, [*told, *(ShownColumn(name, cells, is_text=True) for name, cells in words if any(cells))]
 
 
 def _sureness(rows: list[dict[str, Any]]) -> list[ShownColumn]:

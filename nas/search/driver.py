@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
+from nas.run_folder.attempts import forget_spent, spent_before
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of, words_of
 from nas.search.journal import Direction, Journal, RecordedTrial
@@ -103,6 +104,11 @@ class Driver(ABC):
     def report(self, task: Task, rung: Rung) -> Verdict:
         """Whether the training of `task` goes on after `rung`; asked between epochs."""
         return Verdict.CONTINUE
+
+    @property
+    def waiting(self) -> list[Task]:
+        """What is known to be evaluated next, in this order."""
+        return list(self._waiting)
 
     def rows(self) -> list[TrialRow]:
         """One row per finished trial, in order of number."""
@@ -198,6 +204,7 @@ class Driver(ABC):
 
     def _failed(self, task: Task, failure: Failure) -> Evaluation:
         """Record an evaluation that left no record of its own."""
+        spent = spent_before(task.folder)
         evaluation = Evaluation(
             candidate_id=task.candidate.id,
             structure_id="",
@@ -209,10 +216,13 @@ class Driver(ABC):
             budget=task.budget_in(self.study),
             target=self.study.target.name,
             training=task.training,
+            recipe=task.recipe,
             attempts=task.attempt,
-            started_at="",
+            seconds=spent.seconds,
+            started_at=spent.started_at,
         )
         write_evaluation(task.folder, evaluation)
+        forget_spent(task.folder)
         (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         return evaluation
 

@@ -83,9 +83,16 @@ class Finalists(Driver):
         """Whether any is yet to be trained."""
         return bool(self._waiting)
 
+    @property
+    def waiting(self) -> list[Task]:
+        """The longest first, so that no place is idle while the last one trains."""
+        return sorted(self._waiting, key=training_work, reverse=True)
+
     def propose(self) -> Task | Wait | Done:
         if self._waiting:
-            return self._start(self._waiting.pop(0))
+            task = self.waiting[0]
+            self._waiting.remove(task)
+            return self._start(task)
         return WAIT if self._running else Done()
 
     def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
@@ -95,6 +102,11 @@ class Finalists(Driver):
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         values = None if evaluation.validation is None else [evaluation.validation.accuracy]
         self.journal.tell(row.number, values, notes={ROW: row.to_json()})
+
+
+def training_work(task: Task) -> int:
+    """MACs per image of all epochs, by which trainings are put in order; every layer counts, pruned or not."""
+    return task.epochs * sum(layer.macs for layer in task.candidate.architecture.layers(1))
 
 
 def teaching(trial: int, rows: Sequence[TrialRow]) -> TrialRow:

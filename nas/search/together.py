@@ -26,6 +26,11 @@ class Together:
         """Those of every driver, one after the other."""
         return [row for driver in self.drivers for row in driver.rows()]
 
+    @property
+    def waiting(self) -> list[Task]:
+        """What is known to be evaluated next, in this order."""
+        return [task for driver in self.drivers for task in driver.waiting]
+
     def propose(self) -> Task | Wait | Done:
         """The task of the first driver that has one; Done, with every problem, once all are."""
         answers = list[Wait | Done]()

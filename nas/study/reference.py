@@ -120,11 +120,12 @@ def _default(value: Any) -> str:
 
 def _sources() -> str:
     """What every source expects of `path` and of other keys."""
-    rows = ["| `source` | `path` | needs | own keys |", RULE]
+    rows = ["| `source` | what it expects at `path` | needs | own keys |", RULE]
     for name, keys in SOURCE_KEYS.items():
         needs = "; ".join(f"`{key}`, {what}" for key, what in keys.needs.items())
         own = ", ".join(f"`{key}`" for key in keys.own if key not in keys.needs)
-        rows.append(f"| `{name}` | {keys.path or '–'} | {needs or '–'} | {own or '–'} |")
+        path = f"{keys.path}: {keys.expects}" if keys.path else keys.expects
+        rows.append(f"| `{name}` | {_cell(path)} | {needs or '–'} | {own or '–'} |")
     return "\n".join([*rows, ""])
 
 

@@ -84,6 +84,14 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _small_images_fit_the_space(self) -> Study:
+        size, least, most = self.search.input_size, self.space.stride, max(self.space.input_sizes)
+        if size is not None and not least <= size <= most:
+            wanted = f"{least}, the space's total stride, to {most}, its largest input_size"
+            raise ValueError(f"search.input_size: expected {wanted}, got {size}")
+        return self
+
+    @model_validator(mode="after")
     def _finals_fit_training(self) -> Study:
         self.finals.over(self.training)
         return self

@@ -80,7 +80,7 @@ def evaluated(task: Task, study: Study, state: State | None = None, **fields: An
     state = state or (State.INFEASIBLE if broken else State.COMPLETE)
     known: dict[str, Any] = {
         "candidate_id": task.candidate.id, "structure_id": task.candidate.structure_id(10), "phase": task.phase,
-        "seed": task.seed, "state": state, "budget": study.training.epochs, "target": "cpu", "started_at": "2030",
+        "seed": task.seed, "state": state, "budget": task.budget_in(study), "target": "cpu", "started_at": "2030",
         "seconds": {"train": 0.25, "emit": 0.5}, "training": task.training,
     }  # fmt: skip
     if state is State.INFEASIBLE:

@@ -36,6 +36,7 @@ compression: {pruning_ratio: [0.0, 0.5], weight_format: [int8, fp32], granularit
 objectives: [accuracy, parameters, size_bytes]
 search: {sampler: random, trials: 3, workers: 2, finalists: 2}
 training: {epochs: 2, batch_size: 32}
+baseline: false
 """
 
 
@@ -91,17 +92,27 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 
 
 def test_check(nas: Nas, study: Path) -> None:
-    said = nas("check", study, "search.trials=7")
+    said = nas("check", study, "search.trials=7", "training.batch_size=4", "training.epochs=20")
     assert (said.code, said.err) == (0, "")
-    for words in ("tiny: about 10^", "7 trials", "smallest", "middle", "largest"):
+    for words in (
+        "tiny: about 10^",
+        "7 trials",
+        "smallest",
+        "middle",
+        "largest",
+        "(scikit-learn): 10 classes",
+        "validation",
+    ):
         assert words in said.out
+    assert "a trial: " in said.out
     assert "warning" not in said.out
 
 
 def test_check_warns(nas: Nas, study: Path) -> None:
     said = nas("check", study, "objectives=[accuracy]", "constraints.parameters.max=10")
     assert said.code == 0
-    assert said.out.count("warning:") == 2
+    assert said.out.count("warning:") == 3
+    assert "training.epochs: a trial has" in said.out
     assert "compression.weight_format: no objective or constraint rewards fewer bits" in said.out
     assert "constraints.parameters.max: 10 is below the smallest network's" in said.out
 
@@ -117,10 +128,27 @@ def test_check_says_whom_a_quality_binds(nas: Nas, study: Path) -> None:
 @pytest.mark.parametrize(("objectives", "trials", "warned"), [(3, 10, False), (4, 199, True), (4, 200, False)])
 def test_check_warns_of_a_crowded_front(nas: Nas, study: Path, objectives: int, trials: int, warned: bool) -> None:
     names = ["accuracy", "parameters", "size_bytes", "macs"][:objectives]
-    said = nas("check", study, f"objectives=[{','.join(names)}]", f"search.trials={trials}")
+    wanted = f"objectives=[{','.join(names)}]", f"search.trials={trials}", "training.batch_size=4", "training.epochs=20"
+    said = nas("check", study, *wanted)
     assert said.code == 0
     assert ("warning: objectives: with 4 of them and 199 trials nearly every candidate" in said.out) == warned
     assert ("warning" in said.out) == warned
+
+
+def test_check_refuses_what_a_run_would(nas: Nas, study: Path, tmp_path: Path) -> None:
+    said = nas("check", study, f"search.warm_start=[{tmp_path}]", "search.sampler=pareto")
+    assert said.code == 2
+    assert "search.warm_start[0]: expected a run folder" in said.err
+    assert "smallest" in said.out
+
+
+def test_cache(nas: Nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "c"))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / f"latency-{0:024}.json").write_bytes(bytes(2_000_000))
+    assert "2.0 MB" in nas("cache").out
+    assert "Removed 2.0 MB." in nas("cache", "--clear").out
+    assert not list((tmp_path / "c").iterdir())
 
 
 def test_probe(nas: Nas, study: Path) -> None:

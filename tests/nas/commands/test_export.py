@@ -194,3 +194,16 @@ def test_a_card_describes_the_candidate_that_was_evaluated(tmp_path: Path) -> No
     (finished(tmp_path, model_sha256=MEASURED) / "candidate.json").write_text(json.dumps(other.to_json()))
     with pytest.raises(InputError, match=rf"expected candidate {own.id}, which was evaluated, got {other.id}"):
         export_trial(tmp_path, "0", tmp_path / "out")
+
+
+def test_of_several_finalists_of_a_trial_the_most_accurate_unless_its_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "trials.csv").write_text("number,state,id,artifact\n9,COMPLETE,abcd12,a/search-0\n")
+    (tmp_path / "finalists.csv").write_text(
+        "trial,state,id,artifact,accuracy\n9,COMPLETE,abcd12,a/final-1,0.7\n9,COMPLETE,abcd12,a/final-1-t1,0.9\n"
+        "9,COMPLETE,abcd12,a/final-1-t2,0.8\n9,FAILED,abcd12,a/final-1-t3,\n"
+    )
+    for named, found in (("9", "t1"), ("abcd", "t1"), ("a/final-1-t2", "t2"), ("a/search-0", "search-0")):
+        with pytest.raises(InputError, match=rf"{found}: holds no finished network"):
+            export_trial(tmp_path, named, tmp_path / "out")
+    with pytest.raises(InputError, match="TRIAL: expected a complete trial's number"):
+        export_trial(tmp_path, "a/final-1-t3", tmp_path / "out")

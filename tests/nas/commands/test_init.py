@@ -121,6 +121,23 @@ def test_what_is_asked_for_is_written(here: Path) -> None:
         written("d", overrides=("data.tset=0.3",))
 
 
+def test_a_table_of_labels(here: Path) -> None:
+    root = draw(here / "d")
+    lines = [f"{file.relative_to(root)};{file.parent.name}" for file in sorted(root.rglob("*.png"))]
+    (root / "labels.csv").write_text("\n".join(["file;kind", *lines]), encoding="utf-8")
+    _, study, shown = written("d/labels.csv")
+    assert (study.data.columns.image, study.data.columns.label) == ("file", "kind")
+    assert study.name == "labels"
+    assert "Columns as they are understood: image 'file', label 'kind'" in shown
+
+
+def test_arrays(here: Path) -> None:
+    random = np.random.default_rng(0)
+    np.savez(here / "a.npz", images=random.integers(0, 256, (90, 28, 28)).astype(np.uint8), labels=np.arange(90) % 3)
+    _, study, _ = written("a.npz")
+    assert (study.data.source, study.data.channels, study.space.input_sizes) == ("npz", 1, (32,))
+
+
 def test_groups_are_counted_in_what_is_shown(here: Path) -> None:
     root = draw(here / "d", count=36)
     for file in root.rglob("*.png"):

@@ -43,7 +43,7 @@ def test_reasons_stand_above_keys_and_suggestions_are_comments() -> None:
         Choice("data.source", "digits", "There is no file."),
         Choice("search.trials", 3, "As many as fit.", is_timed=True),
         Choice("data.flip", True, "Where it means the same.", is_suggestion=True),
-        Choice("constraints.latency_ms", {"max": 0.5}, "A limit.", is_suggestion=True),
+        Choice("constraints.latency_ms", {"max": 0.5}, "A limit.", is_suggestion=True, is_timed=True),
         Choice("targets", [{"name": "cpu"}], "Here."),
     ]
     text = document(choices, "A heading.")
@@ -51,7 +51,7 @@ def test_reasons_stand_above_keys_and_suggestions_are_comments() -> None:
         "# A heading.\n\nname: a\n\n"
         "data:\n  # There is no file.\n  source: digits\n  # Where it means the same.\n  # flip: true\n\n"
         "search:\n  # As many as fit.\n  trials: 3  # (machine)\n\n"
-        "# A limit.\n# constraints: {latency_ms: {max: 0.5}}\n\n"
+        "# A limit.\n# constraints: {latency_ms: {max: 0.5}}  # (machine)\n\n"
         "# Here.\ntargets: [{name: cpu}]\n"
     )
     assert read(text) == settings_of(choices)

@@ -58,6 +58,15 @@ def test_files(write: Write, name: str, source: str) -> None:
     assert keys(root) == {"source": source, "path": f"{root}/{name}"}  # the only one in its folder
 
 
+@pytest.mark.parametrize("file", ["data-00000-of-00001.arrow", "data/train-00000.parquet"])
+def test_folders_that_datasets_fills(write: Write, file: str) -> None:
+    root = write()
+    (root / file).parent.mkdir(exist_ok=True)
+    (root / file).write_bytes(b"")
+    assert keys(root) == {"source": "huggingface", "path": str(root)}
+    assert "name the folder it is in" in refused(root / file)
+
+
 def test_several_tables_are_not_guessed_at(write: Write) -> None:
     root = write("images/0.png")
     for name in ("train.csv", "test.csv"):

@@ -146,3 +146,12 @@ def test_a_front_of_trials_says_that_no_finalist_may_stand(make_run):
     numbers = [row["trial"] for row in run.finalists]
     ended = "; ".join(f"{number} infeasible: accuracy 0.87, limit 0.9" for number in numbers)
     assert first == f"None of the finalists may stand on the front ({ended}). These are search trials:"
+
+
+def test_a_recipe_of_its_own_is_told(make_run):
+    front = front_rows(make_run().path)
+    assert "recipe" not in printed(front)
+    first = [" ".join(["epochs=9", "train_images=all"]), *[""] * (len(front) - 1)]
+    text = printed(front.assign(recipe=first))
+    assert text.count("epochs=9 train_images=all") == 1
+    assert "recipe" in text

@@ -28,6 +28,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nas.records import Score, State, score
+from nas.run_folder.attempts import Spent, note_spent, spent_before
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import TrialRow, row_in
 from nas.search.driver import Done
@@ -389,3 +390,12 @@ def test_only_finalists_read_the_test_split_and_all_keep_to_the_constraints(fold
     final = task_of(finalists)
     assert [(one.reads_test, one.is_constrained) for one in (task, final)] == [(False, True), (True, True)]
     assert Task.from_line(final.to_line()) == final
+
+
+def test_a_failure_without_a_record_holds_the_seconds_of_its_attempts(folder: RunFolder) -> None:
+    search = Search(make_study(trials=2, trial_minutes=1.0), folder)
+    task = task_of(search)
+    note_spent(task.folder, Spent({"train": 60.0}, "2030-01-01T00:00:00+00:00"))
+    row = search.took_too_long(task)
+    assert (row.seconds, row.started_at) == (60.0, "2030-01-01T00:00:00+00:00")
+    assert spent_before(task.folder) == Spent()

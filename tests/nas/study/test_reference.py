@@ -38,7 +38,7 @@ def test_every_key_of_a_section_is_there(name: str) -> None:
 def test_each_row_says_what_may_be_given_its_default_and_its_meaning() -> None:
     found = rows(PAGE.replace(page_of_sources(), ""))
     assert all(len(row) == 4 and all(row) for row in found)
-    by_key = {row[0]: row for row in found}
+    by_key = {row[0]: row for row in reversed(found)}  # finals has keys of training too
     assert by_key["`trials`"][1:3] == ["an integer of at least 1", "`24`"]
     assert by_key["`name`"][2] == by_key["`source`"][2] == "required"
     assert by_key["`stages`"][2] == "of the preset"
@@ -48,13 +48,14 @@ def test_each_row_says_what_may_be_given_its_default_and_its_meaning() -> None:
 
 
 def page_of_sources() -> str:
-    return PAGE[PAGE.index("| `source` | `path`") : PAGE.index("## space")]
+    return PAGE[PAGE.index("| `source` | what it expects") : PAGE.index("## space")]
 
 
 def test_every_source_has_a_row() -> None:
     named = {row[0]: row for row in rows(page_of_sources())[1:]}
     assert list(named) == [f"`{name}`" for name in SOURCE_KEYS]
-    assert named["`torchvision`"] == ["`torchvision`", "a folder", "`dataset`, the name of a set", "`download`"]
+    expected = f"a folder: {SOURCE_KEYS['torchvision'].expects}"
+    assert named["`torchvision`"] == ["`torchvision`", expected, "`dataset`, the name of a set", "`download`"]
 
 
 def test_families_share_what_they_have_in_common() -> None:
