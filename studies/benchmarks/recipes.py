@@ -2,7 +2,7 @@
 
     python studies/benchmarks/recipes.py --data FOLDER --processes 14 --out recipes.jsonl --json recipes.json
 
-FOLDER holds cifar10/, an image folder; 10 000 of its images are trained on. ResNet-8 (77 706 parameters; He et al.'s for
+FOLDER holds cifar10/, an image folder; 10 000 images are trained on. ResNet-8 (77 706 parameters; He et al.'s for
 CIFAR, as in MLPerf Tiny, with 1x1 shortcuts) is trained with every seed by every variant, in fp32 and with all weights
 in int8 or int4 but for the first and last layer's, which have int8. Accuracies are those of the emitted files. `stock`
 is the fp32 network quantized by ONNX Runtime's `quantize_static` after its training.
