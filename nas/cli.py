@@ -1,5 +1,7 @@
-"""The command line: nas run | check | front | report | export | measure | retry | schema. Heavy imports wait until a
-command needs them."""
+"""The command line: nas run | train | check | front | report | export | measure | retry | schema.
+
+Heavy imports wait until a command needs them.
+"""
 
 from __future__ import annotations
 
@@ -126,6 +128,41 @@ def run(
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
 
+@app.command(epilog="Example:  nas train runs/digits 18 finals.epochs=60 finals.train_images=all")
+def train(
+    folder: Folder,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial number or the beginning of an id.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[finals.KEY=VALUE ...]", help="What differs from the run's finals."),
+    ] = None,
+) -> None:
+    """Train one network of a run on, by a recipe of its own, as a further finalist.
+
+    It is trained from its first weights, tested, and stands beside the others in finalists.csv, front.csv and report.
+    After a kill the same command goes on.
+    """
+    from nas.commands.train import train as train_trial
+    from nas.executors.loop import Interrupted, WorkFailed
+    from nas.study.file import load_study
+
+    console = Console()
+    again = shlex.join(["nas", "train", str(folder), trial, *(overrides or [])])
+    try:
+        with _readable(folder), _placing(folder / "study.yaml", overrides or []):
+            row = train_trial(folder, trial, overrides or [], console)
+    except WorkFailed as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED) from None
+    except Interrupted:
+        console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    _write_report(folder, console)
+    _last_screen(folder, load_study(folder / "study.yaml"), console)
+    if row is None:
+        console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
+
+
 @contextmanager
 def _placing(study: Path, overrides: list[str]) -> Iterator[None]:
     """Add file and line to an error about a key that only shows while the study is at work."""
@@ -238,7 +275,10 @@ def report(folder: Folder) -> None:
 @app.command(epilog="Example:  nas export runs/digits 17 --to my-model")
 def export(
     folder: Folder,
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial number or the beginning of an id.")],
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
+    ],
     to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
 ) -> None:
     """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""

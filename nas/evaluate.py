@@ -37,18 +37,17 @@ def evaluate(
     `report` is asked after every epoch; unless it answers CONTINUE, Interrupted is raised and a checkpoint kept. At the
     task's rungs it is told what a copy is worth.
     """
-    clock, study = clock or Clock(), bench.study
-    bench = bench.at(task.candidate.architecture.input_size)
+    clock, study, recipe = clock or Clock(), bench.study, task.recipe_in(bench.study)
+    bench = bench.for_task(task)
     with clock("build"):
-        dropout = study.training.resolved(task.training).dropout
-        network = build(task.candidate, bench, seed=task.seed, dropout=dropout)
+        network = build(task.candidate, bench, seed=task.seed, dropout=recipe.dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
     if broken := broken_constraints(costs, study, task):
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken)
 
     with clock("teach"):
-        recorded = teacher_logits(bench) if study.training.needs_reference else None
+        recorded = teacher_logits(bench, task.recipe) if recipe.needs_reference else None
     with clock("train"), pausing_for_measurements() as give_way:
         pipeline = replace(pipeline_of(task, bench, recorded), look=look_of(task, bench, clock, costs, give_way))
         trained = pipeline.fit(network, give_way, report=report)
@@ -81,7 +80,7 @@ def evaluate(
 
 def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
     """The task's training, with the logits of a reference teacher where there is one."""
-    training = bench.study.training.resolved(task.training)
+    training = task.recipe_in(bench.study)
     return TrainingPipeline(
         training,
         task.candidate,
@@ -89,7 +88,7 @@ def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Traini
         task.epochs,
         task.folder / CHECKPOINT_FILE,
         compression=bench.study.compression,
-        class_weights=bench.class_weights,
+        class_weights=bench.class_weights(training),
         validation=bench.watched if training.patience else None,
         recorded=recorded,
         choose_precision=bench.precision,

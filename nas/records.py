@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from compressors.plan import WeightFormat
 
@@ -238,6 +246,7 @@ class Measurement(Record):
 class Evaluation(Record):
     """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes.
 
+    `training` are its searched numbers, `recipe` what else differs from the study's `training`, in keys of `finals`.
     `model_sha256` is that of every file that was measured, by name; earlier versions did not record it.
     """
 
@@ -250,6 +259,7 @@ class Evaluation(Record):
     reason: str = ""
     error: str = ""
     training: Mapping[str, float] = {}
+    recipe: Mapping[str, JsonValue] = {}
     precision: Literal["fp32", "bf16"] = "fp32"
     epochs: Annotated[float, Field(ge=0)] = 0.0
     budget: Count = 0

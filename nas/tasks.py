@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from nas.candidates.candidate import Candidate
 from nas.records import Phase
+from nas.study import Recipe, Study
 from nas.study.search import rung_epochs
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -47,6 +49,8 @@ def rung_between(rungs: Sequence[float], budget: int, before: float, epochs: flo
 class Task:
     """What to evaluate, how long, with which seed, and where its files go; `training` are its searched numbers.
 
+    `recipe` is what else differs from the study's `training`, in keys of `finals`. `train_size` is the side in pixels
+    of the images that it is first trained on, where that is smaller than the candidate's own.
     `reads_test` says whether the test split may be read, `is_constrained` whether the study's constraints apply.
     `rungs` are the shares of its training at which a copy is scored.
     """
@@ -62,6 +66,20 @@ class Task:
     reads_test: bool = False
     is_constrained: bool = True
     rungs: tuple[float, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    train_size: int | None = None
+
+    def recipe_in(self, study: Study) -> Recipe:
+        """How it is trained, all numbers decided."""
+        return study.training_by(self.recipe).resolved(self.training)
+
+    def images_in(self, study: Study) -> int | None:
+        """How many training images it has; None for all."""
+        return study.images_by(self.recipe)
+
+    def budget_in(self, study: Study) -> int:
+        """The epochs of full fidelity: the study's, and for what is trained by a recipe of its own that recipe's."""
+        return self.epochs if self.phase in ("final", "reference") else study.training.epochs
 
     def at_rung(self, share: float) -> Task:
         """What is recorded at a rung: an evaluation of its own, in a folder beside this one's."""

@@ -104,10 +104,16 @@ def _recorded_bytes(name: str, evaluation: Evaluation, study: Study) -> int | No
 
 
 def _artifact(folder: RunFolder, trial: str) -> str:
-    """The artifact folder of a trial number, or else of an id prefix; a finalist's stands for its search trial's."""
-    rows = [(row["number"], row) for row in _rows(folder.trials)]
-    rows += [(row["trial"], row) for row in _rows(folder.finalists)]
+    """The artifact folder of a trial number, or else of an id prefix; a finalist's stands for its search trial's.
+
+    Of finalists with several recipes the most accurate on validation images, the last among equals; any other by the
+    name of its own artifact folder.
+    """
+    finals = sorted(_rows(folder.finalists), key=lambda row: float(row.get("accuracy") or 0))
+    rows = [(row["number"], row) for row in _rows(folder.trials)] + [(row["trial"], row) for row in finals]
     complete = {number: row for number, row in rows if row["state"] == "COMPLETE"}
+    if named := next((row for _, row in rows if row["artifact"] == trial and row["state"] == "COMPLETE"), None):
+        return named["artifact"]
     found = {number: row for number, row in complete.items() if number == trial}
     if not found and not (trial.isdigit() and len(trial) < DIGITS_OF_AN_ID):
         found = {number: row for number, row in complete.items() if row["id"].startswith(trial)}

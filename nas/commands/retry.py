@@ -105,7 +105,7 @@ def _why_not(number: int, journals: Journals) -> str:
 def _queue(folder: RunFolder, phase: Phase, journal: Journal, told: Told) -> Retried:
     """The record is moved aside first: a death in between leaves a failed trial, which the next retry queues."""
     notes = told.notes
-    artifact = folder.artifact(notes.id, phase, notes.seed, notes.training)
+    artifact = folder.artifact(notes.id, phase, notes.seed, notes.settings)
     if (artifact / "evaluation.json").exists():
         evaluation = read_evaluation(artifact)
         # After a death in between, the folder may already hold what a later attempt finished.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -22,12 +23,12 @@ from nas.measuring.calibration import calibrated, seconds_of
 from nas.measuring.latency import PROTOCOL
 from nas.records import Measurement, State
 from nas.registry import ENGINES
-from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.run_folder.paths import LOGITS, RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.runtimes.runtime import fingerprint, refuse_missing
 from nas.search.driver import Driver
 from nas.search.earlier import earlier_runs
-from nas.search.finalists import Finalists
+from nas.search.finalists import Finalists, teaching
 from nas.search.journal import repair
 from nas.search.repeats import Repeats
 from nas.search.sampling import default_population
@@ -51,25 +52,34 @@ def run(study: Study, path: Path, console: Console) -> bool:
     if not os.access(path, os.W_OK):
         raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
     folder = RunFolder(path.resolve())
+    with held(folder, console) as stop:
+        return _run_locked(study, folder, console, stop)
+
+
+@contextmanager
+def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
+    """A run folder that this process alone works in; Ctrl-C is counted."""
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
-            return _run_locked(study, folder, console, stop)
+            yield stop
     except PermissionError as error:
-        raise InputError(f"--out: {path}: no permission to write ({error.strerror}: {error.filename})") from None
+        raise InputError(f"{folder.path}: no permission to write ({error.strerror}: {error.filename})") from None
     except OSError as error:
         if (problem := disk_problem(error)) is None:
             raise
-        raise WorkFailed(disk_words(path, problem)) from None
+        raise WorkFailed(disk_words(folder.path, problem)) from None
 
 
 def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
-    data = _prepare(study, folder, console)
+    data = prepare(study, folder, console)
     measured = _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
+    if isinstance(study.finals.teacher, int):
+        teaching(study.finals.teacher, search.rows())  # before any work
     open_executor: OpenExecutor = ENGINES[study.search.engine]
-    with open_executor(_setup(study, folder)) as executor:
+    with open_executor(setup_of(study, folder, workers=study.search.workers)) as executor:
         problem = _drive_search(search, executor, stop, console)
         repeats, finalists = Repeats(search), Finalists(study, folder)
 
@@ -94,26 +104,51 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     return not stop.asked and (bool(problem) or is_over)
 
 
-def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
-    """Refuse what cannot be run here, repair the journal, read the data, record study and split."""
+def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool = True) -> DataSet:
+    """Refuse what cannot be run here, repair the journal, read the data, record study (if asked) and split.
+
+    Returns what the search's trials are trained on, in the largest size.
+    """
     refuse_missing(study.targets)
     _refuse_another_device(study, folder)
-    teacher_candidate(study)  # a file that holds no candidate is refused before any work
+    refuse_teachers(study, folder)
     earlier_runs(study, folder)  # as are folders that hold no run
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
-        for size in study.space.input_sizes:  # workers find what is cached of the others
-            data = load(study.data, input_size=size, seed=study.search.seed)
+        final = len(_read(study, study.final_images, "finals").train)
+        data = _read(study, study.search_images, "search")
     _keep_split(folder, data.split)
-    write_atomically(folder.study, dump_study(study))
+    if record:
+        write_atomically(folder.study, dump_study(study))
+    finals = "" if final == len(data.train) else f" (finalists {final})"
     console.print(
-        f"{study.name}: {len(data.train)} training, {len(data.validation)} validation, "
+        f"{study.name}: {len(data.train)} training{finals}, {len(data.validation)} validation, "
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
     _name_skipped(data.skipped, console)
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
+    return data
+
+
+def refuse_teachers(study: Study, folder: RunFolder) -> None:
+    """Raises InputError where a file that names a teacher holds no candidate, or none that fits."""
+    training = [study.training] if isinstance(study.finals.teacher, int) else [study.training, study.final_recipe]
+    for options in (one.distillation for one in training):
+        if options is not None and folder.finished(options.architecture) is None:
+            teacher_candidate(study, options)
+
+
+def _read(study: Study, images: int | None, section: str) -> DataSet:
+    """The data with so many training images, in every size: workers find in the cache what they need."""
+    try:
+        for size in study.space.input_sizes:
+            data = load(study.data_of(images), input_size=size, seed=study.search.seed)
+    except InputError as error:
+        if getattr(study, section).train_images is None:
+            raise
+        raise InputError(str(error).replace("data.train_images:", f"{section}.train_images:", 1)) from None
     return data
 
 
@@ -136,20 +171,21 @@ def _calibrate(
     return found.of_target(study.target.name)
 
 
-def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:
+def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:
     """What the study asks of an executor; the time in which a shared teacher is trained does not count as a trial's."""
     return ExecutorSetup(
         study,
         folder,
-        workers=study.search.workers,
-        threads=threads_per_worker(study.search.workers, study.space.input_sizes[-1]),
+        workers=workers,
+        threads=threads_per_worker(workers, study.space.input_sizes[-1]),
         limit_minutes=lambda task: study.limit_minutes(task.epochs),
         excused=lambda: _teacher_is_awaited(study, folder),
     )
 
 
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
-    return study.training.needs_reference and not folder.teacher_logits.exists()
+    own = folder.teacher(study.search_changes) / LOGITS
+    return folder.awaits_teacher or (study.training.needs_reference and not own.exists())
 
 
 def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
@@ -171,7 +207,7 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
                 "Only search.trials, hours, epoch_budget, workers, engine, finalists, repeat_share, "
-                "stop_when_gain_below, trial_minutes, trial_gigabytes, artifacts and report keys may change; "
+                "stop_when_gain_below, trial_minutes, trial_gigabytes, finals, artifacts and report keys may change; "
                 "use another --out."
             )
         return study

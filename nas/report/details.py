@@ -11,6 +11,7 @@ from typing import Any
 
 from nas.records import Evaluation, Latency, LayerReport, Parity, Score
 from nas.report.figures import NONE, accuracy_text, significant
+from nas.run_folder.rows import words_of
 
 Fact = tuple[str, str]
 
@@ -60,6 +61,8 @@ def facts(evaluation: Evaluation) -> list[Fact]:
             f"{key.replace('_', ' ')} {significant(value)}" for key, value in evaluation.training.items()
         )
         found.append(("Training numbers", numbers))
+    if evaluation.recipe:
+        found.append(("Recipe", words_of(evaluation.recipe)))
     if evaluation.layers:
         found.append(("Formats", formats_words(evaluation.layers)))
         found.append(("Pruning", pruning_words(evaluation.layers)))

@@ -135,7 +135,7 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     for quality in other_qualities(run.study):
         cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]
-    return {key: row[key] for key in ("trial", "id", "flags")} | {
+    return {key: row[key] for key in ("trial", "id", "flags", "recipe")} | {
         "cells": cells,
         "link": link(run.folder, row, runtime_of(run.study.target).file_name),
     }

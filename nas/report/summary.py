@@ -157,9 +157,12 @@ def unmended(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def mended_once(finalists: pd.DataFrame) -> pd.DataFrame:
-    """Finalists without earlier attempts of those that are complete now."""
+    """Finalists without earlier attempts of those that are complete now, trained by the same recipe."""
     complete = finalists["state"] == State.COMPLETE
-    return finalists[complete | ~finalists["trial"].isin(set(finalists.loc[complete, "trial"]))]
+    keys = pd.Series(
+        list(zip(finalists["trial"], finalists["recipe"], strict=True)), index=finalists.index, dtype=object
+    )
+    return finalists[complete | ~keys.isin(set(keys[complete]))]
 
 
 def _disagreeing(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:

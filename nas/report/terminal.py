@@ -112,8 +112,8 @@ def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[lis
         *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
     ]
     told += _sureness(rows)
-    flags = [row["flags"] for row in rows]
-    return keys, [*told, *([ShownColumn("flags", flags, is_text=True)] if any(flags) else [])]
+    words = [(name, [row.get(name) or "" for row in rows]) for name in ("flags", "recipe")]
+    return keys, [*told, *(ShownColumn(name, cells, is_text=True) for name, cells in words if any(cells))]
 
 
 def _sureness(rows: list[dict[str, Any]]) -> list[ShownColumn]:

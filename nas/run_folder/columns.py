@@ -79,7 +79,7 @@ COLUMNS: Mapping[str, Column] = {
     column.name: column
     for column in (
         *(_own(name, COUNT) for name in ("number", "attempts", "seed", "retry_of")),
-        *(_own(name, TEXT) for name in ("state", "reason", "id", "structure_id", "started_at", "artifact")),
+        *(_own(name, TEXT) for name in ("state", "reason", "id", "structure_id", "started_at", "artifact", "recipe")),
         *(_own(name, MEASURE) for name in ("fidelity", "rung", "seconds", "accuracy", "accuracy_se", "train_accuracy")),
         *(_own(name, MEASURE) for name in ("balanced_accuracy", "macro_f1", "log_loss")),
         *(_own(name, MEASURE) for name in ("test_accuracy", "test_accuracy_se")),
@@ -109,6 +109,7 @@ FRONT_COLUMNS = (
     "p_on_front", "seeds", "mean_accuracy",
     "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
+    "epochs", "recipe",
 )  # fmt: skip
 FINALIST_COLUMNS = (*FRONT_COLUMNS, "state", "reason")
 REPEAT_COLUMNS = (

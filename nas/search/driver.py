@@ -11,14 +11,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import insort
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from operator import attrgetter
+from typing import Any
 
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
-from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of
+from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of, words_of
 from nas.search.journal import Direction, Journal, RecordedTrial
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
@@ -53,10 +55,12 @@ class Failure:
 class Driver(ABC):
     """What search and finalists share: one journal study, recovery after a death, telling results.
 
-    A subclass says of which phase its evaluations are, and what they may read and must keep to.
+    A subclass says of which phase its evaluations are, and what they may read and must keep to; `is_search`: they are
+    trained as search trials are.
     """
 
     phase: Phase
+    is_search: bool = False
     reads_test: bool = False
     is_constrained: bool = True
 
@@ -181,9 +185,10 @@ class Driver(ABC):
             state=State.FAILED,
             error=failure.error,
             reason=failure.reason,
-            budget=self.study.training.epochs,
+            budget=task.budget_in(self.study),
             target=self.study.target.name,
             training=task.training,
+            recipe=task.recipe,
             attempts=task.attempt,
             started_at="",
         )
@@ -203,19 +208,28 @@ class Driver(ABC):
             phase=self.phase,
             seed=notes.seed,
             epochs=notes.epochs,
-            folder=self.folder.artifact(notes.id, self.phase, notes.seed, notes.training),
+            folder=self.folder.artifact(notes.id, self.phase, notes.seed, notes.settings),
             attempt=notes.attempts,
             training=dict(notes.training),
             reads_test=self.reads_test,
             is_constrained=self.is_constrained,
             rungs=self._rungs_of(number),
+            recipe=self._recipe_of(notes),
+            train_size=self.study.search.input_size if self.is_search else None,
         )
+
+    def _recipe_of(self, notes: TrialNotes) -> Mapping[str, Any]:
+        """What differs from the study's `training`, in keys of `finals`: of a search trial what the study says."""
+        if self.is_search:
+            return self.study.search_changes
+        return {**notes.recipe, **({} if notes.teacher is None else {"teacher": notes.teacher})}
 
     def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
         params = self.journal.trials()[task.number].params
         artifact = self.folder.relative(task.folder)
         row = row_of(evaluation, number=task.number, artifact=artifact, params=params)
-        return replace(row, retry_of=self.notes(task.number).retry_of)
+        notes = self.notes(task.number)
+        return replace(row, retry_of=notes.retry_of, recipe=words_of(notes.recipe) or None)
 
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""

@@ -40,6 +40,7 @@ class Search(Driver):
     """
 
     phase: Phase = "search"
+    is_search = True
 
     def __init__(
         self, study: Study, folder: RunFolder, *, class_names: Sequence[str] = (), calibrated: Calibrated = ()

@@ -22,14 +22,19 @@ from nas.search.repeats import Repeats
 from nas.search.sampling import default_population
 from nas.search.search import Search
 from nas.search.standing import front_of, points_of, standing
-from nas.search.sureness import with_p_on_front, with_seeds
+from nas.search.sureness import Repeated, with_p_on_front, with_seeds
 from nas.study import Study
 from nas.study.file import dump_study
 
 
 def write_front(search: Search, repeats: Repeats, finalists: Finalists) -> None:
     """front.csv, over the finalists as soon as one is complete, over the search's trials until then."""
-    study, folder, searched, again = search.study, search.folder, search.rows(), repeats.by_trial()
+    write_fronts(finalists, search.rows(), repeats.by_trial())
+
+
+def write_fronts(finalists: Finalists, searched: Sequence[TrialRow], again: Repeated) -> None:
+    """finalists.csv and front.csv, with the rows of the search and the repeats of its trials."""
+    study, folder = finalists.study, finalists.folder
     accuracies = {row.number: row.accuracy for row in searched}
     final = [replace(row, search_accuracy=accuracies.get(row.shown)) for row in finalists.rows()]
     objectives, seed = study.objectives, study.search.seed

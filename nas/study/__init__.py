@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nas.study.compression import Compression
 from nas.study.data import Data, TorchvisionSet
+from nas.study.finals import Finals
 from nas.study.numbers import Choices, Range
 from nas.study.objectives import Constraint, Cost, Objective
 from nas.study.outputs import Artifacts, ReportOptions
@@ -26,6 +27,7 @@ __all__ = [
     "Cost",
     "Data",
     "Distillation",
+    "Finals",
     "Name",
     "NotNegative",
     "Objective",

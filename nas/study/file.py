@@ -27,6 +27,7 @@ CHANGEABLE = (
     ("search", "finalists"),
     ("search", "repeat_share"),
     ("search", "stop_when_gain_below"),
+    ("finals",),
     ("artifacts",),
     ("report",),
 )

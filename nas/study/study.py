@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from nas.records import QUALITIES
 from nas.study.compression import Compression
 from nas.study.data import Data
+from nas.study.finals import Finals, image_limit
 from nas.study.objectives import Constraint, Cost, Objective
 from nas.study.outputs import Artifacts, ReportOptions
 from nas.study.search import AUTO_RUNGS, Search, rung_epochs
@@ -37,6 +39,7 @@ class Study(Section):
     )
     search: Search = Search()
     training: Training = Training()
+    finals: Finals = Finals()
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
         (Target(name="cpu"),),
         description="Where latency is measured; objectives and constraints refer to the first.",
@@ -73,6 +76,14 @@ class Study(Section):
         if self.search_epochs > self.training.epochs:
             most = f"at most training.epochs, which is {self.training.epochs}"
             raise ValueError(f"search.epochs: expected {most}, got {self.search.epochs}")
+        if self.final_epochs < self.search_epochs:
+            least = f"at least the {self.search_epochs} epochs of a search trial"
+            raise ValueError(f"finals.epochs: expected {least}, got {self.finals.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _finals_fit_training(self) -> Study:
+        self.finals.over(self.training)
         return self
 
     @model_validator(mode="after")
@@ -98,6 +109,42 @@ class Study(Section):
     @property
     def search_epochs(self) -> int:
         return self.search.epochs or self.training.epochs
+
+    @property
+    def search_images(self) -> int | None:
+        """How many training images search trials have; None for all."""
+        return image_limit(self.search.train_images, self.data.train_images)
+
+    @property
+    def final_epochs(self) -> int:
+        return self.finals.epochs or self.training.epochs
+
+    @property
+    def final_images(self) -> int | None:
+        """How many training images finalists have; None for all."""
+        return self.finals.images(self.data.train_images)
+
+    @property
+    def final_recipe(self) -> Training:
+        """How finalists are trained."""
+        return self.finals.over(self.training)
+
+    @property
+    def search_changes(self) -> dict[str, Any]:
+        """How the training of search trials differs from what all others begin with, in keys of `finals`."""
+        return {} if self.search.train_images is None else {"train_images": self.search.train_images}
+
+    def training_by(self, changes: Mapping[str, Any]) -> Training:
+        """The settings of a training that differs by `changes` from `training`, in keys of `finals`."""
+        return Finals.of(changes).over(self.training) if changes else self.training
+
+    def images_by(self, changes: Mapping[str, Any]) -> int | None:
+        """How many training images such a training has; None for all."""
+        return Finals.of(changes).images(self.data.train_images)
+
+    def data_of(self, train_images: int | None) -> Data:
+        """The data with so many training images, None for all; the other parts of the split are the same."""
+        return self.data.model_copy(update={"train_images": train_images})
 
     @property
     def rungs(self) -> tuple[float, ...]:

@@ -455,7 +455,8 @@ def test_a_task_is_trained_as_the_study_says(bench: Workbench, tmp_path: Path) -
     bench.study = make_study(compression=compression, training=training)
     own = pipeline_of(replace(task_of(bench, tmp_path), epochs=7), bench, None)
     assert (own.compression, own.epochs, own.feed.seed) == (bench.study.compression, 7, 3)
-    assert own.class_weights is bench.class_weights is not None
+    assert own.class_weights is not None
+    assert own.class_weights.tolist() == pytest.approx(bench.data.class_weights)
     assert own.validation is bench.watched
     assert own.choose_precision(nn.Identity()) == "bf16"
     bench.study = make_study()

@@ -22,7 +22,7 @@ from nas.errors import InputError
 from nas.executors.pool import ExecutorSetup, Finished
 from nas.records import State
 from nas.registry import ENGINES
-from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.run_folder.paths import LOGITS, RunFolder, write_evaluation
 from nas.runtimes.onnxruntime import fingerprint
 from nas.search.search import Search
 from nas.study import Target
@@ -133,8 +133,8 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
     task = Task(0, different(1)[0], "search", 0, 2, folder.path)
     assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
     assert excused()
-    folder.teacher.mkdir()
-    folder.teacher_logits.touch()
+    folder.teacher().mkdir()
+    (folder.teacher() / LOGITS).touch()
     assert not excused()
 
 

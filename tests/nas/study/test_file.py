@@ -650,7 +650,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
         "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
-        "search.stop_when_gain_below", "artifacts", "report",
+        "search.stop_when_gain_below", "finals", "artifacts", "report",
     }  # fmt: skip
 
 
