@@ -135,7 +135,7 @@ class QuantizedNormedConv2d(QuantizedConv2d):
 def freeze_norms(network: nn.Module, on: bool) -> None:
     """Freeze or thaw every batch norm that can be."""
     for child in network.modules():
-        if isinstance(child, FreezableNorm):
+        if isinstance(child, FreezableNorm) and child.is_frozen != on:
             child.freeze(on)
 
 
