@@ -4,7 +4,7 @@
 
 FOLDER holds cifar10/, an image folder; 10 000 images are trained on. ResNet-8 (77 706 parameters; He et al.'s for
 CIFAR, as in MLPerf Tiny, with 1x1 shortcuts) is trained with every seed by every variant, in fp32 and with all weights
-in int8 or int4 but for the first and last layer's, which have int8. Accuracies are those of the emitted files. `stock`
+in int8, int4 or int2 but for the first and last layer's, which have int8. Accuracies are those of the emitted files. `stock`
 is the fp32 network quantized by ONNX Runtime's `quantize_static` after its training.
 """
 
@@ -37,6 +37,7 @@ COMMON = (
 TINY = ("data.train_images=500", "data.validation=0.02")
 
 SHORT_TAIL = "training.shares={dense: 0.65, pruned: 0.2, quantized: 0.15}"
+HALF = "training.shares={dense: 0.3, pruned: 0.2, quantized: 0.5}"
 DEFAULT_SHARES = "training.shares={dense: 0.5, pruned: 0.2, quantized: 0.3}"
 TAUGHT = f"training.distillation={{teacher: reference, architecture: {TEACHER}}}"
 
@@ -70,8 +71,9 @@ WHOLE = "training.cycle=whole"
 GROUPS: Mapping[str, tuple[Variant, ...]] = {
     "stage": (
         Variant("fp32", (FOLDED, WHOLE), formats=("fp32",)),
-        Variant("folded", (FOLDED, WHOLE)),
-        Variant("live", (LIVE, WHOLE)),
+        Variant("folded", (FOLDED, WHOLE), formats=("int8", "int4", "int2")),
+        Variant("live", (LIVE, WHOLE), formats=("int8", "int4", "int2")),
+        Variant("live half", (LIVE, WHOLE, HALF), formats=("int8", "int4", "int2")),
         Variant("folded tail", (FOLDED, TAIL, SHORT_TAIL)),
         Variant("live tail", (LIVE, TAIL, SHORT_TAIL)),
         Variant("folded short", (FOLDED, WHOLE, SHORT_TAIL)),
