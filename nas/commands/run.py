@@ -35,7 +35,7 @@ from nas.search.sampling import default_population
 from nas.search.search import Search
 from nas.search.upkeep import Upkeep, write_front, write_repeats
 from nas.study import Study, Target
-from nas.study.file import dump_study, frozen_difference, load_study
+from nas.study.file import dump_study, frozen_difference, load_recorded
 
 
 def run(study: Study, path: Path, console: Console) -> bool:
@@ -198,7 +198,7 @@ def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
 def resolve(study: Study, folder: RunFolder) -> Study:
     """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
     if folder.study.exists():
-        recorded = load_study(folder.study)
+        recorded = load_recorded(folder.study)
         study = _with_rungs(study, recorded.rungs or study.rungs)
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)
