@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.estimate import Estimate, Speed, estimate, expected_candidates
+from nas.estimate.words import duration
 from nas.first_study.budget import Fitted, Numbers, fit, numbers_at
 from nas.first_study.choices import Choice, overridden, settings_of
 from nas.first_study.document import document
 from nas.first_study.pictures import smaller_sizes
 from nas.first_study.proposal import Found, Sized, study_choices
-from nas.first_study.words import minutes
 from nas.study import Study
 from nas.study.effort import Effort
 from nas.study.file import override_settings, parse_study
@@ -34,15 +34,19 @@ class Draft:
     overrides: Sequence[str] = ()
 
     def choices(self, sized: Sized, numbers: Numbers, speed: Speed | None = None) -> list[Choice]:
-        """All choices; with a `speed` also those that latencies suggest."""
-        choices = study_choices(
+        """All choices, the user's included; with a `speed` also those that latencies suggest."""
+        own = self._own(sized, numbers, speed)
+        return overridden(own, override_settings(settings_of(own), self.overrides))
+
+    def study(self, sized: Sized, numbers: Numbers) -> Study:
+        """The study of these choices. Raises InputError, which says so, where the user's cannot be used."""
+        return parse_study(document(self._own(sized, numbers, None), self.name), self.out, self.overrides)
+
+    def _own(self, sized: Sized, numbers: Numbers, speed: Speed | None) -> list[Choice]:
+        return study_choices(
             self.name, self.found, self.data, sized=sized, numbers=numbers, effort=self.effort, target=self.target,
             workers=self.workers, known=() if speed is None else speed.known,
         )  # fmt: skip
-        return overridden(choices, override_settings(settings_of(choices), self.overrides))
-
-    def study(self, sized: Sized, numbers: Numbers) -> Study:
-        return parse_study(document(self.choices(sized, numbers), self.name), self.out)
 
     def least(self, sized: Sized, images: int) -> Study:
         """The study with the least numbers that make sense for so many training images."""
@@ -71,7 +75,7 @@ def fit_into(
     for size in smaller_sizes(sized.size) if draft.may_shrink else ():
         if found.fitted.seconds <= budget_s:
             break
-        reason = f"; at {found.sized.size} the least that makes sense takes about {minutes(found.fitted.seconds)} here"
+        reason = f"; at {found.sized.size} the least that makes sense takes about {duration(found.fitted.seconds)} here"
         found = _fitted(draft, Sized(size, reason), budget_s, images, num_classes, speed_of)
     return found
 

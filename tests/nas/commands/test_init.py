@@ -91,6 +91,21 @@ def test_a_file_that_is_there_is_left_alone(here: Path) -> None:
     assert "digits" in (here / "study.yaml").read_text(encoding="utf-8")
 
 
+def test_a_place_that_cannot_be_written_is_said_first(here: Path) -> None:
+    (here / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=r"file/x\.yaml: expected a file that can be written"):
+        written("no such folder", out="file/x.yaml")
+    with pytest.raises(InputError, match="expected a file that can be written"):
+        written("no such folder", out=".", force=True)
+
+
+def test_a_set_that_is_not_there(here: Path) -> None:
+    with pytest.raises(InputError, match=r"^MNIST: expected a folder 'data' that holds MNIST.*data\.path=FOLDER"):
+        written("MNIST")
+    with pytest.raises(InputError, match=r"^MNIST: expected a folder 'elsewhere'"):
+        written("MNIST", overrides=("data.path=elsewhere",))
+
+
 @pytest.mark.parametrize(
     ("classes", "count", "message"),
     [(0, 0, "got an empty folder"), (1, 5, "pictures"), (2, 0, "without a picture"), (2, 2, "too few images")],

@@ -95,7 +95,7 @@ def test_what_is_asked_for_goes_first(draft: Draft, speed_of: SpeedOf) -> None:
 
 
 def test_a_wrong_key_is_one_message(draft: Draft) -> None:
-    with pytest.raises(InputError, match=r"search\.trial: unknown key"):
+    with pytest.raises(InputError, match=r"command line: search\.trial: unknown key"):
         replace(draft, overrides=("search.trial=5",)).study(Sized(32), _least())
     with pytest.raises(InputError, match="command line: expected KEY=VALUE"):
         replace(draft, overrides=("search.trials",)).study(Sized(32), _least())
