@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nas.estimate import Estimate, Speed, estimate, expected_candidates
@@ -44,8 +44,8 @@ class Draft:
 
     def _own(self, sized: Sized, numbers: Numbers, speed: Speed | None) -> list[Choice]:
         return study_choices(
-            self.name, self.found, self.data, sized=sized, numbers=numbers, effort=self.effort, target=self.target,
-            workers=self.workers, known=() if speed is None else speed.known,
+            self.name, self.found, self.data, sized=sized, numbers=agreeing(numbers, self.overrides),
+            effort=self.effort, target=self.target, workers=self.workers, known=() if speed is None else speed.known,
         )  # fmt: skip
 
     def least(self, sized: Sized, images: int) -> Study:
@@ -56,6 +56,18 @@ class Draft:
     def may_shrink(self) -> bool:
         """Whether the input size is this module's to choose."""
         return not any(override.lstrip().startswith("space") for override in self.overrides)
+
+
+def agreeing(numbers: Numbers, overrides: Sequence[str]) -> Numbers:
+    """The numbers with epochs that agree with those the user asked for: a trial is no longer than a finalist."""
+    asked = override_settings({}, [one for one in overrides if one.split("=")[0].strip().endswith(".epochs")])
+    epochs = {section: keys.get("epochs") for section, keys in asked.items()}
+    final, trial = epochs.get("finals") or epochs.get("training"), epochs.get("search")
+    if isinstance(final, int):
+        return replace(numbers, epochs=min(numbers.epochs, final))
+    if isinstance(trial, int):
+        return replace(numbers, final_epochs=max(numbers.final_epochs, trial))
+    return numbers
 
 
 @dataclass(frozen=True)

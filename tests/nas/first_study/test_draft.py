@@ -94,6 +94,21 @@ def test_what_is_asked_for_goes_first(draft: Draft, speed_of: SpeedOf) -> None:
     assert said["search.trials"] == said["constraints.size_bytes"] == said["data.flip"] == AS_ASKED
 
 
+@pytest.mark.parametrize(
+    ("override", "trial", "final"),
+    [
+        ("training.epochs=3", 3, 3),
+        ("finals.epochs=2", 2, 2),
+        ("search.epochs=400", 400, 400),
+        ("data.test=0.2", 15, 75),
+    ],
+)
+def test_epochs_agree_with_those_asked_for(draft: Draft, override: str, trial: int, final: int) -> None:
+    numbers = Numbers(1, 15, None, 1, 75, None, 16)
+    study = replace(draft, overrides=(override,)).study(Sized(32), numbers)
+    assert (study.search_epochs, study.final_epochs) == (trial, final)
+
+
 def test_a_wrong_key_is_one_message(draft: Draft) -> None:
     with pytest.raises(InputError, match=r"command line: search\.trial: unknown key"):
         replace(draft, overrides=("search.trial=5",)).study(Sized(32), _least())
