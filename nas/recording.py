@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from nas.objectives import limits_words
 from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
+from nas.run_folder.attempts import Spent, forget_spent, note_spent, spent_before
 from nas.run_folder.paths import write_evaluation
+from nas.run_folder.rungs import last_record
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Progress, Task, Tell, silent
+from nas.tasks import CHECKPOINT_FILE, Progress, Rung, Task, Tell, Verdict, silent
+from nas.training.pipeline import SECONDS_BETWEEN_CHECKPOINTS, Report
 from nas.workbench import Workbench
 
 
@@ -28,9 +32,12 @@ class Clock:
     _since: float = 0.0
 
     @classmethod
-    def of(cls, record: Evaluation | None, tell: Tell = silent) -> Clock:
-        """The clock of a training that goes on where another attempt, or another worker, left this record."""
-        return cls(tell=tell) if record is None else cls(dict(record.seconds), started_at=record.started_at, tell=tell)
+    def of(cls, task: Task, tell: Tell = silent) -> Clock:
+        """The clock of an evaluation that goes on where another attempt, or another worker, left it."""
+        spent, record = spent_before(task.folder), last_record(task)
+        if record is not None and sum(record.seconds.values()) > sum(spent.seconds.values()):
+            spent = Spent(record.seconds, record.started_at)
+        return cls(dict(spent.seconds), started_at=spent.started_at, tell=tell) if spent.started_at else cls(tell=tell)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -58,6 +65,23 @@ class Clock:
         self._since = now
 
 
+def noting(task: Task, clock: Clock, report: Report) -> Report:
+    """`report`, which is asked after every epoch, with a note of the seconds so far, should this attempt be lost."""
+    noted = time.monotonic()
+
+    def told(rung: Rung) -> Verdict:
+        nonlocal noted
+        if time.monotonic() - noted >= SECONDS_BETWEEN_CHECKPOINTS:
+            noted = time.monotonic()
+            note_spent(task.folder, Spent(clock.so_far(), clock.started_at))
+        verdict = report(rung)
+        if verdict is not Verdict.CONTINUE:
+            note_spent(task.folder, Spent(clock.so_far(), clock.started_at))
+        return verdict
+
+    return told
+
+
 def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
     """Flags of latencies that are disturbed, or missing on a target after the first."""
     missing = [parity_at(target.name) for target in study.targets if target.name not in measurement.latency]
@@ -76,6 +100,7 @@ def finish(
         phase=task.phase,
         seed=task.seed,
         training=task.training,
+        recipe=task.recipe,
         state=state,
         budget=task.budget_in(bench.study),
         target=bench.study.target.name,
@@ -86,6 +111,10 @@ def finish(
         machine=bench.versions,
         **fields,
     )
+    if broken := evaluation.violations:
+        reason = limits_words(broken, evaluation.known, bench.study.limits)
+        evaluation = evaluation.model_copy(update={"reason": reason})
     write_evaluation(task.folder, evaluation)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    forget_spent(task.folder)
     return evaluation

@@ -168,9 +168,9 @@ def warnings_of(found: Probe) -> Iterator[str]:
     """Limits that exclude nearly everything, by the latencies that were measured."""
     study = found.study
     share = found.plan.expected.share_kept
-    if study.limits and share < FEW:
+    if study.cost_limits and share < FEW:
         least = found.networks[0].known.latency_ms
-        limits = ", ".join(f"{name} {limit:g}" for name, limit in study.limits.items())
+        limits = ", ".join(f"{name} {limit:g}" for name, limit in study.cost_limits.items())
         yield (
             f"constraints: about {share:.0%} of the candidates keep to all limits ({limits}); "
             f"the smallest network takes {least:.4f} ms"

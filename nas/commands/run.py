@@ -14,8 +14,12 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
+from nas.commands.data import show_data
 from nas.commands.forecasts import of_finals, of_repeats, of_search, outlook_of
-from nas.data import DataSet, Split, load
+from nas.data import DataSet
+from nas.data.describe import describe
+from nas.data.of_study import loaded_of
+from nas.data.split_record import moved
 from nas.errors import InputError, disk_problem
 from nas.executors.loop import Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
@@ -40,7 +44,8 @@ from nas.search.search import Search
 from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study, Target
-from nas.study.file import dump_study, frozen_difference, load_study
+from nas.study.file import dump_study, frozen_difference, load_recorded
+from nas.training.device import refuse_missing_device
 
 
 def run(study: Study, path: Path, console: Console) -> bool:
@@ -121,23 +126,24 @@ def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool =
     Returns what the search's trials are trained on, in the largest size.
     """
     refuse_missing(study.targets)
+    refuse_missing_device(study.training.device)
     _refuse_another_device(study, folder)
     refuse_teachers(study, folder)
     earlier_runs(study, folder)  # as are folders that hold no run
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
-        final = len(_read(study, study.final_images, "finals").train)
-        data = _read(study, study.search_images, "search")
-    _keep_split(folder, data.split)
+        finals, data = loaded_of(study, "finals"), loaded_of(study, "search")
+        summary = describe(study, finals)
+    _keep_split(study, folder, data)
     if record:
         write_atomically(folder.study, dump_study(study))
-    finals = "" if final == len(data.train) else f" (finalists {final})"
+    show_data(study, summary, console)
+    of_finals = "" if len(finals.train) == len(data.train) else f" (finalists {len(finals.train)})"
     console.print(
-        f"{study.name}: {len(data.train)} training{finals}, {len(data.validation)} validation, "
+        f"{study.name}: {len(data.train)} training{of_finals}, {len(data.validation)} validation, "
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
-    _name_skipped(data.skipped, console)
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
     return data
@@ -149,18 +155,6 @@ def refuse_teachers(study: Study, folder: RunFolder) -> None:
     for options in (one.distillation for one in training):
         if options is not None and folder.finished(options.architecture) is None:
             teacher_candidate(study, options)
-
-
-def _read(study: Study, images: int | None, section: str) -> DataSet:
-    """The data with so many training images, in every size: workers find in the cache what they need."""
-    try:
-        for size in study.space.input_sizes:
-            data = load(study.data_of(images), input_size=size, seed=study.search.seed)
-    except InputError as error:
-        if getattr(study, section).train_images is None:
-            raise
-        raise InputError(str(error).replace("data.train_images:", f"{section}.train_images:", 1)) from None
-    return data
 
 
 def _calibrate(
@@ -206,17 +200,10 @@ def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
     return folder.awaits_teacher or (study.training.needs_reference and not own.exists())
 
 
-def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
-    if skipped:
-        more = f"\n  and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        lines = escape("\n  ".join(skipped[:5]) + more)
-        console.print(f"[yellow]warning:[/] {len(skipped)} unreadable image file(s) left out:\n  {lines}")
-
-
 def resolve(study: Study, folder: RunFolder) -> Study:
     """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
     if folder.study.exists():
-        recorded = load_study(folder.study)
+        recorded = load_recorded(folder.study)
         study = _with_rungs(study, recorded.rungs or study.rungs)
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)
@@ -260,12 +247,18 @@ def _with_reference(study: Study, recorded: Study) -> Study:
     return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
 
 
-def _keep_split(folder: RunFolder, split: Split) -> None:
-    """Record the split; refuse a recorded one that differs. Older versions recorded only the indices, its beginning."""
-    text = split.to_json()
-    if folder.split.exists() and not text.startswith(folder.split.read_text(encoding="utf-8").removesuffix("}")):
+def _keep_split(study: Study, folder: RunFolder, data: DataSet) -> None:
+    """Record the split; refuse a recorded one that differs.
+
+    Older versions recorded less of it: the indices, or these and a digest of all images, with which theirs begins.
+    """
+    text = data.split.to_json(data.file_names)
+    recorded = folder.split.read_text(encoding="utf-8") if folder.split.exists() else "}"
+    if not text.startswith(recorded.removesuffix("}")):
+        older = " (Earlier versions read group_pattern as data.group_scope=all.)" if study.data.group_pattern else ""
         raise InputError(
             f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
+            f"{older}{moved(recorded, text)}"
         )
     write_atomically(folder.split, text)
 

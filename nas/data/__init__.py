@@ -53,7 +53,8 @@ def load(data: Data, *, input_size: int, seed: int) -> DataSet:
 
     in_test = _sound(wanted.test, listing)
     check_classes(listing, in_test, "test")
-    digest = listing.digest(str(folder_of(data)) if data.path else "")
+    root = str(folder_of(data)) if data.path else ""
+    digest = listing.digest(root)
     split = Split(tuple(in_train.tolist()), tuple(in_validation.tolist()), tuple(in_test.tolist()), digest)
     known = Part("training", train, in_train), Part("validation", validation, in_validation)
     find_leaks = partial(leaks, known[:1], known[1], listing.name)
@@ -61,7 +62,7 @@ def load(data: Data, *, input_size: int, seed: int) -> DataSet:
         _refuse(find_leaks())
     load_test = partial(_load_test, listing, data, in_test, form, faults, known, compared=Event())
     return DataSet(
-        listing.class_names, train, validation, split, load_test, named(listing, faults), find_leaks, listing
+        listing.class_names, train, validation, split, load_test, named(listing, faults), find_leaks, listing, root
     )
 
 

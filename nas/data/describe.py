@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from nas.data import listed
+from nas.data.of_study import listed_of, sizes_of
 from nas.data.reading import named
 from nas.data.records import Array, DataSet, Listing, Split
 from nas.study import Data, Study
@@ -25,7 +26,7 @@ class DataSummary:
     cannot be read, each as "path: reason". left_out: files and folders that are no images of the set, by reason.
     cached_bytes: what decoded images take in the cache, all input sizes together; 0 where they stay in memory.
     groups: how many groups the training, validation and test images form; empty without groups. notes: what else was
-    found, in sentences.
+    found, in sentences. trial_images: how many of the training images a trial of the search is trained on.
     """
 
     title: str
@@ -37,6 +38,7 @@ class DataSummary:
     cached_bytes: int = 0
     groups: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    trial_images: int = 0
 
     def total(self, part: str) -> int:
         return sum(self.images[part])
@@ -53,37 +55,52 @@ class DataSummary:
 
 
 def describe(study: Study, found: Listing | DataSet | None = None) -> DataSummary:
-    """The data of a study: as they are `found`, else listed here. Raises InputError where they cannot be used."""
-    return summarize(study.data, found, seed=study.search.seed, input_sizes=study.space.input_sizes)
+    """What a study's finalists are trained on, and how many images its trials have.
+
+    `found`: the data if they are known, of finalists where they are read; else they are listed here. Raises InputError
+    where they cannot be used.
+    """
+    if isinstance(found, DataSet) and found.listing is not None:
+        listing, split, unreadable = found.listing, found.split, found.skipped
+    else:
+        listing, split = listed_of(study, "finals", found if isinstance(found, Listing) else None)
+        listed_of(study, "search", listing)
+        unreadable = named(listing, dict(listing.faults))
+    summary = _summary(study.data, listing, split, unreadable, sizes_of(study))
+    limit = study.search_images
+    return replace(summary, trial_images=summary.trial_images if limit is None else limit)
 
 
 def summarize(
-    data: Data, found: Listing | DataSet | None = None, *, seed: int = 0, input_sizes: tuple[int, ...] = ()
+    data: Data, found: Listing | DataSet | None = None, *, seed: int = 0, input_sizes: Sequence[int] = ()
 ) -> DataSummary:
     """As `describe`, of the section `data` alone."""
-    listing, split, unreadable = _read(data, found, seed)
+    if isinstance(found, DataSet) and found.listing is not None:
+        return _summary(data, found.listing, found.split, found.skipped, input_sizes)
+    listing, split = listed(data, seed=seed, listing=found if isinstance(found, Listing) else None)
+    return _summary(data, listing, split, named(listing, dict(listing.faults)), input_sizes)
+
+
+def _summary(
+    data: Data, listing: Listing, split: Split, unreadable: tuple[str, ...], input_sizes: Sequence[int]
+) -> DataSummary:
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     indices = {part: np.asarray(own, np.int64) for part, own in parts.items()}
-    count = sum(map(len, parts.values()))
-    pixels = data.input_channels * sum(size * size for size in input_sizes)
+    images = {part: _per_class(listing, own) for part, own in indices.items()}
+    in_cache = listing.identity is not None and data.cache
+    pixels = data.input_channels * sum(size * size for size in input_sizes) if in_cache else 0
     return DataSummary(
         data.title,
         listing.class_names,
-        {part: _per_class(listing, own) for part, own in indices.items()},
+        images,
         {part: getattr(data, part) for part in PARTS[1:] if _given_name(part) not in listing.given},
         unreadable,
         listing.left_out,
-        0 if listing.identity is None or not data.cache else count * pixels,
+        pixels * sum(map(sum, images.values())),
         {} if listing.groups is None else {part: _groups_of(listing.groups, own) for part, own in indices.items()},
         listing.notes,
+        sum(images["train"]),
     )
-
-
-def _read(data: Data, found: Listing | DataSet | None, seed: int) -> tuple[Listing, Split, tuple[str, ...]]:
-    if isinstance(found, DataSet) and found.listing is not None:
-        return found.listing, found.split, found.skipped
-    listing, split = listed(data, seed=seed, listing=found if isinstance(found, Listing) else None)
-    return listing, split, named(listing, dict(listing.faults))
 
 
 def _given_name(part: str) -> str:

@@ -39,7 +39,7 @@ def name_groups(images: Sequence[NamedImage], pattern: str, *, scope: Scope) -> 
     if missing:
         more = f", nor do {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(
-            f"data.group_pattern: expected {pattern!r} to match every training file's path below its class folder, "
+            f"data.group_pattern: expected '{pattern}' to match every training file's path below its class folder, "
             f"but {missing[0].inside!r} does not match{more} ({missing[0].place})"
         )
     tied = [
@@ -61,14 +61,14 @@ def _in_words(
 ) -> str:
     sizes = Counter(codes[codes != NO_GROUP].tolist())
     if not sizes:
-        return f"group_pattern {pattern!r} matches no file"
+        return f"group_pattern '{pattern}' matches no file"
     at = next(index for index, key in enumerate(keys) if key is not None)
     example = f"{images[at].inside!r} of class {images[at].class_name!r} is of group {keys[at]!r}"
     where = "of its class" if scope == "class" else "of all classes"
     alone = int((codes == NO_GROUP).sum())
     without = f"; {alone:,} files of given parts match nothing and are of no group" if alone else ""
     return (
-        f"group_pattern {pattern!r}, searched in paths below the class folder: {example}, with the others {where}; "
+        f"group_pattern '{pattern}', searched in paths below the class folder: {example}, with the others {where}; "
         f"{len(sizes):,} groups of {min(sizes.values())} to {max(sizes.values())} images, "
         f"median {median(sizes.values()):g}{without}"
     )

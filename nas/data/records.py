@@ -47,8 +47,11 @@ class Split:
     test: tuple[int, ...]
     images: str = field(default="", compare=False)
 
-    def to_json(self) -> str:
-        return json.dumps({"validation": self.validation, "test": self.test, "images": self.images})
+    def to_json(self, names: Callable[[int], str] | None = None) -> str:
+        """What split.json holds; `names` gives what each image of validation and test is called there."""
+        held = {"validation": self.validation, "test": self.test}
+        files = {} if names is None else {"files": {part: [names(i) for i in own] for part, own in held.items()}}
+        return json.dumps({**held, "images": self.images, **files})
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class DataSet:
     `skipped` names the images that could not be read, each as "path: reason". Of the test images only those are
     among them whose header is broken: the others are not looked at before `load_test`, which warns of them. It also
     warns of test images that are training or validation images too. `listing`: all of the images, by which `describe`
-    counts those of the test split.
+    counts those of the test split; `root`: where the set lies.
     """
 
     class_names: tuple[str, ...]
@@ -69,6 +72,13 @@ class DataSet:
     skipped: tuple[str, ...] = ()
     find_leaks: Callable[[], tuple[str, ...]] = tuple
     listing: Listing | None = None
+    root: str = ""
+
+    @property
+    def file_names(self) -> Callable[[int], str] | None:
+        """What records call the image at an index: its path below the data set's folder, or its place in a file."""
+        listing = self.listing
+        return None if listing is None else lambda index: listing.key_of(index, self.root).lstrip("/: ")
 
     @cached_property
     def leaks(self) -> tuple[str, ...]:

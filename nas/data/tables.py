@@ -9,7 +9,7 @@ from rich.table import Table
 
 from nas.data.describe import PARTS, DataSummary
 
-MOST_CLASSES, SHOWN_EACH_END, SHOWN_NAMES = 24, 8, 3
+MOST_CLASSES, SHOWN_EACH_END, SHOWN_NAMES, SHOWN_FILES = 24, 8, 3, 5
 
 
 def data_table(summary: DataSummary) -> Table:
@@ -41,12 +41,19 @@ def data_words(summary: DataSummary) -> Iterator[str]:
     yield from summary.notes
     if summary.groups:
         yield "groups: " + ", ".join(f"{count:,} in {part}" for part, count in summary.groups.items())
-    if summary.unreadable:
-        yield f"unreadable, left out: {len(summary.unreadable):,} ({_some(summary.unreadable)})"
     for reason, names in summary.left_out.items():
         yield f"left out, {reason}: {len(names):,} ({_some(names)})"
     if summary.cached_bytes:
         yield f"decoded images take {megabytes(summary.cached_bytes)} in the cache"
+
+
+def data_warnings(summary: DataSummary) -> Iterator[str]:
+    """What the user may not want: unreadable images, and splits by groups that are far from what was asked for."""
+    if summary.unreadable:
+        more = f"\n  and {len(summary.unreadable) - SHOWN_FILES} more" if len(summary.unreadable) > SHOWN_FILES else ""
+        lines = "\n  ".join(summary.unreadable[:SHOWN_FILES]) + more
+        yield f"{len(summary.unreadable)} unreadable image file(s) left out:\n  {lines}"
+    yield from summary.warnings
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -93,7 +93,7 @@ def keeps_to_limits(study: Study, candidate: Candidate, *, num_classes: int, kno
     }
     if known:
         costs["latency_ms"] = latency_ms(candidate, num_classes=num_classes, known=known)  # type: ignore[assignment]
-    return all(costs.get(name, 0) <= limit for name, limit in study.limits.items())
+    return all(costs.get(name, 0) <= limit for name, limit in study.cost_limits.items())
 
 
 def latency_ms(candidate: Candidate, *, num_classes: int, known: Sequence[Known]) -> float:

@@ -38,7 +38,7 @@ def _search(study: Study) -> str:
 
 
 def _epochs(study: Study) -> str:
-    trial, final = study.search_epochs, study.training.epochs
+    trial, final = study.search_epochs, study.final_epochs
     if not study.search.finalists:
         return f"{trial} of a trial"
     return f"{trial} of a trial and of a finalist" if trial == final else f"{trial} of a trial, {final} of a finalist"
@@ -46,9 +46,15 @@ def _epochs(study: Study) -> str:
 
 def _images(folder: Path, study: Study) -> str:
     """Images of each part; the number of training images where the study limits it."""
-    limit = study.data.train_images
-    told = ["all training images that are left" if limit is None else f"{limit} training"]
+    trial, final = (_training(limit) for limit in (study.search_images, study.final_images))
+    told = [f"{trial} training"]
+    if study.search.finalists and final != trial:
+        told = [f"{trial} training for a trial, {final} for a finalist"]
     return ", ".join([*told, *(f"{number} {part}" for part, number in _parts(folder / "split.json").items())])
+
+
+def _training(limit: int | None) -> str:
+    return "all" if limit is None else str(limit)
 
 
 def _parts(file: Path) -> dict[str, int]:
@@ -61,12 +67,15 @@ def _parts(file: Path) -> dict[str, int]:
 
 
 def _recipe(study: Study) -> str:
-    training = study.training
+    """The common recipe, and what differs for finalists."""
+    training, finals = study.training, study.finals.changes() if study.search.finalists else {}
     searched = ", ".join(training.searched)
     told = [f"{training.optimizer}, schedule {training.schedule}, batches of {training.batch_size}"]
     rate = training.learning_rate
     told += [] if rate is None or isinstance(rate, Range | Choices) else [f"learning rate {rate:g}"]
-    return ", ".join([*told, *([f"searched: {searched.replace('_', ' ')}"] if searched else [])])
+    told += [f"searched: {searched.replace('_', ' ')}"] if searched else []
+    other = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in finals.items())
+    return ", ".join(told) + (f"; of finalists: {other}" if other else "")
 
 
 def _space(study: Study) -> str:
@@ -79,12 +88,9 @@ def _space(study: Study) -> str:
 
 def constraints_words(study: Study) -> str:
     """Every limit with its value and unit."""
-    bounds = {"min": "at least", "max": "at most"}
     told = [
-        f"{figure(name).label} {bounds[bound]} {_bound(name, value)}"
-        for name, constraint in study.constraints.items()
-        for bound, value in constraint
-        if bound in bounds and value is not None
+        f"{figure(name).label} at {'least' if name in QUALITIES else 'most'} {_bound(name, limit)}"
+        for name, limit in study.limits.items()
     ]
     return ", ".join(told) or "none"
 

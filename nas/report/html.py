@@ -143,7 +143,7 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     for quality in other_qualities(run.study):
         cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]
-    return {key: row[key] for key in ("trial", "id", "flags")} | {
+    return {key: row[key] for key in ("trial", "id", "flags", "recipe")} | {
         "cells": cells,
         "link": link(run.folder, row, runtime_of(run.study.target).file_name),
     }
@@ -152,7 +152,7 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
 def reference_row(run: Run, reference: Reference, axes: Sequence[Figure]) -> dict[str, Any]:
     """A reference as a row of the same table; its name stands where candidates have their id."""
     row = {**reference.row, "trial": None, "p_on_front": None, "seeds": None, "mean_accuracy": None}
-    limits = [f"above the limit of {', '.join(reference.broken)}"] if reference.broken else []
+    limits = [f"breaks the limit of {', '.join(reference.broken)}"] if reference.broken else []
     flags = " ".join([*filter(None, [row["flags"]]), *limits])
     return front_row(run, row, axes) | {"id": reference.name, "flags": flags}
 

@@ -27,7 +27,8 @@ def payload(run: Run, axes: Sequence[Figure], curve: Progress) -> dict[str, Any]
     # A search-time front is the same rows again; finalists were trained again and stand beside theirs.
     grey = [r for r in trials if r["state"] == State.COMPLETE and (final or r["number"] not in known)]
     infeasible = [r for r in trials if r["state"] == State.INFEASIBLE]
-    others = [r for r in records(run.finalists) if r["state"] == State.COMPLETE and r["trial"] not in known]
+    shown = {row["artifact"] for row in run.front}  # of one trial there may be finalists with several recipes
+    others = [r for r in records(run.finalists) if r["state"] == State.COMPLETE and r["artifact"] not in shown]
     return {
         "axes": [_axis(axis) for axis in axes],
         "x": x,
@@ -63,6 +64,8 @@ def _scaled(value: float | None, axis: Figure) -> float | None:
 def hover(row: Mapping[str, Any], axes: Sequence[Figure], study: Study) -> str:
     """A hover label with all figures; plotly reads tags in it, so data is escaped."""
     lines = [f"<b>{_name(row)}</b>  {html.escape(str(row['id']))}"]
+    if row.get("recipe"):
+        lines.append(html.escape(str(row["recipe"])))
     if present(row.get("accuracy")):
         lines.append(f"validation {accuracy_text(row['accuracy'], row.get('accuracy_se'))} %")
     if present(row.get("test_accuracy")):

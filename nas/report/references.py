@@ -25,7 +25,7 @@ SHOWN_TRIALS = 5
 class Reference:
     """A reference beside a front.
 
-    `broken` are the limits of the study that it is above. `beaten_by` and `beats` are trials of the front that are at
+    `broken` are the limits of the study that it breaks. `beaten_by` and `beats` are trials of the front that are at
     least as good in every objective and better in one, and for which the opposite holds; both are empty where it is not
     compared (`is_compared`): it failed, breaks a limit, or was trained for other epochs than the front.
     """
@@ -125,7 +125,7 @@ def _fate(reference: Reference) -> str:
     if not reference.is_complete:
         return f"{str(reference.row['state']).lower()}: {reference.row['reason'].rstrip('.')}"
     if reference.broken:
-        return f"is above the limit of {', '.join(reference.broken)}, so it is no alternative"
+        return f"breaks the limit of {', '.join(reference.broken)}, so it is no alternative"
     if reference.beaten_by:
         return f"is beaten by {_trials(reference.beaten_by)}, as good or better in every objective"
     return ""

@@ -170,9 +170,12 @@ def unmended(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def mended_once(finalists: pd.DataFrame) -> pd.DataFrame:
-    """Finalists without earlier attempts of those that are complete now."""
+    """Finalists without earlier attempts of those that are complete now, trained by the same recipe."""
     complete = finalists["state"] == State.COMPLETE
-    return finalists[complete | ~finalists["trial"].isin(set(finalists.loc[complete, "trial"]))]
+    keys = pd.Series(
+        list(zip(finalists["trial"], finalists["recipe"], strict=True)), index=finalists.index, dtype=object
+    )
+    return finalists[complete | ~keys.isin(set(keys[complete]))]
 
 
 def _disagreeing(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
@@ -221,9 +224,9 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
         (
             "Baseline",
             "Three 3x3 convolutions, global average pooling and a linear classifier, trained by the finalists' recipe "
-            "with every epoch dense. fp32 is its file as it is; int8 is what ONNX Runtime's quantize_static makes of "
-            "that, with ranges from 512 training images and without further training. Neither is a candidate of the "
-            "search.",
+            "without a teacher, every epoch dense. fp32 is its file as it is; int8 is what ONNX Runtime's "
+            "quantize_static makes of that, with ranges from 512 training images and without further training. Neither "
+            "is a candidate of the search.",
         ),
         (
             "Latency",

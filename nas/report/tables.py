@@ -165,7 +165,7 @@ def _recorded_flags(artifact: Path) -> str:
 def _as_front(trials: pd.DataFrame) -> pd.DataFrame:
     """Search-time rows under the names of front.csv; the test split was not read for them, repeats come later."""
     renamed = trials.rename(columns={"number": "trial"}).assign(
-        search_accuracy=trials["accuracy"], **dict.fromkeys(LATER, np.nan)
+        search_accuracy=trials["accuracy"], recipe="", **dict.fromkeys(LATER, np.nan)
     )
     others = [column for column in renamed if "@" in str(column) and str(column).partition("@")[0] in FRONT_COLUMNS]
     return renamed[[*FRONT_COLUMNS, *others]]

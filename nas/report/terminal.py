@@ -39,6 +39,8 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
     rows = thinned(members, objectives, at_most)
     if rows.empty:
         console.print(why_empty(folder, objectives), markup=False, highlight=False, soft_wrap=True)
+    if fallen := no_finalist_stands(read_finalists(folder)):
+        console.print(fallen, markup=False, highlight=False, soft_wrap=True)
     beside = [shown_reference(reference) for reference in references if reference.is_complete]
     blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None, beside=beside)
     for number, block in enumerate(blocks if len(rows) else []):
@@ -53,7 +55,7 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
 
 def shown_reference(reference: Reference) -> dict[str, Any]:
     """A reference as a row of the table: its name stands where candidates have their id."""
-    limits = [f"above the limit of {', '.join(reference.broken)}"] if reference.broken else []
+    limits = [f"breaks the limit of {', '.join(reference.broken)}"] if reference.broken else []
     flags = " ".join([*filter(None, [reference.row["flags"]]), *limits])
     return {**reference.row, "trial": None, "id": reference.name, "flags": flags}
 
@@ -75,6 +77,15 @@ def why_empty(folder: Path, objectives: Sequence[str]) -> str:
     able = finalists[stands(finalists)] if stands(finalists).any() else complete[stands(complete)]
     absent = ", ".join(name for name in objectives if able[name].isna().all()) or "every objective together"
     return f"The front is empty: none of {len(able)} that may stand on it was measured in {absent}."
+
+
+def no_finalist_stands(finalists: pd.DataFrame) -> str:
+    """That the front is one of search trials because none of the finalists may stand on it; empty where one may."""
+    if finalists.empty or stands(finalists).any():
+        return ""
+    rows = zip(finalists["trial"], finalists["state"], finalists["reason"], finalists["flags"], strict=True)
+    ended = "; ".join(f"{trial} {state.lower()}: {reason or flags}" for trial, state, reason, flags in rows)
+    return f"None of the finalists may stand on the front ({ended}). These are search trials:"
 
 
 def _most_broken(trials: pd.DataFrame) -> str:
@@ -135,8 +146,8 @@ def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[lis
         *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
     ]
     told += _sureness(rows)
-    flags = [row["flags"] for row in rows]
-    return keys, [*told, *([ShownColumn("flags", flags, is_text=True)] if any(flags) else [])]
+    words = [(name, [row.get(name) or "" for row in rows]) for name in ("flags", "recipe")]
+    return keys, [*told, *(ShownColumn(name, cells, is_text=True) for name, cells in words if any(cells))]
 
 
 def _sureness(rows: list[dict[str, Any]]) -> list[ShownColumn]:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
+from nas.run_folder.attempts import forget_spent, spent_before
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of, words_of
 from nas.search.journal import Direction, Journal, RecordedTrial
@@ -203,6 +204,7 @@ class Driver(ABC):
 
     def _failed(self, task: Task, failure: Failure) -> Evaluation:
         """Record an evaluation that left no record of its own."""
+        spent = spent_before(task.folder)
         evaluation = Evaluation(
             candidate_id=task.candidate.id,
             structure_id="",
@@ -214,10 +216,13 @@ class Driver(ABC):
             budget=task.budget_in(self.study),
             target=self.study.target.name,
             training=task.training,
+            recipe=task.recipe,
             attempts=task.attempt,
-            started_at="",
+            seconds=spent.seconds,
+            started_at=spent.started_at,
         )
         write_evaluation(task.folder, evaluation)
+        forget_spent(task.folder)
         (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         return evaluation
 
@@ -257,15 +262,13 @@ class Driver(ABC):
         return replace(row, retry_of=notes.retry_of, recipe=words_of(notes.recipe) or None)
 
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
-        """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""
-        values, met = None, dict[str, float]()
-        if evaluation.measurement is not None:
-            met = slacks(evaluation.measurement.costs(evaluation.target), self.study.limits)
+        """INFEASIBLE is COMPLETE to samplers, with what was measured and the worst of qualities that were not."""
+        values, known = None, evaluation.known
+        is_trained = evaluation.state is not State.PRUNED  # what a copy was worth at a rung breaks no limit
+        met = slacks(known, self.study.limits_in(evaluation.phase) if is_trained else self.study.cost_limits)
         if evaluation.measurement is not None and evaluation.state not in (State.FAILED, State.PRUNED):
-            infeasible = evaluation.state is State.INFEASIBLE
-            values = [
-                0.0 if infeasible and name in QUALITIES else evaluation.values((name,))[0]
-                for name in self.study.objectives
-            ]
+            worst = dict.fromkeys(QUALITIES, 0.0) if evaluation.state is State.INFEASIBLE else {}
+            known = worst | known
+            values = [known[name] for name in self.study.objectives]
         pruned = evaluation.state is State.PRUNED
         self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()}, pruned=pruned)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -152,7 +151,7 @@ def slow_starter(rows: Sequence[TrialRow], study: Study) -> int | None:
     Only where trials are trained on less than finalists: large networks learn longer, so that one which cannot be told
     from the best early on is likely to be better in the end, and yet no front holds it.
     """
-    if not set(study.objectives) & set(QUALITIES) or not trains_short(study):
+    if not set(study.objectives) & set(QUALITIES) or study.trials_train_fully:
         return None
     accuracies = [row.value("accuracy") for row in rows]
     best = max(range(len(rows)), key=accuracies.__getitem__)
@@ -160,9 +159,3 @@ def slow_starter(rows: Sequence[TrialRow], study: Study) -> int | None:
     able = [i for i, accuracy in enumerate(accuracies) if accuracy >= least]
     largest = max(able, key=lambda i: rows[i].value("macs"))
     return None if largest == best else largest
-
-
-def trains_short(study: Study) -> bool:
-    """Whether search trials see less than finalists: fewer epochs, fewer images, or smaller ones."""
-    images, final = (math.inf if n is None else n for n in (study.search_images, study.final_images))
-    return study.search_epochs < study.final_epochs or images < final or study.search.input_size is not None

@@ -37,6 +37,8 @@ class References(Driver):
         """Enqueue what is not there yet and can be made now: the quantized file, once there is one in float32."""
         if not self.study.baseline:
             return
+        asked = self._asked_for()
+        self._waiting = [task for task in self._waiting if task.number in asked]  # not what was asked for before
         if (source := self._latest(FLOAT)) is None:
             self._enqueue(FLOAT, baseline_candidate(self.study))
         elif self._is_complete(source) and self._latest(INT8) is None:
@@ -66,8 +68,12 @@ class References(Driver):
 
     def rows(self) -> list[TrialRow]:
         """Of each reference the last attempt; none where the study asks for none."""
-        shown = [self._latest(name) for name in (FLOAT, INT8)] if self.study.baseline else []
-        return [row for row in super().rows() if row.number in shown]
+        asked = self._asked_for() if self.study.baseline else []
+        return [row for row in super().rows() if row.number in asked]
+
+    def _asked_for(self) -> list[int]:
+        """The last trial of each reference that is asked for now, where it has one."""
+        return [number for name in (FLOAT, INT8) if (number := self._latest(name)) is not None]
 
     def _latest(self, name: str) -> int | None:
         """The last trial of this name that is trained as is asked for now."""

@@ -25,7 +25,7 @@ class Meter:
     before: int
     steps_per_epoch: int
     batch_size: int
-    _since: float = field(default_factory=time.monotonic)
+    _since: float = field(default_factory=lambda: time.monotonic())
     _at: int | None = None
 
     def __call__(self, done: int, loss: Tensor) -> None:

@@ -115,8 +115,9 @@ class TrainingPipeline:
 
     `validation` is what `patience` watches; `recorded` (images, classes) the logits of a reference teacher.
     `choose_precision` is asked once, and its answer kept in the checkpoint. At each of the `rungs`, shares of the
-    epochs, `look` is asked with the share and the epochs done; it must leave the training alone. `tell` hears about
-    once a second how far it is.
+    epochs, `look` is asked with the share and the epochs done; it must leave the training alone. `small` are the images
+    of `feed` in a smaller size, for the stages before the quantization-aware one. `tell` hears about once a second how
+    far it is.
     """
 
     training: Recipe
@@ -131,12 +132,17 @@ class TrainingPipeline:
     choose_precision: Callable[[nn.Module], Precision] = in_fp32
     rungs: tuple[float, ...] = ()
     look: Callable[[float, float, Moment], Look] = unseen
+    small: Feed | None = None
     tell: Tell = silent
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of the whole training, in order."""
         return stages_of(self.training, self.epochs * self.feed.steps, self.candidate.plan)
+
+    def feed_of(self, stage: Stage) -> Feed:
+        """The images of a stage. Ranges of activations depend on the size, and weights are fitted to them."""
+        return self.feed if self.small is None or stage.retraining.in_fp32 else self.small
 
     @property
     def batches(self) -> CalibrationBatches:
@@ -145,7 +151,8 @@ class TrainingPipeline:
 
     @property
     def options(self) -> Options:
-        return options_of(self.candidate, self.compression)
+        keeps = self.training.batch_norm == "live"
+        return replace(options_of(self.candidate, self.compression), keep_norms=keeps)
 
     def fit(self, network: nn.Module, give_way: Callable[[], None], *, report: Report = always_continue) -> Trained:
         """Train `network` (untrained, dense) through all stages.
@@ -245,7 +252,7 @@ class StageRun:
             self._tell(self._seen(share, start), start)
         done = train_stage(
             self.network,
-            self._pipeline.feed,
+            self._pipeline.feed_of(self._stage),
             self._pipeline.training,
             self._stage,
             start_epoch=start,

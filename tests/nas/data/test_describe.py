@@ -11,7 +11,8 @@ from rich.console import Console
 
 from nas.data import load
 from nas.data.describe import DataSummary, describe, summarize
-from nas.data.tables import MOST_CLASSES, SHOWN_EACH_END, data_table, data_words
+from nas.data.tables import MOST_CLASSES, SHOWN_EACH_END, data_table, data_warnings, data_words
+from nas.errors import InputError
 from nas.study import Data, Study
 
 
@@ -75,7 +76,8 @@ def test_unreadable_files_are_named_and_not_counted(tmp_path: Path) -> None:
     assert sum(found.total(part) for part in found.images) == 39
     (told,) = found.unreadable
     assert told.endswith("000.png: not an image")
-    assert "unreadable, left out: 1" in shown(found)
+    (warning,) = data_warnings(found)
+    assert warning == f"1 unreadable image file(s) left out:\n  {told}"
 
 
 @pytest.mark.parametrize("classes", [MOST_CLASSES, MOST_CLASSES + 1])
@@ -99,3 +101,26 @@ def test_a_split_by_groups_far_from_what_was_asked_for_is_said() -> None:
     near = {"train": (80, 80), "validation": (10, 10), "test": (10, 10)}
     assert not DataSummary("x", ("a", "b"), near, {"validation": 0.1, "test": 0.1}, groups={"train": 9}).warnings
     assert not DataSummary("x", ("a", "b"), images, {"validation": 0.1, "test": 0.1}).warnings
+
+
+def test_trials_may_have_fewer_images(tmp_path: Path) -> None:
+    whole = study(folder(tmp_path, cat=20, dog=10))
+    assert describe(whole).trial_images == 18
+    few = Study.model_validate(whole.model_dump() | {"search": {"train_images": 7}})
+    found = describe(few)
+    assert (found.total("train"), found.trial_images) == (18, 7)
+    many = Study.model_validate(whole.model_dump() | {"search": {"train_images": 19}})
+    with pytest.raises(InputError, match=r"search\.train_images: expected at most 18, got 19"):
+        describe(many)
+
+
+def test_what_is_left_out_is_said_by_reason() -> None:
+    counts = dict.fromkeys(("train", "validation", "test"), (1, 1))
+    left_out = {"hidden": ("a/.x",), "no image": tuple(f"{i}.txt" for i in range(5))}
+    text = shown(
+        DataSummary("x", ("a", "b"), counts, {}, left_out=left_out, cached_bytes=12_345_678, notes=("a note",))
+    )
+    assert "left out, hidden: 1 (a/.x)" in text
+    assert "left out, no image: 5 (0.txt, 1.txt, 2.txt and 2 more)" in text
+    assert "decoded images take 12 MB in the cache" in text
+    assert "a note" in text

@@ -206,7 +206,7 @@ def test_a_file_that_the_pattern_does_not_match(tmp_path: Path) -> None:
     root = write(tmp_path / "d", *tracks(4), "b/deep/odd.png")
     message = refused(folder_data(root, group_pattern=r"track(\d+)"))
     assert message == (
-        "data.group_pattern: expected 'track(\\\\d+)' to match every training file's path below its class folder, "
+        "data.group_pattern: expected 'track(\\d+)' to match every training file's path below its class folder, "
         f"but 'deep/odd.png' does not match ({root}/b/deep/odd.png)"
     )
 

@@ -71,11 +71,13 @@ def test_channels_follow_the_source() -> None:
 
 def test_reports_name_the_data_and_not_where_they_lie() -> None:
     titles = {name: data(source=name, **options).title for name, options in {
-        "digits": {}, "image_folder": {"path": "/home/me/fruit"}, "npz": {"path": "/home/me/blood.npz"},
+        "csv": {"path": "/home/me/t.csv"}, "digits": {}, "huggingface": {"path": "/home/me/hub/beans"},
+        "image_folder": {"path": "/home/me/fruit"}, "npz": {"path": "/home/me/blood.npz"},
         "torchvision": {"path": "/home/me/sets", "dataset": "SVHN"},
     }.items()}  # fmt: skip
     assert titles == {
-        "digits": "digits (scikit-learn)", "image_folder": "images of fruit", "npz": "images of blood.npz",
+        "csv": "images of t.csv", "digits": "digits (scikit-learn)", "huggingface": "images of beans",
+        "image_folder": "images of fruit", "npz": "images of blood.npz",
         "torchvision": "SVHN (torchvision)",
     }  # fmt: skip
 
@@ -95,3 +97,7 @@ def test_a_source_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCE_KEYS, "digits", replace(row, needs={}))
     made = data(source="digits", download=True)
     assert (made.title, made.input_channels, made.augments_flip) == ("squares", 1, True)
+
+
+def test_the_reference_can_say_what_each_source_expects() -> None:
+    assert all(row.expects for row in SOURCE_KEYS.values())
