@@ -82,26 +82,43 @@ class Timed:
 def fit_into(
     draft: Draft, sized: Sized, budget_s: float, *, images: int, num_classes: int, speed_of: Callable[[Study], Speed]
 ) -> Timed:
-    """The numbers that fit into the budget, on smaller images where even the least do not."""
-    found = _fitted(draft, sized, budget_s, images, num_classes, speed_of)
-    for size in smaller_sizes(sized.size) if draft.may_shrink else ():
+    """The numbers that fit into the budget, on smaller images where even the least do not.
+
+    A size that cannot fit by what was probed at a larger one is not probed, unless it is the smallest.
+    """
+    facts = _Facts(draft, budget_s, images, num_classes)
+    found = facts.timed(sized, speed_of)
+    sizes = smaller_sizes(sized.size) if draft.may_shrink else ()
+    for size in sizes:
         if found.fitted.seconds <= budget_s:
             break
         reason = f"; at {found.sized.size} the least that makes sense takes about {duration(found.fitted.seconds)} here"
-        found = _fitted(draft, Sized(size, reason), budget_s, images, num_classes, speed_of)
+        smaller = Sized(size, reason)
+        if size == sizes[-1] or facts.fitted(smaller, found.speed).seconds <= budget_s:
+            found = facts.timed(smaller, speed_of)
     return found
 
 
-def _fitted(
-    draft: Draft, sized: Sized, budget_s: float, images: int, num_classes: int, speed_of: Callable[[Study], Speed]
-) -> Timed:
-    least = draft.least(sized, images)
-    speed = speed_of(least)
-    expected = expected_candidates(least, num_classes=num_classes, known=speed.known)
+@dataclass(frozen=True)
+class _Facts:
+    """What does not change from one input size to another."""
 
-    def estimated(numbers: Numbers) -> Estimate:
-        study = draft.study(sized, numbers)
-        most = min(images, study.data.train_images or images)
-        return estimate(study, speed, train_images=most, num_classes=num_classes, expected=expected)
+    draft: Draft
+    budget_s: float
+    images: int
+    num_classes: int
 
-    return Timed(sized, speed, fit(estimated, budget_s, draft.effort, images))
+    def timed(self, sized: Sized, speed_of: Callable[[Study], Speed]) -> Timed:
+        speed = speed_of(self.draft.least(sized, self.images))
+        return Timed(sized, speed, self.fitted(sized, speed))
+
+    def fitted(self, sized: Sized, speed: Speed) -> Fitted:
+        least = self.draft.least(sized, self.images)
+        expected = expected_candidates(least, num_classes=self.num_classes, known=speed.known)
+
+        def estimated(numbers: Numbers) -> Estimate:
+            study = self.draft.study(sized, numbers)
+            most = min(self.images, study.data.train_images or self.images)
+            return estimate(study, speed, train_images=most, num_classes=self.num_classes, expected=expected)
+
+        return fit(estimated, self.budget_s, self.draft.effort, self.images)

@@ -110,10 +110,16 @@ def _pictures(path: Path, given: str) -> list[Choice]:
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Whether there is a picture below `folder`, at any depth."""
-    if any(entry.suffix.lower() in SUFFIXES and is_data(entry.name) and entry.is_file() for entry in folder.iterdir()):
-        return True
-    return any(holds_pictures(folder / name) for name in folders_in(folder) if not (folder / name).is_symlink())
+    """Whether there is a picture below `folder`, at any depth; links to folders are followed, loops are not."""
+    waiting, seen = [folder], set[Path]()
+    while waiting:
+        place = waiting.pop()
+        seen.add(place.resolve())
+        entries = [entry for entry in place.iterdir() if is_data(entry.name)]
+        if any(entry.suffix.lower() in SUFFIXES and entry.is_file() for entry in entries):
+            return True
+        waiting += [entry for entry in entries if entry.is_dir() and entry.resolve() not in seen]
+    return False
 
 
 def _saved_by_datasets(path: Path, given: str) -> list[Choice]:

@@ -10,7 +10,7 @@ import pytest
 
 from nas.errors import InputError
 from nas.first_study.choices import settings_of
-from nas.first_study.places import located
+from nas.first_study.places import holds_pictures, located
 
 Write = Callable[..., Path]
 
@@ -29,6 +29,16 @@ def refused(given: str | Path) -> str:
 def test_class_folders(write: Write) -> None:
     root = write("cat/0.png", "dog/sub/0.png")
     assert keys(root) == {"source": "image_folder", "path": str(root)}
+
+
+def test_links_are_followed_and_loops_are_not(write: Write) -> None:
+    root = write("cat/0.png", "elsewhere/deep/0.png")
+    (root / "cat" / "again").symlink_to(root)
+    (root / "dog").mkdir()
+    (root / "dog" / "up").symlink_to(root / "dog")
+    assert not holds_pictures(root / "dog")
+    (root / "dog" / "linked").symlink_to(root / "elsewhere")
+    assert holds_pictures(root / "dog")
 
 
 def test_parts_say_so(write: Write) -> None:
