@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -58,21 +59,22 @@ class Wishes:
         return 60 * (self.level.minutes if self.minutes is None else self.minutes)
 
 
-def measured_speed(study: Study) -> Speed:
-    """The probe, which needs torch; its threads are those of a worker."""
+def measured_speed(study: Study, say: Callable[[str], None] = lambda _: None) -> Speed:
+    """The probe, which needs torch; its threads are those of a worker. It says what it is at."""
     from nas.executors.local import worker_environment
     from nas.machine import threads_per_worker
 
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
     from nas.commands.probe import measure_speed
 
-    return measure_speed(study)
+    return measure_speed(study, say=say)
 
 
-def init(
-    wishes: Wishes, *, force: bool, console: Console, speed_of: Callable[[Study], Speed] = measured_speed
-) -> Study:
-    """Look, choose, probe, write and say why. A file that is there already is left alone, unless forced."""
+def init(wishes: Wishes, *, force: bool, console: Console, speed_of: Callable[[Study], Speed] | None = None) -> Study:
+    """Look, choose, probe, write and say why. A file that is there already is left alone, unless forced.
+
+    speed_of: how fast a study's candidates are evaluated; by default as the probe finds.
+    """
     _check_place(wishes.out, force=force)
     target_named(wishes.target)
     with _plain_words():
@@ -84,9 +86,10 @@ def init(
             known = None if least.data.group_pattern else draft.found.listing  # which was listed without groups
             summary = summarize(least.data, known, seed=SEED, input_sizes=least.space.input_sizes)
         _say_what_was_found(draft, summary, console)
-        with console.status("probing how fast networks are trained and run here"):
+        with console.status("probing how fast networks are trained and run here") as status:
+            probe = speed_of or partial(measured_speed, say=status.update)
             images, classes = summary.total("train"), len(summary.class_names)
-            timed = fit_into(draft, sized, wishes.budget_s, images=images, num_classes=classes, speed_of=speed_of)
+            timed = fit_into(draft, sized, wishes.budget_s, images=images, num_classes=classes, speed_of=probe)
     choices = draft.choices(timed.sized, timed.fitted.numbers, timed.speed)
     text = document(choices, _heading(wishes))
     study = parse_study(text, wishes.out)

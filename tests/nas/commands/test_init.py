@@ -164,7 +164,7 @@ def test_groups_are_counted_in_what_is_shown(here: Path) -> None:
 
 
 def test_the_command_probes(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(nas.commands.probe, "measure_speed", speed_of)
+    monkeypatch.setattr(nas.commands.probe, "measure_speed", lambda study, say: speed_of(study))
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(
         "sys.argv", ["nas", "init", "digits", "search.finalists=2", "--minutes", "5", "--out", "d.yaml"]

@@ -141,7 +141,14 @@ def test_elsewhere_latency_does_not_count(draft: Draft, speed_of: SpeedOf) -> No
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("a/my photos/", "my-photos"), ("x.npz", "x"), ("CIFAR10", "CIFAR10"), (".", "study"), ("é", "study")],
+    [
+        ("a/my photos/", "my-photos"),
+        ("x.npz", "x"),
+        ("photos.v2", "photos.v2"),
+        ("CIFAR10", "CIFAR10"),
+        (".", "study"),
+        ("é", "study"),
+    ],
 )
 def test_names(given: str, name: str) -> None:
     assert study_name(given) == name
