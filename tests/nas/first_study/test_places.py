@@ -77,6 +77,19 @@ def test_folders_that_datasets_fills(write: Write, file: str) -> None:
     assert "name the folder it is in" in refused(root / file)
 
 
+def test_a_table_beside_parts_without_classes(write: Write) -> None:
+    root = write("train/0.png", "test/1.png")
+    (root / "labels.csv").write_bytes(b"")
+    assert keys(root) == {"source": "csv", "path": f"{root}/labels.csv"}
+
+
+def test_a_table_beside_what_may_be_classes_is_told(write: Write) -> None:
+    root = write("images_1/0.png", "images_2/1.png")
+    (root / "labels.csv").write_bytes(b"")
+    assert keys(root)["source"] == "image_folder"
+    assert f"If labels.csv says the classes: nas init {root}/labels.csv." in located(str(root))[0].why
+
+
 def test_several_tables_are_not_guessed_at(write: Write) -> None:
     root = write("images/0.png")
     for name in ("train.csv", "test.csv"):
