@@ -15,8 +15,10 @@ from rich.console import Console
 import nas.commands.probe
 from nas import cli
 from nas.candidates.corners import extreme_candidates
-from nas.commands.check import check_table
+from nas.commands.check import check_table, warnings_of
 from nas.commands.init import Wishes, init
+from nas.commands.steps import few_steps
+from nas.data.describe import describe
 from nas.errors import InputError
 from nas.estimate.speed import USUAL, Known, Line, Speed
 from nas.study import Study
@@ -60,6 +62,8 @@ def test_a_folder_becomes_a_study_that_check_accepts(here: Path) -> None:
     text, study, shown = written("my shapes")
     assert load_study(here / "study.yaml") == study
     check_table(study)
+    assert not warnings_of(study)
+    assert not list(few_steps(study, describe(study)))
     assert study.name == "my-shapes"
     assert (study.data.source, study.data.path) == ("image_folder", "my shapes")
     assert (study.data.channels, study.data.resize, study.data.validation) == (3, "stretch", 0.15)
