@@ -151,5 +151,5 @@ def _training(numbers: Numbers, effort: Effort) -> list[Choice]:
     return [
         Choice("training.epochs", numbers.final_epochs, "Of a finalist, and of the baseline beside it.", is_timed=True),
         Choice("training.batch_size", numbers.batch_size),
-        *(Choice(key, value) for key, value in effort.keys.items()),
+        *(Choice(key, value, why) for key, (value, why) in effort.keys.items()),
     ]

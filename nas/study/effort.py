@@ -17,7 +17,8 @@ Span = tuple[int, int]  # the least that makes sense, and the most that still pa
 class Effort:
     """What one level may spend. Steps are optimizer steps of one training; sizes are those of the input in pixels.
 
-    minutes: of the whole run, where the user names none. keys: further keys of the study, section.key -> value.
+    minutes: of the whole run, where the user names none. keys: further keys of the study (`section.key`), each with its
+    value and the reason that is written above it.
     """
 
     minutes: float
@@ -26,7 +27,7 @@ class Effort:
     finalists: Span
     final_steps: Span
     most_pixels: int
-    keys: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
 
 EFFORTS: Mapping[EffortName, Effort] = {
