@@ -39,5 +39,6 @@ def few_steps(study: Study, summary: DataSummary) -> Iterator[str]:
 def _line(what: str, epochs: int, batch_size: int, images: int) -> str:
     batch = min(batch_size, images)
     per_epoch = steps_per_epoch(images, batch)
+    batches = f"{per_epoch:,} batch{'es' * (per_epoch > 1)} of {batch}"
     whole = f"{epochs * per_epoch:,} steps"
-    return f"{what}: {epochs} epoch{'s' * (epochs > 1)} of {images:,} images, {per_epoch:,} batches of {batch}: {whole}"
+    return f"{what}: {epochs} epoch{'s' * (epochs > 1)} of {images:,} images, {batches}: {whole}"

@@ -66,9 +66,10 @@ def _in_words(
     example = f"{images[at].inside!r} of class {images[at].class_name!r} is of group {keys[at]!r}"
     where = "of its class" if scope == "class" else "of all classes"
     alone = int((codes == NO_GROUP).sum())
+    low, high = min(sizes.values()), max(sizes.values())
+    images_each = f"{low} images" if low == high else f"{low} to {high} images, median {median(sizes.values()):g}"
     without = f"; {alone:,} files of given parts match nothing and are of no group" if alone else ""
     return (
         f"group_pattern '{pattern}', searched in paths below the class folder: {example}, with the others {where}; "
-        f"{len(sizes):,} groups of {min(sizes.values())} to {max(sizes.values())} images, "
-        f"median {median(sizes.values()):g}{without}"
+        f"{len(sizes):,} groups of {images_each}{without}"
     )

@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
+import nas.data.grouping
 from nas.data.grouping import check_given_groups, cut_groups
 from nas.data.records import NO_GROUP, Listing
 from nas.data.splitting import split_listing
@@ -177,3 +178,15 @@ def test_exchanging_two_groups_reaches_what_neither_alone_does() -> None:
     found = both_classes(9, 8, 2, 1)
     cut, _ = cut_groups(np.arange(40), found, 0.4, np.random.default_rng(0), keep=1)
     assert cut.tolist() == list(range(18, 34))
+
+
+@pytest.mark.parametrize(("sizes", "refined"), [((4, 4, 4, 4, 4), False), ((9, 8, 2, 1), True)])
+def test_a_cut_that_is_near_stays_as_it_was(
+    sizes: tuple[int, ...], refined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that runs of earlier versions go on with their split."""
+    asked: list[int] = []
+    refine = nas.data.grouping._refined
+    monkeypatch.setattr(nas.data.grouping, "_refined", lambda *given: (asked.append(1), refine(*given))[1])
+    cut_groups(np.arange(2 * sum(sizes)), both_classes(*sizes), 0.4, np.random.default_rng(0), keep=1)
+    assert bool(asked) == refined

@@ -223,7 +223,7 @@ def test_numbers_of_films_that_begin_anew_in_each_class(tmp_path: Path) -> None:
     assert numbers[0] & numbers[1]
     note = next(note for note in list_image_folder(data).notes if "group_pattern" in note)
     assert "'track00_0.png' of class 'a' is of group 'track00', with the others of its class" in note
-    assert "20 groups of 4 to 4 images" in note
+    assert "20 groups of 4 images" in note
 
 
 @pytest.mark.parametrize("given", ["val", "test"])
