@@ -27,7 +27,7 @@ from nas.search.finalists import Finalists
 from nas.search.journal import Journal, repair
 from nas.search.repeats import by_trial
 from nas.search.upkeep import write_fronts
-from nas.study import Study
+from nas.study import Finals, Study
 from nas.study.file import difference, load_recorded
 
 ONLY = "finals."  # the section that may differ from the run's
@@ -55,11 +55,10 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
         again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)
         number = chosen(trial, searched)
-        data = prepare(study, folder, console, record=False)
-        data.load_test()  # files that cannot be read are named now
         finalists = Finalists(study, folder)
+        _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
+        prepare(study, folder, console, record=False).load_test()  # files that cannot be read are named now
         own = finalists.add(number, searched.notes[number], searched.rows)
-        _refuse_finished(finalists, own, number)
         finalists.only(own)
         task = finalists.notes(own)
         how = words_of(task.recipe) or f"epochs={task.epochs}"
@@ -83,6 +82,8 @@ def _rows(finalists: Finalists, number: int) -> list[TrialRow]:
 
 def _changed(folder: RunFolder, overrides: Sequence[str]) -> Study:
     """The run's study with other finals. Raises InputError where anything else differs."""
+    if short := [given for given in overrides if given.partition("=")[0] in Finals.model_fields]:
+        raise InputError("\n".join(f"command line: expected {ONLY}{given}, got {given}" for given in short))
     recorded, study = load_recorded(folder.study), load_recorded(folder.study, overrides)
     if others := [line for line in difference(recorded, study) if not line.startswith(ONLY)]:
         raise InputError(
@@ -131,10 +132,10 @@ def _number(trial: str, searched: Searched) -> int:
     return next(iter(found.values()))
 
 
-def _refuse_finished(finalists: Finalists, number: int, trial: int) -> None:
+def _refuse_finished(finalists: Finalists, number: int | None, trial: int) -> None:
     """Raises InputError where this finalist is trained already."""
-    for row in _rows(finalists, number):
-        recipe = words_of(finalists.notes(number).recipe) or "the study's own recipe"
+    for row in [] if number is None else _rows(finalists, number):
+        recipe = row.recipe or "the study's own recipe"
         if row.state is State.FAILED:
             raise InputError(f"TRIAL: trial {trial} failed with {recipe} ({row.reason}); `nas retry` queues it again")
         raise InputError(

@@ -176,6 +176,13 @@ def test_nothing_but_finals_may_differ(ended: RunFolder, key: str) -> None:
         trained(ended, complete(ended)[0], "finals.epochs=9", key)
 
 
+def test_a_key_without_its_section_is_shown_with_it(ended: RunFolder) -> None:
+    with pytest.raises(
+        InputError, match=r"expected finals\.epochs=9, got epochs=9\ncommand .* expected finals\.ema=0\.9, "
+    ):
+        trained(ended, complete(ended)[0], "epochs=9", "finals.batch_size=4", "ema=0.9")
+
+
 def test_trials_that_cannot_be_trained(folder: RunFolder) -> None:
     study = make_study(constraints={"parameters": 1500.0}, trials=6, finalists=1, sampler="random")
     assert nas.commands.run.run(study, folder.path, Console(quiet=True))
