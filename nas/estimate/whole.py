@@ -113,9 +113,12 @@ def trials_of(plan: Plan) -> int:
 
 
 def after_search(plan: Plan, larger: bool) -> float:
-    """Finalists, the longest first: a front holds networks of all sizes between the ends of its range."""
-    search = plan.study.search
-    pool = half((*plan.expected.anchors, *plan.expected.draws), plan, larger)
+    """Finalists, the longest first: a front holds networks of all sizes between the ends of its range.
+
+    Where small networks are good enough it ends early: they are less than a quarter of what may be drawn.
+    """
+    search, pool = plan.study.search, [*plan.expected.anchors, *plan.expected.draws]
+    pool = half(pool, plan, larger) if larger else half(half(pool, plan, larger), plan, larger)
     jobs = sorted((plan.job(one, final=True) for one in spread(pool, search.finalists)), reverse=True)
     jobs += [plan.job(one, final=True) for one in baselines(plan.study)]
     return last_teacher(plan) + makespan(jobs, search.workers)
