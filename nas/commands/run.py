@@ -44,7 +44,7 @@ from nas.search.search import Search
 from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study, Target
-from nas.study.file import dump_study, frozen_difference, load_study
+from nas.study.file import dump_study, frozen_difference, load_recorded
 from nas.training.device import refuse_missing_device
 
 
@@ -203,7 +203,7 @@ def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
 def resolve(study: Study, folder: RunFolder) -> Study:
     """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
     if folder.study.exists():
-        recorded = load_study(folder.study)
+        recorded = load_recorded(folder.study)
         study = _with_rungs(study, recorded.rungs or study.rungs)
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)

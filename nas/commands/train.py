@@ -27,7 +27,7 @@ from nas.search.journal import Journal, repair
 from nas.search.repeats import by_trial
 from nas.search.upkeep import write_fronts
 from nas.study import Study
-from nas.study.file import difference, load_study
+from nas.study.file import difference, load_recorded
 
 ONLY = "finals."  # the section that may differ from the run's
 DIGITS_OF_AN_ID = 4  # as for `nas export`: fewer digits, and nothing else, are a trial's number
@@ -79,7 +79,7 @@ def _rows(finalists: Finalists, number: int) -> list[TrialRow]:
 
 def _changed(folder: RunFolder, overrides: Sequence[str]) -> Study:
     """The run's study with other finals. Raises InputError where anything else differs."""
-    recorded, study = load_study(folder.study), load_study(folder.study, overrides)
+    recorded, study = load_recorded(folder.study), load_recorded(folder.study, overrides)
     if others := [line for line in difference(recorded, study) if not line.startswith(ONLY)]:
         raise InputError(
             f"{folder.path}: expected changes of {ONLY}KEY alone, got\n  " + "\n  ".join(others) + "\n"

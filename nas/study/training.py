@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, fie
 
 from compressors.steps import retraining_of, stage_names
 from nas.study.numbers import Choices, Range, Searchable
-from nas.study.recipe import Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
+from nas.study.recipe import BatchNorm, Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
 from search_spaces.remembered import remembered
 
@@ -76,7 +76,14 @@ class Training(Section):
         "whole",
         description="whole: the schedule runs once over all stages; the rate of quantization-aware training is at most "
         "a tenth of the peak. stage: the schedule runs once in each stage, with half of the peak in pruned training "
-        "and a tenth of it in quantization-aware training.",
+        "and a tenth of it in quantization-aware training. tail: the schedule runs once over the stages before "
+        "quantization-aware training, which follows at a tenth of the peak, falling along half a cosine to 0.",
+    )
+    batch_norm: BatchNorm = Field(
+        "folded",
+        description="What becomes of batch norm in quantization-aware training. folded: it is folded before. live: it "
+        "follows the batches in the first two thirds of the stage, is frozen in the rest and folded at the end; the "
+        "rate is then not held down to a tenth with cycle whole, and is up to half of the peak with cycle stage.",
     )
     warm_up: Share | None = Field(
         None,
