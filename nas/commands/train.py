@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nas.commands.forecasts import of_finals, outlook_of
 from nas.commands.run import held, prepare, setup_of
 from nas.errors import InputError
 from nas.executors.loop import drive
@@ -54,7 +55,8 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
         again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)
         number = chosen(trial, searched)
-        prepare(study, folder, console, record=False).load_test()  # files that cannot be read are named now
+        data = prepare(study, folder, console, record=False)
+        data.load_test()  # files that cannot be read are named now
         finalists = Finalists(study, folder)
         own = finalists.add(number, searched.notes[number], searched.rows)
         _refuse_finished(finalists, own, number)
@@ -67,9 +69,11 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
             write_fronts(finalists, searched.rows, again)
             return ""
 
+        forecast = of_finals(outlook_of(study, data), finalists)
+        screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
         open_executor: OpenExecutor = ENGINES[study.search.engine]
         with open_executor(setup_of(study, folder, workers=1)) as executor:
-            drive(finalists, executor, stop, Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write))
+            drive(finalists, executor, stop, screen)
         return next(iter(_rows(finalists, own)), None)
 
 
