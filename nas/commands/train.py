@@ -57,7 +57,8 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         number = chosen(trial, searched)
         finalists = Finalists(study, folder)
         _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
-        prepare(study, folder, console, record=False).load_test()  # files that cannot be read are named now
+        data = prepare(study, folder, console, record=False)
+        data.load_test()  # files that cannot be read are named now
         own = finalists.add(number, searched.notes[number], searched.rows)
         finalists.only(own)
         task = finalists.notes(own)
