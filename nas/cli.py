@@ -1,4 +1,4 @@
-"""The command line: nas run | train | check | front | report | export | measure | retry | schema.
+"""The command line: nas init | run | train | check | cache | front | report | export | measure | retry | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -205,6 +205,34 @@ def _last_screen(folder: Path, study: Study, console: Console) -> None:
     console.print(escape("\n".join(lines)), soft_wrap=True)
 
 
+@app.command(epilog="Example:  nas init photos --minutes 60 --out photos.yaml")
+def init(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of pictures, a .npz or .csv file, or a data set's name (digits, CIFAR10 ...).",
+        ),
+    ],
+    overrides: Overrides = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="Of the whole run; 10, 60 or 480 by default, as --effort says.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Where networks are to run: cpu, openvino, cuda or elsewhere.")] = "cpu",
+    effort: Annotated[
+        Literal["quick", "normal", "thorough"], typer.Option(help="How much is tried, as far as the time allows.")
+    ] = "normal",
+    out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")] = False,
+) -> None:
+    """Look at data and write a study that fits them and the time, with the reason of every choice."""
+    from nas.commands.init import Wishes
+    from nas.commands.init import init as write_study
+
+    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort)
+    write_study(wishes, force=force, console=Console())
+
+
 @app.command(epilog="Example:  nas check studies/digits.yaml")
 def check(
     study: StudyFile,
@@ -213,16 +241,20 @@ def check(
         bool, typer.Option("--probe", help="Train a few steps, measure once, and estimate the study's time.")
     ] = False,
 ) -> None:
-    """Validate a study; show the size of its space and its smallest, middle and largest network."""
+    """Validate a study; show its data, the size of its space and its smallest, middle and largest network."""
     from nas.commands.check import check_table, warnings_of
+    from nas.commands.data import look_at_data
+    from nas.commands.refusals import refuse
     from nas.study.file import load_study
 
     loaded = load_study(study, overrides or [])
     console = Console()
     with _placing(study, overrides or []):
+        look_at_data(loaded, console)
         console.print(check_table(loaded))
         for warning in warnings_of(loaded):
             console.print(f"[yellow]warning:[/] {escape(warning)}")
+        refuse(loaded)
         if probe:
             _probe(loaded, console)
 
@@ -234,11 +266,15 @@ def _probe(study: Study, console: Console) -> None:
     # As in a worker, and before torch is imported.
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
     from nas.commands.probe import probe as run_probe
-    from nas.commands.probe import probe_table
+    from nas.commands.probe import probe_tables
+    from nas.commands.probe import warnings_of as warnings_of_probe
 
-    with console.status("probing the middle network"):
-        found = run_probe(study)
-    console.print(probe_table(found))
+    with console.status("probing") as status:
+        found = run_probe(study, say=status.update)
+    for table in probe_tables(found):
+        console.print(table)
+    for warning in warnings_of_probe(found):
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
 @app.command(epilog="Example:  nas front runs/digits --objectives accuracy,latency_ms --format csv")
@@ -252,7 +288,7 @@ def front(
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives, and how surely each network is on it."""
     from nas.report.tables import format_front, front_rows, thinned
-    from nas.report.terminal import print_front
+    from nas.report.terminal import print_front, why_empty
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
@@ -261,7 +297,10 @@ def front(
         if style == "table":
             print_front(Console(), folder, names, at_most=at_most)
         else:
-            print(format_front(thinned(front_rows(folder, names), names, at_most), style), end="")
+            members = thinned(front_rows(folder, names), names, at_most)
+            print(format_front(members, style), end="")
+            if members.empty:
+                Console(stderr=True).print(why_empty(folder, names), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example:  nas report runs/digits")
@@ -332,17 +371,40 @@ def retry(
         what = f"trial {one.failed} is queued again as {one.number}"
         if one.phase == "final":  # a finalist goes by the number of its search trial, again
             what = f"finalist {one.failed} is queued again"
+        if one.phase == "reference":
+            what = f"the {one.failed} is queued again"
         print(f"{what}; it had failed with: {one.reason}")
     again = shlex.join(["nas", "run", str(folder / "study.yaml"), "--out", str(folder)])
     print(f"Go on with:  {again}" if queued else "Nothing failed that is not queued again already.")
 
 
+@app.command(epilog="Example:  nas cache --clear")
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove it all; what is needed again is decoded again.")
+    ] = False,
+) -> None:
+    """Show where decoded images are kept and how large they are."""
+    from nas.commands.cache import cache_table
+    from nas.commands.cache import clear as remove_all
+    from nas.data import cache_folder
+    from nas.data.tables import megabytes
+
+    folder = cache_folder()
+    Console().print(cache_table(folder))
+    if clear:
+        print(f"Removed {megabytes(remove_all(folder))}.")
+
+
 @app.command(epilog="Example:  nas schema > study.schema.json")
-def schema() -> None:
-    """Print the JSON schema of a study file, for editors."""
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="All keys in tables, for readers.")] = False,
+) -> None:
+    """Print the JSON schema of a study file, for editors, or its keys in tables."""
+    from nas.study.reference import reference
     from nas.study.schema import study_schema
 
-    print(study_schema())
+    print(reference() if markdown else study_schema(), end="" if markdown else "\n")
 
 
 @contextmanager

@@ -67,6 +67,12 @@ class Score(Record):
     log_loss: Annotated[float, Field(ge=0)] | None = None
     confusion: tuple[tuple[Count, ...], ...] | None = None
 
+    @property
+    def qualities(self) -> dict[str, float]:
+        """Those of QUALITIES that were computed, by name."""
+        found = {name: getattr(self, name) for name in QUALITIES}
+        return {name: value for name, value in found.items() if value is not None}
+
 
 class Fingerprint(Record):
     """What a latency depends on besides the file; measurements of different fingerprints are never mixed."""
@@ -285,6 +291,12 @@ class Evaluation(Record):
     @property
     def fidelity(self) -> float:
         return self.epochs / self.budget if self.budget else 0.0
+
+    @property
+    def known(self) -> dict[str, float]:
+        """Costs on the first target and validation qualities by name, as far as they were measured."""
+        costs = self.measurement.costs(self.target) if self.measurement is not None else {}
+        return costs | (self.validation.qualities if self.validation is not None else {})
 
     def values(self, objectives: tuple[str, ...]) -> list[float]:
         """Objective values, in order; raises where one was not measured."""

@@ -18,6 +18,7 @@ from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.study import Recipe, Study
 from nas.tasks import Task
 from nas.training.augmentation import Augmentation, Feed, as_input
+from nas.training.device import device_of
 from nas.training.precision import Precision, has_depthwise, probe
 from search_spaces.network import build_network
 
@@ -50,10 +51,7 @@ class Workbench:
 
     @cached_property
     def device(self) -> torch.device:
-        wanted = self.study.training.device
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(wanted)
+        return device_of(self.study.training.device)
 
     def place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
@@ -69,6 +67,15 @@ class Workbench:
     def for_task(self, task: Task) -> Workbench:
         """The bench with the images that a task asks for, in its candidate's size."""
         return self._beside(task.candidate.architecture.input_size, task.images_in(self.study))
+
+    def read_all(self) -> None:
+        """Read what the study's trials and finalists are trained on, in every size."""
+        study = self.study
+        for size in study.space.input_sizes:
+            for images in dict.fromkeys((study.search_images, study.final_images)):
+                self._beside(size, images)
+        if study.search.input_size is not None:
+            self._beside(study.search.input_size, study.search_images)
 
     def _beside(self, input_size: int, train_images: int | None) -> Workbench:
         own, wanted = (self.input_size, self.study.data.train_images), (input_size, train_images)

@@ -18,16 +18,13 @@ class Record(BaseModel):
 
 
 class BlockConfig(Protocol):
-    """What the record of every kind of block holds; it may hold more choices of its own."""
+    """What the record of every kind of block holds; it may hold more: an `expansion`, choices of its own."""
 
     @property
     def kind(self) -> str: ...
 
     @property
     def kernel(self) -> int: ...
-
-    @property
-    def expansion(self) -> int: ...
 
     @property
     def activation(self) -> Activation: ...
@@ -78,4 +75,12 @@ class ShuffleConfig(Record):
     kind: Literal["shuffle"]
     kernel: Kernel
     expansion: Positive = 1
+    activation: Activation = "relu"
+
+
+class PlainConfig(Record):
+    """One convolution with batch norm and activation, nothing around it: the layer of VGG (arXiv:1409.1556)."""
+
+    kind: Literal["plain"]
+    kernel: Kernel
     activation: Activation = "relu"

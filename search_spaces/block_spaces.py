@@ -35,14 +35,14 @@ Activations = Annotated[
         description="Activations of a block, to choose from; int8 is often no faster than fp32 with hardswish.",
     ),
 ]
-SHARED = ("kernels", "expansions", "activations")  # what every kind has
+FIELDS = {"kernels": "kernel", "expansions": "expansion", "activations": "activation"}  # else list and field are alike
 
 
 class BlockSpace(Record):
     """Lists of choices for a block; those that its kind does not have stay at their default."""
 
     kernels: Kernels
-    expansions: Expansions
+    expansions: Expansions = (1,)
     squeeze_excite: SqueezeExcite = Field(
         (False,),
         description=f"Whether it has squeeze-and-excitation, to choose from; only for {kinds_with('squeeze_excite')}.",
@@ -54,7 +54,7 @@ class BlockSpace(Record):
 
         `expansions`, where given, take the place of the kind's own.
         """
-        return _choices(self, KINDS[kind].choices, expansions or self.expansions)
+        return _choices(self, KINDS[kind].fields, expansions or self.expansions)
 
     def configs(self, kind: str, expansions: Expansions | None = None) -> list[BlockConfig]:
         """Every record a block may have."""
@@ -65,11 +65,16 @@ class BlockSpace(Record):
     def unknown_to(self, kind: str) -> Iterator[str]:
         """Names of the lists that are not at their default though the kind's record has no such field."""
         for key, field in type(self).model_fields.items():
-            if key not in (*SHARED, *KINDS[kind].choices) and getattr(self, key) != field.default:
+            if field_of(key) not in KINDS[kind].fields and getattr(self, key) != field.default:
                 yield key
 
 
 @lru_cache(maxsize=1 << 8)  # asked for at every block of every draw
-def _choices(space: BlockSpace, own: tuple[str, ...], expansions: Expansions) -> Mapping[str, tuple[Any, ...]]:
-    shapes = {"kernel": space.kernels, "expansion": expansions}
-    return {**shapes, **{name: getattr(space, name) for name in own}, "activation": space.activations}
+def _choices(space: BlockSpace, fields: tuple[str, ...], expansions: Expansions) -> Mapping[str, tuple[Any, ...]]:
+    lists = {field_of(key): getattr(space, key) for key in BlockSpace.model_fields} | {"expansion": expansions}
+    return {field: lists[field] for field in fields}
+
+
+def field_of(key: str) -> str:
+    """The field of a block's record whose choices the list of this name holds."""
+    return FIELDS.get(key, key)

@@ -250,3 +250,24 @@ class ShuffleUnit(nn.Module):
         pairs = x.permute(0, 2, 3, 1).reshape(n, height, width, 2, channels // 2).transpose(3, 4)
         passed, worked_on = pairs.reshape(n, height, width, channels).permute(0, 3, 1, 2).chunk(2, 1)
         return passed, worked_on
+
+
+class Plain(nn.Module):
+    """A convolution, batch norm and activation, and no way around them (arXiv:1409.1556).
+
+    (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)). `inner` is `out_channels`.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, inner: int, kernel: int, stride: int, activation: Activation
+    ) -> None:
+        super().__init__()
+        if inner != out_channels:
+            raise ValueError(f"a plain block has no inner width: expected out_channels {out_channels}, got {inner}")
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
+        self.conv_bn = nn.BatchNorm2d(out_channels)
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.conv_bn(self.conv(x)))
+        return out

@@ -12,6 +12,7 @@ from search_spaces.block_configs import (
     Activation,
     FusedInvertedResidualConfig,
     InvertedResidualConfig,
+    PlainConfig,
     ResidualConfig,
     ShuffleConfig,
 )
@@ -82,6 +83,10 @@ def shuffle(flow: Flow, config: ShuffleConfig, keeps_shape: bool) -> None:
     flow.do("concatenate", first, out)
 
 
+def plain(flow: Flow, config: PlainConfig, keeps_shape: bool) -> None:
+    flow.run("conv", INPUT, config.activation)
+
+
 def of_stem(activation: Activation) -> Flow:
     flow = Flow()
     flow.run("conv", flow.do("normalize", INPUT), activation)
@@ -106,4 +111,5 @@ FLOWS: dict[str, Callable[[Flow, Any, bool], None]] = {
     "fused_inverted_residual": fused_inverted_residual,
     "residual": residual,
     "shuffle": shuffle,
+    "plain": plain,
 }

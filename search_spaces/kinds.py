@@ -20,6 +20,7 @@ from search_spaces.block_configs import (
     BlockConfig,
     FusedInvertedResidualConfig,
     InvertedResidualConfig,
+    PlainConfig,
     Record,
     ResidualConfig,
     ShuffleConfig,
@@ -58,11 +59,12 @@ def _no_arguments(config: BlockConfig, inner: int) -> dict[str, Any]:
 class BlockKind:
     """One kind of block.
 
-    config: record of a block's choices, with the fields of `BlockConfig`, `choices`, and `kind`, the row's name.
+    config: record of a block's choices, with `kind`, the row's name, and the fields that `fields` names.
     rows: the layers in order of execution, of a record and of whether input and output have one shape.
     module: class of the torch module or "module:Class", imported when the first block is built. It is called with
         (in_channels, out_channels, inner=, kernel=, stride=, activation=) and what `arguments` adds.
-    widens: the width that `expansion` multiplies, which gives the inner width.
+    widens: the width that `expansion` multiplies, which gives the inner width; None: the record has no expansion, and
+        the block no inner width.
     adds_input: whether the input itself is added to the output where shapes allow: both then hold the same channels.
     splits: whether the output is written in two halves, and read so where shapes allow; such widths are not pruned.
     choices: fields of the record that are searched besides kernel, expansion and activation; `BlockSpace` has a list
@@ -74,12 +76,17 @@ class BlockKind:
     config: type[Record]
     rows: Callable[[Any, bool], Iterable[LayerRow]]
     module: str | Callable[..., Any]
-    widens: Literal["in", "out", "half"]
+    widens: Literal["in", "out", "half"] | None
     adds_input: bool = True
     splits: bool = False
     choices: tuple[str, ...] = ()
     arguments: Callable[[Any, int], Mapping[str, Any]] = _no_arguments
     defaults: Mapping[str, tuple[Any, ...]] | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the record that are searched, in the order they are asked for."""
+        return ("kernel", *(["expansion"] if self.widens else []), *self.choices, "activation")
 
 
 def squeezed(inner: int) -> int:
@@ -123,6 +130,10 @@ def _shuffle(config: ShuffleConfig, keeps_shape: bool) -> Iterator[LayerRow]:
     yield LayerRow("project", "pointwise", "inner", "half", at="output")
 
 
+def _plain(config: PlainConfig, keeps_shape: bool) -> Iterator[LayerRow]:
+    yield LayerRow("conv", "conv", "in", "out", config.kernel, "strided")
+
+
 # The order is that of the choices of a mixed space that names no kinds.
 KINDS: dict[str, BlockKind] = {
     "residual": BlockKind(
@@ -162,12 +173,19 @@ KINDS: dict[str, BlockKind] = {
         splits=True,
         defaults={"kernels": (3, 5), "expansions": (1, 2)},
     ),
+    "plain": BlockKind(
+        config=PlainConfig,
+        rows=_plain,
+        module="search_spaces.blocks:Plain",
+        widens=None,
+        adds_input=False,
+    ),
 }
 
 
-def kinds_with(choice: str) -> str:
-    """Names of the kinds whose record has this field besides those that all have."""
-    return ", ".join(name for name, kind in KINDS.items() if choice in kind.choices)
+def kinds_with(field: str) -> str:
+    """Names of the kinds whose record has this field."""
+    return ", ".join(name for name, kind in KINDS.items() if field in kind.fields)
 
 
 def kinds_that_widen(width: Width) -> str:

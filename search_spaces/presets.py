@@ -28,8 +28,33 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         ),
         "head_widths": (128, 192, 256),
     },
+    "64px": {
+        "input_size": 64,
+        "stem_widths": (16, 24, 32),
+        "stem_stride": 2,
+        "stages": _stages(
+            ((1, 2), (16, 24), 1),
+            ((1, 2, 3), (24, 32, 48), 2),
+            ((1, 2, 3, 4), (48, 64, 96), 2),
+            ((1, 2, 3), (96, 128, 160), 2),
+        ),
+        "head_widths": (192, 256, 384),
+    },
     "96px": {
         "input_size": 96,
+        "stem_widths": (16, 24, 32),
+        "stem_stride": 2,
+        "stages": _stages(
+            ((1, 2), (16, 24), 1),
+            ((1, 2, 3), (24, 32), 2),
+            ((1, 2, 3), (32, 48), 2),
+            ((1, 2, 3, 4), (64, 80, 96), 2),
+            ((1, 2, 3), (96, 128, 160), 2),
+        ),
+        "head_widths": (256, 384, 512),
+    },
+    "128px": {
+        "input_size": 128,
         "stem_widths": (16, 24, 32),
         "stem_stride": 2,
         "stages": _stages(

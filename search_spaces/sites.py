@@ -61,9 +61,10 @@ class BlockSite:
 
     @property
     def inner_width(self) -> int:
-        """Width between the block's convolutions, before pruning."""
+        """Width between the block's convolutions, before pruning; that of its output where it has a single one."""
         base = {"in": self.in_width, "out": self.out_width, "half": self.out_width // 2}
-        return base[self.kind.widens] * self.config.expansion
+        widens, expansion = self.kind.widens, getattr(self.config, "expansion", 1)
+        return base[widens] * int(expansion) if widens else self.out_width
 
     @property
     def has_group(self) -> bool:

@@ -13,15 +13,16 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import BlockConfig, Positive, Record
-from search_spaces.block_spaces import Activations, BlockSpace, Expansions, Kernels, SqueezeExcite
+from search_spaces.block_spaces import Activations, BlockSpace, Expansions, Kernels, SqueezeExcite, field_of
 from search_spaces.kinds import KINDS, BlockKind, KindName, kinds_with, read_block
+from search_spaces.mixes import AUTO, MIXES
 from search_spaces.presets import FAMILY_PRESETS, PRESETS
 from search_spaces.sites import BlockSite
 from search_spaces.trials import Trial, ask
 
 Gene = bool | int | float | str
 InputSize = Annotated[int, Field(ge=8, le=224)]
-Preset = Literal["8px", "32px", "96px", "224px"]
+Preset = Literal["8px", "32px", "64px", "96px", "128px", "224px"]
 Choices = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
@@ -50,7 +51,8 @@ class Space(Record):
     preset: Preset | None = Field(
         None,
         description="Fills input_size, stem_widths, stem_stride, stages and head_widths where not given, at 8px "
-        "kernels too, for images of this size; by default none.",
+        "kernels too, for images of this size; with family left out or auto, stages and blocks that measured best at "
+        "this size. By default none.",
     )
     input_size: InputSize | Annotated[tuple[InputSize, ...], Field(min_length=1)] = Field(
         description="Height and width in pixels that images are brought to; of several one is chosen per network."
@@ -231,19 +233,34 @@ def _mixed_blocks() -> dict[str, BlockSpace]:
 class MixedSpace(Space):
     """Networks whose stages each choose a kind of block."""
 
-    family: Literal["mixed"] = Field(description="mixed: each stage chooses a kind of block among `blocks`.")
+    family: Literal["mixed"] = Field(
+        description="mixed: each stage chooses a kind of block among `blocks`. auto, or left out beside a preset: "
+        "mixed, with the stages and blocks that measured best at the preset's size."
+    )
     blocks: Annotated[dict[KindName, BlockSpace], Field(min_length=1)] = Field(
         default_factory=_mixed_blocks,
         description="The kinds of blocks, each with its choices; by default all of these: "
         f"{', '.join(_mixed_blocks())}.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_mix(cls, given: Any) -> Any:
+        """A space that names no family is the mix of its preset."""
+        if not isinstance(given, dict) or given.get("family", AUTO) != AUTO:
+            return given
+        name = given.get("preset")
+        if name is None:
+            raise ValueError(f"preset: expected one of {', '.join(MIXES)} with family {AUTO}, got nothing")
+        mix = MIXES.get(name, {}) if isinstance(name, str) else {}
+        return {**mix, **given, "family": "mixed"}
+
     @model_validator(mode="after")
     def _check_blocks(self) -> MixedSpace:
         for kind, space in self.blocks.items():
             for key in space.unknown_to(kind):
                 expected, came = _listed(BlockSpace.model_fields[key].default), _listed(getattr(space, key))
-                only = f"only for {kinds_with(key)}"
+                only = f"only for {kinds_with(field_of(key))}"
                 raise ValueError(f"blocks.{kind}.{key}: expected {expected} ({only}), got {came}")
             for key in BlockSpace.model_fields:
                 _check_choices(f"blocks.{kind}.{key}", getattr(space, key), self.width_grid)
@@ -254,7 +271,14 @@ class MixedSpace(Space):
 
 
 def _family(value: Any) -> str:
-    return str(value.get("family", "mobile")) if isinstance(value, dict) else str(getattr(value, "family", None))
+    """The family of a space, as it is or by its keys. With a preset alone it is mixed; with lists of choices for blocks
+    or without a preset it is mobile, as before there were mixes.
+    """
+    if not isinstance(value, dict):
+        return str(getattr(value, "family", None))
+    of_mobile = value.get("preset") is None or not value.keys().isdisjoint(_own_keys(MobileSpace))
+    family = value.get("family", "mobile" if of_mobile else AUTO)
+    return "mixed" if family == AUTO else str(family)
 
 
 AnySpace = Annotated[

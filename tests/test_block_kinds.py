@@ -130,8 +130,9 @@ READER: TypeAdapter[AnySpace] = TypeAdapter(AnySpace)
 
 def freedom_of(kind: str) -> dict[str, Any]:
     """Two of every list of choices that a kind has."""
-    own = dict.fromkeys(KINDS[kind].choices, FLAGS)
-    return {"kernels": (3, 5), "expansions": (1, 2), "activations": ("relu", "hardswish"), **own}
+    own: dict[str, Any] = dict.fromkeys(KINDS[kind].choices, FLAGS)
+    own |= {"expansions": (1, 2)} if KINDS[kind].widens else {}
+    return {"kernels": (3, 5), "activations": ("relu", "hardswish"), **own}
 
 
 @cache
@@ -188,10 +189,15 @@ def configs_of(kind: str) -> list[Any]:
 @kind
 def test_the_record_holds_the_kind_and_its_choices(kind: str) -> None:
     fields = KINDS[kind].config.model_fields
-    assert set(fields) == {"kind", "kernel", "expansion", "activation", *KINDS[kind].choices}
+    assert set(fields) == {"kind", *KINDS[kind].fields}
+    assert (
+        ("expansion" in fields)
+        == (KINDS[kind].widens is not None)
+        == any(row.writes == "inner" for config in configs_of(kind) for row in KINDS[kind].rows(config, True))
+    )
     configs = configs_of(kind)
     assert {config.kind for config in configs} == {kind}
-    assert len(configs) == len(set(configs)) == 8 * 2 ** len(KINDS[kind].choices)
+    assert len(configs) == len(set(configs)) == 2 ** len(KINDS[kind].fields)
 
 
 @kind
@@ -421,11 +427,12 @@ def test_a_study_may_name_the_kind(kind: str) -> None:
 @kind
 def test_a_study_file_may_list_the_kinds_choices(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
-    blocks = f"{{{kind}: {{kernels: [3], expansions: [1, 2]}}}}"
+    expansions = (1, 2) if KINDS[kind].widens else (1,)
+    blocks = f"{{{kind}: {{kernels: [3], expansions: {list(expansions)}}}}}"
     head = "name: x\ndata: {source: digits}\nspace:\n  family: mixed\n  preset: 8px\n"
     file.write_text(f"{head}  blocks: {blocks}\n")
     study = load_study(file)
-    assert study.space.block_spaces() == {kind: BlockSpace(kernels=(3,), expansions=(1, 2))}
+    assert study.space.block_spaces() == {kind: BlockSpace(kernels=(3,), expansions=expansions)}
     file.write_text(dump_study(study))
     assert load_study(file) == study
 
@@ -439,7 +446,9 @@ def test_a_study_takes_every_family(family: str) -> None:
 
 
 def test_the_toy_is_one_of_the_kinds_of_a_mixed_space() -> None:
-    assert list(space_of("family mixed").blocks) == NAMES
+    by_default = [name for name, row in KINDS.items() if row.defaults is not None]
+    assert by_default == [name for name in NAMES if name != "plain"]
+    assert list(space_of("family mixed").block_spaces()) == by_default
     found = {block.kind for seed in range(40) for stage in drawn("family mixed", seed).architecture.stages
              for block in stage.blocks}  # fmt: skip
-    assert found == set(NAMES)
+    assert found == set(by_default)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
-from nas.candidates.corners import teacher_candidate
-from nas.data import DataSet, Split, load
+from nas.commands.data import show_data
+from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
+from nas.commands.refusals import refuse_teachers
+from nas.data import DataSet
+from nas.data.describe import describe
+from nas.data.of_study import loaded_of
+from nas.data.split_record import moved
 from nas.errors import InputError, disk_problem
-from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
-from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
+from nas.executors.loop import Stop, WorkFailed, disk_words, drive
+from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor, no_limit
+from nas.executors.view import Forecast, Screen
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
@@ -26,16 +33,20 @@ from nas.registry import ENGINES
 from nas.run_folder.paths import LOGITS, RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.runtimes.runtime import fingerprint, refuse_missing
-from nas.search.driver import Driver
+from nas.search.driver import Drives
 from nas.search.earlier import earlier_runs
 from nas.search.finalists import Finalists, teaching
 from nas.search.journal import repair
+from nas.search.references import References
 from nas.search.repeats import Repeats
 from nas.search.sampling import default_population
 from nas.search.search import Search
-from nas.search.upkeep import Upkeep, write_front, write_repeats
+from nas.search.together import Together
+from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_recorded
+from nas.tasks import OWN_RECIPE, Task
+from nas.training.device import refuse_missing_device
 
 
 def run(study: Study, path: Path, console: Console) -> bool:
@@ -74,28 +85,35 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = prepare(study, folder, console)
+    outlook = outlook_of(study, data)
+    announce(outlook, console)
     measured = _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
     open_executor: OpenExecutor = ENGINES[study.search.engine]
     with open_executor(setup_of(study, folder, workers=study.search.workers)) as executor:
-        problem = _drive_search(search, executor, stop, console)
-        repeats, finalists = Repeats(search), Finalists(study, folder)
+        problem = _drive_search(search, executor, stop, console, of_search(outlook, search))
+        repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
 
         def write() -> None:
             write_repeats(repeats)
             write_front(search, repeats, finalists)
+            write_references(references)
 
         write()
         if not stop.asked and repeats.unfinished:
-            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, after=write)
-        if not stop.asked and study.search.finalists:
-            finalists.choose(search, repeats.by_trial())
-            if finalists.unfinished:
+            forecast = of_repeats(outlook, repeats)
+            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, forecast, after=write)
+        if not stop.asked and search.count(State.COMPLETE):
+            if study.search.finalists:
+                finalists.choose(search, repeats.by_trial())
+            references.choose()
+            if study.search.finalists and (finalists.unfinished or references.unfinished):
                 data.load_test()  # files that cannot be read are named now, not by each finalist after its training
-            total = len(finalists.journal.trials())
-            _drive_further(finalists, "finalists", total, executor, stop, console, after=write)
+            last, total = Together((finalists, references)), len(finalists.journal.trials()) + references.total
+            forecast = of_finals(outlook, last)
+            _drive_further(last, "finalists and baseline", total, executor, stop, console, forecast, after=write)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -110,45 +128,26 @@ def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool =
     Returns what the search's trials are trained on, in the largest size.
     """
     refuse_missing(study.targets)
+    refuse_missing_device(study.training.device)
     _refuse_another_device(study, folder)
     refuse_teachers(study, folder)
     earlier_runs(study, folder)  # as are folders that hold no run
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
-        final = len(_read(study, study.final_images, "finals").train)
-        data = _read(study, study.search_images, "search")
-    _keep_split(folder, data.split)
+        finals, data = loaded_of(study, "finals"), loaded_of(study, "search")
+        summary = describe(study, finals)
+    _keep_split(study, folder, data)
     if record:
         write_atomically(folder.study, dump_study(study))
-    finals = "" if final == len(data.train) else f" (finalists {final})"
+    show_data(study, summary, console)
+    of_finals = "" if len(finals.train) == len(data.train) else f" (finalists {len(finals.train)})"
     console.print(
-        f"{study.name}: {len(data.train)} training{finals}, {len(data.validation)} validation, "
+        f"{study.name}: {len(data.train)} training{of_finals}, {len(data.validation)} validation, "
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
-    _name_skipped(data.skipped, console)
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
-    return data
-
-
-def refuse_teachers(study: Study, folder: RunFolder) -> None:
-    """Raises InputError where a file that names a teacher holds no candidate, or none that fits."""
-    training = [study.training] if isinstance(study.finals.teacher, int) else [study.training, study.final_recipe]
-    for options in (one.distillation for one in training):
-        if options is not None and folder.finished(options.architecture) is None:
-            teacher_candidate(study, options)
-
-
-def _read(study: Study, images: int | None, section: str) -> DataSet:
-    """The data with so many training images, in every size: workers find in the cache what they need."""
-    try:
-        for size in study.space.input_sizes:
-            data = load(study.data_of(images), input_size=size, seed=study.search.seed)
-    except InputError as error:
-        if getattr(study, section).train_images is None:
-            raise
-        raise InputError(str(error).replace("data.train_images:", f"{section}.train_images:", 1)) from None
     return data
 
 
@@ -162,8 +161,15 @@ def _calibrate(
     if not seconds_of(study):
         return []
     is_new = not folder.calibration.exists()
-    with console.status("calibrating the model of latency"):
-        found, problem = calibrated(study, num_classes, folder.calibration, stopped=lambda: stop.asked)
+    with console.status("calibrating the model of latency") as status:
+        began = time.monotonic()
+
+        def stopped() -> bool:
+            over = time.monotonic() - began
+            status.update(f"calibrating the model of latency: {over:.0f} s of at most {seconds_of(study):.0f}")
+            return stop.asked
+
+        found, problem = calibrated(study, num_classes, folder.calibration, stopped=stopped)
     if problem:
         console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
     elif is_new:
@@ -178,21 +184,26 @@ def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:
         folder,
         workers=workers,
         threads=threads_per_worker(workers, study.space.input_sizes[-1]),
-        limit_minutes=lambda task: study.limit_minutes(task.epochs),
+        limit_minutes=_limits(study),
         excused=lambda: _teacher_is_awaited(study, folder),
     )
+
+
+def _limits(study: Study) -> Callable[[Task], float | None]:
+    """The time of an attempt at a task: a finalist's is longer as its images are more, or larger, than a trial's."""
+    if study.search.trial_minutes is None:
+        return no_limit
+    more = 1.0
+    if not study.trials_see_as_much:
+        own = study.space.input_sizes[-1]
+        images = len(loaded_of(study, "finals").train) / len(loaded_of(study, "search").train)
+        more = max(1.0, images * (own / (study.search.input_size or own)) ** 2)
+    return lambda task: (study.limit_minutes(task.epochs) or 0.0) * (more if task.phase in OWN_RECIPE else 1.0)
 
 
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
     own = folder.teacher(study.search_changes) / LOGITS
     return folder.awaits_teacher or (study.training.needs_reference and not own.exists())
-
-
-def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
-    if skipped:
-        more = f"\n  and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        lines = escape("\n  ".join(skipped[:5]) + more)
-        console.print(f"[yellow]warning:[/] {len(skipped)} unreadable image file(s) left out:\n  {lines}")
 
 
 def resolve(study: Study, folder: RunFolder) -> Study:
@@ -207,8 +218,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
                 "Only search.trials, hours, epoch_budget, workers, engine, finalists, repeat_share, "
-                "stop_when_gain_below, trial_minutes, trial_gigabytes, finals, artifacts and report keys may change; "
-                "use another --out."
+                "stop_when_gain_below, trial_minutes, trial_gigabytes, finals, baseline, data.cache, data.group_scope, "
+                "artifacts and report keys may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
@@ -242,12 +253,18 @@ def _with_reference(study: Study, recorded: Study) -> Study:
     return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
 
 
-def _keep_split(folder: RunFolder, split: Split) -> None:
-    """Record the split; refuse a recorded one that differs. Older versions recorded only the indices, its beginning."""
-    text = split.to_json()
-    if folder.split.exists() and not text.startswith(folder.split.read_text(encoding="utf-8").removesuffix("}")):
+def _keep_split(study: Study, folder: RunFolder, data: DataSet) -> None:
+    """Record the split; refuse a recorded one that differs.
+
+    Older versions recorded less of it: the indices, or these and a digest of all images, with which theirs begins.
+    """
+    text = data.split.to_json(data.file_names)
+    recorded = folder.split.read_text(encoding="utf-8") if folder.split.exists() else "}"
+    if not text.startswith(recorded.removesuffix("}")):
+        older = " (Earlier versions read group_pattern as data.group_scope=all.)" if study.data.group_pattern else ""
         raise InputError(
             f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
+            f"{older}{moved(recorded, text)}"
         )
     write_atomically(folder.split, text)
 
@@ -280,7 +297,7 @@ def measured_otherwise(measurement: Measurement, targets: Sequence[Target]) -> l
     return lines
 
 
-def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console) -> str:
+def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console, forecast: Forecast) -> str:
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
@@ -288,27 +305,29 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
         upkeep()
         return _counts(search)
 
-    screen = Screen(console, "search", search.study.search.trials, lambda: search.count(State.COMPLETE), after)
+    trials = search.study.search.trials
+    screen = Screen(console, "search", trials, lambda: search.count(State.COMPLETE), after, forecast)
     return drive(search, executor, stop, screen)
 
 
 def _drive_further(
-    driver: Driver,
+    driver: Drives,
     title: str,
     total: int,
     executor: Executor,
     stop: Stop,
     console: Console,
+    forecast: Forecast,
     *,
     after: Callable[[], None],
 ) -> None:
-    """Train repeats or finalists; `after` is called at the start, after each, and at the end."""
+    """Train repeats, or finalists and references; `after` is called at the start, after each, and at the end."""
 
     def note(_: TrialRow | None) -> str:
         after()
         return ""
 
-    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note))
+    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note, forecast))
 
 
 def _counts(search: Search) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nas.commands.forecasts import of_finals, outlook_of
 from nas.commands.run import held, prepare, setup_of
 from nas.errors import InputError
-from nas.executors.loop import Screen, drive
+from nas.executors.loop import drive
 from nas.executors.pool import OpenExecutor
+from nas.executors.view import Screen
 from nas.objectives import directions_of
 from nas.records import State
 from nas.registry import ENGINES
@@ -53,22 +55,25 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
         again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)
         number = chosen(trial, searched)
-        prepare(study, folder, console, record=False).load_test()  # files that cannot be read are named now
         finalists = Finalists(study, folder)
+        _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
+        data = prepare(study, folder, console, record=False)
+        data.load_test()  # files that cannot be read are named now
         own = finalists.add(number, searched.notes[number], searched.rows)
-        _refuse_finished(finalists, own, number)
         finalists.only(own)
         task = finalists.notes(own)
-        how = words_of(task.recipe) or "as the run's finalists"
-        console.print(f"Training trial {number} ({task.id}): {task.epochs} epochs, {how}", highlight=False)
+        how = words_of(task.recipe) or f"epochs={task.epochs}"
+        console.print(f"Training trial {number} ({task.id}) with {how}", highlight=False, soft_wrap=True)
 
         def write(_: TrialRow | None) -> str:
             write_fronts(finalists, searched.rows, again)
             return ""
 
+        forecast = of_finals(outlook_of(study, data), finalists)
+        screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
         open_executor: OpenExecutor = ENGINES[study.search.engine]
         with open_executor(setup_of(study, folder, workers=1)) as executor:
-            drive(finalists, executor, stop, Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write))
+            drive(finalists, executor, stop, screen)
         return next(iter(_rows(finalists, own)), None)
 
 
@@ -126,10 +131,10 @@ def _number(trial: str, searched: Searched) -> int:
     return next(iter(found.values()))
 
 
-def _refuse_finished(finalists: Finalists, number: int, trial: int) -> None:
+def _refuse_finished(finalists: Finalists, number: int | None, trial: int) -> None:
     """Raises InputError where this finalist is trained already."""
-    for row in _rows(finalists, number):
-        recipe = words_of(finalists.notes(number).recipe) or "the study's own recipe"
+    for row in [] if number is None else _rows(finalists, number):
+        recipe = row.recipe or "the study's own recipe"
         if row.state is State.FAILED:
             raise InputError(f"TRIAL: trial {trial} failed with {recipe} ({row.reason}); `nas retry` queues it again")
         raise InputError(

@@ -121,7 +121,11 @@ def latency_words(latency: Latency) -> str:
 
 
 def seconds_words(seconds: Mapping[str, float]) -> str:
-    return ", ".join(f"{stage} {significant(value, 2)}" for stage, value in seconds.items()) or "not recorded"
+    """What each part took; parts of no time to speak of are left out."""
+    if not seconds:
+        return "not recorded"
+    told = [f"{part} {value:.1f}" for part, value in seconds.items() if round(value, 1) > 0]
+    return ", ".join(told) or "less than 0.1 in all"
 
 
 def formats_words(layers: Iterable[LayerReport]) -> str:

@@ -35,6 +35,7 @@ def payload(run: Run, axes: Sequence[Figure], curve: Progress) -> dict[str, Any]
         "y": y,
         "final": final,
         "front": points(run.front, axes, run.study),
+        "references": points([r.row for r in run.references if r.is_complete], axes, run.study),
         "finalists": points(others if final else [], axes, run.study),
         "complete": points(grey, axes, run.study),
         "infeasible": points(infeasible, axes, run.study),
@@ -62,8 +63,7 @@ def _scaled(value: float | None, axis: Figure) -> float | None:
 
 def hover(row: Mapping[str, Any], axes: Sequence[Figure], study: Study) -> str:
     """A hover label with all figures; plotly reads tags in it, so data is escaped."""
-    number = row.get("trial", row.get("number"))
-    lines = [f"<b>trial {number}</b>  {html.escape(str(row['id']))}"]
+    lines = [f"<b>{_name(row)}</b>  {html.escape(str(row['id']))}"]
     if row.get("recipe"):
         lines.append(html.escape(str(row["recipe"])))
     if present(row.get("accuracy")):
@@ -82,6 +82,11 @@ def hover(row: Mapping[str, Any], axes: Sequence[Figure], study: Study) -> str:
     if row.get("flags"):
         lines.append(html.escape(str(row["flags"])))
     return "<br>".join(lines)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """How readers know a row: a reference by its name, else by the trial's number."""
+    return html.escape(str(row.get("reference") or f"trial {row.get('trial', row.get('number'))}"))
 
 
 def gap(trials: Sequence[Row], front: Collection[int]) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
+from nas.run_folder.attempts import forget_spent, spent_before
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of, words_of
 from nas.search.journal import Direction, Journal, RecordedTrial
@@ -52,6 +53,27 @@ class Failure:
     reason: str
 
 
+class Drives(Protocol):
+    """What the loop around an executor sees of a driver, or of several that share the places."""
+
+    @property
+    def folder(self) -> RunFolder: ...
+
+    def rows(self) -> list[TrialRow]: ...
+
+    def propose(self) -> Task | Wait | Done: ...
+
+    def report(self, task: Task, rung: Rung) -> Verdict: ...
+
+    def paused(self, task: Task) -> None: ...
+
+    def finish(self, task: Task, evaluation: Evaluation) -> TrialRow: ...
+
+    def died(self, task: Task, reason: str, *, started: bool = True) -> TrialRow | None: ...
+
+    def took_too_long(self, task: Task) -> TrialRow: ...
+
+
 class Driver(ABC):
     """What search and finalists share: one journal study, recovery after a death, telling results.
 
@@ -82,6 +104,11 @@ class Driver(ABC):
     def report(self, task: Task, rung: Rung) -> Verdict:
         """Whether the training of `task` goes on after `rung`; asked between epochs."""
         return Verdict.CONTINUE
+
+    @property
+    def waiting(self) -> list[Task]:
+        """What is known to be evaluated next, in this order."""
+        return list(self._waiting)
 
     def rows(self) -> list[TrialRow]:
         """One row per finished trial, in order of number."""
@@ -146,7 +173,9 @@ class Driver(ABC):
         evaluation = read_evaluation(task.folder)  # it may have been written in the last moment
         if evaluation is None:
             scaled = f" x {task.epochs / self.study.search_epochs:g}" if task.epochs != self.study.search_epochs else ""
-            reason = f"took longer than search.trial_minutes {self.study.search.trial_minutes:g}{scaled}"
+            alike = self.is_search or self.study.trials_see_as_much
+            more = "" if alike else ", and more for its images"
+            reason = f"took longer than search.trial_minutes {self.study.search.trial_minutes:g}{scaled}{more}"
             evaluation = self._failed(task, Failure("TookTooLong", reason))
         return self.finish(task, evaluation)
 
@@ -177,6 +206,7 @@ class Driver(ABC):
 
     def _failed(self, task: Task, failure: Failure) -> Evaluation:
         """Record an evaluation that left no record of its own."""
+        spent = spent_before(task.folder)
         evaluation = Evaluation(
             candidate_id=task.candidate.id,
             structure_id="",
@@ -190,9 +220,11 @@ class Driver(ABC):
             training=task.training,
             recipe=task.recipe,
             attempts=task.attempt,
-            started_at="",
+            seconds=spent.seconds,
+            started_at=spent.started_at,
         )
         write_evaluation(task.folder, evaluation)
+        forget_spent(task.folder)
         (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         return evaluation
 
@@ -232,15 +264,13 @@ class Driver(ABC):
         return replace(row, retry_of=notes.retry_of, recipe=words_of(notes.recipe) or None)
 
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
-        """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""
-        values, met = None, dict[str, float]()
-        if evaluation.measurement is not None:
-            met = slacks(evaluation.measurement.costs(evaluation.target), self.study.limits)
+        """INFEASIBLE is COMPLETE to samplers, with what was measured and the worst of qualities that were not."""
+        values, known = None, evaluation.known
+        is_trained = evaluation.state is not State.PRUNED  # what a copy was worth at a rung breaks no limit
+        met = slacks(known, self.study.limits_in(evaluation.phase) if is_trained else self.study.cost_limits)
         if evaluation.measurement is not None and evaluation.state not in (State.FAILED, State.PRUNED):
-            infeasible = evaluation.state is State.INFEASIBLE
-            values = [
-                0.0 if infeasible and name in QUALITIES else evaluation.values((name,))[0]
-                for name in self.study.objectives
-            ]
+            worst = dict.fromkeys(QUALITIES, 0.0) if evaluation.state is State.INFEASIBLE else {}
+            known = worst | known
+            values = [known[name] for name in self.study.objectives]
         pruned = evaluation.state is State.PRUNED
         self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()}, pruned=pruned)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -41,16 +40,20 @@ class Finalists(Driver):
 
         `rows` are the search's: one of them may be the teacher's. Raises InputError where it cannot teach.
         """
-        notes = self._notes(searched, trial)
-        for number in reversed(range(len(self.journal.trials()))):  # of retries the last
-            if _identity(self.notes(number)) == _identity(notes):
-                return number
-        teacher = self.study.finals.teacher
+        if (known := self.find(trial, searched)) is not None:
+            return known
+        notes, teacher = self._notes(searched, trial), self.study.finals.teacher
         if isinstance(teacher, int):
             notes = replace(notes, teacher=self.artifact_of(teacher, rows))
         number = self.journal.enqueue(notes.to_json())
         self._waiting.append(self._task(number))
         return number
+
+    def find(self, trial: int, searched: TrialNotes) -> int | None:
+        """The number here of this candidate with this recipe, of retries the last; None where it is not there."""
+        own = _identity(self._notes(searched, trial))
+        numbers = reversed(range(len(self.journal.trials())))
+        return next((number for number in numbers if _identity(self.notes(number)) == own), None)
 
     def only(self, number: int) -> None:
         """Leave every other unfinished finalist for later."""
@@ -84,9 +87,16 @@ class Finalists(Driver):
         """Whether any is yet to be trained."""
         return bool(self._waiting)
 
+    @property
+    def waiting(self) -> list[Task]:
+        """The longest first, so that no place is idle while the last one trains."""
+        return sorted(self._waiting, key=training_work, reverse=True)
+
     def propose(self) -> Task | Wait | Done:
         if self._waiting:
-            return self._start(self._waiting.pop(0))
+            task = self.waiting[0]
+            self._waiting.remove(task)
+            return self._start(task)
         return WAIT if self._running else Done()
 
     def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
@@ -96,6 +106,11 @@ class Finalists(Driver):
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         values = None if evaluation.validation is None else [evaluation.validation.accuracy]
         self.journal.tell(row.number, values, notes={ROW: row.to_json()})
+
+
+def training_work(task: Task) -> int:
+    """MACs per image of all epochs, by which trainings are put in order; every layer counts, pruned or not."""
+    return task.epochs * sum(layer.macs for layer in task.candidate.architecture.layers(1))
 
 
 def teaching(trial: int, rows: Sequence[TrialRow]) -> TrialRow:
@@ -140,7 +155,7 @@ def slow_starter(rows: Sequence[TrialRow], study: Study) -> int | None:
     Only where trials are trained on less than finalists: large networks learn longer, so that one which cannot be told
     from the best early on is likely to be better in the end, and yet no front holds it.
     """
-    if not set(study.objectives) & set(QUALITIES) or not trains_short(study):
+    if not set(study.objectives) & set(QUALITIES) or study.trials_train_fully:
         return None
     accuracies = [row.value("accuracy") for row in rows]
     best = max(range(len(rows)), key=accuracies.__getitem__)
@@ -148,9 +163,3 @@ def slow_starter(rows: Sequence[TrialRow], study: Study) -> int | None:
     able = [i for i, accuracy in enumerate(accuracies) if accuracy >= least]
     largest = max(able, key=lambda i: rows[i].value("macs"))
     return None if largest == best else largest
-
-
-def trains_short(study: Study) -> bool:
-    """Whether search trials see less than finalists: fewer epochs, fewer images, or smaller ones."""
-    images, final = (math.inf if n is None else n for n in (study.search_images, study.final_images))
-    return study.search_epochs < study.final_epochs or images < final or study.search.input_size is not None

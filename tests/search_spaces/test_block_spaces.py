@@ -45,3 +45,9 @@ def test_lists_that_a_kind_does_not_have() -> None:
     assert list(FREE.unknown_to("inverted_residual")) == []
     assert list(FREE.unknown_to("residual")) == ["squeeze_excite"]
     assert list(BlockSpace(kernels=(3,), expansions=(1,)).unknown_to("residual")) == []
+
+
+def test_a_plain_block_has_no_expansion() -> None:
+    assert list(FREE.choices("plain", (4,))) == ["kernel", "activation"], "a stage's own expansions are none of its"
+    assert list(FREE.unknown_to("plain")) == ["expansions", "squeeze_excite"]
+    assert list(BlockSpace(kernels=(3,)).unknown_to("plain")) == []

@@ -21,6 +21,7 @@ from search_spaces.blocks import (
     FusedInvertedResidual,
     InvertedResidual,
     Normalize,
+    Plain,
     Residual,
     ShuffleUnit,
 )
@@ -179,3 +180,17 @@ def test_the_fused_block_is_the_papers() -> None:
 def test_a_unit_needs_an_even_width() -> None:
     with pytest.raises(ValueError, match="even number, got 7"):
         ShuffleUnit(8, 7, inner=4, kernel=3, stride=1, activation="relu")
+
+
+def test_a_plain_block_is_a_convolution_a_norm_and_an_activation() -> None:
+    ours = Plain(8, 16, inner=16, kernel=5, stride=2, activation="relu6").eval()
+    theirs = nn.Sequential(nn.Conv2d(8, 16, 5, 2, 2, bias=False), nn.BatchNorm2d(16), nn.ReLU6()).eval()
+    same_weights(ours, theirs)
+    x = torch.rand(2, 8, 7, 7, generator=torch.Generator().manual_seed(1)) - 0.5
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x))
+
+
+def test_a_plain_block_has_no_inner_width() -> None:
+    with pytest.raises(ValueError, match="no inner width: expected out_channels 16, got 8"):
+        Plain(8, 16, inner=8, kernel=3, stride=1, activation="relu")

@@ -18,7 +18,8 @@ from search_spaces.sites import BlockSite
 def test_rows_name_torch_modules_and_records_of_their_name(kind: str) -> None:
     row = KINDS[kind]
     module, _, name = str(row.module).partition(":")
-    built = build_block(BlockSite("stage1.block1", read_block({"kind": kind, "kernel": 3, "expansion": 1}), 8, 8, 1, 8))
+    fields = {"kind": kind, "kernel": 3, **({"expansion": 1} if row.widens else {})}
+    built = build_block(BlockSite("stage1.block1", read_block(fields), 8, 8, 1, 8))
     assert type(built) is getattr(import_module(module), name)
     assert isinstance(built, nn.Module)
 

@@ -216,7 +216,7 @@ def test_of_one_kind_keeps_stages_that_have_no_choice() -> None:
 def test_kinds_of_a_mixed_space_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with its row's lists, in the table's order; a row without lists is left out."""
     mixed = {"family": "mixed", "preset": "8px"}
-    expected = {name: BlockSpace(**(kind.defaults or {})) for name, kind in KINDS.items()}
+    expected = {name: BlockSpace(**kind.defaults) for name, kind in KINDS.items() if kind.defaults is not None}
     found = MixedSpace.model_validate(mixed).blocks
     assert list(found) == ["residual", "fused_inverted_residual", "inverted_residual", "shuffle"]
     assert found == expected

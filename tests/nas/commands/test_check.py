@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from nas.candidates.corners import extreme_candidates
-from nas.commands.check import CROWDED, TRIALS_FOR_MANY, check_table, closed_form_costs, warnings_of
+from nas.commands.check import CROWDED, TRIALS_FOR_MANY, check_table, closed_form_costs, file_bytes, warnings_of
+from nas.measuring.latency_benchmark import untrained_file
 from nas.records import OBJECTIVES
 from nas.study import Study
+from search_spaces.flows import FLOWS
 
 
 def make_study(**fields: Any) -> Study:
@@ -34,10 +35,35 @@ def test_three_networks_with_their_costs() -> None:
     for name, candidate in extreme_candidates(study).items():
         line = next(line for line in shown.get().splitlines() if f" {name} " in line)
         costs = (candidate.parameters(10), candidate.macs(10), candidate.weight_bytes(10))
-        assert line.replace("│", " ").split() == [name, *(f"{cost:,}" for cost in costs)]
+        file = file_bytes(study, candidate, 10)
+        assert file is not None
+        assert line.replace("│", " ").split() == [name, *(f"{cost:,}" for cost in costs), f"{file:,.0f}"]
         assert tuple(closed_form_costs(candidate, 10).values()) == costs
     assert "t: about 10^" in shown.get()
     assert f"{study.search.trials} trials" in shown.get()
+
+
+def test_bytes_of_the_file_that_is_written() -> None:
+    study = make_study()
+    for candidate in extreme_candidates(study).values():
+        written = len(untrained_file(candidate, 10, study.target))
+        assert file_bytes(study, candidate, 10) == pytest.approx(written, abs=40), "but for equal zero points"
+    parameters = extreme_candidates(study)["largest"].parameters(10)
+    assert file_bytes(study, extreme_candidates(study)["largest"], 10) > parameters, "int8: a byte for each, and more"
+
+
+def test_a_file_that_cannot_be_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study()
+    monkeypatch.delitem(FLOWS, "residual")
+    found = {name: file_bytes(study, made, 10) for name, made in extreme_candidates(study).items()}
+    kinds = {
+        name: {site.config.kind for site in made.architecture.blocks()}
+        for name, made in extreme_candidates(study).items()
+    }
+    assert {name: size is None for name, size in found.items()} == {
+        name: "residual" in kind for name, kind in kinds.items()
+    }
+    assert None in found.values()
 
 
 def test_a_sound_study_is_not_warned_of() -> None:
@@ -75,13 +101,3 @@ def test_a_limit_below_the_smallest_network(name: str) -> None:
     assert warnings_of(make_study(constraints={name: {"max": float(least)}})) == []
     (found,) = warnings_of(make_study(constraints={name: {"max": least - 1.0}}))
     assert found == f"constraints.{name}.max: {least - 1:g} is below the smallest network's {least:,}"
-
-
-def test_a_space_that_is_too_large_for_a_grid() -> None:
-    (warning,) = warnings_of(make_study(search={"sampler": "grid"}))
-    assert warning.startswith("search.sampler: grid: expected a space of at most 100,000 candidates, got one of ")
-
-
-def test_a_folder_that_is_no_earlier_run(tmp_path: Path) -> None:
-    (warning,) = warnings_of(make_study(search={"sampler": "pareto", "warm_start": (str(tmp_path),)}))
-    assert warning.startswith("search.warm_start[0]: expected a run folder, with study.yaml and trials.csv in it, got ")

@@ -118,6 +118,6 @@ def test_anchors_are_of_the_first_generation(tmp_path: Path) -> None:
 
 def test_a_further_step_is_asked_midway_too() -> None:
     """Whichever end the network is at: a gene of `compression` is named as its key; others go to the end."""
-    for rule, end in zip(anchors(make_study({"preset": "8px"})), (last, first), strict=True):
+    for rule, end in zip(anchors(make_study({"family": "mobile", "preset": "8px"})), (last, first), strict=True):
         assert rule("stage1.block1.granularity", ("a", "c", "b")) == "c"
         assert rule("stage1.block1.kernel", (3, 5, 7)) == end((3, 5, 7))

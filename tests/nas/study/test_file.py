@@ -15,7 +15,7 @@ from nas.registry import ENGINES
 from nas.study import (
     Choices,
     Compression,
-    Constraint,
+    Constraints,
     Cost,
     Data,
     NotNegative,
@@ -30,6 +30,7 @@ from nas.study import (
 )
 from nas.study.file import CHANGEABLE, difference, dump_study, frozen_difference, load_study, placed
 from nas.study.words import dotted
+from search_spaces.mixes import MIXES
 from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
 
 BASE = """\
@@ -39,12 +40,13 @@ data:
 space:
   preset: 8px
 """
+MOBILE = BASE + "  family: mobile\n"
 
 NAME_RULE = "text of at most 80 characters matching ^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 COST_NAMES = ", ".join(COSTS)
 SECTIONS = ", ".join(Study.model_fields)
 MOBILE_KEYS, MIXED_KEYS = (", ".join(kind.model_fields) for kind in (MobileSpace, MixedSpace))
-KINDS = "residual, fused_inverted_residual, inverted_residual, shuffle"
+KINDS = "residual, fused_inverted_residual, inverted_residual, shuffle, plain"
 PIXELS = "an integer of at least 8 and at most 224"
 SEARCH_KEYS = ", ".join(Search.model_fields)
 
@@ -69,7 +71,70 @@ def load(folder: Path, text: str, *overrides: str) -> Study:
 
 def test_smallest_file_gets_defaults(tmp_path: Path) -> None:
     expected = Study(name="tiny", data=Data(source="digits"), space=MobileSpace.model_validate({"preset": "8px"}))
-    assert load(tmp_path, BASE) == expected
+    assert load(tmp_path, MOBILE) == expected
+
+
+def test_a_space_without_a_family_is_the_mix_of_its_preset(tmp_path: Path) -> None:
+    space = MixedSpace.model_validate({**MIXES["8px"], "preset": "8px", "family": "mixed"})
+    for study in (load(tmp_path, BASE), load(tmp_path, BASE + "  family: auto\n")):
+        assert study.space == space
+        assert load(tmp_path, dump_study(study)) == study, "written out it stays what it was"
+    wider = load(tmp_path, BASE, "space.stem_widths=[32]").space
+    assert (wider.stem_widths, wider.stages) == ((32,), space.stages)
+
+
+@pytest.mark.parametrize("space", ["{preset: 8px, kernels: [3]}", "{preset: 8px, squeeze_excite: [false]}"])
+def test_lists_of_choices_for_blocks_are_those_of_a_mobile_space(tmp_path: Path, space: str) -> None:
+    """As they were when a space without a family was mobile."""
+    assert isinstance(load(tmp_path, BASE, f"space={space}").space, MobileSpace)
+
+
+def test_the_family_auto_needs_a_preset(tmp_path: Path) -> None:
+    names = "8px, 32px, 64px, 96px, 128px, 224px"
+    said = f"command line: space.preset: expected one of {names} with family auto, got nothing"
+    assert mistakes(tmp_path, BASE, "space={family: auto, input_size: 8}") == [said]
+
+
+CONSTRAINED = BASE + "constraints: {accuracy: {min: 0.9}, size_bytes: {max: 20000}}\n"
+
+
+@pytest.mark.parametrize("epochs", [None, 20, 5])
+def test_a_quality_binds_what_is_trained_as_finalists_are(tmp_path: Path, epochs: int | None) -> None:
+    study = load(tmp_path, CONSTRAINED + f"search: {{epochs: {epochs or 'null'}}}\ntraining: {{epochs: 20}}\n")
+    every, costs = {"accuracy": 0.9, "size_bytes": 20000.0}, {"size_bytes": 20000.0}
+    assert (study.limits, study.cost_limits) == (every, costs)
+    assert study.limits_in("search") == (costs if epochs == 5 else every)
+    assert study.limits_in("final") == every
+
+
+def test_only_the_constraints_that_are_given_are_written_down(tmp_path: Path) -> None:
+    study = load(tmp_path, CONSTRAINED)
+    assert "constraints:\n  accuracy:\n    min: 0.9\n  size_bytes:\n    max: 20000.0\nsearch:" in dump_study(study)
+    assert difference(load(tmp_path, BASE), study) == [
+        "constraints.accuracy.min: nothing -> 0.9", "constraints.size_bytes.max: nothing -> 20000.0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "{preset: 48px}", "{preset: 48}", "{family: mobile, presett: 8px}",
+        "{preset: 48px, family: mixed}",
+    ],
+)  # fmt: skip
+def test_a_wrong_preset_is_one_mistake(tmp_path: Path, space: str) -> None:
+    """Not five: what it would have filled is not said to be missing."""
+    (said,) = mistakes(tmp_path, BASE, f"space={space}")
+    assert "space.preset" in said
+
+
+def test_a_misspelled_key_is_one_mistake_and_hides_no_other(tmp_path: Path) -> None:
+    (said,) = mistakes(tmp_path, BASE, "targets=[{nam: cpu}]")
+    assert said.startswith("command line: targets[0].nam: unknown key")
+    both = mistakes(tmp_path, BASE, "space={preset: 48px, kernels: [4]}")
+    assert [line.split(": ")[1] for line in both] == ["space.preset", "space.kernels[0]"]
+    far = mistakes(tmp_path, BASE, "targets=[{zzz: cpu}]")
+    assert {line.split(": ")[1] for line in far} == {"targets[0].zzz", "targets[0].name"}
 
 
 def test_a_number_is_searched_where_it_has_an_effect(tmp_path: Path) -> None:
@@ -279,9 +344,14 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
             "constraints:\n  mac: {max: 1}\n",
-            f"7: constraints.mac: unknown key, expected one of {COST_NAMES}; did you mean 'macs'?",
+            f"7: constraints.mac: unknown key, expected one of {', '.join(OBJECTIVES)}; did you mean 'macs'?",
         ),
         ("constraints:\n  macs: {}\n", "7: constraints.macs.max: expected a number above 0, got nothing"),
+        ("constraints: {macs: 9}\n", "6: constraints.macs: expected a mapping with keys among max or null, got 9"),
+        (
+            "constraints: {accuracy: {min: 90}}\n",
+            "6: constraints.accuracy.min: expected a number above 0 and at most 1, got 90",
+        ),
         ("targets:\n  - name: a b\n", f"7: targets[0].name: expected {NAME_RULE}, got 'a b'"),
         ("targets:\n- name: a\n- name: a\n", "7: targets: every target name once, got ['a', 'a']"),
         (
@@ -301,9 +371,9 @@ def test_one_mistake_one_line(tmp_path: Path, extra: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("space", "expected"),
     [
-        ("preset: [a]", "expected one of 8px, 32px, 96px, 224px or null, got ['a']"),
-        ("preset: {a: 1}", "expected one of 8px, 32px, 96px, 224px or null, got a mapping"),
-        ("preset: 9px", "expected one of 8px, 32px, 96px, 224px or null, got '9px'"),
+        ("preset: [a]", "expected one of 8px, 32px, 64px, 96px, 128px, 224px or null, got ['a']"),
+        ("preset: {a: 1}", "expected one of 8px, 32px, 64px, 96px, 128px, 224px or null, got a mapping"),
+        ("preset: 9px", "expected one of 8px, 32px, 64px, 96px, 128px, 224px or null, got '9px'"),
     ],
 )
 def test_wrong_preset(tmp_path: Path, space: str, expected: str) -> None:
@@ -337,7 +407,8 @@ def test_wrong_space_names_the_key_within(tmp_path: Path, extra: str, expected: 
         ("space: 3", "3: space: expected a mapping, got 3"),
         ("space: {family: resnet}", "3: space.family: expected one of mobile, shuffle, mixed, got 'resnet'"),
         ("space: {family: 3, preset: 8px}", "3: space.family: expected one of mobile, shuffle, mixed, got 3"),
-        ("space: {preset: 8px, blocks: {}}", f"3: space.blocks: unknown key, expected one of {MOBILE_KEYS}"),
+        ("space: {family: mobile, preset: 8px, blocks: {}}",
+         f"3: space.blocks: unknown key, expected one of {MOBILE_KEYS}"),
         ("space:\n  preset: 8px\n  input_size: []\n",
          f"5: space.input_size: expected {PIXELS} or a list of at least 1, each {PIXELS}, got []"),
         ("space:\n  preset: 8px\n  input_size:\n    - 8\n    - 4\n",
@@ -346,9 +417,9 @@ def test_wrong_space_names_the_key_within(tmp_path: Path, extra: str, expected: 
          "5: space.input_size: expected ascending order, got [16, 8]"),
         ("space: {preset: 8px, head_widths: [4]}",
          "3: space.head_widths: expected multiples of width_grid 8, got [4]"),
-        ("space:\n  preset: 8px\n  stages:\n  - {depths: [1], widths: [8]}\n"
+        ("space:\n  preset: 8px\n  kernels: [3]\n  stages:\n  - {depths: [1], widths: [8]}\n"
          "  - depths: [1]\n    widths: [8]\n    families: [residual]\n",
-         "9: space.stages[1].families: expected some of inverted_residual, got residual"),
+         "10: space.stages[1].families: expected some of inverted_residual, got residual"),
         ("space:\n  preset: 8px\n  stages:\n  - depths: [1]\n    widths: [8]\n    families: [resnet]\n",
          f"8: space.stages[0].families[0]: expected one of {KINDS}, got 'resnet'"),
         ("space:\n  family: mixed\n  preset: 8px\n  kernels: [3]\n",
@@ -563,7 +634,7 @@ def test_overrides_replace_and_create(tmp_path: Path) -> None:
     assert study.search == Search(trials=6)
     assert study.data.validation == 0.1
     assert study.report.title == "no"
-    assert study.constraints == {"macs": Constraint(max=1000)}
+    assert study.limits == {"macs": 1000}
     assert study.compression.weight_format == ("int4", "int8")
     assert study.training == Training(epochs=3, optimizer="adamw")
 
@@ -603,7 +674,8 @@ def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
 
 def test_missing_key_in_a_section_the_command_line_opened(tmp_path: Path) -> None:
     text = "name: a\nspace: {preset: 8px}\n"
-    expected = "command line: data.source: expected one of digits, image_folder, npz, torchvision, got nothing"
+    sources = "csv, digits, huggingface, image_folder, npz, torchvision"
+    expected = f"command line: data.source: expected one of {sources}, got nothing"
     assert mistakes(tmp_path, text, "data.test=0.2") == [expected]
 
 
@@ -650,7 +722,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
         "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
-        "search.stop_when_gain_below", "finals", "artifacts", "report",
+        "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.group_scope", "artifacts", "report",
     }  # fmt: skip
 
 
@@ -756,7 +828,9 @@ studies = st.builds(
         edges_below_int8=st.booleans(),
     ),
     objectives=some_of(*OBJECTIVES),
-    constraints=st.dictionaries(st.sampled_from(COSTS), st.builds(Constraint, max=positive)),
+    constraints=st.dictionaries(st.sampled_from(COSTS), st.fixed_dictionaries({"max": positive})).map(
+        Constraints.model_validate
+    ),
     search=st.builds(Search, trials=counts, hours=st.none() | positive, epochs=st.none() | st.integers(1, 20)),
     training=st.builds(
         Training,
@@ -789,7 +863,7 @@ def test_odd_titles_survive_the_dump(tmp_path: Path, title: str) -> None:
 
 
 def test_dump_writes_every_default_in_a_readable_way(tmp_path: Path) -> None:
-    lines = dump_study(load(tmp_path, BASE)).splitlines()
+    lines = dump_study(load(tmp_path, MOBILE)).splitlines()
     assert {
         "name: tiny",
         "  trials: 24",

@@ -1,0 +1,69 @@
+"""What a study cannot be run for on this machine: `nas check`, its probe and `nas run` refuse the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from nas.candidates.corners import teacher_candidate
+from nas.errors import InputError
+from nas.run_folder.paths import RunFolder, folder_named
+from nas.runtimes.runtime import missing, runtime_of
+from nas.search.earlier import unusable
+from nas.study import Study
+from nas.training.device import refuse_missing_device
+
+
+def refuse(study: Study) -> None:
+    """Raise InputError with all `refusals`, a line each."""
+    if problems := list(refusals(study)):
+        raise InputError("\n".join(problems))
+
+
+def refusals(study: Study) -> Iterator[str]:
+    """Sentences that begin with the key at fault. That data cannot be used shows where they are looked at."""
+    yield from missing(study.targets, at_a_glance=True)
+    yield from _told(refuse_missing_device, study.training.device)
+    yield from unusable(study)
+    yield from _too_large_for_a_grid(study)
+    yield from _teachers(study)
+
+
+def _too_large_for_a_grid(study: Study) -> Iterator[str]:
+    if study.search.sampler == "grid":
+        from nas.search.modelled import grid_problem  # with optuna, which takes a while
+
+        if problem := grid_problem(study):
+            yield problem
+
+
+def _teachers(study: Study) -> Iterator[str]:
+    """Files that hold no candidate that could teach; a trial of the run that teaches is known only in its folder."""
+    yield from _told(refuse_teachers, study, None)
+
+
+def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
+    """Raise InputError where what the study names as a teacher is neither a candidate that fits nor a network's folder.
+
+    `folder` is the run's, where there is one: a teacher may lie in it.
+    """
+    keys = {"training.distillation.architecture": study.training.distillation}
+    if not isinstance(study.finals.teacher, int):
+        keys["finals.teacher"] = study.final_recipe.distillation
+    name = runtime_of(study.target).file_name
+    for key, options in keys.items():
+        if options is None:
+            continue
+        finished = folder_named(options.architecture, folder)
+        if finished is None:
+            teacher_candidate(study, options)
+        elif not (finished / name).exists():
+            raise InputError(f"{key}: expected a folder that holds {name}, got {finished}")
+
+
+def _told(check: Callable[..., object], *given: object) -> list[str]:
+    """The message of what a check raises for an input, if it raises."""
+    try:
+        check(*given)
+    except InputError as error:
+        return [str(error)]
+    return []
