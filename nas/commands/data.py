@@ -19,7 +19,9 @@ def look_at_data(study: Study, console: Console) -> None:
 
     Raises InputError where they cannot be used.
     """
-    summary, leaks = describe(study), tuple[str, ...]()
+    leaks = tuple[str, ...]()
+    with console.status("looking at the files"):
+        summary = describe(study)
     count = summary.total("train") + summary.total("validation")
     if count <= MOST_READ:
         with console.status("reading the data"):

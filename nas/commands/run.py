@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.commands.data import show_data
-from nas.commands.forecasts import of_finals, of_repeats, of_search, outlook_of
+from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
 from nas.commands.refusals import refuse_teachers
 from nas.data import DataSet
 from nas.data.describe import describe
@@ -44,7 +44,7 @@ from nas.search.search import Search
 from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study, Target
-from nas.study.file import dump_study, frozen_difference, load_study
+from nas.study.file import dump_study, frozen_difference, load_recorded
 from nas.tasks import OWN_RECIPE, Task
 from nas.training.device import refuse_missing_device
 
@@ -85,7 +85,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = prepare(study, folder, console)
-    outlook = outlook_of(study, data, console)
+    outlook = outlook_of(study, data)
+    announce(outlook, console)
     measured = _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
@@ -208,7 +209,7 @@ def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
 def resolve(study: Study, folder: RunFolder) -> Study:
     """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
     if folder.study.exists():
-        recorded = load_study(folder.study)
+        recorded = load_recorded(folder.study)
         study = _with_rungs(study, recorded.rungs or study.rungs)
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)

@@ -15,7 +15,7 @@ from nas.data.image_files import header_faults, identity_of, printable
 from nas.data.parts import SPLITS, check_parts
 from nas.data.paths import expanded, folder_of, no_such
 from nas.data.pixels import opened
-from nas.data.records import Listing, group_numbers
+from nas.data.records import Listing, group_numbers, in_common
 from nas.errors import InputError
 from nas.study import Data
 
@@ -31,6 +31,7 @@ def list_csv(data: Data) -> Listing:
     parts = np.array([row.part or "train" for row in rows])
     given = {part: np.flatnonzero(parts == part) for part in SPLITS if (parts == part).any()}
     check_parts(given, labels, class_names, str(table))
+    groups = group_numbers([row.group for row in rows])
     return Listing(
         class_names,
         labels,
@@ -38,8 +39,9 @@ def list_csv(data: Data) -> Listing:
         open=lambda index: opened(files[index]),
         name=lambda index: f"{printable(files[index])} (line {rows[index].line})",
         identity=lambda indices: identity_of([files[i] for i in indices]),
-        groups=group_numbers([row.group for row in rows]),
+        groups=groups,
         faults=header_faults(files, remembered=data.cache),
+        notes=() if groups is None else (in_common(data),),
         key=lambda index: rows[index].image,
     )
 

@@ -17,7 +17,7 @@ from nas.data.image_files import identity_of, opened_bytes
 from nas.data.parts import check_parts
 from nas.data.paths import folder_of
 from nas.data.pixels import opened
-from nas.data.records import Array, Listing, group_numbers
+from nas.data.records import Array, Listing, group_numbers, in_common
 from nas.errors import InputError
 from nas.study import Data
 
@@ -58,7 +58,7 @@ def list_huggingface(data: Data) -> Listing:
         at, row = place(index)
         return f"{root}: {names[at]} row {row}"
 
-    files = [file for part in parts for file in part.files]
+    files, groups = [file for part in parts for file in part.files], _groups(data, root, parts)
     return Listing(
         found.class_names,
         labels,
@@ -66,7 +66,8 @@ def list_huggingface(data: Data) -> Listing:
         open=image,
         name=name,
         identity=lambda indices: f"{identity_of(files)} {data.columns.image} {indices.tolist()}",
-        groups=_groups(data, root, parts),
+        groups=groups,
+        notes=() if groups is None else (in_common(data),),
         key=lambda index: "/".join([names[place(index)[0]], str(place(index)[1])]),
     )
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nas.study import Data
+
 Array = np.ndarray[Any, Any]
 STATISTICS_BLOCK = 64  # images
 NO_GROUP = -1
@@ -147,3 +149,8 @@ def group_numbers(groups: Sequence[str | None]) -> Array | None:
     codes = np.unique(np.array(groups, str), return_inverse=True)[1].astype(np.int64)
     codes[[group == "" for group in groups]] = NO_GROUP
     return codes
+
+
+def in_common(data: Data) -> str:
+    """A note on groups that a column names."""
+    return f"images with the same {data.columns.group or 'group'!r} stay in one part, whatever their class"

@@ -79,7 +79,9 @@ def _each(seconds: Callable[[bool], float]) -> Seconds:
 def before_search(plan: Plan) -> Seconds:
     """A worker's start, calibration, and the teacher that all candidates wait for."""
     study = plan.study
-    teacher = plan.training(teacher_candidate(study), final=False) if study.training.needs_reference else 0.0
+    teacher = 0.0
+    if study.training.needs_reference:
+        teacher = plan.training(teacher_candidate(study, study.training.distillation), final=False)
     always, (low, high) = plan.speed.start + teacher, CALIBRATED
     return Seconds(always + low * seconds_of(study), always + high * seconds_of(study))
 
@@ -111,12 +113,25 @@ def trials_of(plan: Plan) -> int:
 
 
 def after_search(plan: Plan, larger: bool) -> float:
-    """Finalists, the longest first: a front holds networks of all sizes between the ends of its range."""
-    search = plan.study.search
-    pool = half((*plan.expected.anchors, *plan.expected.draws), plan, larger)
+    """Finalists, the longest first: a front holds networks of all sizes between the ends of its range.
+
+    Where small networks are good enough it ends early: they are less than a quarter of what may be drawn.
+    """
+    search, pool = plan.study.search, [*plan.expected.anchors, *plan.expected.draws]
+    pool = half(pool, plan, larger) if larger else half(half(pool, plan, larger), plan, larger)
     jobs = sorted((plan.job(one, final=True) for one in spread(pool, search.finalists)), reverse=True)
     jobs += [plan.job(one, final=True) for one in baselines(plan.study)]
-    return makespan(jobs, search.workers)
+    return last_teacher(plan) + makespan(jobs, search.workers)
+
+
+def last_teacher(plan: Plan) -> float:
+    """Seconds of a teacher that finalists wait for: one of their own recipe, unless a finished network teaches."""
+    study, options = plan.study, plan.study.final_recipe.distillation
+    if options is None or options.teacher != "reference" or not study.search.finalists:
+        return 0.0
+    is_the_searches = study.training.needs_reference and not study.finals.changes()
+    is_finished = options.architecture is not None and not options.architecture.endswith(".json")
+    return 0.0 if is_the_searches or is_finished else plan.training(teacher_candidate(study, options), final=True)
 
 
 def baselines(study: Study) -> list[Candidate]:

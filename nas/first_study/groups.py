@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from nas.data import listed
+from nas.data import folder_of, listed
 from nas.data.decoding import UNREADABLE
+from nas.data.folder_layout import parts_of
+from nas.data.image_files import printable
 from nas.data.records import Array, Listing
 from nas.errors import InputError
 from nas.first_study.choices import Choice
@@ -27,12 +28,15 @@ EXAMPLE = r"^(.+)_\d+"
 
 
 def choose_groups(data: Data, listing: Listing, *, seed: int) -> list[Choice]:
-    """`group_pattern` and `group_scope` where the evidence is good; else as comments. Nothing for sources without."""
-    if data.source not in sources_with("group_pattern"):
+    """`group_pattern` and `group_scope` where the evidence is good; else as comments. Nothing where the user named a
+    pattern, or for sources without.
+    """
+    if data.source not in sources_with("group_pattern") or data.group_pattern is not None:
         return []
     train = listing.given["train"]
     classes = [listing.class_names[label] for label in listing.labels[train]]
-    paths = [_below_class(listing.name(int(i)), own) for i, own in zip(train, classes, strict=True)]
+    root = printable(parts_of(folder_of(data))["train"])
+    paths = [_below_class(listing.name(int(i)), root) for i in train]
     suspected = [found for naming in NAMINGS if (found := grouped(naming, paths, classes))]
     for found in suspected:
         doubt = _doubt(found, data, listing, seed)
@@ -47,11 +51,9 @@ def choose_groups(data: Data, listing: Listing, *, seed: int) -> list[Choice]:
     return [Choice("data.group_pattern", EXAMPLE, why, is_suggestion=True)]
 
 
-def _below_class(path: str, name: str) -> str:
-    """A file's path below its class folder."""
-    parts = Path(path).parts
-    at = max(i for i, part in enumerate(parts[:-1]) if part == name)
-    return "/".join(parts[at + 1 :])
+def _below_class(path: str, root: str) -> str:
+    """A file's path below its class folder, which lies in `root`."""
+    return path.removeprefix(root).lstrip("/").partition("/")[2]
 
 
 def _chosen(found: Grouped, paths: Sequence[str], doubt: str) -> list[Choice]:

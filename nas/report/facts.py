@@ -31,10 +31,12 @@ def study_facts(folder: Path, study: Study, front: Sequence[Row], references: Se
 def _search(study: Study) -> str:
     search = study.search
     looks = f", compared at {', '.join(f'{share:g}' for share in study.rungs)} of their epochs" if study.rungs else ""
-    return (
-        f"sampler {search.sampler}, {search.trials} complete trials asked for{looks}, {search.finalists} finalists, "
-        f"seed {search.seed}"
-    )
+    asked = f"{_many(search.trials, 'complete trial')} asked for{looks}"
+    return f"sampler {search.sampler}, {asked}, {_many(search.finalists, 'finalist')}, seed {search.seed}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _epochs(study: Study) -> str:

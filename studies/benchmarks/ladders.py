@@ -1,7 +1,7 @@
 """Ladders of networks: of each kind of block and input size some whose int8 weights take about so many bytes.
 
 ReLU and 3x3 kernels unless a ladder says otherwise, int8 throughout. Beyond 32 pixels the stem halves the map; each
-stage halves it again, unless the ladder's first stage works on the whole map.
+stage halves it again, unless the ladder's first stage works on the whole map, which is tried at 32 pixels only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from search_spaces.kinds import read_block
 
 CLASSES = 10
 TARGETS_BYTES = (12_000, 50_000, 200_000, 1_000_000)
+WHOLE_UP_TO = 32  # pixels
 SMALL = 50_000  # up to here networks have the lower depth
 STEM_STRIDES: Mapping[int, Literal[1, 2]] = {32: 1, 64: 2, 96: 2, 128: 2, 224: 2}
 STAGES = {32: 3, 64: 3, 96: 3, 128: 4, 224: 4}  # the last map has 4 to 7 pixels a side
@@ -49,6 +50,7 @@ LADDERS = {
     "inverted x4, SE, hardswish": Ladder(({**INVERTED, "squeeze_excite": True, "activation": "hardswish"},), (1, 3)),
     "shuffle": Ladder((SHUFFLE,), (2, 4)),
     "residual, then inverted x4": Ladder((RESIDUAL, RESIDUAL, INVERTED)),
+    "fused x2, then inverted x4": Ladder((FUSED, FUSED, INVERTED)),
 }
 
 
@@ -69,6 +71,8 @@ class Step:
 def steps(input_size: int, targets_bytes: tuple[int, ...] = TARGETS_BYTES) -> Iterator[Step]:
     """Of every ladder the networks of this input size that come next to the targets."""
     for name, ladder in LADDERS.items():
+        if ladder.first_stride == 1 and input_size > WHOLE_UP_TO:
+            continue
         found = {depth: [network(ladder, input_size, width, depth) for width in WIDTHS] for depth in ladder.depths}
         sized = {depth: {made.weight_bytes(CLASSES): made for made in every} for depth, every in found.items()}
         for target in targets_bytes:

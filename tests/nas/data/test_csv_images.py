@@ -79,7 +79,7 @@ def test_groups_stay_together(tmp_path: Path) -> None:
     parts = [{index // 4 for index in part} for part in (split.train, split.validation, split.test)]
     assert [len(part) for part in parts] == [6, 2, 2]
     assert len(set.union(*parts)) == 10
-    assert list_csv(data.model_copy(update={"columns": data.columns})).groups is not None
+    assert list_csv(data).notes == ("images with the same 'group' stay in one part, whatever their class",)
 
 
 def test_rows_of_given_parts_need_no_group(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def draw(tmp_path: Path) -> Draw:
     return pictures
 
 
-def chosen(root: Path) -> list[Choice]:
-    data = Data.model_validate({"source": "image_folder", "path": str(root), "validation": 0.2, "test": 0.2})
+def chosen(root: Path, **keys: Any) -> list[Choice]:
+    data = Data.model_validate({"source": "image_folder", "path": str(root), "validation": 0.2, "test": 0.2, **keys})
     return choose_groups(data, list_image_folder(data), seed=0)
 
 
@@ -52,6 +52,14 @@ def test_frames_that_look_alike_are_groups(draw: Draw) -> None:
     found = chosen(draw("{group:05}_{frame:05}.png", alike=True))
     assert values(found) == {"data.group_pattern": r"^(.+)[_-]\d+\.[^.]+$", "data.group_scope": "class"}
     assert "'00000_00000.png' look like numbered frames: 24 groups of 3 pictures" in found[0].why
+
+
+def test_classes_may_have_other_names_than_their_folders(draw: Draw) -> None:
+    root = draw("patient{group}_{frame}.png", alike=True)
+    (root.parent / "names.txt").write_text("Felis\nCanis\n", encoding="utf-8")
+    for number, name in enumerate(("cat", "dog")):
+        (root / name).rename(root / str(number))
+    assert values(chosen(root, class_names=str(root.parent / "names.txt")))["data.group_scope"] == "all"
 
 
 def test_numbers_whose_pictures_differ_are_only_suggested(draw: Draw) -> None:
@@ -89,6 +97,10 @@ def test_sources_without_file_names_have_no_groups() -> None:
     from nas.data.digits import list_digits
 
     assert not choose_groups(Data(source="digits"), list_digits(), seed=0)
+
+
+def test_a_pattern_of_the_users_is_not_doubted(draw: Draw) -> None:
+    assert not chosen(draw("patient{group}_{frame}.png", alike=True), group_pattern=r"^patient(\d)")
 
 
 def test_few_pairs_say_nothing(draw: Draw) -> None:

@@ -404,7 +404,7 @@ const pick = (id, value) => {
 };
 seen.drawn = plot.data.map((trace) => trace.x.filter((value) => value !== null).length);
 seen.svg = plot.querySelectorAll(".scatterlayer .point").length;
-seen.line = plot.data[3].x.map((x, i) => [x, plot.data[3].y[i]]);
+seen.line = plot.data[4].x.map((x, i) => [x, plot.data[4].y[i]]);
 seen.progress = document.getElementById("progress-plot").data[0].y.length;
 const size = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent.includes("file size"));
 table.tHead.rows[0].cells[size].querySelector("button").click();
@@ -413,7 +413,7 @@ table.tHead.rows[0].cells[size].querySelector("button").click();
 seen.descending = column(size);
 table.tBodies[0].rows[0].click();
 seen.pinned = Number(table.tBodies[0].rows[0].dataset.row);
-seen.ring = plot.data[5].x[0];
+seen.ring = plot.data[6].x[0];
 const first = document.getElementById("member-0");
 seen.blocks = first.querySelectorAll("tr.block").length;
 first.querySelector("tr.block").click();

@@ -36,6 +36,13 @@ SPACES: Mapping[str, Space] = {
     "mobile": MobileSpace.model_validate({"family": "mobile", "preset": "8px"}),
     "shuffle": ShuffleSpace.model_validate({"family": "shuffle", "preset": "8px"}),
     "mixed": MixedSpace.model_validate({"family": "mixed", "preset": "8px"}),
+    "plain": MixedSpace.model_validate(
+        {
+            "family": "mixed",
+            "preset": "8px",
+            "blocks": {"plain": {"kernels": (3, 5), "activations": ("relu", "hardswish")}},
+        }
+    ),
     "without a head": MobileSpace.model_validate({"family": "mobile", "preset": "8px", "head_widths": (0,)}),
 }
 FORMATS: tuple[tuple[WeightFormat, ...], ...] = (
