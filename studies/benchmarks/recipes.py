@@ -26,20 +26,48 @@ from stock_references import resnet
 from trainings import Job, Row, add_options, run_all
 
 from nas.candidates.candidate import Candidate
+from search_spaces.architecture import Architecture
 
 RESAMPLES = 10_000
 SEEDS = (1, 2, 3, 4, 5)
 TEACHER = Path(tempfile.gettempdir()) / "compact-nas-resnet20.json"
-TEN_THOUSAND = ("data.train_images=10000", "data.validation=0.2")
 COMMON = (
     "training.batch_size=128", "training.learning_rate=null", "training.label_smoothing=0.0", "training.precision=fp32",
 )  # fmt: skip
-TINY = ("data.train_images=500", "data.validation=0.02")
 
 SHORT_TAIL = "training.shares={dense: 0.65, pruned: 0.2, quantized: 0.15}"
 HALF = "training.shares={dense: 0.3, pruned: 0.2, quantized: 0.5}"
 DEFAULT_SHARES = "training.shares={dense: 0.5, pruned: 0.2, quantized: 0.3}"
 TAUGHT = f"training.distillation={{teacher: reference, architecture: {TEACHER}}}"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is trained on: a study's data, how many images of how many pixels, and the most epochs."""
+
+    images: int
+    pixels: int = 32
+    channels: int = 3
+    validation: float = 0.2
+    most_epochs: int = 1000
+    study: str = "studies/cifar10.yaml"
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        space = () if "digits" in self.study else (f"space.input_size={self.pixels}",)
+        return (f"data.train_images={self.images}", f"data.validation={self.validation:g}", *space)
+
+    def fitted(self, architecture: Architecture) -> Architecture:
+        """The same network for these images."""
+        return architecture.model_copy(update={"input_size": self.pixels, "input_channels": self.channels})
+
+
+SCALES: Mapping[str, Scale] = {
+    "full": Scale(10_000),
+    "small": Scale(4000, pixels=16),  # for a CPU: a fifth of a minute an epoch and less
+    "digits": Scale(700, pixels=8, channels=1, validation=0.4, study="studies/digits.yaml"),
+    "tiny": Scale(500, validation=0.02, most_epochs=2),  # whether it works
+}
 
 
 @dataclass(frozen=True)
@@ -51,15 +79,17 @@ class Variant:
     formats: tuple[str, ...] = ("int8", "int4")
     epochs: tuple[int, ...] = (20, 5)
 
-    def job(self, weight_format: str, epochs: int, seed: int, *, tiny: bool = False) -> Job:
+    def job(self, weight_format: str, epochs: int, seed: int, scale: Scale = SCALES["full"]) -> Job:
         candidate = Candidate(architecture=resnet(1)) if weight_format == "fp32" else resnet8(weight_format)
-        size = TINY if tiny else TEN_THOUSAND
-        given = (*size, *COMMON, f"training.epochs={2 if tiny else epochs}", DEFAULT_SHARES, *self.overrides)
+        candidate = candidate.model_copy(update={"architecture": scale.fitted(candidate.architecture)})
+        time = f"training.epochs={min(epochs, scale.most_epochs)}"
+        given = (*scale.overrides, *COMMON, time, DEFAULT_SHARES, *self.overrides)
         return Job(
             variant=f"{self.name} {weight_format} {epochs}",
             candidate=candidate.to_json(),
             seed=seed,
             overrides=given,
+            study=scale.study,
             stock=weight_format == "fp32",
             notes={"recipe": self.name, "format": weight_format, "of_epochs": epochs},
         )
@@ -94,10 +124,10 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
 }  # fmt: skip
 
 
-def jobs_of(groups: Iterable[str], seeds: Sequence[int], *, tiny: bool = False) -> list[Job]:
+def jobs_of(groups: Iterable[str], seeds: Sequence[int], scale: Scale = SCALES["full"]) -> list[Job]:
     """Group by group, in each the longest first, in that all variants of a seed: what is cut short is still paired."""
     return [
-        variant.job(weight_format, epochs, seed, tiny=tiny)
+        variant.job(weight_format, epochs, seed, scale)
         for group in groups
         for epochs in (60, 20, 5)
         for seed in seeds
@@ -143,7 +173,7 @@ def summary(rows: Sequence[Row], split: str) -> list[dict[str, Any]]:
 
 
 def table_of(found: Sequence[Mapping[str, Any]], split: str) -> Table:
-    table = Table(title=f"ResNet-8 on 10 000 CIFAR-10 images, {split} accuracy of the files (%)", box=None)
+    table = Table(title=f"ResNet-8, {split} accuracy of the files (%)", box=None)
     for column in ("recipe", "format", "epochs", "accuracy", "to fp32", "to folded", "to live"):
         table.add_column(column, justify="left" if column in ("recipe", "format") else "right", no_wrap=True)
     for row in sorted(found, key=lambda row: (-row["epochs"], row["format"])):
@@ -164,19 +194,20 @@ def main() -> None:
     add_options(parser)
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    parser.add_argument("--tiny", action="store_true", help="500 images and 2 epochs: whether it works")
+    parser.add_argument("--scale", choices=SCALES, default="full", help="small: 4000 images of 16 pixels")
     parser.add_argument("--show", action="store_true", help="train nothing more, show what there is")
     parser.add_argument("--json", type=Path, help="a file that gets the figures")
     options = parser.parse_args()
-    TEACHER.write_text(json.dumps(Candidate(architecture=resnet(3)).to_json()))
-    jobs = jobs_of(options.groups, options.seeds, tiny=options.tiny)
+    scale = SCALES[options.scale]
+    TEACHER.write_text(json.dumps(Candidate(architecture=scale.fitted(resnet(3))).to_json()))
+    jobs = jobs_of(options.groups, options.seeds, scale)
     minutes = -1.0 if options.show else options.minutes
     rows = run_all(jobs, options.out, processes=options.processes, data=options.data, minutes=minutes)
     found = {split: summary(rows, split) for split in ("validation", "test")}
     for split, figures in found.items():
         Console(width=140).print(table_of(figures, split))
     if options.json:
-        options.json.write_text(json.dumps({"seeds": options.seeds, **found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"scale": options.scale, "seeds": options.seeds, **found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,9 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def recipes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "studies" / "benchmarks"))
-    return importlib.import_module("recipes")
+def recipes(benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark("recipes")
 
 
 def test_every_job_is_another_training_that_its_study_allows(recipes: ModuleType) -> None:

@@ -108,7 +108,7 @@ def stage_of(name: str) -> Stage:
     ],
 )
 def test_learning_rate_at_known_points(cycle: str, schedule: str, stage: str, progress: float, expected: float) -> None:
-    recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=0.1)
+    recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=0.1, batch_norm="folded")
     assert learning_rate(recipe, stage_of(stage), progress) == pytest.approx(expected, abs=1e-12)
 
 
@@ -162,7 +162,7 @@ def test_without_a_tail_the_schedule_runs_to_the_end() -> None:
     st.floats(0, 0.99999, allow_subnormal=False),
 )
 def test_learning_rate_is_positive_and_continuous(cycle: str, schedule: str, name: str, progress: float) -> None:
-    recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=1.0)
+    recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=1.0, batch_norm="folded")
     stage = stage_of(name)
     rate = learning_rate(recipe, stage, progress)
     assert 0 < rate <= (retraining_of(name).peak if cycle == "stage" or name == "quantized" else 1)
