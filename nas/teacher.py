@@ -26,7 +26,7 @@ from nas.candidates.hyperparameters import middle_numbers
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
-from nas.run_folder.paths import LOGITS
+from nas.run_folder.paths import LOGITS, folder_named
 from nas.runtimes.runtime import runtime_of
 from nas.study import Recipe
 from nas.study.finals import NUMBERS_OF_TEACHING
@@ -78,8 +78,7 @@ def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: C
     study = bench.study
     training = study.training_by(changes)
     named = training.distillation.architecture if training.distillation is not None else None
-    finished = bench.folder.finished(named) if bench.folder is not None else None
-    if finished is not None:
+    if (finished := folder_named(named, bench.folder)) is not None:
         _keep(file_logits(finished, bench, give_way), file)
         return
     recipe = training.resolved(middle_numbers(training))

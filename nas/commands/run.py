@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
-from nas.candidates.corners import teacher_candidate
 from nas.commands.data import show_data
 from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
+from nas.commands.refusals import refuse_teachers
 from nas.data import DataSet
 from nas.data.describe import describe
 from nas.data.of_study import loaded_of
@@ -149,14 +149,6 @@ def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool =
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
     return data
-
-
-def refuse_teachers(study: Study, folder: RunFolder) -> None:
-    """Raises InputError where a file that names a teacher holds no candidate, or none that fits."""
-    training = [study.training] if isinstance(study.finals.teacher, int) else [study.training, study.final_recipe]
-    for options in (one.distillation for one in training):
-        if options is not None and folder.finished(options.architecture) is None:
-            teacher_candidate(study, options)
 
 
 def _calibrate(

@@ -55,11 +55,11 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
         again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)
         number = chosen(trial, searched)
+        finalists = Finalists(study, folder)
+        _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
         data = prepare(study, folder, console, record=False)
         data.load_test()  # files that cannot be read are named now
-        finalists = Finalists(study, folder)
         own = finalists.add(number, searched.notes[number], searched.rows)
-        _refuse_finished(finalists, own, number)
         finalists.only(own)
         task = finalists.notes(own)
         how = words_of(task.recipe) or f"epochs={task.epochs}"
@@ -131,10 +131,10 @@ def _number(trial: str, searched: Searched) -> int:
     return next(iter(found.values()))
 
 
-def _refuse_finished(finalists: Finalists, number: int, trial: int) -> None:
+def _refuse_finished(finalists: Finalists, number: int | None, trial: int) -> None:
     """Raises InputError where this finalist is trained already."""
-    for row in _rows(finalists, number):
-        recipe = words_of(finalists.notes(number).recipe) or "the study's own recipe"
+    for row in [] if number is None else _rows(finalists, number):
+        recipe = row.recipe or "the study's own recipe"
         if row.state is State.FAILED:
             raise InputError(f"TRIAL: trial {trial} failed with {recipe} ({row.reason}); `nas retry` queues it again")
         raise InputError(
