@@ -1,5 +1,7 @@
-"""The command line: nas run | check | front | report | export | measure | retry | schema. Heavy imports wait until a
-command needs them."""
+"""The command line: nas init | run | train | check | cache | front | report | export | measure | retry | schema.
+
+Heavy imports wait until a command needs them.
+"""
 
 from __future__ import annotations
 
@@ -126,6 +128,41 @@ def run(
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
 
+@app.command(epilog="Example:  nas train runs/digits 18 finals.epochs=60 finals.train_images=all")
+def train(
+    folder: Folder,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial number or the beginning of an id.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[finals.KEY=VALUE ...]", help="What differs from the run's finals."),
+    ] = None,
+) -> None:
+    """Train one network of a run on, by a recipe of its own, as a further finalist.
+
+    It is trained from its first weights, tested, and stands beside the others in finalists.csv, front.csv and report.
+    After a kill the same command goes on.
+    """
+    from nas.commands.train import train as train_trial
+    from nas.executors.loop import Interrupted, WorkFailed
+    from nas.study.file import load_study
+
+    console = Console()
+    again = shlex.join(["nas", "train", str(folder), trial, *(overrides or [])])
+    try:
+        with _readable(folder), _placing(folder / "study.yaml", overrides or []):
+            row = train_trial(folder, trial, overrides or [], console)
+    except WorkFailed as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED) from None
+    except Interrupted:
+        console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    _write_report(folder, console)
+    _last_screen(folder, load_study(folder / "study.yaml"), console)
+    if row is None:
+        console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
+
+
 @contextmanager
 def _placing(study: Path, overrides: list[str]) -> Iterator[None]:
     """Add file and line to an error about a key that only shows while the study is at work."""
@@ -168,6 +205,34 @@ def _last_screen(folder: Path, study: Study, console: Console) -> None:
     console.print(escape("\n".join(lines)), soft_wrap=True)
 
 
+@app.command(epilog="Example:  nas init photos --minutes 60 --out photos.yaml")
+def init(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of pictures, a .npz or .csv file, or a data set's name (digits, CIFAR10 ...).",
+        ),
+    ],
+    overrides: Overrides = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="Of the whole run; 10, 60 or 480 by default, as --effort says.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Where networks are to run: cpu, openvino, cuda or elsewhere.")] = "cpu",
+    effort: Annotated[
+        Literal["quick", "normal", "thorough"], typer.Option(help="How much is tried, as far as the time allows.")
+    ] = "normal",
+    out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")] = False,
+) -> None:
+    """Look at data and write a study that fits them and the time, with the reason of every choice."""
+    from nas.commands.init import Wishes
+    from nas.commands.init import init as write_study
+
+    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort)
+    write_study(wishes, force=force, console=Console())
+
+
 @app.command(epilog="Example:  nas check studies/digits.yaml")
 def check(
     study: StudyFile,
@@ -176,16 +241,20 @@ def check(
         bool, typer.Option("--probe", help="Train a few steps, measure once, and estimate the study's time.")
     ] = False,
 ) -> None:
-    """Validate a study; show the size of its space and its smallest, middle and largest network."""
+    """Validate a study; show its data, the size of its space and its smallest, middle and largest network."""
     from nas.commands.check import check_table, warnings_of
+    from nas.commands.data import look_at_data
+    from nas.commands.refusals import refuse
     from nas.study.file import load_study
 
     loaded = load_study(study, overrides or [])
     console = Console()
     with _placing(study, overrides or []):
+        look_at_data(loaded, console)
         console.print(check_table(loaded))
         for warning in warnings_of(loaded):
             console.print(f"[yellow]warning:[/] {escape(warning)}")
+        refuse(loaded)
         if probe:
             _probe(loaded, console)
 
@@ -197,11 +266,15 @@ def _probe(study: Study, console: Console) -> None:
     # As in a worker, and before torch is imported.
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
     from nas.commands.probe import probe as run_probe
-    from nas.commands.probe import probe_table
+    from nas.commands.probe import probe_tables
+    from nas.commands.probe import warnings_of as warnings_of_probe
 
-    with console.status("probing the middle network"):
-        found = run_probe(study)
-    console.print(probe_table(found))
+    with console.status("probing") as status:
+        found = run_probe(study, say=status.update)
+    for table in probe_tables(found):
+        console.print(table)
+    for warning in warnings_of_probe(found):
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
 
 
 @app.command(epilog="Example:  nas front runs/digits --objectives accuracy,latency_ms --format csv")
@@ -215,7 +288,7 @@ def front(
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives, and how surely each network is on it."""
     from nas.report.tables import format_front, front_rows, thinned
-    from nas.report.terminal import print_front
+    from nas.report.terminal import print_front, why_empty
     from nas.study.file import load_study
 
     wanted = [name.strip() for name in objectives.split(",")] if objectives else None
@@ -224,7 +297,10 @@ def front(
         if style == "table":
             print_front(Console(), folder, names, at_most=at_most)
         else:
-            print(format_front(thinned(front_rows(folder, names), names, at_most), style), end="")
+            members = thinned(front_rows(folder, names), names, at_most)
+            print(format_front(members, style), end="")
+            if members.empty:
+                Console(stderr=True).print(why_empty(folder, names), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example:  nas report runs/digits")
@@ -238,7 +314,10 @@ def report(folder: Folder) -> None:
 @app.command(epilog="Example:  nas export runs/digits 17 --to my-model")
 def export(
     folder: Folder,
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial number or the beginning of an id.")],
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
+    ],
     to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
 ) -> None:
     """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""
@@ -292,17 +371,40 @@ def retry(
         what = f"trial {one.failed} is queued again as {one.number}"
         if one.phase == "final":  # a finalist goes by the number of its search trial, again
             what = f"finalist {one.failed} is queued again"
+        if one.phase == "reference":
+            what = f"the {one.failed} is queued again"
         print(f"{what}; it had failed with: {one.reason}")
     again = shlex.join(["nas", "run", str(folder / "study.yaml"), "--out", str(folder)])
     print(f"Go on with:  {again}" if queued else "Nothing failed that is not queued again already.")
 
 
+@app.command(epilog="Example:  nas cache --clear")
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove it all; what is needed again is decoded again.")
+    ] = False,
+) -> None:
+    """Show where decoded images are kept and how large they are."""
+    from nas.commands.cache import cache_table
+    from nas.commands.cache import clear as remove_all
+    from nas.data import cache_folder
+    from nas.data.tables import megabytes
+
+    folder = cache_folder()
+    Console().print(cache_table(folder))
+    if clear:
+        print(f"Removed {megabytes(remove_all(folder))}.")
+
+
 @app.command(epilog="Example:  nas schema > study.schema.json")
-def schema() -> None:
-    """Print the JSON schema of a study file, for editors."""
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="All keys in tables, for readers.")] = False,
+) -> None:
+    """Print the JSON schema of a study file, for editors, or its keys in tables."""
+    from nas.study.reference import reference
     from nas.study.schema import study_schema
 
-    print(study_schema())
+    print(reference() if markdown else study_schema(), end="" if markdown else "\n")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -16,13 +17,14 @@ from nas.machine import ran_out_of_memory
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import excesses
-from nas.recording import Clock, finish
+from nas.recording import Clock, finish, noting
 from nas.records import Evaluation, Measurement, State
 from nas.run_folder.rungs import last_record, pruned_fields
 from nas.rung import look_of
 from nas.shipping import emit_files, score_file, ship, verify
+from nas.stock import quantize_after_training
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task, Verdict
+from nas.tasks import CHECKPOINT_FILE, Task, Tell, Verdict, silent
 from nas.teacher import teacher_logits
 from nas.training.inference import CalibrationBatches
 from nas.training.pipeline import Interrupted, Report, TrainingPipeline, always_continue, options_of
@@ -37,20 +39,20 @@ def evaluate(
     `report` is asked after every epoch; unless it answers CONTINUE, Interrupted is raised and a checkpoint kept. At the
     task's rungs it is told what a copy is worth.
     """
-    clock, study = clock or Clock(), bench.study
-    bench = bench.at(task.candidate.architecture.input_size)
+    clock, study, recipe = clock or Clock(), bench.study, task.recipe_in(bench.study)
+    bench = bench.for_task(task)
     with clock("build"):
-        dropout = study.training.resolved(task.training).dropout
-        network = build(task.candidate, bench, seed=task.seed, dropout=dropout)
+        network = build(task.candidate, bench, seed=task.seed, dropout=recipe.dropout)
 
     costs = structure_costs(task, bench, network, clock)  # nothing is trained yet
-    if broken := broken_constraints(costs, study, task):
+    if broken := broken_constraints(costs.costs(study.target.name), study, task):
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken)
 
     with clock("teach"):
-        recorded = teacher_logits(bench) if study.training.needs_reference else None
+        recorded = teacher_logits(bench, task.recipe) if recipe.needs_reference else None
     with clock("train"), pausing_for_measurements() as give_way:
-        pipeline = replace(pipeline_of(task, bench, recorded), look=look_of(task, bench, clock, costs, give_way))
+        look = look_of(task, bench, clock, costs, give_way)
+        pipeline = replace(pipeline_of(task, bench, recorded), look=look, tell=clock.tell)
         trained = pipeline.fit(network, give_way, report=report)
         network = trained.network.cpu().eval()
 
@@ -63,7 +65,8 @@ def evaluate(
     with clock("score"), pausing_for_measurements() as give_way:
         scores = score_file(files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
-    broken = broken_constraints(measurement, study, task)
+    found = measurement.costs(study.target.name) | scores.validation.qualities
+    broken = broken_constraints(found, study, task)
     return finish(
         task,
         bench,
@@ -81,7 +84,8 @@ def evaluate(
 
 def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
     """The task's training, with the logits of a reference teacher where there is one."""
-    training = bench.study.training.resolved(task.training)
+    training = task.recipe_in(bench.study)
+    small = task.train_size if task.train_size is not None and task.train_size < bench.input_size else None
     return TrainingPipeline(
         training,
         task.candidate,
@@ -89,11 +93,12 @@ def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Traini
         task.epochs,
         task.folder / CHECKPOINT_FILE,
         compression=bench.study.compression,
-        class_weights=bench.class_weights,
+        class_weights=bench.class_weights(training),
         validation=bench.watched if training.patience else None,
         recorded=recorded,
         choose_precision=bench.precision,
         rungs=task.rungs,
+        small=None if small is None else bench.at(small).feed(task.seed, training),
     )
 
 
@@ -118,20 +123,27 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     return bench.structure_costs[structure]
 
 
-def broken_constraints(measurement: Measurement, study: Study, task: Task) -> dict[str, float]:
-    """By how much, relative to its limit, each broken constraint is exceeded; none for a task without constraints."""
-    limits = study.limits if task.is_constrained else {}
-    return excesses({name: measurement.cost(name, study.target.name) for name in limits}, limits)
+def broken_constraints(values: Mapping[str, float], study: Study, task: Task) -> dict[str, float]:
+    """By how much, relative to its limit, each broken constraint is missed by the costs and qualities known so far.
+
+    None for a task without constraints.
+    """
+    return excesses(values, study.limits_in(task.phase)) if task.is_constrained else {}
 
 
-def evaluate_safely(task: Task, bench: Workbench, *, report: Report = always_continue) -> Evaluation:
+def evaluate_safely(
+    task: Task, bench: Workbench, *, report: Report = always_continue, tell: Tell = silent
+) -> Evaluation:
     """`evaluate`, with a STOP recorded as PRUNED, and whatever else it raises as FAILED with its reason.
 
-    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate.
+    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate. `tell` hears what it
+    is at.
     """
-    clock = Clock.of(last_record(task))
+    clock = Clock.of(task, tell)
     try:
-        return evaluate(task, bench, clock, report=report)
+        if task.made_from is not None:
+            return quantize_after_training(task, bench, clock)
+        return evaluate(task, bench, clock, report=noting(task, clock, report))
     except Interrupted as interrupted:
         if interrupted.verdict is not Verdict.STOP:
             raise

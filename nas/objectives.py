@@ -44,11 +44,30 @@ def may_stand(state: str, flags: Collection[str]) -> bool:
     return state == State.COMPLETE and PARITY not in flags
 
 
-def slacks(costs: Mapping[str, float], limits: Mapping[str, float]) -> dict[str, float]:
-    """Per constraint how far above its limit the cost is, relative to the limit; zero or less where it is met."""
-    return {name: costs[name] / limit - 1 for name, limit in limits.items()}
+def slack(name: str, value: float, limit: float) -> float:
+    """How far a cost is above its limit, or a quality below, relative to the limit; zero or less where it is met."""
+    return 1 - value / limit if name in QUALITIES else value / limit - 1
 
 
-def excesses(costs: Mapping[str, float], limits: Mapping[str, float]) -> dict[str, float]:
-    """The slacks of the constraints that are broken: by how much, relative to its limit, each is exceeded."""
-    return {name: slack for name, slack in slacks(costs, limits).items() if slack > 0}
+def slacks(values: Mapping[str, float], limits: Mapping[str, float]) -> dict[str, float]:
+    """The slack of every constraint whose value is known."""
+    return {name: slack(name, values[name], limit) for name, limit in limits.items() if name in values}
+
+
+def excesses(values: Mapping[str, float], limits: Mapping[str, float]) -> dict[str, float]:
+    """The slacks of the constraints that are broken: by how much, relative to its limit, each is missed."""
+    return {name: slack for name, slack in slacks(values, limits).items() if slack > 0}
+
+
+def limits_words(broken: Iterable[str], values: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    """What came of the constraints that are broken: `latency_ms 2.63, limit 0.3; accuracy 0.87, limit 0.9`."""
+    return "; ".join(f"{name} {_beside(values[name], limits[name])}" for name in broken)
+
+
+def _beside(value: float, limit: float) -> str:
+    """A value and its limit in as few digits, three at least, as tell them apart."""
+    if float(value).is_integer():
+        return f"{value:.0f}, limit {limit:.10g}"
+    rounded = (f"{value:.{digits}g}" for digits in range(3, 17))
+    shown = next((text for text in rounded if float(text) != limit), repr(value))
+    return f"{shown}, limit {limit:.10g}"

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from nas.objectives import limits_words
 from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
+from nas.run_folder.attempts import Spent, forget_spent, note_spent, spent_before
 from nas.run_folder.paths import write_evaluation
+from nas.run_folder.rungs import last_record
 from nas.study import Study
-from nas.tasks import CHECKPOINT_FILE, Task
+from nas.tasks import CHECKPOINT_FILE, Progress, Rung, Task, Tell, Verdict, silent
+from nas.training.pipeline import SECONDS_BETWEEN_CHECKPOINTS, Report
 from nas.workbench import Workbench
 
 
@@ -23,13 +27,17 @@ class Clock:
     seconds: dict[str, float] = field(default_factory=dict)
     part: str = ""  # the last one that began
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    tell: Tell = silent  # hears of every part that begins
     _open: list[str] = field(default_factory=list)
     _since: float = 0.0
 
     @classmethod
-    def of(cls, record: Evaluation | None) -> Clock:
-        """The clock of a training that goes on where another attempt, or another worker, left this record."""
-        return cls() if record is None else cls(dict(record.seconds), started_at=record.started_at)
+    def of(cls, task: Task, tell: Tell = silent) -> Clock:
+        """The clock of an evaluation that goes on where another attempt, or another worker, left it."""
+        spent, record = spent_before(task.folder), last_record(task)
+        if record is not None and sum(record.seconds.values()) > sum(spent.seconds.values()):
+            spent = Spent(record.seconds, record.started_at)
+        return cls(dict(spent.seconds), started_at=spent.started_at, tell=tell) if spent.started_at else cls(tell=tell)
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -37,6 +45,7 @@ class Clock:
         self.part = part
         self._open.append(part)
         self.seconds.setdefault(part, 0.0)
+        self.tell(Progress(part))
         try:
             yield
         finally:
@@ -54,6 +63,23 @@ class Clock:
         if self._open:
             self.seconds[self._open[-1]] += now - self._since
         self._since = now
+
+
+def noting(task: Task, clock: Clock, report: Report) -> Report:
+    """`report`, which is asked after every epoch, with a note of the seconds so far, should this attempt be lost."""
+    noted = time.monotonic()
+
+    def told(rung: Rung) -> Verdict:
+        nonlocal noted
+        if time.monotonic() - noted >= SECONDS_BETWEEN_CHECKPOINTS:
+            noted = time.monotonic()
+            note_spent(task.folder, Spent(clock.so_far(), clock.started_at))
+        verdict = report(rung)
+        if verdict is not Verdict.CONTINUE:
+            note_spent(task.folder, Spent(clock.so_far(), clock.started_at))
+        return verdict
+
+    return told
 
 
 def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
@@ -74,8 +100,9 @@ def finish(
         phase=task.phase,
         seed=task.seed,
         training=task.training,
+        recipe=task.recipe,
         state=state,
-        budget=bench.study.training.epochs,
+        budget=task.budget_in(bench.study),
         target=bench.study.target.name,
         flags=tuple(dict.fromkeys((*flags, *unsure))),
         seconds=clock.so_far(),
@@ -84,6 +111,10 @@ def finish(
         machine=bench.versions,
         **fields,
     )
+    if broken := evaluation.violations:
+        reason = limits_words(broken, evaluation.known, bench.study.limits)
+        evaluation = evaluation.model_copy(update={"reason": reason})
     write_evaluation(task.folder, evaluation)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    forget_spent(task.folder)
     return evaluation

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from compressors.plan import WeightFormat
 
@@ -58,6 +66,12 @@ class Score(Record):
     macro_f1: Fraction | None = None
     log_loss: Annotated[float, Field(ge=0)] | None = None
     confusion: tuple[tuple[Count, ...], ...] | None = None
+
+    @property
+    def qualities(self) -> dict[str, float]:
+        """Those of QUALITIES that were computed, by name."""
+        found = {name: getattr(self, name) for name in QUALITIES}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Fingerprint(Record):
@@ -238,6 +252,7 @@ class Measurement(Record):
 class Evaluation(Record):
     """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes.
 
+    `training` are its searched numbers, `recipe` what else differs from the study's `training`, in keys of `finals`.
     `model_sha256` is that of every file that was measured, by name; earlier versions did not record it.
     """
 
@@ -250,6 +265,7 @@ class Evaluation(Record):
     reason: str = ""
     error: str = ""
     training: Mapping[str, float] = {}
+    recipe: Mapping[str, JsonValue] = {}
     precision: Literal["fp32", "bf16"] = "fp32"
     epochs: Annotated[float, Field(ge=0)] = 0.0
     budget: Count = 0
@@ -275,6 +291,12 @@ class Evaluation(Record):
     @property
     def fidelity(self) -> float:
         return self.epochs / self.budget if self.budget else 0.0
+
+    @property
+    def known(self) -> dict[str, float]:
+        """Costs on the first target and validation qualities by name, as far as they were measured."""
+        costs = self.measurement.costs(self.target) if self.measurement is not None else {}
+        return costs | (self.validation.qualities if self.validation is not None else {})
 
     def values(self, objectives: tuple[str, ...]) -> list[float]:
         """Objective values, in order; raises where one was not measured."""

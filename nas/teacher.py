@@ -1,57 +1,118 @@
-"""The reference teacher: one network per run folder, trained once, by the first worker that needs it."""
+"""Teachers: a reference network, trained by the first worker that needs it, or a file that is there already.
+
+A run folder has one for all students that are trained alike: another number of images asks for other logits.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
 from nas.candidates.hyperparameters import middle_numbers
+from nas.errors import InputError
 from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
+from nas.run_folder.paths import LOGITS
+from nas.runtimes.runtime import runtime_of
+from nas.study import Recipe
+from nas.study.finals import NUMBERS_OF_TEACHING
 from nas.tasks import CHECKPOINT_FILE
+from nas.training.augmentation import as_input
 from nas.training.divergence import require_finite
 from nas.training.inference import predict
 from nas.training.pipeline import TrainingPipeline
 from nas.workbench import Workbench, build
 
+BATCH = 128
 
-def teacher_logits(bench: Workbench) -> Tensor:
-    """Logits (images, classes) of the teacher on the undistorted training images, mapped from its file.
 
-    Where the file is not there yet the teacher is trained first, from its checkpoint on; other workers wait meanwhile.
+def teacher_logits(bench: Workbench, recipe: Mapping[str, Any] = MappingProxyType({})) -> Tensor:
+    """Logits (images, classes) of a teacher on the undistorted training images, mapped from its file.
+
+    `recipe` is what differs from the study's `training` for its students, in keys of `finals`.
+
+    Where they are not there yet the teacher is trained first, from its checkpoint on, unless a finished file teaches;
+    other workers wait meanwhile.
     """
     if bench.folder is None:
         raise ValueError("distillation from a reference: expected a run folder, got none")
-    folder = bench.folder.teacher
+    changes = teacher_changes(recipe)
+    folder = bench.folder.teacher(changes)
     folder.mkdir(exist_ok=True)
-    file = bench.folder.teacher_logits
+    file = folder / LOGITS
     with _alone(folder / "lock"):
         if not file.exists():
             # Only here: while waiting for the other worker a measurement would wait for this one.
             with pausing_for_measurements() as give_way:
-                train_teacher(bench, folder, file, give_way)
+                _teach(bench, changes, file, give_way)
     logits = torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
     _require_finite(logits)
     return logits
 
 
-def train_teacher(bench: Workbench, folder: Path, file: Path, give_way: Callable[[], None]) -> None:
-    """Train the teacher and record it in `folder`; its logits come last, in `file`: they mark that it is done."""
-    study, seed = bench.study, bench.study.search.seed
-    candidate = teacher_candidate(study)
+def teacher_changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a teacher depends on, of its student's recipe: not how much it counts, nor that it is the reference."""
+    kept = {key: value for key, value in recipe.items() if key not in NUMBERS_OF_TEACHING}
+    return {key: value for key, value in kept.items() if (key, value) != ("teacher", "reference")}
+
+
+def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: Callable[[], None]) -> None:
+    """Write the logits of a teacher to `file`: of a finished one as they are, of another after its training."""
+    study = bench.study
+    training = study.training_by(changes)
+    named = training.distillation.architecture if training.distillation is not None else None
+    finished = bench.folder.finished(named) if bench.folder is not None else None
+    if finished is not None:
+        _keep(file_logits(finished, bench, give_way), file)
+        return
+    recipe = training.resolved(middle_numbers(training))
+    train_teacher(bench, teacher_candidate(study, training.distillation), recipe, file, give_way)
+
+
+def file_logits(folder: Path, bench: Workbench, give_way: Callable[[], None]) -> Tensor:
+    """What the file of a finished network answers on the training images, at its own size (images, classes)."""
+    study, runtime = bench.study, runtime_of(bench.study.target)
+    file = folder / runtime.file_name
+    if not file.exists():
+        raise InputError(f"finals.teacher: expected a folder that holds {runtime.file_name}, got {folder}")
+    runner = runtime.open(file, study.target)
+    channels, size, _ = runner.input_shape()
+    if channels != study.data.input_channels:
+        raise InputError(f"finals.teacher: expected a network of {study.data.input_channels} channels, got {channels}")
+    images = bench.at(size).data.train.images
+    logits = list[np.ndarray[Any, Any]]()
+    for start in range(0, len(images), BATCH):
+        give_way()
+        logits.append(runner.predict(as_input(torch.from_numpy(images[start : start + BATCH])).numpy()))
+    found = np.concatenate(logits)
+    if found.shape[1] != len(bench.data.class_names):
+        raise InputError(
+            f"finals.teacher: expected a network of {len(bench.data.class_names)} classes, got {found.shape[1]}"
+        )
+    return torch.from_numpy(found)
+
+
+def train_teacher(
+    bench: Workbench, candidate: Candidate, recipe: Recipe, file: Path, give_way: Callable[[], None]
+) -> None:
+    """Train the teacher and record it beside `file`; its logits come last, in `file`: they mark that it is done."""
+    folder, seed = file.parent, bench.study.search.seed
     bench = bench.at(candidate.architecture.input_size)
-    recipe = replace(study.training.resolved(middle_numbers(study.training)), distillation=None)
+    recipe = replace(recipe, distillation=None)
     feed = bench.feed(seed, recipe)
     pipeline = TrainingPipeline(
         recipe,
@@ -59,7 +120,7 @@ def train_teacher(bench: Workbench, folder: Path, file: Path, give_way: Callable
         feed,
         recipe.epochs,
         folder / CHECKPOINT_FILE,
-        class_weights=bench.class_weights,
+        class_weights=bench.class_weights(recipe),
         validation=bench.watched if recipe.patience else None,
         choose_precision=bench.precision,
     )
@@ -69,12 +130,17 @@ def train_teacher(bench: Workbench, folder: Path, file: Path, give_way: Callable
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_atomically(folder / "weights.safetensors", save(weights))
     write_atomically(folder / "candidate.json", json.dumps(candidate.to_json(), indent=1))
+    _keep(logits, file)
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def _keep(logits: Tensor, file: Path) -> None:
+    """Write them whole or not at all."""
     unfinished = file.with_suffix(".tmp")
     with unfinished.open("wb") as out:
         np.save(out, logits.numpy())
         os.fsync(out.fileno())
     unfinished.replace(file)
-    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def _require_finite(logits: Tensor) -> None:

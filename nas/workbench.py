@@ -16,7 +16,9 @@ from nas.records import Measurement, Versions
 from nas.run_folder.paths import RunFolder
 from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.study import Recipe, Study
+from nas.tasks import Task
 from nas.training.augmentation import Augmentation, Feed, as_input
+from nas.training.device import device_of
 from nas.training.precision import Precision, has_depthwise, probe
 from search_spaces.network import build_network
 
@@ -34,24 +36,22 @@ def build(candidate: Candidate, bench: Workbench, *, seed: int, dropout: float) 
 
 @dataclass
 class Workbench:
-    """One per process. `structure_costs` is a cache by structure id; each entry holds all targets.
+    """One per process, and one beside it for every other size and number of training images.
 
-    `folder` is the run folder, where there is one.
+    `structure_costs` is a cache by structure id; each entry holds all targets. `folder` is the run folder, where there
+    is one. `study.data` says what this bench holds.
     """
 
     study: Study
     data: DataSet
     structure_costs: dict[str, Measurement] = field(default_factory=dict)
     folder: RunFolder | None = None
-    of_size: dict[int, Workbench] = field(default_factory=dict)
+    of_size: dict[tuple[int, int | None], Workbench] = field(default_factory=dict)
     _precisions: dict[bool, Precision] = field(default_factory=dict)
 
     @cached_property
     def device(self) -> torch.device:
-        wanted = self.study.training.device
-        if wanted == "auto":
-            wanted = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(wanted)
+        return device_of(self.study.training.device)
 
     def place(self, network: nn.Module) -> nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
@@ -62,11 +62,29 @@ class Workbench:
 
     def at(self, input_size: int) -> Workbench:
         """This bench with the images in another size; costs are shared, for a structure's id holds the size."""
-        self.of_size.setdefault(self.input_size, self)
-        if input_size not in self.of_size:
-            data = load(self.study.data, input_size=input_size, seed=self.study.search.seed)
-            self.of_size[input_size] = Workbench(self.study, data, self.structure_costs, self.folder, self.of_size)
-        return self.of_size[input_size]
+        return self._beside(input_size, self.study.data.train_images)
+
+    def for_task(self, task: Task) -> Workbench:
+        """The bench with the images that a task asks for, in its candidate's size."""
+        return self._beside(task.candidate.architecture.input_size, task.images_in(self.study))
+
+    def read_all(self) -> None:
+        """Read what the study's trials and finalists are trained on, in every size."""
+        study = self.study
+        for size in study.space.input_sizes:
+            for images in dict.fromkeys((study.search_images, study.final_images)):
+                self._beside(size, images)
+        if study.search.input_size is not None:
+            self._beside(study.search.input_size, study.search_images)
+
+    def _beside(self, input_size: int, train_images: int | None) -> Workbench:
+        own, wanted = (self.input_size, self.study.data.train_images), (input_size, train_images)
+        self.of_size.setdefault(own, self)
+        if wanted not in self.of_size:
+            study = self.study.model_copy(update={"data": self.study.data_of(train_images)})
+            data = load(study.data, input_size=input_size, seed=study.search.seed)
+            self.of_size[wanted] = Workbench(study, data, self.structure_costs, self.folder, self.of_size)
+        return self.of_size[wanted]
 
     @cached_property
     def header(self) -> FileHeader:
@@ -92,10 +110,9 @@ class Workbench:
         images = self.data.validation.evenly_spaced(WATCHED_IMAGES)
         return torch.from_numpy(images.images).to(self.device), torch.from_numpy(images.labels).to(self.device)
 
-    @cached_property
-    def class_weights(self) -> torch.Tensor | None:
-        """Weights of the classes in the loss, on the device, where the study asks for them."""
-        if self.study.training.class_weights == "none":
+    def class_weights(self, recipe: Recipe) -> torch.Tensor | None:
+        """Weights of the classes in the loss, on the device, where the recipe asks for them."""
+        if recipe.class_weights == "none":
             return None
         return torch.tensor(self.data.class_weights, dtype=torch.float32, device=self.device)
 

@@ -15,11 +15,13 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {"the command line": ("nas/cli.py",)},
     {"commands": ("nas/commands/",)},
     {"executors": ("nas/executors/",)},
+    {"first study": ("nas/first_study/",)},
     {
         "the way of the data": (
             "nas/evaluate.py", "nas/rung.py", "nas/recording.py", "nas/workbench.py", "nas/teacher.py",
-            "nas/shipping.py",
+            "nas/shipping.py", "nas/stock.py",
         ),
+        "estimate": ("nas/estimate/",),
     },
     {"search": ("nas/search/",), "report": ("nas/report/",)},
     {"training": ("nas/training/",), "measuring": ("nas/measuring/",)},
@@ -53,7 +55,10 @@ WITHOUT_TORCH = (
     "nas/measuring/metrics.py", "nas/measuring/calibration.py", "nas/measuring/latency_design.py",
     "nas/measuring/latency_kriging.py", "nas/measuring/latency_model.py",
     "nas/measuring/latency_regression.py", "nas/measuring/latency_similarity.py", "nas/measuring/latency_terms.py",
-    "nas/commands/check.py", "nas/data/__init__.py", "nas/run_folder/*.py", "nas/samplers/**/*.py", "nas/search/*.py",
+    "nas/estimate/*.py", "nas/training/shares.py", "nas/commands/check.py", "nas/commands/cache.py",
+    "nas/commands/data.py", "nas/commands/refusals.py", "nas/commands/steps.py", "nas/data/__init__.py",
+    "nas/data/describe.py", "nas/data/tables.py", "nas/first_study/*.py",
+    "nas/run_folder/*.py", "nas/samplers/**/*.py", "nas/search/*.py",
     "nas/report/**/*.py",
 )  # fmt: skip
 TORCH = {"torch", "torchvision"}

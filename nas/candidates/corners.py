@@ -12,7 +12,7 @@ from compressors.plan import BITS
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.errors import InputError
-from nas.study import Study
+from nas.study import Distillation, Study
 from search_spaces.spaces import Space
 from search_spaces.trials import Pick, first, last, middle
 
@@ -43,9 +43,12 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
     }
 
 
-def teacher_candidate(study: Study) -> Candidate:
-    """The teacher of all candidates: the network in the file the study names, or the space's largest; uncompressed."""
-    options = study.training.distillation
+def teacher_candidate(study: Study, options: Distillation | None = None) -> Candidate:
+    """The teacher that is trained: the network in the file that `options` name, or the space's largest; uncompressed.
+
+    By default they are those of `training`.
+    """
+    options = options or study.training.distillation
     if options is None or options.architecture is None:
         return Candidate(architecture=extreme_candidates(study)["largest"].architecture)
     try:
@@ -53,11 +56,16 @@ def teacher_candidate(study: Study) -> Candidate:
         named = Candidate.from_json(json.loads(text)).architecture
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"training.distillation.architecture: expected a candidate.json, got {reason}") from None
+        raise InputError(f"{_key(study, options)}: expected a candidate.json, got {reason}") from None
     expected = (study.space.input_sizes[-1], study.data.input_channels)
     if (named.input_size, named.input_channels) != expected:
         raise InputError(
-            f"training.distillation.architecture: expected images of size and channels {expected}, "
+            f"{_key(study, options)}: expected images of size and channels {expected}, "
             f"got {(named.input_size, named.input_channels)}"
         )
     return Candidate(architecture=named)
+
+
+def _key(study: Study, options: Distillation) -> str:
+    """The key of the study that names the file."""
+    return "training.distillation.architecture" if options == study.training.distillation else "finals.teacher"

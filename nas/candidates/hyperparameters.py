@@ -55,8 +55,8 @@ def number_genes(training: Training) -> list[str]:
     ]
 
 
-def suffix_of(numbers: Numbers) -> str:
-    """Suffix of an artifact's folder name, different for different numbers; empty where none is searched."""
+def suffix_of(numbers: Mapping[str, Any]) -> str:
+    """Suffix of an artifact's folder name, different for different settings of a training; empty without any."""
     if not numbers:
         return ""
     text = json.dumps(dict(numbers), sort_keys=True, separators=(",", ":"))

@@ -12,8 +12,7 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
 from nas.data import class_count
 from nas.records import QUALITIES
-from nas.runtimes.runtime import FileHeader, missing, runtime_of
-from nas.search.earlier import unusable
+from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
@@ -51,20 +50,18 @@ def file_bytes(study: Study, candidate: Candidate, classes: int) -> float | None
 
 
 def warnings_of(study: Study) -> list[str]:
-    """Choices that cannot do what they seem to, each in a sentence that begins with its key."""
+    """Choices that cannot do what they seem to, each in a sentence that begins with its key; see also `refusals`."""
     return [
         *_unrewarded_genes(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
-        *_too_large_for_a_grid(study),
-        *unusable(study),
-        *missing(study.targets, at_a_glance=True),
+        *_limits_of_finalists(study),
     ]
 
 
 def _unrewarded_genes(study: Study) -> Iterator[str]:
     """Genes that change only what no objective or constraint looks at."""
-    rewarded = {name.partition("@")[0] for name in (*study.objectives, *study.constraints)}
+    rewarded = {name.partition("@")[0] for name in (*study.objectives, *study.limits)}
     if len(study.compression.weight_format) > 1 and not rewarded & {"size_bytes", "latency_ms", "peak_memory_bytes"}:
         yield "compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)"
     if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
@@ -83,15 +80,13 @@ def _crowded_objectives(study: Study) -> Iterator[str]:
 def _impossible_limits(study: Study) -> Iterator[str]:
     """Limits that not even the smallest network keeps to."""
     least = closed_form_costs(extreme_candidates(study)["smallest"], class_count(study.data))
-    for name, limit in study.limits.items():
+    for name, limit in study.cost_limits.items():
         if limit < least.get(name, 0):
             yield f"constraints.{name}.max: {limit:g} is below the smallest network's {least[name]:,}"
 
 
-def _too_large_for_a_grid(study: Study) -> Iterator[str]:
-    """A grid that `nas run` will refuse."""
-    if study.search.sampler == "grid":
-        from nas.search.modelled import grid_problem  # with optuna, which takes a while
-
-        if problem := grid_problem(study):
-            yield problem
+def _limits_of_finalists(study: Study) -> Iterator[str]:
+    """Qualities that no search trial is held to, for it is trained less than what ships."""
+    if not study.trials_train_fully:
+        for name in study.limits.keys() - study.cost_limits.keys():
+            yield f"constraints.{name}.min: holds for finalists alone, since search trials are trained less than they"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from nas.candidates.candidate import Candidate
@@ -18,6 +19,7 @@ from nas.study import Study
 from nas.study.file import load_study
 
 DIGITS_OF_AN_ID = 4  # fewer, and nothing else, are a trial's number even where there is no such trial
+Row = dict[str, str]
 RECORDS = ("candidate.json", "evaluation.json")
 
 
@@ -104,22 +106,43 @@ def _recorded_bytes(name: str, evaluation: Evaluation, study: Study) -> int | No
 
 
 def _artifact(folder: RunFolder, trial: str) -> str:
-    """The artifact folder of a trial number, or else of an id prefix; a finalist's stands for its search trial's."""
-    rows = [(row["number"], row) for row in _rows(folder.trials)]
-    rows += [(row["trial"], row) for row in _rows(folder.finalists)]
+    """The artifact folder of a trial number, or else of an id prefix; a finalist's stands for its search trial's.
+
+    A reference goes by its name, `baseline-int8`. Of finalists with several recipes the most accurate on validation
+    images, the last among equals; any other by the name of its own artifact folder.
+    """
+    finals = sorted(_rows(folder.finalists), key=lambda row: float(row.get("accuracy") or 0))
+    rows = [(row["number"], row) for row in _rows(folder.trials)] + [(row["trial"], row) for row in finals]
+    rows += [(row["reference"].replace(" ", "-"), row) for row in _rows(folder.references)]
     complete = {number: row for number, row in rows if row["state"] == "COMPLETE"}
-    found = {number: row for number, row in complete.items() if number == trial}
-    if not found and not (trial.isdigit() and len(trial) < DIGITS_OF_AN_ID):
-        found = {number: row for number, row in complete.items() if row["id"].startswith(trial)}
+    if named := next((row for _, row in rows if row["artifact"] == trial and row["state"] == "COMPLETE"), None):
+        return named["artifact"]
+    found = _named(complete, trial)
     if not found:
-        raise InputError(f"TRIAL: expected a complete trial's number or the beginning of its id, got {trial!r}")
+        wanted = f"TRIAL: expected a complete trial's number or the beginning of its id, got {trial!r}"
+        raise InputError("; ".join([wanted, *_why_incomplete(_named(dict(rows), trial))]))
     if len(found) > 1:  # one id may be there more than once, trained with other numbers
         fitting = ", ".join(f"{number} ({row['id']})" for number, row in found.items())
         raise InputError(f"TRIAL: {trial!r} fits {len(found)} networks, trials {fitting}")
     return next(iter(found.values()))["artifact"]
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
+def _named(rows: Mapping[str, Row], trial: str) -> dict[str, Row]:
+    """The rows, by number, that a number names, or else the beginning of an id."""
+    found = {number: row for number, row in rows.items() if number == trial}
+    if not found and not (trial.isdigit() and len(trial) < DIGITS_OF_AN_ID):
+        found = {number: row for number, row in rows.items() if row["id"].startswith(trial)}
+    return found
+
+
+def _why_incomplete(rows: Mapping[str, Row]) -> list[str]:
+    """How each of these trials ended: with no network of its own, or with one that breaks a constraint."""
+    return [
+        f"trial {number} is {row['state']}: {row.get('reason') or 'no reason given'}" for number, row in rows.items()
+    ]
+
+
+def _rows(table: Path) -> list[Row]:
     if not table.exists():
         return []
     with table.open(newline="", encoding="utf-8") as file:

@@ -1,11 +1,12 @@
-"""`nas check --probe`: what a study will cost in time, from a few real steps with the middle network."""
+"""`nas check --probe`: how fast the smallest, the middle and the largest network are, and what a study will take."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,136 +15,190 @@ from rich.table import Table
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
+from nas.commands.timing import LEAST_BATCH, short, train_a_little
 from nas.data import load
+from nas.estimate import Estimate, Known, Line, Plan, Speed, Timed, estimate_of, expected_candidates, fitted
+from nas.estimate.candidates import largest_compressed
+from nas.estimate.computing import rows_of
+from nas.estimate.words import duration, span
 from nas.evaluate import pipeline_of, structure_costs
 from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.recording import Clock
 from nas.runtimes.runtime import refuse_missing
-from nas.samplers.halving import Load
-from nas.search.rungs import halving_of
-from nas.shipping import score_file, ship
+from nas.shipping import score_file, ship, verify
 from nas.study import Study
-from nas.study.search import COPY_SHARE
 from nas.tasks import Task
-from nas.training.augmentation import Feed
-from nas.training.loop import train_stage
-from nas.training.optimization import make_optimizer
-from nas.training.pipeline import TrainingPipeline
-from nas.training.stages import stages_of
 from nas.workbench import Workbench, build
 
-STEPS = 5
+STEP_SECONDS = 2.0  # a step that may take longer is timed with fewer images
+LIBRARIES_SECONDS = 3.0  # what a worker imports
+FEW = 0.1
+
+
+@dataclass(frozen=True)
+class Probed:
+    """One network's seconds: per training step by stage, around a training, and of one of its two measurements."""
+
+    known: Known
+    batch_size: int
+    steps: dict[str, float]
+    around: float
+    measuring: float
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds of the middle network: per step of each training stage (`step`), and of all else (`around`, `measure`).
-
-    `measure` is the part in which a trial has the machine to itself; the rest runs beside other workers.
-    """
+    """What was found: the networks, smallest first, and what follows from them."""
 
     study: Study
-    candidate: Candidate
-    steps_per_epoch: int
-    step: Mapping[str, float]
-    around: float
-    measure: float
+    networks: tuple[Probed, ...]
+    speed: Speed
+    train_images: int
+    num_classes: int
 
-    def trial_seconds(self, epochs: int) -> float:
-        """One candidate from the first weight to the record."""
-        return self._training_seconds(epochs) + self.around + self.measure
+    @cached_property
+    def plan(self) -> Plan:
+        expected = expected_candidates(self.study, num_classes=self.num_classes, known=self.speed.known)
+        return Plan(self.study, self.speed, self.train_images, self.num_classes, expected)
 
-    def study_seconds(self) -> float:
-        """The whole search and its finalists: workers share everything but the measurements.
-
-        With rungs a trial that comes to its end carries those that were stopped for it.
-        """
-        search, halving = self.study.search, halving_of(self.study)
-        load = Load() if halving is None else halving.load()
-        training = self._training_seconds(self.study.search_epochs)
-        shared = training * (load.trainings + COPY_SHARE * load.looks) + self.around * (load.begun + load.looks)
-        trial = shared / search.workers + self.measure * load.begun
-        final = self._training_seconds(self.study.training.epochs) + self.around
-        return search.trials * trial + search.finalists * (final / search.workers + self.measure)
-
-    def _training_seconds(self, epochs: int) -> float:
-        steps = epochs * self.steps_per_epoch
-        training = self.study.training
-        recipe = training.resolved(middle_numbers(training))
-        stages = stages_of(recipe, steps, self.candidate.plan)
-        return sum(stage.steps * self.step[stage.name] for stage in stages)
+    @property
+    def estimate(self) -> Estimate:
+        return estimate_of(self.plan)
 
 
-def probe(study: Study) -> Probe:
-    """Run the middle network through a whole trial, with a few steps of each training stage only."""
+def measure_speed(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Speed:
+    """How fast this machine evaluates candidates of a study."""
+    return probe(study, say=say).speed
+
+
+def probe(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Probe:
+    """Run three networks through a whole trial each, with a few steps of every stage; `say` is told what is done."""
     refuse_missing(study.targets)
     size = study.space.input_sizes[-1]
     torch.set_num_threads(threads_per_worker(study.search.workers, size))
-    data = load(study.data, input_size=size, seed=study.search.seed)
-    bench, clock = Workbench(study, data), Clock()
-    candidate = extreme_candidates(study)["middle"]
+    say("reading the data")
+    began = time.perf_counter()
+    bench = Workbench(study, load(study.data_of(_most_images(study)), input_size=size, seed=study.search.seed))
+    start = LIBRARIES_SECONDS + min(time.perf_counter() - began, LIBRARIES_SECONDS)  # decoded once, not by each worker
+    classes, networks = len(bench.data.class_names), list[Probed]()
+    for name, candidate in corners(study, classes):
+        say(f"timing the {name} network")
+        networks.append(_probed(name, candidate, bench))
+    speed = speed_of(networks, classes, start=start)
+    return Probe(study, tuple(networks), speed, len(bench.data.train), classes)
+
+
+def _most_images(study: Study) -> int | None:
+    """How many training images trials or finalists want; None where either wants all."""
+    wanted = (study.search_images, study.final_images)
+    return None if None in wanted else max(filter(None, wanted))
+
+
+def corners(study: Study, num_classes: int) -> list[tuple[str, Candidate]]:
+    """The smallest, middle and largest network by MACs, each once.
+
+    The largest is not compressed where the study allows that: then one of its size that is trained in every stage is
+    timed too.
+    """
+    networks = extreme_candidates(study)
+    if stages_of(networks["largest"]) != stages_of(networks["middle"]):
+        networks |= {"largest, compressed": largest_compressed(study)}
+    found = {candidate.id: (name, candidate) for name, candidate in networks.items()}
+    return sorted(found.values(), key=lambda one: one[1].macs(num_classes))
+
+
+def stages_of(candidate: Candidate) -> list[str]:
+    return list(rows_of(candidate, batch_size=1, num_classes=1))
+
+
+def speed_of(networks: list[Probed], num_classes: int, *, start: float) -> Speed:
+    """Rates and lines through what was timed."""
+    times = list[Timed]()
+    for one in networks:
+        rows = rows_of(one.known.candidate, batch_size=one.batch_size, num_classes=num_classes)
+        times += [Timed(stage, rows[stage], seconds) for stage, seconds in one.steps.items()]
+    macs = [float(one.known.candidate.macs(num_classes)) for one in networks]
+    return Speed(
+        rates=fitted(times),
+        around=Line.through([(m, one.around) for m, one in zip(macs, networks, strict=True)]),
+        measuring=Line.through([(m, one.measuring) for m, one in zip(macs, networks, strict=True)]),
+        start=start,
+        known=tuple(one.known for one in networks),
+    )
+
+
+def _probed(name: str, candidate: Candidate, bench: Workbench) -> Probed:
+    study, clock, bench = bench.study, Clock(), bench.at(candidate.architecture.input_size)
+    numbers, classes = middle_numbers(study.training), len(bench.data.class_names)
     with tempfile.TemporaryDirectory(prefix="nas-probe-") as place:
         folder = Path(place)
-        numbers = middle_numbers(study.training)
         task = Task(0, candidate, "search", study.search.seed, study.search_epochs, folder, training=numbers)
-        bench = bench.at(candidate.architecture.input_size)
         with clock("build"):
-            network = build(candidate, bench, seed=task.seed, dropout=0.0)
+            network = build(candidate, bench, seed=task.seed, dropout=study.training.resolved(numbers).dropout)
         structure_costs(task, bench, network, clock)
         pipeline = pipeline_of(task, bench, None)
-        network, step = train_a_little(replace(pipeline, feed=short(pipeline.feed)), network)
+        if study.training.needs_reference:  # its recorded logits cost next to nothing
+            pipeline = replace(pipeline, training=replace(pipeline.training, distillation=None))
+        feed = replace(pipeline.feed, batch_size=_batch_size(candidate, pipeline.feed.batch_size, classes))
+        with pausing_for_measurements() as give_way:
+            network, steps = train_a_little(replace(pipeline, feed=short(feed)), network, give_way, clock)
         with clock("emit"):
             files = ship(network.cpu().eval(), candidate, folder, header=bench.header, targets=study.targets)
+        with clock("verify"):
+            verify(network, files, candidate, bench)
         with clock("measure"):
-            measure_files(files, study.targets, origin="shipped file")
+            measured = measure_files(files, study.targets, origin="shipped file")
         with clock("score"):
             score_file(files[study.target.name], bench, test=False)
-    measure = clock.seconds.pop("measure")
-    return Probe(study, candidate, pipeline.feed.steps, step, sum(clock.seconds.values()), measure)
+    measuring = clock.seconds.pop("measure") / 2
+    known = Known(name, candidate, measured.latency[study.target.name].latency_ms)
+    return Probed(known, feed.batch_size, steps, sum(clock.seconds.values()), measuring)
 
 
-def short(feed: Feed) -> Feed:
-    """The feed's first batches."""
-    few = min(len(feed.labels), STEPS * feed.batch_size)
-    return replace(feed, images=feed.images[:few], labels=feed.labels[:few])
+def _batch_size(candidate: Candidate, wanted: int, num_classes: int) -> int:
+    """The study's, or fewer images where its step may take long on a slow machine."""
+    rows, usual = rows_of(candidate, batch_size=wanted, num_classes=num_classes), fitted(())
+    longest = max(float(row @ usual.get(stage, usual["quantized"])) for stage, row in rows.items())
+    return min(wanted, max(LEAST_BATCH, int(wanted * STEP_SECONDS / longest)))
 
 
-def train_a_little(pipeline: TrainingPipeline, network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, float]]:
-    """Two short epochs of each stage; seconds per step of the second, when caches and kernels are warm."""
-    seconds = dict[str, float]()
-    precision = pipeline.choose_precision(network)
-    for stage in pipeline.stages:
-        network = pipeline.change(network, stage)
-        ends: list[float] = []
-        with pausing_for_measurements() as give_way:
-            train_stage(
-                network,
-                pipeline.feed,
-                pipeline.training,
-                replace(stage, steps=2 * pipeline.feed.steps, start=0.0, stop=1.0),
-                optimizer=make_optimizer(network, pipeline.training),
-                precision=precision,
-                give_way=give_way,
-                after_epoch=lambda _, ends=ends: ends.append(time.perf_counter()),  # type: ignore[misc]
-            )
-        seconds[stage.name] = (ends[1] - ends[0]) / pipeline.feed.steps
-    return pipeline.finished(network), seconds
-
-
-def probe_table(found: Probe) -> Table:
-    """Seconds and minutes, for a terminal."""
+def warnings_of(found: Probe) -> Iterator[str]:
+    """Limits that exclude nearly everything, by the latencies that were measured."""
     study = found.study
-    table = Table(title="Time, from a probe of the middle network", show_header=False, box=None, title_justify="left")
-    for stage, seconds in found.step.items():
-        table.add_row(f"{stage} training step", f"{seconds:.4f} s", f"{found.steps_per_epoch} per epoch")
-    table.add_row("building, emitting, scoring", f"{found.around:.1f} s", "")
-    table.add_row("measuring", f"{found.measure:.1f} s", "one at a time on a machine")
-    for what, epochs in (("trial", study.search_epochs), ("finalist", study.training.epochs)):
-        table.add_row(f"one {what}", f"{found.trial_seconds(epochs) / 60:.2f} min", f"{epochs} epochs")
-    shares = f"{study.search.trials} trials and {study.search.finalists} finalists on {study.search.workers} worker(s)"
-    table.add_row("the study", f"{found.study_seconds() / 60:.1f} min", shares)
-    if study.training.needs_reference:
-        table.add_row("the reference teacher", "not probed", "its own training comes on top, once")
+    share = found.plan.expected.share_kept
+    if study.cost_limits and share < FEW:
+        least = found.networks[0].known.latency_ms
+        limits = ", ".join(f"{name} {limit:g}" for name, limit in study.cost_limits.items())
+        yield (
+            f"constraints: about {share:.0%} of the candidates keep to all limits ({limits}); "
+            f"the smallest network takes {least:.4f} ms"
+        )
+
+
+def probe_tables(found: Probe) -> list[Table]:
+    """The networks that were timed, and the seconds of the study."""
+    plan, networks = found.plan, Table(title="A few steps of three networks", title_justify="left")
+    networks.add_column("network")
+    stages = list(dict.fromkeys(stage for one in found.networks for stage in one.steps))
+    heads = ("latency ms", *(f"{stage} images/s" for stage in stages), "trial", "finalist")
+    for head in heads:
+        networks.add_column(head, justify="right")
+    for one in found.networks:
+        rates = [f"{one.batch_size / one.steps[stage]:,.0f}" if stage in one.steps else "-" for stage in stages]
+        own = one.around + 2 * one.measuring
+        wholes = [plan.training(one.known.candidate, final=final) + own for final in (False, True)]
+        networks.add_row(one.known.name, f"{one.known.latency_ms:.4f}", *rates, *map(duration, wholes))
+    return [networks, estimate_table(found.study, found.estimate)]
+
+
+def estimate_table(study: Study, seconds: Estimate) -> Table:
+    """Ranges of the parts and of the whole."""
+    search = study.search
+    table = Table(title="Time", show_header=False, box=None, title_justify="left")
+    trials = f"{search.trials} trials of {study.search_epochs} epochs, {search.workers} worker(s)"
+    table.add_row("search", span(seconds.search), trials)
+    table.add_row("finalists", span(seconds.finalists), f"{search.finalists} of {study.final_epochs} epochs")
+    table.add_row("the study", f"{span(seconds.total)}, about {duration(seconds.total.middle)}", "")
     return table

@@ -22,10 +22,12 @@ from nas.study.file import load_study
 
 @dataclass(frozen=True)
 class Retried:
-    """A failed trial and the trial that repeats it. Finalists go by the number of their search trial."""
+    """A failed trial and the trial that repeats it. Finalists go by the number of their search trial, references by
+    their names.
+    """
 
     phase: Phase
-    failed: int
+    failed: int | str
     number: int
     reason: str
 
@@ -39,9 +41,10 @@ class Told:
     row: TrialRow | None
 
     @property
-    def shown(self) -> int:
-        """The number that users know it by."""
-        return self.number if self.notes.search_trial is None else self.notes.search_trial
+    def shown(self) -> int | str:
+        """The number that users know it by, or its name as a reference."""
+        trial = self.notes.search_trial
+        return self.notes.reference or (self.number if trial is None else trial)
 
     @property
     def state(self) -> State:
@@ -63,6 +66,7 @@ def retry(path: Path, trials: Sequence[int] = ()) -> list[Retried]:
         journals: Journals = {
             "search": Journal(folder.journal, study.name, directions_of(study.objectives)),
             "final": Journal(folder.journal, f"{study.name}/final", ["maximize"]),
+            "reference": Journal(folder.journal, f"{study.name}/reference", ["maximize"]),
         }
         failed = {phase: _failed(journal) for phase, journal in journals.items()}
         if wrong := set(trials) - {told.shown for found in failed.values() for told in found}:
@@ -105,7 +109,7 @@ def _why_not(number: int, journals: Journals) -> str:
 def _queue(folder: RunFolder, phase: Phase, journal: Journal, told: Told) -> Retried:
     """The record is moved aside first: a death in between leaves a failed trial, which the next retry queues."""
     notes = told.notes
-    artifact = folder.artifact(notes.id, phase, notes.seed, notes.training)
+    artifact = folder.artifact(notes.id, phase, notes.seed, notes.settings)
     if (artifact / "evaluation.json").exists():
         evaluation = read_evaluation(artifact)
         # After a death in between, the folder may already hold what a later attempt finished.

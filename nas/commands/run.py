@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -12,29 +14,38 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import teacher_candidate
-from nas.data import DataSet, Split, load
+from nas.commands.data import show_data
+from nas.commands.forecasts import of_finals, of_repeats, of_search, outlook_of
+from nas.data import DataSet
+from nas.data.describe import describe
+from nas.data.of_study import loaded_of
+from nas.data.split_record import moved
 from nas.errors import InputError, disk_problem
-from nas.executors.loop import Screen, Stop, WorkFailed, disk_words, drive
+from nas.executors.loop import Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
+from nas.executors.view import Forecast, Screen
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.measuring.latency import PROTOCOL
 from nas.records import Measurement, State
 from nas.registry import ENGINES
-from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.run_folder.paths import LOGITS, RunFolder, read_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.runtimes.runtime import fingerprint, refuse_missing
-from nas.search.driver import Driver
+from nas.search.driver import Drives
 from nas.search.earlier import earlier_runs
-from nas.search.finalists import Finalists
+from nas.search.finalists import Finalists, teaching
 from nas.search.journal import repair
+from nas.search.references import References
 from nas.search.repeats import Repeats
 from nas.search.sampling import default_population
 from nas.search.search import Search
-from nas.search.upkeep import Upkeep, write_front, write_repeats
+from nas.search.together import Together
+from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study, Target
 from nas.study.file import dump_study, frozen_difference, load_study
+from nas.training.device import refuse_missing_device
 
 
 def run(study: Study, path: Path, console: Console) -> bool:
@@ -51,41 +62,56 @@ def run(study: Study, path: Path, console: Console) -> bool:
     if not os.access(path, os.W_OK):
         raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
     folder = RunFolder(path.resolve())
+    with held(folder, console) as stop:
+        return _run_locked(study, folder, console, stop)
+
+
+@contextmanager
+def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
+    """A run folder that this process alone works in; Ctrl-C is counted."""
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
-            return _run_locked(study, folder, console, stop)
+            yield stop
     except PermissionError as error:
-        raise InputError(f"--out: {path}: no permission to write ({error.strerror}: {error.filename})") from None
+        raise InputError(f"{folder.path}: no permission to write ({error.strerror}: {error.filename})") from None
     except OSError as error:
         if (problem := disk_problem(error)) is None:
             raise
-        raise WorkFailed(disk_words(path, problem)) from None
+        raise WorkFailed(disk_words(folder.path, problem)) from None
 
 
 def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
-    data = _prepare(study, folder, console)
+    data = prepare(study, folder, console)
+    outlook = outlook_of(study, data, console)
     measured = _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
+    if isinstance(study.finals.teacher, int):
+        teaching(study.finals.teacher, search.rows())  # before any work
     open_executor: OpenExecutor = ENGINES[study.search.engine]
-    with open_executor(_setup(study, folder)) as executor:
-        problem = _drive_search(search, executor, stop, console)
-        repeats, finalists = Repeats(search), Finalists(study, folder)
+    with open_executor(setup_of(study, folder, workers=study.search.workers)) as executor:
+        problem = _drive_search(search, executor, stop, console, of_search(outlook, search))
+        repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
 
         def write() -> None:
             write_repeats(repeats)
             write_front(search, repeats, finalists)
+            write_references(references)
 
         write()
         if not stop.asked and repeats.unfinished:
-            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, after=write)
-        if not stop.asked and study.search.finalists:
-            finalists.choose(search, repeats.by_trial())
-            if finalists.unfinished:
+            forecast = of_repeats(outlook, repeats)
+            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, forecast, after=write)
+        if not stop.asked and search.count(State.COMPLETE):
+            if study.search.finalists:
+                finalists.choose(search, repeats.by_trial())
+            references.choose()
+            if study.search.finalists and (finalists.unfinished or references.unfinished):
                 data.load_test()  # files that cannot be read are named now, not by each finalist after its training
-            total = len(finalists.journal.trials())
-            _drive_further(finalists, "finalists", total, executor, stop, console, after=write)
+            last, total = Together((finalists, references)), len(finalists.journal.trials()) + references.total
+            forecast = of_finals(outlook, last)
+            _drive_further(last, "finalists and baseline", total, executor, stop, console, forecast, after=write)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -94,27 +120,41 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     return not stop.asked and (bool(problem) or is_over)
 
 
-def _prepare(study: Study, folder: RunFolder, console: Console) -> DataSet:
-    """Refuse what cannot be run here, repair the journal, read the data, record study and split."""
+def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool = True) -> DataSet:
+    """Refuse what cannot be run here, repair the journal, read the data, record study (if asked) and split.
+
+    Returns what the search's trials are trained on, in the largest size.
+    """
     refuse_missing(study.targets)
+    refuse_missing_device(study.training.device)
     _refuse_another_device(study, folder)
-    teacher_candidate(study)  # a file that holds no candidate is refused before any work
+    refuse_teachers(study, folder)
     earlier_runs(study, folder)  # as are folders that hold no run
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
     with console.status("reading the data"):
-        for size in study.space.input_sizes:  # workers find what is cached of the others
-            data = load(study.data, input_size=size, seed=study.search.seed)
-    _keep_split(folder, data.split)
-    write_atomically(folder.study, dump_study(study))
+        finals, data = loaded_of(study, "finals"), loaded_of(study, "search")
+        summary = describe(study, finals)
+    _keep_split(study, folder, data)
+    if record:
+        write_atomically(folder.study, dump_study(study))
+    show_data(study, summary, console)
+    of_finals = "" if len(finals.train) == len(data.train) else f" (finalists {len(finals.train)})"
     console.print(
-        f"{study.name}: {len(data.train)} training, {len(data.validation)} validation, "
+        f"{study.name}: {len(data.train)} training{of_finals}, {len(data.validation)} validation, "
         f"{len(data.split.test)} test images of {len(data.class_names)} classes"
     )
-    _name_skipped(data.skipped, console)
     for leak in data.leaks:
         console.print(f"[yellow]warning:[/] {escape(leak)}")
     return data
+
+
+def refuse_teachers(study: Study, folder: RunFolder) -> None:
+    """Raises InputError where a file that names a teacher holds no candidate, or none that fits."""
+    training = [study.training] if isinstance(study.finals.teacher, int) else [study.training, study.final_recipe]
+    for options in (one.distillation for one in training):
+        if options is not None and folder.finished(options.architecture) is None:
+            teacher_candidate(study, options)
 
 
 def _calibrate(
@@ -127,8 +167,15 @@ def _calibrate(
     if not seconds_of(study):
         return []
     is_new = not folder.calibration.exists()
-    with console.status("calibrating the model of latency"):
-        found, problem = calibrated(study, num_classes, folder.calibration, stopped=lambda: stop.asked)
+    with console.status("calibrating the model of latency") as status:
+        began = time.monotonic()
+
+        def stopped() -> bool:
+            over = time.monotonic() - began
+            status.update(f"calibrating the model of latency: {over:.0f} s of at most {seconds_of(study):.0f}")
+            return stop.asked
+
+        found, problem = calibrated(study, num_classes, folder.calibration, stopped=stopped)
     if problem:
         console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
     elif is_new:
@@ -136,27 +183,21 @@ def _calibrate(
     return found.of_target(study.target.name)
 
 
-def _setup(study: Study, folder: RunFolder) -> ExecutorSetup:
+def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:
     """What the study asks of an executor; the time in which a shared teacher is trained does not count as a trial's."""
     return ExecutorSetup(
         study,
         folder,
-        workers=study.search.workers,
-        threads=threads_per_worker(study.search.workers, study.space.input_sizes[-1]),
+        workers=workers,
+        threads=threads_per_worker(workers, study.space.input_sizes[-1]),
         limit_minutes=lambda task: study.limit_minutes(task.epochs),
         excused=lambda: _teacher_is_awaited(study, folder),
     )
 
 
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
-    return study.training.needs_reference and not folder.teacher_logits.exists()
-
-
-def _name_skipped(skipped: tuple[str, ...], console: Console) -> None:
-    if skipped:
-        more = f"\n  and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        lines = escape("\n  ".join(skipped[:5]) + more)
-        console.print(f"[yellow]warning:[/] {len(skipped)} unreadable image file(s) left out:\n  {lines}")
+    own = folder.teacher(study.search_changes) / LOGITS
+    return folder.awaits_teacher or (study.training.needs_reference and not own.exists())
 
 
 def resolve(study: Study, folder: RunFolder) -> Study:
@@ -171,8 +212,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
                 "Only search.trials, hours, epoch_budget, workers, engine, finalists, repeat_share, "
-                "stop_when_gain_below, trial_minutes, trial_gigabytes, artifacts and report keys may change; "
-                "use another --out."
+                "stop_when_gain_below, trial_minutes, trial_gigabytes, finals, baseline, data.cache, data.group_scope, "
+                "artifacts and report keys may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
@@ -206,12 +247,18 @@ def _with_reference(study: Study, recorded: Study) -> Study:
     return study.model_copy(update={"report": study.report.model_copy(update={"hypervolume_reference": point})})
 
 
-def _keep_split(folder: RunFolder, split: Split) -> None:
-    """Record the split; refuse a recorded one that differs. Older versions recorded only the indices, its beginning."""
-    text = split.to_json()
-    if folder.split.exists() and not text.startswith(folder.split.read_text(encoding="utf-8").removesuffix("}")):
+def _keep_split(study: Study, folder: RunFolder, data: DataSet) -> None:
+    """Record the split; refuse a recorded one that differs.
+
+    Older versions recorded less of it: the indices, or these and a digest of all images, with which theirs begins.
+    """
+    text = data.split.to_json(data.file_names)
+    recorded = folder.split.read_text(encoding="utf-8") if folder.split.exists() else "}"
+    if not text.startswith(recorded.removesuffix("}")):
+        older = " (Earlier versions read group_pattern as data.group_scope=all.)" if study.data.group_pattern else ""
         raise InputError(
             f"{folder.split}: was recorded of other images, classes or parts than are found now; has the data changed?"
+            f"{older}{moved(recorded, text)}"
         )
     write_atomically(folder.split, text)
 
@@ -244,7 +291,7 @@ def measured_otherwise(measurement: Measurement, targets: Sequence[Target]) -> l
     return lines
 
 
-def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console) -> str:
+def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console, forecast: Forecast) -> str:
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
@@ -252,27 +299,29 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
         upkeep()
         return _counts(search)
 
-    screen = Screen(console, "search", search.study.search.trials, lambda: search.count(State.COMPLETE), after)
+    trials = search.study.search.trials
+    screen = Screen(console, "search", trials, lambda: search.count(State.COMPLETE), after, forecast)
     return drive(search, executor, stop, screen)
 
 
 def _drive_further(
-    driver: Driver,
+    driver: Drives,
     title: str,
     total: int,
     executor: Executor,
     stop: Stop,
     console: Console,
+    forecast: Forecast,
     *,
     after: Callable[[], None],
 ) -> None:
-    """Train repeats or finalists; `after` is called at the start, after each, and at the end."""
+    """Train repeats, or finalists and references; `after` is called at the start, after each, and at the end."""
 
     def note(_: TrialRow | None) -> str:
         after()
         return ""
 
-    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note))
+    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note, forecast))
 
 
 def _counts(search: Search) -> str:

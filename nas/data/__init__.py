@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from threading import Event
 
@@ -24,7 +25,7 @@ from nas.data.splitting import split_listing
 from nas.errors import InputError
 from nas.study import Data
 
-__all__ = ["DataSet", "Images", "Listing", "Split", "cache_folder", "class_count", "folder_of", "load"]
+__all__ = ["DataSet", "Images", "Listing", "Split", "cache_folder", "class_count", "folder_of", "listed", "load"]
 
 
 @contextmanager
@@ -39,11 +40,9 @@ def _permitted() -> Iterator[None]:
 @_permitted()
 def load(data: Data, *, input_size: int, seed: int) -> DataSet:
     """Read what a study names. Raises InputError where the data cannot be used: missing, one class, unreadable ..."""
-    listing = SOURCES[data.source].list(data)
+    listing, wanted = listed(data, seed=seed)
     form = Form(data.input_channels, input_size, data.resize)
     skip = data.unreadable == "skip"
-    check_faults(listing, dict(listing.faults), skip=skip)
-    wanted = split_listing(listing, data, seed)
 
     train, in_train, faults = read(listing, _sound(wanted.train, listing), form)
     validation, in_validation, more = read(listing, _sound(wanted.validation, listing), form)
@@ -54,14 +53,29 @@ def load(data: Data, *, input_size: int, seed: int) -> DataSet:
 
     in_test = _sound(wanted.test, listing)
     check_classes(listing, in_test, "test")
-    digest = listing.digest(str(folder_of(data)) if data.path else "")
+    root = str(folder_of(data)) if data.path else ""
+    digest = listing.digest(root)
     split = Split(tuple(in_train.tolist()), tuple(in_validation.tolist()), tuple(in_test.tolist()), digest)
     known = Part("training", train, in_train), Part("validation", validation, in_validation)
     find_leaks = partial(leaks, known[:1], known[1], listing.name)
     if data.duplicates == "error":
         _refuse(find_leaks())
     load_test = partial(_load_test, listing, data, in_test, form, faults, known, compared=Event())
-    return DataSet(listing.class_names, train, validation, split, load_test, named(listing, faults), find_leaks)
+    return DataSet(
+        listing.class_names, train, validation, split, load_test, named(listing, faults), find_leaks, listing, root
+    )
+
+
+@_permitted()
+def listed(data: Data, *, seed: int, listing: Listing | None = None) -> tuple[Listing, Split]:
+    """Every image of a study (its `listing` may be known) and its part of the split, before any is decoded.
+
+    Raises InputError where that shows already that the data cannot be used.
+    """
+    listing = listing or SOURCES[data.source].list(data)
+    listing = listing if data.cache else replace(listing, identity=None)
+    check_faults(listing, dict(listing.faults), skip=data.unreadable == "skip")
+    return listing, split_listing(listing, data, seed)
 
 
 @_permitted()

@@ -25,6 +25,7 @@ from nas.data.records import Array
 Faults = dict[int, str]
 Block = tuple[Array, Faults]  # uint8 (n, C, H, W) and why images at some positions are not in it
 UNFINISHED, ABANDONED_SECONDS = ".tmp", 24 * 3600
+ENTRY_FILES = {"images.npy", "skipped.json"}
 
 
 def cache_folder() -> Path:

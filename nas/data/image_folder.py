@@ -2,154 +2,117 @@
 
 from __future__ import annotations
 
-import os
-import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from nas.data.cache import is_marked, key_of, set_mark
-from nas.data.decoding import SUFFIXES, UNREADABLE, reason_of
-from nas.data.paths import folder_of, no_such
+from nas.data.class_names import names_of, renamed
+from nas.data.decoding import SUFFIXES
+from nas.data.folder_layout import alike_inside, class_folders, parts_of
+from nas.data.image_files import header_faults, identity_of, printable
+from nas.data.name_groups import NamedImage, name_groups
+from nas.data.paths import folder_of
 from nas.data.pixels import opened
 from nas.data.records import Array, Listing
-from nas.data.walking import files_below, folders_in
+from nas.data.walking import Walk, is_data, walk
 from nas.errors import InputError
 from nas.study import Data
 
-SPLITS = ("train", "val", "test")
-LIKE_SPLITS = {*SPLITS, "training", "valid", "validation", "dev", "testing"}
+LeftOut = defaultdict[str, list[str]]  # reason -> files and folders
 
 
 def list_image_folder(data: Data) -> Listing:
     """Every image file of the folder; headers are read, pixels are not."""
-    parts = _parts(data)
-    class_names = _class_names(parts["train"])
+    root = folder_of(data)
+    parts = parts_of(root)
+    class_names = class_folders(parts["train"])
     files: list[Path] = []
     labels: list[int] = []
     given: dict[str, Array] = {}
+    left_out = _beside(root, parts, class_names)
     for split, folder in parts.items():
         start = len(files)
-        _list_split(folder, class_names, files, labels)
+        for label, found in enumerate(_list_split(folder, class_names)):
+            files += found.files
+            labels += [label] * len(found.files)
+            _note(left_out, root, found)
         given[split] = np.arange(start, len(files))
+    groups, notes = None, [note] if (note := alike_inside(parts["train"], class_names)) else []
+    if data.group_pattern is not None:
+        named = _named(parts, files, [class_names[label] for label in labels])
+        groups, words = name_groups(named, data.group_pattern, scope=data.group_scope)
+        notes.append(words)
     return Listing(
-        class_names,
+        renamed(class_names, names_of(data)),
         np.asarray(labels, np.int64),
         given,
         open=lambda index: opened(files[index]),
-        name=lambda index: os.fsencode(files[index]).decode(errors="replace"),
+        name=lambda index: printable(files[index]),
         identity=lambda indices: identity_of([files[i] for i in indices]),
-        groups=_groups(data.group_pattern, parts, files, [class_names[label] for label in labels]),
-        faults=_header_faults(files),
+        groups=groups,
+        faults=header_faults(files, remembered=data.cache),
+        left_out={reason: tuple(names) for reason, names in left_out.items()},
+        notes=tuple(notes),
     )
 
 
 def class_names_in(data: Data) -> tuple[str, ...]:
     """The class folders of an image folder, sorted."""
-    return _class_names(_parts(data)["train"])
+    return class_folders(parts_of(folder_of(data))["train"])
 
 
-def identity_of(files: Sequence[Path]) -> str:
-    """What decoding these files depends on: their places, sizes and times of change, which nothing sets back."""
-    return "\n".join(f"{os.path.abspath(file)} {_state_of(file)}" for file in files)
-
-
-def _state_of(file: Path) -> str:
-    try:
-        stat = file.stat()
-    except OSError as error:  # a link to nowhere, say: an unreadable image like any other
-        return str(error.strerror)
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-
-
-def _parts(data: Data) -> dict[str, Path]:
-    """The folders that hold class folders, by part; a root without train/ is one set, to be split."""
-    root = folder_of(data)
-    if not root.is_dir():
-        raise no_such(root, "a folder", "file")
-    parts = {split: root / split for split in SPLITS if (root / split).is_dir()}
-    alike = [name for name in folders_in(root) if name.casefold() in LIKE_SPLITS and name not in SPLITS]
-    if alike and ("train" in parts or alike == folders_in(root)):
-        raise InputError(f"data.path: expected folders named train/, val/ and test/ in {root}, got {alike[0]}/")
-    if parts and "train" not in parts:
-        beside = ", ".join(f"{part}/" for part in parts)
-        raise InputError(f"data.path: expected a folder train/ with one folder per class in {root}, got only {beside}")
-    return parts or {"train": root}
-
-
-def _class_names(train: Path) -> tuple[str, ...]:
-    names = tuple(folders_in(train))
-    if len(names) < 2:
-        raise InputError(f"data.path: expected at least two class folders in {train}, got {list(names)}")
-    if strange := [name for name in names if not _is_text(name)]:
-        raise InputError(f"data.path: expected names of class folders in UTF-8 in {train}, got {strange[0]!r}")
-    return names
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file's name is text; bytes that are not UTF-8, as old archives leave them, are lone surrogates."""
-    return os.fsencode(name).decode(errors="replace") == name
-
-
-def _list_split(folder: Path, class_names: Sequence[str], files: list[Path], labels: list[int]) -> None:
-    strangers = [name for name in folders_in(folder) if name not in class_names]
+def _list_split(folder: Path, class_names: Sequence[str]) -> list[Walk]:
+    """What lies in each class folder of a part."""
+    strangers = [entry.name for entry in _entries(folder) if entry.is_dir() and entry.name not in class_names]
     if strangers:
         raise InputError(f"data.path: {folder} holds classes that train/ does not: {', '.join(strangers)}")
-    for label, name in enumerate(class_names):
+    walks = []
+    for name in class_names:
         inside = folder / name
-        found = files_below(inside, SUFFIXES) if inside.is_dir() else []
-        if not found:
+        found = walk(inside, SUFFIXES) if inside.is_dir() else Walk([], [], [])
+        if not found.files:
             raise InputError(f"data.path: no image ({', '.join(SUFFIXES)}) of class {name!r} in {folder}")
-        files += found
-        labels += [label] * len(found)
+        walks.append(found)
+    return walks
 
 
-def _header_faults(files: Sequence[Path]) -> dict[int, str]:
-    """Open every file far enough to see whether it is an image, before any work starts; once, where all are."""
-    mark = key_of(f"headers\n{identity_of(files)}")
-    if is_marked(mark):
-        return {}
-    with ThreadPoolExecutor(8) as pool:
-        faults = {index: fault for index, fault in enumerate(pool.map(_header_fault, files)) if fault}
-    if not faults:
-        set_mark(mark)
-    return faults
+def _entries(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if is_data(entry.name))
 
 
-def _header_fault(file: Path) -> str | None:
-    try:
-        with Image.open(file):
-            return None
-    except UNREADABLE:
-        pass  # damaged metadata may be all that is wrong
-    try:
-        opened(file).close()
-    except UNREADABLE as error:
-        return reason_of(error)
-    return None
+def _beside(root: Path, parts: Mapping[str, Path], class_names: Sequence[str]) -> LeftOut:
+    """What lies beside the folders that are read: in the root and, below it, in each part."""
+    left_out = LeftOut(list)
+    for folder in dict.fromkeys([root, *parts.values()]):
+        read = {*class_names} if folder in parts.values() else {*parts}
+        hidden = sorted(entry for entry in folder.iterdir() if not is_data(entry.name))
+        _note(left_out, root, Walk([], [], hidden))
+        for entry in _entries(folder):
+            if entry.name in read:
+                continue
+            is_image = entry.suffix.lower() in SUFFIXES and not entry.is_dir()
+            what = "folders beside the parts" if entry.is_dir() else "files beside the folders that are read"
+            left_out["images in no class folder" if is_image else what].append(_below(root, entry))
+    return left_out
 
 
-def _groups(
-    pattern: str | None, parts: Mapping[str, Path], files: Sequence[Path], classes: Sequence[str]
-) -> Array | None:
-    """A number per file for what the pattern finds in its path below the class folder."""
-    if pattern is None:
-        return None
-    regex = re.compile(pattern)
-    roots = {name: [folder / name for folder in parts.values()] for name in set(classes)}
-    keys = [_group_key(regex, file, roots[name]) for file, name in zip(files, classes, strict=True)]
-    return np.unique(np.array(keys), return_inverse=True)[1]
+def _note(left_out: LeftOut, root: Path, found: Walk) -> None:
+    for entry in found.hidden:
+        left_out["hidden, or made by a system"].append(_below(root, entry))
+    for file in found.others:
+        left_out[f"no image by its suffix ({file.suffix.lower() or 'none'})"].append(_below(root, file))
 
 
-def _group_key(regex: re.Pattern[str], file: Path, roots: Sequence[Path]) -> str:
-    inside = next(file.relative_to(root).as_posix() for root in roots if file.is_relative_to(root))
-    found = regex.search(inside)
-    key = None if found is None else found[1] if regex.groups else found[0]
-    if key is None:
-        raise InputError(
-            f"data.group_pattern: expected {regex.pattern!r} to match every file, got {inside!r} in {file}"
-        )
-    return key
+def _below(root: Path, entry: Path) -> str:
+    return printable(entry.relative_to(root) if entry.is_relative_to(root) else entry)
+
+
+def _named(parts: Mapping[str, Path], files: Sequence[Path], classes: Sequence[str]) -> list[NamedImage]:
+    """Every file by its path below its class folder; those of val/ and test/ need no group."""
+    named = []
+    for file, name in zip(files, classes, strict=True):
+        part, root = next((part, folder / name) for part, folder in parts.items() if file.is_relative_to(folder / name))
+        named.append(NamedImage(file.relative_to(root).as_posix(), name, str(file), part == "train"))
+    return named

@@ -28,7 +28,7 @@ def expanded(path: str, key: str) -> Path:
     return Path(text)
 
 
-def no_such(path: Path, expected: str, other: str) -> InputError:
+def no_such(path: Path, expected: str, other: str, *, key: str = "data.path") -> InputError:
     """There is none at `path`, or what is there is the `other` of file and folder; says what a relative path is of."""
     where = "" if path.is_absolute() else f" in {Path.cwd()}"
-    return InputError(f"data.path: expected {expected}, got {str(path)!r}, which does not exist{where} or is a {other}")
+    return InputError(f"{key}: expected {expected}, got {str(path)!r}, which does not exist{where} or is a {other}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from nas.study import Data
 
 Array = np.ndarray[Any, Any]
 STATISTICS_BLOCK = 64  # images
@@ -47,8 +49,11 @@ class Split:
     test: tuple[int, ...]
     images: str = field(default="", compare=False)
 
-    def to_json(self) -> str:
-        return json.dumps({"validation": self.validation, "test": self.test, "images": self.images})
+    def to_json(self, names: Callable[[int], str] | None = None) -> str:
+        """What split.json holds; `names` gives what each image of validation and test is called there."""
+        held = {"validation": self.validation, "test": self.test}
+        files = {} if names is None else {"files": {part: [names(i) for i in own] for part, own in held.items()}}
+        return json.dumps({**held, "images": self.images, **files})
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class DataSet:
 
     `skipped` names the images that could not be read, each as "path: reason". Of the test images only those are
     among them whose header is broken: the others are not looked at before `load_test`, which warns of them. It also
-    warns of test images that are training or validation images too.
+    warns of test images that are training or validation images too. `listing`: all of the images, by which `describe`
+    counts those of the test split; `root`: where the set lies.
     """
 
     class_names: tuple[str, ...]
@@ -67,6 +73,14 @@ class DataSet:
     load_test: Callable[[], Images]
     skipped: tuple[str, ...] = ()
     find_leaks: Callable[[], tuple[str, ...]] = tuple
+    listing: Listing | None = None
+    root: str = ""
+
+    @property
+    def file_names(self) -> Callable[[int], str] | None:
+        """What records call the image at an index: its path below the data set's folder, or its place in a file."""
+        listing = self.listing
+        return None if listing is None else lambda index: listing.key_of(index, self.root).lstrip("/: ")
 
     @cached_property
     def leaks(self) -> tuple[str, ...]:
@@ -101,6 +115,8 @@ class Listing:
     open: image i as PIL sees it; name: what messages call it. identity: a text that changes whenever what decoding
     these indices gives may change; without it nothing is cached. groups: int64 (N,), images of one group stay in one
     part, those of NO_GROUP anywhere. faults: images known to be unreadable before any is decoded, with the reason.
+    key: what an image is called in records, wherever the set lies; without it its name, less the set's own place.
+    left_out: files and folders that are no images of the set, by reason. notes: what else was found, in sentences.
     """
 
     class_names: tuple[str, ...]
@@ -111,9 +127,30 @@ class Listing:
     identity: Callable[[Array], str] | None = None
     groups: Array | None = None
     faults: Mapping[int, str] = field(default_factory=dict)
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    key: Callable[[int], str] | None = None
+
+    def key_of(self, index: int, root: str) -> str:
+        """What an image is called in records; `root` is what its name may begin with where the set lies."""
+        return self.name(index).removeprefix(root) if self.key is None else self.key(index)
 
     def digest(self, root: str) -> str:
         """Of the names, below `root` where they are paths, and classes of all images in their order."""
-        names = (self.name(index).removeprefix(root) for index in range(len(self.labels)))
+        names = (self.key_of(index, root) for index in range(len(self.labels)))
         lines = (f"{self.class_names[label]} {name}" for label, name in zip(self.labels.tolist(), names, strict=True))
         return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+def group_numbers(groups: Sequence[str | None]) -> Array | None:
+    """A number per image for what it has in common with others: "" is of no group; None where none is known."""
+    if not groups or groups[0] is None:
+        return None
+    codes = np.unique(np.array(groups, str), return_inverse=True)[1].astype(np.int64)
+    codes[[group == "" for group in groups]] = NO_GROUP
+    return codes
+
+
+def in_common(data: Data) -> str:
+    """A note on groups that a column names."""
+    return f"images with the same {data.columns.group or 'group'!r} stay in one part, whatever their class"

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from nas.data.image_folder import identity_of
+from nas.data.image_files import identity_of
 from nas.data.paths import folder_of, no_such
 from nas.data.pixels import opened
 from nas.data.records import NO_GROUP, Array, Listing

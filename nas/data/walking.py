@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 # Created by file managers, network storage and operating systems, in lower case. Names that begin with a dot
@@ -29,35 +30,58 @@ def folders_in(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if is_data(entry.name) and entry.is_dir())
 
 
+@dataclass(frozen=True)
+class Walk:
+    """What lies below a folder, each list sorted: files of the suffixes asked for, other files, and what is no data."""
+
+    files: list[Path]
+    others: list[Path]
+    hidden: list[Path]
+
+
 def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Files below `folder` whose suffix, in lower case, is one of `suffixes`; sorted, at any depth.
+    """Files below `folder` whose suffix, in lower case, is one of `suffixes`; sorted, at any depth: see `walk`."""
+    return walk(folder, suffixes).files
+
+
+def walk(folder: Path, suffixes: Collection[str]) -> Walk:
+    """All that lies below `folder`, at any depth.
 
     Folders that are links are followed. No folder is read twice, and none that contains `folder`, so loops end.
     Folders, pipes and devices are no files, also with an image's suffix. A broken link is listed: its image is missing.
     """
     known = {found for place in (folder.absolute(), folder.resolve()) for found in map(_identity, place.parents)}
     found: list[Path] = []
+    hidden: list[Path] = []
     waiting = [folder]
     while waiting:  # a folder is named by its real place where it is reached both directly and by a link
         links: list[Path] = []
         for start in waiting:
-            found += _files(start, known, links)
+            found += _files(start, known, links, hidden)
         waiting = sorted(links)
-    return sorted(path for path in found if path.suffix.lower() in suffixes)
+    of_suffix = {path: path.suffix.lower() in suffixes for path in sorted(found)}
+    return Walk(
+        [path for path, wanted in of_suffix.items() if wanted],
+        [path for path, wanted in of_suffix.items() if not wanted],
+        sorted(hidden),
+    )
 
 
-def _files(start: Path, known: set[Identity | None], links: list[Path]) -> Iterator[Path]:
-    """Files of `start` and the folders in it that are not `known` yet; links to folders are put aside into `links`."""
+def _files(start: Path, known: set[Identity | None], links: list[Path], hidden: list[Path]) -> Iterator[Path]:
+    """Files of `start` and the folders in it that are not `known` yet.
+
+    Links to folders are put aside into `links`, what is no data into `hidden`.
+    """
     if (identity := _identity(start)) in known:
         return
     known.add(identity)
     for entry in sorted(start.iterdir()):
         if not is_data(entry.name):
-            continue
-        if entry.is_dir() and entry.is_symlink():
+            hidden.append(entry)
+        elif entry.is_dir() and entry.is_symlink():
             links.append(entry)
         elif entry.is_dir():
-            yield from _files(entry, known, links)
+            yield from _files(entry, known, links, hidden)
         elif entry.is_file() or _leads_nowhere(entry):
             yield entry
 

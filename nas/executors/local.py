@@ -25,11 +25,12 @@ from nas.executors.pool import (
     Paused,
     Refused,
     Reported,
+    Told,
     TookTooLong,
     never,
     no_limit,
 )
-from nas.tasks import Rung, Task, Verdict
+from nas.tasks import Progress, Rung, Task, Verdict
 
 # Every training step allocates the same megabytes again. glibc would give them back to the kernel in between and have
 # every page cleared each time: a fifth to a third of a step. Other C libraries do not read this.
@@ -208,7 +209,7 @@ class LocalWorkers:
 
 
 def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
-    """The event that a worker's answer stands for; after every answer except a report the worker is idle."""
+    """The event that a worker's answer stands for; after every answer but reports and progress the worker is idle."""
     if "refused" in answer:
         return Refused(answer["refused"])
     if not worker.started:
@@ -217,6 +218,8 @@ def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
         return None
     task = worker.task
     assert task is not None, f"an idle worker said {answer}"
+    if "progress" in answer:
+        return Told(task, Progress(**answer["progress"]))
     if "rung" in answer:
         return Reported(task, Rung(**answer["rung"]))
     worker.task = None

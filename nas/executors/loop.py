@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nas.errors import InputError
-from nas.executors.pool import Broke, Died, Event, Executor, Finished, Paused, Refused, Reported, TookTooLong
-from nas.records import Evaluation, State
+from nas.executors.pool import Broke, Died, Event, Executor, Finished, Paused, Refused, Reported, Told, TookTooLong
+from nas.executors.view import Screen, View
+from nas.records import Evaluation
 from nas.run_folder.artifacts import ArtifactError, pack, unpack
 from nas.run_folder.paths import read_evaluation
 from nas.run_folder.rows import TrialRow
-from nas.search.driver import Done, Driver, Wait
+from nas.search.driver import Done, Drives, Wait
 from nas.tasks import Task
 
 MAX_START_DEATHS = 3
@@ -33,6 +32,10 @@ class Interrupted(Exception):
     """Ctrl-C was pressed twice."""
 
 
+def nothing_known() -> str:
+    return ""
+
+
 @dataclass
 class Stop:
     """Ctrl-C, counted: once means finish what is running, twice means now.
@@ -43,6 +46,7 @@ class Stop:
     presses: int = 0
     console: Console = field(default_factory=Console)
     watched: bool = False
+    left: Callable[[], str] = nothing_known
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:
@@ -55,79 +59,52 @@ class Stop:
     def _pressed(self, *_: object) -> None:
         self.presses += 1
         if self.presses == 1:
-            self.console.print("[yellow]Finishing what is running; press Ctrl-C again to stop now.[/]")
+            left = f", about {words}" if (words := self.left()) else ""
+            self.console.print(f"[yellow]Finishing what is running{left}; press Ctrl-C again to stop now.[/]")
         elif not self.watched or self.presses > 2:
             raise KeyboardInterrupt
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        self.watched = True
+    def watching(self, left: Callable[[], str] = nothing_known) -> Iterator[None]:
+        """While it lasts somebody looks; `left` says how long what runs still takes."""
+        self.watched, self.left = True, left
         try:
             yield
         finally:
-            self.watched = False
+            self.watched, self.left = False, nothing_known
 
     @property
     def asked(self) -> bool:
         return self.presses > 0
 
 
-@dataclass(frozen=True)
-class Screen:
-    """What the terminal shows of a drive: how many are `done()` of a `total`, and what `after(row)` says of each row.
-
-    At the beginning and at the end `after` is called with None.
-    """
-
-    console: Console
-    title: str
-    total: int
-    done: Callable[[], int]
-    after: Callable[[TrialRow | None], str]
-
-    @contextmanager
-    def showing(self) -> Iterator[Callable[[TrialRow | None], None]]:
-        """A progress bar while it lasts; call what this yields with every new row."""
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        note = TextColumn("{task.fields[note]}")
-        with Progress(*columns, TimeElapsedColumn(), note, console=self.console) as progress:
-            bar = progress.add_task(self.title, total=self.total, note="")
-
-            def show(row: TrialRow | None) -> None:
-                if row is not None:
-                    progress.console.print(_line(row))
-                progress.update(bar, completed=self.done(), note=self.after(row))
-
-            show(None)
-            yield show
-
-
 def disk_words(path: Path, problem: str) -> str:
     return f"{path}: {problem}; nothing finished is lost, the same command goes on"
 
 
-def drive(driver: Driver, executor: Executor, stop: Stop, screen: Screen) -> str:
+def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen) -> str:
     """Fill free places, take what they finish; returns the driver's problem, if it has one.
 
     Raises InputError where a worker refuses the study, WorkFailed where no worker can go on, Interrupted at the second
     Ctrl-C.
     """
     start_deaths = 0
-    with screen.showing() as show, stop.watching():
+    with screen.showing() as view, stop.watching(lambda: view.left_of(executor.running)):
         while True:
             answer: Task | Wait | Done | None = None
             while executor.idle and not stop.asked and isinstance(answer := driver.propose(), Task):
                 executor.submit(answer)
             if isinstance(answer, Done) or (stop.asked and not executor.running):
-                show(None)  # the end changes counts too: what is paused then is PRUNED
+                view.show(None)  # the end changes counts too: what is paused then is PRUNED
                 return answer.problem if isinstance(answer, Done) else ""
             if stop.presses > 1:
                 raise Interrupted
+            view.tick(executor.running)
             for event in executor.wait(WAIT_SECONDS):
                 start_deaths = _start_deaths(event, start_deaths)
-                row = _handle(event, driver, executor)
+                row = _handle(event, driver, executor, view)
                 if row is not None:
-                    show(row)
+                    view.show(row)
 
 
 def _start_deaths(event: Event, before: int) -> int:
@@ -141,7 +118,7 @@ def _start_deaths(event: Event, before: int) -> int:
     return before + 1
 
 
-def _handle(event: Event, driver: Driver, executor: Executor) -> TrialRow | None:
+def _handle(event: Event, driver: Drives, executor: Executor, view: View) -> TrialRow | None:
     """Tell the driver what happened; returns the row of a trial that is over by it."""
     match event:
         case Refused(reason):
@@ -150,6 +127,8 @@ def _handle(event: Event, driver: Driver, executor: Executor) -> TrialRow | None
             raise WorkFailed(disk_words(driver.folder.path, reason))
         case Reported(task, rung):
             executor.answer(task, driver.report(task, rung))
+        case Told(task, progress):
+            view.heard(task, progress)
         case Paused(task):
             driver.paused(task)
         case Died(task, reason, started):
@@ -158,9 +137,11 @@ def _handle(event: Event, driver: Driver, executor: Executor) -> TrialRow | None
             return driver.took_too_long(task)
         case Finished(task, artifact):
             try:
-                return driver.finish(task, take(task, artifact))
+                evaluation = take(task, artifact)
             except ArtifactError as error:  # as useless as no result
                 return driver.died(task, f"its result cannot be used: {error}")
+            view.finished(task, evaluation)
+            return driver.finish(task, evaluation)
     return None
 
 
@@ -176,14 +157,3 @@ def take(task: Task, artifact: Path | bytes) -> Evaluation:
     evaluation = read_evaluation(task.folder)
     assert evaluation is not None, f"{task.folder} has no evaluation.json"
     return evaluation
-
-
-def _line(row: TrialRow) -> str:
-    if row.state is not State.COMPLETE:
-        return f"[dim]{row.shown:>5}  {row.id[:8]}  {row.state.lower()}: {escape(row.reason)}[/]"
-    test = f"  test {row.test_accuracy:.2%}" if row.test_accuracy is not None else ""
-    costs = row.costs
-    return (
-        f"{row.shown:>5}  {row.id[:8]}  {row.accuracy:.2%}{test}  {costs['parameters']:,.0f} params  "
-        f"{costs['size_bytes'] / 1000:.1f} KB  {costs['latency_ms']:.4f} ms  ({row.seconds:.1f} s)"
-    )

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
-from nas.tasks import Rung, Task, Verdict
+from nas.tasks import Progress, Rung, Task, Verdict
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,21 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Told:
+    """A task says what it is at, about once a second; nothing is waited for."""
+
+    task: Task
+    progress: Progress
+
+
+@dataclass(frozen=True)
 class Paused:
     """A worker saved a checkpoint of its task and is free again, because the driver answered PAUSE."""
 
     task: Task
 
 
-Event = Finished | Died | TookTooLong | Broke | Refused | Reported | Paused
+Event = Finished | Died | TookTooLong | Broke | Refused | Reported | Told | Paused
 
 
 class Executor(Protocol):

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from nas.errors import InputError, disk_problem
 from nas.machine import limit_memory
 from nas.run_folder.paths import RunFolder
-from nas.tasks import Rung, Task, Verdict
+from nas.tasks import Progress, Rung, Task, Verdict
 
 _PR_SET_PDEATHSIG = 1
 
@@ -50,6 +50,10 @@ class Line:
         """The driver's next line; empty where the driver is gone."""
         return self._incoming.readline()
 
+    def tell(self, progress: Progress) -> None:
+        """Say what the task is at; nobody answers."""
+        self.say(progress=vars(progress))
+
     def report(self, rung: Rung) -> Verdict:
         """Ask the driver whether to go on; ends this process where there is no driver any more."""
         self.say(rung=vars(rung))
@@ -81,15 +85,14 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
     study = load_study(folder.study)
     data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     bench = Workbench(study, data, folder=folder)
-    for size in study.space.input_sizes:  # now, so that no candidate's time holds it
-        bench.at(size)
+    bench.read_all()  # now, so that no candidate's time holds it
     if study.search.trial_gigabytes is not None:
         limit_memory(study.search.trial_gigabytes)
     line.say(ready=os.getpid())
     while text := line.hear():
         task = Task.from_line(text)
         try:
-            evaluate_safely(task, bench, report=line.report)
+            evaluate_safely(task, bench, report=line.report, tell=line.tell)
         except Interrupted:  # the driver said PAUSE: the checkpoint is written
             line.say(paused=task.number)
         except Exception as error:

@@ -71,7 +71,7 @@ class Calibration(Record):
 def seconds_of(study: Study) -> float:
     """Seconds at most that a study wants its latency model calibrated for; 0 where nothing predicts latency."""
     asked = study.search.calibration
-    counts = {*study.objectives, *study.constraints}
+    counts = {*study.objectives, *study.limits}
     predicts = str(study.search.sampler) == "pareto" and any(name.startswith("latency_ms") for name in counts)
     return (MOST_SECONDS if asked == "auto" else float(asked)) if predicts else 0.0
 

@@ -17,6 +17,7 @@ from nas.report.details import (
     unpruned,
 )
 from nas.report.figures import FIGURES, accuracy_text
+from nas.run_folder.rows import words_of
 from nas.runtimes.runtime import Usage, runtime_of
 from nas.study import Study
 from search_spaces.layers import LayerSpec
@@ -67,7 +68,8 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
         "which chose architecture, pruning and weight formats together.\n"
         f"{_shape(candidate.layers(len(class_names)))}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
-        f"weights {evaluation.accuracy_source}."
+        f"weights {evaluation.accuracy_source}"
+        f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from nas.records import Evaluation, Latency, LayerReport, Parity, Score
 from nas.report.figures import NONE, accuracy_text, significant
+from nas.run_folder.rows import words_of
 
 Fact = tuple[str, str]
 
@@ -60,6 +61,8 @@ def facts(evaluation: Evaluation) -> list[Fact]:
             f"{key.replace('_', ' ')} {significant(value)}" for key, value in evaluation.training.items()
         )
         found.append(("Training numbers", numbers))
+    if evaluation.recipe:
+        found.append(("Recipe", words_of(evaluation.recipe)))
     if evaluation.layers:
         found.append(("Formats", formats_words(evaluation.layers)))
         found.append(("Pruning", pruning_words(evaluation.layers)))
@@ -118,7 +121,11 @@ def latency_words(latency: Latency) -> str:
 
 
 def seconds_words(seconds: Mapping[str, float]) -> str:
-    return ", ".join(f"{stage} {significant(value, 2)}" for stage, value in seconds.items()) or "not recorded"
+    """What each part took; parts of no time to speak of are left out."""
+    if not seconds:
+        return "not recorded"
+    told = [f"{part} {value:.1f}" for part, value in seconds.items() if round(value, 1) > 0]
+    return ", ".join(told) or "less than 0.1 in all"
 
 
 def formats_words(layers: Iterable[LayerReport]) -> str:

@@ -19,11 +19,14 @@ from nas.report import summary
 from nas.report.classes import Confusion, confusion
 from nas.report.coverage import coverage, coverage_words
 from nas.report.details import facts, machine_facts
+from nas.report.facts import study_facts
 from nas.report.figures import Figure, accuracy_text, figure, per_cent, seeds_text, share_text, significant
 from nas.report.outlook import expected_per_hour, outlook_words
 from nas.report.payload import MAX_DETAILED, payload
 from nas.report.progress import Progress, progress
+from nas.report.references import Reference, verdict
 from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
+from nas.report.ties import order_words, tie_words
 from nas.runtimes.runtime import runtime_of
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         when=summary.when(run.trials, run.evaluations),
         data=summary.data_words(run.study),
         states=summary.state_counts(run.trials),
+        verdict=verdict(run.references, run.front, run.study.objectives),
         offer=summary.offer(run.front, complete=bool((run.trials["state"] == State.COMPLETE).any())),
         tiles=summary.tiles(run.front),
         machine=machine_facts(run.evaluations),
@@ -69,6 +73,10 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         columns=[axis for axis in axes if axis.is_cost],
         qualities=other_qualities(run.study),
         rows=[front_row(run, row, axes) for row in run.front],
+        references=[reference_row(run, reference, axes) for reference in run.references if reference.is_complete],
+        study_facts=study_facts(run.folder, run.study, run.front, run.references),
+        order=order_words(run.study.objectives),
+        tie=tie_words(run.front, run.study.objectives),
         infeasible=int((run.trials["state"] == State.INFEASIBLE).sum()),
         curve=curve,
         objectives=", ".join(figure(name).label for name in run.study.objectives),
@@ -77,7 +85,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         members=list(zip(run.front, run.artifacts, strict=True))[:MAX_DETAILED],
         facts=facts,
         figure=figure,
-        problems=summary.problems(run.trials, run.finalists, run.repeats),
+        problems=summary.problems(run.trials, run.finalists, run.repeats, [one.row for one in run.references]),
         methods=summary.methods(run.study, run.evaluations),
         importance=[(figure(found.objective), found) for found in importance],
         shown_groups=SHOWN_GROUPS,
@@ -135,10 +143,18 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     for quality in other_qualities(run.study):
         cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]
-    return {key: row[key] for key in ("trial", "id", "flags")} | {
+    return {key: row[key] for key in ("trial", "id", "flags", "recipe")} | {
         "cells": cells,
         "link": link(run.folder, row, runtime_of(run.study.target).file_name),
     }
+
+
+def reference_row(run: Run, reference: Reference, axes: Sequence[Figure]) -> dict[str, Any]:
+    """A reference as a row of the same table; its name stands where candidates have their id."""
+    row = {**reference.row, "trial": None, "p_on_front": None, "seeds": None, "mean_accuracy": None}
+    limits = [f"breaks the limit of {', '.join(reference.broken)}"] if reference.broken else []
+    flags = " ".join([*filter(None, [row["flags"]]), *limits])
+    return front_row(run, row, axes) | {"id": reference.name, "flags": flags}
 
 
 def link(folder: Path, row: Row, name: str) -> str | None:

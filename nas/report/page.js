@@ -7,7 +7,7 @@ const plot = document.getElementById("plot");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const coarse = matchMedia("(pointer: coarse)").matches;
 const state = { x: data.x, y: data.y, log: true, pinned: null };
-const RING = 5; // index of the trace that marks the row under the pointer
+const RING = 6; // index of the trace that marks the row under the pointer
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const config = {
@@ -52,7 +52,7 @@ function scale(axis, at) {
 }
 
 function shownValues(key) {
-  return [data.front, data.finalists, data.complete, data.infeasible].flatMap((points) => points.values[key]);
+  return [data.front, data.references, data.finalists, data.complete, data.infeasible].flatMap((points) => points.values[key]);
 }
 
 // Round numbers across all that is drawn: on a phone plotly's own labels of a log axis run into each other.
@@ -107,6 +107,7 @@ function traces() {
     trace(quality ? none : data.infeasible, "infeasible", { symbol: "x-thin", size: 7, line: { width: 1.3, color: colour("grey") } }),
     trace(data.complete, data.final ? "search trials" : "dominated", { size, color: colour("grey"), opacity: size > 5 ? 0.85 : 0.6 }),
     trace(data.finalists, "other finalists", { size: 9, symbol: "diamond", color: colour("second"), opacity: 0.9 }),
+    trace(data.references, "plain baseline", { size: 12, symbol: "star", color: colour("baseline") }),
     staircase(),
     trace(data.front, "front", { size: 11, color: colour("accent"), line: { width: 1.5, color: colour("surface") } },
       { error_y: errors("y"), error_x: errors("x") }),

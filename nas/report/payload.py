@@ -27,13 +27,15 @@ def payload(run: Run, axes: Sequence[Figure], curve: Progress) -> dict[str, Any]
     # A search-time front is the same rows again; finalists were trained again and stand beside theirs.
     grey = [r for r in trials if r["state"] == State.COMPLETE and (final or r["number"] not in known)]
     infeasible = [r for r in trials if r["state"] == State.INFEASIBLE]
-    others = [r for r in records(run.finalists) if r["state"] == State.COMPLETE and r["trial"] not in known]
+    shown = {row["artifact"] for row in run.front}  # of one trial there may be finalists with several recipes
+    others = [r for r in records(run.finalists) if r["state"] == State.COMPLETE and r["artifact"] not in shown]
     return {
         "axes": [_axis(axis) for axis in axes],
         "x": x,
         "y": y,
         "final": final,
         "front": points(run.front, axes, run.study),
+        "references": points([r.row for r in run.references if r.is_complete], axes, run.study),
         "finalists": points(others if final else [], axes, run.study),
         "complete": points(grey, axes, run.study),
         "infeasible": points(infeasible, axes, run.study),
@@ -61,8 +63,9 @@ def _scaled(value: float | None, axis: Figure) -> float | None:
 
 def hover(row: Mapping[str, Any], axes: Sequence[Figure], study: Study) -> str:
     """A hover label with all figures; plotly reads tags in it, so data is escaped."""
-    number = row.get("trial", row.get("number"))
-    lines = [f"<b>trial {number}</b>  {html.escape(str(row['id']))}"]
+    lines = [f"<b>{_name(row)}</b>  {html.escape(str(row['id']))}"]
+    if row.get("recipe"):
+        lines.append(html.escape(str(row["recipe"])))
     if present(row.get("accuracy")):
         lines.append(f"validation {accuracy_text(row['accuracy'], row.get('accuracy_se'))} %")
     if present(row.get("test_accuracy")):
@@ -79,6 +82,11 @@ def hover(row: Mapping[str, Any], axes: Sequence[Figure], study: Study) -> str:
     if row.get("flags"):
         lines.append(html.escape(str(row["flags"])))
     return "<br>".join(lines)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """How readers know a row: a reference by its name, else by the trial's number."""
+    return html.escape(str(row.get("reference") or f"trial {row.get('trial', row.get('number'))}"))
 
 
 def gap(trials: Sequence[Row], front: Collection[int]) -> dict[str, Any]:

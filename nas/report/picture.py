@@ -18,12 +18,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from nas.records import QUALITIES
-from nas.report.figures import Figure, figure
-from nas.report.tables import front_among, front_rows, read_trials, stands
+from nas.report.figures import Figure, figure, present
+from nas.report.references import Reference, references_of
+from nas.report.tables import front_among, front_rows, read_trials, records, stands
 from nas.study import Study
 from nas.study.file import load_study
 
-ACCENT, GREY, INK, MUTED, LINE = "#0b7a75", "#a3a9b0", "#1d2023", "#646b73", "#e3e3de"
+ACCENT, GREY, INK, MUTED, LINE, BASELINE = "#0b7a75", "#a3a9b0", "#1d2023", "#646b73", "#e3e3de", "#c26a12"
 FAMILIES = ("Inter", "Segoe UI", "Helvetica Neue", "Arial", "Liberation Sans")
 NOT_DRAWN = ("backend", "backend_fallback")  # settings that are about windows
 SIZE_INCHES, DPI = (10.0, 4.375), 160  # 1600 x 700 pixels
@@ -39,7 +40,8 @@ TICK_STEPS = (
     tuple(1 + i / 2 for i in range(18)),
     tuple(1 + i / 10 for i in range(90)),
 )
-KEY, BARS = "green: front, with trial numbers   grey: search trials", "   bars: ± one standard error"
+KEY, BARS = "green: front, with trial numbers   grey: search trials", "bars: ± one standard error"
+STARS = "stars: plain baseline"
 TITLE_WIDTH = 80  # characters of a line
 
 Axes = Any  # matplotlib has no types
@@ -50,12 +52,13 @@ def write_picture(folder: Path) -> Path:
     """Write `folder`/front.png and return its path; works on a run that is still going on."""
     study = load_study(folder / "study.yaml")
     trials, front = read_trials(folder), front_rows(folder)
+    references = references_of(folder, records(front), study.objectives)
     path = folder / "front.png"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     complete = trials[stands(trials)]
     settings = {name: value for name, value in rcParamsDefault.items() if name not in NOT_DRAWN}
     with rc_context(settings | {"font.family": _font()}):  # a matplotlibrc of the user's folder changes nothing
-        draw(study, complete, front).savefig(temporary, format="png", dpi=DPI)
+        draw(study, complete, front, references).savefig(temporary, format="png", dpi=DPI)
     temporary.replace(path)
     return path
 
@@ -66,7 +69,7 @@ def _font() -> str:
     return next(name for name in (*FAMILIES, "DejaVu Sans") if name in installed or name == "DejaVu Sans")
 
 
-def draw(study: Study, complete: pd.DataFrame, front: pd.DataFrame) -> Canvas:
+def draw(study: Study, complete: pd.DataFrame, front: pd.DataFrame, references: Sequence[Reference] = ()) -> Canvas:
     """The figure: one panel for each pair of axes, a title over both."""
     padding = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.04)
     canvas = Canvas(figsize=SIZE_INCHES, dpi=DPI, facecolor="white", layout=padding)
@@ -75,14 +78,17 @@ def draw(study: Study, complete: pd.DataFrame, front: pd.DataFrame) -> Canvas:
     title = textwrap.fill(title, TITLE_WIDTH)
     canvas.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
     pairs = panels(study)
-    key = KEY + BARS if any(y == "accuracy" for _, y in pairs) else KEY
+    beside = [reference for reference in references if reference.is_complete]
+    bars = [BARS] if any(y == "accuracy" for _, y in pairs) else []
+    key = "   ".join([KEY, *([STARS] if beside else []), *bars])
     canvas.supxlabel(key, x=0.99, ha="right", fontsize=8.5, color=MUTED)
     panes = list(zip(canvas.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True))
     for axes, (x, y) in panes:
+        _stars(axes, beside, figure(x), figure(y))
         _panel(axes, complete, front, figure(x), figure(y))
     canvas.draw_without_rendering()  # only the finished layout says where labels have room
     for axes, (x, y) in panes:
-        _label(axes, front, figure(x), figure(y))
+        _label(axes, _spots(front, beside, figure(x), figure(y)))
     return canvas
 
 
@@ -121,6 +127,16 @@ def _panel(axes: Axes, complete: pd.DataFrame, front: pd.DataFrame, x: Figure, y
     for axis, cost in ((axes.xaxis, x), (axes.yaxis, y)):
         if cost.is_cost:
             log_ticks(axes, axis)
+
+
+def _stars(axes: Axes, references: Sequence[Reference], x: Figure, y: Figure) -> None:
+    for reference in _measured(references, x, y):
+        at = reference.row[x.key] * x.scale, reference.row[y.key] * y.scale
+        axes.scatter(*at, s=110, marker="*", color=BASELINE, edgecolors="white", linewidths=0.8, zorder=4)
+
+
+def _measured(references: Sequence[Reference], x: Figure, y: Figure) -> list[Reference]:
+    return [one for one in references if present(one.row.get(x.key)) and present(one.row.get(y.key))]
 
 
 def _shown(frame: pd.DataFrame, of: Figure) -> Points:
@@ -172,17 +188,28 @@ def round_ticks(low: float, high: float) -> list[float]:
     return found
 
 
-def _label(axes: Axes, front: pd.DataFrame, x: Figure, y: Figure) -> None:
-    """Trial numbers beside the members, each in the first of PLACES that is free, left out where none is."""
+def _spots(
+    front: pd.DataFrame, references: Sequence[Reference], x: Figure, y: Figure
+) -> list[tuple[str, float, float]]:
+    """What is labelled, with its place in a panel: members by their trial's number, references by their format."""
     members = front[front[[x.key, y.key]].notna().all(axis=1)]
-    spots = axes.transData.transform(np.column_stack([_shown(members, x), _shown(members, y)])) * 72 / DPI
+    numbered = zip(map(str, members["trial"]), _shown(members, x), _shown(members, y), strict=True)
+    named = [(one.form, one.row[x.key] * x.scale, one.row[y.key] * y.scale) for one in _measured(references, x, y)]
+    return [*numbered, *named]
+
+
+def _label(axes: Axes, labelled: Sequence[tuple[str, float, float]]) -> None:
+    """Labels beside their points, each in the first of PLACES that is free, left out where none is."""
+    if not labelled:
+        return
+    spots = axes.transData.transform([[x, y] for _, x, y in labelled]) * 72 / DPI
     taken = [(px, py) for px, py in spots]
-    for (px, py), trial in zip(spots, members["trial"], strict=True):
+    for (px, py), (name, _, _) in zip(spots, labelled, strict=True):
         place = free_place((px, py), taken)
         if place is not None:
             taken.append((px + place[0], py + place[1] + 3))
             axes.annotate(
-                str(trial), axes.transData.inverted().transform((px * DPI / 72, py * DPI / 72)), xytext=place,
+                name, axes.transData.inverted().transform((px * DPI / 72, py * DPI / 72)), xytext=place,
                 textcoords="offset points", ha="center", fontsize=8.5, color=INK,
             )  # fmt: skip
 

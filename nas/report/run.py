@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from nas.records import QUALITIES, Evaluation, State
 from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
+from nas.report.references import Reference, references_of
 from nas.report.tables import disagrees, front_rows, read_finalists, read_repeats, read_trials, records
 from nas.study import Study
 from nas.study.file import load_study
@@ -30,6 +31,7 @@ class Run:
     repeats: pd.DataFrame
     front: list[Row]
     artifacts: list[Artifact]
+    references: list[Reference] = field(default_factory=list)
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -62,7 +64,8 @@ def read_run(folder: Path) -> Run:
     artifacts = [read_artifact(folder, row["artifact"]) for row in rows]
     for row, artifact in zip(rows, artifacts, strict=True):
         row |= _other_costs(row, artifact.evaluation)
-    return Run(folder, study, read_trials(folder), read_finalists(folder), read_repeats(folder), rows, artifacts)
+    tables = read_trials(folder), read_finalists(folder), read_repeats(folder)
+    return Run(folder, study, *tables, rows, artifacts, references_of(folder, rows, study.objectives))
 
 
 def _other_costs(row: Row, evaluation: Evaluation | None) -> Row:

@@ -127,13 +127,19 @@ def offer(rows: Sequence[Row], *, complete: bool) -> str:
     return f"{networks} on the front: {', '.join(ends)}."
 
 
-def problems(trials: pd.DataFrame, finalists: pd.DataFrame, repeats: pd.DataFrame | None = None) -> list[Problem]:
+def problems(
+    trials: pd.DataFrame,
+    finalists: pd.DataFrame,
+    repeats: pd.DataFrame | None = None,
+    references: Sequence[Row] = (),
+) -> list[Problem]:
     """What did not end as a measured candidate, alike reasons together, the most frequent first."""
     trials, finalists = unmended(trials), mended_once(finalists)
     found = [
         *_groups("search", trials, "number"),
         *_groups("final", finalists, "trial"),
         *(_groups("repeat", repeats, "trial") if repeats is not None else ()),
+        *_unfinished(references),
         *_disagreeing("search", trials, "number"),
         *_disagreeing("final", finalists, "trial"),
     ]
@@ -151,15 +157,25 @@ def _groups(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
         yield Problem(phase, state, len(rows), example, _numbers([row[number] for row in rows]))
 
 
+def _unfinished(references: Sequence[Row]) -> Iterable[Problem]:
+    """References that did not end as a measured network."""
+    for row in references:
+        if row["state"] in PROBLEMS:
+            yield Problem("reference", row["state"], 1, row["reason"] or "no reason recorded", row["reference"])
+
+
 def unmended(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials without those that `nas retry` queued again: their retries tell what became of them."""
     return trials[~trials["number"].isin(trials["retry_of"].dropna())]
 
 
 def mended_once(finalists: pd.DataFrame) -> pd.DataFrame:
-    """Finalists without earlier attempts of those that are complete now."""
+    """Finalists without earlier attempts of those that are complete now, trained by the same recipe."""
     complete = finalists["state"] == State.COMPLETE
-    return finalists[complete | ~finalists["trial"].isin(set(finalists.loc[complete, "trial"]))]
+    keys = pd.Series(
+        list(zip(finalists["trial"], finalists["recipe"], strict=True)), index=finalists.index, dtype=object
+    )
+    return finalists[complete | ~keys.isin(set(keys[complete]))]
 
 
 def _disagreeing(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
@@ -204,6 +220,13 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
             f"{100 * LATENCY_SD:g} % (unstable ones by {100 * UNSTABLE_LATENCY_SD:g} %), each network by itself. Of "
             "search trials that were trained again with other seeds the mean counts, and accuracies vary as they did "
             "between seeds too. The mean of seeds is of the search's trainings, not of a finalist's.",
+        ),
+        (
+            "Baseline",
+            "Three 3x3 convolutions, global average pooling and a linear classifier, trained by the finalists' recipe "
+            "without a teacher, every epoch dense. fp32 is its file as it is; int8 is what ONNX Runtime's "
+            "quantize_static makes of that, with ranges from 512 training images and without further training. Neither "
+            "is a candidate of the search.",
         ),
         (
             "Latency",

@@ -19,7 +19,14 @@ from nas.objectives import may_stand, minimised
 from nas.records import PARITY, State
 from nas.report.figures import FIGURES
 from nas.report.sureness import Repeats, p_on_front, repeats_in, with_seeds
-from nas.run_folder.columns import FINALIST_COLUMNS, FRONT_COLUMNS, REPEAT_COLUMNS, TRIAL_COLUMNS, kind_of
+from nas.run_folder.columns import (
+    FINALIST_COLUMNS,
+    FRONT_COLUMNS,
+    REFERENCE_COLUMNS,
+    REPEAT_COLUMNS,
+    TRIAL_COLUMNS,
+    kind_of,
+)
 from nas.study.file import load_study
 
 LATER = tuple(name for name in FRONT_COLUMNS if name.startswith("test_") or name in ("seeds", "mean_accuracy"))
@@ -40,6 +47,11 @@ def read_finalists(folder: Path) -> pd.DataFrame:
 def read_repeats(folder: Path) -> pd.DataFrame:
     """repeats.csv, typed; empty where there is none."""
     return _read(folder / "repeats.csv", REPEAT_COLUMNS)
+
+
+def read_references(folder: Path) -> pd.DataFrame:
+    """references.csv, typed; empty where there is none."""
+    return _read(folder / "references.csv", REFERENCE_COLUMNS)
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -153,7 +165,7 @@ def _recorded_flags(artifact: Path) -> str:
 def _as_front(trials: pd.DataFrame) -> pd.DataFrame:
     """Search-time rows under the names of front.csv; the test split was not read for them, repeats come later."""
     renamed = trials.rename(columns={"number": "trial"}).assign(
-        search_accuracy=trials["accuracy"], **dict.fromkeys(LATER, np.nan)
+        search_accuracy=trials["accuracy"], recipe="", **dict.fromkeys(LATER, np.nan)
     )
     others = [column for column in renamed if "@" in str(column) and str(column).partition("@")[0] in FRONT_COLUMNS]
     return renamed[[*FRONT_COLUMNS, *others]]

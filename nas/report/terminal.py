@@ -18,7 +18,9 @@ from rich.text import Text
 from nas.records import State
 from nas.report.figures import NONE, accuracy_text, figure, present, seeds_text, share_text
 from nas.report.outlook import expected_per_hour, outlook_words
+from nas.report.references import Reference, references_of, verdict, words
 from nas.report.tables import front_rows, read_finalists, read_trials, records, stands, thinned
+from nas.report.ties import tie_words
 from nas.study.file import load_study
 
 GAP = 2  # characters between columns
@@ -27,18 +29,35 @@ GAP = 2  # characters between columns
 def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at_most: int | None = None) -> None:
     """The front for a terminal, or why it is empty. Nothing is cut: neither on a narrow terminal nor in a pipe.
 
-    `at_most` so many members are shown.
+    `at_most` so many members are shown, and the references below them. Where one of these is on the front, that is the
+    first sentence.
     """
-    rows = thinned(front_rows(folder, objectives), objectives, at_most)
+    members = front_rows(folder, objectives)
+    references = references_of(folder, records(members), objectives)
+    if lost := verdict(references, records(members), objectives):
+        console.print(lost, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    rows = thinned(members, objectives, at_most)
     if rows.empty:
         console.print(why_empty(folder, objectives), markup=False, highlight=False, soft_wrap=True)
-    blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None)
+    if fallen := no_finalist_stands(read_finalists(folder)):
+        console.print(fallen, markup=False, highlight=False, soft_wrap=True)
+    beside = [shown_reference(reference) for reference in references if reference.is_complete]
+    blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None, beside=beside)
     for number, block in enumerate(blocks if len(rows) else []):
         if number:
             console.print()
         console.print(block, crop=False, no_wrap=True, overflow="ignore")
-    if words := outlook_words(expected_per_hour(read_trials(folder), load_study(folder / "study.yaml"))):
-        console.print(words, markup=False, highlight=False, soft_wrap=True)
+    for sentence in filter(None, [tie_words(records(rows), objectives), *words(references)]):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    if outlook := outlook_words(expected_per_hour(read_trials(folder), load_study(folder / "study.yaml"))):
+        console.print(outlook, markup=False, highlight=False, soft_wrap=True)
+
+
+def shown_reference(reference: Reference) -> dict[str, Any]:
+    """A reference as a row of the table: its name stands where candidates have their id."""
+    limits = [f"breaks the limit of {', '.join(reference.broken)}"] if reference.broken else []
+    flags = " ".join([*filter(None, [reference.row["flags"]]), *limits])
+    return {**reference.row, "trial": None, "id": reference.name, "flags": flags}
 
 
 def why_empty(folder: Path, objectives: Sequence[str]) -> str:
@@ -60,6 +79,15 @@ def why_empty(folder: Path, objectives: Sequence[str]) -> str:
     return f"The front is empty: none of {len(able)} that may stand on it was measured in {absent}."
 
 
+def no_finalist_stands(finalists: pd.DataFrame) -> str:
+    """That the front is one of search trials because none of the finalists may stand on it; empty where one may."""
+    if finalists.empty or stands(finalists).any():
+        return ""
+    rows = zip(finalists["trial"], finalists["state"], finalists["reason"], finalists["flags"], strict=True)
+    ended = "; ".join(f"{trial} {state.lower()}: {reason or flags}" for trial, state, reason, flags in rows)
+    return f"None of the finalists may stand on the front ({ended}). These are search trials:"
+
+
 def _most_broken(trials: pd.DataFrame) -> str:
     """The constraint that most infeasible trials break."""
     broken = Counter(
@@ -69,13 +97,19 @@ def _most_broken(trials: pd.DataFrame) -> str:
     return "".join(f"; constraints.{name} is broken by {number}" for name, number in broken.most_common(1))
 
 
-def front_tables(frame: pd.DataFrame, objectives: Sequence[str], *, width: int | None = None) -> list[Table]:
-    """The front, with the costs among `objectives`: per cent with standard error, KB, ms.
+def front_tables(
+    frame: pd.DataFrame,
+    objectives: Sequence[str],
+    *,
+    width: int | None = None,
+    beside: Sequence[dict[str, Any]] = (),
+) -> list[Table]:
+    """The front, with the costs among `objectives`: per cent with standard error, KB, ms; below it the rows `beside`.
 
     One table, or, where that is wider than `width` characters, several below each other, each of which begins with the
     trial's number and id.
     """
-    rows = records(frame)
+    rows = [*records(frame), *beside]
     keys, figures = _columns(rows, objectives)
     blocks = [list(keys)]
     for column in figures:
@@ -112,8 +146,8 @@ def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[lis
         *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
     ]
     told += _sureness(rows)
-    flags = [row["flags"] for row in rows]
-    return keys, [*told, *([ShownColumn("flags", flags, is_text=True)] if any(flags) else [])]
+    words = [(name, [row.get(name) or "" for row in rows]) for name in ("flags", "recipe")]
+    return keys, [*told, *(ShownColumn(name, cells, is_text=True) for name, cells in words if any(cells))]
 
 
 def _sureness(rows: list[dict[str, Any]]) -> list[ShownColumn]:

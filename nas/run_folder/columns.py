@@ -79,7 +79,8 @@ COLUMNS: Mapping[str, Column] = {
     column.name: column
     for column in (
         *(_own(name, COUNT) for name in ("number", "attempts", "seed", "retry_of")),
-        *(_own(name, TEXT) for name in ("state", "reason", "id", "structure_id", "started_at", "artifact")),
+        *(_own(name, TEXT) for name in ("state", "reason", "id", "structure_id", "started_at", "artifact", "recipe")),
+        _own("reference", TEXT),
         *(_own(name, MEASURE) for name in ("fidelity", "rung", "seconds", "accuracy", "accuracy_se", "train_accuracy")),
         *(_own(name, MEASURE) for name in ("balanced_accuracy", "macro_f1", "log_loss")),
         *(_own(name, MEASURE) for name in ("test_accuracy", "test_accuracy_se")),
@@ -109,12 +110,19 @@ FRONT_COLUMNS = (
     "p_on_front", "seeds", "mean_accuracy",
     "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
+    "epochs", "recipe",
 )  # fmt: skip
 FINALIST_COLUMNS = (*FRONT_COLUMNS, "state", "reason")
 REPEAT_COLUMNS = (
     "trial", "id", "seed", "state", "reason", "epochs", "accuracy", "accuracy_se", "train_accuracy",
     "balanced_accuracy", "macro_f1", "log_loss", "parameters", "size_bytes", "latency_ms", "macs",
     "peak_memory_bytes", "seconds", "started_at", "flags", "artifact",
+)  # fmt: skip
+REFERENCE_COLUMNS = (
+    "reference", "id", "seed", "state", "reason", "recipe", "epochs", "accuracy", "accuracy_se", "test_accuracy",
+    "test_accuracy_se", "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
+    "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "seconds", "started_at",
+    "flags", "artifact",
 )  # fmt: skip
 
 
@@ -152,6 +160,11 @@ def finalist_columns(study: Study) -> list[str]:
 def repeat_columns(study: Study) -> list[str]:
     """The columns of repeats.csv."""
     return _with_targets(REPEAT_COLUMNS, study)
+
+
+def reference_columns(study: Study) -> list[str]:
+    """The columns of references.csv."""
+    return _with_targets(REFERENCE_COLUMNS, study)
 
 
 def _with_targets(names: Sequence[str], study: Study) -> list[str]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import ValidationError
 
-from nas.candidates.hyperparameters import Numbers, suffix_of
+from nas.candidates.hyperparameters import suffix_of
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.records import Evaluation, Phase
+
+TEACHER = "reference"
+LOGITS = "logits.npy"  # of a teacher on its students' training images; once this file exists, the teacher is trained
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,10 @@ class RunFolder:
         return self.path / "finalists.csv"
 
     @property
+    def references(self) -> Path:
+        return self.path / "references.csv"
+
+    @property
     def front(self) -> Path:
         return self.path / "front.csv"
 
@@ -62,19 +72,33 @@ class RunFolder:
         """What was measured before the search to predict latency; no result."""
         return self.path / "calibration.json"
 
-    def artifact(self, candidate_id: str, phase: Phase, seed: int, numbers: Numbers = MappingProxyType({})) -> Path:
-        """Where one evaluation's files are; `numbers` are its searched training numbers."""
-        return self.path / "artifacts" / candidate_id / f"{phase}-{seed}{suffix_of(numbers)}"
+    def artifact(
+        self, candidate_id: str, phase: Phase, seed: int, settings: Mapping[str, Any] = MappingProxyType({})
+    ) -> Path:
+        """Where one evaluation's files are.
+
+        `settings` are its searched training numbers, and what else differs from the study's `training`.
+        """
+        return self.path / "artifacts" / candidate_id / f"{phase}-{seed}{suffix_of(settings)}"
+
+    def teacher(self, changes: Mapping[str, Any] = MappingProxyType({})) -> Path:
+        """The network that teaches all candidates, where the study distils from one.
+
+        Students whose training differs by `changes` from the study's have a teacher of their own.
+        """
+        return self.path / f"{TEACHER}{suffix_of(changes)}"
 
     @property
-    def teacher(self) -> Path:
-        """The network that teaches all candidates, where the study distils from one."""
-        return self.path / "reference"
+    def awaits_teacher(self) -> bool:
+        """Whether a teacher is being trained, or was when the run was interrupted."""
+        return any(not (folder / LOGITS).exists() for folder in self.path.glob(f"{TEACHER}*/"))
 
-    @property
-    def teacher_logits(self) -> Path:
-        """Its logits on the training images; once this file exists, the teacher is trained."""
-        return self.teacher / "logits.npy"
+    def finished(self, named: str | None) -> Path | None:
+        """The folder that `named` names, in the run folder or anywhere; None where it names none."""
+        if named is None:
+            return None
+        inside, outside = self.path / named, Path(os.path.expanduser(os.path.expandvars(named)))
+        return next((folder for folder in (inside, outside) if folder.is_dir()), None)
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

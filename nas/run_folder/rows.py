@@ -5,7 +5,8 @@ Both are kept in the journal as flat JSON, in the form that earlier versions wro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -31,9 +32,11 @@ def identity_of(candidate_id: str, numbers: Numbers) -> Identity:
 class TrialNotes:
     """What is noted of a trial beside its parameters, from the ask on.
 
-    `epochs` is the length of its training, `training` its searched numbers. `attempts` counts evaluations begun,
-    `deaths` workers that died over it. `duplicate_of` and `retry_of` are numbers of trials of the same phase,
-    `search_trial` is the number of a finalist's trial in the search.
+    `epochs` is the length of its training, `training` its searched numbers, `recipe` what else differs from the
+    study's `training`, in keys of `finals`; `teacher` is the artifact of the trial that `recipe` names as teacher.
+    `attempts` counts evaluations begun, `deaths` workers that died over it. `duplicate_of` and `retry_of` are numbers
+    of trials of the same phase, `search_trial` is the number of a finalist's trial in the search, `reference` the name
+    of what is compared with the front.
     """
 
     candidate_json: Mapping[str, Any]
@@ -46,6 +49,9 @@ class TrialNotes:
     duplicate_of: int | None = None
     retry_of: int | None = None
     search_trial: int | None = None
+    reference: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    teacher: str | None = None
 
     @classmethod
     def of(cls, candidate: Candidate, *, seed: int, epochs: int, training: Numbers) -> TrialNotes:
@@ -61,11 +67,17 @@ class TrialNotes:
     def identity(self) -> Identity:
         return identity_of(self.id, self.training)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that differs from the study's `training`: the searched numbers, and the recipe over them."""
+        return {**self.training, **self.recipe}
+
     def to_json(self) -> dict[str, Any]:
         """The notes as the journal keeps them; what does not apply is left out."""
         notes = {name: getattr(self, name) for name in _NOTED}
-        optional = ("duplicate_of", "retry_of", "search_trial")
-        left_out = {name for name in optional if notes[name] is None} | ({"training"} if not self.training else set())
+        optional = ("duplicate_of", "retry_of", "search_trial", "teacher", "reference")
+        left_out = {name for name in optional if notes[name] is None}
+        left_out |= {name for name in ("training", "recipe") if not notes[name]}
         return {"candidate": self.candidate_json} | {k: v for k, v in notes.items() if k not in left_out}
 
     @classmethod
@@ -86,7 +98,8 @@ class TrialRow:
     name, and `latency_ms@NAME` and `size_bytes@NAME` of others. `violation` says by how much, relative to its limit,
     each broken constraint is exceeded. `expected_gain` is by what share the sampler expected this trial to enlarge the
     hypervolume when it proposed it. `p_on_front` is the probability to be on the front; `seeds` trainings of the search
-    have `mean_accuracy` together.
+    have `mean_accuracy` together. `recipe` says what differs from the study's `training`, empty for nothing;
+    `reference` is the name of what is no candidate of the search.
     """
 
     number: int
@@ -124,11 +137,18 @@ class TrialRow:
     p_on_front: float | None = None
     seeds: int | None = None
     mean_accuracy: float | None = None
+    reference: str | None = None
+    recipe: str | None = None
 
     @property
     def shown(self) -> int:
         """The number that users know it by: that of the search trial."""
         return self.number if self.trial is None else self.trial
+
+    @property
+    def label(self) -> str:
+        """What users know it by: its name as a reference, else its number."""
+        return self.reference or str(self.shown)
 
     @property
     def accuracy_in_search(self) -> float | None:
@@ -160,7 +180,7 @@ class TrialRow:
         )
 
 
-_OPTIONAL = ("trial", "expected_gain", "rung")  # left out of the journal where there is none
+_OPTIONAL = ("trial", "expected_gain", "rung", "recipe", "reference")  # left out of the journal where there is none
 _OF_FRONTS = ("search_accuracy", "p_on_front", "seeds", "mean_accuracy")  # never in the journal
 _NESTED = ("costs", "structure", "params")
 _FLAT = [flat.name for flat in fields(TrialRow) if flat.name not in (*_NESTED, *_OPTIONAL, *_OF_FRONTS)]
@@ -222,6 +242,19 @@ def structure_of(layers: Sequence[LayerReport]) -> dict[str, float]:
         / sum(layer.unpruned_channels or layer.out_channels for layer in inner),
         "mean_bits": sum(n * BITS[layer.format] for n, layer in zip(weights, layers, strict=True)) / sum(weights),
     }
+
+
+def words_of(recipe: Mapping[str, Any]) -> str:
+    """A recipe in one line, as it is asked for on a command line: `epochs=60 train_images=all`."""
+    return " ".join(f"{key}={value}" for key, value in _leaves(recipe))
+
+
+def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value if isinstance(value, str) else json.dumps(value).replace(" ", "")
 
 
 def _costs(measurement: Measurement, target: str) -> dict[str, float]:

@@ -23,7 +23,12 @@ def anchors(study: Study) -> list[Answer]:
     """One rule for each of the first trials: its answer to a gene's name and choices. Samplers of WITHOUT have none."""
     if study.search.sampler in WITHOUT or not study.search.anchors:
         return []
-    return [partial(_answer, kind, end) for end in (last, first) for kind in study.space.block_spaces()]
+    return [anchor(kind, end) for end in (last, first) for kind in study.space.block_spaces()]
+
+
+def anchor(kind: str, end: Callable[[Sequence[Any]], Any]) -> Answer:
+    """The rule of the network of one kind of block that lies at an `end` of every choice, compressed midway."""
+    return partial(_answer, kind, end)
 
 
 def _answer(kind: str, end: Callable[[Sequence[Any]], Any], gene: str, choices: Sequence[Any]) -> Any:

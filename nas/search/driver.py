@@ -11,14 +11,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import insort
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from operator import attrgetter
+from typing import Any, Protocol
 
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
+from nas.run_folder.attempts import forget_spent, spent_before
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
-from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of
+from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of, words_of
 from nas.search.journal import Direction, Journal, RecordedTrial
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
@@ -50,13 +53,36 @@ class Failure:
     reason: str
 
 
+class Drives(Protocol):
+    """What the loop around an executor sees of a driver, or of several that share the places."""
+
+    @property
+    def folder(self) -> RunFolder: ...
+
+    def rows(self) -> list[TrialRow]: ...
+
+    def propose(self) -> Task | Wait | Done: ...
+
+    def report(self, task: Task, rung: Rung) -> Verdict: ...
+
+    def paused(self, task: Task) -> None: ...
+
+    def finish(self, task: Task, evaluation: Evaluation) -> TrialRow: ...
+
+    def died(self, task: Task, reason: str, *, started: bool = True) -> TrialRow | None: ...
+
+    def took_too_long(self, task: Task) -> TrialRow: ...
+
+
 class Driver(ABC):
     """What search and finalists share: one journal study, recovery after a death, telling results.
 
-    A subclass says of which phase its evaluations are, and what they may read and must keep to.
+    A subclass says of which phase its evaluations are, and what they may read and must keep to; `is_search`: they are
+    trained as search trials are.
     """
 
     phase: Phase
+    is_search: bool = False
     reads_test: bool = False
     is_constrained: bool = True
 
@@ -78,6 +104,11 @@ class Driver(ABC):
     def report(self, task: Task, rung: Rung) -> Verdict:
         """Whether the training of `task` goes on after `rung`; asked between epochs."""
         return Verdict.CONTINUE
+
+    @property
+    def waiting(self) -> list[Task]:
+        """What is known to be evaluated next, in this order."""
+        return list(self._waiting)
 
     def rows(self) -> list[TrialRow]:
         """One row per finished trial, in order of number."""
@@ -173,6 +204,7 @@ class Driver(ABC):
 
     def _failed(self, task: Task, failure: Failure) -> Evaluation:
         """Record an evaluation that left no record of its own."""
+        spent = spent_before(task.folder)
         evaluation = Evaluation(
             candidate_id=task.candidate.id,
             structure_id="",
@@ -181,13 +213,16 @@ class Driver(ABC):
             state=State.FAILED,
             error=failure.error,
             reason=failure.reason,
-            budget=self.study.training.epochs,
+            budget=task.budget_in(self.study),
             target=self.study.target.name,
             training=task.training,
+            recipe=task.recipe,
             attempts=task.attempt,
-            started_at="",
+            seconds=spent.seconds,
+            started_at=spent.started_at,
         )
         write_evaluation(task.folder, evaluation)
+        forget_spent(task.folder)
         (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         return evaluation
 
@@ -203,30 +238,37 @@ class Driver(ABC):
             phase=self.phase,
             seed=notes.seed,
             epochs=notes.epochs,
-            folder=self.folder.artifact(notes.id, self.phase, notes.seed, notes.training),
+            folder=self.folder.artifact(notes.id, self.phase, notes.seed, notes.settings),
             attempt=notes.attempts,
             training=dict(notes.training),
             reads_test=self.reads_test,
             is_constrained=self.is_constrained,
             rungs=self._rungs_of(number),
+            recipe=self._recipe_of(notes),
+            train_size=self.study.search.input_size if self.is_search else None,
         )
+
+    def _recipe_of(self, notes: TrialNotes) -> Mapping[str, Any]:
+        """What differs from the study's `training`, in keys of `finals`: of a search trial what the study says."""
+        if self.is_search:
+            return self.study.search_changes
+        return {**notes.recipe, **({} if notes.teacher is None else {"teacher": notes.teacher})}
 
     def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
         params = self.journal.trials()[task.number].params
         artifact = self.folder.relative(task.folder)
         row = row_of(evaluation, number=task.number, artifact=artifact, params=params)
-        return replace(row, retry_of=self.notes(task.number).retry_of)
+        notes = self.notes(task.number)
+        return replace(row, retry_of=notes.retry_of, recipe=words_of(notes.recipe) or None)
 
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
-        """INFEASIBLE is COMPLETE to samplers, with its real costs and the worst quality as a placeholder."""
-        values, met = None, dict[str, float]()
-        if evaluation.measurement is not None:
-            met = slacks(evaluation.measurement.costs(evaluation.target), self.study.limits)
+        """INFEASIBLE is COMPLETE to samplers, with what was measured and the worst of qualities that were not."""
+        values, known = None, evaluation.known
+        is_trained = evaluation.state is not State.PRUNED  # what a copy was worth at a rung breaks no limit
+        met = slacks(known, self.study.limits_in(evaluation.phase) if is_trained else self.study.cost_limits)
         if evaluation.measurement is not None and evaluation.state not in (State.FAILED, State.PRUNED):
-            infeasible = evaluation.state is State.INFEASIBLE
-            values = [
-                0.0 if infeasible and name in QUALITIES else evaluation.values((name,))[0]
-                for name in self.study.objectives
-            ]
+            worst = dict.fromkeys(QUALITIES, 0.0) if evaluation.state is State.INFEASIBLE else {}
+            known = worst | known
+            values = [known[name] for name in self.study.objectives]
         pruned = evaluation.state is State.PRUNED
         self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()}, pruned=pruned)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from nas.records import State
+from nas.records import QUALITIES, State
 from nas.run_folder.rows import TrialRow
 
 WINDOW, INFEASIBLE_SHARE = 100, 0.95  # trials looked at, and how many of them
@@ -26,11 +26,25 @@ def infeasible(newest: Sequence[TrialRow], limits: Mapping[str, float]) -> str:
     broken = [row for row in recent if row.state is State.INFEASIBLE]
     if len(recent) < WINDOW or len(broken) < INFEASIBLE_SHARE * WINDOW:
         return ""
-    name, count = Counter(name for row in broken for name in row.violation).most_common(1)[0]
-    return (
-        f"{len(broken)} of the last {WINDOW} candidates are infeasible; constraints.{name}.max {limits[name]:g} "
-        f"is broken by {count} of them, the least has {min(row.value(name) for row in broken):g}"
+    return f"{len(broken)} of the last {WINDOW} candidates are infeasible; {_most_broken(broken, limits)}"
+
+
+def trained_in_vain(rows: Sequence[TrialRow], limits: Mapping[str, float], most: int) -> str:
+    """That `most` candidates missed a quality, which shows only when they are trained, if so."""
+    missed = [row for row in rows if row.state is State.INFEASIBLE and not row.violation.keys().isdisjoint(QUALITIES)]
+    if len(missed) < most:
+        return ""
+    return f"{len(missed)} candidates were trained and are infeasible; {_most_broken(missed, limits)}"
+
+
+def _most_broken(rows: Sequence[TrialRow], limits: Mapping[str, float]) -> str:
+    """The constraint that most of the rows break, and how near they come to it."""
+    name, count = Counter(name for row in rows for name in row.violation).most_common(1)[0]
+    values = [row.value(name) for row in rows if name in row.violation]
+    bound, nearest = (
+        ("min", f"best has {max(values):g}") if name in QUALITIES else ("max", f"least has {min(values):g}")
     )
+    return f"constraints.{name}.{bound} {limits[name]:g} is broken by {count} of them, the {nearest}"
 
 
 def spent(epoch_budget: float | None) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nas.candidates.hyperparameters import suffix_of
+from nas.errors import InputError
 from nas.front import beyond_all, front_subset, fronts
 from nas.records import QUALITIES, Evaluation, Phase
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow
+from nas.runtimes.runtime import runtime_of
 from nas.search.driver import WAIT, Done, Driver, Wait
 from nas.search.search import Search
 from nas.search.standing import points_of, standing
@@ -28,17 +31,51 @@ class Finalists(Driver):
 
     def choose(self, search: Search, repeats: Repeated = NO_REPEATS) -> None:
         """Enqueue the finalists that are not there yet, chosen by means over seeds where there are `repeats`."""
-        known = {TrialNotes.from_json(trial.user_attrs).identity for trial in self.journal.trials()}
-        for row in finalists_of(averaged(search.rows(), repeats), self.study):
-            searched = search.notes(row.number)
-            if searched.identity not in known:
-                number = self.journal.enqueue(self._notes(searched, row.number).to_json())
-                self._waiting.append(self._task(number))
+        rows = search.rows()
+        for row in finalists_of(averaged(rows, repeats), self.study):
+            self.add(row.number, search.notes(row.number), rows)
+
+    def add(self, trial: int, searched: TrialNotes, rows: Sequence[TrialRow]) -> int:
+        """Enqueue a search trial's candidate, unless it is there with the same recipe; returns its number here.
+
+        `rows` are the search's: one of them may be the teacher's. Raises InputError where it cannot teach.
+        """
+        notes = self._notes(searched, trial)
+        for number in reversed(range(len(self.journal.trials()))):  # of retries the last
+            if _identity(self.notes(number)) == _identity(notes):
+                return number
+        teacher = self.study.finals.teacher
+        if isinstance(teacher, int):
+            notes = replace(notes, teacher=self.artifact_of(teacher, rows))
+        number = self.journal.enqueue(notes.to_json())
+        self._waiting.append(self._task(number))
+        return number
+
+    def only(self, number: int) -> None:
+        """Leave every other unfinished finalist for later."""
+        self._waiting = [task for task in self._waiting if task.number == number]
+
+    def artifact_of(self, trial: int, rows: Sequence[TrialRow]) -> str:
+        """The artifact of a trial that teaches: its most accurate finalist's, or else the search's own."""
+        own = teaching(trial, rows)
+        finals = [row for row in standing(self.rows()) if row.shown == trial]
+        artifact = max(finals, key=lambda row: row.value("accuracy"), default=own).artifact
+        name = runtime_of(self.study.target).file_name
+        if not (self.folder.path / artifact / name).exists():
+            raise InputError(f"finals.teacher: trial {trial} has no {name} any more, got artifacts.keep: front")
+        return artifact
 
     def _notes(self, searched: TrialNotes, search_trial: int) -> TrialNotes:
-        seed, epochs = self.study.search.seed + 1, self.study.training.epochs
+        """The finals' numbers stand above those that were searched."""
+        recipe = self.study.finals.changes()
         return TrialNotes(
-            searched.candidate_json, searched.id, seed, epochs, searched.training, search_trial=search_trial
+            searched.candidate_json,
+            searched.id,
+            self.study.search.seed + 1,
+            self.study.final_epochs,
+            {name: number for name, number in searched.training.items() if name not in recipe},
+            search_trial=search_trial,
+            recipe=recipe,
         )
 
     @property
@@ -46,9 +83,16 @@ class Finalists(Driver):
         """Whether any is yet to be trained."""
         return bool(self._waiting)
 
+    @property
+    def waiting(self) -> list[Task]:
+        """The longest first, so that no place is idle while the last one trains."""
+        return sorted(self._waiting, key=training_work, reverse=True)
+
     def propose(self) -> Task | Wait | Done:
         if self._waiting:
-            return self._start(self._waiting.pop(0))
+            task = self.waiting[0]
+            self._waiting.remove(task)
+            return self._start(task)
         return WAIT if self._running else Done()
 
     def _row(self, task: Task, evaluation: Evaluation) -> TrialRow:
@@ -58,6 +102,24 @@ class Finalists(Driver):
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         values = None if evaluation.validation is None else [evaluation.validation.accuracy]
         self.journal.tell(row.number, values, notes={ROW: row.to_json()})
+
+
+def training_work(task: Task) -> int:
+    """MACs per image of all epochs, by which trainings are put in order; every layer counts, pruned or not."""
+    return task.epochs * sum(layer.macs for layer in task.candidate.architecture.layers(1))
+
+
+def teaching(trial: int, rows: Sequence[TrialRow]) -> TrialRow:
+    """The row of the search trial that `finals.teacher` names. Raises InputError where it is not complete."""
+    found = next((row for row in standing(rows) if row.number == trial), None)
+    if found is None:
+        raise InputError(f"finals.teacher: expected a complete trial of this run, got {trial}")
+    return found
+
+
+def _identity(notes: TrialNotes) -> tuple[str, str]:
+    """What makes two finalists the same: the candidate and all settings of its training."""
+    return notes.id, suffix_of(notes.settings)
 
 
 def finalists_of(rows: Sequence[TrialRow], study: Study) -> list[TrialRow]:
@@ -86,10 +148,10 @@ def finalists_of(rows: Sequence[TrialRow], study: Study) -> list[TrialRow]:
 def slow_starter(rows: Sequence[TrialRow], study: Study) -> int | None:
     """The row of most MACs among those within one standard error of the most accurate; None where that is it.
 
-    Only where trials are trained shorter than finalists: large networks learn longer, so that one which cannot be told
+    Only where trials are trained on less than finalists: large networks learn longer, so that one which cannot be told
     from the best early on is likely to be better in the end, and yet no front holds it.
     """
-    if not set(study.objectives) & set(QUALITIES) or study.search_epochs >= study.training.epochs:
+    if not set(study.objectives) & set(QUALITIES) or study.trials_train_fully:
         return None
     accuracies = [row.value("accuracy") for row in rows]
     best = max(range(len(rows)), key=accuracies.__getitem__)

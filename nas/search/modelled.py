@@ -50,7 +50,7 @@ class Modelled:
             seed=study.search.seed,
             startup=WARM_STARTUP if earlier else STARTUP,
             pool_size=POOL_SIZE,
-            constraints=self.proposals.constraints if study.constraints else None,
+            constraints=self.proposals.constraints if study.cost_limits else None,
             priors=Priors(self.proposals, Beliefs(study, len(names), earlier)) if earlier else None,
             scales=self.proposals.scales,
         )

@@ -50,7 +50,8 @@ class Proposals:
 
     @property
     def limits(self) -> Mapping[str, float]:
-        return self._study.limits
+        """Those of costs; a quality is learned, and so is how likely it keeps to its limit."""
+        return self._study.cost_limits
 
     @property
     def scales(self) -> list[Scale]:

@@ -25,6 +25,7 @@ class Repeats(Driver):
     """Trains the candidates of `search` again that are worth it, as many as `search.repeat_share` allows."""
 
     phase: Phase = "repeat"
+    is_search = True
     is_constrained = False  # it is known already what the candidate costs
 
     def __init__(self, search: Search) -> None:
@@ -54,10 +55,7 @@ class Repeats(Driver):
 
     def by_trial(self) -> Repeated:
         """The complete repeats of each search trial."""
-        found: dict[int, list[TrialRow]] = {}
-        for row in standing(self.rows()):
-            found.setdefault(row.shown, []).append(row)
-        return found
+        return by_trial(self.rows())
 
     def _begun(self) -> dict[int, int]:
         """How often each search trial was begun again, whatever became of it."""
@@ -94,6 +92,14 @@ class Repeats(Driver):
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         values = None if evaluation.validation is None else [evaluation.validation.accuracy]
         self.journal.tell(row.number, values, notes={ROW: row.to_json()})
+
+
+def by_trial(rows: Sequence[TrialRow]) -> Repeated:
+    """Rows of repeats that may stand on a front, by the number of their search trial."""
+    found: dict[int, list[TrialRow]] = {}
+    for row in standing(rows):
+        found.setdefault(row.shown, []).append(row)
+    return found
 
 
 def most_ambiguous(rows: Sequence[TrialRow], probabilities: Sequence[float], seeds: Sequence[int]) -> TrialRow | None:

@@ -20,7 +20,7 @@ from nas.samplers.pareto import gain_of
 from nas.search.budget import EpochBudget
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
-from nas.search.endings import WINDOW, failing, gaining_little, infeasible, spent
+from nas.search.endings import WINDOW, failing, gaining_little, infeasible, spent, trained_in_vain
 from nas.search.journal import RecordedTrial
 from nas.search.modelled import Calibrated
 from nas.search.rungs import Rungs, is_paused, last_rung, write_pruned
@@ -29,6 +29,7 @@ from nas.study import Study
 from nas.tasks import Rung, Task, Verdict
 
 RANDOM_AFTER = 10  # repeats in a row
+LEAST_IN_VAIN = 10  # trained candidates that miss a quality, before a short search gives up
 
 
 class Search(Driver):
@@ -40,6 +41,7 @@ class Search(Driver):
     """
 
     phase: Phase = "search"
+    is_search = True
 
     def __init__(
         self, study: Study, folder: RunFolder, *, class_names: Sequence[str] = (), calibrated: Calibrated = ()
@@ -76,7 +78,7 @@ class Search(Driver):
             return WAIT
         if (promoted := self.rungs.next()) is not None:
             return self._go_on(promoted)
-        self._problem = infeasible(self._newest(), self.study.limits)
+        self._problem = infeasible(self._newest(), self.study.limits) or self._in_vain()
         if self._problem:
             return self._over()
         if self._exhausted:
@@ -276,6 +278,12 @@ class Search(Driver):
         """Rows of the last trials, the newest first, without those that only repeat another."""
         self._look()
         return list(islice((row for row in reversed(self._rows) if row.state is not State.DUPLICATE), WINDOW))
+
+    def _in_vain(self) -> str:
+        """That as many were trained in vain as are to be completed: a quality no network has costs twice at most."""
+        if self.study.limits == self.study.cost_limits:
+            return ""
+        return trained_in_vain(self._rows, self.study.limits, max(LEAST_IN_VAIN, self.study.search.trials))
 
     def _failing(self) -> str:
         """Why nothing works; failures of an earlier `nas run`, whose cause may be gone, do not count."""

@@ -12,24 +12,30 @@ from nas.files import write_atomically
 from nas.front import fronts
 from nas.objectives import beyond_worst
 from nas.records import State
-from nas.run_folder.columns import finalist_columns, front_columns, repeat_columns, trial_columns
+from nas.run_folder.columns import finalist_columns, front_columns, reference_columns, repeat_columns, trial_columns
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.run_folder.tables import append_row, count_rows, write_rows
 from nas.runtimes.runtime import file_names
 from nas.search.finalists import Finalists
+from nas.search.references import References
 from nas.search.repeats import Repeats
 from nas.search.sampling import default_population
 from nas.search.search import Search
 from nas.search.standing import front_of, points_of, standing
-from nas.search.sureness import with_p_on_front, with_seeds
+from nas.search.sureness import Repeated, with_p_on_front, with_seeds
 from nas.study import Study
 from nas.study.file import dump_study
 
 
 def write_front(search: Search, repeats: Repeats, finalists: Finalists) -> None:
     """front.csv, over the finalists as soon as one is complete, over the search's trials until then."""
-    study, folder, searched, again = search.study, search.folder, search.rows(), repeats.by_trial()
+    write_fronts(finalists, search.rows(), repeats.by_trial())
+
+
+def write_fronts(finalists: Finalists, searched: Sequence[TrialRow], again: Repeated) -> None:
+    """finalists.csv and front.csv, with the rows of the search and the repeats of its trials."""
+    study, folder = finalists.study, finalists.folder
     accuracies = {row.number: row.accuracy for row in searched}
     final = [replace(row, search_accuracy=accuracies.get(row.shown)) for row in finalists.rows()]
     objectives, seed = study.objectives, study.search.seed
@@ -38,6 +44,13 @@ def write_front(search: Search, repeats: Repeats, finalists: Finalists) -> None:
         write_rows(folder.finalists, finalist_columns(study), final)
     rows = final if standing(final) else with_seeds(with_p_on_front(searched, objectives, again, seed=seed), again)
     write_rows(folder.front, front_columns(study), front_of(rows, objectives))
+
+
+def write_references(references: References) -> None:
+    """references.csv, once one is there."""
+    rows = references.rows()
+    if rows or references.folder.references.exists():
+        write_rows(references.folder.references, reference_columns(references.study), rows)
 
 
 def write_repeats(repeats: Repeats) -> None:

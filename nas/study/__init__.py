@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from nas.study.compression import Compression
 from nas.study.data import Data, TorchvisionSet
+from nas.study.finals import Finals
 from nas.study.numbers import Choices, Range
-from nas.study.objectives import Constraint, Cost, Objective
+from nas.study.objectives import Constraints, Cost, Objective
 from nas.study.outputs import Artifacts, ReportOptions
 from nas.study.recipe import Distillation, RandAugment, Recipe
 from nas.study.search import Search
@@ -22,10 +23,11 @@ __all__ = [
     "Artifacts",
     "Choices",
     "Compression",
-    "Constraint",
+    "Constraints",
     "Cost",
     "Data",
     "Distillation",
+    "Finals",
     "Name",
     "NotNegative",
     "Objective",

@@ -3,75 +3,70 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from nas.study.section import AtLeastOne, Section, Share
+from nas.study.source_keys import SOURCE_KEYS, SourceKeys, sources_with
 
 TorchvisionSet = Literal[
     "CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "KMNIST", "USPS", "SVHN", "STL10", "GTSRB", "DTD", "FGVCAircraft",
     "Flowers102", "Food101", "OxfordIIITPet", "RenderedSST2", "StanfordCars", "Imagenette",
 ]  # fmt: skip
-GREY_SETS = ("MNIST", "FashionMNIST", "KMNIST", "USPS")
-MIRRORED_MEANS_ANOTHER = ("MNIST", "KMNIST", "USPS", "SVHN", "GTSRB", "RenderedSST2")
 
 
-@dataclass(frozen=True)
-class SourceKeys:
-    """What a source asks of the other keys, and what follows from it.
+class Columns(Section):
+    """Names of the columns of a table of images, for sources csv and huggingface."""
 
-    title: what reports call the data. path: what `path` has to be, None: there is none. needs: key that must be given
-    -> what it is. own: keys, empty by default, that only this source has. is_grey, keeps_side: where the study does not
-    say, whether images have one channel, and whether a mirrored one would be another sign.
-    """
-
-    title: Callable[[Data], str]
-    path: str | None = "a folder"
-    needs: Mapping[str, str] = field(default_factory=dict)
-    own: tuple[str, ...] = ()
-    is_grey: Callable[[Data], bool] = lambda _: False
-    keeps_side: Callable[[Data], bool] = lambda _: False
-
-
-def _folder_name(data: Data) -> str:
-    """Only the folder's name: a report is passed on, and the path says where its maker keeps files."""
-    return f"images of {PurePath(data.path or '').name}"
-
-
-# One row for each value of `data.source`; how its images are listed is a row of nas.data.sources.
-SOURCE_KEYS: dict[str, SourceKeys] = {
-    "digits": SourceKeys(
-        lambda _: "digits (scikit-learn)", path=None, is_grey=lambda _: True, keeps_side=lambda _: True
-    ),
-    "image_folder": SourceKeys(_folder_name, own=("group_pattern",)),
-    "npz": SourceKeys(_folder_name, path="a file"),
-    "torchvision": SourceKeys(
-        lambda data: f"{data.dataset} (torchvision)",
-        needs={"dataset": "the name of a set"},
-        own=("dataset", "download"),
-        is_grey=lambda data: data.dataset in GREY_SETS,
-        keeps_side=lambda data: data.dataset in MIRRORED_MEANS_ANOTHER,
-    ),
-}
+    image: str | None = Field(
+        None,
+        description="csv: the file, relative to the table's folder or to `root`; by default `image`. huggingface: the "
+        "picture; by default `image` or `img`.",
+    )
+    label: str | None = Field(
+        None, description="The class, as text or as a number; by default `label`, with huggingface also `labels`."
+    )
+    split: str | None = Field(
+        None,
+        description="csv: train, val or test (or a usual spelling of these); by default `split`, if there is such a "
+        "column, else all rows are one set, to be split.",
+    )
+    group: str | None = Field(
+        None,
+        description="What images that stay together have in common, in all classes: a patient, a film; by default "
+        "`group`, if there is such a column.",
+    )
 
 
 class Data(Section):
     """Where the labelled images come from and how they are split."""
 
-    source: Literal["digits", "image_folder", "npz", "torchvision"] = Field(
-        description="digits: scikit-learn's 8x8 scans, which need no file. image_folder: image files in `path`, one "
-        "folder per class. npz: arrays in the file `path`. torchvision: the data set named by `dataset`."
+    source: Literal["csv", "digits", "huggingface", "image_folder", "npz", "torchvision"] = Field(
+        description="csv: a table of image files and their classes, `path`. digits: scikit-learn's 8x8 scans, which "
+        "need no file. huggingface: a folder that `datasets` saved, or of its Parquet files (`pip install "
+        "'compact-nas[huggingface]'`). image_folder: image files in `path`, one folder per class. npz: arrays in the "
+        "file `path`. torchvision: the data set named by `dataset`."
     )
     path: str | None = Field(
         None,
-        description="image_folder: a folder with train/ and, optionally, val/ and test/, or with the class folders "
-        "themselves. npz: a file with images and labels (or train_images and train_labels) and, optionally, those of "
-        "val_ and test_, classes (names) and groups (images that stay together; val_ and test_ too). torchvision: the "
+        description="csv: a file with one row per image below a row of column names (see `columns`); commas, "
+        "semicolons or tabs between. huggingface: a folder of Arrow or Parquet files, named or in folders by split. "
+        "image_folder: a folder with train/ and, optionally, val/ and test/, or with the class folders "
+        "themselves. npz: a file with images and labels (or train_images and train_labels, or x_train and y_train) "
+        "and, optionally, those of val and test, classes (names) and groups (images that stay together; val_ and test_ "
+        "too); images are of 0 to 255, or floats in [0, 1]; labels are numbers or text. torchvision: the "
         "folder of its files. ~ and $VARIABLES are resolved.",
+    )
+    columns: Columns = Field(Columns(), description="csv, huggingface: which column holds what.")
+    root: str | None = Field(
+        None, description="csv: the folder that the files are relative to; by default that of the table."
+    )
+    class_names: str | None = Field(
+        None,
+        description="csv, huggingface, image_folder, npz: a text file with the name of one class per line (or a .json "
+        "list), in the order of the numbers by which labels or class folders name them; or, where labels are names, "
+        "the order of the classes. By default classes are called as labels or folders are.",
     )
     dataset: TorchvisionSet | None = Field(None, description="torchvision's name of the data set.")
     download: bool = Field(False, description="Whether torchvision may download a data set that is not in `path`.")
@@ -84,9 +79,14 @@ class Data(Section):
     )
     group_pattern: str | None = Field(
         None,
-        description="image_folder: a regular expression for a file's path below its class folder. Files with the same "
-        "match (of its first group, if it has one) stay in one part of the split; parts that are given must not have "
-        "a match in common. By default files are independent.",
+        description="image_folder: a regular expression that is searched in a file's path below its class folder. "
+        "Files with the same match (of its first group, if it has one) stay in one part of the split; parts that are "
+        "given must not have a match in common, and their files need none. By default files are independent.",
+    )
+    group_scope: Literal["class", "all"] = Field(
+        "class",
+        description="class: the same match in two classes makes two groups, as where films are numbered anew in each "
+        "class. all: it makes one, as where one patient is in several classes.",
     )
     channels: Literal[1, 3] | None = Field(
         None, description="1 for grey, 3 for colour; by default 1 for digits and torchvision's grey sets, else 3."
@@ -105,6 +105,11 @@ class Data(Section):
         "warn",
         description="Whether a picture that lies in two parts of the split, pixel by pixel as the network sees it, is "
         "warned of or stops the run. Test images are compared when they are read, after the search.",
+    )
+    cache: bool = Field(
+        True,
+        description="Whether decoded images of files are kept on disk, where every process maps them and the next run "
+        "finds them; `nas cache` shows where and how large. false: each process decodes them into its own memory.",
     )
     flip: bool | None = Field(
         None,
@@ -128,10 +133,10 @@ class Data(Section):
                 raise ValueError(f"{key}: expected {what} for source {self.source}, got nothing")
         if keys.path is None and self.path:
             raise ValueError(f"path: expected none with source {self.source}, which needs no file, got {self.path!r}")
-        for source, other in SOURCE_KEYS.items():
-            for key in other.own:
-                if getattr(self, key) and key not in keys.own:
-                    raise ValueError(f"{key}: expected only with source {source}, got source {self.source}")
+        for key in dict.fromkeys(key for other in SOURCE_KEYS.values() for key in other.own):
+            if key not in keys.own and getattr(self, key) != type(self).model_fields[key].default:
+                having = " or ".join(sources_with(key))
+                raise ValueError(f"{key}: expected only with source {having}, got source {self.source}")
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test: expected less than 1, got {self.validation:g} + {self.test:g}")
         return self

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from nas.errors import InputError
 from nas.study import Study
@@ -16,6 +18,7 @@ from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dum
 from nas.study.words import SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
 
 COMMAND_LINE = 0
+PRESET = "preset"  # the key that fills others
 CHANGEABLE = (
     ("search", "trials"),
     ("search", "hours"),
@@ -27,6 +30,10 @@ CHANGEABLE = (
     ("search", "finalists"),
     ("search", "repeat_share"),
     ("search", "stop_when_gain_below"),
+    ("finals",),
+    ("baseline",),
+    ("data", "cache"),
+    ("data", "group_scope"),  # the split itself is compared with the recorded one
     ("artifacts",),
     ("report",),
 )
@@ -35,6 +42,22 @@ CHANGEABLE = (
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key."""
     return _validate(_document(path, overrides), path)
+
+
+def parse_study(text: str, path: Path, overrides: Sequence[str] = ()) -> Study:
+    """As `load_study`, of the text that the file at `path` has or will have."""
+    return _validate(_read(text, path, overrides), path)
+
+
+def override_settings(settings: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain data of a study file after its overrides. Raises InputError where one is not KEY=VALUE."""
+    document = Document(copy.deepcopy(settings))
+    for override in overrides:
+        _override(document, override)
+    if document.problems:
+        raise InputError("\n".join(_line(problem, Path()) for problem in document.problems))
+    data: dict[str, Any] = document.data
+    return data
 
 
 def placed(message: str, path: Path, overrides: Sequence[str] = ()) -> str:
@@ -72,8 +95,12 @@ def frozen_difference(old: Study, new: Study) -> list[str]:
 
 def _document(path: Path, overrides: Sequence[str]) -> Document:
     """What the file and the overrides say, and the line of each key."""
+    return _read(_read_text(path), path, overrides)
+
+
+def _read(text: str, path: Path, overrides: Sequence[str]) -> Document:
     try:
-        document = read_yaml(_read_text(path))
+        document = read_yaml(text)
     except ProblemError as error:
         raise InputError(_line(error.problem, path)) from None
     if not isinstance(document.data, dict):
@@ -176,10 +203,23 @@ def _tuples(data: Any) -> Any:
 
 def _explained(error: ValidationError, document: Document) -> Iterator[Problem]:
     """One problem per mistake: pydantic also calls a list with wrong entries too short, or no number."""
-    found = [explain(details) for details in error.errors()]
-    for key, text in found:
-        if not any(key == other[: len(key)] != other for other, _ in found):
+    errors = error.errors()
+    found = [explain(details) for details in errors]
+    keys = [key for key, _ in found]
+    for details, (key, text) in zip(errors, found, strict=True):
+        is_parent = any(key == other[: len(key)] != other for other in keys)
+        if not is_parent and not (details["type"] == "missing" and _is_explained(key, errors, keys)):
             yield Problem(document.line_of(key), key, text)
+
+
+def _is_explained(missing: KeyPath, errors: Sequence[ErrorDetails], keys: Sequence[KeyPath]) -> bool:
+    """Whether a mistake beside a missing key says why it is missing: it is misspelled, or a preset would fill it."""
+    for details, key in zip(errors, keys, strict=True):
+        if details["type"] == "missing" or key[:-1] != missing[:-1]:
+            continue
+        if key[-1] == PRESET or difflib.get_close_matches(str(key[-1]), [str(missing[-1]), PRESET]):
+            return True
+    return False
 
 
 def _loose_integers(document: Document) -> Iterator[Problem]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from nas.study.section import AboveZero, Section
 
@@ -14,7 +14,50 @@ Objective = Literal[
 ]  # fmt: skip
 
 
-class Constraint(Section):
+class AtMost(Section):
     """The largest value a cost may take."""
 
     max: AboveZero = Field(description="The largest value, in the unit that the cost's name says.")
+
+
+class AtLeast(Section):
+    """The smallest value a quality may take."""
+
+    min: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="The smallest value on the validation split: a fraction, 0.9 for 90 %."
+    )
+
+
+class Constraints(Section):
+    """Largest values of costs and smallest ones of qualities. A candidate that breaks one is INFEASIBLE.
+
+    Of a cost this is known nearly always before it is trained, else when its final file is measured; of a quality only
+    then. Qualities bind what is trained as finalists are: no trial that is trained less.
+    """
+
+    accuracy: AtLeast | None = Field(None, description="Share of right answers; by default no limit.")
+    balanced_accuracy: AtLeast | None = Field(None, description="Mean recall of the classes; by default no limit.")
+    macro_f1: AtLeast | None = Field(None, description="Mean F1 of the classes; by default no limit.")
+    parameters: AtMost | None = Field(None, description="Weights and biases after pruning; by default no limit.")
+    macs: AtMost | None = Field(None, description="Multiply-accumulates of one image; by default no limit.")
+    size_bytes: AtMost | None = Field(None, description="Bytes of the file; by default no limit.")
+    peak_memory_bytes: AtMost | None = Field(
+        None, description="Bytes of activations that are alive at once, at most; by default no limit."
+    )
+    latency_ms: AtMost | None = Field(
+        None, description="Milliseconds of one call on the first target; by default no limit."
+    )
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The bounds that are given, by name."""
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: bound.max if isinstance(bound, AtMost) else bound.min
+            for name, bound in given.items()
+            if isinstance(bound, AtMost | AtLeast)
+        }
+
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: bound for name, bound in handler(self).items() if bound is not None}

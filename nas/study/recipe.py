@@ -84,6 +84,11 @@ class Recipe:
     device: Literal["auto", "cpu", "cuda"]
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether another network teaches in every stage, by its recorded logits."""
+        return self.distillation is not None and self.distillation.teacher == "reference"
+
+    @property
     def peak_learning_rate(self) -> float:
         return self.learning_rate or PEAK_LEARNING_RATES[self.optimizer]
 

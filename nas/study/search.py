@@ -13,6 +13,7 @@ from nas.study.section import AboveZero, AtLeastOne, Section, each_once
 
 MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told what to believe, and says what it expects
 
+ImageCount = AtLeastOne | Literal["all"]
 RungShare = Annotated[float, Field(gt=0, lt=1)]
 AUTO_RUNGS = (0.25, 0.5)  # those at which Kendall's tau to the end is above .5 (studies/results/digits-rungs.json)
 COPY_SHARE = 0.1  # of a trial's training, at most, goes into the copy that is scored at a rung
@@ -76,8 +77,9 @@ class Search(Section):
     )
     finalists: Annotated[int, Field(ge=0)] = Field(
         8,
-        description="Members of the search's front (and of the next fronts where it is smaller) that are retrained for "
-        "training.epochs with another seed and then tested; with 0 the front stays as the search found it.",
+        description="Members of the search's front (and of the next fronts where it is smaller) that are retrained, as "
+        "the section finals says and with another seed, and then tested; with 0 the front stays as the search found "
+        "it.",
     )
     stop_when_gain_below: AboveZero | None = Field(
         None,
@@ -98,6 +100,17 @@ class Search(Section):
     )
     epochs: AtLeastOne | None = Field(
         None, description="Epochs of a candidate's training during the search; by default training.epochs."
+    )
+    train_images: ImageCount | None = Field(
+        None,
+        description="Number of training images during the search, each class in proportion, or all; by default "
+        "data.train_images.",
+    )
+    input_size: AtLeastOne | None = Field(
+        None,
+        description="Side in pixels of the images that trials are trained on before their quantization-aware stage, "
+        "where it is smaller than the candidate's own; by default each candidate's own. The file, its accuracy and its "
+        "costs have the candidate's own size in any case.",
     )
     population: Annotated[int, Field(ge=4)] | None = Field(
         None,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from nas.records import QUALITIES
+from nas.records import QUALITIES, Phase
 from nas.study.compression import Compression
 from nas.study.data import Data
-from nas.study.objectives import Constraint, Cost, Objective
+from nas.study.finals import Finals, image_limit
+from nas.study.objectives import Constraints, Objective
 from nas.study.outputs import Artifacts, ReportOptions
 from nas.study.search import AUTO_RUNGS, Search, rung_epochs
 from nas.study.section import Name, Section, each_once
@@ -30,13 +33,15 @@ class Study(Section):
         ("accuracy", "parameters", "latency_ms", "size_bytes"),
         description="What is traded off. Qualities, on the validation split, are maximised; costs are minimised.",
     )
-    constraints: dict[Cost, Constraint] = Field(
-        {},
-        description="Largest values of costs. A candidate above one is INFEASIBLE: nearly always this is known before "
-        "it is trained, else when its final file is measured.",
-    )
+    constraints: Constraints = Constraints()
     search: Search = Search()
     training: Training = Training()
+    finals: Finals = Finals()
+    baseline: bool = Field(
+        True,
+        description="Train a plain three-layer CNN beside the finalists, for as many epochs; table, picture and report "
+        "show it as float32 and as ONNX Runtime quantizes it. A search that does not beat it says so.",
+    )
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
         (Target(name="cpu"),),
         description="Where latency is measured; objectives and constraints refer to the first.",
@@ -73,6 +78,22 @@ class Study(Section):
         if self.search_epochs > self.training.epochs:
             most = f"at most training.epochs, which is {self.training.epochs}"
             raise ValueError(f"search.epochs: expected {most}, got {self.search.epochs}")
+        if self.final_epochs < self.search_epochs:
+            least = f"at least the {self.search_epochs} epochs of a search trial"
+            raise ValueError(f"finals.epochs: expected {least}, got {self.finals.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _small_images_fit_the_space(self) -> Study:
+        size, least, most = self.search.input_size, self.space.stride, max(self.space.input_sizes)
+        if size is not None and not least <= size <= most:
+            wanted = f"{least}, the space's total stride, to {most}, its largest input_size"
+            raise ValueError(f"search.input_size: expected {wanted}, got {size}")
+        return self
+
+    @model_validator(mode="after")
+    def _finals_fit_training(self) -> Study:
+        self.finals.over(self.training)
         return self
 
     @model_validator(mode="after")
@@ -92,12 +113,63 @@ class Study(Section):
 
     @property
     def limits(self) -> dict[str, float]:
-        """The largest value of every constrained cost."""
-        return {name: constraint.max for name, constraint in self.constraints.items()}
+        """The largest value of every constrained cost and the smallest of every constrained quality."""
+        return self.constraints.limits
+
+    @property
+    def cost_limits(self) -> dict[str, float]:
+        """Those of costs: what can be known before a candidate is trained."""
+        return {name: limit for name, limit in self.limits.items() if name not in QUALITIES}
+
+    def limits_in(self, phase: Phase) -> dict[str, float]:
+        """What binds an evaluation of this phase: trials that are trained shorter than finalists answer for costs."""
+        return self.limits if phase != "search" or self.trials_train_fully else self.cost_limits
+
+    @property
+    def trials_train_fully(self) -> bool:
+        """Whether a search trial sees what a finalist does: no fewer epochs or images, and none that are smaller."""
+        images, final = (math.inf if limit is None else limit for limit in (self.search_images, self.final_images))
+        return self.search_epochs >= self.final_epochs and images >= final and self.search.input_size is None
 
     @property
     def search_epochs(self) -> int:
         return self.search.epochs or self.training.epochs
+
+    @property
+    def search_images(self) -> int | None:
+        """How many training images search trials have; None for all."""
+        return image_limit(self.search.train_images, self.data.train_images)
+
+    @property
+    def final_epochs(self) -> int:
+        return self.finals.epochs or self.training.epochs
+
+    @property
+    def final_images(self) -> int | None:
+        """How many training images finalists have; None for all."""
+        return self.finals.images(self.data.train_images)
+
+    @property
+    def final_recipe(self) -> Training:
+        """How finalists are trained."""
+        return self.finals.over(self.training)
+
+    @property
+    def search_changes(self) -> dict[str, Any]:
+        """How the training of search trials differs from what all others begin with, in keys of `finals`."""
+        return {} if self.search.train_images is None else {"train_images": self.search.train_images}
+
+    def training_by(self, changes: Mapping[str, Any]) -> Training:
+        """The settings of a training that differs by `changes` from `training`, in keys of `finals`."""
+        return Finals.of(changes).over(self.training) if changes else self.training
+
+    def images_by(self, changes: Mapping[str, Any]) -> int | None:
+        """How many training images such a training has; None for all."""
+        return Finals.of(changes).images(self.data.train_images)
+
+    def data_of(self, train_images: int | None) -> Data:
+        """The data with so many training images, None for all; the other parts of the split are the same."""
+        return self.data.model_copy(update={"train_images": train_images})
 
     @property
     def rungs(self) -> tuple[float, ...]:

@@ -48,7 +48,8 @@ class Training(Section):
 
     epochs: AtLeastOne = Field(
         20,
-        description="Epochs of a finalist's training, all stages together; by default those of a search trial as well.",
+        description="Epochs of a training, all stages together: of a finalist's unless finals.epochs, and of a search "
+        "trial's unless search.epochs says otherwise.",
     )
     batch_size: Annotated[int, Field(ge=2)] = Field(
         128, description="Images per step, at most as many as there are training images."

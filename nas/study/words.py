@@ -15,6 +15,7 @@ from nas.study.located_yaml import KeyPath
 Schema = Mapping[str, Any]
 
 SCHEMA: Schema = Study.model_json_schema()
+FEW = 3  # keys of a section that are listed where something else came
 TAG = "family"  # the key by which the records of a union differ
 
 
@@ -72,11 +73,11 @@ def is_integer_choice(schema: Schema) -> bool:
 
 def describe(schema: Schema) -> str:
     """What the schema accepts, in words."""
-    schema = _resolved(schema)
+    schema = resolved(schema)
     if "anyOf" in schema:
         return " or ".join(describe(option) for option in schema["anyOf"])
     if "oneOf" in schema:
-        options = [_resolved(option) for option in schema["oneOf"]]
+        options = [resolved(option) for option in schema["oneOf"]]
         return "a mapping" if all(map(_tag, options)) else " or ".join(map(_spelled, options))
     if "enum" in schema:
         return f"one of {', '.join(str(option) for option in schema['enum'])}"
@@ -108,9 +109,10 @@ def _number(noun: str, schema: Schema) -> str:
 
 
 def _mapping(schema: Schema) -> str:
+    own = list(schema.get("properties", ()))
     if "minProperties" in schema:
         return f"a mapping of at least {schema['minProperties']}"
-    names = schema.get("propertyNames", {}).get("enum")
+    names = schema.get("propertyNames", {}).get("enum") or (own if len(own) <= FEW else [])
     return f"a mapping with keys among {', '.join(names)}" if names else "a mapping"
 
 
@@ -133,7 +135,7 @@ _WORDS: Mapping[str, Callable[[Schema], str]] = {
 def _keys(schema: Schema) -> list[str]:
     """The keys that a mapping may have, in every way to write it."""
     options = [option for kind in ("anyOf", "oneOf") for option in schema.get(kind, ())]
-    return [*schema.get("properties", ()), *(key for option in options for key in _keys(_resolved(option)))]
+    return [*schema.get("properties", ()), *(key for option in options for key in _keys(resolved(option)))]
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
@@ -166,8 +168,8 @@ def _walk(loc: KeyPath) -> tuple[KeyPath, Schema]:
 
 def _members(schema: Schema) -> list[Schema]:
     """The records of a tagged union, optional or not."""
-    unions = [schema, *(_resolved(option) for option in schema.get("anyOf", ()))]
-    return [_resolved(option) for union in unions for option in union.get("oneOf", ())]
+    unions = [schema, *(resolved(option) for option in schema.get("anyOf", ()))]
+    return [resolved(option) for union in unions for option in union.get("oneOf", ())]
 
 
 def _is_tagged(record: Schema, tag: str | int) -> bool:
@@ -187,12 +189,12 @@ def _child(schema: Schema, part: str | int) -> Schema | None:
     else:
         child = schema.get("properties", {}).get(part) or schema.get("additionalProperties")
     if child:
-        return _resolved(child)
-    options = (_child(_resolved(option), part) for kind in ("anyOf", "oneOf") for option in schema.get(kind, ()))
+        return resolved(child)
+    options = (_child(resolved(option), part) for kind in ("anyOf", "oneOf") for option in schema.get(kind, ()))
     return next((found for found in options if found is not None), None)
 
 
-def _resolved(schema: Schema) -> Schema:
+def resolved(schema: Schema) -> Schema:
     """The schema that a reference points to, with the default that stands beside it."""
     if "$ref" not in schema:
         return schema

@@ -36,11 +36,13 @@ def train_stage(
     give_way: Callable[[], None],
     after_epoch: Callable[[int], None],
     is_over: Callable[[], bool] = lambda: False,
+    after_step: Callable[[int, Tensor], None] = lambda *_: None,
 ) -> int:
     """Train `network` in place through a stage, from its `start_epoch` on; returns the steps then done.
 
     The last epoch of a stage may be a part of one. `give_way` is called before every batch, `after_epoch` with the
-    number of finished epochs; none begins once `is_over`. `average` follows every step. Raises TrainingDiverged where
+    number of finished epochs, `after_step` with the steps done and the loss of the last; no epoch begins once
+    `is_over`. `average` follows every step. Raises TrainingDiverged where
     the loss, a weight, a statistic, a scale or the average is NaN or infinite after an epoch, or was at the start.
     """
     loss = loss or Loss(label_smoothing=recipe.label_smoothing)
@@ -59,7 +61,8 @@ def train_stage(
         with _dropping(network, feed, seed), overflow_diverges(where):
             for number, batch in zip(numbers, feed.epoch(seed), strict=False):
                 give_way()
-                losses += step(batch, learning_rate(recipe, stage, number / stage.steps))
+                losses += (own := step(batch, learning_rate(recipe, stage, number / stage.steps)))
+                after_step(number + 1, own)
         done += 1
         if not torch.isfinite(losses):
             raise TrainingDiverged(f"{_what_diverged(losses, loss, feed, seed)} in {where}")

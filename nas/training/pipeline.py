@@ -20,7 +20,7 @@ from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
 from nas.study import Compression, Recipe
-from nas.tasks import Rung, Verdict, rung_between
+from nas.tasks import Rung, Tell, Verdict, rung_between, silent
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
 from nas.training.divergence import learned_values, require_finite
@@ -28,6 +28,7 @@ from nas.training.early_stopping import EarlyStopping
 from nas.training.inference import CalibrationBatches
 from nas.training.loop import train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
+from nas.training.meter import Meter
 from nas.training.optimization import MovingAverage, make_optimizer
 from nas.training.precision import Precision
 from nas.training.stages import Stage, stages_of, trailing_requests
@@ -114,7 +115,9 @@ class TrainingPipeline:
 
     `validation` is what `patience` watches; `recorded` (images, classes) the logits of a reference teacher.
     `choose_precision` is asked once, and its answer kept in the checkpoint. At each of the `rungs`, shares of the
-    epochs, `look` is asked with the share and the epochs done; it must leave the training alone.
+    epochs, `look` is asked with the share and the epochs done; it must leave the training alone. `small` are the images
+    of `feed` in a smaller size, for the stages before the quantization-aware one. `tell` hears about once a second how
+    far it is.
     """
 
     training: Recipe
@@ -129,11 +132,17 @@ class TrainingPipeline:
     choose_precision: Callable[[nn.Module], Precision] = in_fp32
     rungs: tuple[float, ...] = ()
     look: Callable[[float, float, Moment], Look] = unseen
+    small: Feed | None = None
+    tell: Tell = silent
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of the whole training, in order."""
         return stages_of(self.training, self.epochs * self.feed.steps, self.candidate.plan)
+
+    def feed_of(self, stage: Stage) -> Feed:
+        """The images of a stage. Ranges of activations depend on the size, and weights are fitted to them."""
+        return self.feed if self.small is None or stage.retraining.in_fp32 else self.small
 
     @property
     def batches(self) -> CalibrationBatches:
@@ -163,14 +172,15 @@ class TrainingPipeline:
                 run = StageRun(self, network, index, so_far, report=report)
                 so_far.steps.append(run.train(saved if resumes else None, give_way))
                 require_finite(learned_values(network), f"after the {stage.name} stage")
-            if index == 0 and so_far.teacher is None and self._teaches_itself:
+            if index == 0 and so_far.teacher is None and self.teaches_itself:
                 so_far.teacher = copy.deepcopy(network)
         network = self.finished(network)
         require_finite(learned_values(network), "after batch norm was folded")
         return Trained(network, sum(so_far.steps) / self.feed.steps, precision)
 
     @property
-    def _teaches_itself(self) -> bool:
+    def teaches_itself(self) -> bool:
+        """Whether the network, as it is after its dense stage, teaches the later ones."""
         return self.training.distillation is not None and self.training.distillation.teacher == "self"
 
     @staticmethod
@@ -241,7 +251,7 @@ class StageRun:
             self._tell(self._seen(share, start), start)
         done = train_stage(
             self.network,
-            self._pipeline.feed,
+            self._pipeline.feed_of(self._stage),
             self._pipeline.training,
             self._stage,
             start_epoch=start,
@@ -252,9 +262,15 @@ class StageRun:
             give_way=give_way,
             after_epoch=self.watch_and_save,
             is_over=lambda: self._stopping is not None and self._stopping.is_over,
+            after_step=self._meter(),
         )
         self.hand_over()
         return done
+
+    def _meter(self) -> Meter:
+        pipeline, feed = self._pipeline, self._pipeline.feed
+        before = sum(self._so_far.steps)
+        return Meter(pipeline.tell, self._stage.name, pipeline.epochs, before, feed.steps, feed.batch_size)
 
     def hand_over(self) -> None:
         """The weights that go on from here: the best ones, or the average, or the last."""

@@ -7,8 +7,6 @@ in their rows of `compressors.steps`.
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compressors.pipeline import Method
@@ -16,6 +14,7 @@ from compressors.plan import CompressionPlan
 from compressors.steps import FIRST_STAGE, STEPS, Request, Retraining, requests_of, retraining_of
 from nas.study import Recipe
 from nas.training.optimization import rate_factor
+from nas.training.shares import requests_by_stage, stage_steps
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Stage:
 
 def stages_of(recipe: Recipe, steps: int, plan: CompressionPlan) -> tuple[Stage, ...]:
     """Split the steps of a whole training by the study's shares, so that a short one has every stage of a long one."""
-    batches = _by_stage(requests_of(plan))
-    counts = _largest_remainder(_active_shares(recipe.shares, list(batches)), steps)
+    batches = requests_by_stage(requests_of(plan))
+    counts = stage_steps(recipe.shares, list(batches), steps)
     ends = [end / steps for end in itertools.accumulate(counts)]
     starts = [0.0, *ends[:-1]]
     return tuple(Stage(*row) for row in zip(batches, counts, starts, ends, batches.values(), strict=True))
@@ -54,46 +53,7 @@ def stages_of(recipe: Recipe, steps: int, plan: CompressionPlan) -> tuple[Stage,
 def trailing_requests(plan: CompressionPlan) -> tuple[Request, ...]:
     """The steps that are applied when all stages are over, since no training follows them."""
     requests = requests_of(plan)
-    return requests[sum(len(batch) for batch in _by_stage(requests).values()) :]
-
-
-def _by_stage(requests: Sequence[Request]) -> dict[str, tuple[Request, ...]]:
-    """Stage -> what is applied before it: its own step, and those since the stage before that have none."""
-    found: dict[str, tuple[Request, ...]] = {FIRST_STAGE: ()}
-    waiting: list[Request] = []
-    for request in requests:
-        waiting.append(request)
-        if request.step.training is not None:
-            found[request.step.name] = tuple(waiting)
-            waiting = []
-    return found
-
-
-def _active_shares(given: Mapping[str, float], active: Sequence[str]) -> list[float]:
-    """The share of each active stage, in all 1.
-
-    The share of one that does not take place goes to the nearest before it in the table. One without a share in `given`
-    gets its row's, and all are scaled.
-    """
-    table = [FIRST_STAGE, *STEPS]
-    shares = {name: given.get(name, 0.0) for name in table}
-    for before, name in reversed(list(itertools.pairwise(table))):
-        if name not in active:
-            shares[before] += shares.pop(name)
-    missing = [name for name in active if name not in given]
-    for name in missing:
-        shares[name] += retraining_of(name).share
-    total = sum(shares[name] for name in active) if missing else 1.0
-    return [shares[name] / total for name in active]
-
-
-def _largest_remainder(shares: list[float], total: int) -> list[int]:
-    exact = [share * total for share in shares]
-    counts = [math.floor(value + 1e-9) for value in exact]
-    order = sorted(range(len(shares)), key=lambda i: counts[i] - exact[i])
-    for i in order[: total - sum(counts)]:
-        counts[i] += 1
-    return counts
+    return requests[sum(len(batch) for batch in requests_by_stage(requests).values()) :]
 
 
 def learning_rate(recipe: Recipe, stage: Stage, progress: float) -> float:

@@ -15,7 +15,7 @@ from nas.candidates.sampling import sample
 from nas.executors.pool import Finished
 from nas.measuring.latency import PROTOCOL
 from nas.objectives import excesses
-from nas.records import COSTS, Evaluation, Latency, Measurement, State, score
+from nas.records import COSTS, QUALITIES, Evaluation, Latency, Measurement, State, score
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import TrialRow, row_of
 from nas.runtimes.onnxruntime import fingerprint
@@ -44,7 +44,10 @@ def make_study(
             "space": SPACE,
             "compression": COMPRESSION,
             "objectives": ("accuracy", "parameters", "size_bytes"),
-            "constraints": {name: {"max": float(limit)} for name, limit in (constraints or {}).items()},
+            "constraints": {
+                name: {"min" if name in QUALITIES else "max": float(limit)}
+                for name, limit in (constraints or {}).items()
+            },
             "search": {"population": 4, "sampler": "nsga2", **search},
             "training": {"epochs": 8, **(training or {})},
         }
@@ -77,7 +80,7 @@ def evaluated(task: Task, study: Study, state: State | None = None, **fields: An
     state = state or (State.INFEASIBLE if broken else State.COMPLETE)
     known: dict[str, Any] = {
         "candidate_id": task.candidate.id, "structure_id": task.candidate.structure_id(10), "phase": task.phase,
-        "seed": task.seed, "state": state, "budget": study.training.epochs, "target": "cpu", "started_at": "2030",
+        "seed": task.seed, "state": state, "budget": task.budget_in(study), "target": "cpu", "started_at": "2030",
         "seconds": {"train": 0.25, "emit": 0.5}, "training": task.training,
     }  # fmt: skip
     if state is State.INFEASIBLE:

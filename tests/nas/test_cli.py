@@ -27,6 +27,7 @@ from nas.commands import run as nas_launch
 from nas.files import sole_holder
 from nas.study.file import CHANGEABLE
 
+STUDIES = Path(__file__).parents[2] / "studies"
 STUDY = """\
 name: tiny
 data: {source: digits, train_images: 150}
@@ -35,6 +36,7 @@ compression: {pruning_ratio: [0.0, 0.5], weight_format: [int8, fp32], granularit
 objectives: [accuracy, parameters, size_bytes]
 search: {sampler: random, trials: 3, workers: 2, finalists: 2}
 training: {epochs: 2, batch_size: 32}
+baseline: false
 """
 
 
@@ -90,28 +92,63 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 
 
 def test_check(nas: Nas, study: Path) -> None:
-    said = nas("check", study, "search.trials=7")
+    said = nas("check", study, "search.trials=7", "training.batch_size=4", "training.epochs=20")
     assert (said.code, said.err) == (0, "")
-    for words in ("tiny: about 10^", "7 trials", "smallest", "middle", "largest"):
+    for words in (
+        "tiny: about 10^",
+        "7 trials",
+        "smallest",
+        "middle",
+        "largest",
+        "(scikit-learn): 10 classes",
+        "validation",
+    ):
         assert words in said.out
+    assert "a trial: " in said.out
     assert "warning" not in said.out
 
 
 def test_check_warns(nas: Nas, study: Path) -> None:
     said = nas("check", study, "objectives=[accuracy]", "constraints.parameters.max=10")
     assert said.code == 0
-    assert said.out.count("warning:") == 2
+    assert said.out.count("warning:") == 3
+    assert "training.epochs: a trial has" in said.out
     assert "compression.weight_format: no objective or constraint rewards fewer bits" in said.out
     assert "constraints.parameters.max: 10 is below the smallest network's" in said.out
+
+
+def test_check_says_whom_a_quality_binds(nas: Nas, study: Path) -> None:
+    least = "constraints.accuracy.min=0.9"
+    assert "constraints" not in nas("check", study, least).out
+    said = nas("check", study, least, "search.epochs=1")
+    assert said.code == 0
+    assert "warning: constraints.accuracy.min: holds for finalists alone" in said.out
 
 
 @pytest.mark.parametrize(("objectives", "trials", "warned"), [(3, 10, False), (4, 199, True), (4, 200, False)])
 def test_check_warns_of_a_crowded_front(nas: Nas, study: Path, objectives: int, trials: int, warned: bool) -> None:
     names = ["accuracy", "parameters", "size_bytes", "macs"][:objectives]
-    said = nas("check", study, f"objectives=[{','.join(names)}]", f"search.trials={trials}")
+    wanted = f"objectives=[{','.join(names)}]", f"search.trials={trials}", "training.batch_size=4", "training.epochs=20"
+    said = nas("check", study, *wanted)
     assert said.code == 0
     assert ("warning: objectives: with 4 of them and 199 trials nearly every candidate" in said.out) == warned
     assert ("warning" in said.out) == warned
+
+
+def test_check_refuses_what_a_run_would(nas: Nas, study: Path, tmp_path: Path) -> None:
+    said = nas("check", study, f"search.warm_start=[{tmp_path}]", "search.sampler=pareto")
+    assert said.code == 2
+    assert "search.warm_start[0]: expected a run folder" in said.err
+    assert "smallest" in said.out
+
+
+def test_cache(nas: Nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "c"))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / f"latency-{0:024}.json").write_bytes(bytes(2_000_000))
+    assert "2.0 MB" in nas("cache").out
+    assert "Removed 2.0 MB." in nas("cache", "--clear").out
+    assert not list((tmp_path / "c").iterdir())
 
 
 def test_probe(nas: Nas, study: Path) -> None:
@@ -119,6 +156,35 @@ def test_probe(nas: Nas, study: Path) -> None:
     assert said.code == 0
     for words in ("dense training step", "one trial", "the study", "3 trials and 2 finalists on 2 worker(s)"):
         assert words in said.out
+
+
+@pytest.mark.parametrize(("style", "out"), [("table", None), ("csv", "trial,id,"), ("json", "[]")])
+def test_a_front_without_members_says_why(nas: Nas, study: Path, tmp_path: Path, style: str, out: str | None) -> None:
+    """On standard error where standard output is for a program."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "study.yaml").write_text(study.read_text())
+    rows = "0,INFEASIBLE,parameters=0.1,x\n1,INFEASIBLE,parameters=0.2,x\n"
+    (folder / "trials.csv").write_text(f"number,state,violation,artifact\n{rows}")
+    said = nas("front", folder, "--format", style)
+    why = "The front is empty: no trial is complete (2 infeasible; constraints.parameters is broken by 2).\n"
+    assert said.code == 0
+    if out is None:
+        assert (said.out, said.err) == (why, "")
+    else:
+        assert said.err == why
+        assert said.out.startswith(out)
+
+
+@pytest.mark.parametrize("command", [["check"], ["check", "--probe"], ["run"]])
+def test_a_gpu_that_is_not_there_is_one_error(
+    nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    said = nas(*command, study, "training.device=cuda", *(["--out", tmp_path / "run"] if command == ["run"] else []))
+    assert said.code == 2
+    assert said.err.startswith("command line: training.device: got cuda, but the installed torch ")
+    assert len(said.err.splitlines()) == 1
 
 
 def test_version(nas: Nas) -> None:
@@ -130,6 +196,7 @@ def test_schema(nas: Nas) -> None:
     said = nas("schema")
     assert said.code == 0
     assert "workers" in json.loads(said.out)["$defs"]["Search"]["properties"]
+    assert nas("schema", "--markdown").out == (STUDIES / "reference.md").read_text(encoding="utf-8")
 
 
 def test_measure_of_no_model(nas: Nas, study: Path, tmp_path: Path) -> None:

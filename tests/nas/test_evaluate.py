@@ -34,7 +34,7 @@ from nas.evaluate import broken_constraints, evaluate, evaluate_safely, failure,
 from nas.files import sha256_of
 from nas.measuring.parity import ParityBroken
 from nas.recording import Clock
-from nas.records import Measurement, Parity, State
+from nas.records import Evaluation, Parity, State
 from nas.registry import RUNTIMES
 from nas.run_folder.paths import read_evaluation
 from nas.study import Study
@@ -55,11 +55,8 @@ def test_a_constraint_binds_the_tasks_that_are_constrained(bound: bool) -> None:
             "constraints": {"size_bytes": {"max": 100.0}, "parameters": {"max": 300.0}},
         }
     )
-    measurement = Measurement(
-        origin="untrained file", parameters=300, macs=1, size_bytes=150, peak_memory_bytes=1, latency={}
-    )
     task = Task(0, different(1)[0], "reference", 0, 1, Path(), is_constrained=bound)
-    found = broken_constraints(measurement, study, task)
+    found = broken_constraints({"parameters": 300, "size_bytes": 150}, study, task)
     assert found == ({"size_bytes": pytest.approx(0.5)} if bound else {})
 
 
@@ -179,6 +176,22 @@ def test_a_shipped_file_over_its_limit_is_infeasible(
     assert evaluation.measurement.size_bytes == (task.folder / "model.onnx").stat().st_size > 1000
     assert evaluation.violations == {"size_bytes": evaluation.measurement.size_bytes / 1000 - 1}
     assert evaluation.validation is not None
+
+
+@pytest.mark.parametrize(("least", "state"), [(1.0, State.INFEASIBLE), (1e-9, State.COMPLETE)])
+@pytest.mark.parametrize("phase", ["search", "final"])
+def test_a_quality_below_its_limit_is_infeasible_once_trained(
+    bench: Workbench, tmp_path: Path, phase: Any, least: float, state: State
+) -> None:
+    """With its file and its figures."""
+    bench.study = make_study(constraints={"accuracy": {"min": least}, "parameters": {"max": 1e9}})
+    evaluation = evaluate(replace(task_of(bench, tmp_path), phase=phase), bench)
+    assert evaluation.validation is not None
+    assert evaluation.state is state
+    accuracy = evaluation.validation.accuracy
+    assert evaluation.violations == ({"accuracy": 1 - accuracy} if state is State.INFEASIBLE else {})
+    assert evaluation.reason == (f"accuracy {accuracy:.3g}, limit 1" if state is State.INFEASIBLE else "")
+    assert (tmp_path / "artifact" / "model.onnx").exists()
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -383,7 +396,7 @@ def test_a_paused_training_goes_on_later(bench: Workbench, tmp_path: Path) -> No
 
     with pytest.raises(Interrupted):
         evaluate_safely(paused, bench, report=pause)
-    assert [file.name for file in paused.folder.iterdir()] == ["checkpoint.pt"]
+    assert {file.name for file in paused.folder.iterdir()} == {"checkpoint.pt", "attempts.json"}
     resumed, other = evaluate_safely(paused, bench, report=pause), evaluate_safely(whole, bench)
     assert epochs == sorted(set(epochs))
     assert (resumed.state, resumed.epochs) == (State.COMPLETE, other.epochs)
@@ -455,7 +468,8 @@ def test_a_task_is_trained_as_the_study_says(bench: Workbench, tmp_path: Path) -
     bench.study = make_study(compression=compression, training=training)
     own = pipeline_of(replace(task_of(bench, tmp_path), epochs=7), bench, None)
     assert (own.compression, own.epochs, own.feed.seed) == (bench.study.compression, 7, 3)
-    assert own.class_weights is bench.class_weights is not None
+    assert own.class_weights is not None
+    assert own.class_weights.tolist() == pytest.approx(bench.data.class_weights)
     assert own.validation is bench.watched
     assert own.choose_precision(nn.Identity()) == "bf16"
     bench.study = make_study()
@@ -516,3 +530,34 @@ def test_a_record_that_cannot_be_made_shows_no_validation_library() -> None:
     reason = failure(not_a_parity(), None)
     assert reason.startswith("internal error: unexpected values of max_difference, tolerance, ")
     assert not re.search("pydantic|Parity|validation", reason)
+
+
+def test_a_task_has_the_images_it_asks_for(bench: Workbench, tmp_path: Path) -> None:
+    """In number and size; the parts of the split that judge it are the same, and costs are shared."""
+    task = replace(task_of(bench, tmp_path, 16), recipe={"train_images": 60, "batch_size": 20}, train_size=8)
+    own = bench.for_task(task)
+    assert (len(own.data.train), own.input_size) == (60, 16)
+    assert (own.data.validation.images == bench.data.validation.images).all()
+    assert own.structure_costs is bench.structure_costs
+    assert bench.for_task(replace(task, recipe={})) is bench
+    assert own.for_task(replace(task, recipe={"train_images": 100})) is bench
+    pipeline = pipeline_of(task, own, None)
+    assert pipeline.small is not None
+    assert [tuple(feed.images.shape[2:]) for feed in (pipeline.feed, pipeline.small)] == [(16, 16), (8, 8)]
+    assert pipeline.feed.labels.tolist() == pipeline.small.labels.tolist()
+    assert pipeline.feed.steps == pipeline.small.steps == 3
+    for as_large in (16, 24, None):
+        assert pipeline_of(replace(task, train_size=as_large), own, None).small is None
+
+
+def test_what_a_study_trains_on_is_read_at_once(bench: Workbench) -> None:
+    study = make_study(search={"train_images": 50, "input_size": 10}, finals={"train_images": 80})
+    replace(bench, study=study, of_size=(known := {})).read_all()
+    assert set(known) == {(16, 100), (8, 50), (16, 50), (8, 80), (16, 80), (10, 50)}
+
+
+def test_a_finalist_is_recorded_with_its_recipe(bench: Workbench, tmp_path: Path) -> None:
+    task = replace(task_of(bench, tmp_path), phase="final", epochs=2, recipe={"epochs": 2, "train_images": 50})
+    evaluation = evaluate(task, bench)
+    assert (evaluation.epochs, evaluation.budget, evaluation.recipe) == (2, 2, {"epochs": 2, "train_images": 50})
+    assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation

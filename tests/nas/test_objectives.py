@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.objectives import as_minimised, excesses, may_stand, minimised, slacks
+from nas.objectives import as_minimised, excesses, limits_words, may_stand, minimised, slacks
 from nas.pareto import non_dominated
 from nas.records import State
 
@@ -31,3 +31,23 @@ def test_what_is_above_its_limit_is_violated_by_its_slack() -> None:
     assert slacks(costs, limits) == {"macs": 0.5, "size_bytes": 0.0}
     assert excesses(costs, limits) == {"macs": 0.5}
     assert excesses(costs, {"latency_ms": 1.0}) == slacks(costs, {}) == {}
+
+
+def test_a_quality_is_violated_below_its_limit_and_what_is_unknown_is_not() -> None:
+    limits = {"accuracy": 0.8, "macro_f1": 0.5, "macs": 100.0}
+    assert slacks({"accuracy": 0.6, "macs": 100}, limits) == {"accuracy": pytest.approx(0.25), "macs": 0.0}
+    assert excesses({"accuracy": 0.8, "macro_f1": 0.25}, limits) == {"macro_f1": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limit", "words"),
+    [
+        ("latency_ms", 2.6312, 0.3, "latency_ms 2.63, limit 0.3"),
+        ("latency_ms", 0.30004, 0.3, "latency_ms 0.30004, limit 0.3"),
+        ("size_bytes", 1234568.0, 1234567.0, "size_bytes 1234568, limit 1234567"),
+        ("accuracy", 0.0, 0.9, "accuracy 0, limit 0.9"),
+        ("accuracy", 0.8999, 0.9, "accuracy 0.8999, limit 0.9"),
+    ],
+)
+def test_a_broken_limit_is_told_with_what_came(name: str, value: float, limit: float, words: str) -> None:
+    assert limits_words([name], {name: value}, {name: limit}) == words

@@ -27,6 +27,7 @@ def test_a_task_survives_its_line(folder: str) -> None:
         reads_test=True,
         is_constrained=False,
         rungs=(0.25, 0.5),
+        made_from=Path(folder) / "other",
     )
     line = task.to_line()
     assert line.isascii()

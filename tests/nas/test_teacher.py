@@ -16,17 +16,20 @@ from safetensors.torch import load_file
 
 import nas.teacher
 import nas.training.pipeline
+from compressors.pipeline import folded
 from nas.candidates.corners import extreme_candidates
 from nas.data import load
-from nas.errors import TrainingDiverged
+from nas.errors import InputError, TrainingDiverged
 from nas.evaluate import evaluate_safely
 from nas.records import State
 from nas.run_folder.paths import RunFolder
+from nas.runtimes.runtime import runtime_of
+from nas.shipping import emit_files
 from nas.study import Study
 from nas.study.file import dump_study
 from nas.tasks import Task
-from nas.teacher import teacher_logits
-from nas.workbench import Workbench
+from nas.teacher import teacher_changes, teacher_logits
+from nas.workbench import Workbench, build
 from search_spaces.spaces import PRESETS
 
 SPACE = {
@@ -225,3 +228,42 @@ def test_a_teacher_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         "the reference teacher failed: training diverged: loss is nan in epoch 3 of the dense stage"
     )
     assert set(evaluation.seconds) >= {"build", "prune", "emit", "measure", "teach"}
+
+
+def test_other_images_have_a_teacher_of_their_own(tmp_path: Path) -> None:
+    """As has another recipe; how much a teacher counts makes no other one."""
+    own = bench(tmp_path)
+    own.study = make_study(architecture=None)
+    few = own._beside(8, 100)
+    logits = teacher_logits(few, {"train_images": 100, "teacher_weight": 0.9})
+    assert logits.shape == (100, 10)
+    assert not (tmp_path / "reference").exists()
+    assert teacher_changes({"train_images": 100, "teacher": "reference", "teacher_temperature": 2.0}) == {
+        "train_images": 100
+    }
+    assert torch.equal(teacher_logits(few, {"train_images": 100, "teacher": "reference"}), logits)
+    assert len(list(tmp_path.glob("reference*/logits.npy"))) == 1
+
+
+@pytest.mark.parametrize("place", ["inside", "outside"])
+def test_a_finished_file_teaches_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Of the run folder, or anywhere; what it answers on the training images are its logits, and nothing is trained."""
+    (tmp_path / "run").mkdir()
+    own = bench(tmp_path / "run")
+    candidate = extreme_candidates(own.study)["smallest"]
+    network = folded(build(candidate, own, seed=1, dropout=0.0).eval(), ())
+    artifact = tmp_path / ("run/artifacts/x/final-1" if place == "inside" else "exported")
+    files = emit_files(network.cpu(), artifact, own.header, own.study.targets)
+    named = "artifacts/x/final-1" if place == "inside" else str(artifact)
+    monkeypatch.setattr(nas.teacher, "train_teacher", lambda *_: pytest.fail("trained"))
+    logits = teacher_logits(own, {"teacher": named})
+    images = own.data.train.images[:7].astype(np.float32) / 255
+    runner = runtime_of(own.study.target).open(next(iter(files.values())), own.study.target)
+    assert torch.allclose(logits[:7], torch.from_numpy(runner.predict(images)), atol=1e-5)
+    assert len(logits) == 200
+
+
+def test_a_folder_without_a_file_does_not_teach(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"finals.teacher: expected a folder that holds model.onnx, got .*empty"):
+        teacher_logits(bench(tmp_path), {"teacher": "empty"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,14 +96,3 @@ def test_a_limit_below_the_smallest_network(name: str) -> None:
     assert warnings_of(make_study(constraints={name: {"max": float(least)}})) == []
     (found,) = warnings_of(make_study(constraints={name: {"max": least - 1.0}}))
     assert found == f"constraints.{name}.max: {least - 1:g} is below the smallest network's {least:,}"
-
-
-def test_a_space_that_is_too_large_for_a_grid() -> None:
-    mobile = {"family": "mobile", "preset": "8px"}
-    (warning,) = warnings_of(make_study(space=mobile, search={"sampler": "grid"}))
-    assert warning.startswith("search.sampler: grid: expected a space of at most 100,000 candidates, got one of ")
-
-
-def test_a_folder_that_is_no_earlier_run(tmp_path: Path) -> None:
-    (warning,) = warnings_of(make_study(search={"sampler": "pareto", "warm_start": (str(tmp_path),)}))
-    assert warning.startswith("search.warm_start[0]: expected a run folder, with study.yaml and trials.csv in it, got ")

@@ -55,6 +55,31 @@ def test_a_trial_is_named_by_its_number_or_its_id(tmp_path: Path, trial: str, wa
         export_trial(tmp_path, trial, tmp_path / "out")
 
 
+TABLE = """number,state,reason,id,artifact
+3,COMPLETE,,aaaa12,a/3
+4,INFEASIBLE,"latency_ms 2.63, limit 0.3",bbbb34,a/4
+5,DUPLICATE,same candidate as trial 3,aaaa12,a/3
+6,FAILED,out of memory,cccc56,a/6
+"""
+
+
+@pytest.mark.parametrize(
+    ("trial", "words"),
+    [
+        ("4", "trial 4 is INFEASIBLE: latency_ms 2.63, limit 0.3"),
+        ("bbbb", "trial 4 is INFEASIBLE: latency_ms 2.63, limit 0.3"),
+        ("5", "trial 5 is DUPLICATE: same candidate as trial 3"),
+        ("6", "trial 6 is FAILED: out of memory"),
+    ],
+)
+def test_a_trial_that_is_not_complete_says_why(tmp_path: Path, trial: str, words: str) -> None:
+    (tmp_path / "trials.csv").write_text(TABLE)
+    with pytest.raises(InputError, match=rf"beginning of its id, got '{trial}'; {words}$"):
+        export_trial(tmp_path, trial, tmp_path / "out")
+    with pytest.raises(InputError, match=r"got '7'$"):
+        export_trial(tmp_path, "7", tmp_path / "out")
+
+
 def test_a_fragment_of_an_id_names_nothing(tmp_path: Path) -> None:
     """Only its beginning does: a fragment may lie in ids of many networks."""
     (tmp_path / "trials.csv").write_text("number,state,id,artifact\n7,COMPLETE,1949ab,a/1949ab\n")
@@ -163,3 +188,16 @@ def test_a_card_describes_the_candidate_that_was_evaluated(tmp_path: Path) -> No
     (finished(tmp_path, model_sha256=MEASURED) / "candidate.json").write_text(json.dumps(other.to_json()))
     with pytest.raises(InputError, match=rf"expected candidate {own.id}, which was evaluated, got {other.id}"):
         export_trial(tmp_path, "0", tmp_path / "out")
+
+
+def test_of_several_finalists_of_a_trial_the_most_accurate_unless_its_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "trials.csv").write_text("number,state,id,artifact\n9,COMPLETE,abcd12,a/search-0\n")
+    (tmp_path / "finalists.csv").write_text(
+        "trial,state,id,artifact,accuracy\n9,COMPLETE,abcd12,a/final-1,0.7\n9,COMPLETE,abcd12,a/final-1-t1,0.9\n"
+        "9,COMPLETE,abcd12,a/final-1-t2,0.8\n9,FAILED,abcd12,a/final-1-t3,\n"
+    )
+    for named, found in (("9", "t1"), ("abcd", "t1"), ("a/final-1-t2", "t2"), ("a/search-0", "search-0")):
+        with pytest.raises(InputError, match=rf"{found}: holds no finished network"):
+            export_trial(tmp_path, named, tmp_path / "out")
+    with pytest.raises(InputError, match="TRIAL: expected a complete trial's number"):
+        export_trial(tmp_path, "a/final-1-t3", tmp_path / "out")

@@ -19,6 +19,7 @@ from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.search.driver import Done, Driver
 from nas.search.finalists import Finalists
+from nas.search.references import References
 from nas.search.search import Search
 from nas.study import Study
 from nas.study.file import dump_study
@@ -224,3 +225,24 @@ def test_a_retry_trains_with_the_same_searched_numbers(folder: RunFolder) -> Non
     assert isinstance(task, Task)
     assert (task.number, task.training) == (queued.number, before)
     assert (task.folder / "evaluation.failed-1.json").exists()
+
+
+def test_a_failed_baseline_goes_by_its_name_and_no_number_names_it(folder: RunFolder) -> None:
+    study = make_study()
+    folder.study.write_text(dump_study(study))
+    run(Search(study, folder))
+    references = References(study, folder)
+    references.choose()
+    run(references, failing={0})
+    with pytest.raises(InputError, match="got 0, which is COMPLETE"):
+        retry(folder.path, [0])
+    (queued,) = retry(folder.path)
+    assert (queued.phase, queued.failed, queued.number, queued.reason) == ("reference", "baseline fp32", 1, "no luck")
+    again = References(study, folder)
+    again.choose()
+    run(again)
+    assert [(row.reference, row.state, row.attempts) for row in again.rows()] == [
+        ("baseline fp32", "COMPLETE", 1),
+        ("baseline int8", "COMPLETE", 1),
+    ]
+    assert retry(folder.path) == []

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import by_hand
 import pytest
 from by_hand import Run, Workers, different, evaluated, make_study, measured, read
 from rich.console import Console
 
 import nas.commands.run
+import nas.data.of_study
 import nas.executors.loop
 import nas.measuring.calibration
 import nas.measuring.latency_design
@@ -20,12 +22,12 @@ from nas.commands.run import measured_otherwise
 from nas.data import DataSet, Images, load
 from nas.errors import InputError
 from nas.executors.pool import ExecutorSetup, Finished
-from nas.records import State
+from nas.records import Evaluation, State
 from nas.registry import ENGINES
-from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.run_folder.paths import LOGITS, RunFolder, write_evaluation
 from nas.runtimes.onnxruntime import fingerprint
 from nas.search.search import Search
-from nas.study import Target
+from nas.study import Study, Target
 from nas.study.file import dump_study, load_study
 from nas.tasks import Task
 
@@ -39,6 +41,40 @@ def test_a_run_writes_its_tables(folder: RunFolder, run: Run) -> None:
     assert all(row["test_accuracy"] == "0.5" and row["artifact"].endswith("/final-1") for row in front)
     assert run()
     assert [read(folder, name) for name in ("trials", "finalists", "front")] == [trials, finalists, front]
+
+
+def test_a_run_trains_its_baseline_beside_the_finalists(folder: RunFolder, run: Run) -> None:
+    assert run()
+    rows = read(folder, "references")
+    assert [row["reference"] for row in rows] == ["baseline fp32", "baseline int8"]
+    assert [row["state"] for row in rows] == ["COMPLETE", "COMPLETE"]
+    assert len({row["id"] for row in rows}) == 2
+    assert all(row["epochs"] == "8" and row["artifact"].endswith("/reference-1") for row in rows)
+    assert not {row["id"] for row in rows} & {row["id"] for row in [*read(folder, "trials"), *read(folder, "front")]}
+    assert run()
+    assert read(folder, "references") == rows
+
+
+def test_a_baseline_that_fails_costs_the_run_nothing(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = by_hand.evaluated
+
+    def failing(task: Task, study: Study, **fields: Any) -> Evaluation:
+        failed = {"state": State.FAILED, "reason": "out of memory"} if task.phase == "reference" else {}
+        return original(task, study, **(fields | failed))
+
+    monkeypatch.setattr(by_hand, "evaluated", failing)
+    assert run()
+    (row,) = read(folder, "references")
+    assert (row["reference"], row["state"], row["reason"]) == ("baseline fp32", "FAILED", "out of memory")
+    assert len(read(folder, "finalists")) == 2
+
+
+def test_a_search_without_finalists_has_its_baseline_too(folder: RunFolder, run: Run) -> None:
+    assert run(finalists=0, epochs=2)
+    assert {row["epochs"] for row in read(folder, "references")} == {"2"}
+    assert not folder.finalists.exists()
 
 
 def test_reference_point_is_fixed_and_kept_in_a_longer_search(folder: RunFolder, run: Run) -> None:
@@ -96,13 +132,13 @@ def test_test_images_that_cannot_be_read_are_told_before_finalists_are_trained(
         return replace(load(*given, **options), load_test=unreadable)
 
     with monkeypatch.context() as patched:
-        patched.setattr(nas.commands.run, "load", broken)
+        patched.setattr(nas.data.of_study, "load", broken)
         with pytest.raises(InputError, match="1 unreadable image"):
             run()
     assert not (folder.path / "finalists.csv").exists()
     assert run()
     assert len(read(folder, "finalists")) == 2
-    monkeypatch.setattr(nas.commands.run, "load", broken)
+    monkeypatch.setattr(nas.data.of_study, "load", broken)
     assert run()  # nothing is left to be tested
 
 
@@ -133,8 +169,8 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
     task = Task(0, different(1)[0], "search", 0, 2, folder.path)
     assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
     assert excused()
-    folder.teacher.mkdir()
-    folder.teacher_logits.touch()
+    folder.teacher().mkdir()
+    (folder.teacher() / LOGITS).touch()
     assert not excused()
 
 

@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
+import nas.data.grouping
 from nas.data.grouping import check_given_groups, cut_groups
 from nas.data.records import NO_GROUP, Listing
 from nas.data.splitting import split_listing
@@ -147,3 +148,45 @@ def test_groups_of_train_alone_stay_there(given_parts: tuple[str, ...]) -> None:
     cut = {name: {codes[i] for i in parts[name]} for name in parts if name not in given_parts}
     assert set.union(*cut.values()) == of_train
     assert sum(map(len, cut.values())) == len(of_train)
+
+
+def test_films_of_a_few_sizes_come_near_to_what_was_asked_for() -> None:
+    """As traffic signs have them: 30 frames each, of some classes seven films, of others seventy."""
+    random = np.random.default_rng(0)
+    films = random.integers(7, 75, 43)
+    labels = np.repeat(np.repeat(np.arange(43), films), 30)
+    codes = np.repeat(np.arange(films.sum()), 30)
+    cut, _ = cut_groups(np.arange(len(codes)), listing(labels, codes), 0.15, random, keep=1)
+    assert abs(len(cut) / len(codes) - 0.15) < 0.003
+    by_class = np.bincount(labels[cut]) / np.bincount(labels)
+    assert by_class.min() > 0.09
+    assert by_class.max() < 0.22
+
+
+def test_groups_across_classes_come_near_to_what_was_asked_for() -> None:
+    """The largest first alone ends a sixth above: films 0 to 6 are in all classes, later ones only in some."""
+    random = np.random.default_rng(1)
+    counts = np.array([[30 * (film < most) for film in range(40)] for most in random.integers(7, 40, 20)])
+    labels, codes = (np.repeat(place.ravel(), counts.ravel()) for place in np.indices(counts.shape))
+    cut, rest = cut_groups(np.arange(len(codes)), listing(labels, codes), 0.15, random, keep=1)
+    assert abs(len(cut) / len(codes) - 0.15) < 0.01
+    assert len(set(labels[cut])) == len(set(labels[rest])) == 20
+
+
+def test_exchanging_two_groups_reaches_what_neither_alone_does() -> None:
+    """8 of 20 are asked for: the largest group, of 9, is taken first, and no other alone mends that."""
+    found = both_classes(9, 8, 2, 1)
+    cut, _ = cut_groups(np.arange(40), found, 0.4, np.random.default_rng(0), keep=1)
+    assert cut.tolist() == list(range(18, 34))
+
+
+@pytest.mark.parametrize(("sizes", "refined"), [((4, 4, 4, 4, 4), False), ((9, 8, 2, 1), True)])
+def test_a_cut_that_is_near_stays_as_it_was(
+    sizes: tuple[int, ...], refined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that runs of earlier versions go on with their split."""
+    asked: list[int] = []
+    refine = nas.data.grouping._refined
+    monkeypatch.setattr(nas.data.grouping, "_refined", lambda *given: (asked.append(1), refine(*given))[1])
+    cut_groups(np.arange(2 * sum(sizes)), both_classes(*sizes), 0.4, np.random.default_rng(0), keep=1)
+    assert bool(asked) == refined

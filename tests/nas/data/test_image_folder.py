@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import nas.data.image_folder
+import nas.data.image_files
 from nas.data import class_count, load
+from nas.data.image_folder import list_image_folder
+from nas.data.records import NO_GROUP
 from nas.errors import InputError
 from nas.study import Data
 
@@ -100,8 +102,8 @@ def test_folders_that_are_neither(tmp_path: Path, names: list[str], expected: st
 def test_headers_are_read_again_only_where_a_file_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write(tmp_path / "d", *(f"{name}/{i:02}.png" for name in "ab" for i in range(20)))
     opened: list[str] = []
-    fault = nas.data.image_folder._header_fault
-    monkeypatch.setattr(nas.data.image_folder, "_header_fault", lambda file: (opened.append(file.name), fault(file))[1])
+    fault = nas.data.image_files._header_fault
+    monkeypatch.setattr(nas.data.image_files, "_header_fault", lambda file: (opened.append(file.name), fault(file))[1])
     for _ in range(2):
         load(folder_data(root), input_size=4, seed=0)
         assert len(opened) == 40
@@ -128,7 +130,8 @@ def tracks(groups: int, *, images: int = 4, names: str = "ab") -> list[str]:
 @pytest.mark.parametrize("pattern", [r"^(track\d+)_", r"track\d+", r"(?<=track)(\d+)"])
 def test_images_of_one_group_stay_together(tmp_path: Path, pattern: str) -> None:
     names = tracks(10)
-    data = folder_data(write(tmp_path / "d", *names), validation=0.2, test=0.2, group_pattern=pattern)
+    shares = {"validation": 0.2, "test": 0.2}
+    data = folder_data(write(tmp_path / "d", *names), group_pattern=pattern, group_scope="all", **shares)
     found = load(data, input_size=4, seed=0)
     parts = [{names[index].split("_")[0][-2:] for index in part} for part in
              (found.split.train, found.split.validation, found.split.test)]  # fmt: skip
@@ -140,21 +143,23 @@ def test_images_of_one_group_stay_together(tmp_path: Path, pattern: str) -> None
 
 def test_the_pattern_sees_the_path_below_the_class_folder(tmp_path: Path) -> None:
     names = [f"train/{name}/film{g}/{i}.png" for name in "ab" for g in range(5) for i in range(3)]
-    data = folder_data(write(tmp_path / "d", *names), group_pattern="^[^/]+")
+    data = folder_data(write(tmp_path / "d", *names), group_pattern="^[^/]+", group_scope="all")
     split = load(data, input_size=4, seed=0).split
     parts = [{names[index].split("/")[2] for index in part} for part in (split.train, split.validation, split.test)]
     assert [len(part) for part in parts] == [3, 1, 1]
 
 
+@pytest.mark.parametrize(("scope", "first"), [("all", "a"), ("class", "b")])
 @pytest.mark.parametrize("given", ["val", "test"])
-def test_a_group_in_two_given_parts(tmp_path: Path, given: str) -> None:
+def test_a_group_in_two_given_parts(tmp_path: Path, given: str, scope: str, first: str) -> None:
     names = [*(f"train/{name}" for name in tracks(5)), *(f"{given}/{name}" for name in tracks(6) if "track05" in name)]
     data = folder_data(write(tmp_path / "d", *names), group_pattern=r"track\d+", validation=0.2, test=0.2)
     assert load(data, input_size=4, seed=0).train
     write(tmp_path / "d", f"{given}/b/track03_9.png")
+    data = data.model_copy(update={"group_scope": scope})
     message = refused(data)
     assert f"data: expected groups that each lie in one part, got 1 in both train and {given}, as that of" in message
-    assert message.endswith(f"train/a/track03_0.png and {tmp_path}/d/{given}/b/track03_9.png")
+    assert message.endswith(f"train/{first}/track03_0.png and {tmp_path}/d/{given}/b/track03_9.png")
 
 
 @pytest.mark.parametrize("names", [("train", "valid"), ("train", "Test"), ("Training", "Testing"), ("train", "dev")])
@@ -201,8 +206,39 @@ def test_a_file_that_the_pattern_does_not_match(tmp_path: Path) -> None:
     root = write(tmp_path / "d", *tracks(4), "b/deep/odd.png")
     message = refused(folder_data(root, group_pattern=r"track(\d+)"))
     assert message == (
-        f"data.group_pattern: expected 'track(\\\\d+)' to match every file, got 'deep/odd.png' in {root}/b/deep/odd.png"
+        "data.group_pattern: expected 'track(\\d+)' to match every training file's path below its class folder, "
+        f"but 'deep/odd.png' does not match ({root}/b/deep/odd.png)"
     )
+
+
+def test_numbers_of_films_that_begin_anew_in_each_class(tmp_path: Path) -> None:
+    """By default a match belongs to its class, so the films of each class are divided on their own."""
+    names = tracks(10)
+    data = folder_data(write(tmp_path / "d", *names), group_pattern=r"track\d+", validation=0.2, test=0.2)
+    split = load(data, input_size=4, seed=0).split
+    films = [{names[i].rpartition("_")[0] for i in part} for part in (split.train, split.validation, split.test)]
+    assert [len(part) for part in films] == [12, 4, 4]
+    assert len(set.union(*films)) == 20
+    numbers = [{film[2:] for film in part} for part in films]
+    assert numbers[0] & numbers[1]
+    note = next(note for note in list_image_folder(data).notes if "group_pattern" in note)
+    assert "'track00_0.png' of class 'a' is of group 'track00', with the others of its class" in note
+    assert "20 groups of 4 images" in note
+
+
+@pytest.mark.parametrize("given", ["val", "test"])
+def test_files_of_given_parts_need_no_group(tmp_path: Path, given: str) -> None:
+    names = [
+        *(f"train/{name}" for name in tracks(6)),
+        *(f"{given}/{name}/{i:05}.png" for name in "ab" for i in range(3)),
+    ]
+    data = folder_data(write(tmp_path / "d", *names), group_pattern=r"track\d+", validation=0.2, test=0.2)
+    found = list_image_folder(data)
+    assert found.groups is not None
+    assert (found.groups[found.given[given]] == NO_GROUP).all()
+    assert (found.groups[found.given["train"]] != NO_GROUP).all()
+    assert "6 files of given parts match nothing" in found.notes[0]
+    assert load(data, input_size=4, seed=0).train
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -235,3 +271,24 @@ def test_a_class_folder_may_be_a_link(tmp_path: Path) -> None:
     (root / "b" / "deep" / "loop").symlink_to(root)
     found = load(folder_data(root), input_size=4, seed=0)
     assert sum(map(len, (found.split.train, found.split.validation, found.split.test))) == 18
+
+
+def test_what_is_left_out_is_known_by_reason(tmp_path: Path) -> None:
+    parts = [f"{part}/{name}/{i}.png" for part in ("train", "val", "test") for name in "ab" for i in range(3)]
+    root = write(tmp_path / "d", *parts, "stray.png", "train/odd.jpg", "train/a/.hidden.png", "extra/x.png")
+    for name in ("README.md", "train/a/notes.txt", "val/b/notes.TXT", "train/b/labels", "test/a/Thumbs.db"):
+        (root / name).touch()
+    assert list_image_folder(folder_data(root)).left_out == {
+        "folders beside the parts": ("extra",),
+        "files beside the folders that are read": ("README.md",),
+        "images in no class folder": ("stray.png", "train/odd.jpg"),
+        "hidden, or made by a system": ("train/a/.hidden.png", "test/a/Thumbs.db"),
+        "no image by its suffix (.txt)": ("train/a/notes.txt", "val/b/notes.TXT"),
+        "no image by its suffix (none)": ("train/b/labels",),
+    }
+
+
+def test_of_one_set_the_classes_are_not_left_out(tmp_path: Path) -> None:
+    root = write(tmp_path / "d", *(f"{name}/{i}.png" for name in "ab" for i in range(9)), "c.png", ".git/x.png")
+    found = list_image_folder(folder_data(root)).left_out
+    assert found == {"hidden, or made by a system": (".git",), "images in no class folder": ("c.png",)}

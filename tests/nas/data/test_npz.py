@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import nas.data.npz
+import nas.data.npz_arrays
 from nas.data import class_count, load
 from nas.errors import InputError
 from nas.study import Data
@@ -126,21 +126,36 @@ OBJECTS = np.array([None, {}], dtype=object)
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        (plain(images=None), "expected arrays images and labels (or train_images"),
+        (plain(images=None), "expected arrays images and labels (or train_images ..."),
         (plain(labels=None), "expected labels of images, got images"),
-        (plain(train_images=numbered(20)), "expected one of train_images and images, got both"),
-        (plain(images=numbered(20) / 255), "images: expected uint8, got float64"),
+        (
+            plain(train_images=numbered(20)),
+            "expected one of train_images and x_train and images and x, got images and train_images",
+        ),
+        (plain(images=numbered(20) - 100.0), "images: expected values of 0 to 1 or of 0 to 255, got -100 to -81"),
+        (plain(images=numbered(20) * 13.5), "images: expected values of 0 to 1 or of 0 to 255, got 0 to 256.5"),
+        (plain(images=np.full((20, 4, 4), np.nan)), "images: expected values of 0 to 1 or of 0 to 255, got nan to nan"),
+        (plain(images=np.full((20, 4, 4), "x")), "images: expected numbers, got <U1"),
         (plain(images=numbered(20, shape=(4, 4, 2))), "expected (N, H, W), (N, H, W, C) or (N, C, H, W), got (20, 4,"),
         (plain(images=np.arange(20, dtype=np.uint8)), "images: expected (N, H, W), (N, H, W, C) or (N, C, H, W), got"),
         (plain(images=numbered(0), labels=np.arange(0)), "images: expected (N, H, W), (N, H, W, C) or (N, C, H, W),"),
-        (plain(labels=np.arange(19)), "labels: expected integers of shape (20,), got int64 of shape (19,)"),
-        (plain(labels=np.zeros((20, 14), int)), "labels: expected integers of shape (20,), got int64 of shape (20, 14"),
-        (plain(labels=np.zeros(20)), "labels: expected integers of shape (20,), got float64 of shape (20,)"),
+        (
+            plain(labels=np.arange(19)),
+            "labels: expected whole numbers or text of shape (20,), or one-hot rows, got int64 of",
+        ),
+        (plain(labels=np.zeros((20, 14), int)), "labels: expected one 1 and else 0 in each row, got [0, 0, 0,"),
+        (plain(labels=np.eye(20) * 2), "labels: expected one 1 and else 0 in each row, got [2.0, 0.0,"),
+        (plain(labels=np.arange(20) / 2), "labels: expected whole numbers, got 0.5 at 1"),
+        (plain(labels=np.full(20, np.nan)), "labels: expected whole numbers, got nan at 0"),
+        (
+            plain(labels=np.array(list("abcde") * 4), classes=np.array(["a", "b"])),
+            "labels: expected a class of a, b, or",
+        ),
         (plain(labels=np.zeros(20, int)), "expected at least two classes, each named once, got ['0']"),
         (plain(labels=np.full(20, 2 * 10**9)), "train labels: expected images of every class, got 20 up to 2000000000"),
         (plain(labels=np.arange(20) % 2 - 1), "expected at least two classes, each named once, got ['0']"),
         (plain(labels=np.arange(20) % 3 - 1), "train labels: expected 0 to 1, got -1 to 1"),
-        (plain(labels=np.arange(20) % 2 * 2), "train labels: expected images of every class, got none of '1'"),
+        (plain(labels=np.arange(20) % 2 * 2), "expected images of every class in train, got none of '1'"),
         (plain(classes=np.array(["a"])), "expected at least two classes, each named once, got ['a']"),
         (plain(classes=np.array(["a", "a"])), "expected at least two classes, each named once, got ['a', 'a']"),
         (plain(labels=np.arange(20) % 3, classes=np.array(["a", "b"])), "train labels: expected 0 to 1, got 0 to 2"),
@@ -149,10 +164,13 @@ OBJECTS = np.array([None, {}], dtype=object)
             plain(groups=np.arange(20), val_images=numbered(2), val_labels=np.arange(2), val_groups=np.arange(3)),
             "val_groups: expected shape (2,), got (3,)",
         ),
-        (plain(validation_images=numbered(2)), "test_ ones, classes, groups, got validation_images"),
+        (plain(validation_images=numbered(2)), "val and test, classes, groups, got validation_images"),
         (plain(val_images=numbered(2)), "expected labels of val_images, got images, labels, val_images"),
         (plain(val_images=numbered(2), val_labels=np.array([0, 2])), "val labels: expected 0 to 1, got 0 to 2"),
-        (plain(test_images=numbered(1), test_labels=np.array([0])), "test labels: expected images of every class, got"),
+        (
+            plain(test_images=numbered(1), test_labels=np.array([0])),
+            "expected images of every class in test, got none of",
+        ),
         (plain(extra=OBJECTS), "extra: expected numbers or text, got Python objects"),
     ],
 )
@@ -204,8 +222,10 @@ def test_damage_inside_the_archive(tmp_path: Path) -> None:
 def test_test_images_are_not_read_before_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = plain(test_images=numbered(2, 50), test_labels=np.array([0, 1]))
     asked: list[str] = []
-    array = nas.data.npz._Archive.array
-    monkeypatch.setattr(nas.data.npz._Archive, "array", lambda self, key: (asked.append(key), array(self, key))[1])
+    array = nas.data.npz_arrays.Archive.array
+    monkeypatch.setattr(
+        nas.data.npz_arrays.Archive, "array", lambda self, key: (asked.append(key), array(self, key))[1]
+    )
     found = load(archive(tmp_path, arrays), input_size=4, seed=0)
     assert "images" in asked
     assert "test_images" not in asked
@@ -219,7 +239,7 @@ def test_an_archive_too_large_for_memory_is_mapped(
     small = load(data, input_size=4, seed=0)
     assert not isinstance(small.train.images, np.memmap)
     assert not cache.exists()
-    monkeypatch.setattr(nas.data.npz, "memory_bytes", lambda: 1000)
+    monkeypatch.setattr(nas.data.npz_arrays, "memory_bytes", lambda: 1000)
     for _ in range(2):
         large = load(data, input_size=4, seed=0)
         assert isinstance(large.train.images, np.memmap)
@@ -250,3 +270,70 @@ def test_resource_forks_in_an_archive_are_no_arrays(tmp_path: Path) -> None:
         file.writestr("__MACOSX/._images.npy", "no array")
         file.writestr("._val_images.npy", "no array")
     assert load(data, input_size=4, seed=0).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("letters", ["xy", "Xy", "XY"])
+def test_names_of_keras(tmp_path: Path, letters: str) -> None:
+    arrays = {f"{letters[0]}_train": numbered(20), f"{letters[1]}_train": np.arange(20)[:, None] % 2}
+    arrays |= {f"{letters[0]}_test": numbered(4, 50), f"{letters[1]}_test": np.arange(4)[:, None] % 2}
+    found = load(archive(tmp_path, arrays), input_size=4, seed=0)
+    assert found.split.test == (20, 21, 22, 23)
+    assert shades(found.load_test().images) == [50, 51, 52, 53]
+    assert "x_validation" in refused(archive(tmp_path, arrays | {"x_validation": numbered(2)}))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.uint16])
+def test_images_in_other_types(tmp_path: Path, dtype: Any) -> None:
+    """Floats up to 1 are shares of white; up to 255, as whole numbers are, they are levels."""
+    levels = np.broadcast_to(np.arange(0, 256, 255 // 19)[:20, None, None], (20, 4, 4))
+    data = archive(tmp_path, plain(images=levels.astype(dtype)))
+    split = load(data, input_size=4, seed=0).split.train
+    expected = [int(levels[index, 0, 0]) for index in split]
+    assert shades(load(data, input_size=4, seed=0).train.images) == expected
+    if np.issubdtype(dtype, np.floating):
+        scaled = archive(tmp_path, plain(images=(levels / 255).astype(dtype)))
+        assert shades(load(scaled, input_size=4, seed=0).train.images) == expected
+
+
+def test_masks_are_black_and_white(tmp_path: Path) -> None:
+    data = archive(tmp_path, plain(images=np.arange(20)[:, None, None] % 2 * np.ones((1, 4, 4)) > 0))
+    found = load(data, input_size=4, seed=0).train
+    assert shades(found.images) == [255 * label for label in found.labels]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array(["cat", "dog"] * 10), ("cat", "dog")),
+        (np.array([b"no", b"ja"] * 10), ("ja", "no")),
+        (np.array(["10", "9"] * 10), ("9", "10")),
+        (np.eye(2)[np.arange(20) % 2], ("0", "1")),
+        (np.eye(2, dtype=bool)[np.arange(20) % 2], ("0", "1")),
+        (np.arange(20) % 2 * 1.0, ("0", "1")),
+    ],
+)
+def test_labels_in_other_types(tmp_path: Path, labels: Array, names: tuple[str, ...]) -> None:
+    data = archive(tmp_path, plain(labels=labels))
+    found = load(data, input_size=4, seed=0)
+    assert found.class_names == names
+    assert class_count(data) == 2
+    first = 0 if names[0] in ("0", "cat") else 1  # the class of the even images
+    assert found.train.labels.tolist() == [(index + first) % 2 for index in found.split.train]
+
+
+def test_names_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    data = archive(tmp_path, plain(), class_names=str(tmp_path / "names.txt"))
+    assert load(data, input_size=4, seed=0).class_names == ("cat", "dog")
+    (tmp_path / "names.txt").write_text("dog\ncat\n")
+    named = archive(tmp_path, plain(labels=np.array(["cat", "dog"] * 10)), class_names=str(tmp_path / "names.txt"))
+    found = load(named, input_size=4, seed=0)
+    assert found.class_names == ("dog", "cat")
+    assert found.train.labels.tolist() == [1 - index % 2 for index in found.split.train]
+
+
+def test_floats_too_large_for_memory_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = archive(tmp_path, plain(images=numbered(20) / 255))
+    small = load(data, input_size=4, seed=0)
+    monkeypatch.setattr(nas.data.npz_arrays, "memory_bytes", lambda: 1000)
+    assert np.array_equal(load(data, input_size=4, seed=0).train.images, small.train.images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,30 @@ def digits(_: Path) -> dict[str, Any]:
     return {}
 
 
+def csv(root: Path) -> dict[str, Any]:
+    lines = ["image,label"]
+    for index, image in enumerate(pixels(CLASSES * PER_CLASS)):
+        Image.fromarray(image).save(root / f"{index}.png")
+        lines.append(f"{index}.png,class{index % CLASSES}")
+    (root / "x.csv").write_text("\n".join(lines))
+    return {"path": str(root / "x.csv"), "channels": 1}
+
+
+def huggingface(root: Path) -> dict[str, Any]:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import table
+
+    rows = []
+    for image in pixels(CLASSES * PER_CLASS):
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "PNG")
+        rows.append({"bytes": stream.getvalue(), "path": None})
+    (root / "set").mkdir()
+    columns = {"image": rows, "label": [index % CLASSES for index in range(len(rows))]}
+    parquet.write_table(table(columns), root / "set" / "train.parquet")
+    return {"path": str(root / "set"), "channels": 1}
+
+
 def image_folder(root: Path) -> dict[str, Any]:
     for index, image in enumerate(pixels(CLASSES * PER_CLASS)):
         file = root / "images" / f"class{index % CLASSES}" / f"{index:03}.png"
@@ -60,7 +85,8 @@ def torchvision(root: Path) -> dict[str, Any]:
 
 
 MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "digits": digits, "image_folder": image_folder, "npz": npz, "torchvision": torchvision,
+    "csv": csv, "digits": digits, "huggingface": huggingface, "image_folder": image_folder, "npz": npz,
+    "torchvision": torchvision,
 }  # fmt: skip
 every_source = pytest.mark.parametrize("source", SOURCES)
 

@@ -15,7 +15,7 @@ from rich.console import Console
 import nas.commands.run
 from nas.candidates.candidate import Candidate
 from nas.executors.loop import take
-from nas.executors.pool import Event, Executor, ExecutorSetup, Finished, Paused, Reported
+from nas.executors.pool import Event, Executor, ExecutorSetup, Finished, Paused, Reported, Told
 from nas.files import write_atomically
 from nas.records import State, score
 from nas.registry import ENGINES
@@ -23,7 +23,7 @@ from nas.run_folder.artifacts import pack
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.study import Study
 from nas.study.file import dump_study
-from nas.tasks import Rung, Task, Verdict
+from nas.tasks import Progress, Rung, Task, Verdict
 
 PATIENCE = 120.0
 
@@ -60,7 +60,8 @@ class Toy:
         done = int(checkpoint.read_text()) if checkpoint.exists() else 0
         if verdict is Verdict.CONTINUE and done < task.epochs:
             checkpoint.write_text(str(done + 1))
-            return [Reported(task, Rung(done + 1, task.epochs))]
+            told = Progress("train", "dense", done + 1, task.epochs, 1.0, 100.0)
+            return [Told(task, told), Reported(task, Rung(done + 1, task.epochs))]
         self.running.remove(task)
         if verdict is Verdict.PAUSE:
             return [Paused(task)]
@@ -159,6 +160,11 @@ def a_task_ends_with_its_files(found: Opened, candidate: Candidate) -> None:
     assert epochs[0] <= 1
     assert epochs[-1] <= 3
     assert len(epochs) >= 2
+    told = [event.progress for event in found.heard if isinstance(event, Told)]
+    assert "train" in {progress.part for progress in told}
+    within = [progress for progress in told if progress.budget]
+    assert all(progress.budget == 3 and 0 < progress.epochs <= 3 for progress in within)
+    assert all(progress.stage and progress.loss is not None and progress.images_per_second > 0 for progress in within)
 
 
 def a_stopped_task_is_pruned(found: Opened, candidate: Candidate) -> None:

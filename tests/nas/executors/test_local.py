@@ -18,7 +18,7 @@ import nas.executors.local
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.executors.local import LocalWorkers
-from nas.executors.pool import Broke, Died, Event, Finished, Paused, Refused, Reported, TookTooLong
+from nas.executors.pool import Broke, Died, Event, Finished, Paused, Refused, Reported, Told, TookTooLong
 from nas.files import write_atomically
 from nas.records import State
 from nas.run_folder.paths import RunFolder, read_evaluation
@@ -98,12 +98,12 @@ def next_event(pool: LocalWorkers) -> Event:
 
 
 def others(pool: LocalWorkers, seconds: float = 0.2) -> list[Event]:
-    """What happened besides reports, which are answered."""
+    """What happened besides progress, and reports, which are answered."""
     events = pool.wait(seconds)
     for event in events:
         if isinstance(event, Reported):
             pool.answer(event.task, Verdict.CONTINUE)
-    return [event for event in events if not isinstance(event, Reported)]
+    return [event for event in events if not isinstance(event, Reported | Told)]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:

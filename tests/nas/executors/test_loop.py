@@ -14,8 +14,9 @@ from rich.console import Console
 
 import nas.executors.loop
 from nas.errors import InputError
-from nas.executors.loop import Screen, Stop, drive
+from nas.executors.loop import Stop, drive
 from nas.executors.pool import Broke, Died, Event, Finished, Paused, Refused, Reported, TookTooLong
+from nas.executors.view import Screen
 from nas.records import State
 from nas.run_folder.artifacts import pack
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation

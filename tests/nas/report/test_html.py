@@ -453,8 +453,8 @@ def test_the_page_lives_in_a_browser(make_run, tmp_path):
     seen = json.loads(re.findall(r'<pre id="seen">(.*?)</pre>', dump_dom(probed, tmp_path / "profile"))[0])
     complete, infeasible, front = len(run.state("COMPLETE")), len(run.state("INFEASIBLE")), len(run.front)
     others = len(run.finalists) - front
-    # infeasible, search trials, other finalists, the line, the front, the ring
-    assert [*seen["drawn"][:3], seen["drawn"][4]] == [0, complete, others, front]
+    # infeasible, search trials, other finalists, references, the line, the front, the ring
+    assert [*seen["drawn"][:3], seen["drawn"][5]] == [0, complete, others, front]
     assert seen["svg"] >= complete + front
     assert seen["progress"] == complete
     assert seen["line"] == pytest.approx(np.array(leading(run.front, "latency_ms")), rel=1e-6)

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from nas.report.run import read_run
-from nas.report.summary import alike, offer, problems, tiles, when
+from nas.report.summary import alike, mended_once, offer, problems, tiles, when
 from nas.report.tables import read_finalists, read_trials
 
 
@@ -86,3 +86,13 @@ def test_dates_reach_to_the_end_of_the_finalists(make_run):
         update={"started_at": "2026-03-02T11:00:00+00:00", "seconds": {"train": 100.0, "emit": 20.0}}
     )
     assert when(found.trials, [late]) == "02 Mar 2026, 10:00 to 11:02 UTC"
+
+
+def test_a_failure_by_another_recipe_is_not_mended(make_run):
+    run = make_run()
+    trials, finalists = read_trials(run.path), read_finalists(run.path)
+    again = finalists.tail(1).assign(state="FAILED", reason="Killed: signal 9", recipe="epochs=9")
+    (found,) = (p for p in problems(trials, pd.concat([finalists, again])) if p.phase == "final")
+    assert found.number == 1
+    same = mended_once(pd.concat([finalists, again.assign(recipe="")]))
+    assert same["state"].tolist() == ["COMPLETE"] * len(finalists)

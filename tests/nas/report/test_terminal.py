@@ -136,3 +136,22 @@ def test_an_empty_front_says_that_all_are_flagged(make_run):
 
 def test_no_trial_has_ended(make_run):
     assert shown(make_run(trials=0, finalists=0)) == "The front is empty: no trial has ended yet.\n"
+
+
+def test_a_front_of_trials_says_that_no_finalist_may_stand(make_run):
+    run = make_run(trials=12, finalists=2)
+    assert "finalists" not in shown(run)
+    run.rewrite("finalists.csv", lambda row: row.update(state="INFEASIBLE", reason="accuracy 0.87, limit 0.9"))
+    first, *_ = shown(run).splitlines()
+    numbers = [row["trial"] for row in run.finalists]
+    ended = "; ".join(f"{number} infeasible: accuracy 0.87, limit 0.9" for number in numbers)
+    assert first == f"None of the finalists may stand on the front ({ended}). These are search trials:"
+
+
+def test_a_recipe_of_its_own_is_told(make_run):
+    front = front_rows(make_run().path)
+    assert "recipe" not in printed(front)
+    first = [" ".join(["epochs=9", "train_images=all"]), *[""] * (len(front) - 1)]
+    text = printed(front.assign(recipe=first))
+    assert text.count("epochs=9 train_images=all") == 1
+    assert "recipe" in text

@@ -13,6 +13,7 @@ from nas.run_folder.columns import (
     COLUMNS,
     COUNT,
     FINALIST_COLUMNS,
+    REFERENCE_COLUMNS,
     REPEAT_COLUMNS,
     TRIAL_COLUMNS,
     Column,
@@ -20,6 +21,7 @@ from nas.run_folder.columns import (
     finalist_columns,
     front_columns,
     kind_of,
+    reference_columns,
     trial_columns,
 )
 from nas.run_folder.paths import RunFolder
@@ -62,11 +64,11 @@ def test_another_target_has_columns_behind_the_same_cost_of_the_first(runtime: s
 
 def test_every_table_holds_each_column_once_and_knows_it() -> None:
     study = two_targets("openvino")
-    for names in (trial_columns(study), front_columns(study), finalist_columns(study)):
+    for names in (trial_columns(study), front_columns(study), finalist_columns(study), reference_columns(study)):
         assert len(set(names)) == len(names)
         assert all(column(name) is not None for name in names)
-    assert set(TRIAL_COLUMNS) | set(FINALIST_COLUMNS) == set(COLUMNS)
-    assert set(REPEAT_COLUMNS) <= set(COLUMNS)
+    assert set(TRIAL_COLUMNS) | set(FINALIST_COLUMNS) | set(REFERENCE_COLUMNS) == set(COLUMNS)
+    assert set(REPEAT_COLUMNS) | set(REFERENCE_COLUMNS) <= set(COLUMNS)
 
 
 def test_every_value_of_a_row_has_a_column(folder: RunFolder) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nas.records import LayerReport, Score, State
 from nas.run_folder.columns import trial_columns
 from nas.run_folder.paths import RunFolder
-from nas.run_folder.rows import STRUCTURE, TrialNotes, TrialRow, identity_of, row_in, row_of, structure_of
+from nas.run_folder.rows import STRUCTURE, TrialNotes, TrialRow, identity_of, row_in, row_of, structure_of, words_of
 from nas.tasks import Task
 
 # One trial of each state, a retry and a finalist, as version 0.1 wrote them into study.log.
@@ -154,3 +154,17 @@ def test_structure_is_summed_up_by_hand(folder: RunFolder) -> None:
     }
     assert structure_of(()) == {}
     assert set(STRUCTURE) <= set(trial_columns(make_study()))
+
+
+def test_a_recipe_is_kept_and_told() -> None:
+    notes = TrialNotes({}, "a", 1, 9, {"dropout": 0.1}, recipe={"epochs": 9, "dropout": 0.0}, teacher="artifacts/b/c")
+    assert TrialNotes.from_json(through_json(notes.to_json())) == notes
+    assert notes.settings == {"dropout": 0.0, "epochs": 9}
+    assert not {"recipe", "teacher"} & TrialNotes({}, "a", 1, 9).to_json().keys()
+    words = words_of(
+        {"epochs": 9, "train_images": "all", "shares": {"dense": 0.5, "pruned": 0.5}, "milestones": [1, 2]}
+    )
+    assert words == "epochs=9 train_images=all shares.dense=0.5 shares.pruned=0.5 milestones=[1,2]"
+    row = TrialRow(3, State.COMPLETE, "a", recipe=words)
+    assert TrialRow.from_json(through_json(row.to_json())).recipe == words
+    assert "recipe" not in TrialRow(3, State.COMPLETE, "a").to_json()

@@ -27,7 +27,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from nas.records import Score, State
+from nas.records import Score, State, score
+from nas.run_folder.attempts import Spent, note_spent, spent_before
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import TrialRow, row_in
 from nas.search.driver import Done
@@ -56,6 +57,32 @@ def test_infeasible_is_told_with_its_costs_and_positive_constraint_values(folder
     assert row.reason == "parameters 100.0% above its limit"
     assert search.count(State.COMPLETE) == 0
     assert finalists_of(search.rows(), study) == front_of(search.rows(), study.objectives) == []
+
+
+def test_a_quality_below_its_limit_is_told_with_its_value(folder: RunFolder) -> None:
+    """Not with a placeholder: it was trained."""
+    search = Search(make_study(trials=1, constraints={"accuracy": 0.9, "parameters": 1e9}), folder)
+    row = finish(
+        search, task_of(search), State.INFEASIBLE, validation=score(63, 100), violations={"accuracy": 0.3},
+        reason="accuracy 0.63, limit 0.9",
+    )  # fmt: skip
+    trial = search.journal.trials()[0]
+    assert trial.values is not None
+    assert trial.values[0] == row.accuracy == 0.63
+    assert trial.constraints["accuracy"] == pytest.approx(0.3)
+    assert trial.constraints["parameters"] < 0
+    assert (row.state, row.reason) == ("INFEASIBLE", "accuracy 0.63, limit 0.9")
+    assert search.count(State.COMPLETE) == 0
+
+
+@pytest.mark.parametrize(("state", "told"), [(State.COMPLETE, True), (State.PRUNED, False)])
+def test_a_quality_counts_at_the_end_of_a_training_alone(folder: RunFolder, state: State, told: bool) -> None:
+    """At a rung it says little of the end."""
+    search = Search(make_study(trials=1, constraints={"accuracy": 0.5, "parameters": 1e9}), folder)
+    task = task_of(search)
+    finish(search, task, state, validation=score(40, 100), measurement=measured(task.candidate))
+    trial = search.journal.trials()[0]
+    assert set(trial.constraints) == ({"accuracy", "parameters"} if told else {"parameters"})
 
 
 def test_third_death_fails_the_candidate(folder: RunFolder) -> None:
@@ -363,3 +390,12 @@ def test_only_finalists_read_the_test_split_and_all_keep_to_the_constraints(fold
     final = task_of(finalists)
     assert [(one.reads_test, one.is_constrained) for one in (task, final)] == [(False, True), (True, True)]
     assert Task.from_line(final.to_line()) == final
+
+
+def test_a_failure_without_a_record_holds_the_seconds_of_its_attempts(folder: RunFolder) -> None:
+    search = Search(make_study(trials=2, trial_minutes=1.0), folder)
+    task = task_of(search)
+    note_spent(task.folder, Spent({"train": 60.0}, "2030-01-01T00:00:00+00:00"))
+    row = search.took_too_long(task)
+    assert (row.seconds, row.started_at) == (60.0, "2030-01-01T00:00:00+00:00")
+    assert spent_before(task.folder) == Spent()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from by_hand import drive, evaluated, finish, make_study, row, task_of
 from hypothesis import given
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from nas.run_folder.paths import RunFolder, write_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.search.driver import Done
-from nas.search.finalists import Finalists, finalists_of, slow_starter
+from nas.search.finalists import Finalists, finalists_of, slow_starter, training_work, trains_short
 from nas.search.search import Search
 from nas.search.standing import front_of
+from nas.study import Study
+from nas.tasks import Task
 
 values = st.tuples(st.integers(0, 6).map(lambda n: n / 6), st.integers(1, 6), st.integers(1, 6))
 
@@ -91,6 +94,7 @@ def test_finalists_are_trained_again_and_survive_restarts(folder: RunFolder) -> 
     search = Search(study, folder)
     drive(search)
     expected = [r.number for r in finalists_of(search.rows(), study)]
+    candidates = {number: search.notes(number).candidate for number in expected}
     finalists = Finalists(study, folder)
     finalists.choose(search)
     first = task_of(finalists)
@@ -101,7 +105,10 @@ def test_finalists_are_trained_again_and_survive_restarts(folder: RunFolder) -> 
     write_evaluation(second.folder, evaluated(second, study))  # and the driver dies before it hears of it
     again = Finalists(study, folder)
     again.choose(search)
-    assert [r.trial for r in again.rows()] == expected[:2]
+    work = {number: training_work(replace(first, candidate=one)) for number, one in candidates.items()}
+    longest = sorted(expected, key=lambda number: -work[number])
+    assert len(set(work.values())) == len(work)
+    assert {r.trial for r in again.rows()} == set(longest[:2])
     drive(again)
     assert [r.trial for r in again.rows()] == expected
     assert [r.id for r in again.rows()] == [search.rows()[number].id for number in expected]
@@ -109,3 +116,55 @@ def test_finalists_are_trained_again_and_survive_restarts(folder: RunFolder) -> 
     finished.choose(search)
     assert finished.propose() == Done()
     assert len(finished.journal.trials()) == len(expected)
+
+
+def with_finals(study: Study, **finals: Any) -> Study:
+    return Study.model_validate({**study.model_dump(), "finals": finals})
+
+
+def test_another_recipe_is_another_finalist(folder: RunFolder) -> None:
+    """In a folder of its own; equal recipes have equal folders, and the search's numbers stay but for those given."""
+    numbers = {"training": {"dropout": {"low": 0.1, "high": 0.2}, "ema": {"low": 0.1, "high": 0.2}}}
+    study = make_study(trials=4, finalists=2, **numbers)
+    search = Search(study, folder)
+    drive(search)
+    names = []
+    for finals in ({}, {"epochs": 9}, {"epochs": 9, "dropout": 0.0}, {"epochs": 9}):
+        finalists = Finalists(with_finals(study, **finals), folder)
+        finalists.choose(search)
+        before = len(finalists.rows())
+        drive(finalists)
+        names.append([row.artifact for row in finalists.rows()[before:]])
+    assert [len(found) for found in names] == [2, 2, 2, 0]
+    assert len({name for found in names for name in found}) == 6
+    rows = finalists.rows()
+    assert [row.trial for row in rows] == [rows[0].trial, rows[1].trial] * 3
+    assert [row.recipe for row in rows[::2]] == [None, "epochs=9", "epochs=9 dropout=0.0"]
+    assert [sorted(finalists.notes(number).training) for number in (0, 2, 4)] == [["dropout", "ema"]] * 2 + [["ema"]]
+    assert [row.fidelity for row in rows] == [1.0] * 6
+
+
+def test_a_task_says_how_it_is_trained(folder: RunFolder) -> None:
+    study = make_study(trials=2, finalists=1, train_images=50, input_size=4, epochs=2)
+    study = with_finals(study, epochs=9, train_images="all", batch_size=7)
+    search = Search(study, folder)
+    task = task_of(search)
+    assert (task.recipe, task.train_size, task.images_in(study), task.epochs) == ({"train_images": 50}, 4, 50, 2)
+    assert task.recipe_in(study) == study.training.resolved({})
+    assert task.budget_in(study) == 8
+    finish(search, task)
+    drive(search)
+    finalists = Finalists(study, folder)
+    finalists.choose(search)
+    task = task_of(finalists)
+    assert (task.train_size, task.images_in(study), task.epochs, task.budget_in(study)) == (None, None, 9, 9)
+    assert (task.recipe_in(study).batch_size, task.recipe_in(study).epochs) == (7, 9)
+    assert Task.from_line(task.to_line()) == task
+
+
+def test_whoever_sees_less_in_the_search_may_start_slowly() -> None:
+    assert not trains_short(make_study())
+    for search in ({"epochs": 2}, {"train_images": 50}, {"input_size": 4}):
+        assert trains_short(make_study(**search))
+    assert trains_short(with_finals(make_study(), epochs=9))
+    assert not trains_short(with_finals(make_study(train_images=50), train_images=50))

@@ -10,7 +10,7 @@ from by_hand import NUMBERS, drive, finish, make_study, measured, states, summar
 
 import nas.search.modelled
 from nas.errors import InputError
-from nas.records import State
+from nas.records import State, score
 from nas.run_folder.paths import RunFolder
 from nas.samplers.pareto import gain_of
 from nas.search.modelled import grid_problem
@@ -90,6 +90,23 @@ def test_what_surely_breaks_a_constraint_is_not_proposed(folder: RunFolder) -> N
         tasks.append(task_of(search))
         finish(search, tasks[-1])
     assert all(task.candidate.parameters(10) <= 900 for task in tasks[2:])  # behind the anchors
+
+
+def test_a_constrained_quality_is_learned_and_kept_to(folder: RunFolder) -> None:
+    """Small networks are the less accurate here; the sampler finds out, though it is asked for small ones."""
+    study = pareto_study(constraints=make_study(constraints={"accuracy": 0.6}).constraints)
+    study = study.model_copy(update={"search": study.search.model_copy(update={"trials": 40})})
+    search, accuracies = Search(study, folder), list[float]()
+    for _ in range(20):
+        task = task_of(search)
+        hits = min(99, int(task.candidate.parameters(10) / 40))
+        broken = {"violations": {"accuracy": 1 - hits / 60}} if hits < 60 else {}
+        state = State.INFEASIBLE if broken else State.COMPLETE
+        finish(search, task, state, validation=score(hits, 100), **broken)
+        accuracies.append(hits / 100)
+    first, later = accuracies[:8], accuracies[8:]
+    assert sum(accuracy < 0.6 for accuracy in first) >= 3
+    assert sum(accuracy >= 0.6 for accuracy in later) >= 9, accuracies
 
 
 def test_latencies_measured_before_the_search_are_used(folder: RunFolder) -> None:

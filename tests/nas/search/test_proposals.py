@@ -98,6 +98,12 @@ def test_what_only_trials_tell_is_left_to_them(monkeypatch: pytest.MonkeyPatch) 
     assert proposals.constraints(params) == {}
 
 
+def test_a_quality_that_is_constrained_is_learned() -> None:
+    study = with_objectives(make_study(constraints={"accuracy": 0.8, "parameters": 1e3}), "accuracy", "parameters")
+    proposals = proposals_of(study)
+    assert set(proposals.constraints(drawn(proposals, 0).params)) == {"parameters"}
+
+
 def test_keys_are_equal_where_evaluations_are() -> None:
     study = make_study(training=NUMBERS)
     proposals, draws = proposals_of(study), Draws(study)

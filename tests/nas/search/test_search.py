@@ -16,7 +16,7 @@ import nas.search.draws
 import nas.search.search
 from nas.candidates.sampling import sample
 from nas.expected_gain import RECENT_ASKS
-from nas.records import State
+from nas.records import State, score
 from nas.run_folder.paths import RunFolder
 from nas.search.driver import WAIT, Done
 from nas.search.finalists import Finalists
@@ -184,6 +184,23 @@ def test_a_constraint_that_nearly_everything_breaks_is_named(
     assert answer == Done(
         f"{infeasible} of the last 100 candidates are infeasible; "
         f"constraints.parameters.max 5 is broken by {infeasible} of them, the least has {least:g}"
+    )
+
+
+@pytest.mark.parametrize(("trials", "most"), [(2, 10), (12, 12)])
+def test_a_search_that_trains_in_vain_ends(folder: RunFolder, trials: int, most: int) -> None:
+    """A quality that no network has costs twice the trials, or ten; what is not trained costs nothing."""
+    study = make_study(trials=trials, sampler="random", constraints={"accuracy": 0.9, "parameters": 5.0})
+    search = Search(study, folder)
+    finish(search, task_of(search), State.INFEASIBLE, violations={"parameters": 0.5})
+    for number in range(most):
+        missed = {"validation": score(50 + number, 100), "violations": {"accuracy": 0.4}}
+        finish(search, task_of(search), State.INFEASIBLE, **missed)
+    answer = search.propose()
+    assert isinstance(answer, Done)
+    assert answer.problem == (
+        f"{most} candidates were trained and are infeasible; constraints.accuracy.min 0.9 is broken by {most} of them, "
+        f"the best has {0.5 + (most - 1) / 100:g}"
     )
 
 

@@ -14,6 +14,7 @@ from nas.study.data import SOURCE_KEYS, SourceKeys
 
 def data(**fields: Any) -> Data:
     needed = {"image_folder": {"path": "d"}, "npz": {"path": "x.npz"}, "torchvision": {"path": "d"}}
+    needed |= {"csv": {"path": "x.csv"}, "huggingface": {"path": "d"}}
     return Data.model_validate(needed.get(fields["source"], {}) | fields)
 
 
@@ -29,6 +30,17 @@ def data(**fields: Any) -> Data:
         ({"source": "digits", "path": "images"}, "path: expected none with source digits, .*got 'images'"),
         ({"source": "npz", "download": True}, "download: expected only with source torchvision, got source npz"),
         ({"source": "npz", "group_pattern": "a"}, "group_pattern: expected only with source image_folder, got source"),
+        ({"source": "csv", "path": None}, "path: expected a file for source csv, got nothing"),
+        (
+            {"source": "npz", "group_scope": "all"},
+            "group_scope: expected only with source image_folder, got source npz",
+        ),
+        ({"source": "npz", "root": "d"}, "root: expected only with source csv, got source npz"),
+        ({"source": "npz", "columns": {"image": "a"}}, "columns: expected only with source csv or huggingface, got"),
+        (
+            {"source": "digits", "class_names": "a.txt"},
+            "class_names: expected only with source csv or huggingface or im",
+        ),
         ({"source": "image_folder", "group_pattern": "(a"}, r"expected a regular expression, got '\(a' \(missing \)"),
         ({"source": "digits", "resize": "pad"}, "Input should be 'stretch', 'crop' or 'letterbox'"),
         ({"source": "digits", "unreadable": "keep"}, "Input should be 'skip' or 'error'"),
@@ -59,11 +71,13 @@ def test_channels_follow_the_source() -> None:
 
 def test_reports_name_the_data_and_not_where_they_lie() -> None:
     titles = {name: data(source=name, **options).title for name, options in {
-        "digits": {}, "image_folder": {"path": "/home/me/fruit"}, "npz": {"path": "/home/me/blood.npz"},
+        "csv": {"path": "/home/me/t.csv"}, "digits": {}, "huggingface": {"path": "/home/me/hub/beans"},
+        "image_folder": {"path": "/home/me/fruit"}, "npz": {"path": "/home/me/blood.npz"},
         "torchvision": {"path": "/home/me/sets", "dataset": "SVHN"},
     }.items()}  # fmt: skip
     assert titles == {
-        "digits": "digits (scikit-learn)", "image_folder": "images of fruit", "npz": "images of blood.npz",
+        "csv": "images of t.csv", "digits": "digits (scikit-learn)", "huggingface": "images of beans",
+        "image_folder": "images of fruit", "npz": "images of blood.npz",
         "torchvision": "SVHN (torchvision)",
     }  # fmt: skip
 
@@ -76,8 +90,14 @@ def test_a_source_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCE_KEYS, "digits", row)
     with pytest.raises(ValidationError, match="dataset: expected a number for source digits, got nothing"):
         data(source="digits")
-    with pytest.raises(ValidationError, match="download: expected only with source digits, got source npz"):
+    with pytest.raises(
+        ValidationError, match="download: expected only with source digits or torchvision, got source npz"
+    ):
         data(source="npz", download=True)
     monkeypatch.setitem(SOURCE_KEYS, "digits", replace(row, needs={}))
     made = data(source="digits", download=True)
     assert (made.title, made.input_channels, made.augments_flip) == ("squares", 1, True)
+
+
+def test_the_reference_can_say_what_each_source_expects() -> None:
+    assert all(row.expects for row in SOURCE_KEYS.values())

@@ -15,7 +15,7 @@ from nas.registry import ENGINES
 from nas.study import (
     Choices,
     Compression,
-    Constraint,
+    Constraints,
     Cost,
     Data,
     NotNegative,
@@ -93,6 +93,48 @@ def test_the_family_auto_needs_a_preset(tmp_path: Path) -> None:
     names = "8px, 32px, 64px, 96px, 128px, 224px"
     said = f"command line: space.preset: expected one of {names} with family auto, got nothing"
     assert mistakes(tmp_path, BASE, "space={family: auto, input_size: 8}") == [said]
+
+
+CONSTRAINED = BASE + "constraints: {accuracy: {min: 0.9}, size_bytes: {max: 20000}}\n"
+
+
+@pytest.mark.parametrize("epochs", [None, 20, 5])
+def test_a_quality_binds_what_is_trained_as_finalists_are(tmp_path: Path, epochs: int | None) -> None:
+    study = load(tmp_path, CONSTRAINED + f"search: {{epochs: {epochs or 'null'}}}\ntraining: {{epochs: 20}}\n")
+    every, costs = {"accuracy": 0.9, "size_bytes": 20000.0}, {"size_bytes": 20000.0}
+    assert (study.limits, study.cost_limits) == (every, costs)
+    assert study.limits_in("search") == (costs if epochs == 5 else every)
+    assert study.limits_in("final") == every
+
+
+def test_only_the_constraints_that_are_given_are_written_down(tmp_path: Path) -> None:
+    study = load(tmp_path, CONSTRAINED)
+    assert "constraints:\n  accuracy:\n    min: 0.9\n  size_bytes:\n    max: 20000.0\nsearch:" in dump_study(study)
+    assert difference(load(tmp_path, BASE), study) == [
+        "constraints.accuracy.min: nothing -> 0.9", "constraints.size_bytes.max: nothing -> 20000.0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "{preset: 48px}", "{preset: 48}", "{family: mobile, presett: 8px}",
+        "{preset: 48px, family: mixed}",
+    ],
+)  # fmt: skip
+def test_a_wrong_preset_is_one_mistake(tmp_path: Path, space: str) -> None:
+    """Not five: what it would have filled is not said to be missing."""
+    (said,) = mistakes(tmp_path, BASE, f"space={space}")
+    assert "space.preset" in said
+
+
+def test_a_misspelled_key_is_one_mistake_and_hides_no_other(tmp_path: Path) -> None:
+    (said,) = mistakes(tmp_path, BASE, "targets=[{nam: cpu}]")
+    assert said.startswith("command line: targets[0].nam: unknown key")
+    both = mistakes(tmp_path, BASE, "space={preset: 48px, kernels: [4]}")
+    assert [line.split(": ")[1] for line in both] == ["space.preset", "space.kernels[0]"]
+    far = mistakes(tmp_path, BASE, "targets=[{zzz: cpu}]")
+    assert {line.split(": ")[1] for line in far} == {"targets[0].zzz", "targets[0].name"}
 
 
 def test_a_number_is_searched_where_it_has_an_effect(tmp_path: Path) -> None:
@@ -302,9 +344,14 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
             "constraints:\n  mac: {max: 1}\n",
-            f"7: constraints.mac: unknown key, expected one of {COST_NAMES}; did you mean 'macs'?",
+            f"7: constraints.mac: unknown key, expected one of {', '.join(OBJECTIVES)}; did you mean 'macs'?",
         ),
         ("constraints:\n  macs: {}\n", "7: constraints.macs.max: expected a number above 0, got nothing"),
+        ("constraints: {macs: 9}\n", "6: constraints.macs: expected a mapping with keys among max or null, got 9"),
+        (
+            "constraints: {accuracy: {min: 90}}\n",
+            "6: constraints.accuracy.min: expected a number above 0 and at most 1, got 90",
+        ),
         ("targets:\n  - name: a b\n", f"7: targets[0].name: expected {NAME_RULE}, got 'a b'"),
         ("targets:\n- name: a\n- name: a\n", "7: targets: every target name once, got ['a', 'a']"),
         (
@@ -587,7 +634,7 @@ def test_overrides_replace_and_create(tmp_path: Path) -> None:
     assert study.search == Search(trials=6)
     assert study.data.validation == 0.1
     assert study.report.title == "no"
-    assert study.constraints == {"macs": Constraint(max=1000)}
+    assert study.limits == {"macs": 1000}
     assert study.compression.weight_format == ("int4", "int8")
     assert study.training == Training(epochs=3, optimizer="adamw")
 
@@ -627,7 +674,8 @@ def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
 
 def test_missing_key_in_a_section_the_command_line_opened(tmp_path: Path) -> None:
     text = "name: a\nspace: {preset: 8px}\n"
-    expected = "command line: data.source: expected one of digits, image_folder, npz, torchvision, got nothing"
+    sources = "csv, digits, huggingface, image_folder, npz, torchvision"
+    expected = f"command line: data.source: expected one of {sources}, got nothing"
     assert mistakes(tmp_path, text, "data.test=0.2") == [expected]
 
 
@@ -674,7 +722,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
         "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
-        "search.stop_when_gain_below", "artifacts", "report",
+        "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.group_scope", "artifacts", "report",
     }  # fmt: skip
 
 
@@ -779,7 +827,9 @@ studies = st.builds(
         edges_below_int8=st.booleans(),
     ),
     objectives=some_of(*OBJECTIVES),
-    constraints=st.dictionaries(st.sampled_from(COSTS), st.builds(Constraint, max=positive)),
+    constraints=st.dictionaries(st.sampled_from(COSTS), st.fixed_dictionaries({"max": positive})).map(
+        Constraints.model_validate
+    ),
     search=st.builds(Search, trials=counts, hours=st.none() | positive, epochs=st.none() | st.integers(1, 20)),
     training=st.builds(
         Training,

@@ -658,3 +658,24 @@ def test_a_checkpoint_of_the_version_before_is_continued(tmp_path: Path) -> None
     rest, continued = fit(pipeline(file, "both"))
     assert rest == (EPOCHS - 5) * STEPS
     assert_same(straight("both")[1], continued)
+
+
+@pytest.mark.parametrize("plan", ["dense", "both"])
+def test_small_images_train_all_but_the_quantization_aware_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: str
+) -> None:
+    own = pipeline(tmp_path / "checkpoint", plan)
+    small = replace(own.feed, images=own.feed.images[..., ::2, ::2].contiguous())
+    seen: dict[str, set[int]] = {}
+    train_stage = nas.training.pipeline.train_stage
+
+    def spy(network: nn.Module, feed: Feed, recipe: Any, stage: Any, **options: Any) -> int:
+        seen.setdefault(stage.name, set()).add(feed.images.shape[-1])
+        return train_stage(network, feed, recipe, stage, **options)
+
+    monkeypatch.setattr(nas.training.pipeline, "train_stage", spy)
+    trained = replace(own, small=small).fit(network(), lambda: None)
+    expected = {"dense": {4}, "pruned": {4}, "quantized": {8}}
+    assert seen == ({"dense": {4}} if plan == "dense" else expected)
+    assert trained.epochs == EPOCHS
+    assert trained.network(torch.zeros(2, 1, 8, 8)).shape == (2, 4)

@@ -1,0 +1,139 @@
+"""`nas train`: one network of a run is trained on, as a further finalist with a recipe of its own.
+
+What it takes from the run's study is all but `finals`; the study that the folder records stays as it is. The finalist
+is in the journal before its training begins, so that after a death the same command, or `nas run`, goes on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from nas.commands.run import held, prepare, setup_of
+from nas.errors import InputError
+from nas.executors.loop import drive
+from nas.executors.pool import OpenExecutor
+from nas.executors.view import Screen
+from nas.objectives import directions_of
+from nas.records import State
+from nas.registry import ENGINES
+from nas.run_folder.paths import RunFolder
+from nas.run_folder.rows import TrialNotes, TrialRow, row_in, words_of
+from nas.search.finalists import Finalists
+from nas.search.journal import Journal, repair
+from nas.search.repeats import by_trial
+from nas.search.upkeep import write_fronts
+from nas.study import Study
+from nas.study.file import difference, load_study
+
+ONLY = "finals."  # the section that may differ from the run's
+DIGITS_OF_AN_ID = 4  # as for `nas export`: fewer digits, and nothing else, are a trial's number
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What the journal holds of the search: the notes of every trial, and the rows of those that are finished."""
+
+    notes: list[TrialNotes]
+    rows: list[TrialRow]
+
+
+def train(path: Path, trial: str, overrides: Sequence[str], console: Console) -> TrialRow | None:
+    """Train a trial's network by the run's `finals` with these changes; its row, None where it was stopped before.
+
+    Raises InputError where the trial cannot be trained, where anything but `finals` would change, or where it is
+    trained in this way already.
+    """
+    folder = RunFolder(path.resolve())
+    study = _changed(folder, overrides)
+    with held(folder, console) as stop:
+        repair(folder.journal)
+        searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
+        again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)
+        number = chosen(trial, searched)
+        prepare(study, folder, console, record=False).load_test()  # files that cannot be read are named now
+        finalists = Finalists(study, folder)
+        own = finalists.add(number, searched.notes[number], searched.rows)
+        _refuse_finished(finalists, own, number)
+        finalists.only(own)
+        task = finalists.notes(own)
+        how = words_of(task.recipe) or f"epochs={task.epochs}"
+        console.print(f"Training trial {number} ({task.id}) with {how}", highlight=False, soft_wrap=True)
+
+        def write(_: TrialRow | None) -> str:
+            write_fronts(finalists, searched.rows, again)
+            return ""
+
+        open_executor: OpenExecutor = ENGINES[study.search.engine]
+        with open_executor(setup_of(study, folder, workers=1)) as executor:
+            drive(finalists, executor, stop, Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write))
+        return next(iter(_rows(finalists, own)), None)
+
+
+def _rows(finalists: Finalists, number: int) -> list[TrialRow]:
+    return [row for row in finalists.rows() if row.number == number]
+
+
+def _changed(folder: RunFolder, overrides: Sequence[str]) -> Study:
+    """The run's study with other finals. Raises InputError where anything else differs."""
+    recorded, study = load_study(folder.study), load_study(folder.study, overrides)
+    if others := [line for line in difference(recorded, study) if not line.startswith(ONLY)]:
+        raise InputError(
+            f"{folder.path}: expected changes of {ONLY}KEY alone, got\n  " + "\n  ".join(others) + "\n"
+            "Everything else is the run's: `nas run` continues a run with other settings."
+        )
+    return study
+
+
+def _finished(journal: Journal) -> Searched:
+    trials = journal.trials()
+    rows = (row_in(trial.user_attrs) for trial in trials if trial.state.is_finished())
+    notes = [TrialNotes.from_json(trial.user_attrs) for trial in trials]
+    return Searched(notes, [row for row in rows if row is not None])
+
+
+def chosen(trial: str, searched: Searched) -> int:
+    """The search trial of a number or the beginning of an id; of a duplicate the trial that it repeats.
+
+    Raises InputError where there is none, or where its network cannot be trained.
+    """
+    number = _number(trial, searched)
+    repeated = searched.notes[number].duplicate_of
+    number = number if repeated is None else repeated
+    row = next((row for row in searched.rows if row.number == number), None)
+    if row is None:
+        raise InputError(f"TRIAL: trial {number} is not finished; continue the run with `nas run` first")
+    match row.state:
+        case State.INFEASIBLE:
+            raise InputError(f"TRIAL: trial {number} is infeasible, however long it is trained: {row.reason}")
+        case State.FAILED:
+            raise InputError(f"TRIAL: trial {number} failed ({row.reason}); `nas retry` evaluates it again")
+    return number
+
+
+def _number(trial: str, searched: Searched) -> int:
+    if trial.isdigit() and int(trial) < len(searched.notes):
+        return int(trial)
+    found = {note.id: number for number, note in reversed(list(enumerate(searched.notes))) if note.id.startswith(trial)}
+    if (trial.isdigit() and len(trial) < DIGITS_OF_AN_ID) or not found:
+        last = len(searched.notes) - 1
+        raise InputError(f"TRIAL: expected a trial's number, 0 to {last}, or the beginning of its id, got {trial!r}")
+    if len(found) > 1:
+        fitting = ", ".join(f"{number} ({candidate})" for candidate, number in found.items())
+        raise InputError(f"TRIAL: {trial!r} fits {len(found)} networks, trials {fitting}")
+    return next(iter(found.values()))
+
+
+def _refuse_finished(finalists: Finalists, number: int, trial: int) -> None:
+    """Raises InputError where this finalist is trained already."""
+    for row in _rows(finalists, number):
+        recipe = words_of(finalists.notes(number).recipe) or "the study's own recipe"
+        if row.state is State.FAILED:
+            raise InputError(f"TRIAL: trial {trial} failed with {recipe} ({row.reason}); `nas retry` queues it again")
+        raise InputError(
+            f"TRIAL: trial {trial} is trained with {recipe} already ({row.state}): {row.artifact}; "
+            "give other values, e.g. finals.epochs=60"
+        )

@@ -1,0 +1,110 @@
+"""The study in words: what was searched, how long and on how much, within which limits, and beside what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.records import QUALITIES
+from nas.report.details import Fact
+from nas.report.figures import figure
+from nas.report.references import Reference, verdict_and_fates
+from nas.report.run import Row
+from nas.study import Choices, Range, Study
+
+
+def study_facts(folder: Path, study: Study, front: Sequence[Row], references: Sequence[Reference]) -> list[Fact]:
+    """What the study asks for, one (label, words) each; `front` and `references` are what came of it."""
+    return [
+        ("Search", _search(study)),
+        ("Epochs", _epochs(study)),
+        ("Images", _images(folder, study)),
+        ("Recipe", _recipe(study)),
+        ("Space", _space(study)),
+        ("Objectives", ", ".join(figure(name).label for name in study.objectives)),
+        ("Constraints", constraints_words(study)),
+        ("Baseline", _baseline(study, front, references)),
+    ]
+
+
+def _search(study: Study) -> str:
+    search = study.search
+    looks = f", compared at {', '.join(f'{share:g}' for share in study.rungs)} of their epochs" if study.rungs else ""
+    return (
+        f"sampler {search.sampler}, {search.trials} complete trials asked for{looks}, {search.finalists} finalists, "
+        f"seed {search.seed}"
+    )
+
+
+def _epochs(study: Study) -> str:
+    trial, final = study.search_epochs, study.final_epochs
+    if not study.search.finalists:
+        return f"{trial} of a trial"
+    return f"{trial} of a trial and of a finalist" if trial == final else f"{trial} of a trial, {final} of a finalist"
+
+
+def _images(folder: Path, study: Study) -> str:
+    """Images of each part; the number of training images where the study limits it."""
+    trial, final = (_training(limit) for limit in (study.search_images, study.final_images))
+    told = [f"{trial} training"]
+    if study.search.finalists and final != trial:
+        told = [f"{trial} training for a trial, {final} for a finalist"]
+    return ", ".join([*told, *(f"{number} {part}" for part, number in _parts(folder / "split.json").items())])
+
+
+def _training(limit: int | None) -> str:
+    return "all" if limit is None else str(limit)
+
+
+def _parts(file: Path) -> dict[str, int]:
+    """How many images are in the recorded parts; none where nothing is recorded."""
+    try:
+        recorded = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {part: len(recorded[part]) for part in ("validation", "test") if isinstance(recorded.get(part), list)}
+
+
+def _recipe(study: Study) -> str:
+    """The common recipe, and what differs for finalists."""
+    training, finals = study.training, study.finals.changes() if study.search.finalists else {}
+    searched = ", ".join(training.searched)
+    told = [f"{training.optimizer}, schedule {training.schedule}, batches of {training.batch_size}"]
+    rate = training.learning_rate
+    told += [] if rate is None or isinstance(rate, Range | Choices) else [f"learning rate {rate:g}"]
+    told += [f"searched: {searched.replace('_', ' ')}"] if searched else []
+    other = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in finals.items())
+    return ", ".join(told) + (f"; of finalists: {other}" if other else "")
+
+
+def _space(study: Study) -> str:
+    compression = study.compression
+    ratios = ", ".join(f"{ratio:g}" for ratio in compression.pruning_ratio)
+    kinds = ", ".join(kind.replace("_", " ") for kind in study.space.block_spaces())
+    formats = ", ".join(compression.weight_format)
+    return f"blocks: {kinds}; pruning ratios {ratios}; weights {formats}; per {compression.granularity}"
+
+
+def constraints_words(study: Study) -> str:
+    """Every limit with its value and unit."""
+    told = [
+        f"{figure(name).label} at {'least' if name in QUALITIES else 'most'} {_bound(name, limit)}"
+        for name, limit in study.limits.items()
+    ]
+    return ", ".join(told) or "none"
+
+
+def _bound(name: str, value: float) -> str:
+    """A limit as it was asked for: no digit of it is rounded away."""
+    known = figure(name)
+    shown = f"{100 * value:.10g}" if name in QUALITIES else f"{value * known.scale:,.10g}".replace(",", "\u202f")
+    return f"{shown}\u00a0{known.unit}" if known.unit else shown
+
+
+def _baseline(study: Study, front: Sequence[Row], references: Sequence[Reference]) -> str:
+    if not study.baseline:
+        return "left out (baseline: false)"
+    if not references:
+        return "a plain three-layer CNN, still to be trained"
+    return " ".join(verdict_and_fates(references, front, study.objectives)) or "a plain three-layer CNN; not compared"

@@ -1,0 +1,162 @@
+"""What the front is compared with: the plain baseline's rows, and whether the search has beaten it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.objectives import Points, excesses, minimised
+from nas.pareto import non_dominated
+from nas.records import State
+from nas.report.figures import accuracy_text, figure, present
+from nas.report.tables import read_finalists, read_references, records, stands
+from nas.study import Study
+from nas.study.file import load_study
+
+Row = dict[str, Any]
+SHOWN_TRIALS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference beside a front.
+
+    `broken` are the limits of the study that it breaks. `beaten_by` and `beats` are trials of the front that are at
+    least as good in every objective and better in one, and for which the opposite holds; both are empty where it is not
+    compared (`is_compared`): it failed, breaks a limit, or was trained for other epochs than the front.
+    """
+
+    row: Row
+    broken: tuple[str, ...] = ()
+    is_compared: bool = False
+    beaten_by: tuple[int, ...] = ()
+    beats: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.row["reference"])
+
+    @property
+    def form(self) -> str:
+        """Which of the references it is, without the word they share."""
+        return self.name.partition(" ")[2] or self.name
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.row["state"] == State.COMPLETE)
+
+    @property
+    def is_on_front(self) -> bool:
+        """Whether no network of the front is at least as good in everything."""
+        return self.is_compared and not self.beaten_by
+
+
+def references_of(folder: Path, front: Sequence[Row], objectives: Sequence[str]) -> list[Reference]:
+    """The references of a run beside its front, which is given by its rows; none where the study asks for none."""
+    study = load_study(folder / "study.yaml")
+    if not study.baseline:
+        return []
+    # While finalists are to come the front is made of shorter trainings.
+    is_fair = not study.search.finalists or bool(stands(read_finalists(folder)).any())
+    return compared(records(read_references(folder)), front if is_fair else (), objectives, study)
+
+
+def compared(rows: Sequence[Row], front: Sequence[Row], objectives: Sequence[str], study: Study) -> list[Reference]:
+    """References beside the rows of a front; nothing is compared where that is empty."""
+    found = []
+    for row in rows:
+        broken = tuple(_broken(row, study))
+        able = row["state"] == State.COMPLETE and not broken and all(present(row.get(name)) for name in objectives)
+        if not able or not front:
+            found.append(Reference(row, broken))
+            continue
+        own, *others = minimised([[one[name] for name in objectives] for one in (row, *front)], objectives)
+        winners = [one["trial"] for one, point in zip(front, others, strict=True) if dominates(point, own)]
+        losers = [one["trial"] for one, point in zip(front, others, strict=True) if dominates(own, point)]
+        found.append(Reference(row, broken, True, tuple(winners), tuple(losers)))
+    return found
+
+
+def _broken(row: Mapping[str, Any], study: Study) -> list[str]:
+    limits = {name: limit for name, limit in study.limits.items() if present(row.get(name))}
+    return list(excesses({name: row[name] for name in limits}, limits))
+
+
+def dominates(one: Points, other: Points) -> bool:
+    """Whether a point is nowhere worse than the other and somewhere better."""
+    return bool(np.all(one <= other) and np.any(one < other))
+
+
+def verdict(references: Sequence[Reference], front: Sequence[Row], objectives: Sequence[str]) -> str:
+    """A sentence where the baseline is on the front itself; empty where the search has beaten it, or cannot be told."""
+    leading = _leading(references, objectives)
+    if not leading:
+        return ""
+    which = " and ".join(f"{one.form} ({_figures(one, objectives)})" for one in leading)
+    beaten = sorted({trial for reference in leading for trial in reference.beats})
+    if len(beaten) == len(front):
+        return (
+            f"The search has lost to a plain three-layer CNN: the baseline, as {which}, is as good as every network of "
+            "the front in each objective, or better."
+        )
+    also = f" It beats {_trials(beaten)}, as good or better in every objective." if beaten else ""
+    return f"The search has not beaten a plain three-layer CNN: the baseline stands on the front, as {which}.{also}"
+
+
+def verdict_and_fates(references: Sequence[Reference], front: Sequence[Row], objectives: Sequence[str]) -> list[str]:
+    """Every sentence there is on the references."""
+    return [*filter(None, [verdict(references, front, objectives)]), *words(references)]
+
+
+def words(references: Sequence[Reference]) -> list[str]:
+    """What became of the references that are not on the front, those of one fate in one sentence."""
+    fates: dict[str, list[str]] = {}
+    for reference in references:
+        if fate := _fate(reference):
+            fates.setdefault(fate, []).append(reference.form)
+    return [f"The baseline in {' and '.join(names)} {fate}." for fate, names in fates.items()]
+
+
+def _fate(reference: Reference) -> str:
+    if not reference.is_complete:
+        return f"{str(reference.row['state']).lower()}: {reference.row['reason'].rstrip('.')}"
+    if reference.broken:
+        return f"breaks the limit of {', '.join(reference.broken)}, so it is no alternative"
+    if reference.beaten_by:
+        return f"is beaten by {_trials(reference.beaten_by)}, as good or better in every objective"
+    return ""
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    shown = [str(number) for number in numbers[:SHOWN_TRIALS]]
+    if len(numbers) > SHOWN_TRIALS:
+        return f"trials {', '.join(shown)} and {len(numbers) - SHOWN_TRIALS} more"
+    return f"trial {shown[0]}" if len(shown) == 1 else f"trials {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _leading(references: Sequence[Reference], objectives: Sequence[str]) -> list[Reference]:
+    """Those on the front that no other of them dominates: the int8 file often leaves the float32 one nothing."""
+    able = [reference for reference in references if reference.is_on_front]
+    if not able:
+        return []
+    kept = non_dominated(minimised([[one.row[name] for name in objectives] for one in able], objectives))
+    return [reference for reference, stays in zip(able, kept, strict=True) if stays]
+
+
+def _figures(reference: Reference, objectives: Sequence[str]) -> str:
+    row = reference.row
+    told = [
+        f"{accuracy_text(row[name], row['accuracy_se'])} %" if name == "accuracy" else _figure(row, name)
+        for name in objectives
+    ]
+    return ", ".join(told)
+
+
+def _figure(row: Row, name: str) -> str:
+    known = figure(name)
+    value = known.text(row[name], unit=True)
+    return value if known.unit and known.is_cost else f"{value} {known.label}"

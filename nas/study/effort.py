@@ -1,0 +1,36 @@
+"""How much a study written by `nas init` tries: numbers between a least and a most, and keys of the recipe.
+
+The numbers that fit into the time are written into the study, so the same file is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+EffortName = Literal["quick", "normal", "thorough"]
+Span = tuple[int, int]  # the least that makes sense, and the most that still pays
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What one level may spend. Steps are optimizer steps of one training; sizes are those of the input in pixels.
+
+    minutes: of the whole run, where the user names none. keys: further keys of the study, section.key -> value.
+    """
+
+    minutes: float
+    trials: Span
+    trial_steps: Span
+    finalists: Span
+    final_steps: Span
+    most_pixels: int
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+EFFORTS: Mapping[EffortName, Effort] = {
+    "quick": Effort(10, (8, 24), (200, 1000), (2, 4), (600, 4000), 64),
+    "normal": Effort(60, (12, 64), (300, 3000), (3, 6), (1500, 15000), 128),
+    "thorough": Effort(480, (32, 250), (600, 8000), (4, 10), (4000, 60000), 224),
+}

@@ -1,0 +1,98 @@
+"""What check and run show of the data, and what check refuses because a run would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+import nas.commands.data
+from nas.commands.data import look_at_data
+from nas.commands.run import _keep_split
+from nas.data import load
+from nas.errors import InputError
+from nas.run_folder.paths import RunFolder
+from nas.study import Study
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "cache"))
+
+
+def draw(root: Path, count: int = 40) -> None:
+    random = np.random.default_rng(0)
+    for index in range(count):
+        file = root / "d" / "ab"[index % 2] / f"film{index // 4:02}_{index:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(file)
+
+
+def study(root: Path, **data: Any) -> Study:
+    given = {"source": "image_folder", "path": str(root / "d"), "channels": 1, **data}
+    return Study.model_validate({"name": "t", "data": given, "space": {"preset": "8px"}})
+
+
+def looked_at(one: Study) -> str:
+    console = Console(width=150)
+    with console.capture() as shown:
+        look_at_data(one, console)
+    return shown.get()
+
+
+def test_everything_is_shown(tmp_path: Path) -> None:
+    draw(tmp_path)
+    (tmp_path / "d" / "a" / "notes.txt").touch()
+    text = looked_at(study(tmp_path, group_pattern=r"film\d+", validation=0.2, test=0.2))
+    rows = [line.replace("│", " ").split() for line in text.splitlines()]
+    assert ["a", "12", "4", "4"] in rows
+    assert ["all", "24", "8", "8"] in rows
+    for words in (
+        "group_pattern 'film\\d+'",
+        "left out, no image by its suffix (.txt): 1 (a/notes.txt)",
+        "a trial: 20",
+    ):
+        assert words in text
+    assert "warning: training.epochs: a trial has" in text
+
+
+def test_pixels_are_refused_as_a_run_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path)
+    for file in (tmp_path / "d" / "a").iterdir():
+        file.write_bytes(file.read_bytes()[:60])  # a sound header
+    with pytest.raises(InputError, match="unreadable image file"):
+        looked_at(study(tmp_path))
+    monkeypatch.setattr(nas.commands.data, "MOST_READ", 30)
+    assert "pixels are read when the study is probed or run" in looked_at(study(tmp_path))
+
+
+def test_the_same_picture_in_two_parts_is_warned_of(tmp_path: Path) -> None:
+    draw(tmp_path)
+    for number in range(10):
+        (tmp_path / "d" / "a" / f"copy{number}.png").write_bytes((tmp_path / "d" / "a" / "film00_000.png").read_bytes())
+    assert "are training images too" in looked_at(study(tmp_path, validation=0.3, test=0.3)).replace("\n", " ")
+
+
+def test_a_recorded_split_is_kept(tmp_path: Path) -> None:
+    """Also one of an earlier version, of which less was recorded; what moved is named."""
+    draw(tmp_path)
+    one, folder = study(tmp_path), RunFolder(tmp_path)
+    data = load(one.data, input_size=8, seed=0)
+    _keep_split(one, folder, data)
+    whole = folder.split.read_text()
+    for older in (data.split.to_json(), whole.partition(', "images"')[0] + "}", whole):
+        folder.split.write_text(older)
+        _keep_split(one, folder, data)
+        assert folder.split.read_text() == whole
+    moved = next((tmp_path / "d" / "b").iterdir())
+    moved.rename(moved.with_name("zzz.png"))
+    other = study(tmp_path, group_pattern=".")
+    with pytest.raises(InputError, match="has the data changed"):
+        _keep_split(one, folder, load(one.data, input_size=8, seed=0))
+    with pytest.raises(InputError, match=r"Earlier versions read group_pattern as data\.group_scope=all"):
+        _keep_split(other, folder, load(one.data, input_size=8, seed=1))
+    assert folder.split.read_text() == whole

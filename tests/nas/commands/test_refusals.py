@@ -1,0 +1,70 @@
+"""What check, probe and run refuse alike, before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nas.commands.refusals
+from nas.commands.refusals import refusals, refuse
+from nas.errors import InputError
+from nas.study import Study
+
+
+def make_study(**fields: Any) -> Study:
+    given = {
+        "name": "t",
+        "data": {"source": "digits"},
+        "space": {"preset": "8px"},
+        "compression": {"pruning_ratio": (0.0, 0.5), "weight_format": ("int8", "int4")},
+    }
+    return Study.model_validate(given | fields)
+
+
+def test_a_study_that_runs_here() -> None:
+    refuse(make_study())
+
+
+def test_a_space_that_is_too_large_for_a_grid() -> None:
+    (problem,) = refusals(make_study(space={"family": "mobile", "preset": "8px"}, search={"sampler": "grid"}))
+    assert problem.startswith("search.sampler: grid: expected a space of at most 100,000 candidates, got one of ")
+
+
+def test_a_folder_that_is_no_earlier_run(tmp_path: Path) -> None:
+    (problem,) = refusals(make_study(search={"sampler": "pareto", "warm_start": (str(tmp_path),)}))
+    assert problem.startswith("search.warm_start[0]: expected a run folder, with study.yaml and trials.csv in it, got ")
+
+
+def test_a_target_that_is_not_here() -> None:
+    (problem,) = refusals(make_study(targets=({"name": "x", "provider": "NowhereExecutionProvider"},)))
+    assert problem.startswith("targets[0].provider: ")
+
+
+def test_a_teacher_that_is_no_candidate(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    distillation = {"teacher": "reference", "architecture": str(tmp_path / "x.json")}
+    (problem,) = refusals(make_study(training={"distillation": distillation}))
+    assert problem.startswith("training.distillation.architecture: expected a candidate.json, got ")
+
+
+def test_all_are_told_at_once(tmp_path: Path) -> None:
+    study = make_study(
+        search={"sampler": "pareto", "warm_start": (str(tmp_path),)},
+        targets=({"name": "x", "provider": "NowhereExecutionProvider"},),
+    )
+    with pytest.raises(InputError) as caught:
+        refuse(study)
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "targets[0].provider",
+        "search.warm_start[0]",
+    ]
+
+
+def test_a_gpu_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(wanted: str) -> None:
+        raise InputError(f"training.device: {wanted}: none")
+
+    monkeypatch.setattr(nas.commands.refusals, "refuse_missing_device", none)
+    assert list(refusals(make_study(training={"device": "cuda"}))) == ["training.device: cuda: none"]

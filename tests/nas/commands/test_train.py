@@ -1,0 +1,221 @@
+"""`nas train`: a further finalist with a recipe of its own; what it refuses, and that a death costs nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from by_hand import Workers, evaluated, make_study, read
+from rich.console import Console
+
+import nas.commands.run
+from nas.commands.retry import retry
+from nas.commands.train import train
+from nas.errors import InputError
+from nas.executors.pool import ExecutorSetup, Finished
+from nas.records import State
+from nas.registry import ENGINES
+from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.run_folder.rows import TrialRow
+from nas.search.finalists import Finalists
+from nas.search.search import Search
+from nas.study.file import load_study
+from nas.tasks import Task
+
+STUDY = make_study(trials=6, finalists=2, workers=2, sampler="nsga2")
+
+
+class Failing(Workers):
+    """Every task fails."""
+
+    def wait(self, _: float) -> list[Finished]:
+        task = self.running.pop(0)
+        study = load_study(self.folder / "study.yaml")
+        write_evaluation(task.folder, evaluated(task, study, State.FAILED, reason="no luck"))
+        return [Finished(task, task.folder)]
+
+
+def trained(folder: RunFolder, trial: str, *overrides: str) -> TrialRow | None:
+    return train(folder.path, trial, overrides, Console(quiet=True))
+
+
+def by_hand(setup: ExecutorSetup) -> Workers:
+    return Workers(setup.folder.path, setup.workers, setup.threads)
+
+
+@pytest.fixture(autouse=True)
+def _workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "local", by_hand)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of six complete trials and two finalists."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(ENGINES, "local", by_hand)
+        assert nas.commands.run.run(STUDY, path, Console(quiet=True))
+    return path
+
+
+@pytest.fixture
+def ended(finished: Path, tmp_path: Path, no_fsync: None) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(finished, tmp_path / "run")))
+
+
+def complete(folder: RunFolder) -> list[str]:
+    return [row["number"] for row in read(folder, "trials") if row["state"] == "COMPLETE"]
+
+
+def test_a_further_finalist_stands_beside_the_others(ended: RunFolder) -> None:
+    before, study = read(ended, "finalists"), ended.study.read_text()
+    trial = next(number for number in complete(ended) if number not in {row["trial"] for row in before})
+    row = trained(ended, trial, "finals.epochs=9", "finals.batch_size=32")
+    assert row is not None
+    assert (row.shown, row.state, row.epochs, row.recipe) == (int(trial), "COMPLETE", 9, "epochs=9 batch_size=32")
+    finalists = read(ended, "finalists")
+    same = [{key: row[key] for key in row if key != "p_on_front"} for row in (*before, *finalists[:-1])]
+    assert same[: len(before)] == same[len(before) :]
+    new = finalists[-1]
+    assert (new["trial"], new["epochs"], new["recipe"]) == (trial, "9", "epochs=9 batch_size=32")
+    assert new["artifact"].rpartition("/")[2].startswith("final-1-t")
+    assert {row["recipe"] for row in before} == {""}
+    assert {row["artifact"] for row in read(ended, "front")} <= {row["artifact"] for row in finalists}
+    assert ended.study.read_text() == study
+    assert len(complete(ended)) == 6
+
+
+def test_of_one_trial_there_may_be_several(ended: RunFolder) -> None:
+    trial = read(ended, "finalists")[0]["trial"]
+    rows = [trained(ended, trial, f"finals.epochs={epochs}") for epochs in (9, 10)]
+    artifacts = [row["artifact"] for row in read(ended, "finalists") if row["trial"] == trial]
+    assert len(set(artifacts)) == 3
+    assert artifacts[1:] == [row.artifact for row in rows if row is not None]
+
+
+def test_the_same_recipe_is_not_trained_twice(ended: RunFolder) -> None:
+    trial = read(ended, "finalists")[0]["trial"]
+    with pytest.raises(InputError, match=rf"trial {trial} is trained with the study's own recipe already \(COMPLETE\)"):
+        trained(ended, trial)
+    trained(ended, trial, "finals.epochs=9")
+    with pytest.raises(InputError, match=rf"trial {trial} is trained with epochs=9 already"):
+        trained(ended, trial, "finals.epochs=9")
+
+
+def test_a_run_may_go_on_with_other_finals(ended: RunFolder) -> None:
+    """The finalists that there are stay; the same trials, or others, are trained by the new recipe."""
+    longer = STUDY.model_copy(update={"finals": STUDY.finals.model_copy(update={"epochs": 9})})
+    assert nas.commands.run.run(longer, ended.path, Console(quiet=True))
+    finalists = read(ended, "finalists")
+    assert [row["epochs"] for row in finalists] == ["8", "8", "9", "9"]
+    assert [row["trial"] for row in finalists[2:]] == [row["trial"] for row in finalists[:2]]
+    assert load_study(ended.study).finals.epochs == 9
+    # What `nas train` changes stands above the run's own finals.
+    row = trained(ended, finalists[0]["trial"], "finals.batch_size=32")
+    assert row is not None
+    assert row.recipe == "epochs=9 batch_size=32"
+    assert nas.commands.run.run(longer, ended.path, Console(quiet=True))
+    assert len(read(ended, "finalists")) == 5
+
+
+def test_after_a_death_the_same_command_goes_on(ended: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = complete(ended)[0]
+    tasks: list[Task] = []
+
+    class Dying(Workers):
+        def submit(self, task: Task) -> None:
+            tasks.append(task)
+            raise KeyboardInterrupt
+
+    def dying(setup: ExecutorSetup) -> Workers:
+        return Dying(setup.folder.path, setup.workers, setup.threads)
+
+    with monkeypatch.context() as patched:
+        patched.setitem(ENGINES, "local", dying)
+        with pytest.raises(KeyboardInterrupt):
+            trained(ended, trial, "finals.epochs=9")
+    (task,) = tasks
+    assert (task.epochs, task.recipe, task.reads_test) == (9, {"epochs": 9}, True)
+    row = trained(ended, trial, "finals.epochs=9")
+    assert row is not None
+    assert ended.path / row.artifact == task.folder
+    assert [r["recipe"] for r in read(ended, "finalists")].count("epochs=9") == 1
+
+
+def test_only_the_one_that_is_asked_for_is_trained(ended: RunFolder) -> None:
+    """Another one that is unfinished waits for `nas run`."""
+    first, second = complete(ended)[:2]
+    study = load_study(ended.study, ["finals.epochs=9"])
+    search = Search(study, ended)
+    Finalists(study, ended).add(int(first), search.notes(int(first)), search.rows())
+    row = trained(ended, second, "finals.epochs=9")
+    assert row is not None
+    assert [r["trial"] for r in read(ended, "finalists") if r["recipe"]] == [second]
+
+
+def test_one_that_failed_is_queued_again_by_retry(ended: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = complete(ended)[0]
+    with monkeypatch.context() as patched:
+        patched.setitem(ENGINES, "local", lambda setup: Failing(setup.folder.path, 1, 1))
+        row = trained(ended, trial, "finals.epochs=9")
+    assert row is not None
+    assert row.state is State.FAILED
+    with pytest.raises(InputError, match=rf"trial {trial} failed with epochs=9 \(no luck\); `nas retry` queues it"):
+        trained(ended, trial, "finals.epochs=9")
+    assert [again.failed for again in retry(ended.path)] == [int(trial)]
+    again = trained(ended, trial, "finals.epochs=9")
+    assert again is not None
+    assert (again.state, again.artifact, again.recipe) == ("COMPLETE", row.artifact, "epochs=9")
+
+
+@pytest.mark.parametrize("key", ["search.seed=3", "training.epochs=9", "search.trials=9", "data.train_images=500"])
+def test_nothing_but_finals_may_differ(ended: RunFolder, key: str) -> None:
+    name = key.partition("=")[0]
+    with pytest.raises(InputError, match=rf"expected changes of finals.KEY alone, got\n  {name}: "):
+        trained(ended, complete(ended)[0], "finals.epochs=9", key)
+
+
+def test_trials_that_cannot_be_trained(folder: RunFolder) -> None:
+    study = make_study(constraints={"parameters": 1500.0}, trials=6, finalists=1, sampler="random")
+    assert nas.commands.run.run(study, folder.path, Console(quiet=True))
+    rows = read(folder, "trials")
+    trial = next(row["number"] for row in rows if row["state"] == "INFEASIBLE")
+    for named, said in (
+        (trial, f"trial {trial} is infeasible, however long it is trained: parameters"),
+        ("999", f"expected a trial's number, 0 to {len(rows) - 1}, .* got '999'"),
+        ("zzzz", "or the beginning of its id, got 'zzzz'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            trained(folder, named, "finals.epochs=9")
+    assert all(row["recipe"] == "" for row in read(folder, "finalists"))
+
+
+def test_a_network_is_named_by_its_id_too(ended: RunFolder) -> None:
+    chosen = next(row for row in read(ended, "trials") if row["state"] == "COMPLETE")
+    row = trained(ended, chosen["id"], "finals.epochs=9")
+    assert row is not None
+    assert row.id == chosen["id"]
+
+
+def test_a_trial_may_teach(ended: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its finalist where it has one; which file it was is kept, whatever finalists come later."""
+    finalist = read(ended, "finalists")[0]
+    trial = next(number for number in complete(ended) if number != finalist["trial"])
+    with pytest.raises(InputError, match=r"finals.teacher: trial \d+ has no model.onnx any more"):
+        trained(ended, trial, f"finals.teacher={finalist['trial']}")
+    (ended.path / finalist["artifact"] / "model.onnx").touch()
+    tasks: list[Task] = []
+    submit = Workers.submit
+    monkeypatch.setattr(Workers, "submit", lambda self, task: (tasks.append(task), submit(self, task))[1])
+    row = trained(ended, trial, f"finals.teacher={finalist['trial']}")
+    assert row is not None
+    assert row.recipe == f"teacher={finalist['trial']}"
+    assert tasks[0].recipe == {"teacher": finalist["artifact"]}
+    with pytest.raises(InputError, match=r"finals.teacher: expected a complete trial of this run, got 99"):
+        trained(ended, trial, "finals.teacher=99")
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"study.yaml: cannot be read"):
+        train(tmp_path, "0", [], Console(quiet=True))
