@@ -64,13 +64,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_names: Sequence[str]) -> str:
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
-        f"An image classifier for {len(class_names)} classes, found by compact-nas (study {text(study.name)}), "
-        "which chose architecture, pruning and weight formats together.\n"
+        f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
         f"{_shape(candidate.layers(len(class_names)))}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
     )
+
+
+def _origin(study: Study, evaluation: Evaluation) -> str:
+    name = text(study.name)
+    if evaluation.phase == "reference":
+        return f"the plain baseline beside a search of compact-nas (study {name}), which chose nothing of it"
+    return f"found by compact-nas (study {name}), which chose architecture, pruning and weight formats together"
 
 
 def _shape(layers: Sequence[LayerSpec]) -> str:

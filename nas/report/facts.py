@@ -108,5 +108,5 @@ def _baseline(study: Study, front: Sequence[Row], references: Sequence[Reference
     if not study.baseline:
         return "left out (baseline: false)"
     if not references:
-        return "a plain three-layer CNN, still to be trained"
+        return "a plain three-layer CNN; none is trained yet"
     return " ".join(verdict_and_fates(references, front, study.objectives)) or "a plain three-layer CNN; not compared"

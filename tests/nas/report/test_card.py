@@ -199,3 +199,16 @@ def test_the_card_goes_by_what_the_runtime_says(monkeypatch, new_study, new_cand
     assert "bytes of network.toy;" in card
     assert "Needs a toy, numpy and pillow only. Save as `predict.py` beside `network.toy`" in card
     assert snippet(card) == "print(1)"
+
+
+def test_the_baseline_is_not_called_found(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    heads = [
+        model_card(study, candidate, new_evaluation(candidate, phase=phase), DIGITS).split("\n")[2]
+        for phase in ("reference", "final")
+    ]
+    assert (
+        "the plain baseline beside a search of compact-nas (study digits-demo), which chose nothing of it." in heads[0]
+    )
+    assert "found by" not in heads[0]
+    assert "found by compact-nas (study digits-demo), which chose architecture, pruning" in heads[1]

@@ -78,7 +78,7 @@ def test_limits_are_told_as_they_were_asked_for() -> None:
 
 def test_the_baseline_is_told_also_where_it_is_left_out() -> None:
     assert facts_of(study_of(baseline=False))["Baseline"] == "left out (baseline: false)"
-    assert facts_of(study_of())["Baseline"] == "a plain three-layer CNN, still to be trained"
+    assert facts_of(study_of())["Baseline"] == "a plain three-layer CNN; none is trained yet"
     failed = Reference({"reference": "baseline fp32", "state": "FAILED", "reason": "out of memory"})
     assert facts_of(study_of(), references=(failed,))["Baseline"] == "The baseline in fp32 failed: out of memory."
 

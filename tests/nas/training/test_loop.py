@@ -65,6 +65,23 @@ def test_the_last_epoch_of_a_stage_may_be_a_part_of_one() -> None:
     assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 4)) for step in range(4)])
 
 
+def test_every_step_is_told_with_its_loss() -> None:
+    network, recipe, feed = small_network(20), recipe_of(schedule="constant", learning_rate=0.01), feed_of(20)
+    told: list[tuple[int, float]] = []
+    options = {"optimizer": make_optimizer(network, recipe), "give_way": lambda: None, "after_epoch": lambda _: None}
+    train_stage(
+        network,
+        feed,
+        recipe,
+        Stage("dense", 7),
+        start_epoch=1,
+        after_step=lambda done, loss: told.append((done, float(loss))),
+        **options,  # type: ignore[arg-type]
+    )
+    assert [done for done, _ in told] == [4, 5, 6, 7]  # an epoch of three steps was done before
+    assert all(0 < loss < 10 for _, loss in told)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_training_learns(optimizer: str) -> None:
     network = small_network(20)
