@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
+from compressors.steps import stage_names
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
@@ -179,9 +180,10 @@ def warnings_of(found: Probe) -> Iterator[str]:
 
 def probe_tables(found: Probe) -> list[Table]:
     """The networks that were timed, and the seconds of the study."""
-    plan, networks = found.plan, Table(title="A few steps of three networks", title_justify="left")
+    plan, networks = found.plan, Table(title="What a few steps and a measurement took", title_justify="left")
     networks.add_column("network")
-    stages = list(dict.fromkeys(stage for one in found.networks for stage in one.steps))
+    timed = {stage for one in found.networks for stage in one.steps}
+    stages = [stage for stage in stage_names() if stage in timed]
     heads = ("latency ms", *(f"{stage} images/s" for stage in stages), "trial", "finalist")
     for head in heads:
         networks.add_column(head, justify="right")
