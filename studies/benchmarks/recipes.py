@@ -107,7 +107,7 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         Variant("folded tail", (FOLDED, TAIL, SHORT_TAIL)),
         Variant("live tail", (LIVE, TAIL, SHORT_TAIL)),
         Variant("folded short", (FOLDED, WHOLE, SHORT_TAIL)),
-        Variant("live short", (LIVE, WHOLE, SHORT_TAIL)),
+        Variant("live short", (LIVE, WHOLE, SHORT_TAIL), formats=("int8", "int4", "int2")),
     ),
     "finalist": (
         Variant("ema 0.99", (LIVE, WHOLE, "training.ema=0.99"), formats=("int8",), epochs=(20,)),
