@@ -14,9 +14,9 @@ def estimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Recompute running statistics as plain averages over batches of images (N, C, H, W); leaves it in training mode.
 
     After pruning they are of other channels; after a training they are of weights that have moved since, by much where
-    it was short (Wu and Johnson 2021, arXiv:2105.07576). A network without batch norm is left alone.
+    it was short (Wu and Johnson 2021, arXiv:2105.07576). Frozen norms are left alone.
     """
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats and not _frozen(m)]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -28,3 +28,7 @@ def estimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
         network(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def _frozen(norm: nn.Module) -> bool:
+    return bool(getattr(norm, "is_frozen", False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import fx, nn
@@ -21,6 +22,8 @@ from compressors.support import (
 
 # What does nothing in eval mode.
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+Join = Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]
+"""Makes one layer of a convolution and the batch norm behind it."""
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -31,10 +34,11 @@ class LeafTracer(fx.Tracer):
         return getattr(m, "is_traced_as_leaf", False) or super().is_leaf_module(m, module_qualified_name)
 
 
-def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
+def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.GraphModule:
     """A copy of `module` without batch norm and dropout layers; its outputs are those of `module.eval()`.
 
-    Every folded convolution keeps its name and has a bias. Raises Unsupported for a batch norm that cannot be folded:
+    What `join` makes of a convolution and its batch norm has the convolution's name; by default that is a convolution
+    with a bias. Raises Unsupported for a batch norm that cannot be folded:
     of another class than BatchNorm2d, without running statistics, of another size than the convolution before it, or
     behind anything but a plain convolution of its own; for hooks on what folding removes, and for a forward that was
     replaced on an instance.
@@ -46,7 +50,7 @@ def fold_batch_norm(module: nn.Module) -> fx.GraphModule:
     for node in list(folded.graph.nodes):
         layer = folded.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(layer, _BatchNorm):
-            _fold_into_previous(folded, node, layer)
+            _fold_into_previous(folded, node, layer, join)
         elif type(layer) in DROPOUTS:
             assert layer is not None
             check_no_hooks(str(node.target), layer)
@@ -88,7 +92,7 @@ def only_input(node: fx.Node) -> fx.Node:
     return node.args[0]
 
 
-def _fold_into_previous(folded: fx.GraphModule, node: fx.Node, norm: nn.Module) -> None:
+def _fold_into_previous(folded: fx.GraphModule, node: fx.Node, norm: nn.Module, join: Join) -> None:
     path, previous = str(node.target), only_input(node)
     check_own_type(path, norm, (nn.BatchNorm2d,), "fold")
     if not (previous.op == "call_module" and _is_its_own(folded, previous)):
@@ -100,7 +104,7 @@ def _fold_into_previous(folded: fx.GraphModule, node: fx.Node, norm: nn.Module) 
     assert isinstance(norm, nn.BatchNorm2d)
     _check_pair(name, conv, path, norm)
     check_read_by_its_call(folded, name)
-    folded.set_submodule(name, fuse_conv_bn_eval(conv, norm))
+    folded.set_submodule(name, join(conv, norm))
     node.replace_all_uses_with(previous)
     folded.graph.erase_node(node)
 

@@ -25,13 +25,14 @@ __all__ = ["STEPS", "Method", "Options", "Request", "Step", "apply_step", "compr
 @dataclass(frozen=True)
 class Options:
     """What steps need to know besides the plan: the network's channel groups, what ranks channels, the formats whose
-    step sizes are trained, and the grid of activations.
+    step sizes are trained, the grid of activations, and whether batch norm stays alive while quantization is trained.
     """
 
     groups: Sequence[Group] = ()
     importance: Importance = IMPORTANCES["l2"]
     learned: Collection[str] = ()
     scheme: ActivationScheme = UNSIGNED_8
+    keep_norms: bool = False
 
 
 def nothing(*_: Any) -> None:
@@ -50,15 +51,19 @@ class Method:
     apply: network, the step's record, options -> the network, which may be the same object, changed in place.
     settle: network, batches of images; sets once, when weights are real, what depends on them and on data.
     begin_epoch: network, share of the stage's epochs that are done; before each epoch of the stage.
+    before_step: network, share of the stage's steps that are done; before each step of the stage.
     averaged: network; when its weights have become the average over the stage's steps.
     end_stage: network; after the stage's last step.
+    finish: network -> network, which may be the same; when all training is over.
     """
 
     apply: Callable[[nn.Module, Any, Options], nn.Module] = unchanged
     settle: Callable[[nn.Module, Iterable[Tensor]], None] = nothing
     begin_epoch: Callable[[nn.Module, float], None] = nothing
+    before_step: Callable[[nn.Module, float], None] = nothing
     averaged: Callable[[nn.Module], None] = nothing
     end_stage: Callable[[nn.Module], None] = nothing
+    finish: Callable[[nn.Module], nn.Module] = unchanged
 
 
 def apply_step(
@@ -91,5 +96,7 @@ def compress(
 
 
 def folded(network: nn.Module, requests: Sequence[Request]) -> nn.Module:
-    """The network as it is shipped, after these steps: batch norm folded, if none of them has done that."""
+    """The network as it is shipped, after these steps: each finished, and batch norm folded, if none has done that."""
+    for request in requests:
+        network = request.step.loaded().finish(network)
     return network if any(request.step.folds for request in requests) else fold_batch_norm(network)

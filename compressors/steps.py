@@ -37,6 +37,8 @@ class Retraining:
     number: seeds its epochs; no two stages have the same. share: its default share of the whole training.
     peak: its largest learning rate as a fraction of the first stage's, where each stage has its own schedule.
     ceiling: the same fraction where one schedule runs over all stages; the schedule's rate is cut there.
+    is_tail: whether it may follow a schedule that is over by then, with its own `peak`.
+    with_norms: what replaces peak and ceiling where batch norm is alive in a stage that otherwise has none.
     in_fp32: whether it trains in fp32 whatever the study says. stops_early: whether `patience` may end it.
     """
 
@@ -46,6 +48,8 @@ class Retraining:
     ceiling: float = 1.0
     in_fp32: bool = False
     stops_early: bool = False
+    is_tail: bool = False
+    with_norms: tuple[float, float] | None = None
 
 
 class _Anything(Collection[str]):
@@ -112,12 +116,14 @@ STEPS: dict[str, Step] = {
         training=Retraining(number=1, share=0.2, peak=0.5),
         reason="the channel groups are those of the whole network",
     ),
-    # Without batch norm, which is folded by then, quantization-aware training bears a tenth of the learning rate.
+    # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.
     "quantized": Step(
         "quantized",
         asked=_quantize,
         method="compressors.quantization.step:QUANTIZATION",
-        training=Retraining(number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True),
+        training=Retraining(
+            number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True, is_tail=True, with_norms=(0.5, 1.0)
+        ),
         after=ANYTHING,
         shapes_grids=True,
         folds=True,

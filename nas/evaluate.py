@@ -49,7 +49,7 @@ def evaluate(
         return finish(task, bench, clock, State.INFEASIBLE, measurement=costs, violations=broken)
 
     with clock("teach"):
-        recorded = teacher_logits(bench, task.recipe) if recipe.needs_reference else None
+        recorded = teacher_logits(bench, task.recipe, tell=clock.tell) if recipe.needs_reference else None
     with clock("train"), pausing_for_measurements() as give_way:
         look = look_of(task, bench, clock, costs, give_way)
         pipeline = replace(pipeline_of(task, bench, recorded), look=look, tell=clock.tell)

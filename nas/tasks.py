@@ -15,6 +15,7 @@ from nas.study import Recipe, Study
 from nas.study.search import rung_epochs
 
 CHECKPOINT_FILE = "checkpoint.pt"
+OWN_RECIPE: tuple[Phase, ...] = ("final", "reference")  # phases that the section `finals` is for
 
 
 class Verdict(StrEnum):
@@ -104,7 +105,7 @@ class Task:
 
     def budget_in(self, study: Study) -> int:
         """The epochs of full fidelity: the study's, and for what is trained by a recipe of its own that recipe's."""
-        return self.epochs if self.phase in ("final", "reference") else study.training.epochs
+        return self.epochs if self.phase in OWN_RECIPE else study.training.epochs
 
     def at_rung(self, share: float) -> Task:
         """What is recorded at a rung: an evaluation of its own, in a folder beside this one's."""

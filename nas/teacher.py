@@ -26,11 +26,11 @@ from nas.candidates.hyperparameters import middle_numbers
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
-from nas.run_folder.paths import LOGITS
+from nas.run_folder.paths import LOGITS, folder_named
 from nas.runtimes.runtime import runtime_of
 from nas.study import Recipe
 from nas.study.finals import NUMBERS_OF_TEACHING
-from nas.tasks import CHECKPOINT_FILE
+from nas.tasks import CHECKPOINT_FILE, Tell, silent
 from nas.training.augmentation import as_input
 from nas.training.divergence import require_finite
 from nas.training.inference import predict
@@ -40,10 +40,13 @@ from nas.workbench import Workbench, build
 BATCH = 128
 
 
-def teacher_logits(bench: Workbench, recipe: Mapping[str, Any] = MappingProxyType({})) -> Tensor:
+def teacher_logits(
+    bench: Workbench, recipe: Mapping[str, Any] = MappingProxyType({}), *, tell: Tell = silent
+) -> Tensor:
     """Logits (images, classes) of a teacher on the undistorted training images, mapped from its file.
 
-    `recipe` is what differs from the study's `training` for its students, in keys of `finals`.
+    `recipe` is what differs from the study's `training` for its students, in keys of `finals`. `tell` hears how far the
+    teacher's own training is.
 
     Where they are not there yet the teacher is trained first, from its checkpoint on, unless a finished file teaches;
     other workers wait meanwhile.
@@ -58,7 +61,7 @@ def teacher_logits(bench: Workbench, recipe: Mapping[str, Any] = MappingProxyTyp
         if not file.exists():
             # Only here: while waiting for the other worker a measurement would wait for this one.
             with pausing_for_measurements() as give_way:
-                _teach(bench, changes, file, give_way)
+                _teach(bench, changes, file, give_way, tell)
     logits = torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
     _require_finite(logits)
     return logits
@@ -70,17 +73,16 @@ def teacher_changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kept.items() if (key, value) != ("teacher", "reference")}
 
 
-def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: Callable[[], None]) -> None:
+def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: Callable[[], None], tell: Tell) -> None:
     """Write the logits of a teacher to `file`: of a finished one as they are, of another after its training."""
     study = bench.study
     training = study.training_by(changes)
     named = training.distillation.architecture if training.distillation is not None else None
-    finished = bench.folder.finished(named) if bench.folder is not None else None
-    if finished is not None:
+    if (finished := folder_named(named, bench.folder)) is not None:
         _keep(file_logits(finished, bench, give_way), file)
         return
     recipe = training.resolved(middle_numbers(training))
-    train_teacher(bench, teacher_candidate(study, training.distillation), recipe, file, give_way)
+    train_teacher(bench, teacher_candidate(study, training.distillation), recipe, file, give_way, tell)
 
 
 def file_logits(folder: Path, bench: Workbench, give_way: Callable[[], None]) -> Tensor:
@@ -107,7 +109,12 @@ def file_logits(folder: Path, bench: Workbench, give_way: Callable[[], None]) ->
 
 
 def train_teacher(
-    bench: Workbench, candidate: Candidate, recipe: Recipe, file: Path, give_way: Callable[[], None]
+    bench: Workbench,
+    candidate: Candidate,
+    recipe: Recipe,
+    file: Path,
+    give_way: Callable[[], None],
+    tell: Tell = silent,
 ) -> None:
     """Train the teacher and record it beside `file`; its logits come last, in `file`: they mark that it is done."""
     folder, seed = file.parent, bench.study.search.seed
@@ -123,6 +130,7 @@ def train_teacher(
         class_weights=bench.class_weights(recipe),
         validation=bench.watched if recipe.patience else None,
         choose_precision=bench.precision,
+        tell=lambda progress: tell(replace(progress, part="teach")),
     )
     network = pipeline.fit(build(candidate, bench, seed=seed, dropout=recipe.dropout), give_way).network
     logits = predict(network, feed.images)

@@ -1,4 +1,4 @@
-"""The Python that the README shows runs as it stands there."""
+"""The Python that the README and its further pages show runs as it stands there, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "studies").glob("*.md")), ROOT / "studies" / "results" / "README.md"]
+TUTORIAL = "Ten minutes with a folder of pictures"
 
 
-def blocks_below(heading: str) -> list[str]:
+def blocks_below(heading: str, page: str = "studies/in-code.md") -> list[str]:
     """The blocks of Python between a heading and the next."""
-    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert section is not None, f"README.md has no section {heading!r}"
+    content = (ROOT / page).read_text(encoding="utf-8")
+    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", content, re.MULTILINE | re.DOTALL)
+    assert section is not None, f"{page} has no section {heading!r}"
     return re.findall(r"^```python\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
 
 
@@ -25,14 +29,42 @@ def test_the_code_of_a_section_runs(heading: str, capsys: pytest.CaptureFixture[
     assert blocks
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block, f"README.md, {heading}", "exec"), names)
+        exec(compile(block, f"in-code.md, {heading}", "exec"), names)
     assert capsys.readouterr().out.strip(), "it prints what it found"
 
 
 def test_early_stopping_stops_most_and_keeps_the_front(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
-    exec(compile(blocks_below("Multi-objective early stopping in plain Optuna")[0], "README.md", "exec"), names)
+    exec(compile(blocks_below("Multi-objective early stopping in plain Optuna")[0], "in-code.md", "exec"), names)
     found = re.match(r"(\d+) on the front; (\d+) stopped early, the first at {0.25: ", capsys.readouterr().out)
     assert found is not None
     assert int(found[1]) >= 5
     assert 50 <= int(found[2]) <= 85
+
+
+def test_the_pictures_of_the_tutorial_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks_below(TUTORIAL, "README.md")
+    exec(compile(block, f"README.md, {TUTORIAL}", "exec"), {})
+    made = list(Path("pictures").glob("*/*.png"))
+    assert {file.parent.name for file in made} == {"china", "flower"}
+    assert len(made) == 520
+    assert {Image.open(file).size for file in made[::50]} == {(32, 32)}
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    content = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", content)):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file) if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link

@@ -16,7 +16,14 @@ from torch import fx, nn
 
 from compressors.folding import check_read_by_its_call, fold_batch_norm, only_input
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
-from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
+from compressors.quantization.modules import (
+    ActivationQuantizer,
+    QuantizedConv2d,
+    QuantizedLayer,
+    QuantizedLinear,
+    SharedGrid,
+)
+from compressors.quantization.normed import NormedConv2d, QuantizedNormedConv2d
 from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
 
 CLAMPING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
@@ -46,15 +53,17 @@ def prepare(
     *,
     learned: Collection[str] = (),
     scheme: ActivationScheme = UNSIGNED_8,
+    keep_norms: bool = False,
 ) -> fx.GraphModule:
     """Fold batch norm and put quantizers where `formats` (layer -> name in FORMATS, absent: fp32) asks for integers.
 
     Layers of the formats in `learned` have step sizes that are trained; activations lie on the grids of `scheme`.
+    With `keep_norms` each batch norm stays alive within its convolution's layer, until `fold_norms`.
 
     Ranges and scales are not set yet: `calibrate` does that. Raises Unsupported for layers that cannot be quantized.
     """
     asked, learning = _asked(formats), {format_named(name) for name in learned}
-    network = fold_batch_norm(module)
+    network = fold_batch_norm(module, NormedConv2d) if keep_norms else fold_batch_norm(module)
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in network.graph.find_nodes(op="call_module")]
     if unknown := sorted(set(asked) - set(calls)):
@@ -88,7 +97,9 @@ def _asked(formats: Mapping[str, str]) -> dict[str, Format]:
 
 def _check_layer(path: str, layer: nn.Module) -> None:
     """Refuse layers that quantized ones would compute otherwise, or that no file could hold."""
-    check_own_type(path, layer, tuple(QUANTIZED), "quantize")
+    if isinstance(layer, NormedConv2d):
+        layer = layer.folded()
+    check_own_type(path, layer, (nn.Conv2d, nn.Linear), "quantize")
     assert isinstance(layer, nn.Conv2d | nn.Linear)
     check_no_hooks(path, layer)
     check_floats(path, layer, (torch.float32,))
@@ -181,7 +192,8 @@ def _pixel_grid(node: fx.Node, module: PixelGrid, scheme: ActivationScheme) -> t
     return None if scheme.symmetric or scheme.bits != 8 else (scale, zero_point + scheme.low)
 
 
-QUANTIZED: Mapping[type[nn.Module], type[QuantizedConv2d] | type[QuantizedLinear]] = {
+QUANTIZED: Mapping[type[nn.Module], type[QuantizedLayer]] = {
     nn.Conv2d: QuantizedConv2d,
+    NormedConv2d: QuantizedNormedConv2d,
     nn.Linear: QuantizedLinear,
 }

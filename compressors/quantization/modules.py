@@ -14,7 +14,7 @@ from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_nam
 from compressors.quantization.numerics import ROUNDINGS, PackedWeight, RoundToGrid, learned_step
 
 _LARGEST_BIAS_CODE = 2**30
-_SMALLEST_SCALE = 1e-12
+SMALLEST_SCALE = 1e-12
 LEAST_LEARNED_SHARE = 1 / 8  # of the fitted scale
 
 
@@ -140,34 +140,52 @@ class QuantizedLayer(nn.Module):
     @torch.no_grad()
     def refresh_scales(self) -> None:
         """Set the scales of least squared error for the weights as they are now."""
-        fitted = self._rounding.fit(self.layer.weight, self.format.codes)
+        self._set_scales(self._rounding.fit(self.layer.weight, self.format.codes))
+
+    def _set_scales(self, fitted: Tensor) -> None:
         if self.learned:
             self.least_scales.copy_(fitted * LEAST_LEARNED_SHARE)
         self.scales.copy_(self._bounded(fitted))
 
     def _bounded(self, scales: Tensor) -> Tensor:
-        """Scales large enough for the bias: a nearly dead channel would otherwise push it beyond int32.
+        return self._above_bias(self._above_least(scales))
 
-        A learned one stays above a share of the fitted one as well: where a large step of the optimizer takes it near
-        or below zero, every weight would be clipped, and without gradients nothing in the channel would learn again.
+    def _above_least(self, scales: Tensor) -> Tensor:
+        """Learned scales above a share of the fitted ones.
+
+        Where a large step of the optimizer takes one near or below zero, every weight would be clipped, and without
+        gradients nothing in the channel would learn again.
         """
-        floor: Tensor = self.bias.detach().abs() / (self.input_scale * _LARGEST_BIAS_CODE)
-        if self.learned:
-            floor = torch.maximum(floor, self.least_scales)
-        return torch.maximum(scales, floor.clamp(min=_SMALLEST_SCALE))
+        return torch.maximum(scales, self.least_scales) if self.learned else scales
+
+    def _above_bias(self, scales: Tensor) -> Tensor:
+        """Scales large enough for the bias: a nearly dead channel would otherwise push it beyond int32."""
+        floor = self.bias.detach().abs() / (self.input_scale * _LARGEST_BIAS_CODE)
+        return torch.maximum(scales, floor.clamp(min=SMALLEST_SCALE))
+
+    def _trained_scales(self) -> Tensor:
+        """The scales within their bounds; learned ones are moved there, so that they keep their gradients."""
+        scales = self._bounded(self.scales)
+        if not (self.learned and self.training):
+            return scales
+        with torch.no_grad():
+            self.scales.copy_(scales)
+        return self.scales
+
+    def _on_grid(self, weight: Tensor, scales: Tensor) -> Tensor:
+        """The weight rounded to steps of these sizes, gradients straight through."""
+        if self.learned and self.training:
+            return learned_step(weight, scales, self.format.codes)
+        return self._rounding.on_grid(weight, scales.detach(), self.format.codes)
+
+    def _rounded_bias(self, scales: Tensor) -> Tensor:
+        step = self.input_scale * scales.detach()
+        return self.bias + ((self.bias / step).round() * step - self.bias).detach()
 
     def quantized(self) -> tuple[Tensor, Tensor]:
         """Weight and bias on their grids, gradients straight through."""
-        weight, scales = self.layer.weight, self._bounded(self.scales)
-        if self.learned and self.training:
-            with torch.no_grad():
-                self.scales.copy_(scales)  # so that it keeps its gradient where it was bounded
-            on_grid = learned_step(weight, self.scales, self.format.codes)
-        else:
-            on_grid = self._rounding.on_grid(weight, scales.detach(), self.format.codes)
-        step = self.input_scale * scales.detach()
-        bias = self.bias + ((self.bias / step).round() * step - self.bias).detach()
-        return on_grid, bias
+        scales = self._trained_scales()
+        return self._on_grid(self.layer.weight, scales), self._rounded_bias(scales)
 
     def packed(self) -> PackedWeight:
         """The layer as plain data, on the CPU."""
@@ -186,9 +204,12 @@ class QuantizedConv2d(QuantizedLayer):
     layer: nn.Conv2d
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.quantized()
-        conv = self.layer
-        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        return convolved(self.layer, x, *self.quantized())
+
+
+def convolved(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution with another weight and bias."""
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 class QuantizedLinear(QuantizedLayer):

@@ -8,12 +8,18 @@ from compressors.pipeline import Method, Options
 from compressors.quantization.calibration import calibrate
 from compressors.quantization.insertion import prepare
 from compressors.quantization.modules import observe, refresh_scales
+from compressors.quantization.normed import fold_norms, freeze_norms
 from compressors.steps import Quantize
+
+FROZEN_FROM = 2 / 3  # of the stage: so long batch norm follows the batches, where it is kept alive
 
 
 def _apply(network: nn.Module, record: Quantize, options: Options) -> nn.Module:
     device = next(network.parameters()).device
-    return prepare(network, record.formats, learned=options.learned, scheme=options.scheme).to(device)
+    prepared = prepare(
+        network, record.formats, learned=options.learned, scheme=options.scheme, keep_norms=options.keep_norms
+    )
+    return prepared.to(device)
 
 
 def _begin_epoch(network: nn.Module, done: float) -> None:
@@ -22,10 +28,17 @@ def _begin_epoch(network: nn.Module, done: float) -> None:
     observe(network, done < 0.5)
 
 
+def _end_stage(network: nn.Module) -> None:
+    observe(network, False)
+    freeze_norms(network, True)
+
+
 QUANTIZATION = Method(
     apply=_apply,
     settle=calibrate,
     begin_epoch=_begin_epoch,
+    before_step=lambda network, done: freeze_norms(network, done >= FROZEN_FROM),
     averaged=lambda network: refresh_scales(network, learned=False),
-    end_stage=lambda network: observe(network, False),
+    end_stage=_end_stage,
+    finish=fold_norms,
 )

@@ -16,7 +16,7 @@ from nas.report.card import model_card
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.runtimes.runtime import file_names, runtime_of
 from nas.study import Study
-from nas.study.file import load_study
+from nas.study.file import load_recorded
 
 DIGITS_OF_AN_ID = 4  # fewer, and nothing else, are a trial's number even where there is no such trial
 Row = dict[str, str]
@@ -33,7 +33,7 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     evaluation = read_evaluation(artifact)
     if evaluation is None:
         raise InputError(f"{artifact}: holds no finished network (state unknown)")
-    study = load_study(folder.study)
+    study = load_recorded(folder.study)
     models = _measured_files(artifact, evaluation, study)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"--to: {to} exists and is not an empty folder")
@@ -41,8 +41,10 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     candidate = _candidate(artifact / "candidate.json", contents["candidate.json"], evaluation)
     model, runtime, architecture = artifact / models[0], runtime_of(study.target), candidate.architecture
     usage = runtime.usage(model, Form(architecture.input_channels, architecture.input_size, study.data.resize))
-    card = model_card(study, candidate, evaluation, runtime.class_names(model), usage=usage)
-    written = {to / name: content for name, content in (contents | {"README.md": card.encode()}).items()}
+    names = runtime.class_names(model)
+    contents["README.md"] = model_card(study, candidate, evaluation, names, usage=usage).encode()
+    contents["classes.json"] = json.dumps(names, ensure_ascii=False, indent=1).encode()  # where no metadata is read
+    written = {to / name: content for name, content in contents.items()}
     for file, content in written.items():
         write_atomically(file, content)
     return list(written)

@@ -10,6 +10,7 @@ from nas.estimate.outlook import Outlook, usual_speed
 from nas.estimate.words import duration
 from nas.executors.view import Forecast
 from nas.records import State
+from nas.search.finalists import Finalists
 from nas.search.repeats import Repeats
 from nas.search.search import Search
 from nas.search.standing import standing
@@ -17,16 +18,20 @@ from nas.search.together import Together
 from nas.study import Study
 
 
-def outlook_of(study: Study, data: DataSet, console: Console) -> Outlook:
-    """What is expected before anything is timed; said at once, since calibration may take a minute."""
+def outlook_of(study: Study, data: DataSet) -> Outlook:
+    """What is expected before anything is timed."""
     images, classes = len(data.train), len(data.class_names)
     if study.final_images != study.search_images:
         final = load(study.data_of(study.final_images), input_size=study.space.input_sizes[-1], seed=study.search.seed)
         images = max(images, len(final.train))
     plan = Plan(study, usual_speed(), images, classes, expected_candidates(study, num_classes=classes))
-    about = duration(estimate_of(plan).total.middle)
-    console.print(f"About {about} on a usual machine; corrected as soon as training is timed.", highlight=False)
     return Outlook(plan)
+
+
+def announce(outlook: Outlook, console: Console) -> None:
+    """What a whole run takes; said at once, since calibration may take a minute."""
+    about = duration(estimate_of(outlook.plan).total.middle)
+    console.print(f"About {about} on a usual machine; corrected as soon as training is timed.", highlight=False)
 
 
 def of_search(outlook: Outlook, search: Search) -> Forecast:
@@ -58,7 +63,7 @@ def of_repeats(outlook: Outlook, repeats: Repeats) -> Forecast:
     )
 
 
-def of_finals(outlook: Outlook, last: Together) -> Forecast:
+def of_finals(outlook: Outlook, last: Finalists | Together) -> Forecast:
     """What waits is known, and in which order."""
     return Forecast(
         outlook,

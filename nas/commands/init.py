@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
+from nas.data import folder_of
 from nas.data.describe import DataSummary, summarize
 from nas.data.sources import SOURCES
 from nas.data.tables import data_table, data_words
@@ -26,10 +28,10 @@ from nas.first_study.pictures import in_words, look
 from nas.first_study.places import located
 from nas.first_study.proposal import Found, data_choices, study_name, suited_size
 from nas.first_study.targets import DEFAULT_TARGET, target_named
-from nas.first_study.words import minutes, reasons, time_in_words
+from nas.first_study.words import reasons, time_in_words
 from nas.machine import cores
 from nas.runtimes.runtime import refuse_missing
-from nas.study import Study
+from nas.study import Data, Study
 from nas.study.effort import EFFORTS, Effort, EffortName
 from nas.study.file import override_settings, parse_study
 
@@ -57,23 +59,23 @@ class Wishes:
         return 60 * (self.level.minutes if self.minutes is None else self.minutes)
 
 
-def measured_speed(study: Study) -> Speed:
-    """The probe, which needs torch; its threads are those of a worker."""
+def measured_speed(study: Study, say: Callable[[str], None] = lambda _: None) -> Speed:
+    """The probe, which needs torch; its threads are those of a worker. It says what it is at."""
     from nas.executors.local import worker_environment
     from nas.machine import threads_per_worker
 
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
     from nas.commands.probe import measure_speed
 
-    return measure_speed(study)
+    return measure_speed(study, say=say)
 
 
-def init(
-    wishes: Wishes, *, force: bool, console: Console, speed_of: Callable[[Study], Speed] = measured_speed
-) -> Study:
-    """Look, choose, probe, write and say why. A file that is there already is left alone, unless forced."""
-    if wishes.out.exists() and not force:
-        raise InputError(f"{wishes.out}: is there already; --force replaces it, --out FILE writes another")
+def init(wishes: Wishes, *, force: bool, console: Console, speed_of: Callable[[Study], Speed] | None = None) -> Study:
+    """Look, choose, probe, write and say why. A file that is there already is left alone, unless forced.
+
+    speed_of: how fast a study's candidates are evaluated; by default as the probe finds.
+    """
+    _check_place(wishes.out, force=force)
     target_named(wishes.target)
     with _plain_words():
         with console.status(f"looking at {escape(wishes.given)}"):
@@ -84,15 +86,25 @@ def init(
             known = None if least.data.group_pattern else draft.found.listing  # which was listed without groups
             summary = summarize(least.data, known, seed=SEED, input_sizes=least.space.input_sizes)
         _say_what_was_found(draft, summary, console)
-        with console.status("probing how fast networks are trained and run here"):
+        with console.status("probing how fast networks are trained and run here") as status:
+            probe = speed_of or partial(measured_speed, say=status.update)
             images, classes = summary.total("train"), len(summary.class_names)
-            timed = fit_into(draft, sized, wishes.budget_s, images=images, num_classes=classes, speed_of=speed_of)
+            timed = fit_into(draft, sized, wishes.budget_s, images=images, num_classes=classes, speed_of=probe)
     choices = draft.choices(timed.sized, timed.fitted.numbers, timed.speed)
     text = document(choices, _heading(wishes))
     study = parse_study(text, wishes.out)
     write_atomically(wishes.out, text)
     _say_what_was_chosen(choices, timed, wishes, console)
     return study
+
+
+def _check_place(out: Path, *, force: bool) -> None:
+    """Before any work: whether the file can be written, and may be."""
+    if out.exists() and not force:
+        raise InputError(f"{out}: is there already; --force replaces it, --out FILE writes another")
+    folder = next(folder for folder in (out.absolute().parent, *out.absolute().parents) if folder.exists())
+    if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{out}: expected a file that can be written, in a folder that can be, got {folder}")
 
 
 @contextmanager
@@ -115,6 +127,7 @@ def drafted(wishes: Wishes) -> Draft:
         place += choose_columns(wanted["path"], wanted.get("columns") or {}, asked_root=wanted.get("root"))
     text = document([Choice("name", name), *place, Choice("space.preset", "32px")], name)
     data = parse_study(text, wishes.out, of_data).data
+    _check_torchvision(data, wishes.given)
     listing = SOURCES[data.source].list(data)
     found = Found(tuple(place), data, listing, look(listing))
     chosen = data_choices(found, seed=SEED)
@@ -123,9 +136,19 @@ def drafted(wishes: Wishes) -> Draft:
     )
 
 
+def _check_torchvision(data: Data, given: str) -> None:
+    """A set that is known by name must lie somewhere, or be fetched."""
+    if data.source == "torchvision" and not data.download and not folder_of(data).is_dir():
+        raise InputError(
+            f"{given}: expected a folder {data.path!r} that holds {data.dataset}, got none; say where it is, with "
+            f"data.path=FOLDER, or have torchvision fetch it, with data.download=true"
+        )
+
+
 def _heading(wishes: Wishes) -> str:
     return (
-        f"Written by nas init for {wishes.given}, {minutes(wishes.budget_s)}, effort {wishes.effort}; yours to change. "
+        f"Written by nas init for {wishes.given}, {wishes.budget_s / 60:g} min, effort {wishes.effort}; yours to "
+        "change. "
         f"What is marked {MACHINE}, and the words above it, follow from the speed and the cores of the machine it was "
         "written on; all else from the data. Every key is described by nas schema."
     )

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from nas.candidates.corners import teacher_candidate
 from nas.errors import InputError
-from nas.runtimes.runtime import missing
+from nas.run_folder.paths import RunFolder, folder_named
+from nas.runtimes.runtime import missing, runtime_of
 from nas.search.earlier import unusable
 from nas.study import Study
 from nas.training.device import refuse_missing_device
@@ -37,9 +38,26 @@ def _too_large_for_a_grid(study: Study) -> Iterator[str]:
 
 def _teachers(study: Study) -> Iterator[str]:
     """Files that hold no candidate that could teach; a trial of the run that teaches is known only in its folder."""
-    training = [study.training] if isinstance(study.finals.teacher, int) else [study.training, study.final_recipe]
-    told = [_told(teacher_candidate, study, one.distillation) for one in training if one.distillation is not None]
-    yield from dict.fromkeys(problem for problems in told for problem in problems)
+    yield from _told(refuse_teachers, study, None)
+
+
+def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
+    """Raise InputError where what the study names as a teacher is neither a candidate that fits nor a network's folder.
+
+    `folder` is the run's, where there is one: a teacher may lie in it.
+    """
+    keys = {"training.distillation.architecture": study.training.distillation}
+    if not isinstance(study.finals.teacher, int):
+        keys["finals.teacher"] = study.final_recipe.distillation
+    name = runtime_of(study.target).file_name
+    for key, options in keys.items():
+        if options is None:
+            continue
+        finished = folder_named(options.architecture, folder)
+        if finished is None:
+            teacher_candidate(study, options)
+        elif not (finished / name).exists():
+            raise InputError(f"{key}: expected a folder that holds {name}, got {finished}")
 
 
 def _told(check: Callable[..., object], *given: object) -> list[str]:

@@ -17,7 +17,7 @@ from nas.records import Phase, State
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialNotes, TrialRow, row_in
 from nas.search.journal import Journal, repair
-from nas.study.file import load_study
+from nas.study.file import load_recorded
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def retry(path: Path, trials: Sequence[int] = ()) -> list[Retried]:
     Raises InputError where a run is going on in the folder, or where a number names no failed trial.
     """
     folder = RunFolder(path)
-    study = load_study(folder.study)
+    study = load_recorded(folder.study)
     with sole_holder(folder.lock):
         repair(folder.journal)
         journals: Journals = {

@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
-from nas.candidates.corners import teacher_candidate
 from nas.commands.data import show_data
-from nas.commands.forecasts import of_finals, of_repeats, of_search, outlook_of
+from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
+from nas.commands.refusals import refuse_teachers
 from nas.data import DataSet
 from nas.data.describe import describe
 from nas.data.of_study import loaded_of
 from nas.data.split_record import moved
 from nas.errors import InputError, disk_problem
 from nas.executors.loop import Stop, WorkFailed, disk_words, drive
-from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor
+from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor, no_limit
 from nas.executors.view import Forecast, Screen
 from nas.files import sole_holder, write_atomically
 from nas.machine import threads_per_worker
@@ -44,7 +44,8 @@ from nas.search.search import Search
 from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study, Target
-from nas.study.file import dump_study, frozen_difference, load_study
+from nas.study.file import dump_study, frozen_difference, load_recorded
+from nas.tasks import OWN_RECIPE, Task
 from nas.training.device import refuse_missing_device
 
 
@@ -84,7 +85,8 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     """The search, then repeats and finalists, in a folder that this process holds."""
     study = resolve(study, folder)
     data = prepare(study, folder, console)
-    outlook = outlook_of(study, data, console)
+    outlook = outlook_of(study, data)
+    announce(outlook, console)
     measured = _calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
@@ -149,14 +151,6 @@ def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool =
     return data
 
 
-def refuse_teachers(study: Study, folder: RunFolder) -> None:
-    """Raises InputError where a file that names a teacher holds no candidate, or none that fits."""
-    training = [study.training] if isinstance(study.finals.teacher, int) else [study.training, study.final_recipe]
-    for options in (one.distillation for one in training):
-        if options is not None and folder.finished(options.architecture) is None:
-            teacher_candidate(study, options)
-
-
 def _calibrate(
     study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop
 ) -> list[tuple[Candidate, float]]:
@@ -190,9 +184,21 @@ def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:
         folder,
         workers=workers,
         threads=threads_per_worker(workers, study.space.input_sizes[-1]),
-        limit_minutes=lambda task: study.limit_minutes(task.epochs),
+        limit_minutes=_limits(study),
         excused=lambda: _teacher_is_awaited(study, folder),
     )
+
+
+def _limits(study: Study) -> Callable[[Task], float | None]:
+    """The time of an attempt at a task: a finalist's is longer as its images are more, or larger, than a trial's."""
+    if study.search.trial_minutes is None:
+        return no_limit
+    more = 1.0
+    if not study.trials_see_as_much:
+        own = study.space.input_sizes[-1]
+        images = len(loaded_of(study, "finals").train) / len(loaded_of(study, "search").train)
+        more = max(1.0, images * (own / (study.search.input_size or own)) ** 2)
+    return lambda task: (study.limit_minutes(task.epochs) or 0.0) * (more if task.phase in OWN_RECIPE else 1.0)
 
 
 def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
@@ -203,7 +209,7 @@ def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
 def resolve(study: Study, folder: RunFolder) -> Study:
     """The study with its defaults fixed; in an existing run folder, what shaped the earlier trials must not differ."""
     if folder.study.exists():
-        recorded = load_study(folder.study)
+        recorded = load_recorded(folder.study)
         study = _with_rungs(study, recorded.rungs or study.rungs)
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)

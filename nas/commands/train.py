@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nas.commands.forecasts import of_finals, outlook_of
 from nas.commands.run import held, prepare, setup_of
 from nas.errors import InputError
 from nas.executors.loop import drive
@@ -27,7 +28,7 @@ from nas.search.journal import Journal, repair
 from nas.search.repeats import by_trial
 from nas.search.upkeep import write_fronts
 from nas.study import Study
-from nas.study.file import difference, load_study
+from nas.study.file import difference, load_recorded
 
 ONLY = "finals."  # the section that may differ from the run's
 DIGITS_OF_AN_ID = 4  # as for `nas export`: fewer digits, and nothing else, are a trial's number
@@ -54,10 +55,11 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
         again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)
         number = chosen(trial, searched)
-        prepare(study, folder, console, record=False).load_test()  # files that cannot be read are named now
         finalists = Finalists(study, folder)
+        _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
+        data = prepare(study, folder, console, record=False)
+        data.load_test()  # files that cannot be read are named now
         own = finalists.add(number, searched.notes[number], searched.rows)
-        _refuse_finished(finalists, own, number)
         finalists.only(own)
         task = finalists.notes(own)
         how = words_of(task.recipe) or f"epochs={task.epochs}"
@@ -67,9 +69,11 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
             write_fronts(finalists, searched.rows, again)
             return ""
 
+        forecast = of_finals(outlook_of(study, data), finalists)
+        screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
         open_executor: OpenExecutor = ENGINES[study.search.engine]
         with open_executor(setup_of(study, folder, workers=1)) as executor:
-            drive(finalists, executor, stop, Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write))
+            drive(finalists, executor, stop, screen)
         return next(iter(_rows(finalists, own)), None)
 
 
@@ -79,7 +83,7 @@ def _rows(finalists: Finalists, number: int) -> list[TrialRow]:
 
 def _changed(folder: RunFolder, overrides: Sequence[str]) -> Study:
     """The run's study with other finals. Raises InputError where anything else differs."""
-    recorded, study = load_study(folder.study), load_study(folder.study, overrides)
+    recorded, study = load_recorded(folder.study), load_recorded(folder.study, overrides)
     if others := [line for line in difference(recorded, study) if not line.startswith(ONLY)]:
         raise InputError(
             f"{folder.path}: expected changes of {ONLY}KEY alone, got\n  " + "\n  ".join(others) + "\n"
@@ -127,10 +131,10 @@ def _number(trial: str, searched: Searched) -> int:
     return next(iter(found.values()))
 
 
-def _refuse_finished(finalists: Finalists, number: int, trial: int) -> None:
+def _refuse_finished(finalists: Finalists, number: int | None, trial: int) -> None:
     """Raises InputError where this finalist is trained already."""
-    for row in _rows(finalists, number):
-        recipe = words_of(finalists.notes(number).recipe) or "the study's own recipe"
+    for row in [] if number is None else _rows(finalists, number):
+        recipe = row.recipe or "the study's own recipe"
         if row.state is State.FAILED:
             raise InputError(f"TRIAL: trial {trial} failed with {recipe} ({row.reason}); `nas retry` queues it again")
         raise InputError(

@@ -79,7 +79,9 @@ def _each(seconds: Callable[[bool], float]) -> Seconds:
 def before_search(plan: Plan) -> Seconds:
     """A worker's start, calibration, and the teacher that all candidates wait for."""
     study = plan.study
-    teacher = plan.training(teacher_candidate(study), final=False) if study.training.needs_reference else 0.0
+    teacher = 0.0
+    if study.training.needs_reference:
+        teacher = plan.training(teacher_candidate(study, study.training.distillation), final=False)
     always, (low, high) = plan.speed.start + teacher, CALIBRATED
     return Seconds(always + low * seconds_of(study), always + high * seconds_of(study))
 
@@ -116,7 +118,17 @@ def after_search(plan: Plan, larger: bool) -> float:
     pool = half((*plan.expected.anchors, *plan.expected.draws), plan, larger)
     jobs = sorted((plan.job(one, final=True) for one in spread(pool, search.finalists)), reverse=True)
     jobs += [plan.job(one, final=True) for one in baselines(plan.study)]
-    return makespan(jobs, search.workers)
+    return last_teacher(plan) + makespan(jobs, search.workers)
+
+
+def last_teacher(plan: Plan) -> float:
+    """Seconds of a teacher that finalists wait for: one of their own recipe, unless a finished network teaches."""
+    study, options = plan.study, plan.study.final_recipe.distillation
+    if options is None or options.teacher != "reference" or not study.search.finalists:
+        return 0.0
+    is_the_searches = study.training.needs_reference and not study.finals.changes()
+    is_finished = options.architecture is not None and not options.architecture.endswith(".json")
+    return 0.0 if is_the_searches or is_finished else plan.training(teacher_candidate(study, options), final=True)
 
 
 def baselines(study: Study) -> list[Candidate]:

@@ -100,7 +100,7 @@ class View:
         if self.screen.forecast is not None:
             self.screen.forecast.outlook.hear(task, told)
         self._said[key_of(task)] = told
-        if not self.is_terminal and told.part == "train":
+        if not self.is_terminal and told.budget:
             self._log(task, told)
 
     def finished(self, task: Task, evaluation: Evaluation) -> None:
@@ -179,7 +179,7 @@ class View:
         if key not in self._rows:
             self._rows[key] = self.bars.add_task(label_of(task), total=task.epochs, count="", note="")
         self.bars.update(self._rows[key], note=self.words(task))
-        if told is not None and told.budget:
+        if told is not None and told.part == "train" and told.budget:
             self.bars.update(self._rows[key], completed=told.epochs, count=f"{told.epochs:.1f}/{task.epochs}")
 
     def _forget(self, running: Sequence[Task]) -> None:
@@ -205,10 +205,13 @@ def words_of(told: Told | None) -> str:
     """What was told, in words."""
     if told is None:
         return "waiting for a worker"
-    if told.part != "train" or not told.budget:
+    if not told.budget:
         return DOING.get(told.part, told.part)
     loss = "" if told.loss is None else f"loss {told.loss:.3f}, "
-    return f"{told.stage}, epoch {told.epochs:.1f} of {told.budget}, {loss}{told.images_per_second:,.0f} images/s"
+    whose = "" if told.part == "train" else "the teacher: "
+    return (
+        f"{whose}{told.stage}, epoch {told.epochs:.1f} of {told.budget}, {loss}{told.images_per_second:,.0f} images/s"
+    )
 
 
 def line_of(row: TrialRow) -> str:

@@ -77,12 +77,12 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
 
     from nas.data import load
     from nas.evaluate import evaluate_safely
-    from nas.study.file import load_study
+    from nas.study.file import load_recorded
     from nas.training.pipeline import Interrupted
     from nas.workbench import Workbench
 
     torch.set_num_threads(threads)
-    study = load_study(folder.study)
+    study = load_recorded(folder.study)
     data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     bench = Workbench(study, data, folder=folder)
     bench.read_all()  # now, so that no candidate's time holds it

@@ -18,7 +18,7 @@ def choose_balance(class_names: Sequence[str], counts: Sequence[int]) -> list[Ch
     """Weights of the loss and the quality to search for, by the images of each class."""
     ratio = max(counts) / max(1, min(counts))
     if ratio < UNEVEN:
-        return [Choice("objectives", ["accuracy"], "")]
+        return [Choice("objectives", ["accuracy"], "Traded off: accuracy on the validation images, and costs.")]
     many, few = class_names[int(np.argmax(counts))], class_names[int(np.argmin(counts))]
     why = f"Class {many!r} has {ratio:.0f} times the images of {few!r} ({max(counts):,} and {min(counts):,})"
     return [

@@ -71,10 +71,10 @@ def numbers_at(share: float, effort: Effort, images: int) -> Numbers:
 
 
 def _rounds(steps: int, batch: int, images: int, rounds: Rounds) -> tuple[int, int | None]:
-    """Epochs that come near to so many steps; of how many images, if all would take more."""
-    epochs = round(steps / max(1, steps_per_epoch(images, batch)))
-    if epochs >= rounds.least:
-        return min(epochs, rounds.most), None
+    """Epochs that hold so many steps; of how many images, if all would take more."""
+    per_epoch = max(1, steps_per_epoch(images, batch))
+    if steps >= rounds.least * per_epoch:
+        return min(math.ceil(steps / per_epoch), rounds.most), None
     few = round_down(steps * batch // rounds.least)
     return rounds.least, few if few < images else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -97,23 +97,34 @@ def _left_by_torchvision(path: Path, given: str) -> list[Choice]:
 
 
 def _pictures(path: Path, given: str) -> list[Choice]:
-    """One folder per class, or parts of a split with one each: whether they can be used is the source's to say."""
+    """One folder per class, or parts of a split with one each: whether they can be used is the source's to say.
+
+    A table beside parts without class folders goes first.
+    """
     inside = [name for name in folders_in(path) if holds_pictures(path / name)]
-    if len(inside) < 2 and not set(inside) & set(PARTS):
-        return []
     parts = [part for part in PARTS if part in inside]
+    tables = [file.name for file in _files_of(path, TABLES)]
+    if (len(inside) < 2 and not parts) or (parts and tables and not folders_in(path / parts[0])):
+        return []
     shape = f"with the parts {', '.join(parts)}, each with" if "train" in parts else "with"
+    beside = f" If {tables[0]} says the classes: nas init {given}/{tables[0]}." if tables else ""
     return [
-        Choice("data.source", "image_folder", f"A folder {shape} one folder of pictures per class."),
+        Choice("data.source", "image_folder", f"A folder {shape} one folder of pictures per class.{beside}"),
         Choice("data.path", given),
     ]
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Whether there is a picture below `folder`, at any depth."""
-    if any(entry.suffix.lower() in SUFFIXES and is_data(entry.name) and entry.is_file() for entry in folder.iterdir()):
-        return True
-    return any(holds_pictures(folder / name) for name in folders_in(folder) if not (folder / name).is_symlink())
+    """Whether there is a picture below `folder`, at any depth; links to folders are followed, loops are not."""
+    waiting, seen = [folder], set[Path]()
+    while waiting:
+        place = waiting.pop()
+        seen.add(place.resolve())
+        entries = [entry for entry in place.iterdir() if is_data(entry.name)]
+        if any(entry.suffix.lower() in SUFFIXES and entry.is_file() for entry in entries):
+            return True
+        waiting += [entry for entry in entries if entry.is_dir() and entry.resolve() not in seen]
+    return False
 
 
 def _saved_by_datasets(path: Path, given: str) -> list[Choice]:
@@ -126,15 +137,20 @@ def _saved_by_datasets(path: Path, given: str) -> list[Choice]:
 
 def _only_file(path: Path, given: str) -> list[Choice]:
     """The one table or archive of arrays that lies in the folder."""
-    files = sorted(entry for entry in path.iterdir() if is_data(entry.name) and entry.is_file())
     for endings in (TABLES, ARRAYS):
-        found = [file for file in files if file.suffix.lower() in endings]
+        found = _files_of(path, endings)
         if len(found) > 1:
             names = ", ".join(file.name for file in found[:5])
             raise InputError(f"{given}: holds several files that may say what to learn: {names}; name one of them")
         if found:
             return _in_file(found[0], str(Path(given) / found[0].name))
     return []
+
+
+def _files_of(path: Path, endings: Sequence[str]) -> list[Path]:
+    """Files in a folder that end so, sorted."""
+    found = (entry for entry in path.iterdir() if is_data(entry.name) and entry.suffix.lower() in endings)
+    return sorted(entry for entry in found if entry.is_file())
 
 
 def _only_folder(path: Path, given: str) -> list[Choice]:

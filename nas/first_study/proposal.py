@@ -16,6 +16,7 @@ from nas.first_study.budget import Numbers
 from nas.first_study.choices import Choice
 from nas.first_study.groups import choose_groups
 from nas.first_study.pictures import Looks, choose_form, preset_size, size_choice
+from nas.first_study.places import ARRAYS, TABLES
 from nas.first_study.targets import choose_target, target_named
 from nas.study import Data
 from nas.study.effort import Effort
@@ -82,11 +83,11 @@ def study_choices(
     return [
         Choice("name", name),
         *data,
-        *_limit("data", numbers.train_images, "finalists"),
+        *_image_limit("data", numbers.train_images, "finalists"),
         size_choice(sized.size, found.looks, sized.reason),
         *_compression(),
         _objectives(quality, target),
-        *_limits(known, target),
+        *_latency_limit(known, target),
         *_search(numbers, workers),
         *_training(numbers, effort),
         *weights,
@@ -96,7 +97,9 @@ def study_choices(
 
 def study_name(given: str) -> str:
     """A study's name from that of its folder, file or data set."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", PurePath(given).stem or PurePath(given).name).strip("-._")
+    path = PurePath(given)
+    own = path.stem if path.suffix.lower() in (*TABLES, *ARRAYS) else path.name
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", own).strip("-._")
     return name[:80] or "study"
 
 
@@ -113,7 +116,7 @@ def _objectives(quality: Choice, target: str) -> Choice:
     return replace(quality, value=[*quality.value, *costs])
 
 
-def _limits(known: Sequence[Known], target: str) -> list[Choice]:
+def _latency_limit(known: Sequence[Known], target: str) -> list[Choice]:
     """A limit on latency as a comment, where it counts and is known of some networks."""
     if not known or "latency_ms" not in target_named(target).costs:
         return []
@@ -124,7 +127,7 @@ def _limits(known: Sequence[Known], target: str) -> list[Choice]:
     return [Choice("constraints.latency_ms", limit, why, is_suggestion=True, is_timed=True)]
 
 
-def _limit(section: str, images: int | None, who: str) -> list[Choice]:
+def _image_limit(section: str, images: int | None, who: str) -> list[Choice]:
     """A limit on the training images where the time does not allow all of them."""
     why = f"More images would take {who} longer than the time allows."
     return [] if images is None else [Choice(f"{section}.train_images", images, why, is_timed=True)]
@@ -134,7 +137,7 @@ def _search(numbers: Numbers, workers: int) -> list[Choice]:
     return [
         Choice("search.trials", numbers.trials, "Candidates that are trained and compared.", is_timed=True),
         Choice("search.epochs", numbers.epochs, "A trial's training is shorter than a finalist's.", is_timed=True),
-        *_limit("search", numbers.search_images, "trials"),
+        *_image_limit("search", numbers.search_images, "trials"),
         Choice(
             "search.finalists", numbers.finalists,
             "The best are trained again, longer, with another seed, and then tested.", is_timed=True,
@@ -148,5 +151,5 @@ def _training(numbers: Numbers, effort: Effort) -> list[Choice]:
     return [
         Choice("training.epochs", numbers.final_epochs, "Of a finalist, and of the baseline beside it.", is_timed=True),
         Choice("training.batch_size", numbers.batch_size),
-        *(Choice(key, value) for key, value in effort.keys.items()),
+        *(Choice(key, value, why) for key, (value, why) in effort.keys.items()),
     ]

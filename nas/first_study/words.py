@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nas.estimate import Seconds
+from nas.estimate.words import span
 from nas.first_study.budget import Fitted
 from nas.first_study.choices import Choice
 from nas.first_study.document import flow
-
-
-def minutes(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def span(seconds: Seconds) -> str:
-    """`12 min to 20 min`, or one figure where both are the same."""
-    low, high = minutes(seconds.low), minutes(seconds.high)
-    return low if low == high else f"{low} to {high}"
 
 
 def reasons(choices: Sequence[Choice]) -> Iterator[tuple[str, str, str]]:
@@ -39,11 +26,11 @@ def time_in_words(fitted: Fitted, budget_s: float) -> Iterator[str]:
     )
     if fitted.seconds > budget_s:
         yield (
-            f"That is more than the {minutes(budget_s)} asked for, and the least that makes sense: after fewer steps a "
-            "trial says nothing of its network."
+            f"That is more than the {budget_s / 60:g} min asked for, and the least that makes sense: after fewer steps "
+            "a trial says nothing of its network."
         )
     elif fitted.share == 1 and fitted.seconds < 0.7 * budget_s:
         yield (
-            f"That is less than the {minutes(budget_s)} asked for: it is the most of this effort (--effort "
+            f"That is less than the {budget_s / 60:g} min asked for: it is the most of this effort (--effort "
             "thorough does more)."
         )

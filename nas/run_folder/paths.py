@@ -93,15 +93,17 @@ class RunFolder:
         """Whether a teacher is being trained, or was when the run was interrupted."""
         return any(not (folder / LOGITS).exists() for folder in self.path.glob(f"{TEACHER}*/"))
 
-    def finished(self, named: str | None) -> Path | None:
-        """The folder that `named` names, in the run folder or anywhere; None where it names none."""
-        if named is None:
-            return None
-        inside, outside = self.path / named, Path(os.path.expanduser(os.path.expandvars(named)))
-        return next((folder for folder in (inside, outside) if folder.is_dir()), None)
-
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
+
+
+def folder_named(named: str | None, run: RunFolder | None) -> Path | None:
+    """The folder that `named` names, in the folder of a run or anywhere; None where it names none."""
+    if named is None:
+        return None
+    inside = [] if run is None else [run.path / named]
+    places = [*inside, Path(os.path.expanduser(os.path.expandvars(named)))]
+    return next((folder for folder in places if folder.is_dir()), None)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:

@@ -173,7 +173,9 @@ class Driver(ABC):
         evaluation = read_evaluation(task.folder)  # it may have been written in the last moment
         if evaluation is None:
             scaled = f" x {task.epochs / self.study.search_epochs:g}" if task.epochs != self.study.search_epochs else ""
-            reason = f"took longer than search.trial_minutes {self.study.search.trial_minutes:g}{scaled}"
+            alike = self.is_search or self.study.trials_see_as_much
+            more = "" if alike else ", and more for its images"
+            reason = f"took longer than search.trial_minutes {self.study.search.trial_minutes:g}{scaled}{more}"
             evaluation = self._failed(task, Failure("TookTooLong", reason))
         return self.finish(task, evaluation)
 

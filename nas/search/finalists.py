@@ -40,16 +40,20 @@ class Finalists(Driver):
 
         `rows` are the search's: one of them may be the teacher's. Raises InputError where it cannot teach.
         """
-        notes = self._notes(searched, trial)
-        for number in reversed(range(len(self.journal.trials()))):  # of retries the last
-            if _identity(self.notes(number)) == _identity(notes):
-                return number
-        teacher = self.study.finals.teacher
+        if (known := self.find(trial, searched)) is not None:
+            return known
+        notes, teacher = self._notes(searched, trial), self.study.finals.teacher
         if isinstance(teacher, int):
             notes = replace(notes, teacher=self.artifact_of(teacher, rows))
         number = self.journal.enqueue(notes.to_json())
         self._waiting.append(self._task(number))
         return number
+
+    def find(self, trial: int, searched: TrialNotes) -> int | None:
+        """The number here of this candidate with this recipe, of retries the last; None where it is not there."""
+        own = _identity(self._notes(searched, trial))
+        numbers = reversed(range(len(self.journal.trials())))
+        return next((number for number in numbers if _identity(self.notes(number)) == own), None)
 
     def only(self, number: int) -> None:
         """Leave every other unfinished finalist for later."""

@@ -17,7 +17,8 @@ Span = tuple[int, int]  # the least that makes sense, and the most that still pa
 class Effort:
     """What one level may spend. Steps are optimizer steps of one training; sizes are those of the input in pixels.
 
-    minutes: of the whole run, where the user names none. keys: further keys of the study, section.key -> value.
+    minutes: of the whole run, where the user names none. keys: further keys of the study (`section.key`), each with its
+    value and the reason that is written above it.
     """
 
     minutes: float
@@ -26,11 +27,11 @@ class Effort:
     finalists: Span
     final_steps: Span
     most_pixels: int
-    keys: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
 
 EFFORTS: Mapping[EffortName, Effort] = {
-    "quick": Effort(10, (8, 24), (200, 1000), (2, 4), (600, 4000), 64),
+    "quick": Effort(10, (8, 24), (240, 1000), (2, 4), (600, 4000), 64),
     "normal": Effort(60, (12, 64), (300, 3000), (3, 6), (1500, 15000), 128),
     "thorough": Effort(480, (32, 250), (600, 8000), (4, 10), (4000, 60000), 224),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ CHANGEABLE = (
     ("artifacts",),
     ("report",),
 )
+# What trained the networks of a run folder whose study does not hold these keys yet.
+BEFORE: Mapping[tuple[str, str], Any] = {("training", "batch_norm"): "folded"}
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -58,6 +60,17 @@ def override_settings(settings: dict[str, Any], overrides: Sequence[str]) -> dic
         raise InputError("\n".join(_line(problem, Path()) for problem in document.problems))
     data: dict[str, Any] = document.data
     return data
+
+
+def load_recorded(path: Path, overrides: Sequence[str] = ()) -> Study:
+    """A run folder's study, which holds every key there was: those that came later mean what was done before."""
+    document = _document(path, ())
+    for (section, key), value in BEFORE.items():
+        if isinstance(document.data.get(section), dict):
+            document.data[section].setdefault(key, value)
+    for override in overrides:
+        _override(document, override)
+    return _validate(document, path)
 
 
 def placed(message: str, path: Path, overrides: Sequence[str] = ()) -> str:

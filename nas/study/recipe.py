@@ -12,7 +12,8 @@ from nas.study.section import AboveZero, Section
 
 Optimizer = Literal["sgd", "adamw", "adam", "rmsprop"]
 Schedule = Literal["cosine", "one_cycle", "step", "exponential", "linear", "constant"]
-Cycle = Literal["whole", "stage"]
+Cycle = Literal["whole", "stage", "tail"]
+BatchNorm = Literal["folded", "live"]
 PEAK_LEARNING_RATES: Mapping[Optimizer, float] = {"sgd": 0.1, "adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3}
 
 
@@ -67,6 +68,7 @@ class Recipe:
     l1: float
     schedule: Schedule
     cycle: Cycle
+    batch_norm: BatchNorm
     warm_up: float | None
     milestones: tuple[float, ...]
     gamma: float

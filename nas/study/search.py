@@ -68,7 +68,7 @@ class Search(Section):
     trial_minutes: AboveZero | None = Field(
         None,
         description="Wall time of one attempt at a trial, in minutes; a trial that takes longer is FAILED. A "
-        "finalist's limit is longer in proportion to its epochs. By default no limit.",
+        "finalist's limit is longer in proportion to its epochs, images and their pixels. By default no limit.",
     )
     trial_gigabytes: AboveZero | None = Field(
         None,

@@ -128,8 +128,13 @@ class Study(Section):
     @property
     def trials_train_fully(self) -> bool:
         """Whether a search trial sees what a finalist does: no fewer epochs or images, and none that are smaller."""
+        return self.search_epochs >= self.final_epochs and self.trials_see_as_much
+
+    @property
+    def trials_see_as_much(self) -> bool:
+        """Whether an epoch of a search trial has no fewer images than a finalist's, and none that are smaller."""
         images, final = (math.inf if limit is None else limit for limit in (self.search_images, self.final_images))
-        return self.search_epochs >= self.final_epochs and images >= final and self.search.input_size is None
+        return images >= final and self.search.input_size is None
 
     @property
     def search_epochs(self) -> int:

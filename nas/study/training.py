@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, fie
 
 from compressors.steps import retraining_of, stage_names
 from nas.study.numbers import Choices, Range, Searchable
-from nas.study.recipe import Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
+from nas.study.recipe import BatchNorm, Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
 from search_spaces.remembered import remembered
 
@@ -74,9 +74,15 @@ class Training(Section):
     )
     cycle: Annotated[Cycle, BeforeValidator(_today)] = Field(
         "whole",
-        description="whole: the schedule runs once over all stages; the rate of quantization-aware training is at most "
-        "a tenth of the peak. stage: the schedule runs once in each stage, with half of the peak in pruned training "
-        "and a tenth of it in quantization-aware training.",
+        description="whole: the schedule runs once over all stages. stage: the schedule runs once in each stage, with "
+        "half of the peak in the later ones. tail: the schedule runs once over the stages before quantization-aware "
+        "training, which follows at a tenth of the peak, falling along half a cosine to 0.",
+    )
+    batch_norm: BatchNorm = Field(
+        "live",
+        description="What becomes of batch norm in quantization-aware training. live: it follows the batches in the "
+        "first two thirds of the stage, is frozen in the rest and folded at the end. folded: it is folded before; the "
+        "rate is then at most a tenth of the peak. live measured better with 8, 4 and 2 bits.",
     )
     warm_up: Share | None = Field(
         None,

@@ -61,6 +61,7 @@ def train_stage(
         with _dropping(network, feed, seed), overflow_diverges(where):
             for number, batch in zip(numbers, feed.epoch(seed), strict=False):
                 give_way()
+                stage.method.before_step(network, number / stage.steps)
                 losses += (own := step(batch, learning_rate(recipe, stage, number / stage.steps)))
                 after_step(number + 1, own)
         done += 1

@@ -151,7 +151,8 @@ class TrainingPipeline:
 
     @property
     def options(self) -> Options:
-        return options_of(self.candidate, self.compression)
+        keeps = self.training.batch_norm == "live"
+        return replace(options_of(self.candidate, self.compression), keep_norms=keeps)
 
     def fit(self, network: nn.Module, give_way: Callable[[], None], *, report: Report = always_continue) -> Trained:
         """Train `network` (untrained, dense) through all stages.

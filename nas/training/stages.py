@@ -7,6 +7,7 @@ in their rows of `compressors.steps`.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 from compressors.pipeline import Method
@@ -20,7 +21,8 @@ from nas.training.shares import requests_by_stage, stage_steps
 @dataclass(frozen=True)
 class Stage:
     """A part of the training: its steps, where in the whole it lies, from `start` to `stop`, and the compression
-    steps that are applied before it, in order; it has the name of the last of them.
+    steps that are applied before it, in order; it has the name of the last of them. The schedule that all stages share
+    ends at `annealed`; a stage that begins there has one of its own.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Stage:
     start: float = 0.0
     stop: float = 1.0
     requests: tuple[Request, ...] = ()
+    annealed: float = 1.0
 
     @property
     def retraining(self) -> Retraining:
@@ -47,7 +50,10 @@ def stages_of(recipe: Recipe, steps: int, plan: CompressionPlan) -> tuple[Stage,
     counts = stage_steps(recipe.shares, list(batches), steps)
     ends = [end / steps for end in itertools.accumulate(counts)]
     starts = [0.0, *ends[:-1]]
-    return tuple(Stage(*row) for row in zip(batches, counts, starts, ends, batches.values(), strict=True))
+    tails = (start for name, start in zip(batches, starts, strict=True) if retraining_of(name).is_tail)
+    annealed = next(tails, 1.0) if recipe.cycle == "tail" else 1.0
+    rows = zip(batches, counts, starts, ends, batches.values(), strict=True)
+    return tuple(Stage(*row, annealed=annealed) for row in rows)
 
 
 def trailing_requests(plan: CompressionPlan) -> tuple[Request, ...]:
@@ -58,8 +64,12 @@ def trailing_requests(plan: CompressionPlan) -> tuple[Request, ...]:
 
 def learning_rate(recipe: Recipe, stage: Stage, progress: float) -> float:
     """The rate at `progress` in [0, 1) of a stage."""
-    how = stage.retraining
+    how, rate = stage.retraining, recipe.peak_learning_rate
+    alive = how.with_norms if recipe.batch_norm == "live" else None
+    peak, ceiling = alive or (how.peak, how.ceiling)
     if recipe.cycle == "stage":
-        return recipe.peak_learning_rate * how.peak * rate_factor(recipe, progress)
-    factor = rate_factor(recipe, stage.start + progress * (stage.stop - stage.start))
-    return recipe.peak_learning_rate * min(factor, how.ceiling)
+        return rate * peak * rate_factor(recipe, progress)
+    if stage.start >= stage.annealed:
+        return rate * how.peak * 0.5 * (1 + math.cos(math.pi * progress))
+    place = stage.start + progress * (stage.stop - stage.start)
+    return rate * min(rate_factor(recipe, place / stage.annealed), ceiling)

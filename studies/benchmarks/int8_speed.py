@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from stock import quantize
 
 from compressors.folding import fold_batch_norm
 from compressors.quantization.insertion import prepare
 from compressors.quantization.modules import observe, refresh_scales
 from nas.measuring.turns import exclusive
 from nas.runtimes.onnx.emission import emit
+from nas.runtimes.onnx.stock import quantize_stock
 from nas.runtimes.onnxruntime import Runner
 from nas.runtimes.runtime import FileHeader
 from nas.study import Target
@@ -87,7 +87,7 @@ def files_of(architecture: Architecture, folder: Path) -> dict[str, Path]:
             observe(quantized, False)
             refresh_scales(quantized)
     files["int8"].write_bytes(emit(quantized, header).SerializeToString())
-    quantize(files["fp32"], files["static"], images.numpy())
+    quantize_stock(files["fp32"], files["static"], images.numpy())
     return files
 
 

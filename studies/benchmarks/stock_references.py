@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from stock import quantize
 
 from nas.candidates.candidate import Candidate
 from nas.data import load
@@ -30,6 +29,7 @@ from nas.measuring.costs import measure_files
 from nas.measuring.scoring import accuracy, as_float
 from nas.measuring.turns import pausing_for_measurements
 from nas.records import Measurement
+from nas.runtimes.onnx.stock import quantize_stock
 from nas.runtimes.onnxruntime import Runner
 from nas.shipping import ship
 from nas.study import Study
@@ -70,7 +70,7 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
     files = {"fp32": shipped[study.target.name], "int8": folder / INT8_FILE}
     chosen = np.random.default_rng(seed).choice(len(bench.data.train), CALIBRATION_IMAGES, replace=False)
     images = bench.data.train.take(np.sort(chosen)).images
-    quantize(files["fp32"], files["int8"], as_float(images))
+    quantize_stock(files["fp32"], files["int8"], as_float(images))
     return {weights: figures(file, bench) for weights, file in files.items()}
 
 

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from stock import quantize
 
 from nas.candidates.candidate import Candidate
 from nas.data import DataSet, Images, load
 from nas.evaluate import pipeline_of
 from nas.measuring.scoring import accuracy, as_float
 from nas.run_folder.paths import RunFolder
+from nas.runtimes.onnx.stock import quantize_stock
 from nas.runtimes.onnxruntime import Runner
 from nas.shipping import emit_files
 from nas.study import Data, Study
@@ -157,7 +157,7 @@ def train(job: Job) -> Row:
         }
         if job.stock:
             quantized = Path(folder) / "stock.onnx"
-            quantize(file, quantized, as_float(some_images(bench.data.train, job.seed)))
+            quantize_stock(file, quantized, as_float(some_images(bench.data.train, job.seed)))
             row |= {f"stock_{name}": value for name, value in scores(quantized, bench).items()}
         return row
 

@@ -99,4 +99,5 @@ def test_anything_is_any_name() -> None:
 
 def test_retraining_has_today_s_numbers() -> None:
     assert STEPS["pruned"].training == Retraining(number=1, share=0.2, peak=0.5)
-    assert STEPS["quantized"].training == Retraining(number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True)
+    quantized = Retraining(number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True, is_tail=True, with_norms=(0.5, 1))
+    assert STEPS["quantized"].training == quantized

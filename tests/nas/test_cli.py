@@ -526,9 +526,10 @@ def check_export(nas: Nas, out: Path, best: dict[str, str], tmp_path: Path) -> N
     to = tmp_path / "model"
     said = nas("export", out, best["trial"], "--to", to)
     assert said.code == 0
-    files = {"model.onnx", "candidate.json", "evaluation.json", "README.md"}
+    files = {"model.onnx", "candidate.json", "evaluation.json", "README.md", "classes.json"}
     assert {Path(line).name for line in said.out.splitlines()} == {file.name for file in to.iterdir()} == files
-    for file in files - {"README.md"}:
+    assert json.loads((to / "classes.json").read_text()) == [str(digit) for digit in range(10)]
+    for file in files - {"README.md", "classes.json"}:
         assert (to / file).read_bytes() == (out / best["artifact"] / file).read_bytes()
     card = (to / "README.md").read_text()
     assert f"{100 * float(best['test_accuracy']):.1f}" in card

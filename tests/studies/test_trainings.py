@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -20,10 +20,9 @@ TINY = ("training.epochs=1", "data.train_images=64", "training.batch_size=32")
 
 
 @pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "studies" / "benchmarks"))
+def trainings(benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return importlib.import_module("trainings")
+    return benchmark("trainings")
 
 
 def job(trainings: ModuleType, **fields: Any) -> Any:

@@ -115,10 +115,16 @@ MEASURED = {"model.onnx": hashlib.sha256(MODEL).hexdigest()}
 def test_what_was_measured_is_copied_byte_for_byte(tmp_path: Path, recorded: dict[str, str]) -> None:
     artifact = finished(tmp_path, model_sha256=recorded)
     written = export_trial(tmp_path, "0", tmp_path / "out")
-    assert {file.name for file in written} == {"model.onnx", "candidate.json", "evaluation.json", "README.md"}
+    assert {file.name for file in written} == {
+        "model.onnx",
+        "candidate.json",
+        "evaluation.json",
+        "README.md",
+        "classes.json",
+    }
     assert sorted(written) == sorted((tmp_path / "out").iterdir())
     for file in written:
-        if file.name != "README.md":
+        if file.name not in ("README.md", "classes.json"):
             assert file.read_bytes() == (artifact / file.name).read_bytes()
 
 

@@ -15,8 +15,10 @@ from rich.console import Console
 import nas.commands.probe
 from nas import cli
 from nas.candidates.corners import extreme_candidates
-from nas.commands.check import check_table
+from nas.commands.check import check_table, warnings_of
 from nas.commands.init import Wishes, init
+from nas.commands.steps import few_steps
+from nas.data.describe import describe
 from nas.errors import InputError
 from nas.estimate.speed import USUAL, Known, Line, Speed
 from nas.study import Study
@@ -60,6 +62,8 @@ def test_a_folder_becomes_a_study_that_check_accepts(here: Path) -> None:
     text, study, shown = written("my shapes")
     assert load_study(here / "study.yaml") == study
     check_table(study)
+    assert not warnings_of(study)
+    assert not list(few_steps(study, describe(study)))
     assert study.name == "my-shapes"
     assert (study.data.source, study.data.path) == ("image_folder", "my shapes")
     assert (study.data.channels, study.data.resize, study.data.validation) == (3, "stretch", 0.15)
@@ -89,6 +93,21 @@ def test_a_file_that_is_there_is_left_alone(here: Path) -> None:
     assert (here / "study.yaml").read_text(encoding="utf-8") == "mine"
     written("digits", force=True)
     assert "digits" in (here / "study.yaml").read_text(encoding="utf-8")
+
+
+def test_a_place_that_cannot_be_written_is_said_first(here: Path) -> None:
+    (here / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=r"file/x\.yaml: expected a file that can be written"):
+        written("no such folder", out="file/x.yaml")
+    with pytest.raises(InputError, match="expected a file that can be written"):
+        written("no such folder", out=".", force=True)
+
+
+def test_a_set_that_is_not_there(here: Path) -> None:
+    with pytest.raises(InputError, match=r"^MNIST: expected a folder 'data' that holds MNIST.*data\.path=FOLDER"):
+        written("MNIST")
+    with pytest.raises(InputError, match=r"^MNIST: expected a folder 'elsewhere'"):
+        written("MNIST", overrides=("data.path=elsewhere",))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +168,7 @@ def test_groups_are_counted_in_what_is_shown(here: Path) -> None:
 
 
 def test_the_command_probes(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(nas.commands.probe, "measure_speed", speed_of)
+    monkeypatch.setattr(nas.commands.probe, "measure_speed", lambda study, say: speed_of(study))
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(
         "sys.argv", ["nas", "init", "digits", "search.finalists=2", "--minutes", "5", "--out", "d.yaml"]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import nas.commands.refusals
-from nas.commands.refusals import refusals, refuse
+from nas.commands.refusals import refusals, refuse, refuse_teachers
 from nas.errors import InputError
+from nas.run_folder.paths import RunFolder
 from nas.study import Study
 
 
@@ -47,6 +48,23 @@ def test_a_teacher_that_is_no_candidate(tmp_path: Path) -> None:
     distillation = {"teacher": "reference", "architecture": str(tmp_path / "x.json")}
     (problem,) = refusals(make_study(training={"distillation": distillation}))
     assert problem.startswith("training.distillation.architecture: expected a candidate.json, got ")
+
+
+def test_a_teacher_of_finalists_is_a_candidate_or_the_folder_of_a_network(tmp_path: Path) -> None:
+    (problem,) = refusals(make_study(finals={"teacher": str(tmp_path / "none.json")}))
+    assert problem.startswith("finals.teacher: expected a candidate.json, got ")
+    folder = make_study(finals={"teacher": str(tmp_path)})
+    assert list(refusals(folder)) == [f"finals.teacher: expected a folder that holds model.onnx, got {tmp_path}"]
+    (tmp_path / "model.onnx").touch()
+    assert list(refusals(folder)) == []
+    for teacher in (3, "self", "none", "reference"):  # a trial is known only in its run's folder
+        assert list(refusals(make_study(finals={"teacher": teacher}))) == []
+    inside = make_study(finals={"teacher": "artifacts/x"})
+    (tmp_path / "artifacts" / "x").mkdir(parents=True)
+    (tmp_path / "artifacts" / "x" / "model.onnx").touch()
+    refuse_teachers(inside, RunFolder(tmp_path))
+    with pytest.raises(InputError, match=r"finals.teacher: expected a candidate.json"):
+        refuse_teachers(inside, None)
 
 
 def test_all_are_told_at_once(tmp_path: Path) -> None:

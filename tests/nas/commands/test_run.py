@@ -168,6 +168,12 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
     assert (setup.study.name, setup.folder, setup.workers, setup.threads) == (study.name, folder, 1, 1)
     task = Task(0, different(1)[0], "search", 0, 2, folder.path)
     assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
+    assert limit(replace(task, epochs=8, phase="final")) == 2.0
+    few = make_study(epochs=2, trial_minutes=0.5, train_images=100, input_size=4)
+    limit = nas.commands.run.setup_of(few, folder, workers=1).limit_minutes
+    many = len(load(few.data, input_size=8, seed=0).train)
+    assert limit(replace(task, epochs=2)) == 0.5
+    assert limit(replace(task, epochs=8, phase="final")) == pytest.approx(2.0 * many / 100 * 4)
     assert excused()
     folder.teacher().mkdir()
     (folder.teacher() / LOGITS).touch()

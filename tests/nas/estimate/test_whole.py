@@ -138,6 +138,19 @@ def test_a_teacher_comes_before_the_search(one: Candidate) -> None:
     assert seconds[1] - seconds[0] == pytest.approx(8 * teacher)
 
 
+def test_finalists_wait_for_a_teacher_of_their_own(one: Candidate) -> None:
+    def seconds(**finals: Any) -> float:
+        return after_search(plan_of(study_of(finalists=1, keys={"finals": finals}), one), larger=True)
+
+    largest = len(extreme_candidates(study_of())["largest"].layers(10))
+    assert seconds(teacher="reference") - seconds() == pytest.approx(8 * largest)
+    assert seconds(teacher="reference", epochs=16) - seconds(epochs=16) == pytest.approx(16 * largest)
+    assert seconds(teacher="self") == seconds(teacher=3) == seconds(teacher="none") == seconds()
+    training = {"training": {"epochs": 8, "batch_size": 64, "distillation": {"teacher": "reference"}}}
+    shared = after_search(plan_of(study_of(finalists=1, keys=training), one), larger=True)
+    assert shared == seconds()  # the search's teacher is theirs
+
+
 @given(st.lists(st.floats(0, 100), max_size=12), st.integers(1, 4))
 def test_a_makespan_lies_between_its_bounds(jobs: list[float], workers: int) -> None:
     found = makespan(jobs, workers)

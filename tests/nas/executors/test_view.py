@@ -61,6 +61,8 @@ def test_what_was_told_in_words() -> None:
     assert words_of(Progress("train")) == "beginning to train"
     assert words_of(Progress("something new")) == "something new"
     assert words_of(training(3.25)) == "pruned, epoch 3.2 of 8, loss 0.500, 1,234 images/s"
+    taught = words_of(replace(training(3.25), part="teach"))
+    assert taught == "the teacher: pruned, epoch 3.2 of 8, loss 0.500, 1,234 images/s"
     assert "loss" not in words_of(replace(training(3.25), loss=None))
 
 

@@ -27,7 +27,7 @@ def test_the_ends_are_the_least_and_the_most() -> None:
     # 1600 images in batches of 128: 12 full ones and a smaller one.
     assert numbers_at(0, EFFORT, 1600) == Numbers(10, 8, None, 2, 77, None, 128)
     assert numbers_at(1, EFFORT, 1600) == Numbers(40, 31, None, 8, 200, None, 128)
-    assert numbers_at(0.5, EFFORT, 1600) == Numbers(20, 15, None, 4, 154, None, 128)
+    assert numbers_at(0.5, EFFORT, 1600) == Numbers(20, 16, None, 4, 154, None, 128)
 
 
 @pytest.mark.parametrize(("images", "batch"), [(20, 16), (255, 16), (256, 32), (512, 64), (1023, 64), (1024, 128)])
@@ -54,8 +54,8 @@ def test_numbers_make_sense(images: int, share: float, effort: Effort) -> None:
     assert (found.search_images or 0) <= most <= images
     steps = found.epochs * (found.search_images or most) / found.batch_size
     asked = between(effort.trial_steps, share)
-    assert steps <= 1.6 * asked or found.epochs == TRIAL.least
-    assert steps >= 0.6 * asked or found.epochs == TRIAL.most
+    assert steps < 1.6 * asked or found.epochs == TRIAL.least
+    assert steps >= 0.9 * asked or found.epochs == TRIAL.most
 
 
 @given(st.integers(1, 10**9))

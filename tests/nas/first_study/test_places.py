@@ -10,7 +10,7 @@ import pytest
 
 from nas.errors import InputError
 from nas.first_study.choices import settings_of
-from nas.first_study.places import located
+from nas.first_study.places import holds_pictures, located
 
 Write = Callable[..., Path]
 
@@ -29,6 +29,16 @@ def refused(given: str | Path) -> str:
 def test_class_folders(write: Write) -> None:
     root = write("cat/0.png", "dog/sub/0.png")
     assert keys(root) == {"source": "image_folder", "path": str(root)}
+
+
+def test_links_are_followed_and_loops_are_not(write: Write) -> None:
+    root = write("cat/0.png", "elsewhere/deep/0.png")
+    (root / "cat" / "again").symlink_to(root)
+    (root / "dog").mkdir()
+    (root / "dog" / "up").symlink_to(root / "dog")
+    assert not holds_pictures(root / "dog")
+    (root / "dog" / "linked").symlink_to(root / "elsewhere")
+    assert holds_pictures(root / "dog")
 
 
 def test_parts_say_so(write: Write) -> None:
@@ -65,6 +75,19 @@ def test_folders_that_datasets_fills(write: Write, file: str) -> None:
     (root / file).write_bytes(b"")
     assert keys(root) == {"source": "huggingface", "path": str(root)}
     assert "name the folder it is in" in refused(root / file)
+
+
+def test_a_table_beside_parts_without_classes(write: Write) -> None:
+    root = write("train/0.png", "test/1.png")
+    (root / "labels.csv").write_bytes(b"")
+    assert keys(root) == {"source": "csv", "path": f"{root}/labels.csv"}
+
+
+def test_a_table_beside_what_may_be_classes_is_told(write: Write) -> None:
+    root = write("images_1/0.png", "images_2/1.png")
+    (root / "labels.csv").write_bytes(b"")
+    assert keys(root)["source"] == "image_folder"
+    assert f"If labels.csv says the classes: nas init {root}/labels.csv." in located(str(root))[0].why
 
 
 def test_several_tables_are_not_guessed_at(write: Write) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from nas.estimate import Estimate, Seconds
 from nas.first_study.budget import Fitted, Numbers
 from nas.first_study.choices import Choice
-from nas.first_study.words import minutes, reasons, span, time_in_words
+from nas.first_study.words import reasons, time_in_words
 
 NUMBERS = Numbers(1, 1, None, 1, 1, None, 16)
 
@@ -15,12 +13,6 @@ NUMBERS = Numbers(1, 1, None, 1, 1, None, 16)
 def test_reasons_with_values() -> None:
     choices = [Choice("a", 1), Choice("b.c", [1, 2], "so"), Choice("d.e", True, "perhaps", is_suggestion=True)]
     assert list(reasons(choices)) == [("b.c", "[1, 2]", "so"), ("(d.e)", "true", "perhaps")]
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (99, "99 s"), (720, "12 min"), (12600, "3.5 h")])
-def test_durations(seconds: float, text: str) -> None:
-    assert minutes(seconds) == text
-    assert span(Seconds(seconds, seconds)) == text
 
 
 def said(seconds: float, share: float, budget: float) -> str:
@@ -31,8 +23,8 @@ def said(seconds: float, share: float, budget: float) -> str:
 
 def test_time() -> None:
     assert said(1200, 0.5, 1300) == (
-        "A run takes about 20 min on this machine: 5 min to 10 min of search, then 5 min to 10 min for finalists and "
-        "baseline."
+        "A run takes about 20.0 min on this machine: 5.0 min to 10.0 min of search, then 5.0 min to 10.0 min for "
+        "finalists and baseline."
     )
     assert "more than the 10 min asked for" in said(1200, 0, 600)
     assert "less than the 60 min asked for" in said(1200, 1, 3600)

@@ -85,6 +85,7 @@ def test_the_baseline_is_told_also_where_it_is_left_out() -> None:
 
 def test_the_space_names_kinds_ratios_and_formats() -> None:
     compression = {"pruning_ratio": (0.0, 0.25), "weight_format": ("int8", "int4"), "granularity": "layer"}
-    assert facts_of(study_of(compression=compression))["Space"] == (
+    mobile = {"family": "mobile", "preset": "8px"}
+    assert facts_of(study_of(compression=compression, space=mobile))["Space"] == (
         "blocks: inverted residual; pruning ratios 0, 0.25; weights int8, int4; per layer"
     )

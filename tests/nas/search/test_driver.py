@@ -151,8 +151,11 @@ def test_over_the_time_limit_is_failed_at_once(folder: RunFolder) -> None:
     assert states(Search(search.study, folder)) == ["FAILED"]
 
 
-def test_finalists_may_take_as_much_longer_as_they_have_epochs(folder: RunFolder) -> None:
-    study = make_study(trials=1, finalists=1, trial_minutes=0.5, epochs=2)  # of training.epochs 8
+@pytest.mark.parametrize(("given", "more"), [({}, ""), ({"train_images": 50}, ", and more for its images")])
+def test_finalists_may_take_as_much_longer_as_they_have_epochs(
+    folder: RunFolder, given: dict[str, int], more: str
+) -> None:
+    study = make_study(trials=1, finalists=1, trial_minutes=0.5, epochs=2, **given)  # of training.epochs 8
     assert [study.limit_minutes(epochs) for epochs in (2, 8)] == [0.5, 2.0]
     assert make_study().limit_minutes(8) is None
     search = Search(study, folder)
@@ -161,7 +164,7 @@ def test_finalists_may_take_as_much_longer_as_they_have_epochs(folder: RunFolder
     finalists.choose(search)
     assert finalists.unfinished
     row = finalists.took_too_long(task_of(finalists))
-    assert row.reason == "took longer than search.trial_minutes 0.5 x 4"
+    assert row.reason == f"took longer than search.trial_minutes 0.5 x 4{more}"
     assert not finalists.unfinished
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nas.run_folder.paths import RunFolder, write_evaluation
 from nas.run_folder.rows import TrialRow
 from nas.search.driver import Done
-from nas.search.finalists import Finalists, finalists_of, slow_starter, training_work, trains_short
+from nas.search.finalists import Finalists, finalists_of, slow_starter, training_work
 from nas.search.search import Search
 from nas.search.standing import front_of
 from nas.study import Study
@@ -163,8 +163,8 @@ def test_a_task_says_how_it_is_trained(folder: RunFolder) -> None:
 
 
 def test_whoever_sees_less_in_the_search_may_start_slowly() -> None:
-    assert not trains_short(make_study())
+    assert make_study().trials_train_fully
     for search in ({"epochs": 2}, {"train_images": 50}, {"input_size": 4}):
-        assert trains_short(make_study(**search))
-    assert trains_short(with_finals(make_study(), epochs=9))
-    assert not trains_short(with_finals(make_study(train_images=50), train_images=50))
+        assert not make_study(**search).trials_train_fully
+    assert not with_finals(make_study(), epochs=9).trials_train_fully
+    assert with_finals(make_study(train_images=50), train_images=50).trials_train_fully

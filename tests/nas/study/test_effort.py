@@ -27,5 +27,5 @@ def test_a_larger_effort_spends_more() -> None:
 
 def test_its_further_keys_are_keys_of_a_study() -> None:
     for effort in EFFORTS.values():
-        own = settings_of(Choice(key, value) for key, value in effort.keys.items())
+        own = settings_of(Choice(key, value, why) for key, (value, why) in effort.keys.items())
         Study.model_validate({"name": "a", "data": {"source": "digits"}, "space": {"preset": "8px"}, **own})

@@ -247,7 +247,7 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
             "training:\n  shares: {dense: 0.5, pruned: half, quantized: 0.3}\n",
             "7: training.shares.pruned: expected a number of at least 0 and below 1, got 'half'",
         ),
-        ("training: {cycle: epoch}\n", "6: training.cycle: expected one of whole, stage, got 'epoch'"),
+        ("training: {cycle: epoch}\n", "6: training.cycle: expected one of whole, stage, tail, got 'epoch'"),
         ("search: {engine: lokal}\n", "6: search.engine: expected one of local, got 'lokal'"),
         ("search: {engine: 5}\n", "6: search.engine: expected one of local, got 5"),
         (
@@ -728,8 +728,9 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
 
 FROZEN_TRAINING = (
     "epochs=3", "batch_size=9", "optimizer=adam", "learning_rate=0.3", "momentum=0.1", "weight_decay=0.1", "l1=0.1",
-    "schedule=step", "cycle=stage", "warm_up=0.1", "milestones=[0.1]", "gamma=0.5", "label_smoothing=0.1",
-    "dropout=0.1", "ema=0.1", "mixup=0.1", "randaugment={}", "cutout=0.1", "class_weights=balanced",
+    "schedule=step", "cycle=stage", "batch_norm=folded", "warm_up=0.1", "milestones=[0.1]", "gamma=0.5",
+    "label_smoothing=0.1", "dropout=0.1", "ema=0.1", "mixup=0.1", "randaugment={}", "cutout=0.1",
+    "class_weights=balanced",
     "distillation={}", "patience=3", "shares={dense: 0.6, pruned: 0.1, quantized: 0.3}", "precision=fp32",
     "device=cpu",
 )  # fmt: skip

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from compressors.steps import STEPS, Retraining, Step
 from nas.study import Recipe, Training
-from nas.study.file import dump_study, frozen_difference, load_study
+from nas.study.file import dump_study, frozen_difference, load_recorded, load_study
 
 SEARCHED: dict[str, Any] = {
     "mixup": {"choices": (0.0, 0.2, 0.4)},
@@ -114,3 +114,18 @@ def test_a_study_resolved_by_version_0_1_is_the_same_study(tmp_path: Any) -> Non
     assert recorded == today
     assert frozen_difference(recorded, today) == []
     assert frozen_difference(recorded, load_study(file, ["training.cycle=whole"])) == ["training.cycle: stage -> whole"]
+
+
+def test_a_run_recorded_before_a_key_existed_means_what_was_done_then(tmp_path: Any) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("name: x\ndata: {source: digits}\nspace: {family: mobile, preset: 8px}\n")
+    live = load_study(file, ["training.batch_norm=live"])
+    text = dump_study(live)
+    assert "  batch_norm: live\n" in text
+    file.write_text(text)
+    assert load_recorded(file) == live
+    file.write_text(text.replace("  batch_norm: live\n", ""))
+    recorded = load_recorded(file)
+    assert recorded.training.batch_norm == "folded"
+    assert frozen_difference(recorded, live) == ["training.batch_norm: folded -> live"]
+    assert load_recorded(file, ["training.batch_norm=live"]) == live

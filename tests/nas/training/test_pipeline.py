@@ -13,9 +13,11 @@ from typing import Any, Literal, cast
 import numpy as np
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from torch import Tensor, fx, nn
 from trainings import recipe_of
 
+import nas.training.loop
 import nas.training.pipeline
 import nas.training.preview
 from compressors.batch_norm import estimate_batch_norm
@@ -23,6 +25,7 @@ from compressors.pipeline import STEPS as TABLE
 from compressors.pipeline import Method, Options, Step, compress
 from compressors.plan import CompressionPlan
 from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
+from compressors.quantization.normed import FreezableNorm
 from compressors.steps import Retraining
 from nas.candidates.candidate import Candidate
 from nas.data import Images
@@ -151,6 +154,8 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "reference teacher": {"distillation": {"teacher": "reference"}, "mixup": 0.2},
     "patience": {"patience": 1, "ema": 0.9},
     "bf16": {"precision": "bf16"},
+    "live": {"batch_norm": "live", "ema": 0.9},
+    "tail": {"batch_norm": "live", "cycle": "tail"},
 }
 EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own teacher"], **EXTRAS["patience"]}
 
@@ -274,6 +279,36 @@ def test_scales_fit_the_average_that_is_shipped(tmp_path: Path) -> None:
             scales = module.scales.clone()
             module.refresh_scales()
             assert torch.equal(module.scales, scales)
+
+
+@pytest.mark.parametrize("options", [{}, {"ema": 0.5}, {"cycle": "tail"}, {"cycle": "stage"}])
+@pytest.mark.parametrize("plan", ["quantized", "both"])
+def test_a_network_with_living_norms_ends_as_the_same_kind(tmp_path: Path, plan: str, options: dict[str, Any]) -> None:
+    """And its file computes what it does."""
+    live, folded = (
+        pipeline(tmp_path / how, plan, batch_norm=how, **options).fit(network(), batches()[1]).network.cpu().eval()
+        for how in ("live", "folded")
+    )
+    assert list(live.state_dict()) == list(folded.state_dict())
+    assert [type(module) for module in live.children()] == [type(module) for module in folded.children()]
+    model = emit(live, FileHeader(1, 8, ("a", "b", "c", "d"))).SerializeToString()
+    images = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)).mul(255).round() / 255
+    (logits,) = InferenceSession(model).run(None, {"image": images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), live(images), rtol=0, atol=0.05 * float(live(images).std()))
+
+
+def test_norms_live_for_two_thirds_of_their_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive, step = list[list[bool]](), nas.training.loop._Step.__call__
+
+    def watched(self: Any, *arguments: Any) -> Tensor:
+        alive.append([m.training for m in self._network.modules() if isinstance(m, FreezableNorm)])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(nas.training.loop._Step, "__call__", watched)
+    shares = {"dense": 0.25, "pruned": 0.0, "quantized": 0.75}
+    pipeline(tmp_path / "a.pt", "quantized", batch_norm="live", shares=shares).fit(network(), batches()[1])
+    assert [len(norms) for norms in alive] == [0] * 6 + [len(alive[-1])] * 18
+    assert [set(norms) for norms in alive[6:]] == [{True}] * 12 + [{False}] * 6
 
 
 def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -564,7 +599,7 @@ def with_rungs(own: TrainingPipeline, looked: list[tuple[float, float, float]]) 
 
 
 @pytest.mark.parametrize("plan", sorted(PLANS))
-@pytest.mark.parametrize("extra", ["plain", "ema", "everything"])
+@pytest.mark.parametrize("extra", ["plain", "ema", "live", "everything"])
 def test_a_rung_changes_nothing_of_the_training(tmp_path: Path, plan: str, extra: str) -> None:
     options, looked = EXTRAS.get(extra, {}), list[tuple[float, float, float]]()
     _, plain = fit(pipeline(tmp_path / "a.pt", plan, **options))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -107,8 +108,51 @@ def stage_of(name: str) -> Stage:
     ],
 )
 def test_learning_rate_at_known_points(cycle: str, schedule: str, stage: str, progress: float, expected: float) -> None:
-    recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=0.1)
+    recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=0.1, batch_norm="folded")
     assert learning_rate(recipe, stage_of(stage), progress) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("cycle", "stage", "progress", "expected"),
+    [
+        ("whole", "quantized", 0.0, 0.02),  # not held at a tenth
+        ("whole", "pruned", 0.0, 0.05),
+        ("stage", "quantized", 0.5, 0.025),  # half of the peak, half gone
+        ("stage", "pruned", 0.5, 0.025),
+        ("stage", "dense", 0.5, 0.05),
+        ("tail", "quantized", 0.5, 0.005),  # a tail is low in any case
+    ],
+)
+def test_learning_rate_where_batch_norm_is_alive(cycle: str, stage: str, progress: float, expected: float) -> None:
+    recipe = recipe_of(cycle=cycle, schedule="linear", learning_rate=0.1, batch_norm="live")
+    annealed = 0.8 if cycle == "tail" else 1.0
+    assert learning_rate(recipe, replace(stage_of(stage), annealed=annealed), progress) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("prunes", "stage", "progress", "expected"),
+    [
+        (True, 0, 0.0, 0.1),
+        (True, 0, 1.0, 0.1 * (1 - 0.5 / 0.8)),  # the schedule is over where the tail begins
+        (True, 1, 1.0, 0.0),
+        (True, 2, 0.0, 0.01),
+        (True, 2, 0.5, 0.005),
+        (True, 2, 1.0, 0.0),
+        (False, 0, 0.5, 0.05),
+        (False, 1, 0.5, 0.005),
+    ],
+)
+def test_a_tail_follows_a_schedule_that_is_over(prunes: bool, stage: int, progress: float, expected: float) -> None:
+    shares = {"dense": 0.5, "pruned": 0.3, "quantized": 0.2}
+    recipe = recipe_of(cycle="tail", schedule="linear", learning_rate=0.1, shares=shares)
+    found = stages_of(recipe, 100, plan_of(prunes=prunes, quantizes=True))
+    assert learning_rate(recipe, found[stage], progress) == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_a_tail_the_schedule_runs_to_the_end() -> None:
+    recipe = recipe_of(cycle="tail", schedule="linear", learning_rate=0.1)
+    (dense,) = stages_of(recipe, 100, plan_of(prunes=False, quantizes=False))
+    assert learning_rate(recipe, dense, 0.75) == pytest.approx(0.025)
 
 
 @given(
@@ -118,7 +162,7 @@ def test_learning_rate_at_known_points(cycle: str, schedule: str, stage: str, pr
     st.floats(0, 0.99999, allow_subnormal=False),
 )
 def test_learning_rate_is_positive_and_continuous(cycle: str, schedule: str, name: str, progress: float) -> None:
-    recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=1.0)
+    recipe = recipe_of(cycle=cycle, schedule=schedule, learning_rate=1.0, batch_norm="folded")
     stage = stage_of(name)
     rate = learning_rate(recipe, stage, progress)
     assert 0 < rate <= (retraining_of(name).peak if cycle == "stage" or name == "quantized" else 1)
