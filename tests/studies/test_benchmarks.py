@@ -28,6 +28,8 @@ SCRIPTS = sorted(FOLDER.rglob("*.py"))
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A script as a module; its neighbours can be imported, as when it is run."""
+    for other in {path.stem for path in FOLDER.glob("*.py")} & set(sys.modules):
+        monkeypatch.delitem(sys.modules, other)  # a helper of tests that is named alike; it comes back
     monkeypatch.syspath_prepend(str(FOLDER))
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert spec is not None
