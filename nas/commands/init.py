@@ -16,7 +16,7 @@ from rich.padding import Padding
 from nas.data import folder_of
 from nas.data.describe import DataSummary, summarize
 from nas.data.sources import SOURCES
-from nas.data.tables import data_table, data_words
+from nas.data.tables import data_table, data_warnings, data_words
 from nas.errors import InputError
 from nas.estimate import Speed
 from nas.files import write_atomically
@@ -158,7 +158,7 @@ def _say_what_was_found(draft: Draft, summary: DataSummary, console: Console) ->
     console.print(data_table(summary))
     for line in (f"pictures: {in_words(draft.found.looks)}", *data_words(summary)):
         console.print(escape(line), soft_wrap=True, highlight=False)
-    for warning in summary.warnings:
+    for warning in data_warnings(summary):
         console.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
 
 

@@ -48,7 +48,9 @@ def decode(image: Image.Image, form: Form) -> Array:
 
 def reason_of(error: Exception) -> str:
     """Why an image could not be read, in a few words."""
-    return "not an image" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
