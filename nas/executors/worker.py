@@ -17,6 +17,7 @@ from nas.run_folder.paths import RunFolder
 from nas.tasks import Progress, Rung, Task, Verdict
 
 _PR_SET_PDEATHSIG = 1
+GONE = "the driver is gone"
 
 
 def main() -> None:
@@ -38,13 +39,19 @@ def main() -> None:
 
 
 class Line:
-    """The line to the driver: one JSON object per line, each way."""
+    """The line to the driver: one JSON object per line, each way. Without a driver this process ends.
+
+    It ends as no error does: that the driver was killed says nothing of the candidate.
+    """
 
     def __init__(self, incoming: TextIO, outgoing: TextIO) -> None:
         self._incoming, self._outgoing = incoming, outgoing
 
     def say(self, **answer: Any) -> None:
-        self._outgoing.write(json.dumps(answer) + "\n")
+        try:
+            self._outgoing.write(json.dumps(answer) + "\n")
+        except BrokenPipeError:
+            sys.exit(GONE)
 
     def hear(self) -> str:
         """The driver's next line; empty where the driver is gone."""
@@ -55,10 +62,10 @@ class Line:
         self.say(progress=vars(progress))
 
     def report(self, rung: Rung) -> Verdict:
-        """Ask the driver whether to go on; ends this process where there is no driver any more."""
+        """Ask the driver whether to go on."""
         self.say(rung=vars(rung))
         if not (answer := self.hear()):
-            sys.exit("the driver is gone")
+            sys.exit(GONE)
         return Verdict(json.loads(answer)["verdict"])
 
 
@@ -67,7 +74,7 @@ def die_with(driver: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != driver:
-        sys.exit("the driver is gone")
+        sys.exit(GONE)
 
 
 def serve(folder: RunFolder, threads: int, line: Line) -> None:
