@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Sequence
+
 from rich.console import Console
 
-from nas.data import DataSet, load
 from nas.estimate import Plan, estimate_of, expected_candidates
 from nas.estimate.outlook import Outlook, usual_speed
+from nas.estimate.whole import trials_of
 from nas.estimate.words import duration
 from nas.executors.view import Forecast
 from nas.records import State
@@ -16,16 +20,13 @@ from nas.search.search import Search
 from nas.search.standing import standing
 from nas.search.together import Together
 from nas.study import Study
+from nas.tasks import Task
 
 
-def outlook_of(study: Study, data: DataSet) -> Outlook:
-    """What is expected before anything is timed."""
-    images, classes = len(data.train), len(data.class_names)
-    if study.final_images != study.search_images:
-        final = load(study.data_of(study.final_images), input_size=study.space.input_sizes[-1], seed=study.search.seed)
-        images = max(images, len(final.train))
-    plan = Plan(study, usual_speed(), images, classes, expected_candidates(study, num_classes=classes))
-    return Outlook(plan)
+def outlook_of(study: Study, *, train_images: int, num_classes: int) -> Outlook:
+    """What is expected before anything is timed; `train_images` are those there are, for trials or finalists."""
+    expected = expected_candidates(study, num_classes=num_classes)
+    return Outlook(Plan(study, usual_speed(), train_images, num_classes, expected))
 
 
 def announce(outlook: Outlook, console: Console) -> None:
@@ -38,16 +39,14 @@ def of_search(outlook: Outlook, search: Search) -> Forecast:
     """Trials that are not begun are as those trained so far, in this run folder, and as what may be drawn."""
     for row in standing(search.rows()):
         outlook.trained(search.notes(row.number).candidate)
-    wanted = search.study.search.trials
+    wanted, hours = trials_of(outlook.plan), search.study.search.hours
+    ends = math.inf if hours is None else time.monotonic() + 3600 * hours
 
-    def not_begun(running: int) -> int:
-        return max(0, wanted - search.count(State.COMPLETE) - running)
+    def left(running: Sequence[Task]) -> float:
+        not_begun = max(0, wanted - search.count(State.COMPLETE) - len(running))
+        return outlook.search_left(running, not_begun, within=ends - time.monotonic())
 
-    return Forecast(
-        outlook,
-        left=lambda running: outlook.search_left(running, not_begun(len(running))),
-        further=outlook.after_search,
-    )
+    return Forecast(outlook, left, further=outlook.after_search)
 
 
 def of_repeats(outlook: Outlook, repeats: Repeats) -> Forecast:
@@ -64,9 +63,9 @@ def of_repeats(outlook: Outlook, repeats: Repeats) -> Forecast:
 
 
 def of_finals(outlook: Outlook, last: Finalists | Together) -> Forecast:
-    """What waits is known, and in which order."""
-    return Forecast(
-        outlook,
-        left=lambda running: outlook.finals_left(running, [task.candidate for task in last.waiting]),
-        further=lambda: outlook.report_seconds,
-    )
+    """What waits is known, and in which order; what is made from a finished file takes next to nothing."""
+
+    def left(running: Sequence[Task]) -> float:
+        return outlook.finals_left(running, [task.candidate for task in last.waiting if task.made_from is None])
+
+    return Forecast(outlook, left, further=lambda: outlook.report_seconds)

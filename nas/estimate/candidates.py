@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,18 +57,17 @@ def expected_candidates(study: Study, *, num_classes: int, known: Sequence[Known
     A sampler that computes costs proposes few candidates that break a limit; others draw them as often as they come.
     """
     random = np.random.default_rng(study.search.seed)
-    drawn = [_draw(study, RandomTrial(random)) for _ in range(DRAWS)]
+    fits = partial(keeps_to_limits, study, num_classes=num_classes, known=known)
+    draws = tuple(filter(fits, [_draw(study, RandomTrial(random)) for _ in range(DRAWS)]))
     begun = [_draw(study, _Answering(answer)) for answer in anchors(study)]
-    fits = {id(one): keeps_to_limits(study, one, num_classes=num_classes, known=known) for one in (*drawn, *begun)}
-    kept = [one for one in drawn if fits[id(one)]]
-    share = len(kept) / len(drawn)
+    kept, share = tuple(filter(fits, begun)), len(draws) / DRAWS
     computes = study.search.sampler in MODELLING
     return Expected(
-        anchors=tuple(one for one in begun if fits[id(one)]),
-        draws=tuple(kept or [extreme_candidates(study)["smallest"]]),
+        anchors=kept,
+        draws=draws or (extreme_candidates(study)["smallest"],),
         share_kept=share,
         excluded=0.0 if computes else 1 / max(share, LEAST_SHARE) - 1,
-        excluded_anchors=sum(not fits[id(one)] for one in begun),
+        excluded_anchors=len(begun) - len(kept),
     )
 
 
@@ -86,13 +86,13 @@ def keeps_to_limits(study: Study, candidate: Candidate, *, num_classes: int, kno
 
     Bytes are those of the weights, less than the file's; latency is that of the networks that were timed, by MACs.
     """
-    costs = {
+    costs: dict[str, float] = {
         "parameters": candidate.parameters(num_classes),
         "macs": candidate.macs(num_classes),
         "size_bytes": candidate.weight_bytes(num_classes),
     }
     if known:
-        costs["latency_ms"] = latency_ms(candidate, num_classes=num_classes, known=known)  # type: ignore[assignment]
+        costs["latency_ms"] = latency_ms(candidate, num_classes=num_classes, known=known)
     return all(costs.get(name, 0) <= limit for name, limit in study.cost_limits.items())
 
 

@@ -41,7 +41,7 @@ def row_of(layers: Iterable[LayerSpec], batch_size: int) -> Row:
 def rows_of(candidate: Candidate, *, batch_size: int, num_classes: int) -> dict[str, Row]:
     """Stage of the training -> what a step computes in it: the dense stage trains the whole network."""
     stages = requests_by_stage(requests_of(candidate.plan))
-    names = accumulate(([request.step.name for request in batch] for batch in stages.values()), lambda a, b: a + b)
+    names = accumulate([request.step.name for request in batch] for batch in stages.values())
     return {
         stage: row_of(
             (candidate if "pruned" in applied else candidate.architecture).layers(num_classes), batch_size

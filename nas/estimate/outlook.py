@@ -6,13 +6,15 @@ every finished evaluation. The rates that are told hold all waiting for measurem
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from nas.candidates.candidate import Candidate
+from nas.estimate.computing import Course
 from nas.estimate.plan import BEFORE_TRAINING, Plan
 from nas.estimate.speed import Line, Speed, Timed, fitted
-from nas.estimate.whole import REPORT_SECONDS, baselines, cycled, makespan, spread
+from nas.estimate.whole import REPORT_SECONDS, baselines, cycled, makespan, spread, trials_of
 from nas.records import Evaluation, State
 from nas.tasks import Progress, Task
 
@@ -20,8 +22,31 @@ USUAL_AROUND, USUAL_MEASURING, USUAL_START = Line(1.0), Line(0.3), 4.0
 PRIOR = 4  # candidates' worth of belief in the random draws, beside those that were trained
 REMEMBERED = 24  # stages that were heard of last
 LAST = 64  # trials that say of what size the next ones are
-OWN_PARTS = ("train", "measure", "teach")
+OWN_PARTS = ("train", "measure", "teach", "rung")
+AFTER_TRAINING = ("emit", "verify", "measure", "score")  # some are also done before it, of an untrained copy
 Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The part that an evaluation is at, whether its attempt has begun to train, and the share of the training that is
+    over, that of earlier attempts included.
+    """
+
+    part: str = ""
+    trains: bool = False
+    share: float = 0.0
+
+    def then(self, progress: Progress) -> Heard:
+        """After one more word."""
+        is_training = progress.part == "train"
+        trains = is_training or (self.trains and progress.part != "build")  # where every attempt begins
+        share = progress.epochs / progress.budget if is_training and progress.budget else self.share
+        return Heard(progress.part, trains, share)
+
+    @property
+    def is_trained(self) -> bool:
+        return self.trains and self.part in AFTER_TRAINING
 
 
 def usual_speed() -> Speed:
@@ -34,7 +59,8 @@ class Outlook:
     """What a run has told so far."""
 
     plan: Plan
-    _heard: dict[Key, Progress] = field(default_factory=dict)
+    _heard: dict[Key, Heard] = field(default_factory=dict)
+    _teacher: float = 0.0  # seconds that a teacher's training still takes
     _timed: dict[tuple[str, int, str], Timed] = field(default_factory=dict)
     _around: list[float] = field(default_factory=list)
     _measuring: list[float] = field(default_factory=list)
@@ -42,15 +68,16 @@ class Outlook:
 
     def hear(self, task: Task, progress: Progress) -> None:
         """What a running task is at."""
-        before = self._heard.get(_key(task))
-        if before is not None and progress.part != "train":  # what is known of its training still holds
-            progress = replace(before, part=progress.part)
-        self._heard[_key(task)] = progress
-        if progress.part == "train" and progress.images_per_second > 0:
-            self._time(task, progress)
-
-    def _time(self, task: Task, progress: Progress) -> None:
+        self._heard[_key(task)] = self._heard.get(_key(task), Heard()).then(progress)
+        if progress.images_per_second <= 0:
+            return
         course = self.plan.at_last if _is_final(task) else self.plan.in_search
+        if progress.part == "train":
+            self._time(task, progress, course)
+        else:  # all that it teaches wait for it
+            self._teacher = (progress.budget - progress.epochs) * course.train_images / progress.images_per_second
+
+    def _time(self, task: Task, progress: Progress, course: Course) -> None:
         row = self.plan.computed(task.candidate, final=_is_final(task)).rows.get(progress.stage)
         if row is None:
             return
@@ -88,19 +115,25 @@ class Outlook:
     def left(self, task: Task) -> float:
         """Seconds that a running task still takes."""
         plan, candidate, final = self.plan, task.candidate, _is_final(task)
+        around, measuring = plan.around(candidate), plan.measuring(candidate)
+        if task.made_from is not None:  # it is not trained
+            return around + measuring
         heard = self._heard.get(_key(task))
-        before, after = BEFORE_TRAINING * plan.around(candidate), (1 - BEFORE_TRAINING) * plan.around(candidate)
         if heard is None:
             return plan.job(candidate, final=final)
-        if heard.part != "train" and heard.budget:  # its training is over
-            return after / 2 + plan.measuring(candidate)
-        share = heard.epochs / heard.budget if heard.budget else 0.0
-        training = plan.speed.seconds(plan.computed(candidate, final=final).after(share))
-        return (0.0 if heard.budget else before) + training + after + plan.measuring(candidate)
+        after = (1 - BEFORE_TRAINING) * around
+        if heard.is_trained:
+            return after / 2 + measuring
+        before = 0.0 if heard.trains else BEFORE_TRAINING * around
+        awaited = self._teacher if heard.part == "teach" else 0.0
+        training = plan.speed.seconds(plan.computed(candidate, final=final).after(heard.share))
+        return before + awaited + training + after + measuring
 
-    def search_left(self, running: Sequence[Task], trials: int) -> float:
-        """Seconds of the search: what is running, and so many trials that are not begun."""
-        return makespan(cycled([self._usual_job()], trials), self._workers, busy=self._busy(running))
+    def search_left(self, running: Sequence[Task], trials: int, *, within: float = math.inf) -> float:
+        """Seconds of the search: what runs, and so many trials that are not begun, none after `within` seconds."""
+        busy, usual = self._busy(running), self._usual_job()
+        whole = makespan(cycled([usual], trials if within > 0 else 0), self._workers, busy=busy)
+        return max(0.0, *busy, min(whole, within + usual))
 
     def _usual_job(self) -> float:
         """Of a trial as they come: those trained so far, and the random draws, which count as PRIOR of them."""
@@ -123,7 +156,7 @@ class Outlook:
     def after_search(self) -> float:
         """Seconds of all that follows the search."""
         search = self.plan.study.search
-        return self.repeats_left((), int(search.repeat_share * search.trials)) + self.finals_seconds()
+        return self.repeats_left((), int(search.repeat_share * trials_of(self.plan))) + self.finals_seconds()
 
     def finals_seconds(self) -> float:
         """Seconds of finalists, baseline and report before they are chosen, by the candidates trained so far."""

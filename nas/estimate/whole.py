@@ -19,6 +19,7 @@ from nas.estimate.plan import Plan
 from nas.estimate.speed import Speed
 from nas.measuring.calibration import seconds_of
 from nas.study import Study
+from nas.study.recipe import Distillation
 from nas.study.search import COPY_SHARE, MODELLING
 
 ASK_SECONDS = 1.5  # a sampler that models thinks so long before a trial
@@ -79,15 +80,12 @@ def _each(seconds: Callable[[bool], float]) -> Seconds:
 def before_search(plan: Plan) -> Seconds:
     """A worker's start, calibration, and the teacher that all candidates wait for."""
     study = plan.study
-    teacher = 0.0
-    if study.training.needs_reference:
-        teacher = plan.training(teacher_candidate(study, study.training.distillation), final=False)
-    always, (low, high) = plan.speed.start + teacher, CALIBRATED
+    always, (low, high) = plan.speed.start + teacher_seconds(plan, study.training.distillation, final=False), CALIBRATED
     return Seconds(always + low * seconds_of(study), always + high * seconds_of(study))
 
 
 def search_seconds(plan: Plan, larger: bool) -> float:
-    """The trials, those that break a limit and repeats included."""
+    """The trials, those that break a limit and repeats included; after `search.hours` none begins."""
     search, expected = plan.study.search, plan.expected
     draws, trials = half(expected.draws, plan, larger), trials_of(plan)
     jobs = [plan.job(one, load=plan.load) for one in expected.anchors][:trials]
@@ -95,12 +93,12 @@ def search_seconds(plan: Plan, larger: bool) -> float:
     jobs += cycled([plan.job(one, load=plan.load) for one in draws], rest)
     broken = expected.excluded_anchors + round(expected.excluded * rest)
     jobs += cycled([plan.infeasible(one) for one in draws], broken)
-    repeats = cycled([plan.job(one) for one in draws], int(search.repeat_share * trials))
     asks = ASK_SECONDS * trials / search.workers if search.sampler in MODELLING else 0.0
-    whole, hours = makespan(jobs, search.workers) + asks, search.hours
-    if hours is not None:  # none begins later
-        whole = min(whole, 3600 * hours + max(jobs))
-    return whole + makespan(repeats, search.workers)
+    whole = makespan(jobs, search.workers) + asks
+    allowed = math.inf if search.hours is None else 3600 * search.hours
+    done = min(1.0, allowed / whole) * trials
+    repeats = cycled([plan.job(one) for one in draws], int(search.repeat_share * done))
+    return min(whole, allowed + max(jobs)) + makespan(repeats, search.workers)
 
 
 def trials_of(plan: Plan) -> int:
@@ -125,13 +123,20 @@ def after_search(plan: Plan, larger: bool) -> float:
 
 
 def last_teacher(plan: Plan) -> float:
-    """Seconds of a teacher that finalists wait for: one of their own recipe, unless a finished network teaches."""
-    study, options = plan.study, plan.study.final_recipe.distillation
-    if options is None or options.teacher != "reference" or not study.search.finalists:
-        return 0.0
+    """Seconds of a teacher that finalists wait for, where it is not the search's."""
+    study = plan.study
     is_the_searches = study.training.needs_reference and not study.finals.changes()
+    if is_the_searches or not study.search.finalists:
+        return 0.0
+    return teacher_seconds(plan, study.final_recipe.distillation, final=True)
+
+
+def teacher_seconds(plan: Plan, options: Distillation | None, *, final: bool) -> float:
+    """Seconds of a reference teacher's training; none where there is no such teacher, or where it is finished."""
+    if options is None or options.teacher != "reference":
+        return 0.0
     is_finished = options.architecture is not None and not options.architecture.endswith(".json")
-    return 0.0 if is_the_searches or is_finished else plan.training(teacher_candidate(study, options), final=True)
+    return 0.0 if is_finished else plan.training(teacher_candidate(plan.study, options), final=final)
 
 
 def baselines(study: Study) -> list[Candidate]:

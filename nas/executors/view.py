@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
 from nas.estimate.outlook import Outlook
 from nas.estimate.words import duration
 from nas.records import Evaluation, State
 from nas.run_folder.rows import TrialRow
-from nas.tasks import Progress as Told
-from nas.tasks import Task
+from nas.tasks import Progress, Task
 
 TICK_SECONDS = 1.0
 LINE_SECONDS, SILENT_SECONDS = 5.0, 30.0
@@ -35,6 +35,7 @@ DOING = {
     "verify": "checking its file",
     "measure": "measuring",
     "score": "scoring",
+    "quantize": "quantizing a finished file",
 }
 Key = tuple[str, int]
 
@@ -73,7 +74,7 @@ class Screen:
         """The view while it lasts."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(BAR_WIDTH))
         further = (TextColumn("{task.fields[count]}"), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-        with Progress(*columns, *further, console=self.console) as bars:
+        with Bars(*columns, *further, console=self.console) as bars:
             view = View(self, bars, bars.add_task(self.title, total=self.total, count="", note=""))
             view.show(None)
             yield view
@@ -85,17 +86,17 @@ class View:
     """What a drive tells; in a terminal it moves by itself between the calls."""
 
     screen: Screen
-    bars: Progress
+    bars: Bars
     bar: TaskID
     _counts: str = ""
     _expected: str = ""
-    _said: dict[Key, Told] = field(default_factory=dict)
+    _said: dict[Key, Progress] = field(default_factory=dict)
     _rows: dict[Key, TaskID] = field(default_factory=dict)
     _lines: dict[Key, tuple[float, int]] = field(default_factory=dict)
     _ticked: float = -TICK_SECONDS
     _line: float = field(default_factory=lambda: time.monotonic() - SILENT_SECONDS)
 
-    def heard(self, task: Task, told: Told) -> None:
+    def heard(self, task: Task, told: Progress) -> None:
         """What a running evaluation is at."""
         if self.screen.forecast is not None:
             self.screen.forecast.outlook.hear(task, told)
@@ -158,10 +159,10 @@ class View:
         left = "" if self.screen.forecast is None else f"{duration(self.screen.forecast.outlook.left(task))} left"
         return ", ".join(filter(None, (words_of(self._said.get(key_of(task))), left)))
 
-    def _log(self, task: Task, told: Told) -> None:
+    def _log(self, task: Task, told: Progress) -> None:
         """A line where an epoch is over, or where there was none for long."""
         now, key = time.monotonic(), key_of(task)
-        last, epochs = self._lines.get(key, (now - LINE_SECONDS if told.budget else now, 0))
+        last, epochs = self._lines.get(key, (now - LINE_SECONDS, 0))
         is_new = int(told.epochs) > epochs and now - last >= LINE_SECONDS
         if not is_new and now - last < SILENT_SECONDS:
             self._lines.setdefault(key, (last, epochs))
@@ -201,7 +202,7 @@ def label_of(task: Task) -> str:
     return f"{task.number if task.phase == 'search' else task.phase:>5}  {task.candidate.id[:8]}"
 
 
-def words_of(told: Told | None) -> str:
+def words_of(told: Progress | None) -> str:
     """What was told, in words."""
     if told is None:
         return "waiting for a worker"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from by_hand import different, drive, make_study
+from by_hand import different, drive, finish, make_study, task_of
 from rich.console import Console
 
 from nas.candidates.candidate import Candidate
@@ -15,8 +15,10 @@ from nas.estimate.outlook import Outlook, usual_speed
 from nas.estimate.whole import REPORT_SECONDS
 from nas.run_folder.paths import RunFolder
 from nas.search.finalists import Finalists
+from nas.search.references import References
 from nas.search.repeats import Repeats
 from nas.search.search import Search
+from nas.search.together import Together
 from nas.study import Study
 from nas.tasks import Task
 
@@ -56,6 +58,18 @@ def test_a_search_that_goes_on_knows_what_it_trained(candidate: Candidate, folde
     assert of_search(outlook, search).left([]) != pytest.approx(alone)
 
 
+def test_hours_and_epochs_end_what_is_ahead(candidate: Candidate, folder: RunFolder) -> None:
+    study = make_study(trials=1000, workers=1, hours=0.01, repeat_share=0.0)
+    outlook = outlook_of(study, candidate)
+    job = outlook.plan.job(candidate)
+    assert of_search(outlook, Search(study, folder)).left([]) == pytest.approx(36 + job, abs=1.0)
+    study = make_study(trials=1000, workers=1, epoch_budget=33.0, finalists=1, repeat_share=0.5)
+    outlook = outlook_of(study, candidate)
+    forecast = of_search(outlook, Search(study, folder))
+    assert forecast.left([]) == pytest.approx(4 * outlook.plan.job(candidate))
+    assert forecast.further() == pytest.approx(2 * outlook.plan.job(candidate) + outlook.finals_seconds())
+
+
 def test_repeats_and_finalists(candidate: Candidate, folder: RunFolder) -> None:
     study = make_study(trials=10, finalists=3, repeat_share=0.2, workers=1)
     search = Search(study, folder)
@@ -72,6 +86,17 @@ def test_repeats_and_finalists(candidate: Candidate, folder: RunFolder) -> None:
     assert forecast.further() == REPORT_SECONDS
     drive(finalists)
     assert of_finals(outlook, finalists).left([]) == 0
+
+
+def test_a_file_that_is_only_quantized_takes_next_to_nothing(candidate: Candidate, folder: RunFolder) -> None:
+    study = make_study(trials=1, finalists=0)
+    references = References(study, folder)
+    references.choose()
+    forecast = of_finals(outlook_of(study, candidate), Together((references,)))
+    assert forecast.left([]) > 0
+    finish(references, task_of(references))
+    assert len(references.waiting) == 1
+    assert forecast.left([]) == 0
 
 
 def test_the_whole_is_announced(candidate: Candidate) -> None:

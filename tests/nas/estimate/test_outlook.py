@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,61 @@ def test_finalists_are_told_apart_from_trials_of_the_same_number(outlook: Outloo
     search, final = task_of(candidates[0]), task_of(candidates[0], phase="final")
     outlook.hear(search, training(candidates[0], 7.9, 100.0))
     assert outlook.left(search) < outlook.left(final)
+
+
+def test_scoring_a_copy_at_a_rung_is_not_the_end(outlook: Outlook, candidates: list[Candidate]) -> None:
+    task = task_of(candidates[0])
+    outlook.hear(task, training(candidates[0], 2.0, usual_rate(outlook, candidates[0])))
+    before = outlook.left(task)
+    outlook.hear(task, Progress("rung"))
+    assert outlook.left(task) == before
+
+
+def test_a_training_that_goes_on_elsewhere_is_not_over_while_it_is_built(
+    outlook: Outlook, candidates: list[Candidate]
+) -> None:
+    """After a pause, or a worker's death, the parts before the training come again."""
+    one = candidates[0]
+    task = task_of(one)
+    outlook.hear(task, training(one, 4.0, usual_rate(outlook, one)))
+    before = outlook.left(task)
+    for part in ("build", "prune", "emit", "measure", "teach"):
+        outlook.hear(task, Progress(part))
+        assert outlook.left(task) == pytest.approx(before + BEFORE_TRAINING * outlook.plan.around(one))
+    outlook.hear(task, Progress("train"))  # what the checkpoint holds is not trained again
+    assert outlook.left(task) == before
+
+
+def test_all_wait_for_a_teacher(outlook: Outlook, candidates: list[Candidate]) -> None:
+    tasks = [task_of(one, number) for number, one in enumerate(candidates)]
+    for task in tasks:
+        outlook.hear(task, Progress("teach"))
+    before = [outlook.left(task) for task in tasks]
+    outlook.hear(tasks[0], Progress("teach", "dense", 2.0, 8, 1.0, IMAGES / 10))  # six epochs of ten seconds
+    assert [outlook.left(task) for task in tasks] == pytest.approx([seconds + 60 for seconds in before])
+    outlook.hear(tasks[1], Progress("train"))
+    assert outlook.left(tasks[1]) < before[1]
+
+
+def test_what_is_made_from_a_finished_network_is_not_trained(outlook: Outlook, candidates: list[Candidate]) -> None:
+    task = replace(task_of(candidates[0], phase="reference"), made_from=Path("artifacts"))
+    plan = outlook.plan
+    for part in ("quantize", "measure", "score"):
+        assert outlook.left(task) == plan.around(candidates[0]) + plan.measuring(candidates[0])
+        outlook.hear(task, Progress(part))
+
+
+def test_copies_scored_at_rungs_are_not_around_a_training(outlook: Outlook, candidates: list[Candidate]) -> None:
+    one = candidates[0]
+    outlook.finished(task_of(one), evaluated(task_of(one), outlook.plan.study, seconds=SECONDS | {"rung": 50.0}))
+    assert outlook.plan.around(one) == pytest.approx(2.0)
+
+
+def test_after_its_hours_no_trial_begins(candidates: list[Candidate]) -> None:
+    outlook = outlook_of(candidates[:1])
+    job = outlook.plan.job(candidates[0])
+    assert outlook.search_left([], 100, within=2.5 * job) == pytest.approx(3.5 * job)
+    assert outlook.search_left([], 2, within=100 * job) == pytest.approx(2 * job)
+    late = [task_of(candidates[0])]
+    assert outlook.search_left(late, 100, within=-1.0) == pytest.approx(outlook.left(late[0]))
+    assert outlook.search_left([], 100, within=-1.0) == 0

@@ -97,6 +97,8 @@ def test_hours_and_epochs_end_a_search(one: Candidate) -> None:
     job = plan_of(study_of(), one).job(one)
     hours = plan_of(study_of(trials=1000, hours=0.01), one)
     assert search_seconds(hours, larger=True) == pytest.approx(36 + job)
+    again = plan_of(study_of(trials=1000, hours=10 * job / 3600, repeat_share=0.25), one)  # of ten trials, not of 1000
+    assert search_seconds(again, larger=True) == pytest.approx(10 * job + job + 2 * job)
     epochs = plan_of(study_of(trials=1000, epoch_budget=8 * 4.5), one)
     assert search_seconds(epochs, larger=True) == pytest.approx(4 * job)
 
@@ -136,6 +138,8 @@ def test_a_teacher_comes_before_the_search(one: Candidate) -> None:
     assert seconds[0] == pytest.approx(5 + plan_of(study, one).job(one))
     teacher = len(extreme_candidates(study)["largest"].layers(10))
     assert seconds[1] - seconds[0] == pytest.approx(8 * teacher)
+    training["distillation"]["architecture"] = "exported"  # a folder: its network is not trained
+    assert estimate_of(plan_of(study_of(trials=1, keys={"training": training}), one)).search.low == seconds[0]
 
 
 def test_finalists_wait_for_a_teacher_of_their_own(one: Candidate) -> None:

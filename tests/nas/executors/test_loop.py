@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,15 +15,18 @@ from rich.console import Console
 
 import nas.executors.loop
 from nas.errors import InputError
+from nas.estimate import Expected, Plan
+from nas.estimate.outlook import Outlook, usual_speed
+from nas.estimate.words import duration
 from nas.executors.loop import Stop, drive
-from nas.executors.pool import Broke, Died, Event, Finished, Paused, Refused, Reported, TookTooLong
-from nas.executors.view import Screen
+from nas.executors.pool import Broke, Died, Event, Finished, Paused, Refused, Reported, Told, TookTooLong
+from nas.executors.view import Forecast, Screen
 from nas.records import State
 from nas.run_folder.artifacts import pack
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.search.driver import Done, Wait
 from nas.search.search import Search
-from nas.tasks import Rung, Task, Verdict
+from nas.tasks import Progress, Rung, Task, Verdict
 
 
 def test_ctrl_c_once_finishes_what_is_running(folder: RunFolder, run: Run) -> None:
@@ -52,6 +56,29 @@ def test_ctrl_c_twice_stops_at_once_while_nobody_looks() -> None:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_says_how_long_what_runs_still_takes(folder: RunFolder) -> None:
+    study = make_study(trials=3, finalists=0, workers=1)
+    search, progress = Search(study, folder), Progress("train", "dense", 1.0, 8, 1.0, 50.0)
+    outlook, alone = (
+        Outlook(Plan(study, usual_speed(), 1000, 10, Expected((), tuple(different(1)), 1.0, 0.0, 0))) for _ in range(2)
+    )
+    shown, expected = io.StringIO(), list[str]()
+    stop = Stop(console=Console(file=shown, width=200))
+
+    def pressed(task: Task) -> Event:
+        alone.hear(task, progress)
+        expected.append(duration(alone.left(task)))
+        signal.raise_signal(signal.SIGINT)
+        return finished(task)
+
+    screen = Screen(Console(quiet=True), "t", 3, lambda: 0, lambda row: "", Forecast(outlook, lambda _: 0.0))
+    with stop.listening():
+        drive(search, Played([lambda task: Told(task, progress), pressed]), stop, screen)
+    assert shown.getvalue() == (f"Finishing what is running, about {expected[0]}; press Ctrl-C again to stop now.\n")
+    assert expected[0].endswith("min")  # as slow as it says, and not as slow as usual
+    assert len(search.rows()) == 1
 
 
 def test_first_deaths_of_workers_are_not_the_candidates(
@@ -149,7 +176,7 @@ class Played:
 
     def wait(self, _: float) -> list[Event]:
         event = self.events.pop(0)(self.running[0])
-        if not isinstance(event, Reported):
+        if not isinstance(event, Reported | Told):
             self.running.clear()
         return [event]
 

@@ -59,6 +59,7 @@ def test_what_was_told_in_words() -> None:
     assert words_of(None) == "waiting for a worker"
     assert words_of(Progress("measure")) == "measuring"
     assert words_of(Progress("train")) == "beginning to train"
+    assert words_of(Progress("quantize")) == "quantizing a finished file"
     assert words_of(Progress("something new")) == "something new"
     assert words_of(training(3.25)) == "pruned, epoch 3.2 of 8, loss 0.500, 1,234 images/s"
     taught = words_of(replace(training(3.25), part="teach"))
