@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
+from nas.commands.refusals import refuse
 from nas.data import folder_of
 from nas.data.describe import DataSummary, summarize
 from nas.data.sources import SOURCES
@@ -30,7 +32,6 @@ from nas.first_study.proposal import Found, data_choices, study_name, suited_siz
 from nas.first_study.targets import DEFAULT_TARGET, target_named
 from nas.first_study.words import reasons, time_in_words
 from nas.machine import cores
-from nas.runtimes.runtime import refuse_missing
 from nas.study import Data, Study
 from nas.study.effort import EFFORTS, Effort, EffortName
 from nas.study.file import override_settings, parse_study
@@ -75,6 +76,8 @@ def init(wishes: Wishes, *, force: bool, console: Console, speed_of: Callable[[S
 
     speed_of: how fast a study's candidates are evaluated; by default as the probe finds.
     """
+    if not math.isfinite(wishes.budget_s):
+        raise InputError(f"--minutes: expected a number of minutes, got {wishes.minutes}")
     _check_place(wishes.out, force=force)
     target_named(wishes.target)
     with _plain_words():
@@ -82,7 +85,7 @@ def init(wishes: Wishes, *, force: bool, console: Console, speed_of: Callable[[S
             draft = drafted(wishes)
             sized = suited_size(draft.found, wishes.level)
             least = draft.least(sized, images=1)
-            refuse_missing(least.targets)
+            refuse(least)
             known = None if least.data.group_pattern else draft.found.listing  # which was listed without groups
             summary = summarize(least.data, known, seed=SEED, input_sizes=least.space.input_sizes)
         _say_what_was_found(draft, summary, console)
@@ -102,7 +105,7 @@ def _check_place(out: Path, *, force: bool) -> None:
     """Before any work: whether the file can be written, and may be."""
     if out.exists() and not force:
         raise InputError(f"{out}: is there already; --force replaces it, --out FILE writes another")
-    folder = next(folder for folder in (out.absolute().parent, *out.absolute().parents) if folder.exists())
+    folder = next(folder for folder in out.absolute().parents if folder.exists())
     if out.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"{out}: expected a file that can be written, in a folder that can be, got {folder}")
 

@@ -16,6 +16,7 @@ from compressors.steps import stage_names
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.hyperparameters import middle_numbers
+from nas.commands.refusals import refuse
 from nas.commands.timing import LEAST_BATCH, short, train_a_little
 from nas.data import load
 from nas.estimate import Estimate, Known, Line, Plan, Speed, Timed, estimate_of, expected_candidates, fitted
@@ -27,7 +28,6 @@ from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.recording import Clock
-from nas.runtimes.runtime import refuse_missing
 from nas.shipping import score_file, ship, verify
 from nas.study import Study
 from nas.tasks import Task
@@ -75,8 +75,11 @@ def measure_speed(study: Study, *, say: Callable[[str], None] = lambda _: None) 
 
 
 def probe(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Probe:
-    """Run three networks through a whole trial each, with a few steps of every stage; `say` is told what is done."""
-    refuse_missing(study.targets)
+    """Run three networks through a whole trial each, with a few steps of every stage; `say` is told what is done.
+
+    Raises InputError where the study cannot be run here.
+    """
+    refuse(study)
     size = study.space.input_sizes[-1]
     torch.set_num_threads(threads_per_worker(study.search.workers, size))
     say("reading the data")

@@ -13,19 +13,22 @@ from nas.study import Study
 from nas.training.device import refuse_missing_device
 
 
-def refuse(study: Study) -> None:
+def refuse(study: Study, folder: RunFolder | None = None) -> None:
     """Raise InputError with all `refusals`, a line each."""
-    if problems := list(refusals(study)):
+    if problems := list(refusals(study, folder)):
         raise InputError("\n".join(problems))
 
 
-def refusals(study: Study) -> Iterator[str]:
-    """Sentences that begin with the key at fault. That data cannot be used shows where they are looked at."""
-    yield from missing(study.targets, at_a_glance=True)
+def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
+    """Sentences that begin with the key at fault. That data cannot be used shows where they are looked at.
+
+    `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
+    """
+    yield from missing(study.targets, at_a_glance=folder is None)
     yield from _told(refuse_missing_device, study.training.device)
-    yield from unusable(study)
+    yield from unusable(study) if folder is None else ()
     yield from _too_large_for_a_grid(study)
-    yield from _teachers(study)
+    yield from _told(refuse_teachers, study, folder)
 
 
 def _too_large_for_a_grid(study: Study) -> Iterator[str]:
@@ -36,15 +39,10 @@ def _too_large_for_a_grid(study: Study) -> Iterator[str]:
             yield problem
 
 
-def _teachers(study: Study) -> Iterator[str]:
-    """Files that hold no candidate that could teach; a trial of the run that teaches is known only in its folder."""
-    yield from _told(refuse_teachers, study, None)
-
-
 def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
     """Raise InputError where what the study names as a teacher is neither a candidate that fits nor a network's folder.
 
-    `folder` is the run's, where there is one: a teacher may lie in it.
+    A teacher may lie in the run's `folder`; a trial of the run that teaches is known only in its journal.
     """
     keys = {"training.distillation.architecture": study.training.distillation}
     if not isinstance(study.finals.teacher, int):

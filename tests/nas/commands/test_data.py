@@ -12,10 +12,7 @@ from rich.console import Console
 
 import nas.commands.data
 from nas.commands.data import look_at_data
-from nas.commands.run import _keep_split
-from nas.data import load
 from nas.errors import InputError
-from nas.run_folder.paths import RunFolder
 from nas.study import Study
 
 
@@ -75,24 +72,3 @@ def test_the_same_picture_in_two_parts_is_warned_of(tmp_path: Path) -> None:
     for number in range(10):
         (tmp_path / "d" / "a" / f"copy{number}.png").write_bytes((tmp_path / "d" / "a" / "film00_000.png").read_bytes())
     assert "are training images too" in looked_at(study(tmp_path, validation=0.3, test=0.3)).replace("\n", " ")
-
-
-def test_a_recorded_split_is_kept(tmp_path: Path) -> None:
-    """Also one of an earlier version, of which less was recorded; what moved is named."""
-    draw(tmp_path)
-    one, folder = study(tmp_path), RunFolder(tmp_path)
-    data = load(one.data, input_size=8, seed=0)
-    _keep_split(one, folder, data)
-    whole = folder.split.read_text()
-    for older in (data.split.to_json(), whole.partition(', "images"')[0] + "}", whole):
-        folder.split.write_text(older)
-        _keep_split(one, folder, data)
-        assert folder.split.read_text() == whole
-    moved = next((tmp_path / "d" / "b").iterdir())
-    moved.rename(moved.with_name("zzz.png"))
-    other = study(tmp_path, group_pattern=".")
-    with pytest.raises(InputError, match="has the data changed"):
-        _keep_split(one, folder, load(one.data, input_size=8, seed=0))
-    with pytest.raises(InputError, match=r"Earlier versions read group_pattern as data\.group_scope=all"):
-        _keep_split(other, folder, load(one.data, input_size=8, seed=1))
-    assert folder.split.read_text() == whole

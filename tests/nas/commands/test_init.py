@@ -103,6 +103,18 @@ def test_a_place_that_cannot_be_written_is_said_first(here: Path) -> None:
         written("no such folder", out=".", force=True)
 
 
+@pytest.mark.parametrize("minutes", [float("nan"), float("inf")])
+def test_minutes_are_a_number(minutes: float) -> None:
+    with pytest.raises(InputError, match=rf"--minutes: expected a number of minutes, got {minutes}"):
+        written("no such folder", minutes=minutes)
+
+
+def test_what_cannot_run_here_is_refused_before_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match=r"^training\.device: got cuda"):
+        written("digits", overrides=("training.device=cuda",), speed_of=lambda _: pytest.fail("probed"))
+
+
 def test_a_set_that_is_not_there(here: Path) -> None:
     with pytest.raises(InputError, match=r"^MNIST: expected a folder 'data' that holds MNIST.*data\.path=FOLDER"):
         written("MNIST")

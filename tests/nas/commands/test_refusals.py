@@ -86,3 +86,18 @@ def test_a_gpu_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(nas.commands.refusals, "refuse_missing_device", none)
     assert list(refusals(make_study(training={"device": "cuda"}))) == ["training.device: cuda: none"]
+
+
+def test_a_run_asks_for_more_than_a_glance_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And reads the folders of earlier runs itself: they may be gone once they are copied."""
+    one = make_study(search={"sampler": "pareto", "warm_start": (str(tmp_path),)})
+    glances: list[bool] = []
+
+    def missing(_: object, *, at_a_glance: bool) -> list[str]:
+        glances.append(at_a_glance)
+        return []
+
+    monkeypatch.setattr(nas.commands.refusals, "missing", missing)
+    assert len(list(refusals(one))) == 1
+    assert list(refusals(one, RunFolder(tmp_path))) == []
+    assert glances == [True, False]

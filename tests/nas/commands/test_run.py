@@ -1,4 +1,4 @@
-"""`nas run` with workers that evaluate by hand: its files, and what it refuses to continue."""
+"""`nas run` with workers that evaluate by hand: its files, and what it asks of its workers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,14 @@ import nas.data.of_study
 import nas.executors.loop
 import nas.measuring.calibration
 import nas.measuring.latency_design
-from nas.commands.run import measured_otherwise
 from nas.data import DataSet, Images, load
 from nas.errors import InputError
 from nas.executors.pool import ExecutorSetup, Finished
 from nas.records import Evaluation, State
 from nas.registry import ENGINES
 from nas.run_folder.paths import LOGITS, RunFolder, write_evaluation
-from nas.runtimes.onnxruntime import fingerprint
 from nas.search.search import Search
-from nas.study import Study, Target
-from nas.study.file import dump_study, load_study
+from nas.study import Study
 from nas.tasks import Task
 
 
@@ -77,49 +74,11 @@ def test_a_search_without_finalists_has_its_baseline_too(folder: RunFolder, run:
     assert not folder.finalists.exists()
 
 
-def test_reference_point_is_fixed_and_kept_in_a_longer_search(folder: RunFolder, run: Run) -> None:
-    assert run(trials=5)
-    point = load_study(folder.study).report.hypervolume_reference
-    assert set(point) == {"accuracy", "parameters", "size_bytes"}
-    first = [row for row in read(folder, "trials") if row["state"] == "COMPLETE"][:4]
-    assert point["size_bytes"] == pytest.approx(1.1 * max(int(row["size_bytes"]) for row in first))
-    assert point["accuracy"] == pytest.approx(min(float(row["accuracy"]) for row in first) / 1.1)
-    assert run(trials=8)
-    assert load_study(folder.study).report.hypervolume_reference == point
-
-
 def test_ctrl_c_in_a_longer_search_keeps_the_front_of_the_finalists(folder: RunFolder, run: Run) -> None:
     assert run()
     front = read(folder, "front")
     assert not run({1: 1}, trials=9)
     assert read(folder, "front") == front
-
-
-def test_a_run_does_not_go_on_with_other_latencies(
-    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run()
-    recorded = fingerprint(make_study().target)
-    assert run(trials=7)
-    another = recorded.model_copy(update={"runtime": "onnxruntime 0.1"})
-    monkeypatch.setattr(nas.commands.run, "fingerprint", lambda _: another)
-    before = folder.study.read_text(), folder.journal.read_bytes()
-    with pytest.raises(InputError, match=r"recorded -> here:\n  runtime: .* -> onnxruntime 0\.1\n"):
-        run(trials=8)
-    assert (folder.study.read_text(), folder.journal.read_bytes()) == before
-    monkeypatch.setattr(nas.commands.run, "fingerprint", lambda _: recorded)
-    monkeypatch.setattr(nas.commands.run, "PROTOCOL", "median of 3")
-    with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
-        run(trials=8)
-
-
-def test_every_target_is_measured_as_before() -> None:
-    """A second target, whose latencies were recorded with another number of threads; a third was not measured."""
-    recorded = measured(different(1)[0])
-    both = recorded.model_copy(update={"latency": dict.fromkeys(("cpu", "wide"), recorded.latency["cpu"])})
-    targets = [Target(name="cpu"), Target(name="wide", threads=2), Target(name="ov", runtime="openvino")]
-    assert measured_otherwise(both, targets) == ["wide: threads: 1 -> 2"]
-    assert measured_otherwise(recorded, targets) == []
 
 
 def test_test_images_that_cannot_be_read_are_told_before_finalists_are_trained(
@@ -173,26 +132,26 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
     limit = nas.commands.run.setup_of(few, folder, workers=1).limit_minutes
     many = len(load(few.data, input_size=8, seed=0).train)
     assert limit(replace(task, epochs=2)) == 0.5
-    assert limit(replace(task, epochs=8, phase="final")) == pytest.approx(2.0 * many / 100 * 4)
+    final = replace(task, epochs=8, phase="final")
+    assert limit(final) == pytest.approx(2.0 * many / 100 * 4)
+    assert limit(replace(final, recipe={"train_images": 300})) == pytest.approx(2.0 * 3 * 4)  # its own, not the study's
+    assert limit(replace(final, recipe={"train_images": 50})) == pytest.approx(2.0 * 2)
     assert excused()
     folder.teacher().mkdir()
     (folder.teacher() / LOGITS).touch()
     assert not excused()
 
 
-def test_a_run_does_not_go_on_with_another_split(folder: RunFolder, run: Run) -> None:
-    assert run()
-    split, rows = folder.split.read_text(), read(folder, "trials")
-    digest = json.loads(split)["images"]
-    for changed in (split.replace("[", "[0, ", 1), split.replace(digest, digest[::-1])):
-        folder.split.write_text(changed)
-        with pytest.raises(InputError, match=r"split\.json: was recorded of other images.*; has the data changed"):
-            run(trials=8)
-    recorded = json.loads(split)
-    folder.split.write_text(json.dumps({part: recorded[part] for part in ("validation", "test")}))  # an older version's
-    assert run(trials=6)
-    assert folder.split.read_text() == split
-    assert read(folder, "trials") == rows
+def test_only_a_run_that_begins_is_announced(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "local", lambda setup: Workers(setup.folder.path, 1, 1))
+    said = []
+    for trials in (2, 3):
+        console = Console(width=200)
+        with console.capture() as shown:
+            assert nas.commands.run.run(make_study(trials=trials, finalists=1), folder.path, console)
+        said.append(shown.get())
+    assert ["on a usual machine" in text for text in said] == [True, False]
+    assert "finalists and baseline" in said[0]
 
 
 def test_a_run_in_which_everything_fails_has_failed(
@@ -206,13 +165,6 @@ def test_a_run_in_which_everything_fails_has_failed(
     monkeypatch.setattr(Workers, "wait", wait)
     with pytest.raises(nas.executors.loop.WorkFailed, match=r"the last 10 candidates all failed, .* no \[/luck\]"):
         run()
-
-
-def test_the_population_is_fixed_when_the_run_begins(folder: RunFolder) -> None:
-    first = nas.commands.run.resolve(make_study(population=None, trials=48), folder)
-    assert first.search.population == 12
-    folder.study.write_text(dump_study(first))
-    assert nas.commands.run.resolve(make_study(population=None, trials=400), folder).search.population == 12
 
 
 def test_latency_is_calibrated_before_the_search_and_once(
@@ -244,16 +196,6 @@ def test_latency_is_calibrated_before_the_search_and_once(
     assert nas.commands.run.run(study, folder.path, Console(quiet=True))
     assert folder.calibration.read_bytes() == kept
     assert given == [10, 10]
-
-
-def test_what_auto_means_for_rungs_is_fixed_at_the_first_run(folder: RunFolder, run: Run) -> None:
-    assert run(rungs="auto")
-    assert load_study(folder.study).search.rungs == (0.25, 0.5)
-    assert run(rungs="auto", trials=7)
-    assert run(rungs=(0.25, 0.5), trials=7)
-    with pytest.raises(InputError, match=r"search.rungs: \[0.25, 0.5\] -> \[0.5\]"):
-        run(rungs=(0.5,), trials=7)
-    assert run(rungs="auto", epoch_budget=1000.0), "the budget may change"
 
 
 def test_a_run_whose_epochs_are_spent_has_come_to_its_end(folder: RunFolder, run: Run) -> None:
