@@ -12,14 +12,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nas.commands.export import DIGITS_OF_AN_ID
 from nas.commands.forecasts import of_finals, outlook_of
-from nas.commands.run import held, prepare, setup_of
+from nas.commands.preparation import prepare
+from nas.commands.run import held, setup_of
 from nas.errors import InputError
 from nas.executors.loop import drive
 from nas.executors.pool import OpenExecutor
 from nas.executors.view import Screen
 from nas.objectives import directions_of
-from nas.records import State
+from nas.records import QUALITIES, State
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialNotes, TrialRow, row_in, words_of
@@ -31,7 +33,6 @@ from nas.study import Finals, Study
 from nas.study.file import difference, load_recorded
 
 ONLY = "finals."  # the section that may differ from the run's
-DIGITS_OF_AN_ID = 4  # as for `nas export`: fewer digits, and nothing else, are a trial's number
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         number = chosen(trial, searched)
         finalists = Finalists(study, folder)
         _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
-        data = prepare(study, folder, console, record=False)
-        data.load_test()  # files that cannot be read are named now
+        ready = prepare(study, folder, console, record=False)
+        ready.finals.load_test()  # files that cannot be read are named now
         own = finalists.add(number, searched.notes[number], searched.rows)
         finalists.only(own)
         task = finalists.notes(own)
@@ -69,7 +70,8 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
             write_fronts(finalists, searched.rows, again)
             return ""
 
-        forecast = of_finals(outlook_of(study, data), finalists)
+        classes = len(ready.finals.class_names)
+        forecast = of_finals(outlook_of(study, train_images=ready.train_images, num_classes=classes), finalists)
         screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
         open_executor: OpenExecutor = ENGINES[study.search.engine]
         with open_executor(setup_of(study, folder, workers=1)) as executor:
@@ -102,34 +104,44 @@ def _finished(journal: Journal) -> Searched:
 
 
 def chosen(trial: str, searched: Searched) -> int:
-    """The search trial of a number or the beginning of an id; of a duplicate the trial that it repeats.
+    """The search trial of a number or the beginning of an id; of a duplicate, or of one that failed, the last trial
+    that evaluated the same network.
 
-    Raises InputError where there is none, or where its network cannot be trained.
+    Raises InputError where there is none, or where its network cannot be trained. One that breaks a limit of quality
+    alone can: it may be trained longer.
     """
-    number = _number(trial, searched)
-    repeated = searched.notes[number].duplicate_of
-    number = number if repeated is None else repeated
+    number = _evaluating(_number(trial, searched.notes), searched.notes)
     row = next((row for row in searched.rows if row.number == number), None)
     if row is None:
         raise InputError(f"TRIAL: trial {number} is not finished; continue the run with `nas run` first")
-    match row.state:
-        case State.INFEASIBLE:
-            raise InputError(f"TRIAL: trial {number} is infeasible, however long it is trained: {row.reason}")
-        case State.FAILED:
-            raise InputError(f"TRIAL: trial {number} failed ({row.reason}); `nas retry` evaluates it again")
+    if row.state is State.FAILED:
+        raise InputError(f"TRIAL: trial {number} failed ({row.reason}); `nas retry` evaluates it again")
+    if row.state is State.INFEASIBLE and row.violation.keys() - set(QUALITIES):
+        raise InputError(f"TRIAL: trial {number} is infeasible, however long it is trained: {row.reason}")
     return number
 
 
-def _number(trial: str, searched: Searched) -> int:
-    if trial.isdigit() and int(trial) < len(searched.notes):
+def _evaluating(number: int, notes: Sequence[TrialNotes]) -> int:
+    """The trial that this one repeats, if it does, or the last one that `nas retry` has put in that one's place."""
+    repeated = notes[number].duplicate_of
+    number = number if repeated is None else repeated
+    retries = {note.retry_of: retry for retry, note in enumerate(notes) if note.retry_of is not None}
+    while number in retries:
+        number = retries[number]
+    return number
+
+
+def _number(trial: str, notes: Sequence[TrialNotes]) -> int:
+    if trial in map(str, range(len(notes))):
         return int(trial)
-    found = {note.id: number for number, note in reversed(list(enumerate(searched.notes))) if note.id.startswith(trial)}
+    fitting = [(note.identity, number) for number, note in enumerate(notes) if note.id.startswith(trial)]
+    found = dict(reversed(fitting))  # of each network its first trial
     if (trial.isdigit() and len(trial) < DIGITS_OF_AN_ID) or not found:
-        last = len(searched.notes) - 1
-        raise InputError(f"TRIAL: expected a trial's number, 0 to {last}, or the beginning of its id, got {trial!r}")
+        numbers = f"0 to {len(notes) - 1}" if notes else "of which there is none yet"
+        raise InputError(f"TRIAL: expected a trial's number, {numbers}, or the beginning of its id, got {trial!r}")
     if len(found) > 1:
-        fitting = ", ".join(f"{number} ({candidate})" for candidate, number in found.items())
-        raise InputError(f"TRIAL: {trial!r} fits {len(found)} networks, trials {fitting}")
+        named = ", ".join(f"{number} ({candidate})" for (candidate, _), number in found.items())
+        raise InputError(f"TRIAL: {trial!r} fits {len(found)} networks, trials {named}")
     return next(iter(found.values()))
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from by_hand import Workers, evaluated, make_study, read
+from by_hand import Workers, different, evaluated, make_study, read
 from rich.console import Console
 
 import nas.commands.run
 from nas.commands.retry import retry
-from nas.commands.train import train
+from nas.commands.train import Searched, chosen, train
 from nas.errors import InputError
 from nas.executors.pool import ExecutorSetup, Finished
 from nas.records import State
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, write_evaluation
-from nas.run_folder.rows import TrialRow
+from nas.run_folder.rows import TrialNotes, TrialRow
 from nas.search.finalists import Finalists
 from nas.search.search import Search
 from nas.study.file import load_study
@@ -192,10 +193,47 @@ def test_trials_that_cannot_be_trained(folder: RunFolder) -> None:
         (trial, f"trial {trial} is infeasible, however long it is trained: parameters"),
         ("999", f"expected a trial's number, 0 to {len(rows) - 1}, .* got '999'"),
         ("zzzz", "or the beginning of its id, got 'zzzz'"),
+        ("\N{SUPERSCRIPT TWO}", "expected a trial's number"),  # a digit, and no number
     ):
         with pytest.raises(InputError, match=said):
             trained(folder, named, "finals.epochs=9")
     assert all(row["recipe"] == "" for row in read(folder, "finalists"))
+
+
+def test_one_that_is_not_good_enough_yet_may_be_trained_on() -> None:
+    """How accurate it is depends on its training; what it costs does not."""
+    notes = [TrialNotes.of(different(1)[0], seed=0, epochs=8, training={})]
+    missed = TrialRow(0, State.INFEASIBLE, notes[0].id, violation={"accuracy": 0.1}, reason="accuracy 0.45, limit 0.5")
+    assert chosen("0", Searched(notes, [missed])) == 0
+    dear = replace(missed, violation={"accuracy": 0.1, "latency_ms": 0.2})
+    with pytest.raises(InputError, match=r"trial 0 is infeasible, however long it is trained: accuracy 0\.45"):
+        chosen("0", Searched(notes, [dear]))
+
+
+def test_a_retry_stands_for_the_trial_that_failed() -> None:
+    one, two = (TrialNotes.of(candidate, seed=0, epochs=8, training={}) for candidate in different(2))
+    notes = [one, replace(one, duplicate_of=0), two, replace(one, retry_of=0), replace(one, retry_of=3)]
+    failed = TrialRow(0, State.FAILED, one.id, reason="no luck")
+    rows = [failed, replace(failed, number=3), TrialRow(4, State.COMPLETE, one.id)]
+    for named in ("0", "1", "3", "4", one.id):
+        assert chosen(named, Searched(notes, rows)) == 4
+    with pytest.raises(InputError, match=r"trial 0 failed \(no luck\)"):
+        chosen("1", Searched(notes[:3], rows[:1]))
+    with pytest.raises(InputError, match="trial 2 is not finished"):
+        chosen(two.id, Searched(notes, rows))
+
+
+def test_one_network_with_several_numbers_is_several() -> None:
+    notes = [TrialNotes.of(different(1)[0], seed=0, epochs=8, training={"learning_rate": rate}) for rate in (0.1, 0.2)]
+    rows = [TrialRow(number, State.COMPLETE, notes[0].id) for number in range(2)]
+    assert chosen("1", Searched(notes, rows)) == 1
+    with pytest.raises(InputError, match=rf"fits 2 networks, trials .*0 \({notes[0].id}\)"):
+        chosen(notes[0].id, Searched(notes, rows))
+
+
+def test_before_the_first_trial_there_is_none_to_name() -> None:
+    with pytest.raises(InputError, match="of which there is none yet"):
+        chosen("0", Searched([], []))
 
 
 def test_a_network_is_named_by_its_id_too(ended: RunFolder) -> None:
