@@ -30,7 +30,9 @@ from nas.estimate.words import duration, span
 from nas.executors.local import worker_environment
 from nas.machine import threads_per_worker
 from nas.records import Evaluation
+from nas.run_folder.paths import RunFolder
 from nas.study.file import load_study
+from nas.tasks import OWN_RECIPE
 
 PARTS = ("search", "finalists", "total")
 
@@ -43,9 +45,15 @@ def run(study: Path, overrides: list[str], folder: Path) -> tuple[float, float]:
     return began, time.time()
 
 
+def remove_run(folder: Path) -> None:
+    """Remove a run folder, if there is one; what is anything else stays, for `nas run` to refuse."""
+    if RunFolder(folder).study.exists():
+        shutil.rmtree(folder)
+
+
 def finals_began(folder: Path, ended: float) -> float:
     """When the first finalist or reference was begun; the end of the run where there was none."""
-    files = [*folder.glob("artifacts/*/final-*/evaluation.json"), *folder.glob("artifacts/*/reference-*/evaluation.json")]  # fmt: skip  # noqa: E501
+    files = [file for phase in OWN_RECIPE for file in folder.glob(f"artifacts/*/{phase}-*/evaluation.json")]
     found = [Evaluation.model_validate_json(file.read_bytes()).started_at for file in files]
     return min((datetime.fromisoformat(moment).timestamp() for moment in found), default=ended)
 
@@ -82,7 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     study = load_study(arguments.study, arguments.overrides)
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
-    shutil.rmtree(arguments.out, ignore_errors=True)
+    remove_run(arguments.out)
 
     began = time.time()
     expected = probe(study, say=print).estimate

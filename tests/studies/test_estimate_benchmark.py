@@ -40,6 +40,16 @@ def test_what_was_said_over_what_was_taken(script: ModuleType) -> None:
         assert words in shown.get()
 
 
+def test_nothing_but_a_run_folder_is_removed(script: ModuleType, tmp_path: Path) -> None:
+    script.remove_run(tmp_path / "none")
+    (tmp_path / "thesis.tex").touch()
+    script.remove_run(tmp_path)
+    assert tmp_path.exists()
+    (tmp_path / "study.yaml").touch()
+    script.remove_run(tmp_path)
+    assert not tmp_path.exists()
+
+
 def test_finals_begin_with_the_first_finalist_or_reference(script: ModuleType, tmp_path: Path) -> None:
     study, folder = make_study(), RunFolder(tmp_path)
     assert script.finals_began(tmp_path, 123.0) == 123.0
