@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -55,10 +55,13 @@ def main() -> None:
         console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
         sys.exit(WRONG_INPUT)
     except OSError as error:
-        if (problem := disk_problem(error)) is None:
+        problem, code = disk_problem(error), FAILED
+        if problem is None and isinstance(error, PermissionError) and error.filename:
+            problem, code = f"{error.filename}: no permission", WRONG_INPUT
+        if problem is None:
             raise
         console.print(f"[red]{escape(problem)}[/]", highlight=False, soft_wrap=True)
-        sys.exit(FAILED)
+        sys.exit(code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -106,24 +109,15 @@ def run(
     continues.
     """
     from nas.commands.run import run as run_study
-    from nas.executors.loop import Interrupted, WorkFailed
     from nas.study.file import load_study
 
     console = Console()
     loaded = load_study(study, overrides or [])
     folder = out or Path("runs") / loaded.name
     again = shlex.join(["nas", "run", str(study), *(overrides or []), "--out", str(folder)])
-    try:
-        with _placing(study, overrides or []):
-            ended = run_study(loaded, folder, console)
-    except WorkFailed as error:
-        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
-        raise typer.Exit(FAILED) from None
-    except Interrupted:
-        console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
-        raise typer.Exit(INTERRUPTED) from None
-    _write_report(folder, console)
-    _last_screen(folder, loaded, console)
+    with _going_on_with(again, console), _placing(study, overrides or []):
+        ended = run_study(loaded, folder, console)
+    _report_and_front(folder, console)
     if not ended:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
@@ -143,24 +137,36 @@ def train(
     After a kill the same command goes on.
     """
     from nas.commands.train import train as train_trial
-    from nas.executors.loop import Interrupted, WorkFailed
-    from nas.study.file import load_study
 
     console = Console()
     again = shlex.join(["nas", "train", str(folder), trial, *(overrides or [])])
+    with _readable(folder), _going_on_with(again, console), _placing(folder / "study.yaml", overrides or []):
+        row = train_trial(folder, trial, overrides or [], console)
+    _report_and_front(folder, console)
+    if row is None:
+        console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
+    elif row.state == "FAILED":
+        _fail(f"The training failed: {row.reason}")
+
+
+def _fail(words: str) -> NoReturn:
+    """End with exit code 1."""
+    Console(stderr=True).print(f"[red]{escape(words)}[/]", highlight=False, soft_wrap=True)
+    raise typer.Exit(FAILED) from None
+
+
+@contextmanager
+def _going_on_with(again: str, console: Console) -> Iterator[None]:
+    """Say why work ended before its end; `again` is the command that goes on."""
+    from nas.executors.loop import Interrupted, WorkFailed
+
     try:
-        with _readable(folder), _placing(folder / "study.yaml", overrides or []):
-            row = train_trial(folder, trial, overrides or [], console)
+        yield
     except WorkFailed as error:
-        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
-        raise typer.Exit(FAILED) from None
+        _fail(str(error))
     except Interrupted:
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    _write_report(folder, console)
-    _last_screen(folder, load_study(folder / "study.yaml"), console)
-    if row is None:
-        console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
 
 @contextmanager
@@ -191,12 +197,15 @@ def _write_report(folder: Path, console: Console) -> None:
         raise
 
 
-def _last_screen(folder: Path, study: Study, console: Console) -> None:
+def _report_and_front(folder: Path, console: Console) -> None:
+    """Write the report, print the front, and say where the files are."""
     from nas.report.tables import front_rows
     from nas.report.terminal import print_front
     from nas.runtimes.runtime import runtime_of
+    from nas.study.file import load_study
 
-    rows = front_rows(folder)
+    _write_report(folder, console)
+    study, rows = load_study(folder / "study.yaml"), front_rows(folder)
     print_front(console, folder, study.objectives)
     lines = [f"Report:  {folder / 'report.html'}"]
     lines += [f"Files:   {folder}/<artifact>/{runtime_of(study.target).file_name}, named in {folder / 'front.csv'}"]
@@ -391,6 +400,7 @@ def cache(
     from nas.data.tables import megabytes
 
     folder = cache_folder()
+    print(f"Cache: {folder}")  # whole: a table's title is cut to its width, and reads brackets as markup
     Console().print(cache_table(folder))
     if clear:
         print(f"Removed {megabytes(remove_all(folder))}.")

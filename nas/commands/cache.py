@@ -57,7 +57,7 @@ def clear(folder: Path) -> int:
 
 def cache_table(folder: Path) -> Table:
     """How many entries of each kind there are, and their size."""
-    table = Table(title=f"Cache: {folder}", title_justify="left")
+    table = Table()
     for column in ("what", "entries", "size"):
         table.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
     found = list(entries(folder))

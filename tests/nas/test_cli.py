@@ -23,8 +23,10 @@ import pytest
 from PIL import Image
 
 from nas import cli
-from nas.commands import run as nas_launch
+from nas.commands import preparation
 from nas.files import sole_holder
+from nas.records import State
+from nas.run_folder.rows import TrialRow
 from nas.study.file import CHANGEABLE
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -143,19 +145,50 @@ def test_check_refuses_what_a_run_would(nas: Nas, study: Path, tmp_path: Path) -
 
 
 def test_cache(nas: Nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "c"))
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / f"latency-{0:024}.json").write_bytes(bytes(2_000_000))
-    assert "2.0 MB" in nas("cache").out
+    folder = tmp_path / "[bold]odd"
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(folder))
+    folder.mkdir()
+    (folder / f"latency-{0:024}.json").write_bytes(bytes(2_000_000))
+    said = nas("cache").out
+    assert said.startswith(f"Cache: {folder}\n")
+    assert "2.0 MB" in said
     assert "Removed 2.0 MB." in nas("cache", "--clear").out
-    assert not list((tmp_path / "c").iterdir())
+    assert not list(folder.iterdir())
 
 
 def test_probe(nas: Nas, study: Path) -> None:
     said = nas("check", "--probe", study)
     assert said.code == 0
-    for words in ("dense training step", "one trial", "the study", "3 trials and 2 finalists on 2 worker(s)"):
+    for words in ("latency ms", "dense images/s", "3 trials of 2 epochs, 2 worker(s)", "2 of 2 epochs", "the study"):
         assert words in said.out
+
+
+def test_a_cache_of_somebody_elses_is_one_message(nas: Nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path))
+    (tmp_path / f"latency-{0:024}.json").touch()
+
+    def forbidden(self: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(self))
+
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    said = nas("cache", "--clear")
+    assert (said.code, said.err) == (2, f"{tmp_path / f'latency-{0:024}.json'}: no permission\n")
+
+
+def test_a_network_that_fails_when_it_is_trained_on_is_a_failure(
+    nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1, as there is nothing that a script could go on with."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "study.yaml").write_text(study.read_text())
+    (folder / "trials.csv").touch()
+    monkeypatch.setattr(cli, "_report_and_front", lambda *_: None)
+    for state, code, err in ((State.FAILED, 1, "The training failed: no [luck]\n"), (State.COMPLETE, 0, "")):
+        row = TrialRow(0, state, "x", reason="no [luck]")
+        monkeypatch.setattr("nas.commands.train.train", lambda *_, row=row: row)
+        said = nas("train", folder, "0")
+        assert (said.code, said.err) == (code, err)
 
 
 @pytest.mark.parametrize(("style", "out"), [("table", None), ("csv", "trial,id,"), ("json", "[]")])
@@ -210,7 +243,7 @@ def test_a_full_disk_is_one_message(nas: Nas, study: Path, tmp_path: Path, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(nas_launch, "write_atomically", full)
+        patched.setattr(preparation, "write_atomically", full)
         said = nas("run", study, "--out", tmp_path / "run")
     assert said.code == 1
     expected = f"{tmp_path / 'run'}: No space left on device; nothing finished is lost, the same command goes on\n"
