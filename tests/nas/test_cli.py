@@ -154,7 +154,7 @@ def test_cache(nas: Nas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_probe(nas: Nas, study: Path) -> None:
     said = nas("check", "--probe", study)
     assert said.code == 0
-    for words in ("dense training step", "one trial", "the study", "3 trials and 2 finalists on 2 worker(s)"):
+    for words in ("smallest", "largest", "3 trials", "2 of 2 epochs", "the study"):
         assert words in said.out
 
 
