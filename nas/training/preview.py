@@ -45,8 +45,9 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
 
 
 def _as_it_goes_on(network: nn.Module, stage: Stage, done: float) -> None:
-    """What a stage switches on and off by itself, as it is at this place of the schedule: a checkpoint holds no switches,
-    and a network that was continued is to be worth the same.
+    """Set what a stage switches on and off as it is at this place of the schedule.
+
+    A checkpoint holds no switches, and a network that was continued is to be worth the same.
     """
     share = (done - stage.start) / (stage.stop - stage.start)
     stage.method.begin_epoch(network, share)
