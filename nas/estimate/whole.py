@@ -22,9 +22,9 @@ from nas.study import Study
 from nas.study.recipe import Distillation
 from nas.study.search import COPY_SHARE, MODELLING
 
-ASK_SECONDS = 1.5  # a sampler that models thinks so long before a trial
+ASK_SECONDS = 1.0  # a sampler that models thinks so long before a trial
 REPORT_SECONDS = 4.0
-CALIBRATED = (0.2, 1.0)  # of the seconds allowed for calibration: it ends when enough is known
+CALIBRATED = (0.1, 0.5)  # of the seconds allowed for calibration: it ends when enough is known
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ def search_seconds(plan: Plan, larger: bool) -> float:
     """The trials, those that break a limit and repeats included; after `search.hours` none begins."""
     search, expected = plan.study.search, plan.expected
     draws, trials = half(expected.draws, plan, larger), trials_of(plan)
+    if not larger and search.sampler in MODELLING:  # it goes where networks are small, if these are good enough
+        draws = half(draws, plan, larger)
     jobs = [plan.job(one, load=plan.load) for one in expected.anchors][:trials]
     rest = trials - len(jobs)
     jobs += cycled([plan.job(one, load=plan.load) for one in draws], rest)

@@ -19,6 +19,8 @@ from nas.search.sureness import NO_REPEATS, Repeated, averaged
 from nas.study import Study
 from nas.tasks import Task
 
+SEATS_WITH_A_SLOW_STARTER = 3  # of two finalists both would be large
+
 
 class Finalists(Driver):
     """Members of the search's front, as many as the study asks for, each trained at full budget with a new seed."""
@@ -130,7 +132,7 @@ def finalists_of(rows: Sequence[TrialRow], study: Study) -> list[TrialRow]:
     """The finalists out of the search's front: the best in each quality, then greedily by hypervolume.
 
     Where the front is smaller, the next one (of what is left without it) fills up: accuracies are noisy. The second
-    seat is the slow starter's, where there is one.
+    seat is the slow starter's, where there is one and seats enough for what is small and fast.
     """
     candidates = standing(rows)
     if not candidates:
@@ -143,7 +145,7 @@ def finalists_of(rows: Sequence[TrialRow], study: Study) -> list[TrialRow]:
         chosen += [int(front[i]) for i in front_subset(points[front], study.objectives, seats, reference_point=limit)]
         if len(chosen) >= wanted:
             break
-    slow = slow_starter(candidates, study)
+    slow = slow_starter(candidates, study) if wanted >= SEATS_WITH_A_SLOW_STARTER else None
     if slow is not None and slow not in chosen[:wanted]:
         chosen.insert(1, slow)
     return [candidates[i] for i in chosen[:wanted]]

@@ -33,7 +33,7 @@ class Effort:
 # No row has further keys: on digits, over five to six seeds, three times the epochs gave finalists 0.9 points more; an
 # average of weights, a teacher or smoothed labels gave none (studies/results/recipes-digits.json).
 EFFORTS: Mapping[EffortName, Effort] = {
-    "quick": Effort(10, (8, 24), (240, 1000), (2, 4), (600, 4000), 64),
-    "normal": Effort(60, (12, 64), (300, 3000), (3, 6), (1500, 15000), 128),
-    "thorough": Effort(480, (32, 250), (600, 8000), (4, 10), (4000, 60000), 224),
+    "quick": Effort(10, (8, 24), (240, 1000), (4, 6), (600, 4000), 64),
+    "normal": Effort(60, (12, 64), (300, 3000), (5, 8), (1500, 15000), 128),
+    "thorough": Effort(480, (32, 250), (600, 8000), (6, 12), (4000, 60000), 224),
 }

@@ -11,8 +11,9 @@ from by_hand import make_study
 from rich.console import Console
 from toy_runtime import Toy
 
+import nas.commands.preparation
 import nas.commands.run
-from nas.commands.check import warnings_of
+from nas.commands.refusals import refusals
 from nas.errors import InputError
 from nas.registry import RUNTIMES
 from nas.runtimes.onnxruntime import ONNXRUNTIME
@@ -88,9 +89,8 @@ def test_every_target_that_cannot_be_used_has_its_line(hidden: None, monkeypatch
     assert keys == ["targets[0].runtime", "targets[2].provider"]
 
 
-def test_a_study_for_another_machine_may_be_checked_with_a_warning(hidden: None) -> None:
-    (warning,) = [line for line in warnings_of(two_targets()) if line.startswith("targets")]
-    assert warning == missing((CPU, OV))[0]
+def test_a_study_for_another_machine_is_refused_by_check_as_by_run(hidden: None) -> None:
+    assert list(refusals(two_targets())) == missing((CPU, OV))
 
 
 def two_targets() -> Study:
@@ -100,7 +100,7 @@ def two_targets() -> Study:
 def test_a_run_is_refused_before_any_work(
     hidden: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_fsync: None
 ) -> None:
-    monkeypatch.setattr(nas.commands.run, "load", lambda *_, **__: pytest.fail("data were read"))
+    monkeypatch.setattr(nas.commands.preparation, "loaded_of", lambda *_, **__: pytest.fail("data were read"))
     with pytest.raises(InputError, match=r"targets\[1\]\.runtime: target 'ov' needs the package openvino"):
         nas.commands.run.run(two_targets(), tmp_path / "run", Console(quiet=True))
     assert not (tmp_path / "run" / "study.yaml").exists()

@@ -82,6 +82,7 @@ def test_a_large_network_that_is_about_as_accurate_after_short_training_is_a_fin
     short = {"epochs": 2}
     assert [r.number for r in finalists_of(rows, make_study(finalists=3, **short))] == [2, 3, 1]
     assert [r.number for r in finalists_of(rows, make_study(finalists=1, **short))] == [2]
+    assert [r.number for r in finalists_of(rows, make_study(finalists=2, **short))] == [2, 1]  # no seat to give away
     assert [r.number for r in finalists_of(rows[:3], make_study(finalists=2, **short))] == [2, 1]
     assert 3 not in [r.number for r in finalists_of(rows, make_study(finalists=3))]
     # The standard error is accuracy's; another quality has none of its own.
