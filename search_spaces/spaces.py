@@ -51,8 +51,8 @@ class Space(Record):
     preset: Preset | None = Field(
         None,
         description="Fills input_size, stem_widths, stem_stride, stages and head_widths where not given, at 8px "
-        "kernels too, for images of this size; with family left out or auto, stages and blocks that measured best at "
-        "this size. By default none.",
+        "kernels too, for images of this size; with family left out or auto, stages and blocks chosen by accuracy and "
+        "latency. By default none.",
     )
     input_size: InputSize | Annotated[tuple[InputSize, ...], Field(min_length=1)] = Field(
         description="Height and width in pixels that images are brought to; of several one is chosen per network."
@@ -235,7 +235,7 @@ class MixedSpace(Space):
 
     family: Literal["mixed"] = Field(
         description="mixed: each stage chooses a kind of block among `blocks`. auto, or left out beside a preset: "
-        "mixed, with the stages and blocks that measured best at the preset's size."
+        "mixed, with stages and blocks for the preset's size, chosen by accuracy and latency."
     )
     blocks: Annotated[dict[KindName, BlockSpace], Field(min_length=1)] = Field(
         default_factory=_mixed_blocks,

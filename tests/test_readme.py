@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from nas.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "studies").glob("*.md")), ROOT / "studies" / "results" / "README.md"]
@@ -50,6 +54,17 @@ def test_the_pictures_of_the_tutorial_are_made(tmp_path: Path, monkeypatch: pyte
     assert {file.parent.name for file in made} == {"china", "flower"}
     assert len(made) == 520
     assert {Image.open(file).size for file in made[::50]} == {(32, 32)}
+
+
+def test_the_table_of_commands_is_that_of_the_command_line() -> None:
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Commands\n")[2].partition("\n## ")[0]
+    shown = dict(re.findall(r"^\| `nas (\w+)([^`]*)` \|", text, re.MULTILINE))
+    assert set(shown) == set(group.commands)
+    for name, command in group.commands.items():
+        options = {option for given in command.params for option in given.opts if option.startswith("--")}
+        assert set(re.findall(r"--[a-z-]+", shown[name])) == options, name
 
 
 def anchors(page: Path) -> set[str]:

@@ -11,6 +11,7 @@ from nas.report.details import Fact
 from nas.report.figures import figure
 from nas.report.references import Reference, verdict_and_fates
 from nas.report.run import Row
+from nas.run_folder.rows import words_of
 from nas.study import Choices, Range, Study
 
 
@@ -52,6 +53,8 @@ def _images(folder: Path, study: Study) -> str:
     told = [f"{trial} training"]
     if study.search.finalists and final != trial:
         told = [f"{trial} training for a trial, {final} for a finalist"]
+    if side := study.search.input_size:
+        told.append(f"trials begin with {side} × {side} pixels")
     return ", ".join([*told, *(f"{number} {part}" for part, number in _parts(folder / "split.json").items())])
 
 
@@ -76,8 +79,7 @@ def _recipe(study: Study) -> str:
     rate = training.learning_rate
     told += [] if rate is None or isinstance(rate, Range | Choices) else [f"learning rate {rate:g}"]
     told += [f"searched: {searched.replace('_', ' ')}"] if searched else []
-    other = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in finals.items())
-    return ", ".join(told) + (f"; of finalists: {other}" if other else "")
+    return ", ".join(told) + (f"; of finalists: {words_of(finals)}" if finals else "")
 
 
 def _space(study: Study) -> str:

@@ -152,9 +152,7 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
 def reference_row(run: Run, reference: Reference, axes: Sequence[Figure]) -> dict[str, Any]:
     """A reference as a row of the same table; its name stands where candidates have their id."""
     row = {**reference.row, "trial": None, "p_on_front": None, "seeds": None, "mean_accuracy": None}
-    limits = [f"breaks the limit of {', '.join(reference.broken)}"] if reference.broken else []
-    flags = " ".join([*filter(None, [row["flags"]]), *limits])
-    return front_row(run, row, axes) | {"id": reference.name, "flags": flags}
+    return front_row(run, row, axes) | {"id": reference.name, "flags": reference.flags}
 
 
 def link(folder: Path, row: Row, name: str) -> str | None:

@@ -25,9 +25,9 @@ SHOWN_TRIALS = 5
 class Reference:
     """A reference beside a front.
 
-    `broken` are the limits of the study that it breaks. `beaten_by` and `beats` are trials of the front that are at
-    least as good in every objective and better in one, and for which the opposite holds; both are empty where it is not
-    compared (`is_compared`): it failed, breaks a limit, or was trained for other epochs than the front.
+    `broken` are the limits of the study that it breaks. `beaten_by` and `beats` are the places in the front, from 0, of
+    networks that are at least as good in every objective and better in one, and for which the opposite holds; both are
+    empty where it is not compared (`is_compared`): it failed, breaks a limit, or was not trained as the front was.
     """
 
     row: Row
@@ -51,8 +51,14 @@ class Reference:
 
     @property
     def is_on_front(self) -> bool:
-        """Whether no network of the front is at least as good in everything."""
+        """Whether no network of the front beats it."""
         return self.is_compared and not self.beaten_by
+
+    @property
+    def flags(self) -> str:
+        """What a table says of it beside its figures."""
+        limits = f"breaks the limit of {', '.join(self.broken)}" if self.broken else ""
+        return " ".join(filter(None, [self.row["flags"], limits]))
 
 
 def references_of(folder: Path, front: Sequence[Row], objectives: Sequence[str]) -> list[Reference]:
@@ -60,8 +66,8 @@ def references_of(folder: Path, front: Sequence[Row], objectives: Sequence[str])
     study = load_study(folder / "study.yaml")
     if not study.baseline:
         return []
-    # While finalists are to come the front is made of shorter trainings.
-    is_fair = not study.search.finalists or bool(stands(read_finalists(folder)).any())
+    # It is trained as finalists are, or as trials where the study asks for no finalists.
+    is_fair = bool(study.search.finalists) == bool(stands(read_finalists(folder)).any())
     return compared(records(read_references(folder)), front if is_fair else (), objectives, study)
 
 
@@ -75,9 +81,9 @@ def compared(rows: Sequence[Row], front: Sequence[Row], objectives: Sequence[str
             found.append(Reference(row, broken))
             continue
         own, *others = minimised([[one[name] for name in objectives] for one in (row, *front)], objectives)
-        winners = [one["trial"] for one, point in zip(front, others, strict=True) if dominates(point, own)]
-        losers = [one["trial"] for one, point in zip(front, others, strict=True) if dominates(own, point)]
-        found.append(Reference(row, broken, True, tuple(winners), tuple(losers)))
+        winners = tuple(place for place, point in enumerate(others) if dominates(point, own))
+        losers = tuple(place for place, point in enumerate(others) if dominates(own, point))
+        found.append(Reference(row, broken, True, winners, losers))
     return found
 
 
@@ -97,41 +103,43 @@ def verdict(references: Sequence[Reference], front: Sequence[Row], objectives: S
     if not leading:
         return ""
     which = " and ".join(f"{one.form} ({_figures(one, objectives)})" for one in leading)
-    beaten = sorted({trial for reference in leading for trial in reference.beats})
+    beaten = sorted({place for reference in leading for place in reference.beats})
     if len(beaten) == len(front):
         return (
-            f"The search has lost to a plain three-layer CNN: the baseline, as {which}, is as good as every network of "
-            "the front in each objective, or better."
+            f"The search has lost to a plain three-layer CNN: the baseline, as {which}, beats every network of the "
+            "front, as good or better in every objective."
         )
-    also = f" It beats {_trials(beaten)}, as good or better in every objective." if beaten else ""
+    also = f" It beats {_trials(beaten, front)}, as good or better in every objective." if beaten else ""
     return f"The search has not beaten a plain three-layer CNN: the baseline stands on the front, as {which}.{also}"
 
 
 def verdict_and_fates(references: Sequence[Reference], front: Sequence[Row], objectives: Sequence[str]) -> list[str]:
     """Every sentence there is on the references."""
-    return [*filter(None, [verdict(references, front, objectives)]), *words(references)]
+    return [*filter(None, [verdict(references, front, objectives)]), *words(references, front)]
 
 
-def words(references: Sequence[Reference]) -> list[str]:
+def words(references: Sequence[Reference], front: Sequence[Row]) -> list[str]:
     """What became of the references that are not on the front, those of one fate in one sentence."""
     fates: dict[str, list[str]] = {}
     for reference in references:
-        if fate := _fate(reference):
+        if fate := _fate(reference, front):
             fates.setdefault(fate, []).append(reference.form)
     return [f"The baseline in {' and '.join(names)} {fate}." for fate, names in fates.items()]
 
 
-def _fate(reference: Reference) -> str:
+def _fate(reference: Reference, front: Sequence[Row]) -> str:
     if not reference.is_complete:
         return f"{str(reference.row['state']).lower()}: {reference.row['reason'].rstrip('.')}"
     if reference.broken:
         return f"breaks the limit of {', '.join(reference.broken)}, so it is no alternative"
     if reference.beaten_by:
-        return f"is beaten by {_trials(reference.beaten_by)}, as good or better in every objective"
+        return f"is beaten by {_trials(reference.beaten_by, front)}, as good or better in every objective"
     return ""
 
 
-def _trials(numbers: Sequence[int]) -> str:
+def _trials(places: Sequence[int], front: Sequence[Row]) -> str:
+    """The trials at these places of the front, each once: of one there may be finalists by several recipes."""
+    numbers = list(dict.fromkeys(front[place]["trial"] for place in places))
     shown = [str(number) for number in numbers[:SHOWN_TRIALS]]
     if len(numbers) > SHOWN_TRIALS:
         return f"trials {', '.join(shown)} and {len(numbers) - SHOWN_TRIALS} more"

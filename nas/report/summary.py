@@ -221,13 +221,7 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
             "search trials that were trained again with other seeds the mean counts, and accuracies vary as they did "
             "between seeds too. The mean of seeds is of the search's trainings, not of a finalist's.",
         ),
-        (
-            "Baseline",
-            "Three 3x3 convolutions, global average pooling and a linear classifier, trained by the finalists' recipe "
-            "without a teacher, every epoch dense. fp32 is its file as it is; int8 is what ONNX Runtime's "
-            "quantize_static makes of that, with ranges from 512 training images and without further training. Neither "
-            "is a candidate of the search.",
-        ),
+        *([("Baseline", _baseline(study))] if study.baseline else []),
         (
             "Latency",
             "Of one call, measured on the file itself, never predicted; flagged unstable where no two "
@@ -246,6 +240,16 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
         ),
         ("Peak memory", "Largest sum of live activations in file order, at their stored type."),
     ]
+
+
+def _baseline(study: Study) -> str:
+    alike = "finalists" if study.search.finalists else "search trials"
+    return (
+        f"Three 3x3 convolutions, global average pooling and a linear classifier, trained as {alike} are, but dense in "
+        "every epoch and without a teacher. fp32 is its file as it is; int8 is what ONNX Runtime's quantize_static "
+        "makes of that, with ranges from 512 training images and without further training. Neither is a candidate of "
+        "the search."
+    )
 
 
 def _target(target: Target) -> str:

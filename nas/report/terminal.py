@@ -33,13 +33,14 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
     first sentence.
     """
     members = front_rows(folder, objectives)
-    references = references_of(folder, records(members), objectives)
-    if lost := verdict(references, records(members), objectives):
+    whole = records(members)
+    references = references_of(folder, whole, objectives)
+    if lost := verdict(references, whole, objectives):
         console.print(lost, style="yellow", markup=False, highlight=False, soft_wrap=True)
     rows = thinned(members, objectives, at_most)
     if rows.empty:
         console.print(why_empty(folder, objectives), markup=False, highlight=False, soft_wrap=True)
-    if fallen := no_finalist_stands(read_finalists(folder)):
+    elif fallen := no_finalist_stands(read_finalists(folder)):
         console.print(fallen, markup=False, highlight=False, soft_wrap=True)
     beside = [shown_reference(reference) for reference in references if reference.is_complete]
     blocks = front_tables(rows, objectives, width=console.width if console.is_terminal else None, beside=beside)
@@ -47,7 +48,7 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
         if number:
             console.print()
         console.print(block, crop=False, no_wrap=True, overflow="ignore")
-    for sentence in filter(None, [tie_words(records(rows), objectives), *words(references)]):
+    for sentence in filter(None, [tie_words(records(rows), objectives), *words(references, whole)]):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     if outlook := outlook_words(expected_per_hour(read_trials(folder), load_study(folder / "study.yaml"))):
         console.print(outlook, markup=False, highlight=False, soft_wrap=True)
@@ -55,9 +56,7 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
 
 def shown_reference(reference: Reference) -> dict[str, Any]:
     """A reference as a row of the table: its name stands where candidates have their id."""
-    limits = [f"breaks the limit of {', '.join(reference.broken)}"] if reference.broken else []
-    flags = " ".join([*filter(None, [reference.row["flags"]]), *limits])
-    return {**reference.row, "trial": None, "id": reference.name, "flags": flags}
+    return {**reference.row, "trial": None, "id": reference.name, "flags": reference.flags}
 
 
 def why_empty(folder: Path, objectives: Sequence[str]) -> str:

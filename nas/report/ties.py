@@ -24,22 +24,23 @@ def order_words(objectives: Sequence[str]) -> str:
 
 
 def tie_words(rows: Sequence[Row], objectives: Sequence[str]) -> str:
-    """Who else is equal to the first row in the first objective, and why it comes first; empty where nobody is."""
+    """Which other trials equal the first row in the first objective, and why it comes first; empty where none does."""
     if not rows:
         return ""
     first, name = rows[0], objectives[0]
-    tied = [row["trial"] for row in rows if row.get(name) == first.get(name)]
-    if len(tied) < 2:
+    tied = [row for row in rows if row.get(name) == first.get(name) and row["trial"] != first["trial"]]
+    if not tied:
         return ""
-    others = ", ".join(map(str, tied[1:-1])) + (" and " if len(tied) > 2 else "") + str(tied[-1])
+    *others, last = dict.fromkeys(str(row["trial"]) for row in tied)
+    equal = f"trials {', '.join(others)} and {last} are" if others else f"trial {last} is"
     return (
-        f"Trial {tied[0]} is listed first {_why(first, rows[1], objectives)}; in {figure(name).label} "
-        f"{'trials' if len(tied) > 2 else 'trial'} {others} {'are' if len(tied) > 2 else 'is'} its equal."
+        f"Trial {first['trial']} is listed first {_why(first, tied[0], objectives)}; in {figure(name).label} {equal} "
+        "its equal."
     )
 
 
 def _why(first: Row, second: Row, objectives: Sequence[str]) -> str:
-    """What tells a row from the next one, which is as good in the first objective."""
+    """What tells a row from a later one, which is as good in the first objective."""
     is_quality = objectives[0] in QUALITIES
     if is_quality and present(first.get("log_loss")) and first["log_loss"] != second.get("log_loss"):
         return f"for its lower {LOG_LOSS}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,22 @@ CHANGEABLE = (
     ("artifacts",),
     ("report",),
 )
-# What trained the networks of a run folder whose study does not hold these keys yet.
-BEFORE: Mapping[tuple[str, str], Any] = {("training", "batch_norm"): "folded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was done in run folders that do not hold a key yet; with `beside` only where that key is given too."""
+
+    section: str
+    key: str
+    value: Any
+    beside: str | None = None
+
+
+BEFORE = (
+    Before("training", "batch_norm", "folded"),
+    Before("data", "group_scope", "all", beside="group_pattern"),
+)
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -65,9 +80,10 @@ def override_settings(settings: dict[str, Any], overrides: Sequence[str]) -> dic
 def load_recorded(path: Path, overrides: Sequence[str] = ()) -> Study:
     """A run folder's study, which holds every key there was: those that came later mean what was done before."""
     document = _document(path, ())
-    for (section, key), value in BEFORE.items():
-        if isinstance(document.data.get(section), dict):
-            document.data[section].setdefault(key, value)
+    for before in BEFORE:
+        section = document.data.get(before.section)
+        if isinstance(section, dict) and (before.beside is None or section.get(before.beside)):
+            section.setdefault(before.key, before.value)
     for override in overrides:
         _override(document, override)
     return _validate(document, path)

@@ -112,8 +112,8 @@ def _row(key: str, part: Schema, needed: str | None) -> str:
 
 
 def _default(value: Any) -> str:
-    """A default as it is written in a study; of null and of a section there is no more to say than the meaning does."""
-    if value is None or isinstance(value, dict):
+    """A default as it is written in a study; where it holds nothing, there is no more to say than the meaning does."""
+    if value is None or (isinstance(value, dict) and not any(value.values())):
         return "–"
     return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
 

@@ -110,10 +110,9 @@ def _number(noun: str, schema: Schema) -> str:
 
 def _mapping(schema: Schema) -> str:
     own = list(schema.get("properties", ()))
-    if "minProperties" in schema:
-        return f"a mapping of at least {schema['minProperties']}"
+    least = f" of at least {schema['minProperties']}" if "minProperties" in schema else ""
     names = schema.get("propertyNames", {}).get("enum") or (own if len(own) <= FEW else [])
-    return f"a mapping with keys among {', '.join(names)}" if names else "a mapping"
+    return f"a mapping{least}" + (f" with keys among {', '.join(names)}" if names else "")
 
 
 def _text(schema: Schema) -> str:

@@ -27,7 +27,7 @@ from nas.candidates.candidate import Candidate, canonical
 from nas.pareto import non_dominated
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
-from nas.study.file import load_study
+from nas.study.file import load_recorded
 from nas.tasks import Task
 
 FORMATS = ("int8", "int4", "int3")
@@ -43,13 +43,13 @@ def resnet8(weight_format: str) -> Candidate:
 
 
 def tasks_of(folder: RunFolder, study: Study) -> dict[str, Task]:
-    """By format; seed and epochs are the finalists'."""
-    seed, found = study.search.seed + 1, dict[str, Task]()
+    """By format; seed and recipe are the finalists'."""
+    seed, recipe, found = study.search.seed + 1, study.finals.changes(), dict[str, Task]()
     for number, weight_format in enumerate(FORMATS):
         candidate = resnet8(weight_format)
-        place = folder.artifact(candidate.id, "reference", seed)
-        task = Task(number, candidate, "reference", seed, study.training.epochs, place)
-        found[weight_format] = replace(task, reads_test=True, is_constrained=False)
+        place = folder.artifact(candidate.id, "reference", seed, recipe)
+        task = Task(number, candidate, "reference", seed, study.final_epochs, place)
+        found[weight_format] = replace(task, recipe=recipe, reads_test=True, is_constrained=False)
     return found
 
 
@@ -106,14 +106,14 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     folder = RunFolder(options.run.resolve())
-    study = load_study(folder.study)
+    study = load_recorded(folder.study)
     front, beside = (measured_again(rows, study) for rows in named_rows(folder, study))
     Console(width=140).print(table_of(study, front, beside))
     if options.plot:
         draw(front, beside, options.plot)
     if options.json:
         shown = [[{key: row[key] for key in ("name", "id", *FIGURES)} for row in rows] for rows in (front, beside)]
-        what = {"study": study.name, "epochs": study.training.epochs, "train_images": study.data.train_images}
+        what = {"study": study.name, "epochs": study.final_epochs, "train_images": study.final_images}
         options.json.write_text(json.dumps({**what, "front": shown[0], "resnet8": shown[1]}, indent=1) + "\n")
 
 

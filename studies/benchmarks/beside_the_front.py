@@ -39,7 +39,7 @@ from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.runtimes.runtime import runtime_of
 from nas.samplers.named import seed_of
 from nas.study import Study
-from nas.study.file import load_study
+from nas.study.file import load_recorded
 from nas.tasks import Task, Verdict
 
 Rows = list[dict[str, Any]]
@@ -52,17 +52,18 @@ def uniform(candidate: Candidate) -> Candidate:
     return canonical(Candidate(architecture=candidate.architecture, plan=plan))
 
 
-def uniform_tasks(folder: RunFolder, study: Study) -> list[Task]:
-    """One per architecture of the finalists; seeds and epochs are the finalists'."""
+def uniform_tasks(folder: RunFolder) -> list[Task]:
+    """One per architecture of the finalists and recipe; seeds and epochs are the finalists'."""
     finalists = pd.read_csv(folder.finalists)
-    tasks: dict[str, Task] = {}
-    for number, row in finalists[finalists["state"] == State.COMPLETE].iterrows():
-        text = (folder.path / row["artifact"] / "candidate.json").read_text(encoding="utf-8")
+    tasks: dict[Path, Task] = {}
+    for number, artifact in finalists.loc[finalists["state"] == State.COMPLETE, "artifact"].items():
+        own = read_evaluation(folder.path / artifact)
+        assert own is not None, f"{artifact} has no evaluation"
+        text = (folder.path / artifact / "candidate.json").read_text(encoding="utf-8")
         plain = uniform(Candidate.from_json(json.loads(text)))
-        seed = study.search.seed + 1
-        place = folder.artifact(plain.id, "reference", seed)
-        task = Task(int(str(number)), plain, "reference", seed, study.training.epochs, place)
-        tasks[plain.id] = replace(task, reads_test=True, is_constrained=False)
+        place = folder.artifact(plain.id, "reference", own.seed, own.recipe)
+        task = Task(int(str(number)), plain, "reference", own.seed, own.budget, place)
+        tasks[place] = replace(task, recipe=own.recipe, reads_test=True, is_constrained=False)
     return list(tasks.values())
 
 
@@ -75,7 +76,9 @@ def random_tasks(folder: RunFolder, study: Study, wanted: int) -> list[Task]:
         place = folder.artifact(candidate.id, "search", seed)
         if read_evaluation(place) is None:
             place = folder.artifact(candidate.id, "reference", seed)
-        tasks.setdefault(candidate.id, Task(number, candidate, "search", seed, study.search_epochs, place))
+        task = Task(number, candidate, "search", seed, study.search_epochs, place)
+        own = replace(task, recipe=study.search_changes, train_size=study.search.input_size)
+        tasks.setdefault(candidate.id, own)
     return list(tasks.values())
 
 
@@ -151,7 +154,7 @@ def beside_search(folder: RunFolder, study: Study) -> tuple[Rows, Rows]:
 
 def beside_finalists(folder: RunFolder, study: Study) -> tuple[Rows, Rows]:
     """The finalists, and their architectures under the uniform plan."""
-    tasks = uniform_tasks(folder, study)
+    tasks = uniform_tasks(folder)
     evaluate_all(folder, study, tasks)
     return complete_rows(folder, study, folder.finalists), rows_of(tasks, study)
 
@@ -189,7 +192,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="gets the hypervolumes after each pair, and the rows they are of")
     options = parser.parse_args()
     folder = RunFolder(options.run.resolve())
-    study = load_study(folder.study)
+    study = load_recorded(folder.study)
     if study.training.searched:
         parser.error(f"{folder.study}: training: {', '.join(study.training.searched)} searched; no twin has them")
     found, rows = dict[str, tuple[float, float]](), dict[str, list[Rows]]()

@@ -70,7 +70,7 @@ def bench_of(study: Study) -> Workbench:
 def accuracy(candidate: Candidate, bench: Workbench, *, seed: int) -> float:
     """Validation accuracy of the file that would ship, whatever it costs: a reference is bound by no constraint."""
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(seed, candidate, "reference", seed, bench.study.training.epochs, Path(folder))
+        task = Task(seed, candidate, "reference", seed, bench.study.training.epochs, Path(folder), is_constrained=False)
         evaluation = evaluate(task, bench)
     if evaluation.state is not State.COMPLETE or evaluation.validation is None:
         raise RuntimeError(f"candidate {candidate.id} is {evaluation.state}: {evaluation.reason}")

@@ -16,7 +16,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -26,12 +25,13 @@ from nas.data import load
 from nas.evaluate import pipeline_of
 from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
-from nas.measuring.scoring import accuracy, as_float
+from nas.measuring.scoring import accuracy
 from nas.measuring.turns import pausing_for_measurements
 from nas.records import Measurement
 from nas.runtimes.onnx.stock import quantize_stock
 from nas.runtimes.onnxruntime import Runner
 from nas.shipping import ship
+from nas.stock import calibration_images
 from nas.study import Study
 from nas.study.file import load_study
 from nas.tasks import Task
@@ -40,7 +40,6 @@ from search_spaces.architecture import Architecture, StageConfig, StemConfig
 from search_spaces.block_configs import ResidualConfig
 
 DEPTHS = {"ResNet-8": 1, "ResNet-20": 3}
-CALIBRATION_IMAGES = 512  # drawn from all classes: the images lie class by class
 MODELS = Path(tempfile.gettempdir()) / "compact-nas-references"
 INT8_FILE = "static.onnx"
 
@@ -68,9 +67,7 @@ def reference(name: str, bench: Workbench, folder: Path) -> dict[str, dict[str, 
         network = pipeline_of(task, bench, None).fit(network, give_way).network.cpu().eval()
     shipped = ship(network, candidate, folder, header=bench.header, targets=[study.target])
     files = {"fp32": shipped[study.target.name], "int8": folder / INT8_FILE}
-    chosen = np.random.default_rng(seed).choice(len(bench.data.train), CALIBRATION_IMAGES, replace=False)
-    images = bench.data.train.take(np.sort(chosen)).images
-    quantize_stock(files["fp32"], files["int8"], as_float(images))
+    quantize_stock(files["fp32"], files["int8"], calibration_images(bench, seed))
     return {weights: figures(file, bench) for weights, file in files.items()}
 
 

@@ -26,13 +26,14 @@ import numpy as np
 import torch
 
 from nas.candidates.candidate import Candidate
-from nas.data import DataSet, Images, load
+from nas.data import DataSet, load
 from nas.evaluate import pipeline_of
-from nas.measuring.scoring import accuracy, as_float
+from nas.measuring.scoring import accuracy
 from nas.run_folder.paths import RunFolder
 from nas.runtimes.onnx.stock import quantize_stock
 from nas.runtimes.onnxruntime import Runner
 from nas.shipping import emit_files
+from nas.stock import calibration_images
 from nas.study import Data, Study
 from nas.study.file import load_study
 from nas.tasks import Task
@@ -40,7 +41,6 @@ from nas.teacher import teacher_logits
 from nas.training.inference import predict
 from nas.workbench import Workbench, build
 
-CALIBRATION_IMAGES = 512
 Row = dict[str, Any]
 
 
@@ -77,6 +77,9 @@ def run_all(
     if data is not None:
         os.environ["COMPACT_NAS_DATA"] = str(data.resolve())
     done, start = rows_of(out), time.monotonic()
+    if out.exists() and not out.read_bytes().endswith(b"\n"):
+        with out.open("a", encoding="utf-8") as file:
+            file.write("\n")  # behind a line that a kill cut short
     waiting = list({job.key: job for job in jobs if job.key not in done}.values())
     print(f"{len(jobs)} trainings, {len(waiting)} to do", flush=True)
     deadline = None if minutes is None else time.time() + 60 * minutes
@@ -157,7 +160,7 @@ def train(job: Job) -> Row:
         }
         if job.stock:
             quantized = Path(folder) / "stock.onnx"
-            quantize_stock(file, quantized, as_float(some_images(bench.data.train, job.seed)))
+            quantize_stock(file, quantized, calibration_images(bench, job.seed))
             row |= {f"stock_{name}": value for name, value in scores(quantized, bench).items()}
         return row
 
@@ -167,12 +170,6 @@ def scores(file: Path, bench: Workbench) -> Row:
     runner = Runner(file, bench.study.target)
     parts = {"validation": bench.data.validation, "test": bench.data.load_test()}
     return {name: accuracy(runner, images).accuracy for name, images in parts.items()}
-
-
-def some_images(images: Images, seed: int) -> Any:
-    """Images of all classes, which may lie class by class."""
-    count = min(CALIBRATION_IMAGES, len(images))
-    return images.take(np.sort(np.random.default_rng(seed).choice(len(images), count, replace=False))).images
 
 
 def bench_of(study: Study, input_size: int) -> Workbench:

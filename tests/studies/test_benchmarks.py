@@ -7,15 +7,18 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from by_hand import evaluated
 
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.run_folder.paths import RunFolder
+from nas.records import State
+from nas.run_folder.paths import RunFolder, write_evaluation
 from nas.search.search import Search
 from nas.study.file import load_study
 from nas.tasks import Task
@@ -24,6 +27,12 @@ from search_spaces.block_configs import InvertedResidualConfig
 
 FOLDER = Path(__file__).parents[2] / "studies" / "benchmarks"
 SCRIPTS = sorted(FOLDER.rglob("*.py"))
+SMALL = Candidate(
+    architecture=Architecture(
+        input_size=8, input_channels=1, stem=StemConfig(width=8), head=None,
+        stages=(StageConfig(width=8, stride=1, blocks=(InvertedResidualConfig(kernel=3, expansion=2),)),),
+    )
+)  # fmt: skip
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -62,6 +71,15 @@ def test_a_paired_gain_and_its_interval(monkeypatch: pytest.MonkeyPatch) -> None
     assert found["high"] == pytest.approx(differences.mean() + half, abs=half / 5)
 
 
+def test_a_pair_is_bound_by_no_constraint(monkeypatch: pytest.MonkeyPatch) -> None:
+    paired, asked = script("paired_gain", monkeypatch), list[Task]()
+    complete = SimpleNamespace(state=State.COMPLETE, validation=SimpleNamespace(accuracy=0.5))
+    monkeypatch.setattr(paired, "evaluate", lambda task, _: asked.append(task) or complete)
+    bench = SimpleNamespace(study=load_study(FOLDER.parent / "digits.yaml"))
+    assert paired.accuracy(SMALL, bench, seed=3) == 0.5
+    assert [(task.seed, task.is_constrained) for task in asked] == [(3, False)]
+
+
 def test_hypervolumes_of_a_pair_have_one_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     beside = script("beside_the_front", monkeypatch)
     ours = [{"accuracy": 0.9, "latency_ms": 1.0}, {"accuracy": 0.5, "latency_ms": 0.1}]
@@ -86,12 +104,31 @@ def test_the_uniform_plan_is_int8_and_cuts_nothing(monkeypatch: pytest.MonkeyPat
     assert set(plan.formats.values()) == {"int8"}
 
 
+def test_twins_of_finalists_are_trained_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by its own recipe, in a folder of its own."""
+    beside = script("beside_the_front", monkeypatch)
+    study, folder, rows = load_study(FOLDER.parent / "digits.yaml"), RunFolder(tmp_path), list[dict[str, str]]()
+    recipes: tuple[dict[str, Any], ...] = ({}, {"epochs": 30, "train_images": 100})
+    for recipe in recipes:
+        place = folder.artifact(SMALL.id, "final", 5, recipe)
+        task = Task(0, SMALL, "final", 5, recipe.get("epochs", 20), place, recipe=recipe)
+        write_evaluation(place, evaluated(task, study, State.COMPLETE, recipe=recipe))
+        (place / "candidate.json").write_text(json.dumps(SMALL.to_json()))
+        rows.append({"state": "COMPLETE", "artifact": folder.relative(place)})
+    pd.DataFrame(rows).to_csv(folder.finalists, index=False)
+    tasks = beside.uniform_tasks(folder)
+    assert [(task.seed, task.epochs, task.recipe) for task in tasks] == [(5, 20, {}), (5, 30, recipes[1])]
+    assert len({task.folder for task in tasks}) == 2
+    assert all(task.reads_test and not task.is_constrained for task in tasks)
+
+
 def test_random_candidates_beside_a_search_are_those_of_the_random_sampler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind the anchors the first generation of NSGA-II is drawn as they are, and has evaluations to take over."""
     beside = script("beside_the_front", monkeypatch)
-    study = load_study(FOLDER.parent / "digits.yaml", ["search.trials=4", "search.sampler=nsga2"])
+    smaller = ["search.train_images=100", "search.input_size=8"]
+    study = load_study(FOLDER.parent / "digits.yaml", ["search.trials=4", "search.sampler=nsga2", *smaller])
     search = Search(study, RunFolder(tmp_path))
     anchor, _, drawn = search.propose(), search.propose(), search.propose()
     assert isinstance(anchor, Task)
@@ -101,6 +138,8 @@ def test_random_candidates_beside_a_search_are_those_of_the_random_sampler(
     assert tasks[2].candidate.id == drawn.candidate.id
     assert len({task.candidate.id for task in tasks}) == 4
     assert {task.epochs for task in tasks} == {drawn.epochs}
+    assert all((task.recipe, task.train_size) == (drawn.recipe, drawn.train_size) for task in tasks)
+    assert (drawn.recipe, drawn.train_size) == ({"train_images": 100}, 8)
     assert tasks[2].folder != drawn.folder
     monkeypatch.setattr(beside, "read_evaluation", lambda folder: folder == drawn.folder or None)
     assert beside.random_tasks(RunFolder(tmp_path), study, 4)[2].folder == drawn.folder
@@ -197,7 +236,19 @@ def test_stock_references_are_the_known_networks(monkeypatch: pytest.MonkeyPatch
     assert len(references.resnet(3).layers(10)) == 1 + 18 + 2 + 1
 
 
-def test_resnet8_keeps_its_ends_at_8_bits_and_is_judged_by_accuracy_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resnet8_is_trained_as_finalists_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = script("beside_resnet8", monkeypatch)
+    study = load_study(FOLDER.parent / "digits.yaml", ["finals.epochs=30", "finals.train_images=100"])
+    tasks = beside.tasks_of(RunFolder(Path("run")), study)
+    assert set(tasks) == {"int8", "int4", "int3"}
+    for task in tasks.values():
+        assert (task.epochs, task.recipe) == (30, {"epochs": 30, "train_images": 100})
+        assert (task.reads_test, task.is_constrained) == (True, False)
+
+
+def test_resnet8_keeps_its_ends_at_8_bits_and_is_judged_by_accuracy_and_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     beside = script("beside_resnet8", monkeypatch)
     candidate = beside.resnet8("int3")
     formats = [candidate.plan.format_of(layer.name) for layer in candidate.layers(10)]

@@ -44,6 +44,16 @@ def test_figures_are_those_of_the_file_and_nothing_is_done_twice(trainings: Modu
     assert len(out.read_text().splitlines()) == 2
 
 
+def test_a_line_that_a_kill_cut_short_takes_none_with_it(
+    trainings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    out.write_text('{"key": "cut of')
+    monkeypatch.setattr(trainings, "train", lambda _: {"validation": 0.5, "test": 0.5})
+    (row,) = trainings.run_all([job(trainings)], out, processes=1)
+    assert trainings.rows_of(out).keys() == {row["key"]}
+
+
 def test_a_training_that_fails_says_why_and_is_tried_again(trainings: ModuleType, tmp_path: Path) -> None:
     out, bad = tmp_path / "rows.jsonl", job(trainings, overrides=(*TINY, "training.learning_rate=1e30"))
     for times in (1, 2):

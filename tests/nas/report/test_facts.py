@@ -52,16 +52,19 @@ def test_images_are_counted_where_they_are_recorded(tmp_path: Path) -> None:
     assert facts_of(study_of(), tmp_path)["Images"] == "150 training, 30 validation, 2 test"
     more = study_of(search={"train_images": 50}, finals={"train_images": "all"})
     assert facts_of(more, tmp_path)["Images"].startswith("50 training for a trial, all for a finalist, 30 validation")
+    smaller = study_of(search={"input_size": 8})
+    assert facts_of(smaller)["Images"] == "150 training, trials begin with 8 × 8 pixels"
     (tmp_path / "split.json").write_text("torn")
     assert facts_of(study_of(), tmp_path)["Images"] == "150 training"
 
 
 def test_the_recipe_and_what_differs_for_finalists() -> None:
     training = {"optimizer": "adam", "batch_size": 64, "learning_rate": 0.002, "mixup": {"choices": (0.0, 0.2)}}
-    facts = facts_of(study_of(training=training, finals={"epochs": 60, "batch_size": 32}))
+    finals = {"epochs": 60, "batch_size": 32, "randaugment": {"magnitude": 5}}
+    facts = facts_of(study_of(training=training, finals=finals))
     assert facts["Recipe"] == (
-        "adam, schedule one_cycle, batches of 64, learning rate 0.002, searched: mixup; of finalists: epochs 60, "
-        "batch size 32"
+        "adam, schedule one_cycle, batches of 64, learning rate 0.002, searched: mixup; of finalists: epochs=60 "
+        "batch_size=32 randaugment.operations=2 randaugment.magnitude=5.0"
     )
 
 

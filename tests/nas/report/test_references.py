@@ -64,7 +64,7 @@ FRONT = [member(7, 0.9, 0.2, 5000), member(3, 0.8, 0.1, 2000)]
 
 def told(*rows: dict[str, Any], front: list[dict[str, Any]] = FRONT, **study: Any) -> tuple[str, list[str]]:
     found = compared(rows, front, OBJECTIVES, study_of(**study))
-    return verdict(found, front, OBJECTIVES), words(found)
+    return verdict(found, front, OBJECTIVES), words(found, front)
 
 
 def test_a_search_that_has_beaten_it_has_no_verdict_and_says_by_what() -> None:
@@ -98,8 +98,26 @@ def test_what_it_beats_is_named_and_a_lost_search_is_called_lost() -> None:
     )
     assert told(reference("int8", 0.9, 0.1, 2000))[0] == (
         "The search has lost to a plain three-layer CNN: the baseline, as int8 (90.0 ± 1.0 %, 0.100\u00a0ms, "
-        "2.00\u00a0KB), is as good as every network of the front in each objective, or better."
+        "2.00\u00a0KB), beats every network of the front, as good or better in every objective."
     )
+
+
+def test_a_search_may_lose_to_both_forms_together() -> None:
+    """Neither beats all networks, and none is left unbeaten."""
+    accurate, small = reference("fp32", 0.9, 0.2, 4999), reference("int8", 0.8, 0.1, 1999)
+    assert told(accurate, small)[0].startswith("The search has lost to a plain three-layer CNN: the baseline, as fp32")
+    assert told(accurate)[0].startswith("The search has not beaten")
+
+
+def test_finalists_of_one_trial_by_several_recipes_are_told_apart_and_named_once() -> None:
+    front = [member(7, 0.9, 0.2, 5000), member(7, 0.8, 0.1, 2000), member(3, 0.95, 0.3, 9000)]
+    assert told(reference("int8", 0.7, 0.3, 9000), front=front)[1] == [
+        "The baseline in int8 is beaten by trials 7 and 3, as good or better in every objective."
+    ]
+    assert told(reference("int8", 0.8, 0.1, 1999), front=front)[0].endswith(
+        "It beats trial 7, as good or better in every objective."
+    )
+    assert told(reference("int8", 0.8, 0.1, 1999), front=front[:2])[0].startswith("The search has not beaten")
 
 
 def test_an_equal_stands_beside_it() -> None:
@@ -146,20 +164,24 @@ def test_they_are_read_beside_the_front_of_a_run(make_run: Any, new_study: Any) 
     front = records(front_rows(run.path))
     (found,) = references_of(run.path, front, ("accuracy", "latency_ms"))
     assert (found.form, found.row["epochs"], found.is_compared) == ("fp32", 20.0, True)
-    assert set(found.beaten_by) == {row["trial"] for row in front}
+    assert found.beaten_by == tuple(range(len(front)))
     left_out = make_run("without", study=new_study(baseline=False))
     written(left_out, reference("fp32", 0.5, 9.0, 10**6))
     assert references_of(left_out.path, front, ("accuracy",)) == []
 
 
-def test_shorter_trainings_are_not_compared_with_it(make_run: Any, new_study: Any) -> None:
-    """A front of search trials where finalists are to come; without finalists the baseline is trained as they are."""
-    for finalists, compared_with in ((2, False), (0, True)):
-        study = new_study(search=Search(finalists=finalists))
-        run = make_run(str(finalists), finalists=0, study=study)
-        written(run, reference("int8", 0.5, 9.0, 10**6))
-        (found,) = references_of(run.path, records(front_rows(run.path)), ("accuracy",))
-        assert found.is_compared is compared_with
+@pytest.mark.parametrize(("asked", "trained", "is_fair"), [(2, 0, False), (2, 2, True), (0, 0, True), (0, 2, False)])
+def test_other_trainings_are_not_compared_with_it(
+    make_run: Any, new_study: Any, asked: int, trained: int, is_fair: bool
+) -> None:
+    """A front of search trials where finalists are to come, and one of `nas train` where none were asked for.
+
+    Without finalists the baseline is trained as search trials are.
+    """
+    run = make_run(finalists=trained, study=new_study(search=Search(finalists=asked)))
+    written(run, reference("int8", 0.5, 9.0, 10**6))
+    (found,) = references_of(run.path, records(front_rows(run.path)), ("accuracy",))
+    assert found.is_compared is is_fair
 
 
 # Where they are shown.

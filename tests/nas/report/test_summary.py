@@ -3,8 +3,9 @@
 import pandas as pd
 
 from nas.report.run import read_run
-from nas.report.summary import alike, mended_once, offer, problems, tiles, when
+from nas.report.summary import alike, mended_once, methods, offer, problems, tiles, when
 from nas.report.tables import read_finalists, read_trials
+from nas.study import Search
 
 
 def test_failures_are_grouped_by_reason_and_counted(make_run):
@@ -96,3 +97,11 @@ def test_a_failure_by_another_recipe_is_not_mended(make_run):
     assert found.number == 1
     same = mended_once(pd.concat([finalists, again.assign(recipe="")]))
     assert same["state"].tolist() == ["COMPLETE"] * len(finalists)
+
+
+def test_the_baseline_is_explained_where_there_is_one(new_study):
+    """And what it is trained as."""
+    assert "trained as finalists are, but dense" in dict(methods(new_study(), []))["Baseline"]
+    alone = new_study(search=Search(finalists=0))
+    assert "trained as search trials are, but dense" in dict(methods(alone, []))["Baseline"]
+    assert "Baseline" not in dict(methods(new_study(baseline=False), []))

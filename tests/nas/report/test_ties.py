@@ -45,6 +45,12 @@ def test_what_decided_is_named_with_who_is_equal() -> None:
         "Trial 4 is listed first for its lower latency; in validation accuracy trials 1, 2 and 3 are its equal."
     )
     assert "as the earlier one;" in tie_words([first, {**first, "trial": 6}], OBJECTIVES)
+    again = row(4, 0.9, 0.25, 1.0)  # by another recipe
+    assert tie_words([first, again, row(1, 0.9, 0.3, 0.5), row(1, 0.9, 0.4, 0.4), last], OBJECTIVES) == (
+        "Trial 4 is listed first for its lower log loss on the validation images; in validation accuracy trial 1 is "
+        "its equal."
+    )
+    assert tie_words([first, again, last], OBJECTIVES) == ""
     costs = ("latency_ms", "accuracy")
     assert "for its higher validation accuracy; in latency" in tie_words([first, row(1, 0.8, 0.1, 2.0)], costs)
 

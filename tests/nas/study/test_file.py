@@ -28,7 +28,7 @@ from nas.study import (
     Target,
     Training,
 )
-from nas.study.file import CHANGEABLE, difference, dump_study, frozen_difference, load_study, placed
+from nas.study.file import CHANGEABLE, difference, dump_study, frozen_difference, load_recorded, load_study, placed
 from nas.study.words import dotted
 from search_spaces.mixes import MIXES
 from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
@@ -93,6 +93,24 @@ def test_the_family_auto_needs_a_preset(tmp_path: Path) -> None:
     names = "8px, 32px, 64px, 96px, 128px, 224px"
     said = f"command line: space.preset: expected one of {names} with family auto, got nothing"
     assert mistakes(tmp_path, BASE, "space={family: auto, input_size: 8}") == [said]
+
+
+@pytest.mark.parametrize(
+    ("data", "scope"),
+    [
+        ("{source: image_folder, path: p, group_pattern: a}", "all"),
+        ("{source: image_folder, path: p, group_pattern: a, group_scope: class}", "class"),
+        ("{source: image_folder, path: p}", "class"),
+        ("{source: digits}", "class"),
+    ],
+)
+def test_groups_of_a_run_folder_that_names_no_scope_are_those_of_all_classes(
+    tmp_path: Path, data: str, scope: str
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(BASE.replace("data:\n  source: digits", f"data: {data}"))
+    assert load_recorded(path).data.group_scope == scope
+    assert load_study(path).data.group_scope == "class"
 
 
 CONSTRAINED = BASE + "constraints: {accuracy: {min: 0.9}, size_bytes: {max: 20000}}\n"
@@ -452,7 +470,7 @@ def test_wrong_blocks_of_a_mixed_space(tmp_path: Path, blocks: str, expected: st
 
 
 def test_a_mixed_space_without_blocks(tmp_path: Path) -> None:
-    expected = "x.yaml:6: space.blocks: expected a mapping of at least 1, got an empty mapping"
+    expected = f"x.yaml:6: space.blocks: expected a mapping of at least 1 with keys among {KINDS}, got an empty mapping"
     assert mistakes(tmp_path, BASE + "  blocks: {}\n  family: mixed\n") == [expected]
 
 

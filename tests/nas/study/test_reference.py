@@ -42,6 +42,9 @@ def test_each_row_says_what_may_be_given_its_default_and_its_meaning() -> None:
     assert by_key["`trials`"][1:3] == ["an integer of at least 1", "`24`"]
     assert by_key["`name`"][2] == by_key["`source`"][2] == "required"
     assert by_key["`stages`"][2] == "of the preset"
+    assert by_key["`shares`"][2] == '`{"dense": 0.5, "pruned": 0.2, "quantized": 0.3}`'
+    assert by_key["`columns`"][2] == by_key["`hypervolume_reference`"][2] == "–"
+    assert by_key["`blocks`"][1].startswith("a mapping of at least 1 with keys among residual, ")
     assert by_key["`latency_ms`"][1] == "{max: a number above 0}"
     assert ["`weight_decay`", "a number of at least 0 or {low, high, log} or {choices}"] in [row[:2] for row in found]
     assert not [row for row in found if "null" in row[1]]

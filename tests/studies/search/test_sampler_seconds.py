@@ -39,4 +39,4 @@ def test_an_ask_is_timed_and_its_calls_are_counted(script: ModuleType, learned: 
     found = script.measure(12, 1, learned)
     assert (found["trials"], found["asks"], found["learned"]) == (12, 1, learned)
     assert 500 < found["decoded_per_ask"] < 4000
-    assert 0 < found["sampler_ms"] < found["ask_ms"]
+    assert found["sampler_ms"] < found["ask_ms"]  # a difference of times: on a busy machine it may be below 0

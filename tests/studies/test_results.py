@@ -1,0 +1,106 @@
+"""Tables of studies/results/README.md hold the figures of the files that they name."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.report.figures import significant
+
+RESULTS = Path(__file__).parents[2] / "studies" / "results"
+PAGE = (RESULTS / "README.md").read_text(encoding="utf-8")
+
+
+def table(heading: str, column: str) -> list[list[str]]:
+    """The cells of the table below a heading that has this column, its head first."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    (found,) = [part for part in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE) if f"| {column} |" in part]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found.splitlines()]
+    return [head, *rows]
+
+
+def recipes(file: str, split: str) -> dict[tuple[str, str, int], dict[str, Any]]:
+    rows = json.loads((RESULTS / file).read_text(encoding="utf-8"))[split]
+    return {(row["recipe"], row["format"], row["epochs"]): row for row in rows}
+
+
+def per_cent(accuracy: float) -> str:
+    return f"{100 * accuracy:.2f}"
+
+
+def told(difference: dict[str, float]) -> str:
+    mean, low, high = (f"{100 * difference[key]:+.2f}" for key in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+SHOWN = {  # the rows that compare recipes, by their first words
+    "`batch_norm: folded`": "folded",
+    "folded, 0.15": "folded short",
+    "`batch_norm: live`": "live",
+    "live, 0.15": "live short",
+    "folded, as a short": "folded tail",
+    "live, as a tail": "live tail",
+}
+
+
+def test_recipes_in_8_and_4_bits() -> None:
+    found = recipes("recipes.json", "test")
+    head, dense, stock, *rows = table("Training recipes", "int4: test (%)")
+    assert head[1:] == ["int8: test (%)", "to `folded`", "int4: test (%)", "to `folded`"]
+    after = found["stock", "int8", 20]
+    assert dense[1] == per_cent(found["fp32", "fp32", 20]["accuracy"])
+    assert stock[1:3] == [per_cent(after["accuracy"]), told(after["to_folded"])]
+    for (begin, recipe), row in zip(SHOWN.items(), rows, strict=True):
+        assert row[0].startswith(begin)
+        of_8, of_4 = (found[recipe, weights, 20] for weights in ("int8", "int4"))
+        assert row[1::2] == [per_cent(one["accuracy"]) for one in (of_8, of_4)]
+        assert row[2::2] == ["" if recipe == "folded" else told(one["to_folded"]) for one in (of_8, of_4)]
+
+
+def test_recipes_in_2_bits() -> None:
+    found = recipes("recipes-digits.json", "validation")
+    head, *rows = table("Training recipes", "int2, 5 epochs")
+    assert len(rows) == 4
+    for name, *cells in rows:
+        for column, cell in zip(head[1:], cells, strict=True):
+            weights, epochs = re.fullmatch(r"(int\d), (\d+) epochs", column).groups()  # type: ignore[union-attr]
+            trained = found.get((name.partition(":")[0], weights, int(epochs)))
+            assert cell == ("" if trained is None else per_cent(trained["accuracy"])), (name, column)
+
+
+def test_recipes_of_finalists() -> None:
+    head, *rows = table("Training recipes", "what is added")
+    assert len(rows) == 5
+    for name, epochs, *cells in rows:
+        for split, cell in zip(head[2:], cells, strict=True):
+            trained = recipes("recipes-digits.json", split)[name.partition(":")[0], "int8", int(epochs)]
+            assert cell == told(trained["to_live"]), (name, split)
+
+
+def test_kinds_of_block() -> None:
+    networks = json.loads((RESULTS / "kinds.json").read_text(encoding="utf-8"))
+    ladders: dict[str, list[dict[str, Any]]] = {}
+    for network in networks:
+        if (network["images"], network["input_size"]) == ("CIFAR-10", 32):
+            ladders.setdefault(network["ladder"], []).append(network)
+    _, *rows = table("Kinds of block", "CIFAR-10, 32 px")
+    assert rows == [
+        [
+            name,
+            " / ".join(significant(one["int8_bytes"] / 1000).replace("\u202f", "") for one in steps),
+            " / ".join(significant(one["int8_ms"]) for one in steps),
+            " / ".join(f"{100 * one['test']:.1f}" for one in steps),
+        ]
+        for name, steps in ladders.items()
+    ]
+    assert f"Of 148 trainings on the list {len(networks)} were made" in PAGE
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in RESULTS.iterdir() if path.name != "README.md"))
+def test_every_file_is_named(file: str) -> None:
+    """By its name, or by its ending beside one that differs in it alone."""
+    assert f"`{file}`" in PAGE or f"`-{Path(file).stem.rpartition('-')[2]}`" in PAGE
