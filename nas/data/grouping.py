@@ -103,12 +103,12 @@ def _refined(counts: Array, goal: Array, taken: Sequence[int], keep: int) -> lis
     exchanged. Every class stays on both sides, with `keep` rows in the rest.
     """
     points, target = _as_points(counts, goal)
-    held = np.nonzero(points)  # with many classes nearly all are zero
+    held = np.nonzero(counts)  # with many classes nearly all are zero
     inside = np.zeros(len(counts), bool)
     inside[list(taken)] = True
     for _ in range(MOST_MOVES):
         near = _change_by_row(points, held, points[inside].sum(0) - target, inside)
-        rows = _best_change(counts, points, near, inside, keep)
+        rows = _best_change(counts, held, points, near, inside, keep)
         if not rows:
             break
         inside[rows] ^= True
@@ -128,22 +128,29 @@ def _as_points(counts: Array, goal: Array) -> tuple[Array, Array]:
 def _change_by_row(points: Array, held: tuple[Array, ...], off: Array, inside: Array) -> Array:
     """How the squared length of `off`, from the target to the sum inside, changes when each row alone changes sides."""
     rows, columns = held
-    own = points[held]
-    return np.bincount(rows, own * (own + np.where(inside, -2, 2)[rows] * off[columns]), len(points))
+    own, size, signs = points[held], points[:, -1], np.where(inside, -2, 2)
+    by_class = np.bincount(rows, own * (own + signs[rows] * off[columns]), len(points))
+    return np.asarray(by_class + size * (size + signs * off[-1]))
 
 
-def _best_change(counts: Array, points: Array, alone: Array, inside: Array, keep: int) -> list[int]:
+def _best_change(
+    counts: Array, held: tuple[Array, ...], points: Array, alone: Array, inside: Array, keep: int
+) -> list[int]:
     """The row, or one of each side, whose change of sides comes nearest; none where nothing permitted comes nearer.
 
-    alone: see `_change_by_row`. Permitted is what leaves every class inside, and `keep` rows of it outside.
+    held: where `counts` is not 0. alone: see `_change_by_row`. Permitted is what leaves every class inside, and `keep`
+    rows of it outside.
     """
-    holds = counts > 0
-    takes_last = holds & np.where(inside[:, None], counts == counts[inside].sum(0), holds[~inside].sum(0) <= keep)
+    rows, columns = held
+    sums, left = counts[inside].sum(0), np.bincount(columns[~inside[rows]], minlength=counts.shape[1])
+    takes_last = np.where(inside[rows], counts[held] == sums[columns], left[columns] <= keep)
+    permitted = np.bincount(rows, takes_last, len(counts)) == 0
     order = np.argsort(np.round(alone, DIGITS), kind="stable")
     outs, ins = (order[inside[order] == side][:MOST_SWAPPED] for side in (False, True))
     exchanged = alone[outs][:, None] + alone[ins] - 2 * _products(points[outs], points[ins])
-    lost = _products(takes_last[outs], ~holds[ins]) + _products(~holds[outs], takes_last[ins])
-    found = np.concatenate([np.where(takes_last.any(1), np.inf, alone), np.where(lost > 0, np.inf, exchanged).ravel()])
+    of_outs, of_ins = counts[outs] > 0, counts[ins] > 0
+    lost = _products(of_outs & (left <= keep), ~of_ins) + _products(~of_outs, of_ins & (counts[ins] == sums))
+    found = np.concatenate([np.where(permitted, alone, np.inf), np.where(lost > 0, np.inf, exchanged).ravel()])
     found = np.round(found, DIGITS)
     at = int(np.argmin(found))
     if found[at] >= 0:

@@ -168,7 +168,7 @@ def test_a_file_that_is_missing_is_unreadable_and_named_with_its_line(tmp_path: 
     assert "1 unreadable image file(s)" in refused(data.model_copy(update={"unreadable": "error"}))
 
 
-@pytest.mark.parametrize("name", ["x" * 300, f"deep/{'x' * 300}/1", "null\0byte.jpg"])
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/1", "null\0byte.jpg"])
 def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     (told,) = load(table(tmp_path, rows(60) + f"{name},a\n"), input_size=4, seed=0).skipped
     assert "(line 62): " in told
