@@ -1,7 +1,7 @@
 """Data sets and the fixed train / validation / test split. Images are decoded once into uint8 arrays (N, C, H, W).
 
 The canonical order of a data set is its training images, then validation, then test; those of an image folder are
-sorted by class and name. split.json holds indices into it, and a digest of it.
+sorted by class and name. split.json holds indices into it, what these images are called, and a digest of all.
 """
 
 from __future__ import annotations

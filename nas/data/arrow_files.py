@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.parts import part_named
+from nas.data.parts import SPLITS, part_named
 from nas.data.paths import no_such
 from nas.data.walking import files_below
 from nas.errors import InputError
@@ -89,7 +89,7 @@ def read_parts(root: Path) -> dict[str, Part]:
 
 
 def _files(root: Path) -> dict[str, list[Path]]:
-    """Files by part, which their folder or their own name says; all are train where no name says anything."""
+    """Files of train, val and test, as their folder or own name says; without a train, it is what says nothing."""
     found: dict[str, list[Path]] = defaultdict(list)
     for file in _data_files(root):
         found[_part_of(file.relative_to(root))].append(file)
@@ -97,13 +97,14 @@ def _files(root: Path) -> dict[str, list[Path]]:
         raise InputError(f"data.path: expected Arrow or Parquet files ({', '.join(SUFFIXES)}) in {root}, got none")
     if "train" not in found and "" in found:
         found["train"] = found.pop("")
-    for part, files in found.items():
+    parts = {part: sorted(found[part]) for part in SPLITS if part in found}
+    for part, files in parts.items():
         if len(folders := sorted({str(file.parent) for file in files})) > 1:
             raise InputError(
-                f"data.path: expected one data set in {root}, got files of {part or 'no part'} in {len(folders)} "
-                f"folders: {', '.join(folders[:4])}; name the folder of one as data.path"
+                f"data.path: expected one data set in {root}, got files of {part} in {len(folders)} folders: "
+                f"{', '.join(folders[:4])}; name the folder of one as data.path"
             )
-    return {part: sorted(found[part]) for part in ("train", "val", "test") if part in found}
+    return parts
 
 
 def _data_files(root: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from nas.data.paths import expanded
@@ -28,7 +29,7 @@ def names_of(data: Data) -> tuple[str, ...] | None:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"data.class_names: {path}: expected one name per line, or a JSON list: {reason}") from None
     names = [name for name in names if name]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise InputError(f"data.class_names: {path}: expected every name once, got {twice[0]!r} again")
     if len(names) < 2:
         raise InputError(f"data.class_names: {path}: expected at least two names, got {names}")
@@ -37,7 +38,7 @@ def names_of(data: Data) -> tuple[str, ...] | None:
 
 def _from_json(text: str) -> list[str]:
     names = json.loads(text)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise ValueError("got JSON of another shape")
     return names
 
@@ -54,7 +55,8 @@ def class_table(values: Collection[str], names: tuple[str, ...] | None) -> tuple
         return tuple(ordered), {value: label for label, value in enumerate(ordered)}
     if numbers and not set(values) & set(names):
         return names, {value: int(value) for value in values if 0 <= int(value) < len(names)}
-    return names, {value: names.index(value) for value in set(values) & set(names)}
+    places = {name: place for place, name in enumerate(names)}
+    return names, {value: places[value] for value in values if value in places}
 
 
 def means_no_class(value: str, names: tuple[str, ...]) -> str:

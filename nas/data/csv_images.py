@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.data.bad_rows import refuse_rows
 from nas.data.class_names import class_table, means_no_class, names_of
-from nas.data.csv_table import Row, read_rows, refuse_rows
+from nas.data.column_groups import group_numbers, in_common
+from nas.data.csv_table import Row, read_rows
 from nas.data.decoding import SUFFIXES
 from nas.data.image_files import header_faults, identity_of, printable
 from nas.data.parts import SPLITS, check_parts
 from nas.data.paths import expanded, folder_of, no_such
 from nas.data.pixels import opened
-from nas.data.records import Listing, group_numbers, in_common
+from nas.data.records import Listing
 from nas.errors import InputError
 from nas.study import Data
 
@@ -80,6 +82,6 @@ def _files(root: Path, rows: Sequence[Row]) -> list[Path]:
 
 
 def _images_in(folder: Path) -> dict[str, str]:
-    """Image files of a folder by their names without suffix."""
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    """Image files of a folder by their names without suffix; none for a name that no folder can have."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     return {Path(name).stem: name for name in names if Path(name).suffix.lower() in SUFFIXES}

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.data.bad_rows import refuse_rows
 from nas.data.parts import part_named
 from nas.data.paths import folder_of, no_such
 from nas.errors import InputError
 from nas.study import Data
 
 DELIMITERS = ",;\t"
-SHOWN = 10
 KINDS = ("image", "label", "split", "group")
 NEEDED = ("image", "label")
 
@@ -63,14 +63,6 @@ def read_rows(data: Data) -> list[Row]:
     return rows
 
 
-def refuse_rows(path: Path, problems: Sequence[str]) -> None:
-    """Raise InputError where there are problems, each a sentence that begins with its line."""
-    if problems:
-        shown = "\n  ".join(problems[:SHOWN])
-        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise InputError(f"data.path: {path}: {len(problems)} bad row(s):\n  {shown}{more}")
-
-
 def records_of(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of every record; the delimiter is the one that the first line has most of."""
     first = text.partition("\n")[0]
@@ -112,6 +104,8 @@ def _row(line: int, cells: Sequence[str], width: int, places: dict[str, int]) ->
     if part is None:
         return f"line {line}: expected split train, val or test, got {values['split']!r}"
     image = posixpath.normpath(values["image"].replace("\\", "/"))
+    if posixpath.basename(image) in ("", ".", ".."):
+        return f"line {line}: expected a file, got {values['image']!r}"
     return Row(line, image, values["label"], part, values.get("group"))
 
 

@@ -26,7 +26,8 @@ class DataSummary:
     cannot be read, each as "path: reason". left_out: files and folders that are no images of the set, by reason.
     cached_bytes: what decoded images take in the cache, all input sizes together; 0 where they stay in memory.
     groups: how many groups the training, validation and test images form; empty without groups. notes: what else was
-    found, in sentences. trial_images: how many of the training images a trial of the search is trained on.
+    found, in sentences. uncut: images per class that training and the cut parts were taken from, also those that
+    `train_images` leaves out. trial_images: how many images a trial of the search is trained on.
     """
 
     title: str
@@ -38,6 +39,7 @@ class DataSummary:
     cached_bytes: int = 0
     groups: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    uncut: tuple[int, ...] = ()
     trial_images: int = 0
 
     def total(self, part: str) -> int:
@@ -54,30 +56,30 @@ class DataSummary:
         return tuple(_far_from_asked(self))
 
 
-def describe(study: Study, found: Listing | DataSet | None = None) -> DataSummary:
+def describe(study: Study, finals: DataSet | None = None) -> DataSummary:
     """What a study's finalists are trained on, and how many images its trials have.
 
-    `found`: the data if they are known, of finalists where they are read; else they are listed here. Raises InputError
-    where they cannot be used.
+    `finals`: the finalists' data where they are read; else they are listed here. Raises InputError where they cannot
+    be used.
     """
-    if isinstance(found, DataSet) and found.listing is not None:
-        listing, split, unreadable = found.listing, found.split, found.skipped
+    if finals is not None and finals.listing is not None:
+        listing, split, unreadable = finals.listing, finals.split, finals.skipped
     else:
-        listing, split = listed_of(study, "finals", found if isinstance(found, Listing) else None)
-        listed_of(study, "search", listing)
+        listing, split = listed_of(study, "finals")
         unreadable = named(listing, dict(listing.faults))
     summary = _summary(study.data, listing, split, unreadable, sizes_of(study))
-    limit = study.search_images
-    return replace(summary, trial_images=summary.trial_images if limit is None else limit)
+    if study.search_images == study.final_images:
+        return summary
+    trials = sum(_per_class(listing, np.asarray(listed_of(study, "search", listing)[1].train)))
+    each = summary.cached_bytes // sum(map(summary.total, PARTS))
+    return replace(summary, trial_images=trials, cached_bytes=summary.cached_bytes + each * trials)
 
 
 def summarize(
-    data: Data, found: Listing | DataSet | None = None, *, seed: int = 0, input_sizes: Sequence[int] = ()
+    data: Data, listing: Listing | None = None, *, seed: int = 0, input_sizes: Sequence[int] = ()
 ) -> DataSummary:
-    """As `describe`, of the section `data` alone."""
-    if isinstance(found, DataSet) and found.listing is not None:
-        return _summary(data, found.listing, found.split, found.skipped, input_sizes)
-    listing, split = listed(data, seed=seed, listing=found if isinstance(found, Listing) else None)
+    """As `describe`, of the section `data` alone; the `listing` may be known."""
+    listing, split = listed(data, seed=seed, listing=listing)
     return _summary(data, listing, split, named(listing, dict(listing.faults)), input_sizes)
 
 
@@ -99,6 +101,7 @@ def _summary(
         pixels * sum(map(sum, images.values())),
         {} if listing.groups is None else {part: _groups_of(listing.groups, own) for part, own in indices.items()},
         listing.notes,
+        _per_class(listing, listing.given["train"]),
         sum(images["train"]),
     )
 
@@ -120,11 +123,9 @@ def _groups_of(groups: Array, indices: Array) -> int:
 def _far_from_asked(summary: DataSummary) -> Iterator[str]:
     if not summary.groups:
         return
-    everything = sum(summary.total(part) for part in ("train", *summary.cut))
     for part, asked in summary.cut.items():
-        got = summary.total(part) / everything
-        whole = np.sum([summary.images[own] for own in ("train", *summary.cut)], axis=0)
-        shares = np.asarray(summary.images[part]) / np.maximum(1, whole)
+        got = summary.total(part) / sum(summary.uncut)
+        shares = np.asarray(summary.images[part]) / np.maximum(1, summary.uncut)
         low, high = int(np.argmin(shares)), int(np.argmax(shares))
         if abs(got - asked) > FAR_FROM_ASKED * asked or shares[high] > 1.5 * asked or shares[low] < asked / 1.5:
             names = summary.class_names

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.data.decoding import SUFFIXES
-from nas.data.parts import LIKE_SPLITS, SPLITS
+from nas.data.parts import LIKE_SPLITS, SPLITS, part_named
 from nas.data.paths import no_such
 from nas.data.walking import folders_in, is_data
 from nas.errors import InputError
@@ -32,7 +32,8 @@ def parts_of(root: Path) -> dict[str, Path]:
     if parts and "train" not in parts:
         beside = ", ".join(f"{part}/" for part in parts)
         raise InputError(f"data.path: expected a folder train/ with one folder per class in {root}, got only {beside}")
-    if not parts and len(names) > 1 and all(map(_names_a_split, names)):
+    said = {_split_said_by(name) for name in names}
+    if not parts and len(said) > 1 and None not in said:
         raise InputError(_parts_by_other_names(root, names))
     return parts or {"train": root}
 
@@ -59,10 +60,10 @@ def alike_inside(train: Path, names: Sequence[str]) -> str:
     )
 
 
-def _names_a_split(name: str) -> bool:
-    """Whether a word of the name is one of parts of a set: Final_Training, seg_test, trainSet."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
-    return any(word.casefold() in WORDS_OF_SPLITS for word in words)
+def _split_said_by(name: str) -> str | None:
+    """The part of a set that a word of the name stands for: Final_Training, seg_test, trainSet; None for no word."""
+    words = map(str.casefold, re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name))
+    return next((part_named(word) or word for word in words if word in WORDS_OF_SPLITS), None)
 
 
 def _parts_by_other_names(root: Path, names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from nas.errors import InputError
 ATTEMPTS = 20  # other orders, where the first one cannot give every class to both sides
 NEAR, NEAR_BY_CLASS = 0.05, 1 / 3  # of what is asked for, of all images and of each class: nearer needs no refinement
 MOST_MOVES, MOST_SWAPPED = 500, 60
+DIGITS = 9  # by which changes are compared, so that equal ones are equal on every machine
 
 
 def cut_groups(
@@ -101,38 +102,64 @@ def _refined(counts: Array, goal: Array, taken: Sequence[int], keep: int) -> lis
     A change adds a row, gives one back, or exchanges two; of many rows only those that alone come nearest are
     exchanged. Every class stays on both sides, with `keep` rows in the rest.
     """
+    points, target = _as_points(counts, goal)
+    held = np.nonzero(counts)  # with many classes nearly all are zero
     inside = np.zeros(len(counts), bool)
     inside[list(taken)] = True
-    holds = counts > 0
-    distance = float(_distance(counts[inside].sum(0), goal))
     for _ in range(MOST_MOVES):
-        sums, groups_left = counts[inside].sum(0), holds[~inside].sum(0)
-        outside, within = np.flatnonzero(~inside), np.flatnonzero(inside)
-        by_adding = _distance(sums + counts[outside], goal)
-        by_returning = _distance(sums - counts[within], goal)
-        some_out = outside[np.argsort(by_adding, kind="stable")[:MOST_SWAPPED]]
-        some_in = within[np.argsort(by_returning, kind="stable")[:MOST_SWAPPED]]
-        added = np.concatenate([outside, np.full(len(within), -1), np.repeat(some_out, len(some_in))])
-        returned = np.concatenate([np.full(len(outside), -1), within, np.tile(some_in, len(some_out))])
-        change = _rows(counts, added) - _rows(counts, returned)
-        left = groups_left - _rows(holds, added).astype(np.int64) + _rows(holds, returned)
-        allowed = ((sums + change > 0) & (left >= keep)).all(1)
-        new = np.where(allowed, _distance(sums + change, goal), np.inf)
-        best = int(np.argmin(new))
-        if new[best] >= distance - 1e-12:
+        near = _change_by_row(points, held, points[inside].sum(0) - target, inside)
+        rows = _best_change(counts, held, points, near, inside, keep)
+        if not rows:
             break
-        distance = float(new[best])
-        inside[[row for row in (added[best], returned[best]) if row >= 0]] ^= True
+        inside[rows] ^= True
     return np.flatnonzero(inside).tolist()
 
 
-def _distance(sums: Array, goal: Array) -> Array:
-    """Squared relative distance of every class to its goal, and as much again that of the sum; over the last axis."""
-    by_class = (((sums - goal) / goal) ** 2).sum(-1)
-    whole: Array = by_class + len(goal) * (sums.sum(-1) / goal.sum() - 1) ** 2
-    return whole
+def _as_points(counts: Array, goal: Array) -> tuple[Array, Array]:
+    """A point for each row (rows, classes + 1), and where the sum of those taken should lie.
+
+    Its squared distance from there is that of every class, relative to its goal, and as much again that of the sum.
+    """
+    weight = np.sqrt(len(goal))
+    points = np.column_stack([counts / goal, weight * counts.sum(1) / goal.sum()])
+    return points, np.append(np.ones(len(goal)), weight)
 
 
-def _rows(table: Array, indices: Array) -> Array:
-    """Rows of a table; -1 stands for a row of zeros."""
-    return np.where(indices[:, None] >= 0, table[indices], 0)
+def _change_by_row(points: Array, held: tuple[Array, ...], off: Array, inside: Array) -> Array:
+    """How the squared length of `off`, from the target to the sum inside, changes when each row alone changes sides."""
+    rows, columns = held
+    own, size, signs = points[held], points[:, -1], np.where(inside, -2, 2)
+    by_class = np.bincount(rows, own * (own + signs[rows] * off[columns]), len(points))
+    return np.asarray(by_class + size * (size + signs * off[-1]))
+
+
+def _best_change(
+    counts: Array, held: tuple[Array, ...], points: Array, alone: Array, inside: Array, keep: int
+) -> list[int]:
+    """The row, or one of each side, whose change of sides comes nearest; none where nothing permitted comes nearer.
+
+    held: where `counts` is not 0. alone: see `_change_by_row`. Permitted is what leaves every class inside, and `keep`
+    rows of it outside.
+    """
+    rows, columns = held
+    sums, left = counts[inside].sum(0), np.bincount(columns[~inside[rows]], minlength=counts.shape[1])
+    takes_last = np.where(inside[rows], counts[held] == sums[columns], left[columns] <= keep)
+    permitted = np.bincount(rows, takes_last, len(counts)) == 0
+    order = np.argsort(np.round(alone, DIGITS), kind="stable")
+    outs, ins = (order[inside[order] == side][:MOST_SWAPPED] for side in (False, True))
+    exchanged = alone[outs][:, None] + alone[ins] - 2 * _products(points[outs], points[ins])
+    of_outs, of_ins = counts[outs] > 0, counts[ins] > 0
+    lost = _products(of_outs & (left <= keep), ~of_ins) + _products(~of_outs, of_ins & (counts[ins] == sums))
+    found = np.concatenate([np.where(permitted, alone, np.inf), np.where(lost > 0, np.inf, exchanged).ravel()])
+    found = np.round(found, DIGITS)
+    at = int(np.argmin(found))
+    if found[at] >= 0:
+        return []
+    out, in_ = divmod(at - len(points), len(ins))
+    return [at] if at < len(points) else [int(outs[out]), int(ins[in_])]
+
+
+def _products(ours: Array, theirs: Array) -> Array:
+    """Of every row with every row; not by a matrix product, whose last digits differ between machines."""
+    products: Array = np.einsum("oc,ic->oi", ours.astype(float), theirs.astype(float))
+    return products

@@ -11,18 +11,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nas.data.arrow_files import Part, read_parts
+from nas.data.arrow_files import SUFFIXES, Part, read_parts
+from nas.data.bad_rows import refuse_rows
 from nas.data.class_names import class_table, means_no_class, names_of
-from nas.data.image_files import identity_of, opened_bytes
+from nas.data.column_groups import group_numbers, in_common
+from nas.data.image_files import identity_of, opened_bytes, printable
 from nas.data.parts import check_parts
 from nas.data.paths import folder_of
 from nas.data.pixels import opened
-from nas.data.records import Array, Listing, group_numbers, in_common
+from nas.data.records import Array, Listing
+from nas.data.walking import files_below
 from nas.errors import InputError
 from nas.study import Data
 
+OTHERS = "files of no part (train, val or test)"
 USUAL = {"image": ("image", "img"), "label": ("label", "labels")}
-SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def list_huggingface(data: Data) -> Listing:
         return f"{root}: {names[at]} row {row}"
 
     files, groups = [file for part in parts for file in part.files], _groups(data, root, parts)
+    others = sorted({*files_below(root, SUFFIXES)} - {*files})
     return Listing(
         found.class_names,
         labels,
@@ -67,6 +71,7 @@ def list_huggingface(data: Data) -> Listing:
         name=name,
         identity=lambda indices: f"{identity_of(files)} {data.columns.image} {indices.tolist()}",
         groups=groups,
+        left_out={OTHERS: tuple(printable(file.relative_to(root)) for file in others)} if others else {},
         notes=() if groups is None else (in_common(data),),
         key=lambda index: "/".join([names[place(index)[0]], str(place(index)[1])]),
     )
@@ -84,12 +89,12 @@ def _classified(data: Data) -> _Classified:
     empty = [
         f"{key} row {row}: no label" for key, own in values.items() for row, value in enumerate(own) if value is None
     ]
-    _refuse(root, empty)
+    refuse_rows(root, empty)
     texts = {key: [_text(value) for value in own] for key, own in values.items()}
     names, classes = class_table(
         {text for own in texts.values() for text in own}, names_of(data) or _class_label(root, parts, data)
     )
-    _refuse(
+    refuse_rows(
         root,
         [
             f"{key} row {row}: {means_no_class(text, names)}"
@@ -114,13 +119,6 @@ def _class_label(root: Path, parts: Mapping[str, Part], data: Data) -> tuple[str
 
 def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _refuse(root: Path, problems: list[str]) -> None:
-    if problems:
-        shown = "\n  ".join(problems[:SHOWN])
-        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise InputError(f"data.path: {root}: {len(problems)} bad row(s):\n  {shown}{more}")
 
 
 def _column(root: Path, part: Part, data: Data, kind: str) -> str:

@@ -45,8 +45,8 @@ def identity_of(files: Sequence[Path]) -> str:
 def _state_of(file: Path) -> str:
     try:
         stat = file.stat()
-    except OSError as error:  # a link to nowhere, say: an unreadable image like any other
-        return str(error.strerror)
+    except (OSError, ValueError) as error:  # a link to nowhere, a name of null bytes: unreadable like any other
+        return reason_of(error)
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 

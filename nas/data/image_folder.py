@@ -16,7 +16,7 @@ from nas.data.name_groups import NamedImage, name_groups
 from nas.data.paths import folder_of
 from nas.data.pixels import opened
 from nas.data.records import Array, Listing
-from nas.data.walking import Walk, is_data, walk
+from nas.data.walking import Walk, folders_in, is_data, walk
 from nas.errors import InputError
 from nas.study import Data
 
@@ -65,8 +65,7 @@ def class_names_in(data: Data) -> tuple[str, ...]:
 
 def _list_split(folder: Path, class_names: Sequence[str]) -> list[Walk]:
     """What lies in each class folder of a part."""
-    strangers = [entry.name for entry in _entries(folder) if entry.is_dir() and entry.name not in class_names]
-    if strangers:
+    if strangers := sorted({*folders_in(folder)} - {*class_names}):
         raise InputError(f"data.path: {folder} holds classes that train/ does not: {', '.join(strangers)}")
     walks = []
     for name in class_names:
@@ -78,24 +77,24 @@ def _list_split(folder: Path, class_names: Sequence[str]) -> list[Walk]:
     return walks
 
 
-def _entries(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if is_data(entry.name))
-
-
 def _beside(root: Path, parts: Mapping[str, Path], class_names: Sequence[str]) -> LeftOut:
     """What lies beside the folders that are read: in the root and, below it, in each part."""
     left_out = LeftOut(list)
     for folder in dict.fromkeys([root, *parts.values()]):
         read = {*class_names} if folder in parts.values() else {*parts}
-        hidden = sorted(entry for entry in folder.iterdir() if not is_data(entry.name))
-        _note(left_out, root, Walk([], [], hidden))
-        for entry in _entries(folder):
-            if entry.name in read:
-                continue
-            is_image = entry.suffix.lower() in SUFFIXES and not entry.is_dir()
-            what = "folders beside the parts" if entry.is_dir() else "files beside the folders that are read"
-            left_out["images in no class folder" if is_image else what].append(_below(root, entry))
+        entries = sorted(folder.iterdir())
+        _note(left_out, root, Walk([], [], [entry for entry in entries if not is_data(entry.name)]))
+        for entry in entries:
+            if is_data(entry.name) and entry.name not in read:
+                left_out[_kind_of(entry)].append(_below(root, entry))
     return left_out
+
+
+def _kind_of(entry: Path) -> str:
+    if entry.is_dir():
+        return "folders beside the parts"
+    is_image = entry.suffix.lower() in SUFFIXES
+    return "images in no class folder" if is_image else "files beside the folders that are read"
 
 
 def _note(left_out: LeftOut, root: Path, found: Walk) -> None:
@@ -114,5 +113,5 @@ def _named(parts: Mapping[str, Path], files: Sequence[Path], classes: Sequence[s
     named = []
     for file, name in zip(files, classes, strict=True):
         part, root = next((part, folder / name) for part, folder in parts.items() if file.is_relative_to(folder / name))
-        named.append(NamedImage(file.relative_to(root).as_posix(), name, str(file), part == "train"))
+        named.append(NamedImage(file.relative_to(root).as_posix(), name, printable(file), part == "train"))
     return named

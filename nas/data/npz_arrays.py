@@ -52,16 +52,12 @@ class Archive:
 
     def key(self, part: str, kind: str) -> str | None:
         """The name of a part's images, labels or groups; those of train may stand without prefix."""
+        exact = [f"{part}_{kind}", *([kind] if part == "train" else [])]
         short = SHORT.get(kind)
-        names = [f"{part}_{kind}", *([f"{short}_{part}"] if short else [])]
-        if part == "train":
-            names += [kind, *([short] if short else [])]
-        known = {name: name if kind == "groups" else name.casefold() for name in self.shapes}
-        found = [
-            name for name, plain in known.items() if name in names or (short and plain in names and plain[0] in "xy")
-        ]
+        in_any_case = [f"{short}_{part}", *([short] if part == "train" else [])] if short else []
+        found = [name for name in self.shapes if name in exact or name.casefold() in in_any_case]
         if len(found) > 1:
-            raise wrong(self.path, f"expected one of {' and '.join(names)}, got {' and '.join(found)}")
+            raise wrong(self.path, f"expected one of {', '.join([*exact, *in_any_case])}, got {' and '.join(found)}")
         return found[0] if found else None
 
 
@@ -81,7 +77,7 @@ class Pixels:
 
     @cached_property
     def _scale(self) -> int:
-        """What makes 255 of white: 1 or, for numbers of which none is above 1, 255.
+        """What makes 255 of white: 1 or, for booleans and for floats of which none is above 1, 255.
 
         Raises InputError where numbers are neither of 0 to 1 nor of 0 to 255.
         """

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from PIL import Image
-
-from nas.study import Data
 
 Array = np.ndarray[Any, Any]
 STATISTICS_BLOCK = 64  # images
@@ -140,17 +138,3 @@ class Listing:
         names = (self.key_of(index, root) for index in range(len(self.labels)))
         lines = (f"{self.class_names[label]} {name}" for label, name in zip(self.labels.tolist(), names, strict=True))
         return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
-
-
-def group_numbers(groups: Sequence[str | None]) -> Array | None:
-    """A number per image for what it has in common with others: "" is of no group; None where none is known."""
-    if not groups or groups[0] is None:
-        return None
-    codes = np.unique(np.array(groups, str), return_inverse=True)[1].astype(np.int64)
-    codes[[group == "" for group in groups]] = NO_GROUP
-    return codes
-
-
-def in_common(data: Data) -> str:
-    """A note on groups that a column names."""
-    return f"images with the same {data.columns.group or 'group'!r} stay in one part, whatever their class"

@@ -63,4 +63,5 @@ def _some(names: tuple[str, ...]) -> str:
 
 def megabytes(count: int) -> str:
     """Bytes in units of 10^6, with as many digits as matter."""
-    return f"{count / 1e6:,.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
+    digits = ",.0f" if count >= 1e7 else ".1f" if count >= 1e5 else ".2g"
+    return f"{count / 1e6:{digits}} MB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -52,7 +53,10 @@ def choose_columns(given: str, asked: Mapping[str, str], *, asked_root: str | No
     is the image or the class, or no file is found.
     """
     table = _read(expanded(given, "data.path"))
-    root, image = _files(table, asked.get("image"), asked_root)
+    if not table.rows:  # none is whole: the listing names them
+        return []
+    folder, image = _files(table, asked.get("image"), asked_root)
+    root = folder and str(Path(given).parent / folder)  # as it was given, like the table
     taken = {image}
     names = {"image": image}
     for kind in ("split", "group", "label"):
@@ -66,7 +70,7 @@ def choose_columns(given: str, asked: Mapping[str, str], *, asked_root: str | No
     said = ", ".join(f"{kind} {name!r}" for kind, name in names.items())
     return [
         *([Choice("data.columns", own, f"Columns as they are understood: {said}.")] if own else []),
-        *([Choice("data.root", str(root), "The folder that the table's files are in.")] if root else []),
+        *([Choice("data.root", root, "The folder that the table's files are in.")] if root else []),
     ]
 
 
@@ -83,7 +87,7 @@ def _read(path: Path) -> Table:
 
 
 def _files(table: Table, asked: str | None, asked_root: str | None) -> tuple[str | None, str]:
-    """The folder of the files, None for the table's own or the one asked for, and the column that names them.
+    """The folder beside the table that holds the files, None for its own or the one asked for, and their column.
 
     Where some files are missing, the listing names them.
     """
@@ -98,7 +102,7 @@ def _files(table: Table, asked: str | None, asked_root: str | None) -> tuple[str
         if share >= FOUND:
             break
     if found is not None:
-        return None if found[0] == here else str(found[0]), found[1]
+        return None if found[0] == here else found[0].name, found[1]
     usual = next((name for name in columns if asked or _plain(name) in USUAL["image"]), None)
     if usual is None:
         raise _unclear(table, "image", "names the files")
@@ -109,10 +113,13 @@ def _files(table: Table, asked: str | None, asked_root: str | None) -> tuple[str
 
 
 def _share_found(folder: Path, values: Sequence[str]) -> float:
-    """Of some of the values, the share that name files in the folder, with or without suffix."""
+    """Of some of the values, the share that name files in the folder, with or without suffix.
+
+    Unlike Path's, os.path's functions also answer for text that is too long for a name.
+    """
     some = values[:: max(1, len(values) // LOOKED_UP)]
     found = [
-        (folder / value).is_file() or Path(value).name in _stems((folder / value).parent) for value in some if value
+        os.path.isfile(folder / value) or Path(value).name in _stems((folder / value).parent) for value in some if value
     ]
     return sum(found) / max(1, len(some))
 
@@ -120,7 +127,7 @@ def _share_found(folder: Path, values: Sequence[str]) -> float:
 @cache
 def _stems(folder: Path) -> frozenset[str]:
     """Names of the images of a folder, without suffix."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return frozenset()
     return frozenset(file.stem for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
 

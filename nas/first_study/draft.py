@@ -93,7 +93,7 @@ def fit_into(
         if found.fitted.seconds <= budget_s:
             break
         reason = f"; at {found.sized.size} the least that makes sense takes about {duration(found.fitted.seconds)} here"
-        smaller = Sized(size, reason)
+        smaller = Sized(size, reason, is_timed=True)
         if size == sizes[-1] or facts.fitted(smaller, found.speed).seconds <= budget_s:
             found = facts.timed(smaller, speed_of)
     return found

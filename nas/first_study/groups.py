@@ -37,13 +37,14 @@ def choose_groups(data: Data, listing: Listing, *, seed: int) -> list[Choice]:
     classes = [listing.class_names[label] for label in listing.labels[train]]
     root = printable(parts_of(folder_of(data))["train"])
     paths = [_below_class(listing.name(int(i)), root) for i in train]
-    suspected = [found for naming in NAMINGS if (found := grouped(naming, paths, classes))]
-    for found in suspected:
+    doubtful = list[list[Choice]]()
+    for found in filter(None, (grouped(naming, paths, classes) for naming in NAMINGS)):
         doubt = _doubt(found, data, listing, seed)
         if not doubt:
             return _chosen(found, paths, "")
-    if suspected:
-        return _chosen(suspected[0], paths, _doubt(suspected[0], data, listing, seed))
+        doubtful.append(_chosen(found, paths, doubt))
+    if doubtful:
+        return doubtful[0]
     why = (
         "File names show no groups. Where several pictures show one object, film or patient, name what they share: "
         "frames in training and in test at once make accuracies too good."

@@ -117,13 +117,13 @@ def in_words(looks: Looks) -> str:
     return f"{span}, {'grey' if looks.is_grey else 'in colour'} (by {len(sizes):,} of them)"
 
 
-def size_choice(size: int, looks: Looks, reason: str) -> Choice:
+def size_choice(size: int, looks: Looks, reason: str, *, is_timed: bool) -> Choice:
     """The preset for an input size; `reason` says why it is not larger, if it could be."""
     why = (
         f"Stages, widths and kinds of blocks that suit images of {size} x {size} pixels. A typical picture has a side "
         f"of {looks.side:.0f} pixels{reason}."
     )
-    return Choice("space.preset", f"{size}px", why, is_timed=bool(reason))
+    return Choice("space.preset", f"{size}px", why, is_timed=is_timed)
 
 
 def smaller_sizes(size: int, least: int = 32) -> Sequence[int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 from nas.data.decoding import SUFFIXES
+from nas.data.paths import expanded
 from nas.data.walking import files_below, folders_in, is_data
 from nas.errors import InputError
 from nas.first_study.choices import Choice
@@ -28,7 +28,7 @@ PARTS = ("train", "val", "test")
 
 def located(given: str) -> list[Choice]:
     """The keys of `data` for a folder, a file or a data set's name. Raises InputError where it is none of these."""
-    path = Path(os.path.expandvars(given)).expanduser()
+    path = expanded(given, "data.path")
     if path.is_dir():
         return _in_folder(path, given)
     if path.exists():
@@ -85,7 +85,7 @@ def _left_by_torchvision(path: Path, given: str) -> list[Choice]:
     found = {name: given for mark, name in LEFT_BY_TORCHVISION.items() if (path / mark).exists()}
     own = LEFT_BY_TORCHVISION.get(path.resolve().name)
     if own is not None and not found and own not in ("MNIST", "GTSRB", "DTD"):
-        found[own] = str(Path(given).parent)
+        found[own] = str(Path(given).parent) if Path(given).name else ".."
     if len(found) > 1:
         examples = " or ".join(f"`nas init {name} data.path={given}`" for name in found)
         raise InputError(f"{given}: holds several data sets of torchvision: {', '.join(found)}; say which: {examples}")
@@ -161,12 +161,13 @@ def _only_folder(path: Path, given: str) -> list[Choice]:
 
 
 def _nothing_in(path: Path, given: str) -> str:
-    pictures = [file for file in files_below(path, SUFFIXES) if file.parent == path]
-    if pictures:
+    folders = folders_in(path)
+    if filled := [name for name in folders if holds_pictures(path / name)]:
+        return f"{given}: expected one folder of pictures per class, got pictures in {filled[0]}/ alone"
+    if pictures := _files_of(path, SUFFIXES):
         return (
-            f"{given}: expected one folder of pictures per class, got {len(pictures)} pictures and no folders; "
+            f"{given}: expected one folder of pictures per class, got {len(pictures)} pictures beside each other; "
             "where a table says their classes, name it: nas init labels.csv"
         )
-    folders = folders_in(path)
     came = f"only the folder(s) {', '.join(folders[:5])}, without a picture" if folders else "an empty folder"
     return f"{given}: expected one folder of pictures ({', '.join(SUFFIXES)}) per class, got {came}"

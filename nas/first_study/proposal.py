@@ -46,10 +46,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Sized:
-    """An input size, and why it is not what the pictures would have."""
+    """An input size, and why it is not what the pictures would have; is_timed: for this machine's speed."""
 
     size: int
     reason: str = ""
+    is_timed: bool = False
 
 
 def data_choices(found: Found, *, seed: int) -> list[Choice]:
@@ -84,7 +85,7 @@ def study_choices(
         Choice("name", name),
         *data,
         *_image_limit("data", numbers.train_images, "finalists"),
-        size_choice(sized.size, found.looks, sized.reason),
+        size_choice(sized.size, found.looks, sized.reason, is_timed=sized.is_timed),
         *_compression(),
         _objectives(quality, target),
         *_latency_limit(known, target),

@@ -31,6 +31,6 @@ def time_in_words(fitted: Fitted, budget_s: float) -> Iterator[str]:
         )
     elif fitted.share == 1 and fitted.seconds < 0.7 * budget_s:
         yield (
-            f"That is less than the {budget_s / 60:g} min asked for: it is the most of this effort (--effort "
-            "thorough does more)."
+            f"That is less than the {budget_s / 60:g} min asked for: it is the most of this effort, and "
+            "--effort thorough has the most of all."
         )

@@ -137,6 +137,10 @@ class Data(Section):
             if key not in keys.own and getattr(self, key) != type(self).model_fields[key].default:
                 having = " or ".join(sources_with(key))
                 raise ValueError(f"{key}: expected only with source {having}, got source {self.source}")
+        for kind, name in self.columns:
+            if name is not None and kind not in keys.columns:
+                having = " or ".join(source for source, other in SOURCE_KEYS.items() if kind in other.columns)
+                raise ValueError(f"columns.{kind}: expected only with source {having}, got source {self.source}")
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test: expected less than 1, got {self.validation:g} + {self.test:g}")
         return self

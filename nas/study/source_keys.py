@@ -26,8 +26,8 @@ class SourceKeys:
 
     title: what reports call the data. expects: what has to lie at `path`, in words for the reference. path: what `path`
     has to be, None: there is none. needs: key that must be given -> what it is. own: keys, at their defaults elsewhere,
-    that this source has and some others have not. is_grey, keeps_side: where the study does not say, whether images
-    have one channel, and whether a mirrored one would be another sign.
+    that this source has and some others have not. columns: what of `columns` it reads. is_grey, keeps_side: where the
+    study does not say, whether images have one channel, and whether a mirrored one would be another sign.
     """
 
     title: Callable[[Named], str]
@@ -35,6 +35,7 @@ class SourceKeys:
     path: str | None = "a folder"
     needs: Mapping[str, str] = field(default_factory=dict)
     own: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     is_grey: Callable[[Named], bool] = lambda _: False
     keeps_side: Callable[[Named], bool] = lambda _: False
 
@@ -52,6 +53,7 @@ SOURCE_KEYS: dict[str, SourceKeys] = {
         "without suffix), `label`, and `split` and `group` if there are any; other names by `columns`",
         path="a file",
         own=("columns", "root", "class_names"),
+        columns=("image", "label", "split", "group"),
     ),
     "digits": SourceKeys(
         lambda _: "digits (scikit-learn)",
@@ -65,6 +67,7 @@ SOURCE_KEYS: dict[str, SourceKeys] = {
         "what `save_to_disk` wrote (Arrow), or Parquet files; parts by the names of folders or files; columns `image` "
         "or `img`, `label` or `labels`, and `group` if there is one; other names by `columns`",
         own=("columns", "class_names"),
+        columns=("image", "label", "group"),
     ),
     "image_folder": SourceKeys(
         _folder_name,

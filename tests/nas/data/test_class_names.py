@@ -46,6 +46,7 @@ def test_numbered_folders_are_renamed_by_number() -> None:
         ("n.txt", "a\nb\na\n", "expected every name once, got 'a' again"),
         ("n.json", '{"a": 0}', "expected one name per line, or a JSON list: got JSON of another shape"),
         ("n.json", "[1, 2]", "got JSON of another shape"),
+        ("n.json", '["a", "", "b"]', "got JSON of another shape"),
         ("n.json", "[", "or a JSON list: Expecting value"),
         ("gone.txt", None, "No such file or directory"),
     ],

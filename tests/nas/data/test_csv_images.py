@@ -140,6 +140,8 @@ def test_a_set_is_the_same_wherever_it_lies(tmp_path: Path) -> None:
         ("image,label\n0.png,a\n1.png,a\n", "data.path: {path}: expected at least two classes, got ['a']"),
         ("image,label\n0.png,a\n\n,b\n2.png\n3.png,\n,\n", "3 bad row(s):\n  line 4: no image\n  line 5: expected 2 "
          "cells, got 1\n  line 6: no label"),
+        ("image,label\n./,a\n/,b\n..,b\n1.png,b\n", "3 bad row(s):\n  line 2: expected a file, got './'\n  line 3: "
+         "expected a file, got '/'\n  line 4: expected a file, got '..'"),
         ("image,label\n0.png,a\n1.png,b\n./0.png,b\n", "1 bad row(s):\n  line 4: '0.png' stands in line 2 already"),
         ("image,label,split\n0.png,a,train\n1.png,b,fold3\n", "line 3: expected split train, val or test, got 'fold3'"),
         ("image,label,split\n0.png,a,train\n1.png,b,\n", "line 3: no split"),
@@ -164,6 +166,12 @@ def test_a_file_that_is_missing_is_unreadable_and_named_with_its_line(tmp_path: 
     assert told.startswith(f"{tmp_path / '7.png'} (line 9): ")
     assert "No such file" in told
     assert "1 unreadable image file(s)" in refused(data.model_copy(update={"unreadable": "error"}))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}/1", "null\0byte.jpg"])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    (told,) = load(table(tmp_path, rows(60) + f"{name},a\n"), input_size=4, seed=0).skipped
+    assert "(line 62): " in told
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from nas.data import load
 from nas.data.describe import DataSummary, describe, summarize
-from nas.data.tables import MOST_CLASSES, SHOWN_EACH_END, data_table, data_warnings, data_words
+from nas.data.tables import MOST_CLASSES, SHOWN_EACH_END, data_table, data_warnings, data_words, megabytes
 from nas.errors import InputError
 from nas.study import Data, Study
 
@@ -93,14 +93,25 @@ def test_of_many_classes_the_first_and_the_last_are_shown(classes: int) -> None:
 
 def test_a_split_by_groups_far_from_what_was_asked_for_is_said() -> None:
     images = {"train": (80, 60), "validation": (10, 30), "test": (10, 10)}
-    far = DataSummary("x", ("a", "b"), images, {"validation": 0.1, "test": 0.1}, groups={"train": 9})
-    (warning,) = far.warnings
+    near = {"train": (80, 80), "validation": (10, 10), "test": (10, 10)}
+
+    def warnings(images: dict[str, tuple[int, int]], groups: dict[str, int]) -> tuple[str, ...]:
+        cut = {"validation": 0.1, "test": 0.1}
+        return DataSummary("x", ("a", "b"), images, cut, groups=groups, uncut=(100, 100)).warnings
+
+    (warning,) = warnings(images, {"train": 9})
     assert warning.startswith(
         "data.validation: asked for 10.0%, got 20.0% of the images, from 10.0% of class 'a' to 30.0%"
     )
-    near = {"train": (80, 80), "validation": (10, 10), "test": (10, 10)}
-    assert not DataSummary("x", ("a", "b"), near, {"validation": 0.1, "test": 0.1}, groups={"train": 9}).warnings
-    assert not DataSummary("x", ("a", "b"), images, {"validation": 0.1, "test": 0.1}).warnings
+    assert not warnings(near, {"train": 9})
+    assert not warnings(images, {})
+
+
+def test_fewer_training_images_do_not_make_a_cut_by_groups_larger(tmp_path: Path) -> None:
+    tens = {"group_pattern": r"^\d\d", "validation": 0.25, "test": 0.25, "train_images": 8}
+    found = summarize(folder(tmp_path, cat=40, dog=40).model_copy(update=tens))
+    assert found.images == {"train": (4, 4), "validation": (10, 10), "test": (10, 10)}
+    assert not found.warnings
 
 
 def test_trials_may_have_fewer_images(tmp_path: Path) -> None:
@@ -109,6 +120,10 @@ def test_trials_may_have_fewer_images(tmp_path: Path) -> None:
     few = Study.model_validate(whole.model_dump() | {"search": {"train_images": 7}})
     found = describe(few)
     assert (found.total("train"), found.trial_images) == (18, 7)
+    assert found.cached_bytes == (30 + 7) * 8 * 8
+    longer = Study.model_validate(whole.model_dump() | {"finals": {"train_images": 7}})
+    found = describe(longer)
+    assert (found.total("train"), found.trial_images) == (7, 18)
     many = Study.model_validate(whole.model_dump() | {"search": {"train_images": 19}})
     with pytest.raises(InputError, match=r"search\.train_images: expected at most 18, got 19"):
         describe(many)
@@ -124,3 +139,11 @@ def test_what_is_left_out_is_said_by_reason() -> None:
     assert "left out, no image: 5 (0.txt, 1.txt, 2.txt and 2 more)" in text
     assert "decoded images take 12 MB in the cache" in text
     assert "a note" in text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 MB"), (30_720, "0.031 MB"), (2_000_000, "2.0 MB"), (12_345_678, "12 MB"), (4_400_000_000, "4,400 MB")],
+)
+def test_small_and_large_sizes(count: int, text: str) -> None:
+    assert megabytes(count) == text

@@ -37,7 +37,9 @@ def test_words_of_parts_in_names(tmp_path: Path, names: tuple[str, str]) -> None
     assert f"{names[0]}/ (2 folders)" in refused(root)
 
 
-@pytest.mark.parametrize("names", [("trains", "tests"), ("bus", "train_station"), ("latest", "devices")])
+@pytest.mark.parametrize(
+    "names", [("trains", "tests"), ("bus", "train_station"), ("latest", "devices"), ("test_negative", "test_positive")]
+)
 def test_classes_whose_names_only_resemble_parts(tmp_path: Path, names: tuple[str, str]) -> None:
     root = touch(tmp_path, *(f"{name}/0.png" for name in names))
     assert class_folders(parts_of(root)["train"]) == tuple(sorted(names))

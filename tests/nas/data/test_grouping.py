@@ -180,6 +180,32 @@ def test_exchanging_two_groups_reaches_what_neither_alone_does() -> None:
     assert cut.tolist() == list(range(18, 34))
 
 
+def _off(counts: Array, goal: Array, chosen: set[int]) -> float:
+    sums = counts[sorted(chosen)].sum(0)
+    by_class = float((((sums - goal) / goal) ** 2).sum())
+    return by_class + len(goal) * float(sums.sum() / goal.sum() - 1) ** 2
+
+
+@given(seed=st.integers(0, 10**6), groups=st.integers(4, 9), classes=st.integers(1, 4), keep=st.integers(1, 2))
+def test_a_refined_cut_cannot_be_mended_by_one_change(seed: int, groups: int, classes: int, keep: int) -> None:
+    """By brute force over all that add a group, give one back or exchange two."""
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 30, (groups, classes)) * (random.random((groups, classes)) < 0.7)
+    counts[0] = 1  # starts as the cut, and the last ones are left of every class
+    counts[-keep:] += 1
+    goal = np.maximum(1, np.round(0.3 * counts.sum(0)))
+    found = set(nas.data.grouping._refined(counts, goal, [0], keep))
+    everything = set(range(groups))
+    removals: list[set[int]] = [set(), *({one} for one in found)]
+    additions: list[set[int]] = [set(), *({one} for one in everything - found)]
+    for gone, new in itertools.product(removals, additions):
+        changed = (found - gone) | new
+        inside, outside = counts[sorted(changed)], counts[sorted(everything - changed)]
+        if (inside.sum(0) > 0).all() and ((outside > 0).sum(0) >= keep).all():
+            assert _off(counts, goal, changed) >= _off(counts, goal, found) - 1e-6
+    assert _off(counts, goal, found) <= _off(counts, goal, {0})
+
+
 @pytest.mark.parametrize(("sizes", "refined"), [((4, 4, 4, 4, 4), False), ((9, 8, 2, 1), True)])
 def test_a_cut_that_is_near_stays_as_it_was(
     sizes: tuple[int, ...], refined: bool, monkeypatch: pytest.MonkeyPatch

@@ -141,10 +141,11 @@ def test_pictures_that_are_none_are_named_by_row(tmp_path: Path) -> None:
 
     table = arrow_table(range(60))
     pictures = [{"bytes": b"no image", "path": None} if i == 7 else picture(i) for i in range(60)]
-    save_to_disk(tmp_path / "d", table.set_column(0, "image", pyarrow.array(pictures)))
-    found = load(data(tmp_path / "d"), input_size=4, seed=0)
-    told = found.skipped if 7 not in found.split.test else ()
-    assert all("row 7: not an image" in name for name in told)
+    save_to_disk(tmp_path / "d" / "train", table.set_column(0, "image", pyarrow.array(pictures)))
+    for part in ("validation", "test"):
+        save_to_disk(tmp_path / "d" / part, arrow_table(range(4)))
+    (told,) = load(data(tmp_path / "d"), input_size=4, seed=0).skipped
+    assert told.endswith("train row 7: not an image")
     with pytest.raises(OSError, match="cannot identify"):
         list_huggingface(data(tmp_path / "d")).open(7)
 
@@ -159,6 +160,19 @@ def test_rows_without_a_label_are_named(tmp_path: Path) -> None:
     assert "1 bad row(s):\n  train row 3: no label" in refused(data(tmp_path / "d"))
     save_to_disk(tmp_path / "e", arrow_table(range(20), names=("a", "b")).set_column(1, "label", [[2, *[0, 1] * 9, 0]]))
     assert "1 bad row(s):\n  train row 0: expected a class of a, b, or 0 to 1, got '2'" in refused(data(tmp_path / "e"))
+
+
+@needs_pyarrow
+def test_parts_that_are_not_read_are_said(tmp_path: Path) -> None:
+    save_to_disk(tmp_path / "d" / "train", arrow_table(range(20)))
+    for name in ("extra", "unsupervised"):
+        save_to_disk(tmp_path / "d" / name, arrow_table(range(4)))
+    (names,) = list_huggingface(data(tmp_path / "d")).left_out.values()
+    own = "data-00000-of-00001.arrow"
+    assert names == (
+        "extra/cache-0123.arrow", f"extra/{own}", "train/cache-0123.arrow", "unsupervised/cache-0123.arrow",
+        f"unsupervised/{own}",
+    )  # fmt: skip
 
 
 @needs_pyarrow

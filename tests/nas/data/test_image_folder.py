@@ -62,6 +62,9 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert len(load(data, input_size=4, seed=0).train) == 10
     os.truncate(os.fsdecode(os.fsencode(root / "a") + b"/th\xe9.jpg"), 3)
     assert "a/th\N{REPLACEMENT CHARACTER}.jpg: " in refused(folder_data(root, unreadable="error"))
+    message = refused(folder_data(root, group_pattern=r"^\d"))
+    assert message.endswith("'caf\\udce9.png' does not match, nor do 1 more "
+                            f"({root}/a/caf\N{REPLACEMENT CHARACTER}.png)")  # fmt: skip
     (root / "b").rename(os.fsdecode(os.fsencode(root) + b"/\xe9"))
     assert refused(data) == f"data.path: expected names of class folders in UTF-8 in {root}, got '\\udce9'"
 

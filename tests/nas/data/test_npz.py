@@ -130,7 +130,7 @@ OBJECTS = np.array([None, {}], dtype=object)
         (plain(labels=None), "expected labels of images, got images"),
         (
             plain(train_images=numbered(20)),
-            "expected one of train_images and x_train and images and x, got images and train_images",
+            "expected one of train_images, images, x_train, x, got images and train_images",
         ),
         (plain(images=numbered(20) - 100.0), "images: expected values of 0 to 1 or of 0 to 255, got -100 to -81"),
         (plain(images=numbered(20) * 13.5), "images: expected values of 0 to 1 or of 0 to 255, got 0 to 256.5"),

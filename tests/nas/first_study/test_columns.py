@@ -51,12 +51,23 @@ def test_usual_names(table: Callable[..., Path]) -> None:
     }  # fmt: skip
 
 
-def test_files_of_a_folder_beside_the_table_without_suffix(table: Callable[..., Path]) -> None:
+def test_files_of_a_folder_beside_the_table_without_suffix(
+    table: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = table("code,diagnosis", TWO, images=[str(i) for i in range(12)])
     assert chosen(found) == {
         "columns": {"image": "code", "label": "diagnosis"},
         "root": str(found.parent / "images"),
     }
+    monkeypatch.setenv("HERE", str(found.parent))
+    assert chosen(Path("$HERE/labels.csv"))["root"] == "$HERE/images"
+
+
+def test_columns_of_long_texts_are_no_files(table: Callable[..., Path]) -> None:
+    texts = ["x" * 300, f"either/{'or' * 200}/both"]
+    own = [f"{label},{texts[i % 2]}" for i, label in enumerate(TWO)]
+    found = table("image,label,caption", own, images=[f"{i}.png" for i in range(12)])
+    assert chosen(found) == {"root": str(found.parent / "images")}
 
 
 def test_the_only_column_that_repeats_is_the_class(table: Callable[..., Path]) -> None:
@@ -100,6 +111,7 @@ def test_files_elsewhere_are_asked_for(table: Callable[..., Path]) -> None:
 
 
 def test_tables_that_are_none(table: Callable[..., Path]) -> None:
+    assert not chosen(table("image,label,", TWO))  # the listing names the bad rows
     found = table("image,label", [])
     with pytest.raises(InputError, match="got 0 rows"):
         chosen(found)

@@ -137,6 +137,9 @@ def test_large_pictures_wait_for_a_larger_effort(draft: Draft) -> None:
     less = suited_size(draft.found, EFFORTS["normal"])
     assert less.size < 224
     assert "; 224 would show more of it" in less.reason
+    (size,) = (choice for choice in draft.choices(less, _least()) if choice.key == "space.preset")
+    assert less.reason in size.why
+    assert not size.is_timed  # the effort says so, whatever the machine
 
 
 def test_elsewhere_latency_does_not_count(draft: Draft, speed_of: SpeedOf) -> None:

@@ -103,6 +103,6 @@ def test_words() -> None:
     assert in_words(Looks((4, 8), (3, 6), (9.0, 9.0))) == (
         "3 x 4 to 6 x 8 pixels, typically 5, in colour (by 2 of them)"
     )
-    assert size_choice(32, square(300), "; more takes longer").is_timed
-    assert not size_choice(32, square(30), "").is_timed
-    assert size_choice(32, square(30), "").value == "32px"
+    found = size_choice(32, square(300), "; more takes longer", is_timed=True)
+    assert (found.value, found.is_timed) == ("32px", True)
+    assert found.why.endswith("A typical picture has a side of 300 pixels; more takes longer.")

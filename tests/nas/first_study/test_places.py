@@ -118,10 +118,12 @@ def test_folders_that_torchvision_fills(tmp_path: Path, mark: str) -> None:
     assert keys(tmp_path / "d") == {"source": "torchvision", "dataset": name, "path": str(tmp_path / "d")}
 
 
-def test_the_inner_folder_of_a_set(tmp_path: Path) -> None:
+def test_the_inner_folder_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = tmp_path / "d" / "cifar-10-batches-py"
     inner.mkdir(parents=True)
     assert keys(inner) == {"source": "torchvision", "dataset": "CIFAR10", "path": str(tmp_path / "d")}
+    monkeypatch.chdir(inner)
+    assert keys(".") == {"source": "torchvision", "dataset": "CIFAR10", "path": ".."}
 
 
 def test_several_sets_in_one_folder(tmp_path: Path) -> None:
@@ -137,11 +139,15 @@ def test_nothing_to_learn_from(write: Write) -> None:
     (root / "texts").mkdir()
     assert "only the folder(s) notes, texts, without a picture" in refused(root)
     write("0.png", "1.png")
-    assert "got 2 pictures and no folders; where a table says their classes" in refused(root)
+    assert "got 2 pictures beside each other; where a table says their classes" in refused(root)
+    write("notes/2.png")
+    assert refused(root).endswith("expected one folder of pictures per class, got pictures in notes/ alone")
 
 
 def test_what_is_not_there_or_no_data(tmp_path: Path) -> None:
     assert "got 'nothing': no such file or folder" in refused("nothing")
+    assert "'~nobody-of-this-name/d' names a home folder that is not known" in refused("~nobody-of-this-name/d")
+    assert "names an environment variable that is not set" in refused("$NOT_SET_HERE/d")
     (tmp_path / "a.zip").write_bytes(b"")
     assert "unpack it first" in refused(tmp_path / "a.zip")
     (tmp_path / "a.txt").write_bytes(b"")

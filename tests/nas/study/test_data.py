@@ -38,6 +38,10 @@ def data(**fields: Any) -> Data:
         ({"source": "npz", "root": "d"}, "root: expected only with source csv, got source npz"),
         ({"source": "npz", "columns": {"image": "a"}}, "columns: expected only with source csv or huggingface, got"),
         (
+            {"source": "huggingface", "columns": {"split": "fold"}},
+            r"columns\.split: expected only with source csv, got source huggingface",
+        ),
+        (
             {"source": "digits", "class_names": "a.txt"},
             "class_names: expected only with source csv or huggingface or im",
         ),
