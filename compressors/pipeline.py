@@ -53,7 +53,7 @@ class Method:
     begin_epoch: network, share of the stage's epochs that are done; before each epoch of the stage.
     before_step: network, share of the stage's steps that are done; before each step of the stage.
     averaged: network; when its weights have become the average over the stage's steps.
-    end_stage: network; after the stage's last step.
+    end_stage: network; after the stage's last step, and a copy that is scored as if the stage ended there.
     finish: network -> network, which may be the same; when all training is over.
     """
 

@@ -46,6 +46,16 @@ def readable(file: Path) -> str | bytes:
     return str(file)
 
 
+def is_locked(lock: Path) -> bool:
+    """Whether some process holds an flock on a file."""
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @contextmanager
 def sole_holder(lock: Path) -> Iterator[None]:
     """Hold a run folder alone, by an flock on the file `lock`, which the kernel releases when the process dies.

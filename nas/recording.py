@@ -11,9 +11,9 @@ from typing import Any
 
 from nas.objectives import limits_words
 from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
-from nas.run_folder.attempts import Spent, forget_spent, note_spent, spent_before
+from nas.run_folder.attempts import Spent, forget_spent, note_spent
 from nas.run_folder.paths import write_evaluation
-from nas.run_folder.rungs import last_record
+from nas.run_folder.rungs import spent_on
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Progress, Rung, Task, Tell, Verdict, silent
 from nas.training.pipeline import SECONDS_BETWEEN_CHECKPOINTS, Report
@@ -34,9 +34,7 @@ class Clock:
     @classmethod
     def of(cls, task: Task, tell: Tell = silent) -> Clock:
         """The clock of an evaluation that goes on where another attempt, or another worker, left it."""
-        spent, record = spent_before(task.folder), last_record(task)
-        if record is not None and sum(record.seconds.values()) > sum(spent.seconds.values()):
-            spent = Spent(record.seconds, record.started_at)
+        spent = spent_on(task)
         return cls(dict(spent.seconds), started_at=spent.started_at, tell=tell) if spent.started_at else cls(tell=tell)
 
     @contextmanager

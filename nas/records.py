@@ -298,20 +298,6 @@ class Evaluation(Record):
         costs = self.measurement.costs(self.target) if self.measurement is not None else {}
         return costs | (self.validation.qualities if self.validation is not None else {})
 
-    def values(self, objectives: tuple[str, ...]) -> list[float]:
-        """Objective values, in order; raises where one was not measured."""
-        if self.measurement is None:
-            raise ValueError(f"{self.candidate_id}: nothing was measured ({self.state})")
-        return [self._value(name, self.measurement) for name in objectives]
-
-    def _value(self, name: str, measurement: Measurement) -> float:
-        if name not in QUALITIES:
-            return measurement.cost(name, self.target)
-        value: float | None = getattr(self.validation, name, None)
-        if value is None:
-            raise ValueError(f"{self.candidate_id}: no {name} ({self.state})")
-        return value
-
 
 def score(correct: int, images: int) -> Score:
     """Accuracy of `correct` out of `images` with its binomial standard error."""

@@ -26,7 +26,7 @@ from nas.candidates.hyperparameters import middle_numbers
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
-from nas.run_folder.paths import LOGITS, folder_named
+from nas.run_folder.paths import LOCK, LOGITS, folder_named
 from nas.runtimes.runtime import runtime_of
 from nas.study import Recipe
 from nas.study.finals import NUMBERS_OF_TEACHING
@@ -57,7 +57,7 @@ def teacher_logits(
     folder = bench.folder.teacher(changes)
     folder.mkdir(exist_ok=True)
     file = folder / LOGITS
-    with _alone(folder / "lock"):
+    with _alone(folder / LOCK):
         if not file.exists():
             # Only here: while waiting for the other worker a measurement would wait for this one.
             with pausing_for_measurements() as give_way:

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from nas.candidates.hyperparameters import suffix_of
 from nas.errors import InputError
-from nas.files import write_atomically
+from nas.files import is_locked, write_atomically
 from nas.records import Evaluation, Phase
 
 TEACHER = "reference"
+LOCK = "lock"  # of a teacher's folder: held while the teacher is trained
 LOGITS = "logits.npy"  # of a teacher on its students' training images; once this file exists, the teacher is trained
 
 
@@ -90,8 +91,9 @@ class RunFolder:
 
     @property
     def awaits_teacher(self) -> bool:
-        """Whether a teacher is being trained, or was when the run was interrupted."""
-        return any(not (folder / LOGITS).exists() for folder in self.path.glob(f"{TEACHER}*/"))
+        """Whether a worker trains a teacher now; nobody waits for one that failed or is no longer asked for."""
+        locks = self.path.glob(f"{TEACHER}*/{LOCK}")
+        return any(is_locked(lock) and not lock.with_name(LOGITS).exists() for lock in locks)
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

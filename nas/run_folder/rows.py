@@ -262,4 +262,5 @@ def _costs(measurement: Measurement, target: str) -> dict[str, float]:
 
 
 def _violation_text(violations: Mapping[str, float]) -> str:
+    """For records of earlier versions, which left the reason out."""
     return "; ".join(f"{name} {excess:.1%} above its limit" for name, excess in violations.items())

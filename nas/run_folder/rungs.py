@@ -1,10 +1,11 @@
-"""What was recorded of a training at its rungs."""
+"""What was recorded of a training at its rungs, and what it took so far."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nas.records import COSTS, QUALITIES, Evaluation
+from nas.run_folder.attempts import Spent, spent_before
 from nas.run_folder.paths import read_evaluation
 from nas.tasks import Task
 
@@ -15,6 +16,14 @@ def last_record(task: Task) -> Evaluation | None:
     """The record of the last rung that the task's training has reached; None where it has reached none."""
     found = (read_evaluation(task.at_rung(share).folder) for share in reversed(task.rungs))
     return next((record for record in found if record is not None), None)
+
+
+def spent_on(task: Task) -> Spent:
+    """What all attempts at a task took so far: until its last rung, or until the last note where that is more."""
+    spent, record = spent_before(task.folder), last_record(task)
+    if record is not None and sum(record.seconds.values()) > sum(spent.seconds.values()):
+        return Spent(record.seconds, record.started_at)
+    return spent
 
 
 def pruned_fields(record: Evaluation | None) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from typing import Any, Protocol
 
 from nas.objectives import slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
-from nas.run_folder.attempts import forget_spent, spent_before
+from nas.run_folder.attempts import forget_spent
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of, words_of
+from nas.run_folder.rungs import spent_on
 from nas.search.journal import Direction, Journal, RecordedTrial
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
@@ -206,7 +207,7 @@ class Driver(ABC):
 
     def _failed(self, task: Task, failure: Failure) -> Evaluation:
         """Record an evaluation that left no record of its own."""
-        spent = spent_before(task.folder)
+        spent = spent_on(task)
         evaluation = Evaluation(
             candidate_id=task.candidate.id,
             structure_id="",

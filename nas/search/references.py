@@ -35,10 +35,10 @@ class References(Driver):
 
     def choose(self) -> None:
         """Enqueue what is not there yet and can be made now: the quantized file, once there is one in float32."""
-        if not self.study.baseline:
-            return
         asked = self._asked_for()
         self._waiting = [task for task in self._waiting if task.number in asked]  # not what was asked for before
+        if not self.study.baseline:
+            return
         if (source := self._latest(FLOAT)) is None:
             self._enqueue(FLOAT, baseline_candidate(self.study))
         elif self._is_complete(source) and self._latest(INT8) is None:
@@ -47,7 +47,7 @@ class References(Driver):
     @property
     def unfinished(self) -> bool:
         """Whether any is yet to be trained or made."""
-        return self.study.baseline and bool(self._waiting)
+        return bool(self._waiting)
 
     @property
     def total(self) -> int:
@@ -68,11 +68,13 @@ class References(Driver):
 
     def rows(self) -> list[TrialRow]:
         """Of each reference the last attempt; none where the study asks for none."""
-        asked = self._asked_for() if self.study.baseline else []
+        asked = self._asked_for()
         return [row for row in super().rows() if row.number in asked]
 
     def _asked_for(self) -> list[int]:
         """The last trial of each reference that is asked for now, where it has one."""
+        if not self.study.baseline:
+            return []
         return [number for name in (FLOAT, INT8) if (number := self._latest(name)) is not None]
 
     def _latest(self, name: str) -> int | None:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from nas.records import QUALITIES, Evaluation, State
+from nas.run_folder.attempts import forget_spent
 from nas.run_folder.paths import write_evaluation
 from nas.run_folder.rows import TrialNotes
-from nas.run_folder.rungs import last_record
+from nas.run_folder.rungs import last_record, spent_on
 from nas.samplers.halving import RUNGS, Halving, best, promotable, rung_values, with_rung
 from nas.search.journal import Journal, RecordedTrial
 from nas.study import Study
@@ -139,6 +140,7 @@ def halving_of(study: Study) -> Halving | None:
 
 def write_pruned(task: Task, study: Study) -> Evaluation:
     """Record that a task's training ends at its last rung, with what it has reached there."""
+    spent = spent_on(task)
     record = last_record(task) or Evaluation(
         candidate_id=task.candidate.id,
         structure_id="",
@@ -148,11 +150,14 @@ def write_pruned(task: Task, study: Study) -> Evaluation:
         budget=study.training.epochs,
         target=study.target.name,
         training=task.training,
+        recipe=task.recipe,
         started_at="",
     )
     where = f"at {record.epochs:g} of {task.epochs} epochs" if record.epochs else "before its first rung"
-    own = {"phase": task.phase, "state": State.PRUNED, "attempts": task.attempt, "model_sha256": dict[str, str]()}
+    own: dict[str, Any] = {"phase": task.phase, "state": State.PRUNED, "attempts": task.attempt, "model_sha256": {}}
+    own |= {"seconds": dict(spent.seconds), "started_at": spent.started_at}
     evaluation = record.model_copy(update={**own, "reason": f"paused {where} when the search ended"})
     write_evaluation(task.folder, evaluation)
+    forget_spent(task.folder)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return evaluation

@@ -42,8 +42,8 @@ def train_stage(
 
     The last epoch of a stage may be a part of one. `give_way` is called before every batch, `after_epoch` with the
     number of finished epochs, `after_step` with the steps done and the loss of the last; no epoch begins once
-    `is_over`. `average` follows every step. Raises TrainingDiverged where
-    the loss, a weight, a statistic, a scale or the average is NaN or infinite after an epoch, or was at the start.
+    `is_over`. `average` follows every step. Raises TrainingDiverged where the loss, a weight, a statistic, a scale or
+    the average is NaN or infinite after an epoch, or was at the start.
     """
     loss = loss or Loss(label_smoothing=recipe.label_smoothing)
     arithmetic: Precision = "fp32" if stage.retraining.in_fp32 else precision

@@ -72,7 +72,7 @@ class Trained:
 
 
 @dataclass
-class Progress:
+class Carried:
     """What goes from stage to stage besides the network: the arithmetic, the steps done in each stage that is over, and
     the network after its dense stage, where it teaches the later ones.
     """
@@ -165,7 +165,7 @@ class TrainingPipeline:
         first = saved["stage"] if saved is not None else 0
         precision = saved["precision"] if saved is not None else self.choose_precision(network)
         done: list[int] = saved["steps"] if saved is not None else []
-        so_far = Progress(precision, done, self._saved_teacher(network, saved))
+        so_far = Carried(precision, done, self._saved_teacher(network, saved))
         for index, stage in enumerate(self.stages):
             resumes = saved is not None and index == first
             network = self.change(network, stage, restoring=resumes or index < first)
@@ -230,7 +230,7 @@ class StageRun:
         pipeline: TrainingPipeline,
         network: nn.Module,
         index: int,
-        so_far: Progress,
+        so_far: Carried,
         *,
         report: Report,
     ) -> None:
@@ -322,6 +322,7 @@ class StageRun:
     def _copied(self) -> nn.Module:
         with self._average.applied() if self._average is not None else nullcontext():
             network = copy.deepcopy(self.network)
+        self._stage.method.end_stage(network)  # whether ranges move or norms are frozen is in no checkpoint
         if self._average is not None:
             self._stage.method.averaged(network)
         return network

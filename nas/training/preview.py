@@ -29,11 +29,12 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
     estimate_batch_norm(network, pipeline.batches)
     for stage in pipeline.stages[moment.stage + 1 :]:
         network = pipeline.change(network, stage)
+    rest = _rest(pipeline, moment.done)
     train_stage(
         network,
-        pipeline.feed,
+        pipeline.feed_of(rest),
         pipeline.training,
-        _rest(pipeline, moment.done),
+        rest,
         optimizer=make_optimizer(network, pipeline.training),
         loss=pipeline.loss(moment.teacher),
         precision=moment.precision,

@@ -208,22 +208,15 @@ def test_a_verification_names_the_targets_in_doubt() -> None:
     assert verification("parity").doubtful_targets == ()
 
 
-def test_values_in_the_order_of_the_objectives() -> None:
+def test_what_is_known_is_what_was_measured() -> None:
     assert ("accuracy", "balanced_accuracy", "macro_f1", *COSTS) == OBJECTIVES
     scored = Score(accuracy=0.9, se=0.1, images=10, balanced_accuracy=0.7, macro_f1=0.6)
-    assert evaluation(validation=scored).values(("macro_f1", "accuracy", "balanced_accuracy")) == [0.6, 0.9, 0.7]
-    assert evaluation().values(("macs", "accuracy", "latency_ms")) == [20, 0.9, 1.5]
-    assert evaluation(validation=None).values(("macs",)) == [20]
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [({"measurement": None, "state": "FAILED"}, r"a: nothing was measured \(FAILED\)"),
-     ({"validation": None, "state": "INFEASIBLE"}, r"a: no accuracy \(INFEASIBLE\)")],
-)  # fmt: skip
-def test_values_that_were_not_measured_are_not_made_up(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        evaluation(**fields).values(("accuracy", "macs"))
+    qualities = {"accuracy": 0.9, "balanced_accuracy": 0.7, "macro_f1": 0.6}
+    assert evaluation(validation=scored, measurement=None).known == qualities
+    costs = evaluation(validation=None).known
+    assert (set(costs), costs["macs"], costs["latency_ms"]) == (set(COSTS), 20, 1.5)
+    assert evaluation(validation=scored).known == {**qualities, **costs}
+    assert evaluation(validation=None, measurement=None, state="FAILED").known == {}
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ def test_without_a_baseline_nothing_is_trained_or_shown(folder: RunFolder) -> No
 
 def test_one_that_was_begun_is_left_where_the_study_no_longer_asks_for_it(folder: RunFolder) -> None:
     task_of(chosen(study_of(), folder))
-    assert chosen(study_of().model_copy(update={"baseline": False}), folder).propose() == Done()
+    left_out = chosen(study_of().model_copy(update={"baseline": False}), folder)
+    assert (left_out.waiting, left_out.unfinished, left_out.propose()) == ([], False, Done())
 
 
 def test_another_recipe_of_the_finalists_is_another_baseline(folder: RunFolder) -> None:

@@ -20,11 +20,12 @@ import nas.search.search
 from nas.commands.retry import retry
 from nas.files import write_atomically
 from nas.records import State, score
+from nas.run_folder.attempts import Spent, note_spent, spent_before
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rungs import scores_of
 from nas.samplers.halving import RUNGS, rung_values
 from nas.search.driver import Done
-from nas.search.rungs import Rungs, is_paused
+from nas.search.rungs import Rungs, is_paused, write_pruned
 from nas.search.search import Search
 from nas.search.upkeep import Upkeep
 from nas.study import Study
@@ -145,6 +146,23 @@ def test_the_best_share_goes_on_and_the_others_are_pruned_in_the_end(folder: Run
             assert [values[1:] for values in rung_values(trial).values()] == [costs] * 2, (
                 "costs are exact from the start"
             )
+
+
+def test_what_a_pruned_trial_took_holds_its_lost_attempts(folder: RunFolder) -> None:
+    """Between rungs there are notes alone; they are gone with the record."""
+    study = rungs_study()
+    task = replace(task_of(Search(study, folder)), rungs=(0.25, 0.5))
+    rung = evaluated(task.at_rung(0.25), study, epochs=2.0, seconds={"train": 3.0}, started_at="2030")
+    write_evaluation(task.at_rung(0.25).folder, rung)
+    assert write_pruned(task, study).seconds == {"train": 3.0}
+    note_spent(task.folder, Spent({"train": 5.0}, "2029"))
+    pruned = write_pruned(task, study)
+    assert (pruned.seconds, pruned.started_at, pruned.epochs) == ({"train": 5.0}, "2029", 2.0)
+    assert spent_before(task.folder) == Spent()
+    early = replace(task, folder=folder.path / "early")
+    note_spent(early.folder, Spent({"train": 1.0}, "2031"))
+    pruned = write_pruned(early, study)
+    assert (pruned.seconds, pruned.started_at, pruned.measurement) == ({"train": 1.0}, "2031", None)
 
 
 def test_a_paused_trial_has_no_row_until_it_is_told(folder: RunFolder) -> None:

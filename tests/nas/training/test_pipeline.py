@@ -635,6 +635,39 @@ def test_paused_at_a_rung_it_ends_bit_for_bit_the_same(tmp_path: Path, plan: str
     assert again[0] == again[1]
 
 
+def test_a_rung_among_frozen_norms_is_seen_the_same_after_a_death(tmp_path: Path) -> None:
+    """Neither whether norms are frozen nor whether ranges move is in a checkpoint."""
+    looked, shares = list[tuple[float, float, float]](), {"dense": 0.25, "pruned": 0.0, "quantized": 0.75}
+    whole, killed = (
+        replace(with_rungs(pipeline(tmp_path / name, "quantized", shares=shares), looked), rungs=(0.9,))
+        for name in ("a.pt", "b.pt")
+    )
+    _, expected = fit(whole)
+
+    def dies(*_: object) -> Look:
+        raise Killed
+
+    assert fit(replace(killed, look=dies))[1] is None
+    assert_same(expected, fit(killed)[1])
+    first, again = looked
+    assert first == again
+
+
+def test_a_copy_is_trained_on_the_images_of_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, train_stage = dict[str, int](), nas.training.preview.train_stage
+
+    def spy(network: nn.Module, feed: Feed, recipe: Any, stage: Any, **options: Any) -> int:
+        sizes[stage.name] = feed.images.shape[-1]
+        return train_stage(network, feed, recipe, stage, **options)
+
+    monkeypatch.setattr(nas.training.preview, "train_stage", spy)
+    for plan in ("dense", "both"):
+        own = pipeline(tmp_path / f"{plan}.pt", plan)
+        small = replace(own.feed, images=own.feed.images[..., ::2, ::2].contiguous())
+        fit(replace(with_rungs(own, []), small=small))
+    assert sizes == {"dense": 4, "quantized": 8}
+
+
 def test_killed_while_it_is_looked_at_it_is_looked_at_again(tmp_path: Path) -> None:
     looked = list[tuple[float, float, float]]()
 
