@@ -25,7 +25,6 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
     of it: every candidate's learning rate comes down, so that one without compression is not compared while it is high.
     """
     pipeline, network = moment.pipeline, moment.copied()
-    _as_it_goes_on(network, pipeline.stages[moment.stage], moment.done)
     estimate_batch_norm(network, pipeline.batches)
     for stage in pipeline.stages[moment.stage + 1 :]:
         network = pipeline.change(network, stage)
@@ -43,16 +42,6 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
     )
     estimate_batch_norm(network, pipeline.batches)
     return pipeline.finished(network)
-
-
-def _as_it_goes_on(network: nn.Module, stage: Stage, done: float) -> None:
-    """Set what a stage switches on and off as it is at this place of the schedule.
-
-    A checkpoint holds no switches, and a network that was continued is to be worth the same.
-    """
-    share = (done - stage.start) / (stage.stop - stage.start)
-    stage.method.begin_epoch(network, share)
-    stage.method.before_step(network, share)
 
 
 def copy_steps(pipeline: TrainingPipeline) -> int:
