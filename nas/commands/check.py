@@ -11,8 +11,8 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
 from nas.data import class_count
+from nas.estimate.candidates import file_bytes
 from nas.records import QUALITIES
-from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
@@ -39,14 +39,6 @@ def check_table(study: Study) -> Table:
         costs, file = closed_form_costs(candidate, classes), file_bytes(study, candidate, classes)
         table.add_row(name, *(f"{cost:,}" for cost in costs.values()), "-" if file is None else f"{file:,.0f}")
     return table
-
-
-def file_bytes(study: Study, candidate: Candidate, classes: int) -> float | None:
-    """Bytes of the first target's file with short class names, before it is built; None where they cannot be told."""
-    shape = study.data.input_channels, candidate.architecture.input_size
-    header = FileHeader(*shape, tuple(map(str, range(classes))))
-    told = runtime_of(study.target).forecast(candidate, header)
-    return told.size_bytes if told is not None else None
 
 
 def warnings_of(study: Study) -> list[str]:

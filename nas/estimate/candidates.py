@@ -14,6 +14,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.sampling import sample
 from nas.estimate.speed import Known
+from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.search.anchors import Answer, anchor, anchors
 from nas.search.draws import RandomTrial
 from nas.study import Study
@@ -84,16 +85,24 @@ def _draw(study: Study, trial: Trial) -> Candidate:
 def keeps_to_limits(study: Study, candidate: Candidate, *, num_classes: int, known: Sequence[Known] = ()) -> bool:
     """Whether what can be said of its costs without building it breaks no limit.
 
-    Bytes are those of the weights, less than the file's; latency is that of the networks that were timed, by MACs.
+    Latency is that of the networks that were timed, by MACs.
     """
     costs: dict[str, float] = {
         "parameters": candidate.parameters(num_classes),
         "macs": candidate.macs(num_classes),
-        "size_bytes": candidate.weight_bytes(num_classes),
+        "size_bytes": file_bytes(study, candidate, num_classes) or candidate.weight_bytes(num_classes),
     }
     if known:
         costs["latency_ms"] = latency_ms(candidate, num_classes=num_classes, known=known)
     return all(costs.get(name, 0) <= limit for name, limit in study.cost_limits.items())
+
+
+def file_bytes(study: Study, candidate: Candidate, classes: int) -> float | None:
+    """Bytes of the first target's file with short class names, before it is built; None where they cannot be told."""
+    shape = study.data.input_channels, candidate.architecture.input_size
+    header = FileHeader(*shape, tuple(map(str, range(classes))))
+    told = runtime_of(study.target).forecast(candidate, header)
+    return told.size_bytes if told is not None else None
 
 
 def latency_ms(candidate: Candidate, *, num_classes: int, known: Sequence[Known]) -> float:

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from nas.candidates.corners import extreme_candidates
-from nas.commands.check import CROWDED, TRIALS_FOR_MANY, check_table, closed_form_costs, file_bytes, warnings_of
+from nas.commands.check import CROWDED, TRIALS_FOR_MANY, check_table, closed_form_costs, warnings_of
+from nas.estimate.candidates import file_bytes
 from nas.measuring.latency_benchmark import untrained_file
 from nas.records import OBJECTIVES
 from nas.study import Study

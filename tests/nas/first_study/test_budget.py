@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.estimate import Estimate, Seconds
+from nas.estimate.computing import steps_per_epoch
 from nas.first_study.budget import FINAL, TRIAL, Numbers, between, fit, numbers_at, round_down
 from nas.study.effort import EFFORTS, Effort
 
@@ -52,7 +53,7 @@ def test_numbers_make_sense(images: int, share: float, effort: Effort) -> None:
     most = found.train_images or images
     assert found.final_epochs >= found.epochs >= 1
     assert (found.search_images or 0) <= most <= images
-    steps = found.epochs * (found.search_images or most) / found.batch_size
+    steps = found.epochs * steps_per_epoch(found.search_images or most, found.batch_size)
     asked = between(effort.trial_steps, share)
     assert steps < 1.6 * asked or found.epochs == TRIAL.least
     assert steps >= 0.9 * asked or found.epochs == TRIAL.most
