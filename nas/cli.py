@@ -108,6 +108,7 @@ def run(
     Ctrl-C once finishes the running trials and exits; twice stops at once. Nothing finished is lost: the same command
     continues.
     """
+    from nas.commands.report import report_and_front
     from nas.commands.run import run as run_study
     from nas.study.file import load_study
 
@@ -117,7 +118,7 @@ def run(
     again = shlex.join(["nas", "run", str(study), *(overrides or []), "--out", str(folder)])
     with _going_on_with(again, console), _placing(study, overrides or []):
         ended = run_study(loaded, folder, console)
-    _report_and_front(folder, console)
+    report_and_front(folder, console)
     if not ended:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
@@ -136,13 +137,14 @@ def train(
     It is trained from its first weights, tested, and stands beside the others in finalists.csv, front.csv and report.
     After a kill the same command goes on.
     """
+    from nas.commands.report import report_and_front
     from nas.commands.train import train as train_trial
 
     console = Console()
     again = shlex.join(["nas", "train", str(folder), trial, *(overrides or [])])
     with _readable(folder), _going_on_with(again, console), _placing(folder / "study.yaml", overrides or []):
         row = train_trial(folder, trial, overrides or [], console)
-    _report_and_front(folder, console)
+    report_and_front(folder, console)
     if row is None:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
     elif row.state == "FAILED":
@@ -178,40 +180,6 @@ def _placing(study: Path, overrides: list[str]) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(placed(str(error), study, overrides)) from None
-
-
-def _write_report(folder: Path, console: Console) -> None:
-    from nas.report.html import write_html
-    from nas.report.importance import importances
-    from nas.report.picture import write_picture
-    from nas.report.tables import read_trials
-    from nas.study.file import load_study
-
-    try:
-        with console.status("writing the report"):
-            study = load_study(folder / "study.yaml")
-            write_html(folder, importance=importances(read_trials(folder), study.objectives, seed=study.search.seed))
-            write_picture(folder)
-    except OSError as error:  # a write that fails halfway does not say of what
-        error.filename = error.filename or str(folder)
-        raise
-
-
-def _report_and_front(folder: Path, console: Console) -> None:
-    """Write the report, print the front, and say where the files are."""
-    from nas.report.tables import front_rows
-    from nas.report.terminal import print_front
-    from nas.runtimes.runtime import runtime_of
-    from nas.study.file import load_study
-
-    _write_report(folder, console)
-    study, rows = load_study(folder / "study.yaml"), front_rows(folder)
-    print_front(console, folder, study.objectives)
-    lines = [f"Report:  {folder / 'report.html'}"]
-    lines += [f"Files:   {folder}/<artifact>/{runtime_of(study.target).file_name}, named in {folder / 'front.csv'}"]
-    if len(rows):
-        lines += [f"Next:    nas export {shlex.quote(str(folder))} {rows.iloc[0]['trial']} --to my-model"]
-    console.print(escape("\n".join(lines)), soft_wrap=True)
 
 
 @app.command(epilog="Example:  nas init photos --minutes 60 --out photos.yaml")
@@ -315,8 +283,11 @@ def front(
 @app.command(epilog="Example:  nas report runs/digits")
 def report(folder: Folder) -> None:
     """Write report.html and front.png of a run again."""
+    from nas.commands.report import write_report
+    from nas.study.file import load_study
+
     with _readable(folder):
-        _write_report(folder, Console())
+        write_report(folder, load_study(folder / "study.yaml"), Console())
     print(folder / "report.html")
 
 

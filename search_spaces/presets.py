@@ -10,6 +10,20 @@ def _stages(*rows: tuple[tuple[int, ...], tuple[int, ...], int]) -> tuple[dict[s
     return tuple({"depths": depths, "widths": widths, "stride": stride} for depths, widths, stride in rows)
 
 
+_96PX: Mapping[str, Any] = {
+    "input_size": 96,
+    "stem_widths": (16, 24, 32),
+    "stem_stride": 2,
+    "stages": _stages(
+        ((1, 2), (16, 24), 1),
+        ((1, 2, 3), (24, 32), 2),
+        ((1, 2, 3), (32, 48), 2),
+        ((1, 2, 3, 4), (64, 80, 96), 2),
+        ((1, 2, 3), (96, 128, 160), 2),
+    ),
+    "head_widths": (256, 384, 512),
+}
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "8px": {
         "input_size": 8,
@@ -40,32 +54,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         ),
         "head_widths": (192, 256, 384),
     },
-    "96px": {
-        "input_size": 96,
-        "stem_widths": (16, 24, 32),
-        "stem_stride": 2,
-        "stages": _stages(
-            ((1, 2), (16, 24), 1),
-            ((1, 2, 3), (24, 32), 2),
-            ((1, 2, 3), (32, 48), 2),
-            ((1, 2, 3, 4), (64, 80, 96), 2),
-            ((1, 2, 3), (96, 128, 160), 2),
-        ),
-        "head_widths": (256, 384, 512),
-    },
-    "128px": {
-        "input_size": 128,
-        "stem_widths": (16, 24, 32),
-        "stem_stride": 2,
-        "stages": _stages(
-            ((1, 2), (16, 24), 1),
-            ((1, 2, 3), (24, 32), 2),
-            ((1, 2, 3), (32, 48), 2),
-            ((1, 2, 3, 4), (64, 80, 96), 2),
-            ((1, 2, 3), (96, 128, 160), 2),
-        ),
-        "head_widths": (256, 384, 512),
-    },
+    "96px": _96PX,
+    "128px": {**_96PX, "input_size": 128},
     "224px": {
         "input_size": 224,
         "stem_widths": (16, 24, 32),

@@ -24,7 +24,7 @@ from nas.search.earlier import earlier_runs
 from nas.search.journal import repair
 from nas.search.sampling import default_population
 from nas.study import Study, Target
-from nas.study.file import dump_study, frozen_difference, load_recorded
+from nas.study.file import CHANGEABLE, dump_study, frozen_difference, load_recorded
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,10 @@ def resolve(study: Study, folder: RunFolder) -> Study:
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)
         if different := frozen_difference(recorded, study):
-            lines = "\n  ".join(different)
+            lines, changeable = "\n  ".join(different), ", ".join(map(".".join, CHANGEABLE))
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                "Only search.trials, hours, epoch_budget, workers, engine, finalists, repeat_share, "
-                "stop_when_gain_below, trial_minutes, trial_gigabytes, finals, baseline, data.cache, data.group_scope, "
-                "artifacts and report keys may change; use another --out."
+                f"Only {changeable} may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.

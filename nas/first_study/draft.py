@@ -45,7 +45,7 @@ class Draft:
     def _own(self, sized: Sized, numbers: Numbers, speed: Speed | None) -> list[Choice]:
         return study_choices(
             self.name, self.found, self.data, sized=sized, numbers=agreeing(numbers, self.overrides),
-            effort=self.effort, target=self.target, workers=self.workers, known=() if speed is None else speed.known,
+            target=self.target, workers=self.workers, known=() if speed is None else speed.known,
         )  # fmt: skip
 
     def least(self, sized: Sized, images: int) -> Study:

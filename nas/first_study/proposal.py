@@ -75,8 +75,8 @@ def suited_size(found: Found, effort: Effort) -> Sized:
 
 
 def study_choices(
-    name: str, found: Found, data: Sequence[Choice], *, sized: Sized, numbers: Numbers, effort: Effort, target: str,
-    workers: int, known: Sequence[Known] = (),
+    name: str, found: Found, data: Sequence[Choice], *, sized: Sized, numbers: Numbers, target: str, workers: int,
+    known: Sequence[Known] = (),
 ) -> list[Choice]:  # fmt: skip
     """All choices of a study, in the order of its file; `known` are networks whose latency was measured."""
     balance = choose_balance(found.listing.class_names, found.counts)
@@ -90,7 +90,7 @@ def study_choices(
         _objectives(quality, target),
         *_latency_limit(known, target),
         *_search(numbers, workers),
-        *_training(numbers, effort),
+        *_training(numbers),
         *weights,
         choose_target(target),
     ]
@@ -148,9 +148,8 @@ def _search(numbers: Numbers, workers: int) -> list[Choice]:
     ]  # fmt: skip
 
 
-def _training(numbers: Numbers, effort: Effort) -> list[Choice]:
+def _training(numbers: Numbers) -> list[Choice]:
     return [
         Choice("training.epochs", numbers.final_epochs, "Of a finalist, and of the baseline beside it.", is_timed=True),
         Choice("training.batch_size", numbers.batch_size),
-        *(Choice(key, value, why) for key, (value, why) in effort.keys.items()),
     ]

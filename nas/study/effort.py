@@ -1,4 +1,4 @@
-"""How much a study written by `nas init` tries: numbers between a least and a most, and keys of the recipe.
+"""How much a study written by `nas init` tries: numbers between a least and a most.
 
 The numbers that fit into the time are written into the study, so the same file is the same everywhere.
 """
@@ -6,8 +6,8 @@ The numbers that fit into the time are written into the study, so the same file 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 EffortName = Literal["quick", "normal", "thorough"]
 Span = tuple[int, int]  # the least that makes sense, and the most that still pays
@@ -17,8 +17,7 @@ Span = tuple[int, int]  # the least that makes sense, and the most that still pa
 class Effort:
     """What one level may spend. Steps are optimizer steps of one training; sizes are those of the input in pixels.
 
-    minutes: of the whole run, where the user names none. keys: further keys of the study (`section.key`), each with its
-    value and the reason that is written above it.
+    minutes: of the whole run, where the user names none.
     """
 
     minutes: float
@@ -27,11 +26,10 @@ class Effort:
     finalists: Span
     final_steps: Span
     most_pixels: int
-    keys: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
 
-# No row has further keys: on digits, over five to six seeds, three times the epochs gave finalists 0.9 points more; an
-# average of weights, a teacher or smoothed labels gave none (studies/results/recipes-digits.json).
+# No row changes the recipe: on digits, over five to six seeds, three times the epochs gave finalists 0.9 points more;
+# an average of weights, a teacher or smoothed labels gave none (studies/results/recipes-digits.json).
 EFFORTS: Mapping[EffortName, Effort] = {
     "quick": Effort(10, (8, 24), (240, 1000), (4, 6), (600, 4000), 64),
     "normal": Effort(60, (12, 64), (300, 3000), (5, 8), (1500, 15000), 128),

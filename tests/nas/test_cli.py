@@ -183,7 +183,7 @@ def test_a_network_that_fails_when_it_is_trained_on_is_a_failure(
     folder.mkdir()
     (folder / "study.yaml").write_text(study.read_text())
     (folder / "trials.csv").touch()
-    monkeypatch.setattr(cli, "_report_and_front", lambda *_: None)
+    monkeypatch.setattr("nas.commands.report.report_and_front", lambda *_: None)
     for state, code, err in ((State.FAILED, 1, "The training failed: no [luck]\n"), (State.COMPLETE, 0, "")):
         row = TrialRow(0, state, "x", reason="no [luck]")
         monkeypatch.setattr("nas.commands.train.train", lambda *_, row=row: row)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from drawn import draw, study
 from rich.console import Console
 
 import nas.commands.data
@@ -15,23 +13,12 @@ from nas.commands.data import look_at_data
 from nas.errors import InputError
 from nas.study import Study
 
+FILMS = "film{film:02}_{0:03}.png"
+
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "cache"))
-
-
-def draw(root: Path, count: int = 40) -> None:
-    random = np.random.default_rng(0)
-    for index in range(count):
-        file = root / "d" / "ab"[index % 2] / f"film{index // 4:02}_{index:03}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(file)
-
-
-def study(root: Path, **data: Any) -> Study:
-    given = {"source": "image_folder", "path": str(root / "d"), "channels": 1, **data}
-    return Study.model_validate({"name": "t", "data": given, "space": {"preset": "8px"}})
 
 
 def looked_at(one: Study) -> str:
@@ -42,7 +29,7 @@ def looked_at(one: Study) -> str:
 
 
 def test_everything_is_shown(tmp_path: Path) -> None:
-    draw(tmp_path)
+    draw(tmp_path, name=FILMS)
     (tmp_path / "d" / "a" / "notes.txt").touch()
     text = looked_at(study(tmp_path, group_pattern=r"film\d+", validation=0.2, test=0.2))
     rows = [line.replace("│", " ").split() for line in text.splitlines()]
@@ -58,7 +45,7 @@ def test_everything_is_shown(tmp_path: Path) -> None:
 
 
 def test_pixels_are_refused_as_a_run_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw(tmp_path)
+    draw(tmp_path, name=FILMS)
     for file in (tmp_path / "d" / "a").iterdir():
         file.write_bytes(file.read_bytes()[:60])  # a sound header
     with pytest.raises(InputError, match="unreadable image file"):
@@ -68,7 +55,7 @@ def test_pixels_are_refused_as_a_run_would(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_same_picture_in_two_parts_is_warned_of(tmp_path: Path) -> None:
-    draw(tmp_path)
+    draw(tmp_path, name=FILMS)
     for number in range(10):
         (tmp_path / "d" / "a" / f"copy{number}.png").write_bytes((tmp_path / "d" / "a" / "film00_000.png").read_bytes())
     assert "are training images too" in looked_at(study(tmp_path, validation=0.3, test=0.3)).replace("\n", " ")

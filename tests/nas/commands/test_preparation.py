@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from by_hand import Run, different, make_study, measured, read
-from PIL import Image
+from drawn import draw, study
 from rich.console import Console
 
 import nas.commands.preparation
@@ -91,19 +89,6 @@ def test_what_auto_means_for_rungs_is_fixed_at_the_first_run(folder: RunFolder, 
     with pytest.raises(InputError, match=r"search.rungs: \[0.25, 0.5\] -> \[0.5\]"):
         run(rungs=(0.5,), trials=7)
     assert run(rungs="auto", epoch_budget=1000.0), "the budget may change"
-
-
-def draw(root: Path, count: int = 40) -> None:
-    random = np.random.default_rng(0)
-    for index in range(count):
-        file = root / "d" / "ab"[index % 2] / f"{index:03}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(file)
-
-
-def study(root: Path, **data: Any) -> Study:
-    given = {"source": "image_folder", "path": str(root / "d"), "channels": 1, **data}
-    return Study.model_validate({"name": "t", "data": given, "space": {"preset": "8px"}})
 
 
 def test_a_recorded_split_is_kept(tmp_path: Path) -> None:

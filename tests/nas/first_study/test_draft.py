@@ -124,13 +124,6 @@ def test_uneven_classes_change_objective_and_loss(draft: Draft) -> None:
     assert draft.study(Sized(32), _least()).objectives == ("accuracy", "latency_ms", "size_bytes")
 
 
-def test_an_effort_has_keys_of_its_own(draft: Draft) -> None:
-    effort = replace(draft.effort, keys={"finals.ema": (0.9, "It pays.")})
-    larger = replace(draft, effort=effort)
-    assert larger.study(Sized(32), _least()).finals.ema == 0.9
-    assert "finals:\n  # It pays.\n  ema: 0.9\n" in document(larger.choices(Sized(32), _least()), "x")
-
-
 def test_large_pictures_wait_for_a_larger_effort(draft: Draft) -> None:
     large = suited_size(draft.found, EFFORTS["thorough"])
     assert (large.size, large.reason) == (224, "")

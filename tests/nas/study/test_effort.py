@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import get_args
 
-from nas.first_study.choices import Choice, settings_of
-from nas.study import Study
 from nas.study.effort import EFFORTS, EffortName
 
 
@@ -23,9 +21,3 @@ def test_a_larger_effort_spends_more() -> None:
             assert low[0] < low[1]
             assert low[0] < high[0]
             assert low[1] < high[1]
-
-
-def test_its_further_keys_are_keys_of_a_study() -> None:
-    for effort in EFFORTS.values():
-        own = settings_of(Choice(key, value, why) for key, (value, why) in effort.keys.items())
-        Study.model_validate({"name": "a", "data": {"source": "digits"}, "space": {"preset": "8px"}, **own})
