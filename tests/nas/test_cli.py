@@ -249,7 +249,7 @@ def test_a_full_disk_is_one_message(nas: Nas, study: Path, tmp_path: Path, monke
     expected = f"{tmp_path / 'run'}: No space left on device; nothing finished is lost, the same command goes on\n"
     assert said.err.replace("\r", "").endswith(expected)
     with monkeypatch.context() as patched:
-        patched.setattr("nas.report.html.write_html", full)
+        patched.setattr("nas.commands.report.write_html", full)
         (tmp_path / "there").mkdir()
         (tmp_path / "there" / "study.yaml").write_text(STUDY)
         (tmp_path / "there" / "trials.csv").touch()
