@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan
-from compressors.steps import requests_of
+from compressors.steps import depends_on_weights, least_of, requests_of
 from nas.candidates.removing import ACTIVATIONS, Gone, check_removals, gone_from, groups_left
 from nas.candidates.shaping import shaped
 from search_spaces.architecture import Architecture, Part
@@ -52,11 +52,25 @@ class Candidate(BaseModel):
     @remembered
     def parts(self, num_classes: int) -> tuple[Part, ...]:
         """The layers as shipped, by stem, block, head and classifier; removed blocks are left out."""
-        return tuple(shaped(self.architecture.parts(num_classes, self.plan.kept), self.plan.steps))
+        return shaped(self.architecture.parts(num_classes, self.plan.kept), self.plan.steps)
 
     def groups(self) -> tuple[ChannelGroup, ...]:
         """The channel groups of the layers that stay, before pruning."""
         return groups_left(self.architecture, self.plan.steps)
+
+    @property
+    def depends_on_weights(self) -> bool:
+        """Whether its shapes or its file's size are known only when it is trained."""
+        return bool(self.plan.steps) and depends_on_weights(self.plan)
+
+    def resulting(self, plan: CompressionPlan) -> Candidate:
+        """What a training made of it: the same network by a plan in which nothing depends on weights."""
+        return Candidate.model_construct(architecture=self.architecture, plan=plan)
+
+    def least(self, num_classes: int) -> Candidate:
+        """A candidate that depends on no weights and costs no more than whatever this one comes down to."""
+        architecture = self.architecture
+        return self.resulting(least_of(self.plan, self.groups(), architecture.layers(num_classes)))
 
     def parameters(self, num_classes: int) -> int:
         return sum(layer.parameters for layer in self.layers(num_classes))

@@ -9,9 +9,10 @@ from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan, kept_channels
 from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
+from nas.candidates.drawing_steps import draw_each, scope_of
 from nas.candidates.removing import gone_from, removable_activations, removable_block
 from nas.study import Compression
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
@@ -55,7 +56,7 @@ def draw_kept(trial: Trial, architecture: Architecture, compression: Compression
     """Channels left of every group that is pruned."""
     kept = {}
     for group in prunable_groups(architecture, compression):
-        gene = f"{_scope(group.block, group.block, compression)}.pruning_ratio"
+        gene = f"{scope_of(group.block, group.block, compression)}.pruning_ratio"
         ratio = ask(trial, gene, compression.pruning_ratio)
         kept[group.name] = kept_channels(group.width, ratio, grid)
     return kept
@@ -70,7 +71,7 @@ def draw_formats(
     for part in parts:
         is_edge = part.site is None and part.name != "head"
         for shared in ([layer] for layer in part.layers) if by_layer else (part.layers,):
-            gene = f"{_scope(shared[0].name, part.name, compression)}.weight_format"
+            gene = f"{scope_of(shared[0].name, part.name, compression)}.weight_format"
             drawn = _format(trial, gene, compression, protect=is_edge)
             formats |= {layer.name: drawn for layer in shared}
     return formats
@@ -78,30 +79,32 @@ def draw_formats(
 
 def draw_removed_blocks(
     trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
-) -> dict[str, bool]:
+) -> Mapping[str, Any]:
     """The blocks that go, of those with a skip."""
     choices = compression.remove_blocks
-    return _drawn_blocks(trial, architecture, compression, key="remove_blocks", choices=choices, may_go=removable_block)
+    return _of_blocks(trial, architecture, compression, key="remove_blocks", choices=choices, may_go=removable_block)
 
 
 def draw_removed_activations(
     trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
-) -> dict[str, bool]:
+) -> Mapping[str, Any]:
     """The blocks whose activations go."""
     choices, may_go = compression.remove_activations, removable_activations
-    return _drawn_blocks(trial, architecture, compression, key="remove_activations", choices=choices, may_go=may_go)
+    return _of_blocks(trial, architecture, compression, key="remove_activations", choices=choices, may_go=may_go)
 
 
-def _drawn_blocks(
+def _of_blocks(
     trial: Trial, architecture: Architecture, compression: Compression, *, key: str, choices: Sequence[bool],
-    may_go: Callable[[BlockSite], bool],
-) -> dict[str, bool]:  # fmt: skip
-    """The blocks for which a gene says yes."""
-    found: dict[str, bool] = {}
-    for site in filter(may_go, architecture.blocks() if any(choices) else ()):
-        if ask(trial, f"{_scope(site.name, site.name, compression)}.{key}", choices):
-            found[site.name] = True
-    return found
+    may_go: Callable[[BlockSite | None], bool],
+) -> Mapping[str, Any]:  # fmt: skip
+    """True for each block for which a gene says so."""
+    if not any(choices):
+        return {}
+
+    def names(part: Part) -> list[str]:
+        return [part.name] if may_go(part.site) else []
+
+    return draw_each(trial, architecture, compression, key=key, choices=choices, names=names)
 
 
 # What is drawn, in this order: a field of a plan, or a row of STEPS in compressors.steps that reads `plan.steps`.
@@ -123,12 +126,6 @@ def edge_formats(compression: Compression) -> tuple[WeightFormat, ...]:
     if compression.edges_below_int8:
         return compression.weight_format
     return tuple(dict.fromkeys(_protected(fmt) for fmt in compression.weight_format))
-
-
-def _scope(name: str, block: str, compression: Compression) -> str:
-    """The prefix of a compression gene: what shares one decision."""
-    stage = block.partition(".")[0]
-    return {"network": "network", "stage": stage, "block": block, "layer": name}[compression.granularity]
 
 
 def _format(trial: Trial, gene: str, compression: Compression, *, protect: bool) -> WeightFormat:

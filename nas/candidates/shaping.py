@@ -1,8 +1,11 @@
-"""How steps that change a network's layers change the parts of it: a row for each. No torch."""
+"""What steps of a plan make of a network's layers, part by part. No torch.
+
+Channels that are pruned are no matter of these rows: an architecture knows its layers at any widths.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nas.candidates.removing import ACTIVATIONS, BLOCKS, without_activations, without_block
@@ -10,16 +13,18 @@ from search_spaces.architecture import Part
 
 Shaping = Callable[[Part, Mapping[str, Any]], Part | None]
 
-# Step -> of a part, with its widths after pruning, and the step's decisions: what is left of it, None for nothing.
-SHAPINGS: dict[str, Shaping] = {BLOCKS: without_block, ACTIVATIONS: without_activations}
+# Step of STEPS -> a part and the step's decisions by name -> the part that results; None: none does. In the order in
+# which steps are applied; those that leave shapes alone have no row.
+SHAPINGS: dict[str, Shaping] = {
+    BLOCKS: without_block,
+    ACTIVATIONS: without_activations,
+}
 
 
-def shaped(parts: Iterable[Part], steps: Mapping[str, Mapping[str, Any]]) -> Iterator[Part]:
-    """The parts after all steps, in the order of the table."""
-    asked = [(SHAPINGS[name], steps[name]) for name in SHAPINGS if steps.get(name)]
-    for part in parts:
-        left: Part | None = part
-        for shaping, decisions in asked:
-            left = left and shaping(left, decisions)
-        if left is not None:
-            yield left
+def shaped(parts: Iterable[Part], steps: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]:
+    """The parts that result of a plan's further `steps`."""
+    found = tuple(parts)
+    for name, shaping in SHAPINGS.items():
+        if decisions := steps.get(name):
+            found = tuple(part for given in found if (part := shaping(given, decisions)) is not None)
+    return found
