@@ -123,7 +123,6 @@ def canonical(candidate: Candidate) -> Candidate:
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
-    requests_of(plan)
     check_removals(architecture, plan.steps)
     left = effective(plan, widths, gone_from(architecture, plan.steps))
     requests_of(left)
