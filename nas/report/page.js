@@ -294,6 +294,7 @@ function draw() {
   drawProgress();
   drawParallel();
   drawGap();
+  drawSensitivity();
 }
 
 if (data.axes.length > 1) {

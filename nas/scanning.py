@@ -63,7 +63,7 @@ def scan(subject: Subject, changes: Changes, known: Iterable[Point] = ()) -> Ite
     """Every change's accuracy; those of `known` first, unchanged."""
     found = {(point.kind, point.name, point.value): point for point in known}
     asked = changes.all_of(subject.candidate)
-    yield from (found[change] for change in asked if change in found)  # type: ignore[index]
+    yield from (found[change] for change in asked if change in found)
     whole = subject.accuracy()
     for kind, name, value in asked:
         if (kind, name, value) in found:
