@@ -17,6 +17,7 @@ from nas.run_folder.sensitivity import JSON_FILE, Point, Scan, write_scan
 from nas.search.draws import Draws
 from nas.search.search import Search
 from nas.search.suggestions import TOLERANCES, Answers, suggested_by, suggestions, unusable_scans
+from nas.study import Search as Search_
 from nas.study import Study
 from nas.study.search import OWN_SCAN
 from search_spaces.trials import Pick, last
@@ -174,6 +175,15 @@ def test_a_scan_of_another_space_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="expected a scan of a network of this study's space"):
         suggestions(other, None)
+
+
+def test_a_scan_is_for_every_sampler_but_a_grid() -> None:
+    assert study_of(OWN_SCAN, sampler="random").search.warm_start == (OWN_SCAN,)
+    assert Search_.model_validate({"warm_start": OWN_SCAN}).warm_start == (OWN_SCAN,)
+    with pytest.raises(ValueError, match="warm_start: expected another sampler beside a scan, got grid"):
+        study_of(OWN_SCAN, sampler="grid")
+    with pytest.raises(ValueError, match="warm_start: expected sampler pareto beside it, got nsga2"):
+        study_of(OWN_SCAN, "runs/earlier")
 
 
 def test_searched_numbers_are_the_scanned_trial_s() -> None:
