@@ -13,7 +13,7 @@ function drawSensitivity() {
       name: "unchanged", line: { color: colour("muted"), width: 1, dash: "dot" }, hoverinfo: "skip" });
     const xaxis = { type: "category", categoryarray: names, categoryorder: "array", automargin: true, tickangle: -50,
       gridcolor: colour("faint"), linecolor: colour("line"), tickfont: { size: 11 } };
-    const yaxis = { ...scale({ title: "validation accuracy (%)", cost: false }, at) };
+    const yaxis = { ...scale({ title: "accuracy (%)", cost: false }, at) };
     Plotly.react(at, traces, layout({ xaxis, yaxis, margin: { l: 58, r: 12, t: 30, b: 110 } }), config);
   });
 }
