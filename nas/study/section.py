@@ -34,4 +34,4 @@ def each_once(what: str, values: Sequence[Any]) -> None:
 
 def one_or_several(given: Any) -> Any:
     """A single choice as a list of one."""
-    return given if isinstance(given, tuple | list) else (given,)
+    return tuple(given) if isinstance(given, tuple | list) else (given,)  # JSON has lists
