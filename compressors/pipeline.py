@@ -19,13 +19,25 @@ from compressors.plan import CompressionPlan
 from compressors.pruning.importances import IMPORTANCES, Group, Importance
 from compressors.steps import STEPS, Request, Step, requests_of
 
-__all__ = ["STEPS", "Method", "Options", "Request", "Step", "apply_step", "compress", "requests_of"]
+__all__ = ["STEPS", "Method", "Options", "PostTraining", "Request", "Step", "apply_step", "compress", "requests_of"]
+
+
+@dataclass(frozen=True)
+class PostTraining:
+    """How a network is quantized without training: what sets the ranges of activations (a row of CALIBRATIONS), whether
+    biases make up for the rounding of weights, and whether ranges are equalized across layers before.
+    """
+
+    calibration: str = "minmax"
+    bias_correction: bool = False
+    equalization: bool = False
 
 
 @dataclass(frozen=True)
 class Options:
     """What steps need to know besides the plan: the network's channel groups, what ranks channels, the formats whose
-    step sizes are trained, the grid of activations, and whether batch norm stays alive while quantization is trained.
+    step sizes are trained, the grid of activations, whether batch norm stays alive while quantization is trained, and
+    how it is done without training.
     """
 
     groups: Sequence[Group] = ()
@@ -33,6 +45,7 @@ class Options:
     learned: Collection[str] = ()
     scheme: ActivationScheme = UNSIGNED_8
     keep_norms: bool = False
+    post_training: PostTraining = PostTraining()
 
 
 def nothing(*_: Any) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan
-from compressors.steps import requests_of
+from compressors.steps import STEPS, requests_of
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
 from search_spaces.remembered import remembered
@@ -77,7 +77,7 @@ class Candidate(BaseModel):
         told = {"layers": shipped, "activations": activations, "ends": ends}
         unlike = self._without_skip(num_classes)
         told |= {"no_skip": unlike} if unlike else {}
-        steps = {name: decisions for name, decisions in self.plan.steps.items() if decisions}
+        steps = {name: decisions for name, decisions in self.plan.steps.items() if decisions and shapes_file(name)}
         return _digest({**told, "steps": steps} if steps else told)
 
     def _without_skip(self, num_classes: int) -> list[str]:
@@ -105,16 +105,36 @@ def canonical(candidate: Candidate) -> Candidate:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
     left = effective(plan, widths)
     requests_of(left)
+    if "dynamic" in left.steps:
+        _check_dynamic(left, {layer.name: layer.kind for layer in architecture.layers(1)})
     return candidate.model_copy(update={"plan": left})
 
 
 def effective(plan: CompressionPlan, widths: Mapping[str, int]) -> CompressionPlan:
     """A valid plan without what has no effect in a network whose channel groups have these `widths`."""
+    formats = {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"}
     return CompressionPlan.model_construct(
         kept={name: kept for name, kept in plan.kept.items() if kept != widths[name]},
-        formats={name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
-        steps={name: decisions for name, decisions in plan.steps.items() if decisions},
+        formats=formats,
+        steps={name: decisions for name, decisions in plan.steps.items() if decisions and (formats or _stands(name))},
     )
+
+
+def _stands(name: str) -> bool:
+    """Whether a step has something to do in a network of floats."""
+    return not (name in STEPS and STEPS[name].of_formats)
+
+
+def shapes_file(name: str) -> bool:
+    """Whether costs depend on what a step is told."""
+    return not (name in STEPS and STEPS[name].same_costs)
+
+
+def _check_dynamic(plan: CompressionPlan, kinds: Mapping[str, str]) -> None:
+    """Raises ValueError where a layer that is no linear one is to be quantized dynamically."""
+    for layer, fmt in plan.formats.items():
+        if kinds[layer] != "linear":
+            raise ValueError(f"step dynamic: expected fp32 for {layer}, a convolution, got {fmt}")
 
 
 def formats_of(part: Part, plan: CompressionPlan) -> tuple[WeightFormat, ...]:

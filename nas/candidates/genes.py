@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from nas.candidates.hyperparameters import number_genes
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import sample_of
 from nas.study import Study
 from search_spaces.trials import Pick, first, last
 
@@ -27,7 +27,7 @@ def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     ways = (partial(_changed, last), partial(_changed, first), *(partial(_numbered, number) for number in range(most)))
     for kind, way in product((space, *space.of_one_kind()), ways):
         recorder.width = way
-        sample(recorder, kind, study.compression, input_channels=study.data.input_channels)
+        sample_of(recorder, study, kind)
     return recorder.genes
 
 

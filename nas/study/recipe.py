@@ -14,6 +14,8 @@ Optimizer = Literal["sgd", "adamw", "adam", "rmsprop"]
 Schedule = Literal["cosine", "one_cycle", "step", "exponential", "linear", "constant"]
 Cycle = Literal["whole", "stage", "tail"]
 BatchNorm = Literal["folded", "live"]
+Quantization = Literal["aware", "static", "dynamic"]
+Calibration = Literal["minmax", "percentile", "mse", "entropy"]
 PEAK_LEARNING_RATES: Mapping[Optimizer, float] = {"sgd": 0.1, "adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3}
 
 
@@ -84,6 +86,9 @@ class Recipe:
     shares: Mapping[str, float]
     precision: Literal["auto", "fp32", "bf16"]
     device: Literal["auto", "cpu", "cuda"]
+    calibration: Calibration = "minmax"
+    bias_correction: bool = False
+    equalization: bool = False
 
     @property
     def needs_reference(self) -> bool:

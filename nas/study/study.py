@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from compressors.steps import DYNAMIC_FORMATS
 from nas.records import QUALITIES, Phase
 from nas.study.compression import Compression
 from nas.study.data import Data
@@ -89,6 +90,24 @@ class Study(Section):
         if size is not None and not least <= size <= most:
             wanted = f"{least}, the space's total stride, to {most}, its largest input_size"
             raise ValueError(f"search.input_size: expected {wanted}, got {size}")
+        return self
+
+    @model_validator(mode="after")
+    def _formats_fit_quantization(self) -> Study:
+        others = [name for name in self.compression.weight_format if name not in DYNAMIC_FORMATS]
+        if "dynamic" in self.training.quantizations and others:
+            wanted = f"{' and '.join(DYNAMIC_FORMATS)} alone with training.quantization dynamic"
+            raise ValueError(f"compression.weight_format: expected {wanted}, got {', '.join(others)}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_equalized(self) -> Study:
+        activations = {name for kind in self.space.block_spaces().values() for name in getattr(kind, "activations", ())}
+        if self.training.equalization and activations and "relu" not in activations:
+            wanted = "false where no block has relu between its layers"
+            raise ValueError(
+                f"training.equalization: expected {wanted}, got true with {', '.join(sorted(activations))}"
+            )
         return self
 
     @model_validator(mode="after")

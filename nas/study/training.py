@@ -9,11 +9,22 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from compressors.steps import retraining_of, stage_names
-from nas.study.numbers import Choices, Range, Searchable
-from nas.study.recipe import BatchNorm, Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
+from nas.study.numbers import Choices, Choosable, Range, Searchable, choices_of
+from nas.study.recipe import (
+    BatchNorm,
+    Calibration,
+    Cycle,
+    Distillation,
+    Optimizer,
+    Quantization,
+    RandAugment,
+    Recipe,
+    Schedule,
+)
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
 from search_spaces.remembered import remembered
 
+OF_CANDIDATE = ("quantization",)  # what is drawn with a candidate and stands in its plan
 LISTED = ("dense", "pruned", "quantized")  # the stages of version 0.1
 
 
@@ -83,6 +94,29 @@ class Training(Section):
         description="What becomes of batch norm in quantization-aware training. live: it follows the batches in the "
         "first two thirds of the stage, is frozen in the rest and folded at the end. folded: it is folded before; the "
         "rate is then at most a tenth of the peak. live measured better with 8, 4 and 2 bits.",
+    )
+    quantization: Choosable[Annotated[Quantization, "Quantizations"]] = Field(
+        "aware",
+        description="How weight formats below fp32 are brought about. aware: the last stage trains with the rounding. "
+        "static: the network is quantized after all training, with ranges calibrated on training images; the share of "
+        "the quantized stage goes to the one before. dynamic: after all training as well, of linear layers alone, whose "
+        "inputs get their range as the network runs; convolutions stay fp32, and weight_format may be fp32 or int8. "
+        "Choices are a gene of the candidate.",
+    )
+    calibration: Calibration = Field(
+        "minmax",
+        description="What sets the ranges of activations in static quantization (arXiv:2004.09602): all values, all but "
+        "the outermost 0.01 %, the range of least squared error, or that of least Kullback-Leibler divergence.",
+    )
+    bias_correction: bool = Field(
+        False,
+        description="Whether static quantization takes the mean error that the rounding of weights makes off the biases "
+        "(arXiv:1906.04721).",
+    )
+    equalization: bool = Field(
+        False,
+        description="Whether static quantization first scales channels so that the weights before and behind a ReLU "
+        "have ranges of one size (arXiv:1906.04721); relu6 and hardswish do not allow it.",
     )
     warm_up: Share | None = Field(
         None,
@@ -167,11 +201,25 @@ class Training(Section):
                 raise ValueError(f"{name}: searched only with {key} {' or '.join(having)}, got {key} {chosen}")
         return self
 
+    @model_validator(mode="after")
+    def _every_option_has_an_effect(self) -> Training:
+        options = {"calibration": "minmax", "bias_correction": False, "equalization": False}
+        for name, default in options.items():
+            if "static" not in self.quantizations and (given := getattr(self, name)) != default:
+                came = ", ".join(self.quantizations)
+                raise ValueError(f"{name}: {given} expects static among the quantization, got {came}")
+        return self
+
+    @property
+    def quantizations(self) -> tuple[Quantization, ...]:
+        """Those that a candidate may have, drawn with it."""
+        return choices_of(self.quantization)
+
     @property
     @remembered
     def searched(self) -> dict[str, Range[float] | Choices[float]]:
         """The numbers that are searched, in the order they are asked for."""
-        values = ((name, getattr(self, name)) for name in type(self).model_fields)
+        values = ((name, getattr(self, name)) for name in type(self).model_fields if name not in OF_CANDIDATE)
         return {name: value for name, value in values if isinstance(value, Range | Choices)}
 
     def resolved(self, numbers: Mapping[str, float]) -> Recipe:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors.batch_norm import estimate_batch_norm
-from compressors.pipeline import Options, apply_step, folded, requests_of
+from compressors.pipeline import Options, PostTraining, apply_step, folded, requests_of
 from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
@@ -151,8 +151,11 @@ class TrainingPipeline:
 
     @property
     def options(self) -> Options:
-        keeps = self.training.batch_norm == "live"
-        return replace(options_of(self.candidate, self.compression), keep_norms=keeps)
+        training = self.training
+        post_training = PostTraining(training.calibration, training.bias_correction, training.equalization)
+        keeps = training.batch_norm == "live"
+        common = options_of(self.candidate, self.compression)
+        return replace(common, keep_norms=keeps, post_training=post_training)
 
     def fit(self, network: nn.Module, give_way: Callable[[], None], *, report: Report = always_continue) -> Trained:
         """Train `network` (untrained, dense) through all stages.
