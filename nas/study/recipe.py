@@ -71,6 +71,9 @@ class Recipe:
     schedule: Schedule
     cycle: Cycle
     batch_norm: BatchNorm
+    calibration: Calibration = "minmax"
+    bias_correction: bool = False
+    equalization: bool = False
     warm_up: float | None
     milestones: tuple[float, ...]
     gamma: float
@@ -86,9 +89,6 @@ class Recipe:
     shares: Mapping[str, float]
     precision: Literal["auto", "fp32", "bf16"]
     device: Literal["auto", "cpu", "cuda"]
-    calibration: Calibration = "minmax"
-    bias_correction: bool = False
-    equalization: bool = False
 
     @property
     def needs_reference(self) -> bool:

@@ -104,10 +104,8 @@ class Study(Section):
     def _something_is_equalized(self) -> Study:
         activations = {name for kind in self.space.block_spaces().values() for name in getattr(kind, "activations", ())}
         if self.training.equalization and activations and "relu" not in activations:
-            wanted = "false where no block has relu between its layers"
-            raise ValueError(
-                f"training.equalization: expected {wanted}, got true with {', '.join(sorted(activations))}"
-            )
+            came = ", ".join(sorted(activations))
+            raise ValueError(f"training.equalization: expected relu among the blocks' activations, got {came}")
         return self
 
     @model_validator(mode="after")

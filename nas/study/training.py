@@ -99,19 +99,20 @@ class Training(Section):
         "aware",
         description="How weight formats below fp32 are brought about. aware: the last stage trains with the rounding. "
         "static: the network is quantized after all training, with ranges calibrated on training images; the share of "
-        "the quantized stage goes to the one before. dynamic: after all training as well, of linear layers alone, whose "
-        "inputs get their range as the network runs; convolutions stay fp32, and weight_format may be fp32 or int8. "
+        "the quantized stage goes to the one before. dynamic: after all training as well, of linear layers alone, "
+        "whose inputs get their range as the network runs; convolutions stay fp32, and weight_format may be fp32 or "
+        "int8. "
         "Choices are a gene of the candidate.",
     )
     calibration: Calibration = Field(
         "minmax",
-        description="What sets the ranges of activations in static quantization (arXiv:2004.09602): all values, all but "
-        "the outermost 0.01 %, the range of least squared error, or that of least Kullback-Leibler divergence.",
+        description="What sets the ranges of activations in static quantization (arXiv:2004.09602): all values, all "
+        "but the outermost 0.01 %, the range of least squared error, or that of least Kullback-Leibler divergence.",
     )
     bias_correction: bool = Field(
         False,
-        description="Whether static quantization takes the mean error that the rounding of weights makes off the biases "
-        "(arXiv:1906.04721).",
+        description="Whether static quantization takes the mean error that the rounding of weights makes off the "
+        "biases (arXiv:1906.04721).",
     )
     equalization: bool = Field(
         False,
