@@ -21,7 +21,8 @@ from compressors.pruning.importances import IMPORTANCES, Group, Importance
 from compressors.steps import STEPS, Request, Step, requests_of
 
 __all__ = [
-    "STEPS", "Method", "Options", "PostTraining", "Request", "Step", "apply_step", "compress", "requests_of", "resolved",
+    "STEPS", "Method", "Options", "PostTraining", "Request", "Step", "apply_step", "compress", "requests_of",
+    "resolved",
 ]  # fmt: skip
 
 

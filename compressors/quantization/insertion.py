@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -175,6 +176,7 @@ def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: Acti
     if isinstance(module, PixelGrid | nn.Hardsigmoid | nn.ReLU6):
         check_no_hooks(str(node.target), module)
     if isinstance(module, PixelGrid):
+        scheme = replace(scheme, bits=8)  # what is given in 8 bits needs no fewer
         return ActivationQuantizer(fixed=_pixel_grid(node, module, scheme), scheme=scheme)
     if type(module) is nn.Hardsigmoid:
         known = (1 / scheme.high, 0) if scheme.symmetric else (1 / scheme.levels, scheme.low)
@@ -185,11 +187,11 @@ def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: Acti
 
 
 def _pixel_grid(node: fx.Node, module: PixelGrid, scheme: ActivationScheme) -> tuple[float, int] | None:
-    """The grid on which pixels are exact, where the scheme has room for 256 of them around any zero point."""
+    """The grid on which pixels are exact, where the 8-bit scheme has room for 256 of them around any zero point."""
     if only_input(node).op != "placeholder":
         raise Unsupported(f"{node.target}: has a grid of pixels, supported where it reads the network's input alone")
     scale, zero_point = module.pixel_grid()
-    return None if scheme.symmetric or scheme.bits != 8 else (scale, zero_point + scheme.low)
+    return None if scheme.symmetric else (scale, zero_point + scheme.low)
 
 
 QUANTIZED: Mapping[type[nn.Module], type[QuantizedLayer]] = {

@@ -35,7 +35,7 @@ def may_depend_on_weights(study: Study) -> bool:
     """Whether a candidate of the study may depend on weights: every choice of every gene is looked at once."""
     most = max(map(len, gene_choices(study).values()), default=1)
     ways = (Pick(partial(_nth, number)) for number in range(most))
-    drawn = (sample(way, study.space, study.compression, input_channels=study.data.input_channels) for way in ways)
+    drawn = (sample_of(way, study) for way in ways)
     return any(candidate.depends_on_weights for candidate in drawn)
 
 

@@ -57,9 +57,7 @@ def facts(evaluation: Evaluation) -> list[Fact]:
     found += [(f"Latency on {target}", latency_words(latency)) for target, latency in latencies.items()]
     found.append(("Seconds", seconds_words(evaluation.seconds)))
     if evaluation.training:
-        numbers = ", ".join(
-            f"{key.replace('_', ' ')} {significant(value)}" for key, value in evaluation.training.items()
-        )
+        numbers = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in evaluation.training.items())
         found.append(("Training numbers", numbers))
     if evaluation.recipe:
         found.append(("Recipe", words_of(evaluation.recipe)))
@@ -67,6 +65,10 @@ def facts(evaluation: Evaluation) -> list[Fact]:
         found.append(("Formats", formats_words(evaluation.layers)))
         found.append(("Pruning", pruning_words(evaluation.layers)))
     return found
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else significant(value)
 
 
 def _schedule(evaluation: Evaluation) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 from nas.errors import InputError
 from nas.front import front, front_subset
 from nas.objectives import may_stand, minimised
-from nas.records import PARITY, State
+from nas.records import PARITY, SIMULATED, State
 from nas.report.figures import FIGURES
 from nas.report.sureness import Repeats, p_on_front, repeats_in, with_seeds
 from nas.run_folder.columns import (
@@ -135,8 +135,13 @@ def stands(frame: pd.DataFrame) -> pd.Series[bool]:
 
 
 def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Rows flagged `parity`: the file does not do what the network does, so it is on no front."""
-    return pd.Series([PARITY in flags_in(flags) for flags in frame["flags"]], index=frame.index, dtype=bool)
+    """Rows whose accuracy is not that of their file, so that they are on no front."""
+    return has_flag(frame, PARITY) | has_flag(frame, SIMULATED)
+
+
+def has_flag(frame: pd.DataFrame, flag: str) -> pd.Series[bool]:
+    """Rows with this flag."""
+    return pd.Series([flag in flags_in(flags) for flags in frame["flags"]], index=frame.index, dtype=bool)
 
 
 def flags_in(cell: str) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.counting import candidates_of
-from nas.candidates.hyperparameters import NumberTrial, ask_numbers
+from nas.candidates.hyperparameters import Number, NumberTrial, ask_numbers
 from nas.candidates.sampling import sample_of
 from nas.run_folder.rows import Identity, identity_of
 from nas.samplers.named import seed_of
@@ -50,7 +50,7 @@ class Draws:
     def __init__(self, study: Study) -> None:
         self._study = study
 
-    def __call__(self, trial: GeneTrial) -> tuple[Candidate, dict[str, float]]:
+    def __call__(self, trial: GeneTrial) -> tuple[Candidate, dict[str, Number]]:
         study = self._study
         candidate = sample_of(trial, study)
         return candidate, ask_numbers(trial, study.training)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, get_args
 
@@ -92,6 +92,23 @@ else:
 
         def __class_getitem__(cls, value: Any) -> Any:
             return _tagged((("number", value), ("Choices", Choices[value])))
+
+
+def decided(value: Searchable[Number]) -> Number:
+    """A value that is decided. Raises ValueError where it is yet to be searched."""
+    if isinstance(value, Range | Choices):
+        raise ValueError(f"expected a value that is decided, got {value!r}")
+    return value
+
+
+def freedoms(section: Section, above: str = "") -> Iterator[tuple[str, Range[Any] | Choices[Any]]]:
+    """What is searched in a section and those within it, by dotted key, in the order of the keys."""
+    for key in type(section).model_fields:
+        match getattr(section, key):
+            case Range() | Choices() as freedom:
+                yield above + key, freedom
+            case Section() as inner:
+                yield from freedoms(inner, f"{above}{key}.")
 
 
 def choices_of(value: Choosable[Number]) -> tuple[Number, ...]:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nas.study.section import AboveZero, Section
+from nas.study.numbers import Searchable
+from nas.study.section import AboveZero, Section, ShareToOne
 
 Optimizer = Literal["sgd", "adamw", "adam", "rmsprop"]
 Schedule = Literal["cosine", "one_cycle", "step", "exponential", "linear", "constant"]
@@ -36,10 +37,10 @@ class Distillation(Section):
         description="self: the candidate's own network, as it is after the dense stage, teaches the later stages. "
         "reference: one network, trained once per run folder, teaches every candidate in every stage.",
     )
-    weight: Annotated[float, Field(ge=0, le=1)] = Field(
+    weight: Searchable[ShareToOne] = Field(
         0.5, description="Weight of the soft targets in the loss; the labels have the rest."
     )
-    temperature: AboveZero = Field(
+    temperature: Searchable[AboveZero] = Field(
         4.0, description="The logits of teacher and student are divided by it: the higher, the softer the targets."
     )
     architecture: str | None = Field(

@@ -101,6 +101,13 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _activations_fit_quantization(self) -> Study:
+        if self.compression.activation_bits != 8 and "dynamic" in self.training.quantizations:
+            bits = self.compression.activation_bits
+            raise ValueError(f"compression.activation_bits: expected 8 with training.quantization dynamic, got {bits}")
+        return self
+
+    @model_validator(mode="after")
     def _something_is_equalized(self) -> Study:
         activations = {name for kind in self.space.block_spaces().values() for name in getattr(kind, "activations", ())}
         if self.training.equalization and activations and "relu" not in activations:

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from compressors.batch_norm import estimate_batch_norm
 from compressors.evidence import Evidence
+from compressors.formats import ActivationScheme
 from compressors.pipeline import Options, PostTraining, Request, apply_step, folded, requests_of, resolved
 from compressors.plan import CompressionPlan
 from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
 from nas.study import Compression, Recipe
+from nas.study.numbers import decided
 from nas.tasks import Rung, Tell, Verdict, rung_between, silent
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
@@ -62,6 +64,7 @@ def options_of(candidate: Candidate, compression: Compression) -> Options:
         groups=candidate.architecture.all_groups(),
         importance=IMPORTANCES[compression.importance],
         learned=compression.learned_step_sizes,
+        scheme=ActivationScheme(bits=compression.activation_bits),
     )
 
 
@@ -258,7 +261,7 @@ class TrainingPipeline:
             return plain
         else:
             teacher = network_teacher(dense)
-        return replace(plain, teacher=teacher, weight=options.weight, temperature=options.temperature)
+        return replace(plain, teacher=teacher, weight=decided(options.weight), temperature=decided(options.temperature))
 
 
 class StageRun:
