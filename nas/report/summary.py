@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from nas.on_front import LATENCY_SD, UNSTABLE_LATENCY_SD
-from nas.records import PARITY, SIMULATED, UNSTABLE, Evaluation, State
+from nas.records import UNSTABLE, Evaluation, State
 from nas.report.figures import FIXED, accuracy_text, figure, present
 from nas.report.run import Row
-from nas.report.tables import has_flag, records
+from nas.report.tables import OFF_THE_FRONT, has_flag, records
 from nas.runtimes.runtime import runtime_of
 from nas.study import Study, Target
 
@@ -31,11 +31,6 @@ DYNAMIC = (
     "Linear layers put what they read on a grid over the range of one call's values. Accuracies are of calls with "
     "many images, latencies of calls with the target's batch."
 )
-OFF_THE_FRONT = {  # flags that keep complete trials off fronts
-    PARITY: "the file does not answer as the network does",
-    SIMULATED: "no runtime computes with activations of fewer than 8 bits; accuracies are those of the network in "
-    "torch, costs those of a file with 8",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,15 +206,6 @@ class Training(Section):
                 raise ValueError(f"{name}: searched only with {key} {' or '.join(having)}, got {key} {came}")
         return self
 
-    @model_validator(mode="after")
-    def _every_option_has_an_effect(self) -> Training:
-        options = {"calibration": "minmax", "bias_correction": False, "equalization": False}
-        for name, default in options.items():
-            if "static" not in self.quantizations and (given := getattr(self, name)) != default:
-                came = ", ".join(self.quantizations)
-                raise ValueError(f"{name}: {given} expects static among the quantization, got {came}")
-        return self
-
     @property
     def optimizers(self) -> tuple[Optimizer, ...]:
         """Those that a training may have."""

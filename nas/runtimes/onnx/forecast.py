@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate, formats_of, shapes_file
 from nas.runtimes.onnx.model import graph_of, model_of
 from nas.runtimes.onnx.outline import Map, Node
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
-from nas.runtimes.onnx.sketch import BOUNDS, PIXEL_SCALE, ZERO, Sketch, held_operations
+from nas.runtimes.onnx.sketch import BOUNDS, DYNAMIC, FLOATS, PIXEL_SCALE, ZERO, Sketch, held_operations
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem
@@ -117,9 +118,9 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) ->
     """The pieces of a network's parts, in order; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
-    if any(map(shapes_file, plan.steps)) or not all(map(_is_known, parts)):
+    if any(shapes_file(step) and step != DYNAMIC for step in plan.steps) or not all(map(_is_known, parts)):
         return None
-    formats = [formats_of(part, plan) for part in parts]
+    formats = [_as_run(formats_of(part, plan), plan) for part in parts]
     asks = [_asks_for_codes(part, given) for part, given in zip(parts, formats, strict=True)]
     pieces, source = list[Piece](), Map(architecture.input_channels, architecture.input_size)
     held, signed = False, False
@@ -128,6 +129,10 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) ->
         pieces.append(piece)
         source, held, signed = piece.out, piece.is_held, piece.is_signed
     return pieces
+
+
+def _as_run(formats: tuple[str, ...], plan: CompressionPlan) -> tuple[str, ...]:
+    return tuple(DYNAMIC if fmt != "fp32" else fmt for fmt in formats) if DYNAMIC in plan.steps else formats
 
 
 def _is_known(part: Part) -> bool:
@@ -147,7 +152,7 @@ def _flow_of(part: Part) -> Flow:
 def _asks_for_codes(part: Part, formats: tuple[str, ...]) -> bool:
     """Whether a layer of the part needs the part's input in codes."""
     by_name = dict(zip(_names_of(part), formats, strict=True))
-    return any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] != "fp32" for o in _flow_of(part))
+    return any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] not in FLOATS for o in _flow_of(part))
 
 
 def _names_of(part: Part) -> list[str]:
@@ -162,7 +167,7 @@ def _piece(
 ) -> Piece:  # fmt: skip
     flow, names = _flow_of(part), _names_of(part)
     by_name = dict(zip(names, formats, strict=True))
-    held = held_operations(flow, [n for n, fmt in by_name.items() if fmt != "fp32"], input_held=input_held)
+    held = held_operations(flow, [n for n, fmt in by_name.items() if fmt not in FLOATS], input_held=input_held)
     last = len(flow) - 1
     held = (held | {last} if next_asks else held) if part.name != "classifier" else held - {last}
     sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, unpacked)
