@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressors.formats import BITS
+from compressors.steps import WITHOUT_TRAINING
 from nas.candidates.candidate import Candidate, formats_of
 from search_spaces.architecture import Part
 from search_spaces.spaces import Space
@@ -27,6 +28,7 @@ Vector = NDArray[np.float64]
 WHOLE = (
     "log_parameters", "log_macs", "log_weight_bits", "depth", "log2_bits", "step", "pruned", "log_field",
     "log_smallest_stage", "log_input_size", "log_head", "stem_step", "classifier_step",
+    "untrained_rounding",
 )  # fmt: skip
 PER_STAGE = (
     "depth", "log_parameters", "log_macs", "log_width", "log2_bits", "step", "pruned", "kernel", "log_expansion",
@@ -163,6 +165,7 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     yield from (math.log(total.reach), math.log(smallest), math.log(candidate.architecture.input_size))
     yield math.log(1 + head.width) if head is not None else 0.0
     yield from (summed[0].step, summed[-1].step)
+    yield float(any(name in candidate.plan.steps for name in WITHOUT_TRAINING))
 
 
 @lru_cache(maxsize=1 << 16)
