@@ -33,7 +33,7 @@ class PostTraining:
     """
 
     calibration: str = "minmax"
-    bias_correction: bool = False
+    bias_correction: bool = True
     equalization: bool = False
 
 
