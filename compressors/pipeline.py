@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from compressors.folding import fold_batch_norm
 from compressors.formats import UNSIGNED_8, ActivationScheme
 from compressors.plan import CompressionPlan
-from compressors.pruning.importances import IMPORTANCES, Group, Importance
+from compressors.pruning.criteria import IMPORTANCES, Criterion
+from compressors.pruning.importances import Group
 from compressors.steps import STEPS, Request, Step, requests_of
 
 __all__ = ["STEPS", "Method", "Options", "Request", "Step", "apply_step", "compress", "requests_of"]
@@ -29,7 +30,7 @@ class Options:
     """
 
     groups: Sequence[Group] = ()
-    importance: Importance = IMPORTANCES["l2"]
+    importance: Criterion = IMPORTANCES["l2"]
     learned: Collection[str] = ()
     scheme: ActivationScheme = UNSIGNED_8
     keep_norms: bool = False
