@@ -181,6 +181,9 @@ STEPS: dict[str, Step] = {
         method="compressors.pruning.step:PRUNING",
         training=Retraining(number=1, share=0.2, peak=0.5),
         reason="the channel groups are those of the whole network",
+        depends=lambda record: record.budget is not None,
+        written=_kept,
+        least=_fewest,
     ),
     # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.
     "quantized": Step(

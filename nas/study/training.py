@@ -68,8 +68,8 @@ class Training(Section):
     l1: Searchable[NotNegative] = Field(0.0, description="L1 penalty on the same weights; 0 is none.")
     bn_sparsity: Searchable[NotNegative] = Field(
         0.0,
-        description="L1 penalty on the scales of batch norms in the stages before the last channels are removed "
-        "(arXiv:1708.06519), for importance bn_scale; 0 is none.",
+        description="L1 penalty on the scales of batch norms in the dense stage (arXiv:1708.06519), which sets apart "
+        "what importance bn_scale ranks; 0 is none.",
     )
     schedule: Schedule = Field(
         "one_cycle",
