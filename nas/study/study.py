@@ -97,6 +97,17 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _moments_are_kept(self) -> Study:
+        if self.compression.importance == "momentum":
+            for recipe in (self.training, self.final_recipe):
+                if not recipe.keeps_moments:
+                    raise ValueError(
+                        "compression.importance: momentum ranks by the optimizer's first moments, expected "
+                        f"training.momentum above 0 with sgd and rmsprop, got {recipe.momentum}"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _rungs_lie_apart(self) -> Study:
         epochs = [0, *(rung_epochs(share, self.search_epochs) for share in self.rungs), self.search_epochs]
         if self.rungs and any(low >= high for low, high in pairwise(epochs)):

@@ -43,7 +43,9 @@ def test_taylor_is_the_slope_of_the_loss_by_all_that_goes_with_a_channel() -> No
     evidence, values = evidence_of(network), values_of(network)
     squares = []
     for images, labels in evidence.batches:
-        up, down = ([losses(scaled(values, c, f), images, labels).mean() for c in CHANNELS] for f in (1 + STEP, 1 - STEP))
+        up, down = (
+            [losses(scaled(values, c, f), images, labels).mean() for c in CHANNELS] for f in (1 + STEP, 1 - STEP)
+        )
         squares.append(((np.array(up) - np.array(down)) / (2 * STEP)) ** 2)
     assert found("taylor", network, evidence) == pytest.approx(np.mean(squares, 0), rel=1e-4)
 
@@ -108,7 +110,8 @@ def test_random_scores_follow_the_seed_and_the_group() -> None:
     assert torch.equal(scores["hidden"], IMPORTANCES["random"].score(network, [HIDDEN], evidence)["hidden"])
     assert not torch.equal(scores["hidden"], scores["other"])
     assert not np.array_equal(found("random", network, replace(evidence, seed=1)), scores["hidden"].numpy())
-    assert float(scores["hidden"].min()) >= 0 and float(scores["hidden"].max()) < 1
+    assert float(scores["hidden"].min()) >= 0
+    assert float(scores["hidden"].max()) < 1
 
 
 @pytest.mark.parametrize("name", sorted(IMPORTANCES))
@@ -132,7 +135,7 @@ def test_without_evidence_there_is_no_score(name: str) -> None:
 
 def test_an_optimizer_without_moments_is_named() -> None:
     network = Small()
-    with pytest.raises(ValueError, match="needs the optimizer's moments of first.weight"):
+    with pytest.raises(ValueError, match=r"needs the optimizer's moments of first\.weight"):
         found("momentum", network, evidence_of(network, momenta=False))
 
 
