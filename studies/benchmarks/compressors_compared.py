@@ -87,7 +87,12 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         *(Variant(name, in_format(name), beside="fp32") for name in FORMATS),
     ),
     "criteria": tuple(
-        Variant(f"{name}, {ratio:g}", pruned(ratio), (f"compression.importance={name}",), beside=f"leave_one_out, {ratio:g}")
+        Variant(
+            f"{name}, {ratio:g}",
+            pruned(ratio),
+            (f"compression.importance={name}",),
+            beside=f"leave_one_out, {ratio:g}",
+        )
         for ratio in (0.5, 0.75)
         for name in CRITERIA
     ),
