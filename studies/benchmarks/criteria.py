@@ -1,4 +1,4 @@
-"""Which criterion knows best what a channel is worth: Kendall's tau between its scores and the exact change of the loss.
+"""Which criterion knows what a channel is worth: Kendall's tau between its scores and the exact change of the loss.
 
     python studies/benchmarks/criteria.py --seeds 8 --out studies/results/criteria.json
 
