@@ -7,13 +7,22 @@ when it is first applied.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from compressors.low_rank.factoring import Factoring, factoring_of
 from compressors.plan import CompressionPlan
 
 FIRST_STAGE = "dense"
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Layer -> how it is factored; channel group -> channels kept later, since ranks are those of what is shipped."""
+
+    layers: Mapping[str, Factoring]
+    kept: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,11 @@ class Step:
         return self.method
 
 
+def _low_rank(plan: CompressionPlan) -> LowRank | None:
+    layers = {layer: factoring_of(layer, given) for layer, given in plan.steps.get("low_rank", {}).items()}
+    return LowRank(layers, plan.kept) if layers else None
+
+
 def _prune(plan: CompressionPlan) -> Prune | None:
     return Prune(plan.kept) if plan.kept else None
 
@@ -109,11 +123,20 @@ def _quantize(plan: CompressionPlan) -> Quantize | None:
 DENSE = Retraining(number=0, share=0.5, stops_early=True)
 
 STEPS: dict[str, Step] = {
+    "low_rank": Step(
+        "low_rank",
+        asked=_low_rank,
+        method="compressors.low_rank.step:LOW_RANK",
+        training=Retraining(number=5, share=0.2, peak=0.5),
+        after=("blocks_removed", "activations_removed"),
+        reason="a layer is factored as it was trained, whole",
+    ),
     "pruned": Step(
         "pruned",
         asked=_prune,
         method="compressors.pruning.step:PRUNING",
         training=Retraining(number=1, share=0.2, peak=0.5),
+        after=("low_rank",),
         reason="the channel groups are those of the whole network",
     ),
     # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.

@@ -58,6 +58,11 @@ class Candidate(BaseModel):
     def macs(self, num_classes: int) -> int:
         return sum(layer.macs for layer in self.layers(num_classes))
 
+    def integer_layers(self, num_classes: int) -> tuple[str, ...]:
+        """Layers as shipped, factors each, whose weights are integers; by name."""
+        names = (layer.name for layer in self.layers(num_classes))
+        return tuple(sorted(name for name in names if self.plan.format_of(name) != "fp32"))
+
     def weight_bytes(self, num_classes: int) -> int:
         """Bytes of packed weights and biases alone: a lower bound of the file, before anything is built."""
         layers = self.layers(num_classes)
@@ -68,7 +73,7 @@ class Candidate(BaseModel):
         """Digest of all that costs depend on: shipped shapes, formats, operations and input size."""
         shipped = [
             [layer.name, layer.kind, layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
-             layer.input_size, self.plan.format_of(layer.name)]
+             layer.input_size, self.plan.format_of(layer.name), *(layer.wide or ())]
             for layer in self.layers(num_classes)
         ]  # fmt: skip
         activations = [site.operations for site in self.architecture.blocks()]

@@ -67,7 +67,7 @@ def sums_of(part: Part, formats: tuple[str, ...]) -> Sums:
         weight_bits=sum(layer.weight_count * b for layer, b in zip(layers, bits, strict=True)),
         log2_bits=sum(layer.weight_count * math.log2(b) for layer, b in zip(layers, bits, strict=True)),
         step=sum(2.0**-b for b in bits),
-        reach=sum((layer.kernel - 1) / layer.input_size for layer in layers if ".shortcut" not in layer.name),
+        reach=sum((sum(layer.kernels) / 2 - 1) / layer.input_size for layer in layers if ".shortcut" not in layer.name),
     )
 
 
@@ -171,7 +171,8 @@ def _width_and_pruned(part: Part) -> tuple[int, float]:
     site = part.site
     assert site is not None
     inner, width = site.inner_width, site.out_width
-    for row, layer in zip(site.rows(), part.layers, strict=True):
+    last = {layer.whole: layer for layer in part.layers}  # of a factored layer its last factor, which writes its output
+    for row, layer in zip(site.rows(), last.values(), strict=True):
         inner = layer.out_channels if row.writes == "inner" else inner
         width = layer.out_channels if row.writes == "out" else width
     return width, (1 - inner / site.inner_width) ** 2 + (1 - width / site.out_width) ** 2

@@ -30,7 +30,7 @@ def row_of(layers: Iterable[LayerSpec], batch_size: int) -> Row:
         is_depthwise = layer.kind == "depthwise"
         found += (
             1,
-            batch_size * (layer.out_channels * layer.output_size**2),
+            batch_size * (layer.out_channels * layer.output_pixels),
             0 if is_depthwise else batch_size * layer.macs,
             batch_size * layer.macs if is_depthwise else 0,
             layer.weight_count,

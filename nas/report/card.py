@@ -84,7 +84,7 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
     blocks = dict.fromkeys(layer.block for layer in layers if "." in layer.block)
     stages = {block.partition(".")[0] for block in blocks}
     inside = [layer for layer in layers if layer.block in blocks]
-    kernels = ", ".join(f"{k}x{k}" for k in sorted({layer.kernel for layer in inside} - {1})) or "1x1"
+    kernels = ", ".join(f"{h}x{w}" for h, w in sorted({layer.kernels for layer in inside} - {(1, 1)})) or "1x1"
     excited = len({layer.block for layer in inside if ".squeeze_excite." in layer.name})
     squeeze = f", {excited} with squeeze-excite" if excited else ""
     return (

@@ -18,7 +18,7 @@ from nas.runtimes.onnx.sizes import framed, tensor_bytes
 from nas.runtimes.onnx.sketch import BOUNDS, PIXEL_SCALE, ZERO, Sketch, held_operations
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
-from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem
+from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
 
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely
 OF_ENDS = {"stem": of_stem, "head": of_head}
@@ -136,6 +136,11 @@ def _is_known(part: Part) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _flow_of(part: Part) -> Flow:
+    return with_factors(_whole_flow(part), _names_of(part))
+
+
+def _whole_flow(part: Part) -> Flow:
+    """What the part does where no layer is factored."""
     if part.site is not None:
         flow = Flow()
         FLOWS[part.site.config.kind](flow, part.site.config, part.site.keeps_shape)
