@@ -6,10 +6,10 @@ when it is first applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from compressors.low_rank.factoring import Factoring, factoring_of
 from compressors.plan import CompressionPlan
@@ -19,10 +19,14 @@ FIRST_STAGE = "dense"
 
 @dataclass(frozen=True)
 class LowRank:
-    """Layer -> how it is factored; channel group -> channels kept later, since ranks are those of what is shipped."""
+    """Layer -> how it is factored; channel group -> channels kept later, since ranks are those of what is shipped.
+
+    `widths_are_known`: whether it is known which channels are kept, and does not depend on weights.
+    """
 
     layers: Mapping[str, Factoring]
     kept: Mapping[str, int] = field(default_factory=dict)
+    widths_are_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,46 @@ class _Anything(Collection[str]):
 ANYTHING: Collection[str] = _Anything()
 
 
+class GroupShape(Protocol):
+    """A channel group before any compression."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def width(self) -> int: ...
+
+
+class LayerShape(Protocol):
+    """A convolution or linear layer before any compression; `kind` is conv, depthwise, pointwise or linear."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def in_channels(self) -> int: ...
+
+    @property
+    def out_channels(self) -> int: ...
+
+    @property
+    def weight_count(self) -> int: ...
+
+
+Least = Callable[[CompressionPlan, Sequence[GroupShape], Sequence[LayerShape]], CompressionPlan]
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+def _as_asked(plan: CompressionPlan, *_: Any) -> CompressionPlan:
+    return plan
+
+
 @dataclass(frozen=True)
 class Step:
     """One row: a way of making a network smaller.
@@ -86,6 +130,10 @@ class Step:
     is enough. after: the steps that may have been applied before it; `reason` says why no others.
     shapes_grids: its `settle` is needed by an untrained network as well, which has no range or scale without it.
     folds: batch norm is folded when it is done.
+
+    What a record asks for may depend on weights: `depends` says of a record whether it does. Its method then resolves
+    it, once weights are real, to a record that says what results; `written` puts that into a plan in the place of the
+    request. `least` makes of such a plan, for a network of these shapes, one that costs no more than whatever results.
     """
 
     name: str
@@ -96,6 +144,9 @@ class Step:
     reason: str = ""
     shapes_grids: bool = False
     folds: bool = False
+    depends: Callable[[Any], bool] = _never
+    written: Callable[[CompressionPlan, Any], CompressionPlan] = _as_asked
+    least: Least = _as_asked
 
     def loaded(self) -> Any:
         """The method, imported."""
@@ -107,7 +158,29 @@ class Step:
 
 def _low_rank(plan: CompressionPlan) -> LowRank | None:
     layers = {layer: factoring_of(layer, given) for layer, given in plan.steps.get("low_rank", {}).items()}
-    return LowRank(layers, plan.kept) if layers else None
+    return LowRank(layers, plan.kept, "pruned" not in plan.steps) if layers else None
+
+
+def _rank_depends(record: LowRank) -> bool:
+    """A rank that a shape tells depends on weights as well where widths do."""
+    if not record.widths_are_known:
+        return not all(asked.settled for asked in record.layers.values())
+    return any(asked.depends_on_weights for asked in record.layers.values())
+
+
+def _low_rank_written(plan: CompressionPlan, record: LowRank) -> CompressionPlan:
+    return _with_factorings(plan, record.layers)
+
+
+def _least_rank(plan: CompressionPlan, *_: Any) -> CompressionPlan:
+    asked = _low_rank(plan)
+    return _with_factorings(plan, {} if asked is None else {name: one.least() for name, one in asked.layers.items()})
+
+
+def _with_factorings(plan: CompressionPlan, layers: Mapping[str, Factoring]) -> CompressionPlan:
+    others = {name: decisions for name, decisions in plan.steps.items() if name != "low_rank"}
+    decisions = {name: asked.decision() for name, asked in layers.items()}
+    return plan.model_copy(update={"steps": others | ({"low_rank": decisions} if decisions else {})})
 
 
 def _prune(plan: CompressionPlan) -> Prune | None:
@@ -126,6 +199,9 @@ STEPS: dict[str, Step] = {
     "low_rank": Step(
         "low_rank",
         asked=_low_rank,
+        depends=_rank_depends,
+        written=_low_rank_written,
+        least=_least_rank,
         method="compressors.low_rank.step:LOW_RANK",
         training=Retraining(number=5, share=0.2, peak=0.5),
         after=("blocks_removed", "activations_removed"),
@@ -187,6 +263,19 @@ def requests_of(plan: CompressionPlan) -> tuple[Request, ...]:
     if ignored := sorted(set(plan.steps) - set(asked)):
         raise ValueError(f"compression steps that read nothing from plan.steps: {', '.join(ignored)}")
     return tuple(Request(STEPS[name], records[name]) for name in ordered(asked))
+
+
+def depends_on_weights(plan: CompressionPlan) -> bool:
+    """Whether what results of a plan is known only when weights are."""
+    return any(request.step.depends(request.record) for request in requests_of(plan))
+
+
+def least_of(plan: CompressionPlan, groups: Sequence[GroupShape], layers: Sequence[LayerShape]) -> CompressionPlan:
+    """A plan that depends on no weights and costs no more than whatever results of `plan`."""
+    for request in requests_of(plan):
+        if request.step.depends(request.record):
+            plan = request.step.least(plan, groups, layers)
+    return plan
 
 
 def check_names(names: Collection[str]) -> None:
