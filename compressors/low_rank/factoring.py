@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from compressors.low_rank.factors import METHODS, Ranks, Shape
@@ -40,8 +48,8 @@ class Factoring(BaseModel):
     )
     vbmf: Literal[True] | None = Field(
         None,
-        description="The rank is told from the trained weights by variational Bayesian matrix factorization. Not for "
-        "`cp`.",
+        description="The rank is told from the trained weights by variational Bayesian matrix factorization; a layer in "
+        "which it finds nothing but noise stays whole. Not for `cp`.",
     )
     settled: SkipJsonSchema[Literal[True] | None] = Field(
         None, description="What a training came to: the layer has these ranks, whatever its shape is by now."
@@ -75,9 +83,13 @@ class Factoring(BaseModel):
             return f"{self.method} rank {'+'.join(map(str, self._ranks()))}"
         return f"{self.method} ratio {self.ratio:g}" if self.ratio else f"{self.method} energy {self.energy:g}"
 
+    @model_serializer(mode="wrap")
+    def _without_none(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialized(self).items() if value is not None}
+
     def decision(self) -> dict[str, Any]:
         """JSON for a plan."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json")
 
     @property
     def depends_on_weights(self) -> bool:

@@ -119,9 +119,13 @@ def rank_by_energy(matrix: Array, energy: float) -> int:
     return min(1 + int((held < (energy - 1e-12) * held[-1]).sum()), len(squares))
 
 
-def ranks_by_weights(weight: Array, asked: Factoring) -> Ranks:
-    """The ranks that a weight has by energy or by VBMF; at least 1."""
+def ranks_by_weights(weight: Array, asked: Factoring) -> Ranks | None:
+    """The ranks that a weight has by energy or by VBMF; None where VBMF tells nothing in it from noise.
+
+    So it is of layers that were hardly trained, whose weights are still mostly what they began as.
+    """
     matrices = DECOMPOSITIONS[asked.method].matrices(weight)
     if asked.energy is not None:
         return tuple(rank_by_energy(matrix, asked.energy) for matrix in matrices)
-    return tuple(max(1, rank_by_vbmf(matrix)) for matrix in matrices)
+    ranks = tuple(rank_by_vbmf(matrix) for matrix in matrices)
+    return ranks if all(ranks) else None

@@ -34,10 +34,12 @@ def resolve(network: nn.Module, record: LowRank, options: Options) -> LowRank:
     found: dict[str, Factoring] = {}
     for path, asked in record.layers.items():
         layer, shape = _layer(network, path)
-        shown = asked.at(ranks_by_weights(weight_of(layer), asked)) if asked.depends_on_weights else asked
-        ranks = shown.ranks_of(_left(path, shape, record.kept, options.groups))
+        told = ranks_by_weights(weight_of(layer), asked) if asked.depends_on_weights else None
+        if told is None and asked.depends_on_weights:
+            continue
+        ranks = (asked if told is None else asked.at(told)).ranks_of(_left(path, shape, record.kept, options.groups))
         if ranks is not None:
-            found[path] = shown.at(ranks, settled=True)
+            found[path] = asked.at(ranks, settled=True)
     return replace(record, layers=found)
 
 

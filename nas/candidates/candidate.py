@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import depends_on_weights, least_of, requests_of
-from nas.candidates.shaping import shaped
+from nas.candidates.shaping import SHOWN_BY_LAYERS, check_decisions, shaped, with_effects
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
 from search_spaces.remembered import remembered
@@ -97,7 +97,7 @@ class Candidate(BaseModel):
         told = {"layers": shipped, "activations": activations, "ends": ends}
         unlike = self._without_skip(num_classes)
         told |= {"no_skip": unlike} if unlike else {}
-        steps = {name: decisions for name, decisions in self.plan.steps.items() if decisions}
+        steps = {n: decisions for n, decisions in self.plan.steps.items() if decisions and n not in SHOWN_BY_LAYERS}
         return _digest({**told, "steps": steps} if steps else told)
 
     def _without_skip(self, num_classes: int) -> list[str]:
@@ -123,7 +123,8 @@ def canonical(candidate: Candidate) -> Candidate:
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
-    left = effective(plan, widths)
+    check_decisions(plan, architecture)
+    left = with_effects(effective(plan, widths), architecture)
     requests_of(left)
     return candidate.model_copy(update={"plan": left})
 

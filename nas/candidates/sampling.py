@@ -10,6 +10,8 @@ from compressors.plan import CompressionPlan, kept_channels
 from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.candidates.drawing_steps import scope_of
+from nas.candidates.low_rank import draw_low_rank
+from nas.candidates.shaping import with_effects
 from nas.study import Compression
 from search_spaces.architecture import Architecture
 from search_spaces.layers import ChannelGroup
@@ -31,6 +33,7 @@ def sample(trial: Trial, space: Space, compression: Compression, *, input_channe
     drawn = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
     plan = effective(_plan_of(drawn), {group.name: group.width for group in prunable_groups(architecture, compression)})
     if plan.steps:
+        plan = with_effects(plan, architecture)
         requests_of(plan)
     return Candidate.model_construct(architecture=architecture, plan=plan)
 
@@ -73,7 +76,7 @@ def draw_formats(
 
 
 # What is drawn, in this order: a field of a plan, or a row of STEPS in compressors.steps that reads `plan.steps`.
-DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats}
+DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats, "low_rank": draw_low_rank}
 
 
 def prunable_groups(architecture: Architecture, compression: Compression) -> tuple[ChannelGroup, ...]:

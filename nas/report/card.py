@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.records import Evaluation, LayerReport, Measurement, Score
 from nas.report.details import (
@@ -65,11 +66,18 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(candidate.layers(len(class_names)))}\n"
+        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
     )
+
+
+def _shipped(candidate: Candidate, evaluation: Evaluation) -> Candidate:
+    """The candidate by the plan that resulted, where what was asked for depended on weights."""
+    if not evaluation.resulted:
+        return candidate
+    return candidate.resulting(CompressionPlan.model_validate(evaluation.resulted))
 
 
 def _origin(study: Study, evaluation: Evaluation) -> str:

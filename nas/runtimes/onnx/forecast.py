@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from nas.candidates.candidate import Candidate, formats_of
+from nas.candidates.shaping import SHOWN_BY_LAYERS
 from nas.runtimes.onnx.model import graph_of, model_of
 from nas.runtimes.onnx.outline import Map, Node
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
@@ -117,7 +118,7 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) ->
     """The pieces of a network's parts, in order; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
-    if plan.steps or not all(map(_is_known, parts)):
+    if candidate.depends_on_weights or plan.steps.keys() - SHOWN_BY_LAYERS or not all(map(_is_known, parts)):
         return None
     formats = [formats_of(part, plan) for part in parts]
     asks = [_asks_for_codes(part, given) for part, given in zip(parts, formats, strict=True)]
