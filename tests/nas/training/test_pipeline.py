@@ -493,7 +493,7 @@ def test_a_request_that_depends_on_weights_is_resolved_once(
         asked.append(options)
         return below(network, record, options)
 
-    row = toy.row(asked=either, depends=lambda record: not record.is_explicit, written=by_share)
+    row = replace(toy.row(), asked=either, depends=lambda record: not record.is_explicit, written=by_share)
     method = replace(row.method, resolve=resolve)
     monkeypatch.setitem(TABLE, "toy", replace(row, method=method))
     own = pipeline(tmp_path / "whole.pt", plan)
