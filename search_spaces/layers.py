@@ -15,7 +15,7 @@ class LayerSpec:
 
     `name` is the torch module path and the node name in the file; `block` is the part of the network it belongs to.
     Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it. Kernel, stride
-    and maps are square, unless `wide` has their widths, as (kernel, stride, input, output): the fields are heights then.
+    and maps are square, unless `wide` has their widths (kernel, stride, input, output); the fields are heights then.
     """
 
     name: str

@@ -48,8 +48,8 @@ class Factoring(BaseModel):
     )
     vbmf: Literal[True] | None = Field(
         None,
-        description="The rank is told from the trained weights by variational Bayesian matrix factorization; a layer in "
-        "which it finds nothing but noise stays whole. Not for `cp`.",
+        description="The rank is told from the trained weights by variational Bayesian matrix factorization; a layer "
+        "in which it finds nothing but noise stays whole. Not for `cp`.",
     )
     settled: SkipJsonSchema[Literal[True] | None] = Field(
         None, description="What a training came to: the layer has these ranks, whatever its shape is by now."
@@ -101,7 +101,7 @@ class Factoring(BaseModel):
 
     def at(self, ranks: Ranks, *, settled: bool = False) -> Factoring:
         """The same with these ranks, written out."""
-        rank = ranks if self.method == "tucker" else ranks[0]
+        rank = (ranks[0], ranks[-1]) if self.method == "tucker" else ranks[0]
         return Factoring(method=self.method, rank=rank, settled=settled or None)
 
     def least(self) -> Factoring:

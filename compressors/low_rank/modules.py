@@ -67,7 +67,8 @@ def _factor(layer: Layer, shape: Shape) -> Layer:
     if shape.is_linear:
         return nn.Linear(shape.inputs, shape.outputs)
     assert isinstance(layer, nn.Conv2d)
-    padding = tuple(pad if size > 1 else 0 for pad, size in zip(_pair(layer.padding), shape.kernel, strict=True))
+    (down, right), (height, width) = _pair(layer.padding), shape.kernel
+    padding = (down if height > 1 else 0, right if width > 1 else 0)
     groups = shape.inputs if shape.is_depthwise else 1
     return nn.Conv2d(shape.inputs, shape.outputs, shape.kernel, shape.stride, padding, groups=groups)
 

@@ -71,7 +71,7 @@ def spatial_svd(weight: Array, ranks: Ranks) -> tuple[Array, ...]:
 
 
 def tucker(weight: Array, ranks: Ranks) -> tuple[Array, ...]:
-    """Kim et al. 2016 (arXiv:1511.06530): Tucker-2 along both axes of channels, by higher-order orthogonal iteration."""
+    """Kim et al. 2016 (arXiv:1511.06530): Tucker-2 along both axes of channels, by orthogonal iteration."""
     from tensorly.decomposition import partial_tucker
 
     first, last = ranks

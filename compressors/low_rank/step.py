@@ -54,9 +54,7 @@ def _layer(network: nn.Module, path: str) -> tuple[nn.Module, Shape]:
 def _left(path: str, shape: Shape, kept: Mapping[str, int], groups: Iterable[Group]) -> Shape:
     """The layer's shape when the groups are cut to these counts, which ranks are measured by."""
     members = {member: kept[group.name] for group in groups if group.name in kept for member in group.members}
-    return replace(
-        shape, inputs=members.get((path, 1), shape.inputs), outputs=members.get((path, 0), shape.outputs)
-    )
+    return replace(shape, inputs=members.get((path, 1), shape.inputs), outputs=members.get((path, 0), shape.outputs))
 
 
 LOW_RANK = Method(resolve=resolve, apply=apply)

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 def rank_by_vbmf(matrix: Array) -> int:
     """How many singular values of a matrix stand for signal; 0 for noise alone."""
     rows, columns = sorted(matrix.shape)
-    values = np.linalg.svd(matrix, compute_uv=False)
+    values: Array = np.linalg.svd(matrix, compute_uv=False).astype(np.float64)
     if rows == 1 or not values[0] > 0:
         return int(values[0] > 0)
     return int((values > threshold(noise_variance(values, columns), rows, columns)).sum())

@@ -18,9 +18,7 @@ FROZEN_FROM = 2 / 3  # of the stage: so long batch norm follows the batches, whe
 def _apply(network: nn.Module, record: Quantize, options: Options) -> nn.Module:
     device = next(network.parameters()).device
     formats = {path: fmt for layer, fmt in record.formats.items() for path in factor_paths(network, layer)}
-    prepared = prepare(
-        network, formats, learned=options.learned, scheme=options.scheme, keep_norms=options.keep_norms
-    )
+    prepared = prepare(network, formats, learned=options.learned, scheme=options.scheme, keep_norms=options.keep_norms)
     return prepared.to(device)
 
 

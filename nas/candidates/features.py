@@ -40,7 +40,8 @@ class Sums(NamedTuple):
     """Sums over the layers of a part, or of several parts.
 
     log2_bits: of the logarithms of bits, each as often as the layer has weights. step: of 2^-bits, the step of a grid
-    of so many bits. factored: of the shares of weights that layers lost by being factored. reach: of what each layer adds to the receptive field, as a share of the image's side.
+    of so many bits. factored: of the shares of weights that layers lost by being factored. reach: of what each layer
+    adds to the receptive field, as a share of the image's side.
     """
 
     layers: int = 0

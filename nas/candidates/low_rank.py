@@ -64,7 +64,8 @@ def check_low_rank(decisions: Mapping[str, Any], layers: Sequence[LayerSpec]) ->
                 "which has no rank to reduce"
             )
         if not asked.fits(shape_of(layer)):
-            raise ValueError(f"low_rank of {name}: {asked.method}: expected a k x k convolution, got a {layer.kind} one")
+            got = "linear layer" if layer.kind == "linear" else f"{layer.kind} one"
+            raise ValueError(f"low_rank of {name}: {asked.method}: expected a k x k convolution, got a {got}")
 
 
 def share_left(choice: Factoring | None) -> float:
@@ -112,9 +113,7 @@ def _after(size: Pair, stride: Pair) -> Pair:
 
 
 def _spec(name: str, block: str, shape: Shape, before: Pair, after: Pair) -> LayerSpec:
-    height, width = (
-        (shape.kernel[side], shape.stride[side], before[side], after[side]) for side in (0, 1)
-    )
+    height, width = ((shape.kernel[side], shape.stride[side], before[side], after[side]) for side in (0, 1))
     return LayerSpec(
         name, block, _kind(shape), shape.inputs, shape.outputs, *height, wide=None if width == height else width
     )

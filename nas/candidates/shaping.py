@@ -33,9 +33,12 @@ def with_effects(plan: CompressionPlan, architecture: Architecture) -> Compressi
     """The plan without decisions of further steps that leave the network as it is."""
     if not EFFECTS.keys() & plan.steps.keys():
         return plan
-    layers = architecture.layers(1, plan.kept)
-    kept = {name: EFFECTS[name](given, layers) if name in EFFECTS else given for name, given in plan.steps.items()}
-    return plan.model_copy(update={"steps": {name: given for name, given in kept.items() if given}})
+    steps, parts = dict(plan.steps), tuple(architecture.parts(1, plan.kept))
+    for name in SHAPINGS:
+        if name in steps and name in EFFECTS:
+            steps[name] = dict(EFFECTS[name](steps[name], [layer for part in parts for layer in part.layers]))
+        parts = shaped(parts, {name: steps.get(name, {})})
+    return plan.model_copy(update={"steps": {name: given for name, given in steps.items() if given}})
 
 
 def check_decisions(plan: CompressionPlan, architecture: Architecture) -> None:

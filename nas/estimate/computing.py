@@ -52,7 +52,9 @@ def _after(candidate: Candidate, applied: Collection[str]) -> Candidate:
     """The candidate when only these steps are applied."""
     plan = candidate.plan
     steps = {name: decisions for name, decisions in plan.steps.items() if name in applied}
-    return candidate.resulting(plan.model_copy(update={"kept": plan.kept if "pruned" in applied else {}, "steps": steps}))
+    return candidate.resulting(
+        plan.model_copy(update={"kept": plan.kept if "pruned" in applied else {}, "steps": steps})
+    )
 
 
 @dataclass(frozen=True)

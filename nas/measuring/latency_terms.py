@@ -239,9 +239,9 @@ def _units(layer: LayerSpec) -> Iterator[tuple[str, float]]:
 
 def _shape(layer: LayerSpec, *, changes: bool) -> tuple[float, ...]:
     """See Kernel. A doubling counts 1, of the map's side 0.7; so does a stride, and a partly filled vector."""
-    sizes = (layer.in_channels, layer.out_channels, math.sqrt(math.prod(layer.kernels)))
-    ragged = float(layer.out_channels % LANES > 0)
-    return (*map(math.log2, sizes), 0.7 * math.log2(math.sqrt(layer.output_pixels)), math.sqrt(math.prod(layer.strides)), ragged, changes / 2)
+    kernel, side, stride = (math.sqrt(math.prod(pair)) for pair in (layer.kernels, layer.output_map, layer.strides))
+    channels, ragged = (layer.in_channels, layer.out_channels), float(layer.out_channels % LANES > 0)
+    return (*map(math.log2, (*channels, kernel)), 0.7 * math.log2(side), stride, ragged, changes / 2)
 
 
 def _is_first(layer: LayerSpec) -> bool:

@@ -195,6 +195,4 @@ class Sketch:
 def _dims(layer: LayerSpec) -> tuple[int, ...]:
     """The shape of a layer's weight."""
     inputs = layer.in_channels // layer.groups
-    return (
-        (layer.out_channels, inputs) if layer.kind == "linear" else (layer.out_channels, inputs, *layer.kernels)
-    )
+    return (layer.out_channels, inputs) if layer.kind == "linear" else (layer.out_channels, inputs, *layer.kernels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +19,8 @@ CONV = Shape(6, 10, (3, 5), (2, 2))
 
 
 def test_what_fits_what() -> None:
-    fitting = {name: [method.fits(shape) for shape in (LINEAR, POINTWISE, DEPTHWISE, CONV)] for name, method in METHODS.items()}  # fmt: skip
+    shapes = (LINEAR, POINTWISE, DEPTHWISE, CONV)
+    fitting = {name: [method.fits(shape) for shape in shapes] for name, method in METHODS.items()}
     only_conv = [False, False, False, True]
     assert fitting == {"svd": [True, True, False, True], "spatial_svd": only_conv, "tucker": only_conv, "cp": only_conv}
     assert all(name == method.name for name, method in METHODS.items())
@@ -44,7 +47,7 @@ def test_strides_are_taken_once_along_each_side() -> None:
             down, right = down * factor.stride[0], right * factor.stride[1]
         assert (down, right) == (2, 2), name
         assert [factors[0].inputs, factors[-1].outputs] == [6, 10]
-        assert all(one.outputs == other.inputs for one, other in zip(factors, factors[1:], strict=False))
+        assert all(one.outputs == other.inputs for one, other in pairwise(factors))
 
 
 @settings(max_examples=40, deadline=None)

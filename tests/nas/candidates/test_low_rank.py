@@ -141,7 +141,9 @@ def test_of_ranks_that_weights_tell_the_least_is_known() -> None:
     given = candidate(stage1__block1__conv1={"method": "svd", "energy": 0.9})
     assert given.depends_on_weights
     assert given.parameters(10) == candidate().parameters(10)
-    assert given.least(10).parameters(10) == candidate(stage1__block1__conv1={"method": "svd", "rank": 1}).parameters(10)
+    assert given.least(10).parameters(10) == candidate(stage1__block1__conv1={"method": "svd", "rank": 1}).parameters(
+        10
+    )
     resulted = given.plan.model_copy(
         update={"steps": {"low_rank": {"stage1.block1.conv1": {"method": "svd", "rank": 5, "settled": True}}}}
     )
