@@ -49,9 +49,7 @@ def train_stage(
     loss = loss or Loss(label_smoothing=recipe.label_smoothing)
     arithmetic: Precision = "fp32" if stage.retraining.in_fp32 else precision
     penalties = penalties_of(recipe, stage.name)
-    step = _Step(
-        network, loss, recipe, penalties=penalties, optimizer=optimizer, average=average, precision=arithmetic
-    )
+    step = _Step(network, loss, recipe, penalties=penalties, optimizer=optimizer, average=average, precision=arithmetic)
     epochs = math.ceil(stage.steps / feed.steps)
     require_finite(learned_values(network), f"before the {stage.name} stage")
     done = start_epoch

@@ -37,7 +37,9 @@ def test_no_other_way_comes_nearer_or_removes_less_that_matters(
     def lost(ways: dict[str, int]) -> float:
         return sum(sum(sorted(own)[: len(own) - ways[name]]) for name, own in groups.items())
 
-    every = [dict(zip(groups, ways, strict=True)) for ways in product(*(allowed(len(s), grid) for s in groups.values()))]
+    every = [
+        dict(zip(groups, ways, strict=True)) for ways in product(*(allowed(len(s), grid) for s in groups.values()))
+    ]
     missed = abs(total - sum(kept.values()) - ratio * total)
     assert missed <= min(abs(total - sum(ways.values()) - ratio * total) for ways in every) + 1e-9
     equal = [ways for ways in every if sum(ways.values()) == sum(kept.values())]

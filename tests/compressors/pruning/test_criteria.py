@@ -43,7 +43,9 @@ def test_taylor_is_the_slope_of_the_loss_by_all_that_goes_with_a_channel() -> No
     evidence, values = evidence_of(network), values_of(network)
     squares = []
     for images, labels in evidence.batches:
-        up, down = ([losses(scaled(values, c, f), images, labels).mean() for c in CHANNELS] for f in (1 + STEP, 1 - STEP))
+        up, down = (
+            [losses(scaled(values, c, f), images, labels).mean() for c in CHANNELS] for f in (1 + STEP, 1 - STEP)
+        )
         squares.append(((np.array(up) - np.array(down)) / (2 * STEP)) ** 2)
     assert found("taylor", network, evidence) == pytest.approx(np.mean(squares, 0), rel=1e-4)
 
