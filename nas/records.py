@@ -122,6 +122,7 @@ class LayerReport(Record):
     format: WeightFormat
     ran: Literal["integer", "float"]
     unpruned_channels: int | None = None
+    kernel_width: int | None = None  # where it is not the kernel's height
 
 
 class Parity(Record):

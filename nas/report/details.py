@@ -151,7 +151,7 @@ def layer_rows(layers: Iterable[LayerReport]) -> list[list[Any]]:
     """Rows for the page's layer table, in order of execution."""
     return [
         [layer.block, layer.name, layer.kind, layer.kernel, layer.out_channels, unpruned(layer),
-         layer.parameters, layer.macs, layer.format, layer.ran]
+         layer.parameters, layer.macs, layer.format, layer.ran, layer.kernel_width or layer.kernel]
         for layer in layers
     ]  # fmt: skip
 

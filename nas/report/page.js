@@ -246,7 +246,7 @@ function blockRow(name, layers, totals) {
   button.setAttribute("aria-expanded", "false");
   head.append(button);
   row.append(head);
-  const largest = Math.max(...distinct(layers, 3));
+  const largest = Math.max(...distinct(layers, 3), ...distinct(layers, 10));
   const pruned = layers.find((layer) => layer[4] !== layer[5]) || layers[layers.length - 1];
   const kind = layers.length === 1 ? layers[0][2] : `${layers.length} layers`;
   layerCells(row, kind, `${largest} × ${largest}`, channelCell(pruned[4], pruned[5]),
@@ -258,7 +258,7 @@ function layerRow(layer, totals) {
   const row = element("tr", undefined, "layer");
   const name = layer[1].startsWith(`${layer[0]}.`) ? layer[1].slice(layer[0].length + 1) : layer[1];
   row.append(element("td", name, "text"));
-  layerCells(row, layer[2], `${layer[3]} × ${layer[3]}`, channelCell(layer[4], layer[5]), [layer[6], layer[7]], totals,
+  layerCells(row, layer[2], `${layer[3]} × ${layer[10]}`, channelCell(layer[4], layer[5]), [layer[6], layer[7]], totals,
     [layer]);
   row.hidden = true;
   return row;

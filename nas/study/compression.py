@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from compressors.formats import FORMATS, WeightFormat
+from compressors.low_rank.factoring import Factoring
 from nas.study.section import Section, each_once, one_or_several
 
 Importance = Literal[
     "l1", "l2", "bn_scale", "taylor", "saliency", "momentum", "apoz", "geometric_median", "random", "leave_one_out"
 ]
 PruningRatio = Annotated[float, Field(ge=0, le=0.875)]
+
+
+def _spelling(value: Any) -> str:
+    """The tag of the way in which choices are written: one alone, or a list."""
+    return "choices" if isinstance(value, list | tuple) else "choice"
+
+
+Factorings = Annotated[tuple[Factoring | None, ...], Field(min_length=1)]
+LowRankChoices = Annotated[
+    Annotated[Factoring | None, Tag("choice")] | Annotated[Factorings, Tag("choices")], Discriminator(_spelling)
+]
 
 
 class Compression(Section):
@@ -26,6 +38,12 @@ class Compression(Section):
     weight_format: Annotated[tuple[WeightFormat, ...], Field(min_length=1)] = Field(
         ("fp32",),
         description="Choices of the format of weights; formats below 8 bits make the file smaller, not faster.",
+    )
+    low_rank: LowRankChoices = Field(
+        None,
+        description="How layers are factored into smaller ones after they were trained whole: one way, or choices; "
+        "null leaves them whole. A layer that factors would not make smaller stays whole, and so do depthwise ones and "
+        "the first and the last layer.",
     )
     granularity: Literal["network", "stage", "block", "layer"] = Field(
         "block", description="The unit that has one choice of ratio and format: its layers share it."
@@ -82,6 +100,16 @@ class Compression(Section):
         description="Whether the activations of blocks are removed after the dense stage. Layers that nothing "
         "separates any more are merged where that is exact and makes the network smaller. One value, or choices.",
     )
+
+    @property
+    def low_rank_choices(self) -> tuple[Factoring | None, ...]:
+        return self.low_rank if isinstance(self.low_rank, tuple) else (self.low_rank,)
+
+    @field_validator("low_rank")
+    @classmethod
+    def _each_low_rank_once(cls, given: Any) -> Any:
+        each_once("choice", given if isinstance(given, tuple) else ())
+        return given
 
     @field_validator("pruning_ratio", "weight_format", "learned_step_sizes", "remove_blocks", "remove_activations")
     @classmethod

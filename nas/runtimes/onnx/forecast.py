@@ -19,10 +19,9 @@ from nas.runtimes.onnx.sizes import framed, tensor_bytes
 from nas.runtimes.onnx.sketch import BOUNDS, PIXEL_SCALE, ZERO, Sketch, held_operations
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
-from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem
+from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
 from search_spaces.linear import flow_of, linear_flow
 
-FORETOLD = frozenset(SHAPINGS)  # steps that change no more of a file than the parts say
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely
 OF_ENDS = {"stem": of_stem, "head": of_head}
 SCALAR_BYTES = {name: tensor_bytes((), 1 if name == ZERO else 4) for name in (PIXEL_SCALE, ZERO, *BOUNDS)}
@@ -120,7 +119,8 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) ->
     """The pieces of a network's parts, in order; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
-    if not FORETOLD.issuperset(plan.steps) or not all(map(_is_known, parts)):
+    told_by_parts = plan.steps.keys() <= SHAPINGS.keys()
+    if candidate.depends_on_weights or not told_by_parts or not all(map(_is_known, parts)):
         return None
     formats = [formats_of(part, plan) for part in parts]
     asks = [_asks_for_codes(part, given) for part, given in zip(parts, formats, strict=True)]
@@ -139,6 +139,11 @@ def _is_known(part: Part) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _flow_of(part: Part) -> Flow:
+    return with_factors(_whole_flow(part), _names_of(part))
+
+
+def _whole_flow(part: Part) -> Flow:
+    """What the part does where no layer is factored."""
     if part.site is not None:
         return linear_flow(part.site) if part.is_linear else flow_of(part.site)
     return of_classifier() if part.name == "classifier" else OF_ENDS[part.name](part.activation)
