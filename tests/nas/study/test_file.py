@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressors.steps import stage_names
 from nas.errors import InputError
 from nas.records import COSTS, OBJECTIVES, QUALITIES
 from nas.registry import ENGINES
@@ -33,6 +34,7 @@ from nas.study.words import dotted
 from search_spaces.mixes import MIXES
 from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
 
+STAGES = ", ".join(stage_names())
 BASE = """\
 name: tiny
 data:
@@ -251,15 +253,15 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "training:\n  shares: [0.5, 0.5]\n",
-            "7: training.shares: expected a mapping with keys among dense, pruned, quantized, got [0.5, 0.5]",
+            f"7: training.shares: expected a mapping with keys among {STAGES}, got [0.5, 0.5]",
         ),
         (
             "training:\n  shares: [0.1, 0.2, 0.3, 0.4]\n",
-            "7: training.shares: expected a mapping with keys among dense, pruned, quantized, got [0.1, 0.2, 0.3, 0.4]",
+            f"7: training.shares: expected a mapping with keys among {STAGES}, got [0.1, 0.2, 0.3, 0.4]",
         ),
         (
             "training:\n  shares: {dense: 0.5, prune: 0.2, quantized: 0.3}\n",
-            "7: training.shares.prune: unknown key, expected one of dense, pruned, quantized; did you mean 'pruned'?",
+            f"7: training.shares.prune: unknown key, expected one of {STAGES}; did you mean 'pruned'?",
         ),
         (
             "training:\n  shares: {dense: 0.5, pruned: half, quantized: 0.3}\n",
