@@ -131,7 +131,7 @@ class Piece:
 def _piece(part: Part, formats: tuple[str, ...], held: Held, side: int) -> Piece:
     tally = _Tally()
     walk = _Walk(dict(zip((layer.name for layer in part.layers), formats, strict=True)), tally, held, side)
-    walk.part(part.site, list(part.layers))
+    walk.part(part)
     return tally.closed(walk.held, walk.side)
 
 
@@ -176,11 +176,11 @@ class _Walk:
         self._formats, self._tally = formats, tally
         self.held, self.side = held, side
 
-    def part(self, site: BlockSite | None, layers: list[LayerSpec]) -> None:
+    def part(self, part: Part) -> None:
         """A block, or the stem, head or classifier."""
-        before = self.held
+        before, site, layers = self.held, part.site, part.layers
         last = layers[-1].whole if site is not None else ""
-        activation = site.config.activation if site is not None else "relu"
+        activation = site.config.activation if site is not None and not part.is_linear else "relu"
         for layer, following in zip_longest(layers, layers[1:]):
             fmt = self._layer(layer)
             if following is not None and following.whole == layer.whole:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from compressors.formats import FORMATS, WeightFormat
 from compressors.low_rank.factoring import Factoring
-from nas.study.section import Section, each_once
+from nas.study.section import Section, each_once, one_or_several
 
 PruningRatio = Annotated[float, Field(ge=0, le=0.875)]
 
@@ -66,6 +66,17 @@ class Compression(Section):
         "fitted to them; by default those for which training them measured better.",
     )
 
+    remove_blocks: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
+        (False,),
+        description="Whether blocks are removed after the dense stage; their skip is left. Blocks without a skip stay. "
+        "One value, or choices.",
+    )
+    remove_activations: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
+        (False,),
+        description="Whether the activations of blocks are removed after the dense stage. Layers that nothing "
+        "separates any more are merged where that is exact and makes the network smaller. One value, or choices.",
+    )
+
     @property
     def low_rank_choices(self) -> tuple[Factoring | None, ...]:
         return self.low_rank if isinstance(self.low_rank, tuple) else (self.low_rank,)
@@ -76,7 +87,7 @@ class Compression(Section):
         each_once("choice", given if isinstance(given, tuple) else ())
         return given
 
-    @field_validator("pruning_ratio", "weight_format", "learned_step_sizes")
+    @field_validator("pruning_ratio", "weight_format", "learned_step_sizes", "remove_blocks", "remove_activations")
     @classmethod
     def _distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
         each_once("choice", choices)

@@ -19,6 +19,8 @@ from nas.study.search import AUTO_RUNGS, Search, rung_epochs
 from nas.study.section import Name, Section, each_once
 from nas.study.targets import Target
 from nas.study.training import Training
+from search_spaces.flows import FLOWS
+from search_spaces.kinds import KINDS
 from search_spaces.spaces import AnySpace
 
 
@@ -71,6 +73,17 @@ class Study(Section):
             raise ValueError(f"report.hypervolume_reference: expected costs above 0, got {reference}")
         if any(not 0 <= value < 1 for name, value in reference.items() if name in QUALITIES):
             raise ValueError(f"report.hypervolume_reference: expected qualities of 0 to below 1, got {reference}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_can_be_removed(self) -> Study:
+        kinds = list(self.space.block_spaces())
+        if any(self.compression.remove_blocks) and not any(KINDS[kind].adds_input for kind in kinds):
+            came = f"blocks without a skip alone: {', '.join(kinds)}"
+            raise ValueError(f"compression.remove_blocks: expected a space with blocks that have a skip, got {came}")
+        if any(self.compression.remove_activations) and not any(kind in FLOWS for kind in kinds):
+            came = f"others alone: {', '.join(kinds)}"
+            raise ValueError(f"compression.remove_activations: expected blocks of {', '.join(FLOWS)}, got {came}")
         return self
 
     @model_validator(mode="after")

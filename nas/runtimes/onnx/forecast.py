@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from nas.candidates.candidate import Candidate, formats_of
-from nas.candidates.shaping import SHOWN_BY_LAYERS
+from nas.candidates.shaping import SHAPINGS
 from nas.runtimes.onnx.model import graph_of, model_of
 from nas.runtimes.onnx.outline import Map, Node
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
@@ -20,7 +20,9 @@ from nas.runtimes.onnx.sketch import BOUNDS, PIXEL_SCALE, ZERO, Sketch, held_ope
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
+from search_spaces.linear import flow_of, linear_flow
 
+FORETOLD = frozenset(SHAPINGS)  # steps that change no more of a file than the parts say
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely
 OF_ENDS = {"stem": of_stem, "head": of_head}
 SCALAR_BYTES = {name: tensor_bytes((), 1 if name == ZERO else 4) for name in (PIXEL_SCALE, ZERO, *BOUNDS)}
@@ -118,7 +120,7 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) ->
     """The pieces of a network's parts, in order; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
-    if candidate.depends_on_weights or plan.steps.keys() - SHOWN_BY_LAYERS or not all(map(_is_known, parts)):
+    if candidate.depends_on_weights or not FORETOLD.issuperset(plan.steps) or not all(map(_is_known, parts)):
         return None
     formats = [formats_of(part, plan) for part in parts]
     asks = [_asks_for_codes(part, given) for part, given in zip(parts, formats, strict=True)]
@@ -143,9 +145,7 @@ def _flow_of(part: Part) -> Flow:
 def _whole_flow(part: Part) -> Flow:
     """What the part does where no layer is factored."""
     if part.site is not None:
-        flow = Flow()
-        FLOWS[part.site.config.kind](flow, part.site.config, part.site.keeps_shape)
-        return flow
+        return linear_flow(part.site) if part.is_linear else flow_of(part.site)
     return of_classifier() if part.name == "classifier" else OF_ENDS[part.name](part.activation)
 
 
