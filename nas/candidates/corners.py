@@ -27,9 +27,9 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
         update={
             "pruning_ratio": tuple(sorted(study.compression.pruning_ratio, reverse=True)),
             "weight_format": tuple(sorted(study.compression.weight_format, key=BITS.__getitem__)),
-            "low_rank": tuple(sorted(study.compression.low_rank_choices, key=share_left)),
             "remove_blocks": tuple(sorted(study.compression.remove_blocks, reverse=True)),
             "remove_activations": tuple(sorted(study.compression.remove_activations, reverse=True)),
+            "low_rank": tuple(sorted(study.compression.low_rank_choices, key=share_left)),
         }
     )
 

@@ -57,12 +57,28 @@ def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
 
 def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
     """Channels left of every group that is pruned."""
-    kept = {}
+    kept: dict[str, int] = {}
+    if compression.pruning_scope == "global":
+        return kept
     for group in prunable_groups(architecture, compression):
         gene = f"{scope_of(group.block, group.block, compression)}.pruning_ratio"
         ratio = ask(trial, gene, compression.pruning_ratio)
         kept[group.name] = kept_channels(group.width, ratio, grid)
     return kept
+
+
+def draw_budget(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, Any]:
+    """One ratio for the channels of the whole network, which is shared out when weights are real."""
+    groups = prunable_groups(architecture, compression)
+    if compression.pruning_scope != "global" or not groups:
+        return {}
+    ratio = ask(trial, "network.pruning_ratio", compression.pruning_ratio)
+    if not ratio:
+        return {}
+    budget: dict[str, Any] = {"ratio": ratio, "grid": grid}
+    if not compression.stage_widths:
+        budget["groups"] = [group.name for group in groups]
+    return {"network": budget}
 
 
 def draw_formats(
@@ -114,6 +130,7 @@ def _of_blocks(
 DRAWS: dict[str, Draw] = {
     "kept": draw_kept,
     "formats": draw_formats,
+    "pruned": draw_budget,
     "blocks_removed": draw_removed_blocks,
     "activations_removed": draw_removed_activations,
     "low_rank": draw_low_rank,

@@ -22,7 +22,6 @@ from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
 from search_spaces.linear import flow_of, linear_flow
 
-FORETOLD = frozenset(SHAPINGS)  # steps that change no more of a file than the parts say
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely
 OF_ENDS = {"stem": of_stem, "head": of_head}
 SCALAR_BYTES = {name: tensor_bytes((), 1 if name == ZERO else 4) for name in (PIXEL_SCALE, ZERO, *BOUNDS)}
@@ -120,7 +119,8 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) ->
     """The pieces of a network's parts, in order; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
-    if candidate.depends_on_weights or not FORETOLD.issuperset(plan.steps) or not all(map(_is_known, parts)):
+    told_by_parts = plan.steps.keys() <= SHAPINGS.keys()
+    if candidate.depends_on_weights or not told_by_parts or not all(map(_is_known, parts)):
         return None
     formats = [formats_of(part, plan) for part in parts]
     asks = [_asks_for_codes(part, given) for part, given in zip(parts, formats, strict=True)]
