@@ -200,10 +200,9 @@ def _width_and_pruned(part: Part) -> tuple[int, float]:
     assert site is not None
     inner, width = site.inner_width, site.out_width
     writes = {f"{site.name}.{row.layer}": row.writes for row in site.rows()}
-    last = {layer.whole: layer for layer in part.layers}  # of a factored layer its last factor, which writes its output
-    for whole, layer in last.items():
-        inner = layer.out_channels if writes[whole] == "inner" else inner
-        width = layer.out_channels if writes[whole] == "out" else width
+    for layer in part.layers:  # of a factored layer the last factor writes its output
+        inner = layer.out_channels if writes[layer.whole] == "inner" else inner
+        width = layer.out_channels if writes[layer.whole] == "out" else width
     return width, (1 - inner / site.inner_width) ** 2 + (1 - width / site.out_width) ** 2
 
 

@@ -41,9 +41,9 @@ class Compression(Section):
     )
     low_rank: LowRankChoices = Field(
         None,
-        description="How layers are factored into smaller ones after they were trained whole: one way, or choices; "
-        "null leaves them whole. A layer that factors would not make smaller stays whole, and so do depthwise ones and "
-        "the first and the last layer.",
+        description="How layers are factored into smaller ones after they were trained whole: one way, or choices, of "
+        "which null leaves them whole; by default they stay so. So do layers that factors would not make smaller, "
+        "depthwise ones, and the first and the last layer.",
     )
     granularity: Literal["network", "stage", "block", "layer"] = Field(
         "block", description="The unit that has one choice of ratio and format: its layers share it."

@@ -21,6 +21,7 @@ from compressors.pipeline import Options, Request, apply_step, folded, requests_
 from compressors.plan import CompressionPlan
 from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
+from nas.candidates.shaping import SHAPINGS
 from nas.files import write_atomically
 from nas.study import Compression, Recipe
 from nas.tasks import Rung, Tell, Verdict, rung_between, silent
@@ -233,7 +234,15 @@ class TrainingPipeline:
             return apply_step(network, request, options)
         request = resolved(network, request, options)
         so_far.plan = request.step.written(so_far.plan, request.record)
+        if so_far.early is not None and request.step.name in SHAPINGS:
+            so_far.early = self._reshaped(so_far.early, network, request)
         return apply_step(network, request, options, self.batches)
+
+    def _reshaped(self, early: dict[str, Tensor], network: nn.Module, request: Request) -> dict[str, Tensor]:
+        """The early weights as a step leaves them: what goes back to them has the layers that it makes."""
+        twin = copy.deepcopy(network)
+        twin.load_state_dict(early)
+        return dict(apply_step(twin, request, self.options).state_dict())
 
     def _evidence(self, so_far: Carried) -> Evidence:
         return Evidence(Examples(self.feed), so_far.momenta, early=so_far.early, seed=self.feed.seed)
