@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
+from compressors.masking.layers import mask_of
 from compressors.quantization.numerics import ROUNDINGS, PackedWeight, RoundToGrid, learned_step
 
 _LARGEST_BIAS_CODE = 2**30
@@ -134,6 +135,11 @@ class QuantizedLayer(nn.Module):
         return self.layer.bias
 
     @property
+    def mask(self) -> Tensor | None:
+        """False where the weight is zero and stays so, whatever codes its format has; None: nowhere."""
+        return mask_of(self.layer)
+
+    @property
     def input_scale(self) -> Tensor:
         return self._source[0].scale
 
@@ -173,10 +179,12 @@ class QuantizedLayer(nn.Module):
         return self.scales
 
     def _on_grid(self, weight: Tensor, scales: Tensor) -> Tensor:
-        """The weight rounded to steps of these sizes, gradients straight through."""
+        """The weight rounded to steps of these sizes, gradients straight through; zero where the layer is masked."""
         if self.learned and self.training:
-            return learned_step(weight, scales, self.format.codes)
-        return self._rounding.on_grid(weight, scales.detach(), self.format.codes)
+            on_grid = learned_step(weight, scales, self.format.codes)
+        else:
+            on_grid = self._rounding.on_grid(weight, scales.detach(), self.format.codes)
+        return on_grid if self.mask is None else on_grid * self.mask
 
     def _rounded_bias(self, scales: Tensor) -> Tensor:
         step = self.input_scale * scales.detach()
@@ -194,8 +202,9 @@ class QuantizedLayer(nn.Module):
         input_scale = self.input_scale.detach().cpu()
         bias_codes = (self.bias.detach().cpu() / (input_scale * scales)).round()
         return PackedWeight(
-            codes.to(torch.int8).contiguous(), self.format.name, scales, bias_codes.to(torch.int32), float(input_scale)
-        )
+            codes.to(torch.int8).contiguous(), self.format.name, scales, bias_codes.to(torch.int32), float(input_scale),
+            mask=None if self.mask is None else self.mask.cpu(),
+        )  # fmt: skip
 
 
 class QuantizedConv2d(QuantizedLayer):

@@ -18,6 +18,7 @@ from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
 from nas.runtimes.onnx.shared import ReadsOnnx
+from nas.runtimes.onnx.sparse import SPARSE
 from nas.runtimes.runtime import Array, FileHeader, RuntimeRefused
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from nas.study import Target  # which asks a runtime for its default provider
 
-# It knows neither INT2 nor the functions that restore 3, 5 and 6 bits; those weights are stored as int8 codes.
-UNPACKED = frozenset({"int6", "int5", "int3", "int2"})
+# It knows neither INT2 nor a file's own functions, which restore 3, 5 and 6 bits and masked weights: those weights are
+# stored as int8 codes, and dense.
+UNPACKED = frozenset({"int6", "int5", "int3", "int2", SPARSE})
 LAYER_KINDS = ("convolution", "deconvolution", "fullyconnected", "matmul")
 CODES = ("u8", "i8")
 

@@ -20,7 +20,7 @@ def model_bytes(network: nn.Module, header: FileHeader, *, unpacked: frozenset[s
     """
     if isinstance(network, fx.GraphModule) and _is_quantized(network):
         return _serialized(emit(network, header, unpacked=unpacked))
-    return _serialized(emit_or_export(network, header))
+    return _serialized(emit_or_export(network, header, unpacked=unpacked))
 
 
 def _is_quantized(network: nn.Module) -> bool:
