@@ -28,7 +28,8 @@ class Options:
     """What steps need to know besides the plan: the network's channel groups, what ranks channels, the formats whose
     step sizes are trained, the grid of activations, and whether batch norm stays alive while quantization is trained.
 
-    `evidence` is what a training knows; None where nothing was trained.
+    `evidence` is what a training knows; None where nothing was trained. `gradual`: whether what is pruned goes little
+    by little in the stage behind, and not at once.
     """
 
     groups: Sequence[Group] = ()
@@ -37,6 +38,7 @@ class Options:
     scheme: ActivationScheme = UNSIGNED_8
     keep_norms: bool = False
     evidence: Evidence | None = None
+    gradual: bool = False
 
 
 def nothing(*_: Any) -> None:

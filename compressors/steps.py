@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+from compressors.masking import request as masking
 from compressors.plan import CompressionPlan
 
 FIRST_STAGE = "dense"
@@ -162,6 +163,17 @@ STEPS: dict[str, Step] = {
         method="compressors.pruning.step:PRUNING",
         training=Retraining(number=1, share=0.2, peak=0.5),
         reason="the channel groups are those of the whole network",
+    ),
+    "masked": Step(
+        "masked",
+        asked=masking.asked,
+        method="compressors.masking.step:MASKING",
+        training=Retraining(number=6, share=0.2, peak=0.5),
+        after=("blocks_removed", "activations_removed", "low_rank", "pruned"),
+        reason="what is asked of single weights is asked of those of the shipped shapes",
+        depends=masking.depends,
+        written=masking.written,
+        least=masking.least,
     ),
     # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.
     "quantized": Step(

@@ -20,11 +20,6 @@ def count_at_most(weight: Tensor, threshold: float) -> int:
     return int((weight.detach().abs() <= threshold).sum())
 
 
-def most_zeros(weights: int, channels: int) -> int:
-    """How many of a layer's weights a shared budget may take: one per output channel is left, so that none dies."""
-    return max(0, weights - channels)
-
-
 def shared_out(scores: Mapping[str, Tensor], zeros: int, most: Mapping[str, int]) -> dict[str, int]:
     """How many of each layer's weights are among the `zeros` lowest of all, no layer losing more than its `most`.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from compressors.plan import CompressionPlan
 
@@ -120,3 +120,41 @@ def written(plan: CompressionPlan, record: Mask) -> CompressionPlan:
     others = {name: decisions for name, decisions in plan.steps.items() if name != STEP}
     decisions = {name: amount.to_json() for name, amount in record.amounts.items()}
     return plan.model_copy(update={"steps": {**others, STEP: decisions} if decisions else others})
+
+
+class LayerShape(Protocol):
+    """A layer before any compression."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def out_channels(self) -> int: ...
+
+    @property
+    def weight_count(self) -> int: ...
+
+
+def least(plan: CompressionPlan, _: Sequence[object], layers: Sequence[LayerShape]) -> CompressionPlan:
+    """The plan in which every layer has as many zeros as whatever is asked of it may come down to.
+
+    As shares of the layer's weights: a layer whose inputs are fewer by then has no larger a share.
+    """
+    record = asked(plan)
+    if record is None:
+        return plan
+    wanted = {layer.name: record.amounts.get(WHOLE) or record.amount_of(layer.name) for layer in layers}
+    given = [(layer, amount) for layer in layers if (amount := wanted[layer.name]) is not None]
+    return written(plan, Mask({layer.name: _most(amount, layer, record.is_global) for layer, amount in given}))
+
+
+def _most(amount: Amount, layer: LayerShape, shares_budget: bool) -> Amount:
+    weights = layer.weight_count
+    if amount.threshold is not None:
+        return Amount(ratio=1 - 1 / weights)
+    return Amount(ratio=most_zeros(weights, layer.out_channels) / weights) if shares_budget else amount
+
+
+def most_zeros(weights: int, channels: int) -> int:
+    """How many of a layer's weights a shared budget may take: one per output channel is left, so that none dies."""
+    return max(0, weights - channels)

@@ -30,7 +30,7 @@ def sensitivities(network: nn.Module, layers: Mapping[str, Layer], evidence: Evi
     return {name: (layers[name].weight.detach() * gradient).abs() for name, gradient in gradients.items()}
 
 
-def _gradients(network: nn.Module, weights: Mapping[str, nn.Parameter], evidence: Evidence) -> Scores:
+def _gradients(network: nn.Module, weights: Mapping[str, Tensor], evidence: Evidence) -> Scores:
     """Gradients of the mean loss, by running statistics of batch norm; the network is left as it was."""
     was_training = network.training
     network.eval()

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from compressors.masking.layers import Layer, hold, layers_of, masked_layers, set_mask
-from compressors.masking.numerics import count_at_most, kept_mask, most_zeros, share_at, shared_out
-from compressors.masking.request import WHOLE, Amount, Mask
+from compressors.masking.numerics import count_at_most, kept_mask, share_at, shared_out
+from compressors.masking.request import WHOLE, Amount, Mask, most_zeros
 from compressors.masking.scores import SCORINGS, Scores
 from compressors.pipeline import Method, Options
 
@@ -64,7 +64,7 @@ def _apply(network: nn.Module, record: Mask, options: Options) -> nn.Module:
         zeros = amount.zeros_of(layer.weight.numel())
         if amount.by not in ranked:
             ranked[amount.by] = _scores(network, layers, amount, options)
-        if zeros and options.grows:
+        if zeros and options.gradual:
             set_mask(layer, torch.ones_like(layer.weight, dtype=torch.bool))
             vars(layer)[_GOAL] = zeros
         elif zeros:

@@ -10,6 +10,7 @@ from compressors.plan import CompressionPlan, kept_channels
 from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.candidates.drawing_steps import scope_of
+from nas.candidates.masking import draw_masks
 from nas.study import Compression
 from search_spaces.architecture import Architecture
 from search_spaces.layers import ChannelGroup
@@ -73,7 +74,7 @@ def draw_formats(
 
 
 # What is drawn, in this order: a field of a plan, or a row of STEPS in compressors.steps that reads `plan.steps`.
-DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats}
+DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats, "masked": draw_masks}
 
 
 def prunable_groups(architecture: Architecture, compression: Compression) -> tuple[ChannelGroup, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from nas.candidates.candidate import Candidate
@@ -38,6 +39,7 @@ def measure_files(
         size_bytes=_bytes(files[first.name]),
         peak_memory_bytes=costs.peak_memory_bytes,
         latency=latency,
+        nonzero_parameters=_nonzero(files[first.name], first) if origin == "shipped file" else None,
         other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
     )
 
@@ -49,12 +51,19 @@ def _latency(file: Path, target: Target) -> Latency | None:
         return None
 
 
+def _nonzero(file: Path, target: Target) -> int:
+    """Counted where weights are real: those of an untrained network say nothing."""
+    return runtime_of(target).zeros(file).nonzero_parameters
+
+
 def _bytes(file: Path) -> int:
     return file.stat().st_size
 
 
-def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -> tuple[LayerReport, ...]:
-    """Every layer as shipped."""
+def layer_reports(
+    candidate: Candidate, num_classes: int, ran: frozenset[str], sparsity: Mapping[str, float] = MappingProxyType({})
+) -> tuple[LayerReport, ...]:
+    """Every layer as shipped; `sparsity` is the share of zeros among the weights of each, by name."""
     full = {layer.name: layer.out_channels for layer in candidate.architecture.layers(num_classes)}
     return tuple(
         LayerReport(
@@ -69,6 +78,7 @@ def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -
             format=candidate.plan.format_of(layer.name),
             ran="integer" if layer.name in ran else "float",
             unpruned_channels=full[layer.name],
+            sparsity=sparsity.get(layer.name),
         )
         for layer in candidate.layers(num_classes)
     )

@@ -17,7 +17,7 @@ from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from nas.data.decoding import Form
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
-from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileCosts, FileHeader, RuntimeRefused, Usage
+from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileCosts, FileHeader, FileZeros, RuntimeRefused, Usage
 
 QUANTIZED = QuantizedConv2d | QuantizedLinear
 CONTROL = b"toy: control"
@@ -80,6 +80,12 @@ class Toy:
         layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         weights = sum(p.numel() for layer in layers for p in layer.parameters())
         return FileCosts(parameters=weights, macs=weights * 3, peak_memory_bytes=1000)
+
+    def zeros(self, file: Path) -> FileZeros:
+        network, _ = self.networks[file.read_bytes()]
+        layers = [(name, m) for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        nonzero = sum(int(p.count_nonzero()) for _, layer in layers for p in layer.parameters())
+        return FileZeros(nonzero, {name: float((layer.weight == 0).float().mean()) for name, layer in layers})
 
     def forecast(self, candidate: Any, header: FileHeader) -> None:
         return None

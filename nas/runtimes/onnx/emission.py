@@ -23,8 +23,8 @@ def emit(network: fx.GraphModule, header: FileHeader, *, unpacked: Collection[st
     """The ONNX model of a folded, possibly quantized network: `image` (N, C, H, W) in [0, 1] -> `logits`.
 
     Weights of the formats in `unpacked` are stored as int8 codes, for a runtime that cannot read them packed: a larger
-    file that computes the same; with SPARSE among them masked ones are stored dense. Raises UnknownOperation where the table has no row; `emit_or_export` falls back to
-    torch's exporter then.
+    file that computes the same; with SPARSE among them masked ones are stored dense. Raises UnknownOperation where the
+    table has no row; `emit_or_export` falls back to torch's exporter then.
     """
     dense = _written(network, header, frozenset(unpacked), stores_dense=True)
     if SPARSE in unpacked or not masked_layers(network):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, Usage
+from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, FileZeros, Usage
 
 if TYPE_CHECKING:
     from nas.candidates.candidate import Candidate
@@ -22,6 +22,11 @@ class ReadsOnnx:
         from nas.runtimes.onnx.files import file_costs
 
         return file_costs(file)
+
+    def zeros(self, file: Path) -> FileZeros:
+        from nas.runtimes.onnx.files import file_zeros
+
+        return file_zeros(file)
 
     def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:
         from nas.runtimes.onnx.forecast import forecast

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from compressors.formats import BITS
 from nas.runtimes.onnx.outline import CLAMPING, KEEPING, MOVING, ROWS, Map, Outline
 from nas.runtimes.onnx.packing import FUNCTIONS, UNPACK
+from nas.runtimes.onnx.sparse import UNMASK, mask_bytes, stores_mask
 from search_spaces.flows import INPUT, Operation
 from search_spaces.layers import LayerSpec
 
@@ -38,18 +40,19 @@ def _result(flow: Sequence[Operation], number: int) -> int:
 class Sketch:
     """A part's outline while it is drawn.
 
-    layers, formats: by the name that operations have for a layer. held: operations with results in codes. `unpacked`:
-    formats that are stored as int8. The quantizer of the part's result ends it; the next part begins with what reads
+    layers, formats, zeros: by the name that operations have for a layer; the zeros are those of masks that are stored
+    with what they leave where that is smaller. held: operations with results in codes. `unpacked`: formats that are
+    stored as int8. The quantizer of the part's result ends it; the next part begins with what reads
     the codes.
     """
 
     def __init__(
         self, flow: Sequence[Operation], layers: Mapping[str, LayerSpec], formats: Mapping[str, str],
-        held: Collection[int], unpacked: Collection[str],
+        held: Collection[int], unpacked: Collection[str], zeros: Mapping[str, int] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self.outline = Outline()
         self._flow, self._layers, self._formats = flow, layers, formats
-        self._held, self._unpacked = held, unpacked
+        self._held, self._unpacked, self._zeros = held, unpacked, zeros
         self._maps, self._signed, self._values = dict[int, Map](), dict[int, bool](), dict[int, int]()
         self._grids = dict[int, Grid]()
 
@@ -122,9 +125,14 @@ class Sketch:
     def _float_layer(self, number: int, operation: Operation, reads: Sequence[int], out: Map) -> int:
         layer = self._layers[operation.layer]
         weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
-        self.outline.constant(_dims(layer), 4 * layer.weight_count, letters=len(weight))
+        kept = layer.weight_count - self._zeros.get(operation.layer, 0)
+        is_sparse = kept < layer.weight_count and stores_mask("fp32", layer.weight_count, kept, 32)
+        dims, texts, restored = ((kept,) if is_sparse else _dims(layer)), [len(weight), len(bias)], list[int]()
+        self.outline.constant(dims, 4 * kept if is_sparse else 4 * layer.weight_count, letters=len(weight))
+        if is_sparse:
+            restored, texts = [self._unmasked(layer, texts=texts[:1])], texts[1:]
         self.outline.constant((layer.out_channels,), 4 * layer.out_channels, letters=len(bias))
-        value = self._layer(layer, reads, out, texts=[len(weight), len(bias)], weight_codes=False)
+        value = self._layer(layer, [*reads, *restored], out, texts=texts, weight_codes=False)
         result = _result(self._flow, number)
         if operation.reads[0] in self._held and result in self._held:
             return self.outline.add("LeakyRelu", [value], out, alpha=1.0)  # keeps it float
@@ -135,15 +143,34 @@ class Sketch:
         channels, scales = layer.out_channels, f"{layer.name}.weight_scale"
         zeros = [outline.constant((channels,), channels)] if layer.kind == "linear" else []
         outline.constant((channels,), 4 * channels, letters=len(scales))
-        restored, plain = self._codes(layer, self._formats[operation.layer])
+        restored, plain = self._weight_codes(layer, operation.layer)
         weight = outline.add("DequantizeLinear", restored, out, constants=[*plain, *zeros], texts=[len(scales)], axis=0)
         bias = [outline.constant((channels,), 4 * channels) for _ in ("codes", "scales")]
         dequantized = outline.add("DequantizeLinear", [], out, constants=bias, axis=0)
         return self._layer(layer, [*reads, weight, dequantized], out)
 
-    def _codes(self, layer: LayerSpec, weight_format: str) -> tuple[list[int], list[int]]:
+    def _weight_codes(self, layer: LayerSpec, name: str) -> tuple[list[int], list[int]]:
         """The codes of a weight: the node that restores them, or the constant that they are."""
-        outline, dims, count = self.outline, _dims(layer), layer.weight_count
+        weight_format, kept = self._formats[name], layer.weight_count - self._zeros.get(name, 0)
+        bits = 8 if weight_format in self._unpacked else BITS[weight_format]
+        if kept < layer.weight_count and stores_mask(weight_format, layer.weight_count, kept, bits):
+            restored, plain = self._codes((kept,), kept, weight_format)
+            return [self._unmasked(layer, restored, plain)], []
+        return self._codes(_dims(layer), layer.weight_count, weight_format)
+
+    def _unmasked(
+        self, layer: LayerSpec, reads: Sequence[int] = (), constants: Sequence[int] = (), *, texts: Sequence[int] = ()
+    ) -> int:
+        """The node that puts what a mask leaves where it stands."""
+        dims, outline = _dims(layer), self.outline
+        bits = outline.constant((mask_bytes(layer.weight_count), 1), mask_bytes(layer.weight_count))
+        shape = outline.constant((len(dims),), 8 * len(dims))
+        outline.unmasks = True
+        return outline.add(UNMASK, reads, Map(0, 0), constants=[bits, *constants, shape], texts=texts, domain=FUNCTIONS)
+
+    def _codes(self, dims: tuple[int, ...], count: int, weight_format: str) -> tuple[list[int], list[int]]:
+        """So many codes: the node that restores them, or the constant that they are."""
+        outline = self.outline
         if weight_format == "int8" or weight_format in self._unpacked:
             return [], [outline.constant(dims, count)]
         bits = BITS[weight_format]

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from compressors.formats import FORMATS
 from nas.runtimes.onnx.packing import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -26,6 +27,19 @@ def is_smaller(weights: int, kept: int, bits: int) -> bool:
     """Whether a mask and the kept ones of so many weights, of so many bits each, take less than all of them."""
     sparse = mask_bytes(weights) + -(-kept * bits // 8) + OVERHEAD_BYTES
     return sparse < -(-weights * bits // 8)
+
+
+def stores_mask(weight_format: str, weights: int, kept: int, bits: int) -> bool:
+    """Whether a masked weight is stored as its mask and what that keeps: where that is smaller, and where no code of
+    the format stands for zero.
+    """
+    return not has_zero(weight_format) or is_smaller(weights, kept, bits)
+
+
+def has_zero(weight_format: str) -> bool:
+    """Whether a code of the format stands for zero, whatever the layer."""
+    known = FORMATS[weight_format]
+    return known.is_float or (known.rounding == "uniform" and 0 in known.codes)
 
 
 def mask_bytes(weights: int) -> int:

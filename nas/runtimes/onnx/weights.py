@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 from onnx import TensorProto, helper
 
-from compressors.formats import BITS, format_named
+from compressors.formats import BITS
 from compressors.quantization.numerics import PackedWeight
 from nas.runtimes.onnx.packing import FUNCTIONS, UNPACK, Codes, pack, to_planes, unpack_function
-from nas.runtimes.onnx.sparse import is_smaller, unmasked
+from nas.runtimes.onnx.sparse import has_zero, stores_mask, unmasked
 from nas.runtimes.onnx.writer import UnknownOperation, Writer, array_of
 
 WEIGHT_SCALE = ".weight_scale"
@@ -40,15 +40,10 @@ def _int8_codes(writer: Writer, layer: str, packed: PackedWeight) -> str:
     mask = array_of(packed.mask)
     if _is_sparse(writer, packed, mask):
         return unmasked(writer, mask, _entries(writer, layer, packed, codes[mask]))
-    if _has_zero(packed):
+    if has_zero(packed.format):
         return _entries(writer, layer, packed, codes)
     entries = codes if packed.codebook is None else array_of(packed.codebook)[codes]
     return writer.constant(np.where(mask, entries, 0).astype(np.int8))
-
-
-def _has_zero(packed: PackedWeight) -> bool:
-    """Whether the code of a weight that is zero stands for zero: a mask need not be stored then."""
-    return packed.codebook is None and 0 in format_named(packed.format).codes
 
 
 def _is_sparse(writer: Writer, packed: PackedWeight, mask: Codes) -> bool:
@@ -57,7 +52,7 @@ def _is_sparse(writer: Writer, packed: PackedWeight, mask: Codes) -> bool:
     if shifts or writer.stores_dense:
         return False
     bits = 8 if packed.format in writer.stored_as_int8 else BITS[packed.format]
-    return not _has_zero(packed) or is_smaller(mask.size, int(mask.sum()), bits)
+    return stores_mask(packed.format, mask.size, int(mask.sum()), bits)
 
 
 def _entries(writer: Writer, layer: str, packed: PackedWeight, codes: Codes) -> str:
@@ -77,7 +72,7 @@ def _entries(writer: Writer, layer: str, packed: PackedWeight, codes: Codes) -> 
 def float_weight(writer: Writer, layer: str, weight: Codes, mask: Codes | None) -> str:
     """A weight of floats, as it is, or as a mask and what that keeps where it has one and this is smaller."""
     name = f"{layer}.weight"
-    if mask is None or writer.stores_dense or not is_smaller(mask.size, int(mask.sum()), 32):
+    if mask is None or writer.stores_dense or not stores_mask("fp32", mask.size, int(mask.sum()), 32):
         return writer.constant(weight, name)
     return unmasked(writer, mask, writer.constant(weight[mask], name))
 

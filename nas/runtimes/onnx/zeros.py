@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,12 @@ from onnx.reference import ReferenceEvaluator
 
 from nas.runtimes.onnx.costs import weights_of
 from nas.runtimes.onnx.graph import Graph
+from nas.runtimes.runtime import FileZeros
 
 Values = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class Zeros:
-    """Weights and biases that are not zero, and the share of zeros among the weights of each named layer."""
-
-    nonzero_parameters: int
-    layers: Mapping[str, float] = field(default_factory=dict)
-
-
-def count_zeros(model: onnx.ModelProto) -> Zeros:
+def count_zeros(model: onnx.ModelProto) -> FileZeros:
     """Count what a file's layers read; what is shared counts once. Raises Uncounted as `read_costs` does."""
     graph = Graph(model)
     read = {node.output[0]: list(weights_of(graph, node)) for node in graph.nodes if not graph.is_folded(node)}
@@ -38,7 +30,7 @@ def count_zeros(model: onnx.ModelProto) -> Zeros:
             weight = values.get(names[0])
             weight = values[own[graph.source(names[0])[0]]] if weight is None else weight
             shares[node.name] = 1 - int(np.count_nonzero(weight)) / weight.size
-    return Zeros(total, shares)
+    return FileZeros(total, shares)
 
 
 def evaluated(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Values]:
@@ -52,7 +44,7 @@ def evaluated(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Value
     part.CopyFrom(model)
     in_order = [node for node in model.graph.node if id(node) in nodes]
     part.graph.CopyFrom(helper.make_graph(in_order, "weights", [], outputs, stored))
-    return dict(zip(names, ReferenceEvaluator(part).run(None, {}), strict=True)) if names else {}
+    return dict(zip(names, list(ReferenceEvaluator(part).run(None, {})), strict=True)) if names else {}
 
 
 def _behind(name: str, makers: Mapping[str, onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

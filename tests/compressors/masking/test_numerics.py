@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from compressors.masking.numerics import count_at_most, kept_mask, most_zeros, share_at, shared_out
+from compressors.masking.numerics import count_at_most, kept_mask, share_at, shared_out
+from compressors.masking.request import most_zeros
 
 torch.set_num_threads(1)
 
