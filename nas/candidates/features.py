@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from compressors.budgets import budget_of
 from compressors.formats import BITS
 from nas.candidates.candidate import Candidate, formats_of
 from nas.candidates.zeros import likely_shares, mask_of_plan
@@ -168,11 +169,19 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     smallest = min(stage.sums.parameters for stage in stages if stage.depth)
     yield from (math.log(total.parameters), math.log(total.macs), math.log(total.weight_bits))
     yield sum(stage.depth for stage in stages)
-    yield from (total.log2_bits / total.weights, total.step, sum(stage.pruned for stage in stages))
+    pruned = sum(stage.pruned + stage.depth * _budget(candidate) ** 2 for stage in stages)
+    yield from (total.log2_bits / total.weights, total.step, pruned)
     yield from (math.log(total.reach), math.log(smallest), math.log(candidate.architecture.input_size))
     yield math.log(1 + head.width) if head is not None else 0.0
     yield from (summed[0].step, summed[-1].step)
     yield total.masked / total.layers
+
+
+def _budget(candidate: Candidate) -> float:
+    """The share of channels that a budget removes, taken to be that of every block."""
+    decisions = candidate.plan.steps.get("pruned")
+    budget = budget_of(decisions) if decisions else None
+    return budget.ratio if budget is not None else 0.0
 
 
 @lru_cache(maxsize=1 << 16)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from compressors.formats import FORMATS, WeightFormat
 from nas.study.masking import MaskChoice, MaskChoices, listed
 from nas.study.section import Section, each_once
 
+Importance = Literal[
+    "l1", "l2", "bn_scale", "taylor", "saliency", "momentum", "apoz", "geometric_median", "random", "leave_one_out"
+]
 PruningRatio = Annotated[float, Field(ge=0, le=0.875)]
 
 
@@ -34,10 +37,31 @@ class Compression(Section):
     granularity: Literal["network", "stage", "block", "layer"] = Field(
         "block", description="The unit that has one choice of ratio and format: its layers share it."
     )
-    importance: Literal["l1", "l2", "bn_scale"] = Field(
+    importance: Importance = Field(
         "l2",
-        description="What ranks channels: the L1 or L2 norm of their weights, or the scale of their batch norms. "
-        "Channels of least importance are removed.",
+        description="What ranks channels; those of least importance are removed. l1, l2: norm of their weights. "
+        "bn_scale: scale of their batch norms. taylor: gradient times weight (arXiv:1906.10771). saliency: gradient "
+        "times activation (arXiv:1611.06440). momentum: the optimizer's first moments. apoz: share of activations "
+        "that are not above 0 (arXiv:1607.03250). geometric_median: distance to the other filters "
+        "(arXiv:1811.00250). random: none. leave_one_out: the exact change of the loss, in one pass per channel: slow.",
+    )
+    pruning_scope: Literal["local", "global"] = Field(
+        "local",
+        description="local: every group of channels loses its own ratio. global: pruning_ratio is one budget of all "
+        "channels, and those of least importance in the whole network are removed, at most 7 of 8 of a group. What "
+        "is left depends on weights: before its training a candidate's costs are a bound.",
+    )
+    pruning_schedule: Literal["one_shot", "iterative"] = Field(
+        "one_shot",
+        description="one_shot: channels are removed before the pruned stage. iterative: they become zero in twelve "
+        "rounds over its first three quarters, many at first and few at last (arXiv:1710.01878), each round by the "
+        "importance of then, and are removed when it is over.",
+    )
+    rewind: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description="Share of the dense stage's steps to whose weights all that survives pruning goes back "
+        "(arXiv:1912.05671); it is worth a pruned stage about as long as the dense one. By default the weights are "
+        "kept.",
     )
     stage_widths: bool = Field(
         False,
@@ -85,3 +109,12 @@ class Compression(Section):
         if floats := [name for name in formats if FORMATS[name].is_float]:
             raise ValueError(f"expected integer formats, got {', '.join(floats)} among {list(formats)}")
         return formats
+
+    @model_validator(mode="after")
+    def _rewinds_at_once(self) -> Compression:
+        if self.rewind is not None and self.pruning_schedule == "iterative":
+            raise ValueError(
+                "rewind: expected null with pruning_schedule iterative, which ends with the weights it trained, got "
+                f"{self.rewind:g}"
+            )
+        return self

@@ -66,6 +66,11 @@ class Training(Section):
         "adamw only.",
     )
     l1: Searchable[NotNegative] = Field(0.0, description="L1 penalty on the same weights; 0 is none.")
+    bn_sparsity: Searchable[NotNegative] = Field(
+        0.0,
+        description="L1 penalty on the scales of batch norms in the dense stage (arXiv:1708.06519), which sets apart "
+        "what importance bn_scale ranks; 0 is none.",
+    )
     schedule: Schedule = Field(
         "one_cycle",
         description="How the rate falls after its warm-up: along half a cosine to 0 (cosine and one_cycle, which "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from compressors.pruning.importances import IMPORTANCES
+from compressors.pruning import IMPORTANCES
 from nas.study import Compression
 
 
@@ -19,3 +19,15 @@ def test_only_integers_have_step_sizes_to_learn() -> None:
     with pytest.raises(ValidationError, match=r"expected integer formats, got fp32 among \['int4', 'fp32'\]"):
         Compression(learned_step_sizes=("int4", "fp32"))
     assert Compression(learned_step_sizes=("int8", "int2")).learned_step_sizes == ("int8", "int2")
+
+
+def test_what_ends_with_its_own_weights_has_none_to_go_back_to() -> None:
+    with pytest.raises(ValidationError, match=r"rewind: expected null with pruning_schedule iterative.* got 0.1"):
+        Compression(rewind=0.1, pruning_schedule="iterative")
+    assert Compression(rewind=0.0).rewind == 0.0
+
+
+@pytest.mark.parametrize("fields", [{"pruning_ratio": (1.0,)}, {"rewind": 1.0}, {"importance": "l3"}])
+def test_impossible_requests_name_their_key(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(fields))):
+        Compression.model_validate(fields)
