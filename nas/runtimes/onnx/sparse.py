@@ -33,13 +33,7 @@ def stores_mask(weight_format: str, weights: int, kept: int, bits: int) -> bool:
     """Whether a masked weight is stored as its mask and what that keeps: where that is smaller, and where no code of
     the format stands for zero.
     """
-    return not has_zero(weight_format) or is_smaller(weights, kept, bits)
-
-
-def has_zero(weight_format: str) -> bool:
-    """Whether a code of the format stands for zero, whatever the layer."""
-    known = FORMATS[weight_format]
-    return known.is_float or (known.rounding == "uniform" and 0 in known.codes)
+    return not FORMATS[weight_format].has_zero or is_smaller(weights, kept, bits)
 
 
 def mask_bytes(weights: int) -> int:
