@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from nas.study import Target  # which asks a runtime for its default provider
 
-# It knows neither INT2 nor a file's own functions, which restore 1, 3, 5 and 6 bits and masked weights: those weights are
-# stored as int8 codes, and dense.
+# It knows neither INT2 nor a file's own functions, which restore 1, 3, 5 and 6 bits and masked weights: those weights
+# are stored as int8 codes, and dense.
 UNPACKED = frozenset({SPARSE, *(name for name, row in FORMATS.items() if row.bits in (1, 2, 3, 5, 6))})
 REFUSED = {"int8_asymmetric": "it computes convolutions whose weights have zero points in floats"}
 LAYER_KINDS = ("convolution", "deconvolution", "fullyconnected", "matmul")

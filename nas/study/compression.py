@@ -58,7 +58,7 @@ class Compression(Section):
         "one_shot",
         description="one_shot: channels are removed before the pruned stage. iterative: they become zero in twelve "
         "rounds over its first three quarters, many at first and few at last (arXiv:1710.01878), each round by the "
-        "importance of then, and are removed when it is over.",
+        "importance of then, and are removed when it is over. Masks grow in the same way, over two thirds of theirs.",
     )
     rewind: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,
@@ -113,6 +113,16 @@ class Compression(Section):
         if others := [name for name in formats if not FORMATS[name].has_steps]:
             raise ValueError(f"expected formats with step sizes, got {', '.join(others)} among {list(formats)}")
         return formats
+
+    @model_validator(mode="after")
+    def _growing_masks_rank_by_size(self) -> Compression:
+        ranked = [choice.by for choice in self.mask_choices if choice is not None]
+        if self.pruning_schedule == "iterative" and "sensitivity" in ranked:
+            raise ValueError(
+                "mask: expected by: magnitude with pruning_schedule iterative, which ranks weights as they are by "
+                "then, got sensitivity"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rewinds_at_once(self) -> Compression:

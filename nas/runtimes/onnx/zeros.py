@@ -44,7 +44,8 @@ def evaluated(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Value
     part.CopyFrom(model)
     in_order = [node for node in model.graph.node if id(node) in nodes]
     part.graph.CopyFrom(helper.make_graph(in_order, "weights", [], outputs, stored))
-    return dict(zip(names, list(ReferenceEvaluator(part).run(None, {})), strict=True)) if names else {}
+    values: Any = ReferenceEvaluator(part).run(None, {}) if names else ()
+    return dict(zip(names, values, strict=True))
 
 
 def _behind(name: str, makers: Mapping[str, onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

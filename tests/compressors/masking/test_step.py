@@ -115,7 +115,8 @@ def test_sensitivity_leaves_the_network_alone() -> None:
 def test_rankings_differ_and_each_does_less_harm_by_its_own_measure() -> None:
     evidence = Evidence(examples())
     options = Options(evidence=evidence)
-    scores = sensitivities(network(), {"5": network()[5]}, evidence)["5"]
+    given = network()
+    scores = sensitivities(given, {"5": given[5]}, evidence)["5"]
     lost = []
     for by in ("magnitude", "sensitivity"):
         found = MASKING.apply(network(), Mask({"5": Amount(ratio=0.5, by=by)}), options)
@@ -123,6 +124,30 @@ def test_rankings_differ_and_each_does_less_harm_by_its_own_measure() -> None:
     assert lost[1] < lost[0]
     unknown = MASKING.apply(network(), Mask({"5": Amount(ratio=0.5, by="sensitivity")}), Options())
     assert int((unknown.get_submodule("5").weight == 0).sum()) == 54
+
+
+def early(network: nn.Module) -> dict[str, Tensor]:
+    return {name: torch.full_like(tensor, 7) for name, tensor in network.state_dict().items()}
+
+
+def test_survivors_go_back_to_early_weights() -> None:
+    """Lottery tickets: trained weights say which go, early ones are what is left."""
+    options = Options(evidence=Evidence(examples(), early=early(network())))
+    found, expected = masked(options=options), masked()
+    for name in ("0", "3", "5"):
+        mask = mask_of(found.get_submodule(name))
+        assert torch.equal(mask, mask_of(expected.get_submodule(name)))
+        assert torch.equal(found.get_submodule(name).weight, 7.0 * mask)
+    assert found.get_submodule("1").running_mean.tolist() == [7.0] * 6
+    assert found.get_submodule("5").bias.tolist() == [7.0] * 4
+
+
+@pytest.mark.parametrize("only_shapes", [False, True])
+def test_without_weights_of_this_network_nothing_goes_back(only_shapes: bool) -> None:
+    other = nn.Sequential(*list(network())[:-1], nn.Linear(27, 5))
+    known = early(network() if only_shapes else other)
+    options = Options(evidence=Evidence(examples(), early=known), only_shapes=only_shapes)
+    assert torch.equal(masked(options=options).get_submodule("5").weight, masked().get_submodule("5").weight)
 
 
 def test_factors_of_a_layer_are_masked_by_its_name() -> None:

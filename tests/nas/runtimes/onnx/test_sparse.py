@@ -35,7 +35,7 @@ torch.set_num_threads(1)
 
 HEADER = FileHeader(3, 8, tuple("abcdefghij"))
 LAYERS = ("0", "3", "6", "11")
-FORMATS = ("fp32", "int8", "int6", "int5", "int4", "int3", "int2")
+FORMATS = ("fp32", "int8", "int6", "int5", "int4", "int3", "int2", "pow2", "ternary", "codebook4")
 
 
 def masked(share: float = 0.75) -> nn.Module:
@@ -43,9 +43,9 @@ def masked(share: float = 0.75) -> nn.Module:
     torch.manual_seed(0)
     found = nn.Sequential(
         nn.Conv2d(3, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Conv2d(8, 40, 3, padding=1, bias=False), nn.BatchNorm2d(40), nn.ReLU(),
-        nn.Conv2d(40, 40, 5, padding=2, groups=40, bias=False), nn.BatchNorm2d(40), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), Flatten(), nn.Linear(40, 10),
+        nn.Conv2d(8, 80, 3, padding=1, bias=False), nn.BatchNorm2d(80), nn.ReLU(),
+        nn.Conv2d(80, 80, 5, padding=2, groups=80, bias=False), nn.BatchNorm2d(80), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), Flatten(), nn.Linear(80, 10),
     )  # fmt: skip
     for name in LAYERS:
         layer = found.get_submodule(name)
@@ -110,7 +110,7 @@ def test_the_file_holds_the_mask_and_what_it_keeps(fmt: str, tmp_path: Path) -> 
         assert count == bits.sum() == bits.size - round(0.75 * bits.size)
     assert stored(dense) == {}
     assert sparse.ByteSize() <= dense.ByteSize()
-    assert bool(found) == (sparse.ByteSize() < dense.ByteSize()) == (fmt != "int2")
+    assert bool(found) == (sparse.ByteSize() < dense.ByteSize()) == (fmt not in ("int2", "ternary"))
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
@@ -144,6 +144,28 @@ def test_costs_are_those_of_the_dense_file_and_zeros_are_counted_in_both(fmt: st
         assert found.layers[name] >= 0.75 - 0.5 / weight.numel()
     biases = (layer.quantized()[1] if isinstance(layer, QuantizedLayer) else layer.bias for layer in layers.values())
     assert found.nonzero_parameters == sum(int(t.count_nonzero()) for t in (*weights.values(), *biases))
+
+
+@pytest.mark.parametrize("unpacked", [[], [SPARSE], [SPARSE, "binary"]])
+def test_a_format_without_zero_has_it_by_its_mask(unpacked: list[str], tmp_path: Path) -> None:
+    """Of two values and zero: with the mask stored always, or as int8 codes."""
+    network = shipped("binary")
+    onnx.save(model := emit(network, HEADER, unpacked=unpacked), tmp_path / "model.onnx")
+    assert (list(stored(model)) == list(LAYERS)) == (not unpacked)
+    shares = count_zeros(model).layers
+    assert all(shares[name] == pytest.approx(0.75, abs=0.02) for name in LAYERS)
+    assert np.unique(network.get_submodule("3").quantized()[0][0].detach().numpy()).size == 3
+    found = Runner(tmp_path / "model.onnx", CPU).predict(images().numpy())
+    np.testing.assert_allclose(found, network(images()).detach().numpy(), atol=1e-4)
+
+
+def test_zero_points_per_channel_keep_their_zeros_in_a_dense_file(tmp_path: Path) -> None:
+    network = shipped("int8_asymmetric")
+    onnx.save(model := emit(network, HEADER), tmp_path / "model.onnx")
+    assert stored(model) == {}
+    assert all(count_zeros(model).layers[name] >= 0.74 for name in LAYERS)
+    found = Runner(tmp_path / "model.onnx", CPU).predict(images().numpy())
+    np.testing.assert_allclose(found, network(images()).detach().numpy(), atol=1e-4)
 
 
 def test_a_small_network_is_stored_dense_where_the_function_costs_more_than_masks_save() -> None:
