@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pytest
+from candidates import Recording
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +39,8 @@ def study(mask: Any, **fields: Any) -> Study:
 
 
 def drawn(mask: Any, seed: int = 0, **fields: Any) -> Candidate:
-    return sample(Pick(random.Random(seed).choice), SPACE, compression(mask, **fields), input_channels=1)
+    trial = Recording(Pick(random.Random(seed).choice))
+    return sample(trial, SPACE, compression(mask, **fields), input_channels=1)
 
 
 def layers(candidate: Candidate) -> list[str]:
