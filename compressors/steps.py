@@ -34,6 +34,20 @@ class Quantize:
 
 
 @dataclass(frozen=True)
+class RemoveBlocks:
+    """Blocks, by name, whose skip is all that is left of them."""
+
+    blocks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RemoveActivations:
+    """Blocks, by name, whose activations go."""
+
+    blocks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Retraining:
     """A stage of training, and what differs in it.
 
@@ -172,16 +186,51 @@ def _quantize(plan: CompressionPlan) -> Quantize | None:
     return Quantize(formats) if formats else None
 
 
+def _remove_blocks(plan: CompressionPlan) -> RemoveBlocks | None:
+    blocks = _named("blocks_removed", plan)
+    return RemoveBlocks(blocks) if blocks else None
+
+
+def _remove_activations(plan: CompressionPlan) -> RemoveActivations | None:
+    blocks = _named("activations_removed", plan)
+    return RemoveActivations(blocks) if blocks else None
+
+
+def _named(step: str, plan: CompressionPlan) -> tuple[str, ...]:
+    """The names of a step that knows no more of each than that it is meant. Raises ValueError for anything else."""
+    decisions = plan.steps.get(step, {})
+    for name, value in decisions.items():
+        if value is not True:
+            raise ValueError(f"plan.steps.{step}.{name}: expected true, or no such key, got {value!r}")
+    return tuple(decisions)
+
+
 # A training begins with this stage, before any step.
 DENSE = Retraining(number=0, share=0.5, stops_early=True)
 
 STEPS: dict[str, Step] = {
+    "blocks_removed": Step(
+        "blocks_removed",
+        asked=_remove_blocks,
+        method="compressors.removal.step:BLOCKS",
+        training=Retraining(number=3, share=0.1, peak=0.5),
+        reason="what else a plan decides is of the blocks that stay",
+    ),
+    "activations_removed": Step(
+        "activations_removed",
+        asked=_remove_activations,
+        method="compressors.removal.step:ACTIVATIONS",
+        training=Retraining(number=4, share=0.1, peak=0.5),
+        after=("blocks_removed",),
+        reason="which layers are merged depends on their sizes in the network as it is built",
+    ),
     "pruned": Step(
         "pruned",
         asked=_prune,
         method="compressors.pruning.step:PRUNING",
         training=Retraining(number=1, share=0.2, peak=0.5),
-        reason="the channel groups are those of the whole network",
+        after=("blocks_removed", "activations_removed"),
+        reason="the channel groups are those of the layers that stay",
         depends=lambda record: record.budget is not None,
         written=_kept,
         least=_fewest,

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import depends_on_weights, least_of, requests_of
+from nas.candidates.removing import ACTIVATIONS, Gone, check_removals, gone_from, groups_left
 from nas.candidates.shaping import shaped
 from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
 from search_spaces.architecture import Architecture, Part
-from search_spaces.layers import LayerSpec
+from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.remembered import remembered
 
 SCHEMA = 1
@@ -51,8 +52,12 @@ class Candidate(BaseModel):
 
     @remembered
     def parts(self, num_classes: int) -> tuple[Part, ...]:
-        """The layers as shipped, by stem, block, head and classifier."""
+        """The layers as shipped, by stem, block, head and classifier; removed blocks are left out."""
         return shaped(self.architecture.parts(num_classes, self.plan.kept), self.plan.steps)
+
+    def groups(self) -> tuple[ChannelGroup, ...]:
+        """The channel groups of the layers that stay, before pruning."""
+        return groups_left(self.architecture, self.plan.steps)
 
     @property
     def depends_on_weights(self) -> bool:
@@ -66,7 +71,7 @@ class Candidate(BaseModel):
     def least(self, num_classes: int) -> Candidate:
         """A candidate that depends on no weights and costs no more than whatever this one comes down to."""
         architecture = self.architecture
-        return self.resulting(least_of(self.plan, architecture.all_groups(), architecture.layers(num_classes)))
+        return self.resulting(least_of(self.plan, self.groups(), architecture.layers(num_classes)))
 
     def parameters(self, num_classes: int) -> int:
         return sum(layer.parameters for layer in self.layers(num_classes))
@@ -121,18 +126,23 @@ def canonical(candidate: Candidate) -> Candidate:
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
-    left = effective(plan, widths)
+    check_removals(architecture, plan.steps)
+    left = effective(plan, widths, gone_from(architecture, plan.steps))
     requests_of(left)
     return candidate.model_copy(update={"plan": left})
 
 
-def effective(plan: CompressionPlan, widths: Mapping[str, int]) -> CompressionPlan:
-    """A valid plan without what has no effect in a network whose channel groups have these `widths`."""
-    return CompressionPlan.model_construct(
-        kept={name: kept for name, kept in plan.kept.items() if kept != widths[name]},
-        formats={name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
-        steps={name: decisions for name, decisions in plan.steps.items() if decisions},
-    )
+def effective(plan: CompressionPlan, widths: Mapping[str, int], gone: Gone) -> CompressionPlan:
+    """A valid plan without what has no effect: channel groups have these `widths`, and the plan leaves out `gone`."""
+    kept = {name: kept for name, kept in plan.kept.items() if kept != widths[name] and name not in gone.groups}
+    formats = {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32" and name not in gone.layers}
+    steps = {
+        step: {n: value for n, value in given.items() if n not in gone.layers} for step, given in plan.steps.items()
+    }
+    if gone.blocks and ACTIVATIONS in steps:
+        steps[ACTIVATIONS] = {name: value for name, value in steps[ACTIVATIONS].items() if name not in gone.blocks}
+    left = {name: decisions for name, decisions in steps.items() if decisions}
+    return CompressionPlan.model_construct(kept=kept, formats=formats, steps=left)
 
 
 def formats_of(part: Part, plan: CompressionPlan) -> tuple[WeightFormat, ...]:

@@ -28,6 +28,8 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
             "pruning_ratio": tuple(sorted(study.compression.pruning_ratio, reverse=True)),
             "mask": tuple(sorted(study.compression.mask_choices, key=strength, reverse=True)),
             "weight_format": tuple(sorted(study.compression.weight_format, key=BITS.__getitem__)),
+            "remove_blocks": tuple(sorted(study.compression.remove_blocks, reverse=True)),
+            "remove_activations": tuple(sorted(study.compression.remove_activations, reverse=True)),
         }
     )
 

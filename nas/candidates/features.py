@@ -32,7 +32,7 @@ WHOLE = (
 )  # fmt: skip
 PER_STAGE = (
     "depth", "log_parameters", "log_macs", "log_width", "log2_bits", "step", "pruned", "kernel", "log_expansion",
-    "squeeze_excite", "relu6", "hardswish", "masked",
+    "squeeze_excite", "relu6", "hardswish", "linear", "masked",
 )  # fmt: skip
 START, END = "stem", "end"  # what stands before the first block and behind the last, where pairs of kinds are counted
 
@@ -116,7 +116,7 @@ class Features:
 
     def _followed(self, kinds: Sequence[str]) -> Iterator[float]:
         """The share of each kind among the blocks, and the roots of how often each pair of kinds follows each other."""
-        yield from (kinds.count(kind) / len(kinds) for kind in self.kinds)
+        yield from (kinds.count(kind) / max(1, len(kinds)) for kind in self.kinds)
         counts = [0] * len(self._pairs)
         for pair in pairwise((START, *kinds, END)):
             if pair in self._pairs:
@@ -130,7 +130,7 @@ class _Stage:
     def __init__(self) -> None:
         self.sums, self.depth, self.width = Sums(), 0, 0
         self.pruned = 0.0  # squares of the removed shares of channels
-        self.shapes = [0.0] * 5  # kernel, log expansion, squeeze-excite, relu6, hardswish
+        self.shapes = [0.0] * 6  # kernel, log expansion, squeeze-excite, relu6, hardswish, linear
 
     def add(self, part: Part, sums: Sums) -> None:
         site = part.site
@@ -138,7 +138,7 @@ class _Stage:
         self.sums, self.depth = self.sums.plus(sums), self.depth + 1
         self.width, pruned = _width_and_pruned(part)
         self.pruned += pruned
-        own = _shape_of(site.config)
+        own = _shape_of(site.config, is_linear=part.is_linear)
         self.shapes = [a + b for a, b in zip(self.shapes, own, strict=True)]
 
     def described(self) -> Iterator[float]:
@@ -166,7 +166,7 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     total, head = Sums(), candidate.architecture.head
     for sums in summed:
         total = total.plus(sums)
-    smallest = min(stage.sums.parameters for stage in stages if stage.depth)
+    smallest = min((stage.sums.parameters for stage in stages if stage.depth), default=1)
     yield from (math.log(total.parameters), math.log(total.macs), math.log(total.weight_bits))
     yield sum(stage.depth for stage in stages)
     pruned = sum(stage.pruned + stage.depth * _budget(candidate) ** 2 for stage in stages)
@@ -190,20 +190,23 @@ def _width_and_pruned(part: Part) -> tuple[int, float]:
     site = part.site
     assert site is not None
     inner, width = site.inner_width, site.out_width
-    for row, layer in zip(site.rows(), part.layers, strict=True):
-        inner = layer.out_channels if row.writes == "inner" else inner
-        width = layer.out_channels if row.writes == "out" else width
+    writes = {f"{site.name}.{row.layer}": row.writes for row in site.rows()}
+    for layer in part.layers:
+        inner = layer.out_channels if writes[layer.name] == "inner" else inner
+        width = layer.out_channels if writes[layer.name] == "out" else width
     return width, (1 - inner / site.inner_width) ** 2 + (1 - width / site.out_width) ** 2
 
 
 @lru_cache(maxsize=1 << 12)
-def _shape_of(config: object) -> tuple[float, float, float, float, float]:
-    """Of a block's record: kernel, log of the expansion, squeeze-excite, relu6, hardswish; 0 for what it has not."""
-    activation = getattr(config, "activation", "")
+def _shape_of(config: object, *, is_linear: bool) -> tuple[float, float, float, float, float, float]:
+    """Of a block's record: kernel, log of the expansion, squeeze-excite, relu6, hardswish; 0 for what it has not. And
+    whether its activations are removed."""
+    activation = "" if is_linear else getattr(config, "activation", "")
     return (
         getattr(config, "kernel", 0),
         math.log(getattr(config, "expansion", 1)),
         float(getattr(config, "squeeze_excite", False)),
         float(activation == "relu6"),
         float(activation == "hardswish"),
+        float(is_linear),
     )

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from nas.candidates.removing import ACTIVATIONS, BLOCKS, without_activations, without_block
 from search_spaces.architecture import Part
 
 Shaping = Callable[[Part, Mapping[str, Any]], Part | None]
 
 # Step of STEPS -> a part and the step's decisions by name -> the part that results; None: none does. In the order in
 # which steps are applied; those that leave shapes alone have no row.
-SHAPINGS: dict[str, Shaping] = {}
+SHAPINGS: dict[str, Shaping] = {
+    BLOCKS: without_block,
+    ACTIVATIONS: without_activations,
+}
 
 
 def shaped(parts: Iterable[Part], steps: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]:

@@ -10,6 +10,7 @@ from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
 from nas.search.earlier import unusable
 from nas.study import Study
+from nas.study.search import is_scan
 from nas.training.device import refuse_missing_device
 
 
@@ -28,6 +29,7 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
     yield from _refused_formats(study)
     yield from _told(refuse_missing_device, study.training.device)
     yield from unusable(study) if folder is None else ()
+    yield from _unusable_scans(study)
     yield from _too_large_for_a_grid(study)
     yield from _told(refuse_teachers, study, folder)
 
@@ -39,6 +41,13 @@ def _refused_formats(study: Study) -> Iterator[str]:
             if name in study.compression.weight_format:
                 whom = f"target {target.name!r} ({target.runtime})"
                 yield f"compression.weight_format: {whom} does not take {name}: {reason}"
+
+
+def _unusable_scans(study: Study) -> Iterator[str]:
+    if any(map(is_scan, study.search.warm_start)):
+        from nas.search.suggestions import unusable_scans  # with optuna, which takes a while
+
+        yield from unusable_scans(study)
 
 
 def _too_large_for_a_grid(study: Study) -> Iterator[str]:

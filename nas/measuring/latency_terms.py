@@ -130,7 +130,7 @@ class Piece:
 def _piece(part: Part, formats: tuple[str, ...], held: Held, side: int) -> Piece:
     tally = _Tally()
     walk = _Walk(dict(zip((layer.name for layer in part.layers), formats, strict=True)), tally, held, side)
-    walk.part(part.site, list(part.layers))
+    walk.part(part)
     return tally.closed(walk.held, walk.side)
 
 
@@ -175,11 +175,11 @@ class _Walk:
         self._formats, self._tally = formats, tally
         self.held, self.side = held, side
 
-    def part(self, site: BlockSite | None, layers: list[LayerSpec]) -> None:
+    def part(self, part: Part) -> None:
         """A block, or the stem, head or classifier."""
-        before = self.held
+        before, site, layers = self.held, part.site, part.layers
         activated = layers[:-1] if site is not None else layers
-        activation = site.config.activation if site is not None else "relu"
+        activation = site.config.activation if site is not None and not part.is_linear else "relu"
         for layer in layers:
             fmt = self._layer(layer)
             if activation == "hardswish" and layer in activated and not _is_pooled(layer):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from compressors.formats import FORMATS, WeightFormat
 from nas.study.masking import MaskChoice, MaskChoices, listed
-from nas.study.section import Section, each_once
+from nas.study.section import Section, each_once, one_or_several
 
 Importance = Literal[
     "l1", "l2", "bn_scale", "taylor", "saliency", "momentum", "apoz", "geometric_median", "random", "leave_one_out"
@@ -83,6 +83,17 @@ class Compression(Section):
         "weights and entries of codebooks always are.",
     )
 
+    remove_blocks: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
+        (False,),
+        description="Whether blocks are removed after the dense stage; their skip is left. Blocks without a skip stay. "
+        "One value, or choices.",
+    )
+    remove_activations: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
+        (False,),
+        description="Whether the activations of blocks are removed after the dense stage. Layers that nothing "
+        "separates any more are merged where that is exact and makes the network smaller. One value, or choices.",
+    )
+
     @property
     def mask_choices(self) -> tuple[MaskChoice | None, ...]:
         return self.mask if isinstance(self.mask, tuple) else (self.mask,)
@@ -101,7 +112,7 @@ class Compression(Section):
             raise ValueError("expected choices of one scope, got local and global ones")
         return given
 
-    @field_validator("pruning_ratio", "weight_format", "learned_step_sizes")
+    @field_validator("pruning_ratio", "weight_format", "learned_step_sizes", "remove_blocks", "remove_activations")
     @classmethod
     def _distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
         each_once("choice", choices)

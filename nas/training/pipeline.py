@@ -59,7 +59,7 @@ class Interrupted(Exception):
 def options_of(candidate: Candidate, compression: Compression) -> Options:
     """What the study and the architecture say of the candidate's compression besides its plan."""
     return Options(
-        groups=candidate.architecture.all_groups(),
+        groups=candidate.groups(),
         importance=IMPORTANCES[compression.importance],
         learned=compression.learned_step_sizes,
         gradual=compression.pruning_schedule == "iterative",
