@@ -96,7 +96,7 @@ def _merge(block: nn.Module, pair: Pair) -> None:
     constant = second.weight.sum((2, 3)) @ shift
     own, norm = first if _is_pointwise(second) else second, _norm(block, pair.second_norm)
     has_bias = second.bias is not None or norm is None
-    joined = skip_init(
+    joined = skip_init(  # type: ignore[no-untyped-call]
         nn.Conv2d, first.in_channels, second.out_channels, own.kernel_size, own.stride, own.padding, bias=has_bias,
         device=second.weight.device, dtype=second.weight.dtype,
     ).train(second.training)  # fmt: skip

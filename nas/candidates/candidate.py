@@ -13,7 +13,7 @@ from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import depends_on_weights, least_of, requests_of
 from nas.candidates.removing import ACTIVATIONS, Gone, check_removals, gone_from, groups_left
-from nas.candidates.shaping import shaped
+from nas.candidates.shaping import SHOWN_BY_LAYERS, check_decisions, shaped, with_effects
 from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup, LayerSpec
@@ -79,6 +79,11 @@ class Candidate(BaseModel):
     def macs(self, num_classes: int) -> int:
         return sum(layer.macs for layer in self.layers(num_classes))
 
+    def integer_layers(self, num_classes: int) -> tuple[str, ...]:
+        """Layers as shipped, factors each, whose weights are integers; by name."""
+        names = (layer.name for layer in self.layers(num_classes))
+        return tuple(sorted(name for name in names if self.plan.format_of(name) != "fp32"))
+
     def weight_bytes(self, num_classes: int) -> int:
         """Bytes of packed weights and biases alone: a lower bound of the file, before anything is built."""
         if self.depends_on_weights:
@@ -91,7 +96,7 @@ class Candidate(BaseModel):
         """Digest of all that costs depend on: shipped shapes, formats, operations and input size."""
         shipped = [
             [layer.name, layer.kind, layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
-             layer.input_size, self.plan.format_of(layer.name)]
+             layer.input_size, self.plan.format_of(layer.name), *(layer.wide or ())]
             for layer in self.layers(num_classes)
         ]  # fmt: skip
         activations = [site.operations for site in self.architecture.blocks()]
@@ -100,7 +105,7 @@ class Candidate(BaseModel):
         told = {"layers": shipped, "activations": activations, "ends": ends}
         unlike = self._without_skip(num_classes)
         told |= {"no_skip": unlike} if unlike else {}
-        steps = {name: decisions for name, decisions in self.plan.steps.items() if decisions}
+        steps = {n: decisions for n, decisions in self.plan.steps.items() if decisions and n not in SHOWN_BY_LAYERS}
         return _digest({**told, "steps": steps} if steps else told)
 
     def _without_skip(self, num_classes: int) -> list[str]:
@@ -127,7 +132,8 @@ def canonical(candidate: Candidate) -> Candidate:
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
     check_removals(architecture, plan.steps)
-    left = effective(plan, widths, gone_from(architecture, plan.steps))
+    check_decisions(plan, architecture)
+    left = with_effects(effective(plan, widths, gone_from(architecture, plan.steps)), architecture)
     requests_of(left)
     return candidate.model_copy(update={"plan": left})
 

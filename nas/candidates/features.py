@@ -22,13 +22,14 @@ from compressors.formats import FORMATS
 from nas.candidates.candidate import Candidate, formats_of
 from nas.candidates.zeros import likely_shares, mask_of_plan
 from search_spaces.architecture import Part
+from search_spaces.layers import LayerSpec
 from search_spaces.spaces import Space
 
 Vector = NDArray[np.float64]
 
 WHOLE = (
     "log_parameters", "log_macs", "log_weight_bits", "depth", "log2_bits", "step", "pruned", "log_field",
-    "log_smallest_stage", "log_input_size", "log_head", "stem_step", "classifier_step", "masked",
+    "log_smallest_stage", "log_input_size", "log_head", "stem_step", "classifier_step", "factored", "masked",
 )  # fmt: skip
 PER_STAGE = (
     "depth", "log_parameters", "log_macs", "log_width", "log2_bits", "step", "pruned", "kernel", "log_expansion",
@@ -42,7 +43,8 @@ class Sums(NamedTuple):
 
     Bits are those that a weight tells: of three values fewer than of four. log2_bits: of the logarithms of bits, each
     as often as the layer has weights. step: of 2^-bits, the step of a grid of so many bits. masked: of the shares of
-    weights that masks zero. reach: of what each layer adds to the receptive field, as a share of the image's side.
+    weights that masks zero. factored: of the shares of weights that layers lost by being factored. reach: of what each
+    layer adds to the receptive field, as a share of the image's side.
     """
 
     layers: int = 0
@@ -54,6 +56,7 @@ class Sums(NamedTuple):
     step: float = 0.0
     masked: float = 0.0
     reach: float = 0.0
+    factored: float = 0.0
 
     def plus(self, other: Sums) -> Sums:
         return Sums._make(map(operator.add, self, other))
@@ -75,8 +78,24 @@ def sums_of(part: Part, formats: tuple[str, ...], masked: tuple[float, ...] = ()
         log2_bits=sum(layer.weight_count * math.log2(b) for layer, b in zip(layers, bits, strict=True)),
         step=sum(2.0**-b for b in bits),
         masked=sum(masked),
-        reach=sum((layer.kernel - 1) / layer.input_size for layer in layers if ".shortcut" not in layer.name),
+        reach=sum((sum(layer.kernels) / 2 - 1) / layer.input_size for layer in layers if ".shortcut" not in layer.name),
+        factored=factored_shares(layers),
     )
+
+
+def factored_shares(layers: Sequence[LayerSpec]) -> float:
+    """The sum, over layers that were factored, of the share of weights that they lost by it."""
+    chains: dict[str, list[LayerSpec]] = {}
+    for layer in layers:
+        if layer.name != layer.whole:
+            chains.setdefault(layer.whole, []).append(layer)
+    return sum(1 - sum(one.weight_count for one in chain) / _whole_weights(chain) for chain in chains.values())
+
+
+def _whole_weights(chain: Sequence[LayerSpec]) -> int:
+    """Weights of the layer whose factors these are: each side of its kernel is that of one of them."""
+    height, width = (max(layer.kernels[side] for layer in chain) for side in (0, 1))
+    return chain[0].in_channels * chain[-1].out_channels * height * width
 
 
 @dataclass(frozen=True)
@@ -173,8 +192,7 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     yield from (total.log2_bits / total.weights, total.step, pruned)
     yield from (math.log(total.reach), math.log(smallest), math.log(candidate.architecture.input_size))
     yield math.log(1 + head.width) if head is not None else 0.0
-    yield from (summed[0].step, summed[-1].step)
-    yield total.masked / total.layers
+    yield from (summed[0].step, summed[-1].step, total.factored, total.masked / total.layers)
 
 
 def _budget(candidate: Candidate) -> float:
@@ -191,9 +209,10 @@ def _width_and_pruned(part: Part) -> tuple[int, float]:
     assert site is not None
     inner, width = site.inner_width, site.out_width
     writes = {f"{site.name}.{row.layer}": row.writes for row in site.rows()}
-    for layer in part.layers:
-        inner = layer.out_channels if writes[layer.name] == "inner" else inner
-        width = layer.out_channels if writes[layer.name] == "out" else width
+    last = {layer.whole: layer for layer in part.layers}  # of a factored layer its last factor, which writes its output
+    for whole, layer in last.items():
+        inner = layer.out_channels if writes[whole] == "inner" else inner
+        width = layer.out_channels if writes[whole] == "out" else width
     return width, (1 - inner / site.inner_width) ** 2 + (1 - width / site.out_width) ** 2
 
 

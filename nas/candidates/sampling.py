@@ -10,8 +10,10 @@ from compressors.plan import CompressionPlan, kept_channels
 from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.candidates.drawing_steps import draw_each, scope_of
+from nas.candidates.low_rank import draw_low_rank
 from nas.candidates.masking import draw_masks
 from nas.candidates.removing import gone_from, removable_activations, removable_block
+from nas.candidates.shaping import with_effects
 from nas.study import Compression
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup
@@ -36,6 +38,7 @@ def sample(trial: Trial, space: Space, compression: Compression, *, input_channe
     plan = _plan_of(drawn)
     plan = effective(plan, widths, gone_from(architecture, plan.steps))
     if plan.steps:
+        plan = with_effects(plan, architecture)
         requests_of(plan)
     return Candidate.model_construct(architecture=architecture, plan=plan)
 
@@ -132,6 +135,7 @@ DRAWS: dict[str, Draw] = {
     "masked": draw_masks,
     "blocks_removed": draw_removed_blocks,
     "activations_removed": draw_removed_activations,
+    "low_rank": draw_low_rank,
 }
 
 

@@ -58,6 +58,8 @@ def _unrewarded_genes(study: Study) -> Iterator[str]:
         yield "compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)"
     if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
         yield "compression.pruning_ratio: no objective or constraint rewards a smaller network"
+    if len(study.compression.low_rank_choices) > 1 and rewarded <= set(QUALITIES):
+        yield "compression.low_rank: no objective or constraint rewards a smaller network"
 
 
 def _crowded_objectives(study: Study) -> Iterator[str]:

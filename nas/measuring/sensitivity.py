@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from compressors.pipeline import Options, compress
 from compressors.plan import CompressionPlan, kept_channels
-from compressors.pruning import IMPORTANCES, prune
+from compressors.pruning import prune, weight_norm
 from nas.candidates.candidate import Candidate
 from nas.run_folder.sensitivity import Point
 from nas.training.inference import predict
 from search_spaces.layers import ChannelGroup
-
-RANKING = "l2"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def scan(subject: Subject, changes: Changes, known: Iterable[Point] = ()) -> Ite
     """Every change's accuracy; those of `known` first, unchanged."""
     found = {(point.kind, point.name, point.value): point for point in known}
     asked = changes.all_of(subject.candidate)
-    yield from (found[change] for change in asked if change in found)  # type: ignore[index]
+    yield from (found[change] for change in asked if change in found)
     whole = subject.accuracy()
     for kind, name, value in asked:
         if (kind, name, value) in found:
@@ -92,7 +90,7 @@ def without_channels(subject: Subject, group: str, ratio: float, grid: int) -> n
     if count >= current:
         return None
     network = copy.deepcopy(subject.network)
-    prune(network, [_as_it_is(whole, network, current)], {group: count}, importance=IMPORTANCES[RANKING])
+    prune(network, [_as_it_is(whole, network, current)], {group: count}, importance=weight_norm(2))
     return network
 
 

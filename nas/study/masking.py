@@ -57,9 +57,4 @@ def strength(choice: MaskChoice | None) -> float:
     return choice.ratio if choice.ratio is not None else 1 - 1 / (1 + 10 * (choice.threshold or 0.0))
 
 
-def listed(given: Any) -> Any:
-    """Choices come as a list from YAML."""
-    return tuple(given) if isinstance(given, list) else given
-
-
 MaskChoices = MaskChoice | None | Annotated[tuple[MaskChoice | None, ...], Field(min_length=1)]

@@ -37,7 +37,8 @@ def reference() -> str:
 
 def _chapters(key: str, part: Schema, *, level: int) -> Iterator[str]:
     """Heading, meaning and table of every section that a key holds, each followed by those inside it."""
-    sections = list(_sections(key, part))
+    found = list(_sections(key, part))
+    sections = [one for number, one in enumerate(found) if one not in found[:number]]  # one value, or a list of such
     if sections:
         yield f"{'#' * level} {key}\n\n{_meaning(part, sections[0][1])}\n"
     shared = _shared([section for _, section in sections])

@@ -32,7 +32,7 @@ from nas.runtimes.onnx.sketch import (
 from nas.runtimes.onnx.sparse import SPARSE, UNMASK, unmask_function
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
-from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem
+from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
 from search_spaces.linear import flow_of, linear_flow
 
 FORETOLD = frozenset({*SHAPINGS, STEP})  # steps that change no more of a file than the parts and masks say
@@ -182,6 +182,11 @@ def _is_known(part: Part) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _flow_of(part: Part) -> Flow:
+    return with_factors(_whole_flow(part), _names_of(part))
+
+
+def _whole_flow(part: Part) -> Flow:
+    """What the part does where no layer is factored."""
     if part.site is not None:
         return linear_flow(part.site) if part.is_linear else flow_of(part.site)
     return of_classifier() if part.name == "classifier" else OF_ENDS[part.name](part.activation)

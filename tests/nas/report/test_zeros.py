@@ -62,7 +62,7 @@ def test_layers_say_how_many_of_their_weights_are_zero(study, new_candidate, new
     layers = tuple(layer.model_copy(update={"sparsity": 0.5}) for layer in evaluation.layers)
     evaluation = evaluation.model_copy(update={"layers": layers})
     assert dict(facts(evaluation))["Zeros"] == "50.0 % of the weights are zero"
-    assert {row[10] for row in layer_rows(layers)} == {0.5}
+    assert {row[11] for row in layer_rows(layers)} == {0.5}
     masked = candidate.model_copy(update={"plan": CompressionPlan(steps={"masked": {"stem.conv": {"ratio": 0.5}}})})
     card = model_card(study, masked, evaluation, DIGITS)
     assert "50.0 % of the weights are zero." in card
