@@ -25,7 +25,7 @@ SHAPINGS: dict[str, Shaping] = {
     "low_rank": factored,
 }
 
-# Step -> its decisions and the layers that it finds -> those decisions that have an effect. Steps without a row keep all.
+# Step -> its decisions and the layers it finds -> those decisions that have an effect. Steps without a row keep all.
 EFFECTS: dict[str, Callable[[Mapping[str, Any], Iterable[LayerSpec]], Mapping[str, Any]]] = {
     "low_rank": with_effect,
     "masked": masks_with_effect,
