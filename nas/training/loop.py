@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from compressors.masking.layers import Held
 from compressors.steps import retraining_of
 from nas.errors import TrainingDiverged
 from nas.study import Recipe
@@ -105,7 +106,7 @@ class _Step:
     ) -> None:
         self._network, self._loss, self._optimizer, self._average = network, loss, optimizer, average
         self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), recipe.l1
-        self._precision, self._penalties = precision, penalties
+        self._precision, self._penalties, self._hold = precision, penalties, Held(network)
 
     def __call__(self, batch: Batch, rate: float) -> Tensor:
         """Train on a batch; returns its loss."""
@@ -122,6 +123,7 @@ class _Step:
             add_l1(self._weights, self._l1)
         nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM, foreach=True)
         self._optimizer.step()
+        self._hold()
         if self._average is not None:
             self._average.update()
         return loss.detach()

@@ -18,10 +18,11 @@ import torch
 from torch import fx, nn
 
 from compressors.formats import ActivationScheme
+from compressors.masking.layers import mask_of
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 from compressors.support import Unsupported, check_no_hooks
-from nas.runtimes.onnx.weights import dequantized
+from nas.runtimes.onnx.weights import dequantized, float_weight
 from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
 
 Emit = Callable[[Writer, fx.Node, Any], str]
@@ -138,7 +139,9 @@ def _rank(writer: Writer, node: fx.Node) -> int:
 
 
 def _float_inputs(writer: Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> list[str]:
-    inputs = [writer.source(node), writer.constant(array_of(layer.weight), f"{node.target}.weight")]
+    mask = mask_of(layer)
+    kept = None if mask is None else array_of(mask)
+    inputs = [writer.source(node), float_weight(writer, str(node.target), array_of(layer.weight), kept)]
     return inputs if layer.bias is None else [*inputs, writer.constant(array_of(layer.bias), f"{node.target}.bias")]
 
 
@@ -165,7 +168,7 @@ def _quantized_linear(writer: Writer, node: fx.Node, module: QuantizedLinear) ->
     packed = module.packed()
     if packed.zero_points is None:
         # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
-        packed = replace(packed, zero_points=torch.zeros(len(packed.scales), dtype=torch.int8))
+        packed = replace(packed, zero_points=torch.zeros_like(packed.scales, dtype=torch.int8))
     inputs = [writer.source(node), *dequantized(writer, str(node.target), packed)]
     return writer.add("Gemm", inputs, name=str(node.target), transB=1)
 
@@ -176,7 +179,7 @@ def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
     scheme = module.scheme
     if scheme.bits != 8:
         raise UnknownOperation(f"{node.target}: no ONNX rule for activations of {scheme.bits} bits, only of 8")
-    from_pixels = _is_normalize(writer, node.all_input_nodes[0]) and not scheme.symmetric
+    from_pixels = _is_normalize(writer, node.all_input_nodes[0]) and scheme.holds_pixels
     stored = _grid(writer, scheme, *((1 / 255, scheme.low) if from_pixels else (scale, zero_point)))
     codes = writer.add("QuantizeLinear", [writer.source(node), *stored])
     return writer.add("DequantizeLinear", [codes, *_grid(writer, scheme, scale, zero_point)])
@@ -193,7 +196,7 @@ def _is_normalize(writer: Writer, node: fx.Node) -> bool:
 
 def _normalize(writer: Writer, node: fx.Node, module: Any) -> str:
     quantizer = writer.sole_quantizer(node)
-    if quantizer is not None and not quantizer.scheme.symmetric:
+    if quantizer is not None and quantizer.scheme.holds_pixels:
         return writer.source(node)
     mean, std = (writer.scalar(np.float32(float(value))) for value in (module.mean, module.std))
     return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])
