@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from nas.built_teacher import begun_with
 from nas.candidates.corners import teacher_candidate
 from nas.errors import InputError
 from nas.run_folder.paths import RunFolder, folder_named
@@ -50,6 +51,9 @@ def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
     name = runtime_of(study.target).file_name
     for key, options in keys.items():
         if options is None:
+            continue
+        if options.is_built:
+            begun_with(options, key.removesuffix(".architecture").removesuffix(".teacher"))
             continue
         finished = folder_named(options.architecture, folder)
         if finished is None:

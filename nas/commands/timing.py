@@ -85,6 +85,7 @@ def _seconds(
 ) -> list[float]:
     """Seconds of each of so many steps."""
     timed, training, feed = Steps(give_way), pipeline.training, pipeline.feed
+    loss = pipeline.loss(network, teacher)
 
     def between() -> None:
         if feed.images.device.type == "cuda":
@@ -96,8 +97,8 @@ def _seconds(
         feed,
         training,
         replace(stage, steps=steps, start=0.0, stop=1.0),
-        optimizer=make_optimizer(network, training),
-        loss=pipeline.loss(teacher),
+        optimizer=make_optimizer(network, training, loss.projections),
+        loss=loss,
         average=MovingAverage(network, training.ema) if training.ema else None,
         precision=precision,
         give_way=between,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
+from torch import Tensor
 
 from nas.training.precision import Precision
 
@@ -16,7 +17,7 @@ class Checkpoint(TypedDict):
     """What a checkpoint holds: tensors and plain values.
 
     `stage` is the number of the stage, from 0, and `epoch` that of its finished epochs; `steps` are those done in each
-    stage before it.
+    stage before it. `projections` are what a hint trains beside the network, where there is one.
     """
 
     version: int
@@ -29,6 +30,7 @@ class Checkpoint(TypedDict):
     average: dict[str, Any] | None
     stopping: dict[str, Any] | None
     teacher: dict[str, Any] | None
+    projections: NotRequired[list[Tensor]]
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:

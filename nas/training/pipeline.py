@@ -25,6 +25,7 @@ from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
 from nas.training.divergence import learned_values, require_finite
 from nas.training.early_stopping import EarlyStopping
+from nas.training.hints import Hints, pairs_of
 from nas.training.inference import CalibrationBatches
 from nas.training.loop import train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
@@ -113,10 +114,12 @@ def unseen(share: float, *_: object) -> Look:
 class TrainingPipeline:
     """Everything one candidate's training depends on; `training` is resolved: its numbers are plain numbers.
 
-    `validation` is what `patience` watches; `recorded` (images, classes) the logits of a reference teacher.
+    `validation` is what `patience` watches; `recorded` (images, classes) the logits of a reference teacher, `guide` is
+    that teacher itself, where what it holds inside teaches too.
     `choose_precision` is asked once, and its answer kept in the checkpoint. At each of the `rungs`, shares of the
     epochs, `look` is asked with the share and the epochs done; it must leave the training alone. `small` are the images
-    of `feed` in a smaller size, for the stages before the quantization-aware one. `tell` hears about once a second how
+    of `feed` in a smaller size, for the stages before the quantization-aware one. Unless it `folds`, batch norm is left
+    in the network, as in a teacher that is no candidate. `tell` hears about once a second how
     far it is.
     """
 
@@ -129,10 +132,12 @@ class TrainingPipeline:
     class_weights: Tensor | None = None
     validation: tuple[Tensor, Tensor] | None = None
     recorded: Tensor | None = None
+    guide: nn.Module | None = None
     choose_precision: Callable[[nn.Module], Precision] = in_fp32
     rungs: tuple[float, ...] = ()
     look: Callable[[float, float, Moment], Look] = unseen
     small: Feed | None = None
+    folds: bool = True
     tell: Tell = silent
 
     @cached_property
@@ -203,23 +208,37 @@ class TrainingPipeline:
         """The network as it is shipped: with the steps that no training follows, and folded."""
         for request in trailing_requests(self.candidate.plan):
             network = apply_step(network, request, self.options, self.batches)
-        return folded(network, requests_of(self.candidate.plan))
+        return folded(network, requests_of(self.candidate.plan)) if self.folds else network
 
-    def loss(self, dense: nn.Module | None) -> Loss:
-        """The loss of a stage; `dense` is the network after its dense stage, None before that is over."""
+    def loss(self, network: nn.Module, dense: nn.Module | None) -> Loss:
+        """The loss of a stage of `network`; `dense` is what it was after its dense stage, None before that is over."""
         training, options = self.training, self.training.distillation
         plain = Loss(label_smoothing=training.label_smoothing, class_weights=self.class_weights)
         if options is None:
             return plain
-        if options.teacher == "reference":
-            if self.recorded is None:
-                raise ValueError("distillation from a reference: expected its logits, got none")
-            teacher = recorded_teacher(self.recorded)
-        elif dense is None:
-            return plain
-        else:
-            teacher = network_teacher(dense)
-        return replace(plain, teacher=teacher, weight=options.weight, temperature=options.temperature)
+        taught = replace(plain, weight=options.weight, temperature=options.temperature)
+        if options.teacher == "self":
+            return plain if dense is None else self._taught_by(dense, taught, network)
+        if self.guide is not None:
+            return self._taught_by(self.guide, taught, network)
+        if self.recorded is None or options.looks_inside:
+            expected = "the network itself" if options.looks_inside else "its logits"
+            raise ValueError(f"distillation from a reference: expected {expected}, got none")
+        return replace(taught, teacher=recorded_teacher(self.recorded))
+
+    def _taught_by(self, master: nn.Module, loss: Loss, network: nn.Module) -> Loss:
+        """The loss with a network as teacher, whose hidden values teach where they have a weight."""
+        options = self.training.distillation
+        assert options is not None
+        loss = replace(loss, teacher=network_teacher(master))
+        if not options.looks_inside:
+            return loss
+        images = next(iter(self.batches))
+        if not (pairs := pairs_of(options.at, network, master, images)):
+            return loss
+        weights = {"features_weight": options.features_weight, "attention_weight": options.attention_weight}
+        hints = Hints.between(network, master, pairs, images, **weights)
+        return replace(loss, hints=hints)
 
 
 class StageRun:
@@ -237,7 +256,8 @@ class StageRun:
         training, validation, stage = pipeline.training, pipeline.validation, pipeline.stages[index]
         self._pipeline, self.network, self._stage, self._index = pipeline, network, stage, index
         self._so_far, self._report = so_far, report
-        self._optimizer = make_optimizer(network, training)
+        self._loss = pipeline.loss(network, so_far.teacher)
+        self._optimizer = make_optimizer(network, training, self._loss.projections)
         self._average = MovingAverage(network, training.ema) if training.ema else None
         self._stopping: EarlyStopping | None = None
         if training.patience is not None and validation is not None and stage.retraining.stops_early:
@@ -248,6 +268,8 @@ class StageRun:
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> int:
         """Train through the stage, from a checkpoint of it on where there is one; returns the steps done."""
         start = 0 if saved is None else self._restore(saved)
+        if saved is None:
+            self._loss.fit(CalibrationBatches(self._pipeline.feed_of(self._stage)))
         if start and (share := self._rung_at(start)) is not None:
             self._tell(self._seen(share, start), start)
         done = train_stage(
@@ -257,7 +279,7 @@ class StageRun:
             self._stage,
             start_epoch=start,
             optimizer=self._optimizer,
-            loss=self._pipeline.loss(self._so_far.teacher),
+            loss=self._loss,
             average=self._average,
             precision=self._so_far.precision,
             give_way=give_way,
@@ -344,6 +366,7 @@ class StageRun:
             "average": self._average.state_dict() if self._average is not None else None,
             "stopping": self._stopping.state_dict() if self._stopping is not None else None,
             "teacher": self._so_far.teacher.state_dict() if self._so_far.teacher is not None else None,
+            "projections": [projection.detach() for projection in self._loss.projections],
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -354,6 +377,9 @@ class StageRun:
         """Load what was saved; returns the number of finished epochs of the stage."""
         self.network.load_state_dict(saved["network"])
         self._optimizer.load_state_dict(saved["optimizer"])
+        with torch.no_grad():
+            for projection, value in zip(self._loss.projections, saved.get("projections", ()), strict=True):
+                projection.copy_(value)
         if self._average is not None and saved["average"] is not None:
             self._average.load_state_dict(saved["average"])
         if self._stopping is not None and saved["stopping"] is not None:

@@ -28,14 +28,15 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
     estimate_batch_norm(network, pipeline.batches)
     for stage in pipeline.stages[moment.stage + 1 :]:
         network = pipeline.change(network, stage)
-    rest = _rest(pipeline, moment.done)
+    rest, loss = _rest(pipeline, moment.done), pipeline.loss(network, moment.teacher)
+    loss.fit(pipeline.batches)
     train_stage(
         network,
         pipeline.feed_of(rest),
         pipeline.training,
         rest,
-        optimizer=make_optimizer(network, pipeline.training),
-        loss=pipeline.loss(moment.teacher),
+        optimizer=make_optimizer(network, pipeline.training, loss.projections),
+        loss=loss,
         precision=moment.precision,
         give_way=give_way,
         after_epoch=lambda _: None,

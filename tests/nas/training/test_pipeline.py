@@ -152,6 +152,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.4, "l1": 1e-4, "optimizer": "rmsprop"},
     "own teacher": {"distillation": {"teacher": "self"}},
     "reference teacher": {"distillation": {"teacher": "reference"}, "mixup": 0.2},
+    "hints": {"distillation": {"teacher": "self", "features_weight": 1.0, "attention_weight": 1.0, "weight": 0.0}},
     "patience": {"patience": 1, "ema": 0.9},
     "bf16": {"precision": "bf16"},
     "live": {"batch_norm": "live", "ema": 0.9},
@@ -258,9 +259,9 @@ def test_a_pupil_is_taught_by_the_network_it_was_when_dense(tmp_path: Path, monk
     )
     loss = TrainingPipeline.loss
 
-    def spy(self: TrainingPipeline, dense: nn.Module | None) -> Any:
+    def spy(self: TrainingPipeline, student: nn.Module, dense: nn.Module | None) -> Any:
         taught.append(None if dense is None else copy.deepcopy(dense.state_dict()))
-        return loss(self, dense)
+        return loss(self, student, dense)
 
     monkeypatch.setattr(TrainingPipeline, "loss", spy)
     own.fit(network(), batches()[1])
@@ -374,7 +375,7 @@ def test_the_loss_is_what_the_study_says(tmp_path: Path) -> None:
     taught = {"teacher": "reference", "weight": 0.3, "temperature": 2.0}
     own = pipeline(tmp_path / "a.pt", "both", label_smoothing=0.1, distillation=taught)
     assert own.recorded is not None
-    loss = replace(own, class_weights=weights).loss(None)
+    loss = replace(own, class_weights=weights).loss(network(), None)
     assert loss.class_weights is weights
     assert (loss.label_smoothing, loss.weight, loss.temperature) == (0.1, 0.3, 2.0)
     assert loss.teacher is not None
