@@ -86,6 +86,15 @@ def bare_teacher(options: Distillation, num_classes: int, image_size: int) -> Bu
     return build_teacher(given, num_classes, image_size, seed=0, key="training.distillation").network
 
 
+def refuse_unknown(options: Distillation, key: str) -> None:
+    """Raise InputError where torchvision has no such network, or its weights cannot be had; downloads them if need be.
+
+    `key` is the section of the study that names it.
+    """
+    _builder(options.teacher, key)
+    begun_with(options, key)
+
+
 def begun_with(options: Distillation, key: str) -> Mapping[str, Tensor] | None:
     """The weights that a teacher begins with, read or downloaded; None for random ones. Tensors only, never code.
 
@@ -146,9 +155,8 @@ def _load(network: nn.Module, given: Mapping[str, Tensor], key: str) -> list[str
     """Load weights, but for a classifier of other classes; the names of those that stay as they were."""
     own = network.state_dict()
     if missing := [name for name in own if name not in given]:
-        raise InputError(
-            f"{key}: expected weights of this network, got none for {missing[0]} and {len(missing) - 1} more"
-        )
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{key}: expected this network's weights, got none for {missing[0]}{more}")
     last = list(own)[-1].rpartition(".")[0]
     other = [name for name, value in own.items() if value.shape != given[name].shape]
     if strange := [name for name in other if name.rpartition(".")[0] != last and not _is_classifier(name)]:

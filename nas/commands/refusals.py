@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nas.built_teacher import begun_with
 from nas.candidates.corners import teacher_candidate
 from nas.errors import InputError
 from nas.run_folder.paths import RunFolder, folder_named
@@ -53,7 +52,9 @@ def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
         if options is None:
             continue
         if options.is_built:
-            begun_with(options, key.removesuffix(".architecture").removesuffix(".teacher"))
+            from nas.built_teacher import refuse_unknown  # with torch, which takes a while
+
+            refuse_unknown(options, key.rpartition(".")[0])
             continue
         finished = folder_named(options.architecture, folder)
         if finished is None:
