@@ -85,7 +85,8 @@ class Fit:
             raise ValueError("projection: expected maps of at least one batch, got none")
         ridge = RIDGE * self.gram.diagonal().mean() + torch.finfo(torch.float64).tiny
         eye = torch.eye(len(self.gram), dtype=self.gram.dtype, device=self.gram.device)
-        return torch.linalg.solve(self.gram + ridge * eye, self.cross).T.float().contiguous()
+        solved: Tensor = torch.linalg.solve(self.gram + ridge * eye, self.cross)
+        return solved.T.float().contiguous()
 
 
 def _size(features: Tensor) -> tuple[int, int]:

@@ -48,7 +48,7 @@ def scale_ends(network: nn.Module, images: Tensor) -> tuple[str, ...]:
     closing = {node: part for part, node in sorted(found.items(), key=lambda item: -item[0].count("."))}
     ends: dict[int, str] = {}
     for node in graph.nodes:
-        shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+        shape: Sequence[int] = getattr(node.meta.get("tensor_meta"), "shape", ())
         if node in closing and len(shape) == 4:
             ends[shape[-1]] = closing[node]
     return tuple(ends[side] for side in sorted(ends, reverse=True) if 1 < side < images.shape[-1])

@@ -83,7 +83,9 @@ def teacher_network(bench: Workbench, recipe: Mapping[str, Any] = MappingProxyTy
         network: nn.Module = bare_teacher(options, len(bench.data.class_names), bench.input_size)
         network.load_state_dict(load_file(folder / WEIGHTS))
     else:
-        network = float_network(folder_named(options.architecture, bench.folder) or folder, bench)
+        network = float_network(
+            folder_named(options.architecture, bench.folder) or folder, bench, key="training.distillation"
+        )
     return bench.place(network).eval()
 
 

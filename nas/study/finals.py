@@ -95,6 +95,7 @@ class Finals(Section):
     def _distillation(self, common: Distillation | None) -> Distillation | None:
         numbers = {"weight": self.teacher_weight, "temperature": self.teacher_temperature}
         own: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+        other = {"architecture": None, "weights": None, "size": None}
         match self.teacher:
             case None:
                 return common and common.model_copy(update=own)
@@ -102,12 +103,12 @@ class Finals(Section):
                 return None
             case "self" | "reference" as kind:
                 named = common.architecture if common is not None and kind == "reference" else None
-                return (common or Distillation()).model_copy(update=own | {"teacher": kind, "architecture": named})
+                own |= other | {"teacher": kind, "architecture": named}
             case str() as builder if builder.startswith(BUILDERS):
-                return (common or Distillation()).model_copy(update=own | {"teacher": builder, "architecture": None})
+                own |= other | {"teacher": builder}
             case network:
-                own |= {"teacher": "reference", "architecture": str(network)}
-                return (common or Distillation()).model_copy(update=own)
+                own |= other | {"teacher": "reference", "architecture": str(network)}
+        return (common or Distillation()).model_copy(update=own)
 
 
 def image_limit(own: int | Literal["all"] | None, common: int | None) -> int | None:

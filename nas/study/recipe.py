@@ -34,7 +34,8 @@ class Distillation(Section):
 
     teacher: str = Field(
         "self",
-        description="self: the candidate's own network, as it is after the dense stage, teaches the later stages. "
+        description="self: the candidate's own network, with the average of its last weights in the dense stage, "
+        "teaches the later stages. "
         "reference: one network, trained once per run folder, teaches every candidate in every stage; the path of a "
         "candidate.json: that network, trained likewise; a folder that `nas export` wrote: that network as it is. "
         "torchvision.NAME, like torchvision.resnet18: that network, trained likewise from `weights` on.",

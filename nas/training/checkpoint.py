@@ -18,7 +18,8 @@ class Checkpoint(TypedDict):
 
     `stage` is the number of the stage, from 0, and `epoch` that of its finished epochs; `steps` are those done in each
     stage before it. `plan` is the candidate's with what its requests came down to so far, as JSON; None: the
-    candidate's own. `projections` are what a hint trains beside the network, where there is one.
+    candidate's own. `master` averages the weights of a network that will teach itself, `projections` are trained beside
+    the network, where hidden values teach it.
     """
 
     version: int
@@ -31,6 +32,7 @@ class Checkpoint(TypedDict):
     average: dict[str, Any] | None
     stopping: dict[str, Any] | None
     teacher: dict[str, Any] | None
+    master: NotRequired[dict[str, Any] | None]
     projections: NotRequired[list[Tensor]]
     plan: dict[str, Any] | None
 
