@@ -53,9 +53,7 @@ def test_it_answers_as_the_one_that_was_shipped(bench: Workbench, tmp_path: Path
 
 def test_integers_are_refused(bench: Workbench, tmp_path: Path) -> None:
     shipped(bench, tmp_path, CompressionPlan(formats={"classifier": "int8"}))
-    with pytest.raises(
-        InputError, match=r"k: expected a float network, whose feature maps can teach, got .* with int8"
-    ):
+    with pytest.raises(InputError, match=r"k: expected a float network, .* teach, got .* with int8"):
         float_network(tmp_path, bench, key="k")
 
 
