@@ -197,4 +197,4 @@ class Training(Section):
     @property
     def needs_reference(self) -> bool:
         """Whether one reference network teaches all candidates."""
-        return self.distillation is not None and self.distillation.teacher == "reference"
+        return self.distillation is not None and self.distillation.teacher != "self"
