@@ -100,7 +100,7 @@ class Runtime(Protocol):
     """One inference engine.
 
     `package` is what has to be installed, and `extra` the extra of this project that brings it ("": always installed).
-    `default_provider` is the backend of a target that names none. `emit`, `costs`, `class_names` and
+    `default_provider` is the backend of a target that names none. `emit`, `costs`, `coded`, `class_names` and
     `usage` work without the engine.
     """
 
@@ -120,6 +120,10 @@ class Runtime(Protocol):
 
     def costs(self, file: Path) -> FileCosts:
         """What is counted from the file's graph."""
+        ...
+
+    def coded(self, file: Path) -> bytes:
+        """The file entropy-coded; `compressors.coding.container.decoded` gives it back byte for byte."""
         ...
 
     def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:

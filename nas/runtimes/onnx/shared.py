@@ -23,6 +23,11 @@ class ReadsOnnx:
 
         return file_costs(file)
 
+    def coded(self, file: Path) -> bytes:
+        from nas.runtimes.onnx.coding import coded_file
+
+        return coded_file(file.read_bytes())
+
     def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:
         from nas.runtimes.onnx.forecast import forecast
 
