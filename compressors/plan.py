@@ -34,7 +34,11 @@ class CompressionPlan(BaseModel):
     steps: ByName[ByName[JsonValue]] = Field({}, exclude_if=_is_empty)
 
     def format_of(self, layer: str) -> WeightFormat:
-        return self.formats.get(layer, "fp32")
+        """The format of a layer; a factor of one, `NAME.0`, has that of the whole."""
+        if layer in self.formats:
+            return self.formats[layer]
+        whole, _, part = layer.rpartition(".")
+        return self.formats.get(whole, "fp32") if part.isdigit() else "fp32"
 
 
 def kept_channels(width: int, ratio: float, grid: int) -> int:

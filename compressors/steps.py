@@ -6,10 +6,10 @@ when it is first applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from compressors.plan import CompressionPlan
 
@@ -68,6 +68,46 @@ class _Anything(Collection[str]):
 ANYTHING: Collection[str] = _Anything()
 
 
+class GroupShape(Protocol):
+    """A channel group before any compression."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def width(self) -> int: ...
+
+
+class LayerShape(Protocol):
+    """A convolution or linear layer before any compression; `kind` is conv, depthwise, pointwise or linear."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def in_channels(self) -> int: ...
+
+    @property
+    def out_channels(self) -> int: ...
+
+    @property
+    def weight_count(self) -> int: ...
+
+
+Least = Callable[[CompressionPlan, Sequence[GroupShape], Sequence[LayerShape]], CompressionPlan]
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+def _as_asked(plan: CompressionPlan, *_: Any) -> CompressionPlan:
+    return plan
+
+
 @dataclass(frozen=True)
 class Step:
     """One row: a way of making a network smaller.
@@ -77,6 +117,10 @@ class Step:
     is enough. after: the steps that may have been applied before it; `reason` says why no others.
     shapes_grids: its `settle` is needed by an untrained network as well, which has no range or scale without it.
     folds: batch norm is folded when it is done.
+
+    What a record asks for may depend on weights: `depends` says of a record whether it does. Its method then resolves
+    it, once weights are real, to a record that says what results; `written` puts that into a plan in the place of the
+    request. `least` makes of such a plan, for a network of these shapes, one that costs no more than whatever results.
     """
 
     name: str
@@ -87,6 +131,9 @@ class Step:
     reason: str = ""
     shapes_grids: bool = False
     folds: bool = False
+    depends: Callable[[Any], bool] = _never
+    written: Callable[[CompressionPlan, Any], CompressionPlan] = _as_asked
+    least: Least = _as_asked
 
     def loaded(self) -> Any:
         """The method, imported."""
@@ -164,6 +211,19 @@ def requests_of(plan: CompressionPlan) -> tuple[Request, ...]:
     if ignored := sorted(set(plan.steps) - set(asked)):
         raise ValueError(f"compression steps that read nothing from plan.steps: {', '.join(ignored)}")
     return tuple(Request(STEPS[name], records[name]) for name in ordered(asked))
+
+
+def depends_on_weights(plan: CompressionPlan) -> bool:
+    """Whether what results of a plan is known only when weights are."""
+    return any(request.step.depends(request.record) for request in requests_of(plan))
+
+
+def least_of(plan: CompressionPlan, groups: Sequence[GroupShape], layers: Sequence[LayerShape]) -> CompressionPlan:
+    """A plan that depends on no weights and costs no more than whatever results of `plan`."""
+    for request in requests_of(plan):
+        if request.step.depends(request.record):
+            plan = request.step.least(plan, groups, layers)
+    return plan
 
 
 def check_names(names: Collection[str]) -> None:

@@ -14,6 +14,7 @@ from compressors.pipeline import compress
 from nas.errors import CandidateFailed, InputError, disk_problem
 from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
+from nas.measuring.bounds import bound_of
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import excesses
@@ -59,7 +60,7 @@ def evaluate(
     with clock("emit"):
         files = ship(network, task.candidate, task.folder, header=bench.header, targets=study.targets)
     with clock("verify"), pausing_for_measurements():
-        verified = verify(network, files, task.candidate, bench)
+        verified = verify(network, files, task.candidate.resulting(trained.plan), bench)
     with clock("measure"):
         measurement = measure_files(files, study.targets, origin="shipped file", without=verified.doubtful_targets)
     with clock("score"), pausing_for_measurements() as give_way:
@@ -76,6 +77,7 @@ def evaluate(
         precision=trained.precision,
         measurement=measurement,
         violations=broken,
+        resulted=trained.resulted_json(task.candidate.plan),
         model_sha256={file.name: sha256_of(file) for file in files.values()},
         **dict(verified),
         **dict(scores),
@@ -103,8 +105,14 @@ def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Traini
 
 
 def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clock) -> Measurement:
-    """Costs of an untrained copy, pruned, quantized and emitted; measured once per structure, if undisturbed."""
-    structure = task.candidate.structure_id(len(bench.data.class_names))
+    """Costs of an untrained copy, pruned, quantized and emitted; measured once per structure, if undisturbed.
+
+    Where they depend on weights they are a bound.
+    """
+    classes = len(bench.data.class_names)
+    if task.candidate.depends_on_weights:
+        return bound_of(task.candidate, classes)
+    structure = task.candidate.structure_id(classes)
     if structure not in bench.structure_costs:
         with clock("prune"):
             options = options_of(task.candidate, bench.study.compression)

@@ -82,6 +82,8 @@ def noting(task: Task, clock: Clock, report: Report) -> Report:
 
 def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
     """Flags of latencies that are disturbed, or missing on a target after the first."""
+    if measurement.origin == "bound":
+        return ()
     missing = [parity_at(target.name) for target in study.targets if target.name not in measurement.latency]
     return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
 

@@ -25,7 +25,9 @@ Count = Annotated[int, Field(ge=0)]
 Milliseconds = Annotated[float, Field(gt=0)]
 
 Phase = Literal["search", "rung", "repeat", "final", "reference"]
-COSTS = ("parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms")
+COSTS = (
+    "parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms", "nonzero_parameters", "coded_bytes",
+)  # fmt: skip
 QUALITIES = ("accuracy", "balanced_accuracy", "macro_f1")  # fractions, the more the better
 OBJECTIVES = (*QUALITIES, *COSTS)
 
@@ -204,19 +206,25 @@ class Versions(Record):
 
 
 class Measurement(Record):
-    """Costs of one file. `origin` says whether its weights were trained; costs do not depend on them.
+    """Costs of one file. `origin` says whether its weights were trained; most costs do not depend on them.
+
+    Of a candidate that does depend on them there is at first no file: a `bound` holds the least that parameters, MACs
+    and bytes may come to, and no other cost. `nonzero_parameters` and `coded_bytes`, the size entropy-coded, are known
+    of shipped files; None: not counted.
 
     `latency` is by target; one after the first is missing where its runtime does not run the file as it should.
     `other_size_bytes` is the size of the file that every target of another runtime than the first opens.
     """
 
-    origin: Literal["untrained file", "shipped file"]
+    origin: Literal["untrained file", "shipped file", "bound"]
     parameters: Count
     macs: Count
     size_bytes: Annotated[int, Field(ge=1)]
     peak_memory_bytes: Count
     latency: Mapping[str, Latency]
     other_size_bytes: Mapping[str, Annotated[int, Field(ge=1)]] = {}
+    nonzero_parameters: Count | None = None
+    coded_bytes: Count | None = None
 
     def cost(self, name: str, target: str) -> float:
         """One of COSTS by name; `latency_ms@TARGET` and `size_bytes@TARGET` are those of a target not the default.
@@ -230,7 +238,9 @@ class Measurement(Record):
             return self.latency[target].latency_ms
         if base not in COSTS:
             raise KeyError(f"unknown cost {name!r}, expected one of {COSTS}")
-        return float(getattr(self, base))
+        if (found := getattr(self, base)) is None:
+            raise KeyError(f"{name} was not measured")
+        return float(found)
 
     def other_costs(self, default_target: str) -> dict[str, float]:
         """What was measured of the other targets: `latency_ms@NAME`, and `size_bytes@NAME` of another runtime's."""
@@ -246,13 +256,20 @@ class Measurement(Record):
         return all(latency.stable for latency in self.latency.values())
 
     def costs(self, target: str) -> dict[str, float]:
-        return {name: self.cost(name, target) for name in COSTS}
+        """Those of COSTS that are known, by name."""
+        return {name: self.cost(name, target) for name in COSTS if self._knows(name, target)}
+
+    def _knows(self, name: str, target: str) -> bool:
+        if name == "latency_ms":
+            return target in self.latency
+        return getattr(self, name) is not None and (name, self.origin) != ("peak_memory_bytes", "bound")
 
 
 class Evaluation(Record):
     """One candidate evaluated once: the unit of record, written as `evaluation.json` beside the file it describes.
 
     `training` are its searched numbers, `recipe` what else differs from the study's `training`, in keys of `finals`.
+    `resulted` is the plan that the network has, where it is not the candidate's: where that depended on weights.
     `model_sha256` is that of every file that was measured, by name; earlier versions did not record it.
     """
 
@@ -272,6 +289,7 @@ class Evaluation(Record):
     accuracy_source: Literal["trained", "inherited", "predicted", "simulated"] = "trained"
     target: str
     measurement: Measurement | None = None
+    resulted: Mapping[str, JsonValue] = {}
     model_sha256: Mapping[str, str] = {}
     validation: Score | None = None
     test: Score | None = None

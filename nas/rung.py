@@ -1,7 +1,7 @@
 """What a training is worth at a rung: a copy of the network, compressed, emitted and scored as a finished one is.
 
 The record is an evaluation of phase `rung` in a folder of its own. Its costs are those of the untrained file, measured
-before the training began: they do not depend on weights.
+before the training began; where they depend on weights, those of the copy's file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nas.files import sha256_of
+from nas.measuring.costs import measure_files
 from nas.recording import Clock, finish
 from nas.records import Measurement, State
 from nas.run_folder.paths import read_evaluation
@@ -31,13 +32,21 @@ def look_of(
         if record is None:
             with clock("rung"):
                 network = preview(moment, give_way).cpu().eval()
-                files = emit_files(network, own.folder, bench.header, bench.study.targets[:1])
+                targets = bench.study.targets if costs.origin == "bound" else bench.study.targets[:1]
+                files = emit_files(network, own.folder, bench.header, targets)
                 file = files[bench.study.target.name]
+                found = measure_files(files, targets, origin="shipped file") if costs.origin == "bound" else costs
                 scores = score_file(file, bench, test=False, give_way=give_way)
                 digest = {file.name: sha256_of(file)}
                 if bench.study.artifacts.keep == "front":
-                    file.unlink()
-            fields = {"measurement": costs, "model_sha256": digest, "precision": moment.precision, **dict(scores)}
+                    for copied in set(files.values()):
+                        copied.unlink()
+            fields = {
+                "measurement": found,
+                "model_sha256": digest,
+                "precision": moment.carried.precision,
+                **dict(scores),
+            }
             record = finish(own, bench, clock, State.COMPLETE, epochs=epochs, **fields)
         return Look(scores_of(record), copy_steps(moment.pipeline) / moment.pipeline.feed.steps)
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan
-from compressors.steps import requests_of
+from compressors.steps import depends_on_weights, least_of, requests_of
+from nas.candidates.shaping import shaped
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
 from search_spaces.remembered import remembered
@@ -50,7 +51,21 @@ class Candidate(BaseModel):
     @remembered
     def parts(self, num_classes: int) -> tuple[Part, ...]:
         """The layers as shipped, by stem, block, head and classifier."""
-        return tuple(self.architecture.parts(num_classes, self.plan.kept))
+        return shaped(self.architecture.parts(num_classes, self.plan.kept), self.plan.steps)
+
+    @property
+    def depends_on_weights(self) -> bool:
+        """Whether its shapes or its file's size are known only when it is trained."""
+        return bool(self.plan.steps) and depends_on_weights(self.plan)
+
+    def resulting(self, plan: CompressionPlan) -> Candidate:
+        """What a training made of it: the same network by a plan in which nothing depends on weights."""
+        return Candidate.model_construct(architecture=self.architecture, plan=plan)
+
+    def least(self, num_classes: int) -> Candidate:
+        """A candidate that depends on no weights and costs no more than whatever this one comes down to."""
+        architecture = self.architecture
+        return self.resulting(least_of(self.plan, architecture.all_groups(), architecture.layers(num_classes)))
 
     def parameters(self, num_classes: int) -> int:
         return sum(layer.parameters for layer in self.layers(num_classes))

@@ -31,6 +31,19 @@ def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     return recorder.genes
 
 
+def may_depend_on_weights(study: Study) -> bool:
+    """Whether a candidate of the study may depend on weights: every choice of every gene is looked at once."""
+    most = max(map(len, gene_choices(study).values()), default=1)
+    ways = (Pick(partial(_nth, number)) for number in range(most))
+    drawn = (sample(way, study.space, study.compression, input_channels=study.data.input_channels) for way in ways)
+    return any(candidate.depends_on_weights for candidate in drawn)
+
+
+def _nth(number: int, choices: Sequence[Any]) -> Any:
+    """The choice of this number, or the last."""
+    return choices[min(number, len(choices) - 1)]
+
+
 class _Recorder(Pick):
     """A trial that remembers what it was asked.
 
@@ -57,5 +70,4 @@ def _changed(pick: Callable[[Sequence[int]], int], choices: Sequence[int], befor
 
 
 def _numbered(number: int, choices: Sequence[int], before: int) -> int:
-    """The choice of this number, or the last."""
-    return choices[min(number, len(choices) - 1)]
+    return int(_nth(number, choices))

@@ -9,6 +9,7 @@ from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan, kept_channels
 from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
+from nas.candidates.drawing_steps import scope_of
 from nas.study import Compression
 from search_spaces.architecture import Architecture
 from search_spaces.layers import ChannelGroup
@@ -50,7 +51,7 @@ def draw_kept(trial: Trial, architecture: Architecture, compression: Compression
     """Channels left of every group that is pruned."""
     kept = {}
     for group in prunable_groups(architecture, compression):
-        gene = f"{_scope(group.block, group.block, compression)}.pruning_ratio"
+        gene = f"{scope_of(group.block, group.block, compression)}.pruning_ratio"
         ratio = ask(trial, gene, compression.pruning_ratio)
         kept[group.name] = kept_channels(group.width, ratio, grid)
     return kept
@@ -65,7 +66,7 @@ def draw_formats(
     for part in parts:
         is_edge = part.site is None and part.name != "head"
         for shared in ([layer] for layer in part.layers) if by_layer else (part.layers,):
-            gene = f"{_scope(shared[0].name, part.name, compression)}.weight_format"
+            gene = f"{scope_of(shared[0].name, part.name, compression)}.weight_format"
             drawn = _format(trial, gene, compression, protect=is_edge)
             formats |= {layer.name: drawn for layer in shared}
     return formats
@@ -85,12 +86,6 @@ def edge_formats(compression: Compression) -> tuple[WeightFormat, ...]:
     if compression.edges_below_int8:
         return compression.weight_format
     return tuple(dict.fromkeys(_protected(fmt) for fmt in compression.weight_format))
-
-
-def _scope(name: str, block: str, compression: Compression) -> str:
-    """The prefix of a compression gene: what shares one decision."""
-    stage = block.partition(".")[0]
-    return {"network": "network", "stage": stage, "block": block, "layer": name}[compression.granularity]
 
 
 def _format(trial: Trial, gene: str, compression: Compression, *, protect: bool) -> WeightFormat:

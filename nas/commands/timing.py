@@ -16,8 +16,7 @@ from nas.training.augmentation import Feed
 from nas.training.inference import CALIBRATION_BATCHES
 from nas.training.loop import train_stage
 from nas.training.optimization import MovingAverage, make_optimizer
-from nas.training.pipeline import TrainingPipeline
-from nas.training.precision import Precision
+from nas.training.pipeline import Carried, TrainingPipeline
 from nas.training.stages import Stage
 
 STEPS, WARM_UP, STAGE_SECONDS = 8, 2, 1.5
@@ -59,18 +58,19 @@ def train_a_little(
     """
     with clock("precision"):
         precision = pipeline.choose_precision(network)
-    found, teacher = dict[str, float](), None
+    found, carried = dict[str, float](), Carried(precision, [], None, pipeline.candidate.plan)
     for stage in pipeline.stages:
         with clock("change"):
-            network = pipeline.change(network, stage)
-        first = _seconds(pipeline, network, stage, WARM_UP, precision=precision, teacher=teacher, give_way=give_way)
+            network = pipeline.change(network, stage, carried)
+        first = _seconds(pipeline, network, stage, WARM_UP, carried=carried, give_way=give_way)
         steps = max(WARM_UP, min(STEPS, int(STAGE_SECONDS / max(first[-1], 1e-6))))
-        timed = _seconds(pipeline, network, stage, steps, precision=precision, teacher=teacher, give_way=give_way)
+        timed = _seconds(pipeline, network, stage, steps, carried=carried, give_way=give_way)
+        network = stage.method.leave(network)
         found[stage.name] = median(timed)
-        if teacher is None and pipeline.teaches_itself:
-            teacher = copy.deepcopy(network)
+        if carried.teacher is None and pipeline.teaches_itself:
+            carried.teacher = copy.deepcopy(network)
     with clock("change"):
-        return pipeline.finished(network), found
+        return pipeline.finished(network, carried), found
 
 
 def _seconds(
@@ -79,8 +79,7 @@ def _seconds(
     stage: Stage,
     steps: int,
     *,
-    precision: Precision,
-    teacher: nn.Module | None,
+    carried: Carried,
     give_way: Callable[[], None],
 ) -> list[float]:
     """Seconds of each of so many steps."""
@@ -97,9 +96,9 @@ def _seconds(
         training,
         replace(stage, steps=steps, start=0.0, stop=1.0),
         optimizer=make_optimizer(network, training),
-        loss=pipeline.loss(teacher),
+        loss=pipeline.loss(carried.teacher),
         average=MovingAverage(network, training.ema) if training.ema else None,
-        precision=precision,
+        precision=carried.precision,
         give_way=between,
         after_epoch=lambda _: timed.end(),
     )

@@ -70,6 +70,8 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
             Figure("parameters", "parameters", "", 1, count),
             Figure("macs", "MACs", "", 1, count),
             Figure("peak_memory_bytes", "peak memory", "KB", 1e-3, significant),
+            Figure("nonzero_parameters", "non-zero parameters", "", 1, count),
+            Figure("coded_bytes", "coded size", "KB", 1e-3, significant),
         )
     }
 )

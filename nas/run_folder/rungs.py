@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.records import COSTS, QUALITIES, Evaluation
+from nas.records import QUALITIES, Evaluation
 from nas.run_folder.attempts import Spent, spent_before
 from nas.run_folder.paths import read_evaluation
 from nas.tasks import Task
@@ -35,5 +35,5 @@ def scores_of(record: Evaluation) -> dict[str, float]:
     """Qualities and costs by name, those that were measured."""
     assert record.measurement is not None, f"{record.candidate_id}: a rung without a measurement"
     qualities = {name: getattr(record.validation, name) for name in QUALITIES}
-    costs = {name: record.measurement.cost(name, record.target) for name in COSTS}
+    costs = record.measurement.costs(record.target)
     return {name: value for name, value in {**qualities, **costs}.items() if value is not None}

@@ -13,6 +13,7 @@ from functools import cached_property
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.features import Features
+from nas.candidates.genes import may_depend_on_weights
 from nas.candidates.hyperparameters import Numbers
 from nas.measuring.latency_terms import Work, work_of
 from nas.records import QUALITIES
@@ -97,6 +98,8 @@ class Proposals:
         The bytes of a file differ by tens from their forecast, where zero points of activations are equal: as good as
         exact.
         """
+        if self._is_told_by_trials:
+            return None
         described = self.described(params)
         match name:
             case "parameters":
@@ -106,10 +109,14 @@ class Proposals:
             case "latency_ms":
                 self.prepare([params])
                 return described.latency_ms
-        file = self._file(described) if self._foretells else None
-        if file is None:
-            return None
-        return file.size_bytes if name == "size_bytes" else float(file.peak_memory_bytes)
+            case "size_bytes" | "peak_memory_bytes" if (file := self._file(described)) is not None:
+                return file.size_bytes if name == "size_bytes" else float(file.peak_memory_bytes)
+        return None
+
+    @cached_property
+    def _is_told_by_trials(self) -> bool:
+        """Whether costs may depend on weights."""
+        return may_depend_on_weights(self._study)
 
     @cached_property
     def _wants_latency(self) -> bool:
@@ -142,7 +149,7 @@ class Proposals:
         return described.work
 
     def _file(self, described: Described) -> FileForecast | None:
-        if described.file is None:
+        if described.file is None and self._foretells:
             described.file = self._forecast(described.candidate)
         return described.file
 

@@ -8,9 +8,12 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from nas.study.section import AboveZero, Section
 
-Cost = Literal["parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"]
+Cost = Literal[
+    "parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms", "nonzero_parameters", "coded_bytes"
+]
 Objective = Literal[
-    "accuracy", "balanced_accuracy", "macro_f1", "parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms"
+    "accuracy", "balanced_accuracy", "macro_f1", "parameters", "macs", "size_bytes", "peak_memory_bytes", "latency_ms",
+    "nonzero_parameters", "coded_bytes",
 ]  # fmt: skip
 
 
@@ -46,6 +49,12 @@ class Constraints(Section):
     )
     latency_ms: AtMost | None = Field(
         None, description="Milliseconds of one call on the first target; by default no limit."
+    )
+    nonzero_parameters: AtMost | None = Field(
+        None, description="Weights and biases that are not zero in the trained file; by default no limit."
+    )
+    coded_bytes: AtMost | None = Field(
+        None, description="Bytes of the trained file when it is entropy-coded; by default no limit."
     )
 
     @property

@@ -96,10 +96,14 @@ class Feed:
 
     def plain(self, batches: int) -> Iterator[Tensor]:
         """The first batches of a fixed order, not augmented: for calibration."""
+        return (images for images, _ in self.examples(batches))
+
+    def examples(self, batches: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same with their labels."""
         random = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(self.labels), generator=random).to(self.images.device)
         for chosen in torch.split(order, self.batch_size)[: min(batches, self.steps)]:
-            yield as_input(self.images.index_select(0, chosen))
+            yield as_input(self.images.index_select(0, chosen)), self.labels[chosen]
 
 
 def random_flip(batch: Tensor, random: torch.Generator) -> Tensor:

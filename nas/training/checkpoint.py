@@ -16,7 +16,8 @@ class Checkpoint(TypedDict):
     """What a checkpoint holds: tensors and plain values.
 
     `stage` is the number of the stage, from 0, and `epoch` that of its finished epochs; `steps` are those done in each
-    stage before it.
+    stage before it. `plan` is the candidate's with what its requests came down to so far, as JSON; None: the
+    candidate's own.
     """
 
     version: int
@@ -29,6 +30,7 @@ class Checkpoint(TypedDict):
     average: dict[str, Any] | None
     stopping: dict[str, Any] | None
     teacher: dict[str, Any] | None
+    plan: dict[str, Any] | None
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
@@ -42,4 +44,5 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if state.get("version") == 2:
         state = {**state, "version": VERSION, "stage": state["phase"]}
         del state["phase"]
+    state = {"plan": None, **state}  # which earlier ones of the version lack
     return Checkpoint(**state) if state.get("version") == VERSION else None  # type: ignore[typeddict-item]

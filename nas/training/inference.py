@@ -23,6 +23,16 @@ class CalibrationBatches:
         return self.feed.plain(CALIBRATION_BATCHES)
 
 
+@dataclass(frozen=True)
+class Examples:
+    """The same batches with their labels (N,)."""
+
+    feed: Feed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.feed.examples(CALIBRATION_BATCHES)
+
+
 @torch.no_grad()
 def predict(network: nn.Module, images: Tensor, *, batch: int = 256) -> Tensor:
     """Logits of uint8 images, on the CPU."""

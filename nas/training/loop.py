@@ -16,6 +16,7 @@ from nas.training.augmentation import Batch, Feed
 from nas.training.divergence import learned_values, overflow_diverges, require_finite
 from nas.training.losses import Loss
 from nas.training.optimization import MovingAverage, add_l1, penalised
+from nas.training.penalties import penalties_of
 from nas.training.precision import Precision, autocast
 from nas.training.stages import Stage, learning_rate
 
@@ -102,7 +103,7 @@ class _Step:
     ) -> None:
         self._network, self._loss, self._optimizer, self._average = network, loss, optimizer, average
         self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), recipe.l1
-        self._precision = precision
+        self._precision, self._penalties = precision, penalties_of(recipe)
 
     def __call__(self, batch: Batch, rate: float) -> Tensor:
         """Train on a batch; returns its loss."""
@@ -111,6 +112,8 @@ class _Step:
         with autocast(self._precision, batch.images.device):
             logits = self._network(batch.images)
         loss = self._loss(logits.float(), batch)
+        for weight, penalty in self._penalties:
+            loss = loss + weight * penalty(self._network)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self._l1:

@@ -41,6 +41,17 @@ def rate_factor(recipe: Recipe, progress: float) -> float:
             return 1.0
 
 
+def first_moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's first moments by parameter's name; of rmsprop and sgd its momentum. Empty where it keeps none."""
+    found = {}
+    for name, parameter in network.named_parameters():
+        state = optimizer.state.get(parameter, {})
+        moment = state.get("exp_avg", state.get("momentum_buffer"))
+        if moment is not None:
+            found[name] = moment.detach()
+    return found
+
+
 def penalised(network: nn.Module) -> list[nn.Parameter]:
     """Weights of convolutions and linear layers: what weight decay and the L1 penalty act on."""
     return [p for p in network.parameters() if p.requires_grad and p.dim() > 1]

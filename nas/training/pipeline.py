@@ -10,12 +10,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressors.batch_norm import estimate_batch_norm
-from compressors.pipeline import Options, apply_step, folded, requests_of
+from compressors.evidence import Evidence
+from compressors.pipeline import Options, Request, apply_step, folded, requests_of, resolved
+from compressors.plan import CompressionPlan
 from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.files import write_atomically
@@ -25,11 +28,11 @@ from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
 from nas.training.divergence import learned_values, require_finite
 from nas.training.early_stopping import EarlyStopping
-from nas.training.inference import CalibrationBatches
+from nas.training.inference import CalibrationBatches, Examples
 from nas.training.loop import train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
 from nas.training.meter import Meter
-from nas.training.optimization import MovingAverage, make_optimizer
+from nas.training.optimization import MovingAverage, first_moments, make_optimizer
 from nas.training.precision import Precision
 from nas.training.stages import Stage, stages_of, trailing_requests
 
@@ -64,36 +67,44 @@ def options_of(candidate: Candidate, compression: Compression) -> Options:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, compressed and folded; the epochs really done, and in what arithmetic."""
+    """A trained network, compressed and folded; the epochs really done, in what arithmetic, and the plan it has."""
 
     network: nn.Module
     epochs: float
     precision: Precision
+    plan: CompressionPlan
+
+    def resulted_json(self, asked: CompressionPlan) -> dict[str, Any]:
+        """The plan as JSON where it is another than what was asked for; else nothing."""
+        return {} if self.plan == asked else self.plan.model_dump(mode="json", exclude_defaults=True)
 
 
 @dataclass
 class Carried:
-    """What goes from stage to stage besides the network: the arithmetic, the steps done in each stage that is over, and
-    the network after its dense stage, where it teaches the later ones.
+    """What goes from stage to stage besides the network: the arithmetic, the steps done in each stage that is over, the
+    network after its dense stage, where it teaches the later ones, the plan with what its requests came down to so far,
+    and the first moments of the last stage's optimizer.
     """
 
     precision: Precision
     steps: list[int]
     teacher: nn.Module | None
+    plan: CompressionPlan
+    momenta: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Moment:
     """A training between two epochs: the stage, by its number, and how much of the schedule is over.
 
-    `copied` makes a copy of the network with the weights that would go on if the stage ended here.
+    `carried` is a copy of what goes on to the next stage. `copied` makes a copy of the network with the weights that
+    would go on if the stage ended here.
     """
 
     pipeline: TrainingPipeline
     stage: int
     done: float
-    precision: Precision
-    teacher: nn.Module | None
+    carried: Carried
     copied: Callable[[], nn.Module]
 
 
@@ -165,19 +176,27 @@ class TrainingPipeline:
         first = saved["stage"] if saved is not None else 0
         precision = saved["precision"] if saved is not None else self.choose_precision(network)
         done: list[int] = saved["steps"] if saved is not None else []
-        so_far = Carried(precision, done, self._saved_teacher(network, saved))
+        so_far = Carried(precision, done, self._saved_teacher(network, saved), self._saved_plan(saved))
         for index, stage in enumerate(self.stages):
             resumes = saved is not None and index == first
-            network = self.change(network, stage, restoring=resumes or index < first)
-            if index >= first:
+            network = self.change(network, stage, so_far, restoring=resumes or index < first)
+            if index < first:
+                network = stage.method.leave(network)
+            else:
                 run = StageRun(self, network, index, so_far, report=report)
                 so_far.steps.append(run.train(saved if resumes else None, give_way))
+                network, so_far.momenta = run.network, run.momenta
                 require_finite(learned_values(network), f"after the {stage.name} stage")
             if index == 0 and so_far.teacher is None and self.teaches_itself:
                 so_far.teacher = copy.deepcopy(network)
-        network = self.finished(network)
+        network = self.finished(network, so_far)
         require_finite(learned_values(network), "after batch norm was folded")
-        return Trained(network, sum(so_far.steps) / self.feed.steps, precision)
+        return Trained(network, sum(so_far.steps) / self.feed.steps, precision, so_far.plan)
+
+    def _saved_plan(self, saved: Checkpoint | None) -> CompressionPlan:
+        if saved is None or saved["plan"] is None:
+            return self.candidate.plan
+        return CompressionPlan.model_validate(saved["plan"])
 
     @property
     def teaches_itself(self) -> bool:
@@ -193,16 +212,33 @@ class TrainingPipeline:
         teacher.load_state_dict(saved["teacher"])
         return teacher
 
-    def change(self, network: nn.Module, stage: Stage, *, restoring: bool = False) -> nn.Module:
-        """What is done to the network before a stage; when restoring only its shape matters, weights follow."""
+    def change(self, network: nn.Module, stage: Stage, so_far: Carried, *, restoring: bool = False) -> nn.Module:
+        """What is done to the network before a stage, and written into the plan of `so_far`.
+
+        When restoring only its shape matters, weights follow, and the plan is that of the checkpoint.
+        """
         for request in stage.requests:
-            network = apply_step(network, request, self.options, None if restoring else self.batches)
+            network = self._apply(network, request, so_far, restoring=restoring)
         return network
 
-    def finished(self, network: nn.Module) -> nn.Module:
+    def _apply(self, network: nn.Module, asked: Request, so_far: Carried, *, restoring: bool = False) -> nn.Module:
+        request = replace(asked, record=asked.step.asked(so_far.plan))
+        if request.record is None:  # a request that came down to nothing
+            return network
+        if restoring:
+            return apply_step(network, request, self.options)
+        options = replace(self.options, evidence=self._evidence(so_far))
+        request = resolved(network, request, options)
+        so_far.plan = request.step.written(so_far.plan, request.record)
+        return apply_step(network, request, options, self.batches)
+
+    def _evidence(self, so_far: Carried) -> Evidence:
+        return Evidence(Examples(self.feed), so_far.momenta, seed=self.feed.seed)
+
+    def finished(self, network: nn.Module, so_far: Carried) -> nn.Module:
         """The network as it is shipped: with the steps that no training follows, and folded."""
         for request in trailing_requests(self.candidate.plan):
-            network = apply_step(network, request, self.options, self.batches)
+            network = self._apply(network, request, so_far)
         return folded(network, requests_of(self.candidate.plan))
 
     def loss(self, dense: nn.Module | None) -> Loss:
@@ -243,6 +279,7 @@ class StageRun:
         if training.patience is not None and validation is not None and stage.retraining.stops_early:
             self._stopping = EarlyStopping(*validation, training.patience)
         self._last_saved = time.monotonic()
+        self.momenta: Mapping[str, Tensor] = {}  # the optimizer's, once the stage is over
         self._saved = 0  # finished epochs of the stage that the checkpoint holds
 
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> int:
@@ -265,6 +302,7 @@ class StageRun:
             is_over=lambda: self._stopping is not None and self._stopping.is_over,
             after_step=self._meter(),
         )
+        self.momenta = first_moments(self.network, self._optimizer)
         self.hand_over()
         return done
 
@@ -280,6 +318,7 @@ class StageRun:
         elif self._average is not None:
             self._average.apply()
             self._stage.method.averaged(self.network)
+        self.network = self._stage.method.leave(self.network)
         estimate_batch_norm(self.network, self._pipeline.batches)
 
     def watch_and_save(self, done: int) -> None:
@@ -307,7 +346,8 @@ class StageRun:
     def _seen(self, share: float, done: int) -> Rung:
         """The rung, looked at; torch's global generator is left as it was."""
         pipeline, so_far, device = self._pipeline, self._so_far, self._pipeline.feed.images.device
-        moment = Moment(pipeline, self._index, self._place(done), so_far.precision, so_far.teacher, self._copied)
+        carried = replace(so_far, momenta=first_moments(self.network, self._optimizer))
+        moment = Moment(pipeline, self._index, self._place(done), carried, self._copied)
         epochs = self._epochs(done)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             look = pipeline.look(share, epochs, moment)
@@ -325,7 +365,7 @@ class StageRun:
         self._stage.method.end_stage(network)  # whether ranges move or norms are frozen is in no checkpoint
         if self._average is not None:
             self._stage.method.averaged(network)
-        return network
+        return self._stage.method.leave(network)
 
     def _epochs(self, done: int) -> float:
         """Epochs of the whole training after `done` of this stage, whose last may be a part of one."""
@@ -344,6 +384,7 @@ class StageRun:
             "average": self._average.state_dict() if self._average is not None else None,
             "stopping": self._stopping.state_dict() if self._stopping is not None else None,
             "teacher": self._so_far.teacher.state_dict() if self._so_far.teacher is not None else None,
+            "plan": self._so_far.plan.model_dump(mode="json"),
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)

@@ -24,10 +24,10 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
     All steps of its plan are applied, and then the last stage is trained to its end in a few steps, whatever remained
     of it: every candidate's learning rate comes down, so that one without compression is not compared while it is high.
     """
-    pipeline, network = moment.pipeline, moment.copied()
+    pipeline, network, carried = moment.pipeline, moment.copied(), replace(moment.carried)
     estimate_batch_norm(network, pipeline.batches)
     for stage in pipeline.stages[moment.stage + 1 :]:
-        network = pipeline.change(network, stage)
+        network = pipeline.change(network, stage, carried)
     rest = _rest(pipeline, moment.done)
     train_stage(
         network,
@@ -35,13 +35,13 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
         pipeline.training,
         rest,
         optimizer=make_optimizer(network, pipeline.training),
-        loss=pipeline.loss(moment.teacher),
-        precision=moment.precision,
+        loss=pipeline.loss(carried.teacher),
+        precision=carried.precision,
         give_way=give_way,
         after_epoch=lambda _: None,
     )
     estimate_batch_norm(network, pipeline.batches)
-    return pipeline.finished(network)
+    return pipeline.finished(network, carried)
 
 
 def copy_steps(pipeline: TrainingPipeline) -> int:

@@ -203,6 +203,13 @@ def verification(*flags: str) -> Verification:
     return Verification(asked_integer=(), ran_integer=(), parity=Parity.model_validate(PARITY), layers=(), flags=flags)
 
 
+def test_a_bound_tells_the_least_and_no_more() -> None:
+    bound = measurement(origin="bound", latency={}, peak_memory_bytes=0)
+    assert bound.costs("cpu") == {"parameters": 10, "macs": 20, "size_bytes": 30}
+    with pytest.raises(KeyError, match="coded_bytes was not measured"):
+        bound.cost("coded_bytes", "cpu")
+
+
 def test_a_verification_names_the_targets_in_doubt() -> None:
     assert verification("parity", parity_at("ov"), parity_at("a@b")).doubtful_targets == ("ov", "a@b")
     assert verification("parity").doubtful_targets == ()
@@ -213,8 +220,14 @@ def test_what_is_known_is_what_was_measured() -> None:
     scored = Score(accuracy=0.9, se=0.1, images=10, balanced_accuracy=0.7, macro_f1=0.6)
     qualities = {"accuracy": 0.9, "balanced_accuracy": 0.7, "macro_f1": 0.6}
     assert evaluation(validation=scored, measurement=None).known == qualities
+    costs = evaluation(validation=None, measurement=measurement(nonzero_parameters=7, coded_bytes=20)).known
+    assert (set(costs), costs["nonzero_parameters"]) == (set(COSTS), 7)
     costs = evaluation(validation=None).known
-    assert (set(costs), costs["macs"], costs["latency_ms"]) == (set(COSTS), 20, 1.5)
+    assert (set(costs), costs["macs"], costs["latency_ms"]) == (
+        set(COSTS) - {"nonzero_parameters", "coded_bytes"},
+        20,
+        1.5,
+    )
     assert evaluation(validation=scored).known == {**qualities, **costs}
     assert evaluation(validation=None, measurement=None, state="FAILED").known == {}
 

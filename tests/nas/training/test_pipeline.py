@@ -35,7 +35,7 @@ from nas.tasks import Rung, Verdict
 from nas.training.augmentation import Augmentation, Feed
 from nas.training.checkpoint import load_checkpoint
 from nas.training.early_stopping import EarlyStopping
-from nas.training.pipeline import Interrupted, Look, Moment, TrainingPipeline
+from nas.training.pipeline import Carried, Interrupted, Look, Moment, TrainingPipeline
 from nas.training.preview import copy_steps, preview
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
@@ -89,6 +89,10 @@ def pipeline(checkpoint: Path, plan: str, **options: Any) -> TrainingPipeline:
     watched = (feed.images[:30], feed.labels[:30])
     recorded = torch.from_numpy(random.normal(size=(48, 4)))
     return TrainingPipeline(training, candidate, feed, EPOCHS, checkpoint, validation=watched, recorded=recorded)
+
+
+def start_of(own: TrainingPipeline) -> Carried:
+    return Carried("fp32", [], None, own.candidate.plan)
 
 
 def network(dropout: float = 0.0) -> nn.Module:
@@ -244,7 +248,7 @@ def test_batch_norm_is_that_of_the_weights_whenever_a_stage_is_over(
 
 def test_after_pruning_statistics_are_estimated_before_a_step_is_made(tmp_path: Path) -> None:
     own, built = pipeline(tmp_path / "a.pt", "pruned"), network()
-    pruned = own.change(built, own.stages[1])
+    pruned = own.change(built, own.stages[1], start_of(own))
     found = pruned.get_submodule("stage1.block1.project_bn").running_mean.clone()
     estimate_batch_norm(pruned, own.batches)
     assert torch.equal(pruned.get_submodule("stage1.block1.project_bn").running_mean, found)
@@ -388,9 +392,9 @@ def test_compression_is_what_the_study_says(tmp_path: Path) -> None:
     scales = torch.tensor([1.0, 16, 2, 15, 3, 14, 4, 13, 5, 12, 6, 11, 7, 10, 8, 9])
     for name in ("expand_bn", "depthwise_bn"):
         built.get_submodule(f"stage1.block1.{name}").weight.data = scales.clone()
-    pruned = own.change(built, own.stages[1])
+    pruned = own.change(built, own.stages[1], start_of(own))
     assert pruned.get_submodule("stage1.block1.expand_bn").weight.tolist() == [16, 15, 14, 13, 12, 11, 10, 9]
-    quantized = own.change(pruned, own.stages[2])
+    quantized = own.change(pruned, own.stages[2], start_of(own))
     layers = {n: m for n, m in quantized.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
     assert {n for n, m in layers.items() if m.learned} == {n for n, f in FORMATS.items() if f == "int4"}
     grids = [m for m in quantized.modules() if isinstance(m, ActivationQuantizer) and not m.is_fixed]
@@ -415,9 +419,10 @@ def test_every_option_alone_changes_something(tmp_path: Path, option: str) -> No
 
 @dataclass(frozen=True)
 class Masks:
-    """Layer -> share of the weights that are set to zero and stay there."""
+    """Layer -> share of the weights that are set to zero and stay there; or a threshold, until it is resolved."""
 
     ratios: Mapping[str, float]
+    is_explicit: bool = False
 
 
 def least_to_zero(network: nn.Module, record: Masks, _: Options) -> nn.Module:
@@ -458,6 +463,58 @@ class Toy:
 
 
 MASKED = {"stage1.block1.expand": 0.5, "head.conv": 0.25}
+
+
+def below(network: nn.Module, record: Masks, _: Options) -> Masks:
+    """A request by threshold comes down to the share of weights that are smaller."""
+    small = (network.get_submodule(path).weight.detach().abs() < limit for path, limit in record.ratios.items())
+    return Masks({path: float(found.float().mean()) for path, found in zip(record.ratios, small, strict=True)}, True)
+
+
+def by_share(plan: CompressionPlan, record: Masks) -> CompressionPlan:
+    return plan.model_copy(update={"steps": {"toy": {path: {"share": share} for path, share in record.ratios.items()}}})
+
+
+def either(plan: CompressionPlan) -> Masks | None:
+    """Numbers are thresholds, mappings shares."""
+    given = plan.steps.get("toy", {})
+    shares = {path: told["share"] for path, told in given.items() if isinstance(told, dict)}
+    return Masks(shares, True) if shares else Masks(cast("dict[str, float]", given)) if given else None
+
+
+@pytest.mark.parametrize("plan", ["toy pruned", "toy both"])
+def test_a_request_that_depends_on_weights_is_resolved_once(
+    tmp_path: Path, toy: Toy, plan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What results stands in the plan and in the checkpoint: a training that goes on does not ask its weights again."""
+    asked: list[Options] = []
+
+    def resolve(network: nn.Module, record: Masks, options: Options) -> Masks:
+        asked.append(options)
+        return below(network, record, options)
+
+    row = replace(toy.row(), asked=either, depends=lambda record: not record.is_explicit, written=by_share)
+    method = replace(row.method, resolve=resolve)
+    monkeypatch.setitem(TABLE, "toy", replace(row, method=method))
+    own = pipeline(tmp_path / "whole.pt", plan)
+    trained = own.fit(network(), lambda: None)
+    assert trained.plan.steps["toy"].keys() == MASKED.keys()
+    shares = {path: told["share"] for path, told in trained.plan.steps["toy"].items()}  # type: ignore[index, call-overload]
+    assert trained.resulted_json(own.candidate.plan)["steps"] == {"toy": {p: {"share": s} for p, s in shares.items()}}
+    assert trained.resulted_json(trained.plan) == {}
+    stages = [stage.name for stage in own.stages]
+    begins = sum(stage.steps for stage in own.stages[: stages.index("toy")])
+    assert [options.evidence is not None for options in asked] == [True]
+    evidence = asked[0].evidence
+    assert evidence is not None
+    assert evidence.momenta.keys() == dict(network().named_parameters()).keys()
+    assert sum(len(labels) for _, labels in evidence.batches) == 48
+    fit(pipeline(tmp_path / "b.pt", plan), begins + STEPS + 1)
+    assert len(asked) == 2
+    continued = pipeline(tmp_path / "b.pt", plan).fit(network(), lambda: None)
+    assert len(asked) == 2
+    assert continued.plan == trained.plan
+    assert_same(trained.network.state_dict(), continued.network.state_dict())
 
 
 @pytest.fixture
