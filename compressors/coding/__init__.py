@@ -1,1 +1,1 @@
-"""Lossless coding of a network's file: every stored tensor as symbols, each part by whatever coder makes it smallest."""
+"""Lossless coding of a file: every stored tensor as symbols, each part by the coder that makes it smallest."""

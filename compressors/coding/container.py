@@ -211,7 +211,8 @@ def _tensors(source: Source, entries: Sequence[_Entry]) -> list[bytes]:
 def _multiplied(entry: _Entry, before: Sequence[bytes]) -> bytes:
     if not 1 <= entry.back <= len(before):
         raise Damaged("a tensor in it refers to one that is not there")
-    return (np.frombuffer(before[-entry.back], "<f4") * np.frombuffer(entry.factor, "<f4")).astype("<f4").tobytes()
+    found: Array = np.frombuffer(before[-entry.back], "<f4") * np.frombuffer(entry.factor, "<f4")
+    return found.astype("<f4").tobytes()
 
 
 def _tensor(source: Source, size: int) -> bytes:

@@ -21,7 +21,9 @@ def code_lengths(counts: Sequence[int]) -> list[int]:
 
     Raises ValueError where a code would be longer than LONGEST.
     """
-    heap = [(count, symbol, (symbol,)) for symbol, count in enumerate(counts) if count]
+    heap: list[tuple[int, int, tuple[int, ...]]] = [
+        (count, symbol, (symbol,)) for symbol, count in enumerate(counts) if count
+    ]
     lengths = [0] * len(counts)
     if len(heap) == 1:
         lengths[heap[0][1]] = 1

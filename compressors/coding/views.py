@@ -53,7 +53,8 @@ def _packed(bits: int, parts: Sequence[Array], size: int) -> bytes:
     per_byte = 8 // bits
     codes = np.zeros(size * per_byte, np.int64)
     codes[: parts[0].size] = parts[0].reshape(-1) & 2**bits - 1
-    return (codes.reshape(-1, per_byte) << np.arange(0, 8, bits)).sum(1).astype(np.uint8).tobytes()
+    whole: Array = (codes.reshape(-1, per_byte) << np.arange(0, 8, bits)).sum(1)
+    return whole.astype(np.uint8).tobytes()
 
 
 def _single_bits(data: bytes, rows: int, columns: int) -> tuple[Array, ...] | None:
@@ -107,5 +108,8 @@ VIEWS: tuple[View, ...] = (
     View("bits", _single_bits, _bit_bytes),
     View("bits, lowest first", partial(_narrow, 1, False), partial(_packed, 1)),
     *(View(f"{bits} planes", partial(_planes, bits), partial(_plane_bytes, bits)) for bits in range(2, 8)),
-    *(View(f"words of {width} bytes", partial(_words, width), partial(_word_bytes, width), width) for width in (2, 4, 8)),
+    *(
+        View(f"words of {width} bytes", partial(_words, width), partial(_word_bytes, width), width)
+        for width in (2, 4, 8)
+    ),
 )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
-from compressors.quantization.numerics import ROUNDINGS, PackedWeight, RoundToGrid, learned_step
+from compressors.quantization.numerics import ROUNDINGS, PackedWeight, RoundToGrid, in_steps, learned_step
 
 _LARGEST_BIAS_CODE = 2**30
 SMALLEST_SCALE = 1e-12
@@ -186,6 +186,14 @@ class QuantizedLayer(nn.Module):
         """Weight and bias on their grids, gradients straight through."""
         scales = self._trained_scales()
         return self._on_grid(self.layer.weight, scales), self._rounded_bias(scales)
+
+    def positions(self) -> Tensor:
+        """The weights in steps of their grids; gradients reach them and learned steps."""
+        return in_steps(self._own_weight(), self._bounded(self.scales), self.format.codes)
+
+    def _own_weight(self) -> Tensor:
+        """What `scales` are the steps of."""
+        return self.layer.weight
 
     def packed(self) -> PackedWeight:
         """The layer as plain data, on the CPU."""

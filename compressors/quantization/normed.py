@@ -109,6 +109,9 @@ class QuantizedNormedConv2d(QuantizedConv2d):
         signs = torch.where(self.layer.norm.weight.detach() < 0, -1.0, 1.0)
         return per_channel(signs, self.layer.conv.weight)
 
+    def _own_weight(self) -> Tensor:
+        return self._upright()
+
     def _upright(self) -> Tensor:
         return self.layer.conv.weight * self._signs()
 

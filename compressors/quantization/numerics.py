@@ -95,11 +95,21 @@ def learned_step(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
     Values are those of rounding to `scales`; the step's gradient is scaled by 1 / sqrt(weights of a channel * high).
     """
     low, high = codes[0], codes[-1]
-    factor = (weight[0].numel() * high) ** -0.5
-    step = per_channel(scales * factor + (scales - scales * factor).detach(), weight)
+    step = per_channel(_slowed(scales, weight, high), weight)
     ratio = (weight / step).clamp(low, high)
     on_grid: Tensor = (ratio + (ratio.round() - ratio).detach()) * step
     return on_grid
+
+
+def in_steps(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
+    """Weights in steps of these sizes, not rounded; a learned step's gradient is scaled as in `learned_step`."""
+    return weight / per_channel(_slowed(scales, weight, codes[-1]), weight)
+
+
+def _slowed(scales: Tensor, weight: Tensor, high: int) -> Tensor:
+    """The scales, with gradients times 1 / sqrt(weights of a channel * high)."""
+    factor = (weight[0].numel() * max(1, high)) ** -0.5
+    return scales * factor + (scales - scales * factor).detach()
 
 
 class RoundToGrid(torch.autograd.Function):

@@ -39,7 +39,13 @@ def measure_files(
         peak_memory_bytes=costs.peak_memory_bytes,
         latency=latency,
         other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
+        **(costs_of_weights(files[first.name], first) if origin == "shipped file" else {}),
     )
+
+
+def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
+    """Costs, by name, that an untrained file says nothing of: its bytes entropy-coded."""
+    return {"coded_bytes": len(runtime_of(target).coded(file))}
 
 
 def _latency(file: Path, target: Target) -> Latency | None:

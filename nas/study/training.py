@@ -66,6 +66,12 @@ class Training(Section):
         "adamw only.",
     )
     l1: Searchable[NotNegative] = Field(0.0, description="L1 penalty on the same weights; 0 is none.")
+    rate_weight: Searchable[NotNegative] = Field(
+        0.0,
+        description="Weight in the loss of quantization-aware training of the bits that a weight's code takes when the "
+        "file is entropy-coded (arXiv:1812.07520): the larger, the smaller `coded_bytes`. 0.1 to 3 are worth trying, "
+        "with `compression.learned_step_sizes` for the format; 0 is none.",
+    )
     schedule: Schedule = Field(
         "one_cycle",
         description="How the rate falls after its warm-up: along half a cosine to 0 (cosine and one_cycle, which "

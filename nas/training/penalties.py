@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from compressors.coding.rate import mean_bits
 from nas.study import Recipe
 
 Penalty = Callable[[nn.Module], Tensor]
 
 # Number of the recipe -> network -> a scalar, which is multiplied by that number and added to the loss.
-PENALTIES: dict[str, Penalty] = {}
+PENALTIES: dict[str, Penalty] = {"rate_weight": mean_bits}
 
 
 def penalties_of(recipe: Recipe) -> list[tuple[float, Penalty]]:

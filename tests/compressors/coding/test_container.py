@@ -80,10 +80,10 @@ def test_any_changed_byte_is_noticed() -> None:
     blob = coded(b"weights" * 30, [Span(7, 70, ("bytes",), ((1, 63),))])
     for place in range(len(blob)):
         damaged = blob[:place] + bytes([blob[place] ^ 0x11]) + blob[place + 1 :]
-        with pytest.raises(Damaged, match="coded file|damaged"):
+        with pytest.raises(Damaged, match=r"coded file|damaged"):
             decoded(damaged)
     for length in range(0, len(blob), 7):
-        with pytest.raises(Damaged, match="coded file|damaged"):
+        with pytest.raises(Damaged, match=r"coded file|damaged"):
             decoded(blob[:length])
     with pytest.raises(Damaged, match="another version: expected 1, got 07"):
         decoded(MAGIC + b"\x07" + blob[5:])

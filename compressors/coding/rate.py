@@ -1,0 +1,40 @@
+"""How many bits the weights' codes take, as a loss: the entropy of soft histograms (arXiv:1812.07520).
+
+Entropy-constrained training (Wiedemann et al. 2018) adds the bits of a network's codes to its loss, so that it learns
+codes that are cheap to code: mostly zeros, few large ones. A code is shared by the two grid points that a weight lies
+between, each the nearer the more, as in histogram losses (Ustinova and Lempitsky 2016, arXiv:1611.00822). On the grid
+this is the entropy of the codes; between two points its slope is the difference of their bits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from compressors.quantization.modules import QuantizedLayer
+
+
+def soft_histogram(positions: Tensor, codes: range) -> Tensor:
+    """Weights at every code (codes,): one that lies between two codes counts for both, the nearer one more."""
+    places = (positions.flatten() - codes[0]).clamp(0, len(codes) - 1)
+    below = places.detach().floor().clamp(max=max(0, len(codes) - 2))
+    share, index = places - below, below.long()
+    counts = torch.zeros(max(2, len(codes)), device=positions.device)
+    return counts.index_add(0, index, 1 - share).index_add(0, index + 1, share)
+
+
+def entropy_bits(counts: Tensor) -> Tensor:
+    """Bits of all that was counted, by its own shares: a scalar."""
+    return -(torch.special.xlogy(counts, counts / counts.sum().clamp(min=1e-12))).sum() / torch.log(torch.tensor(2.0))
+
+
+def mean_bits(network: nn.Module) -> Tensor:
+    """Bits per weight of all quantized layers, each with its own histogram; 0 where there are none."""
+    layers = [module for module in network.modules() if isinstance(module, QuantizedLayer)]
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    bits, weights = torch.zeros((), device=device), 0
+    for layer in layers:
+        positions = layer.positions()
+        bits = bits + entropy_bits(soft_histogram(positions, layer.format.codes))
+        weights += positions.numel()
+    return bits / max(1, weights)
