@@ -13,6 +13,7 @@ import numpy as np
 from compressors.coding.numbers import Damaged
 from compressors.coding.symbols import Array
 
+Tree = tuple[int, int, tuple[int, ...]]  # how often its symbols occur, the first of them, all of them
 LONGEST = 24  # bits of a code; a symbol this rare is met once in a file of 16 million
 
 

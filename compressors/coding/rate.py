@@ -13,10 +13,15 @@ from torch import Tensor, nn
 
 from compressors.quantization.modules import QuantizedLayer
 
+LEAST_COUNT = 0.5  # of a code, when its bits are told: one that never occurs has some as well
+
 
 def soft_histogram(positions: Tensor, codes: range) -> Tensor:
-    """Weights at every code (codes,): one that lies between two codes counts for both, the nearer one more."""
-    places = (positions.flatten() - codes[0]).clamp(0, len(codes) - 1)
+    """Weights at every code (codes,): one that lies between two codes counts for both, the nearer one more.
+
+    NaN counts for code 0: that a training has diverged is for others to tell.
+    """
+    places = (positions.flatten().nan_to_num() - codes[0]).clamp(0, len(codes) - 1)
     below = places.detach().floor().clamp(max=max(0, len(codes) - 2))
     share, index = places - below, below.long()
     counts = torch.zeros(max(2, len(codes)), device=positions.device)
@@ -24,8 +29,12 @@ def soft_histogram(positions: Tensor, codes: range) -> Tensor:
 
 
 def entropy_bits(counts: Tensor) -> Tensor:
-    """Bits of all that was counted, by its own shares: a scalar."""
-    return -(torch.special.xlogy(counts, counts / counts.sum().clamp(min=1e-12))).sum() / torch.log(torch.tensor(2.0))
+    """Bits of all that was counted, each code's by its own share: a scalar. Gradients see the bits as they are now.
+
+    That is the gradient of the entropy too: shares sum to one, so the changes of the bits cancel.
+    """
+    known = counts.detach().clamp(min=LEAST_COUNT)
+    return -(counts * torch.log2(known / counts.detach().sum().clamp(min=LEAST_COUNT))).sum()
 
 
 def mean_bits(network: nn.Module) -> Tensor:

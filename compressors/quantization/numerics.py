@@ -109,7 +109,8 @@ def in_steps(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
 def _slowed(scales: Tensor, weight: Tensor, high: int) -> Tensor:
     """The scales, with gradients times 1 / sqrt(weights of a channel * high)."""
     factor = (weight[0].numel() * max(1, high)) ** -0.5
-    return scales * factor + (scales - scales * factor).detach()
+    slowed: Tensor = scales * factor + (scales - scales * factor).detach()
+    return slowed
 
 
 class RoundToGrid(torch.autograd.Function):

@@ -65,7 +65,7 @@ WAYS = (
     Way("as in the paper: 92 % zeros, 16 values, Huffman", PAPER, "codebook4", coders=HUFFMAN),
     Way("the same, range coded", PAPER, "codebook4"),
     Way("more zeros, 8 values", FURTHER, "codebook3"),
-    Way("more zeros, 8 values, rate penalty", FURTHER, "codebook3", rate_weight=0.3),
+    Way("more zeros, 8 values, rate penalty", FURTHER, "codebook3", rate_weight=10.0),
 )
 
 
@@ -129,7 +129,8 @@ def _applied(
     count = epochs.quantized if request.step.name == "quantized" else epochs.masked
     train(network, data, count, rate=RATE, seed=seed + stage.number, hooks=hooks)
     method.end_stage(network)
-    return method.leave(network)
+    left: nn.Module = method.leave(network)
+    return left
 
 
 def _penalty(network: nn.Module, *, weight: float) -> Tensor:

@@ -64,7 +64,7 @@ class Digits:
     @property
     def batches(self) -> list[tuple[Tensor, Tensor]]:
         """The training images in their order."""
-        return list(zip(self.images.split(256), self.labels.split(256), strict=True))
+        return list(zip(torch.split(self.images, 256), torch.split(self.labels, 256), strict=True))
 
 
 def digits(seed: int, most: int | None = None) -> Digits:
@@ -117,4 +117,4 @@ def train(network: nn.Module, data: Digits, epochs: int, *, rate: float = RATE, 
 
 
 def _batches(count: int, generator: torch.Generator) -> Iterator[Tensor]:
-    yield from torch.randperm(count, generator=generator).split(BATCH)
+    yield from torch.split(torch.randperm(count, generator=generator), BATCH)

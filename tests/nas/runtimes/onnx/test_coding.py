@@ -24,7 +24,7 @@ def emitted(formats: dict[str, str]) -> bytes:
 
 @pytest.mark.parametrize("fmt", ["int8", "int6", "int5", "int4", "int3", "int2"])
 def test_every_format_comes_back_and_is_smaller(fmt: str) -> None:
-    data = emitted({layer.name: fmt for layer in LAYERS})
+    data = emitted(dict.fromkeys(LAYERS, fmt))
     blob = coded_file(data)
     assert decoded(blob) == data
     assert len(blob) < len(lzma.compress(data)) < len(data)
