@@ -21,7 +21,7 @@ def soft_histogram(positions: Tensor, codes: range) -> Tensor:
 
     NaN counts for code 0: that a training has diverged is for others to tell.
     """
-    places = (positions.flatten().nan_to_num() - codes[0]).clamp(0, len(codes) - 1)
+    places = ((positions.flatten().nan_to_num() - codes[0]) / codes.step).clamp(0, len(codes) - 1)
     below = places.detach().floor().clamp(max=max(0, len(codes) - 2))
     share, index = places - below, below.long()
     counts = torch.zeros(max(2, len(codes)), device=positions.device)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.formats import BITS
+from compressors.formats import FORMATS
 from nas.candidates.candidate import Candidate, formats_of
 from search_spaces.architecture import Part
 from search_spaces.spaces import Space
@@ -38,15 +38,16 @@ START, END = "stem", "end"  # what stands before the first block and behind the 
 class Sums(NamedTuple):
     """Sums over the layers of a part, or of several parts.
 
-    log2_bits: of the logarithms of bits, each as often as the layer has weights. step: of 2^-bits, the step of a grid
-    of so many bits. reach: of what each layer adds to the receptive field, as a share of the image's side.
+    Bits are those that a weight tells: of three values fewer than of four. log2_bits: of the logarithms of bits, each
+    as often as the layer has weights. step: of 2^-bits, the step of a grid of so many bits. reach: of what each layer
+    adds to the receptive field, as a share of the image's side.
     """
 
     layers: int = 0
     parameters: int = 0
     macs: int = 0
     weights: int = 0
-    weight_bits: int = 0
+    weight_bits: float = 0
     log2_bits: float = 0.0
     step: float = 0.0
     reach: float = 0.0
@@ -58,7 +59,7 @@ class Sums(NamedTuple):
 @lru_cache(maxsize=1 << 16)  # a pool of thousands of networks is made of few different parts
 def sums_of(part: Part, formats: tuple[str, ...]) -> Sums:
     """Sums over a part's layers with these formats; a shortcut reaches no further than what it passes by."""
-    layers, bits = part.layers, [BITS[name] for name in formats]
+    layers, bits = part.layers, [FORMATS[name].information for name in formats]
     return Sums(
         layers=len(layers),
         parameters=sum(layer.parameters for layer in layers),

@@ -100,8 +100,8 @@ class Runtime(Protocol):
     """One inference engine.
 
     `package` is what has to be installed, and `extra` the extra of this project that brings it ("": always installed).
-    `default_provider` is the backend of a target that names none. `emit`, `costs`, `coded`, `class_names` and
-    `usage` work without the engine.
+    `default_provider` is the backend of a target that names none. `refused`: formats of weights that it does not
+    compute with in integers, and why. `emit`, `costs`, `coded`, `class_names` and `usage` work without the engine.
     """
 
     name: str
@@ -109,6 +109,7 @@ class Runtime(Protocol):
     extra: str
     file_name: str
     default_provider: str
+    refused: Mapping[str, str]
 
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
         """The file of a folded, possibly quantized network; equal networks give equal bytes."""

@@ -22,7 +22,10 @@ class Compression(Section):
     )
     weight_format: Annotated[tuple[WeightFormat, ...], Field(min_length=1)] = Field(
         ("fp32",),
-        description="Choices of the format of weights; formats below 8 bits make the file smaller, not faster.",
+        description="Choices of the format of weights; formats below 8 bits make the file smaller, not faster. Beside "
+        "evenly spaced integers: ternary (-s, 0, s) and binary (-s, s) with a scale per channel, codebook2, codebook3, "
+        "codebook4 (4, 8 or 16 values that a layer shares), pow2 (8 bits, scales of weights and activations powers of "
+        "two) and int8_asymmetric (8 bits, a zero point per channel; not for OpenVINO).",
     )
     granularity: Literal["network", "stage", "block", "layer"] = Field(
         "block", description="The unit that has one choice of ratio and format: its layers share it."
@@ -45,7 +48,8 @@ class Compression(Section):
     learned_step_sizes: tuple[WeightFormat, ...] = Field(
         ("int4", "int3", "int2"),
         description="Formats whose step sizes are trained with the weights (LSQ, arXiv:1902.08153) instead of being "
-        "fitted to them; by default those for which training them measured better.",
+        "fitted to them; by default those for which training them measured better. Scales of ternary and binary "
+        "weights and entries of codebooks always are.",
     )
 
     @field_validator("pruning_ratio", "weight_format", "learned_step_sizes")
@@ -57,6 +61,6 @@ class Compression(Section):
     @field_validator("learned_step_sizes")
     @classmethod
     def _have_steps(cls, formats: tuple[WeightFormat, ...]) -> tuple[WeightFormat, ...]:
-        if floats := [name for name in formats if FORMATS[name].is_float]:
-            raise ValueError(f"expected integer formats, got {', '.join(floats)} among {list(formats)}")
+        if others := [name for name in formats if not FORMATS[name].has_steps]:
+            raise ValueError(f"expected formats with step sizes, got {', '.join(others)} among {list(formats)}")
         return formats

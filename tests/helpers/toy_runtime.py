@@ -48,6 +48,7 @@ class Toy:
     extra = "toys"
     file_name = "network.toy"
     default_provider = "table"
+    refused: dict[str, str] = {}
 
     def __init__(self, change: Callable[[Array], Array] = lambda logits: logits, *, refuses: bool = False) -> None:
         self.change, self.refuses = change, refuses

@@ -165,7 +165,7 @@ def _quantized_linear(writer: Writer, node: fx.Node, module: QuantizedLinear) ->
     packed = module.packed()
     if packed.zero_points is None:
         # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
-        packed = replace(packed, zero_points=torch.zeros(len(packed.scales), dtype=torch.int8))
+        packed = replace(packed, zero_points=torch.zeros_like(packed.scales, dtype=torch.int8))
     inputs = [writer.source(node), *dequantized(writer, str(node.target), packed)]
     return writer.add("Gemm", inputs, name=str(node.target), transB=1)
 
@@ -176,7 +176,7 @@ def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
     scheme = module.scheme
     if scheme.bits != 8:
         raise UnknownOperation(f"{node.target}: no ONNX rule for activations of {scheme.bits} bits, only of 8")
-    from_pixels = _is_normalize(writer, node.all_input_nodes[0]) and not scheme.symmetric
+    from_pixels = _is_normalize(writer, node.all_input_nodes[0]) and scheme.holds_pixels
     stored = _grid(writer, scheme, *((1 / 255, scheme.low) if from_pixels else (scale, zero_point)))
     codes = writer.add("QuantizeLinear", [writer.source(node), *stored])
     return writer.add("DequantizeLinear", [codes, *_grid(writer, scheme, scale, zero_point)])
@@ -193,7 +193,7 @@ def _is_normalize(writer: Writer, node: fx.Node) -> bool:
 
 def _normalize(writer: Writer, node: fx.Node, module: Any) -> str:
     quantizer = writer.sole_quantizer(node)
-    if quantizer is not None and not quantizer.scheme.symmetric:
+    if quantizer is not None and quantizer.scheme.holds_pixels:
         return writer.source(node)
     mean, std = (writer.scalar(np.float32(float(value))) for value in (module.mean, module.std))
     return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])

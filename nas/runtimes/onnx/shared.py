@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, Usage
@@ -17,6 +19,7 @@ class ReadsOnnx:
 
     file_name = "model.onnx"
     unpacked: frozenset[str] = frozenset()  # formats whose weights it is given as int8 codes
+    refused: Mapping[str, str] = MappingProxyType({})
 
     def costs(self, file: Path) -> FileCosts:
         from nas.runtimes.onnx.files import file_costs

@@ -13,7 +13,7 @@ from networks import MIXED, quantized
 from torch import Tensor, nn
 
 from compressors.coding.rate import entropy_bits, mean_bits, soft_histogram
-from compressors.formats import integer_codes
+from compressors.formats import FORMATS, integer_codes
 from compressors.quantization.modules import ActivationQuantizer, QuantizedLayer, QuantizedLinear
 
 CODES = integer_codes(4)
@@ -45,11 +45,38 @@ def test_the_gradient_is_the_difference_of_two_codes_bits() -> None:
     rate(positions).backward()
     bits = -torch.log2(counts / counts.sum())
     assert positions.grad is not None
-    assert float(positions.grad[6]) == pytest.approx(float(bits[9] - bits[8]), rel=1e-5)  # from code 0 to code 1
+    assert float(positions.grad[6]) == pytest.approx(
+        float((bits[9] - bits[8]).detach()), rel=1e-5
+    )  # from code 0 to code 1
     assert float(positions.grad[10]) == 0  # clipped
     step = torch.zeros(11).index_fill(0, torch.tensor([6]), 1e-2)
     change = rate(positions.detach() + step) - rate(positions.detach() - step)
     assert float(change) / 2e-2 == pytest.approx(float(positions.grad[6]), rel=1e-2)
+
+
+CODED = [name for name, fmt in FORMATS.items() if not fmt.is_float]
+
+
+@pytest.mark.parametrize("fmt", CODED)
+def test_of_every_format_the_bits_are_those_of_its_codes(fmt: str) -> None:
+    """Of weights that lie on the grid, whatever its kind."""
+    torch.manual_seed(0)
+    layer = QuantizedLinear(nn.Linear(64, 32), fmt, ActivationQuantizer(fixed=(0.1, 0)))
+    with torch.no_grad():
+        layer.layer.weight.copy_(layer.quantized()[0])
+    _, counts = torch.unique(layer.packed().codes, return_counts=True)
+    shares = counts / counts.sum()
+    assert float(mean_bits(layer)) == pytest.approx(-float((shares * shares.log2()).sum()), abs=0.02)
+
+
+@pytest.mark.parametrize("fmt", ["ternary", "codebook4", "int2", "pow2"])
+def test_gradients_reach_the_weights_of_every_kind_of_grid(fmt: str) -> None:
+    torch.manual_seed(0)
+    layer = QuantizedLinear(nn.Linear(64, 32), fmt, ActivationQuantizer(fixed=(0.1, 0)))
+    mean_bits(layer).backward()
+    assert layer.layer.weight.grad is not None
+    assert bool(torch.isfinite(layer.layer.weight.grad).all())
+    assert float(layer.layer.weight.grad.abs().sum()) > 0
 
 
 def test_bits_per_weight_of_a_network() -> None:

@@ -16,6 +16,6 @@ def test_every_importance_may_be_named() -> None:
 
 
 def test_only_integers_have_step_sizes_to_learn() -> None:
-    with pytest.raises(ValidationError, match=r"expected integer formats, got fp32 among \['int4', 'fp32'\]"):
+    with pytest.raises(ValidationError, match=r"expected formats with step sizes, got fp32 among \['int4', 'fp32'\]"):
         Compression(learned_step_sizes=("int4", "fp32"))
     assert Compression(learned_step_sizes=("int8", "int2")).learned_step_sizes == ("int8", "int2")

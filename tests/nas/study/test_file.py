@@ -357,7 +357,7 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "compression: {learned_step_sizes: [int4, fp32]}\n",
-            "6: compression.learned_step_sizes: expected integer formats, got fp32 among ['int4', 'fp32']",
+            "6: compression.learned_step_sizes: expected formats with step sizes, got fp32 among ['int4', 'fp32']",
         ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (

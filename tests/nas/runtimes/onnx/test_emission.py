@@ -24,7 +24,7 @@ from compressors.formats import BITS, FORMATS, ActivationScheme, Format, WeightF
 from compressors.plan import CompressionPlan
 from compressors.pruning import prune, weight_norm
 from compressors.quantization import PackedWeight, QuantizedConv2d, QuantizedLinear, calibrate, prepare
-from compressors.quantization.numerics import ROUNDINGS, Rounding
+from compressors.quantization.roundings import ROUNDINGS, Grid, Rounding
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.data import Images
@@ -365,18 +365,19 @@ def test_a_new_width_is_a_row_of_each_table(monkeypatch: pytest.MonkeyPatch, unp
 def test_a_new_rounding_is_a_row_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signs with one scale per channel, in bit planes of one bit whose codes are -1 and 1."""
 
-    def store_signs(writer: Writer, codes: Array) -> str:
+    def store_signs(writer: Writer, codes: Array, to: int) -> str:
+        assert to == TensorProto.INT8
         bits = writer.constant(codes > 0)
         two, one = writer.scalar(np.int8(2)), writer.scalar(np.int8(1))
         return writer.add("Sub", [writer.add("Mul", [writer.add("Cast", [bits], to=TensorProto.INT8), two]), one])
 
-    def on_grid(weight: Tensor, scales: Tensor, _: range) -> Tensor:
-        values = torch.where(weight >= 0, 1.0, -1.0) * scales[:, None]
+    def on_grid(weight: Tensor, grid: Grid, _: range) -> Tensor:
+        values = torch.where(weight >= 0, 1.0, -1.0) * grid.steps[:, None]
         return values.detach() + (weight - weight.detach())  # exactly the values
 
     signs = Rounding(
-        fit=lambda weight, _: weight.detach().abs().flatten(1).mean(1),
-        to_codes=lambda weight, scales, _: torch.where(weight >= 0, 1.0, -1.0),
+        fit=lambda weight, _: Grid(weight.detach().abs().flatten(1).mean(1)),
+        to_codes=lambda weight, *_: torch.where(weight >= 0, 1.0, -1.0),
         on_grid=on_grid,
     )
     monkeypatch.setitem(FORMATS, "sign", Format("sign", 1, range(-1, 2, 2), "sign"))
