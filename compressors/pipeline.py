@@ -17,7 +17,8 @@ from compressors.evidence import Evidence
 from compressors.folding import fold_batch_norm
 from compressors.formats import UNSIGNED_8, ActivationScheme
 from compressors.plan import CompressionPlan
-from compressors.pruning.importances import IMPORTANCES, Group, Importance
+from compressors.pruning.criteria import IMPORTANCES, Criterion
+from compressors.pruning.importances import Group
 from compressors.steps import STEPS, Request, Step, requests_of
 
 __all__ = ["STEPS", "Method", "Options", "Request", "Step", "apply_step", "compress", "requests_of", "resolved"]
@@ -28,15 +29,19 @@ class Options:
     """What steps need to know besides the plan: the network's channel groups, what ranks channels, the formats whose
     step sizes are trained, the grid of activations, and whether batch norm stays alive while quantization is trained.
 
-    `evidence` is what a training knows; None where nothing was trained.
+    `evidence` is what a training knows; None where nothing was trained. `gradual` says whether what is pruned goes
+    little by little in the stage that follows. With `only_shapes` weights are not real yet: what depends on them does
+    not matter.
     """
 
     groups: Sequence[Group] = ()
-    importance: Importance = IMPORTANCES["l2"]
+    importance: Criterion = IMPORTANCES["l2"]
     learned: Collection[str] = ()
     scheme: ActivationScheme = UNSIGNED_8
     keep_norms: bool = False
     evidence: Evidence | None = None
+    gradual: bool = False
+    only_shapes: bool = False
 
 
 def nothing(*_: Any) -> None:
@@ -113,7 +118,7 @@ def compress(
     network = copy.deepcopy(network)
     if isinstance(batches, Iterator):
         batches = list(batches)  # every step that settles reads them
-    requests = requests_of(plan)
+    options, requests = replace(options, only_shapes=not trained), requests_of(plan)
     for request in requests:
         is_settled = trained or request.step.shapes_grids
         network = apply_step(network, resolved(network, request, options), options, batches if is_settled else None)

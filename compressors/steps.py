@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+from compressors.budgets import Budget, budget_of, fewest
+from compressors.masking import request as masking
 from compressors.plan import CompressionPlan
 
 FIRST_STAGE = "dense"
@@ -18,9 +20,10 @@ FIRST_STAGE = "dense"
 
 @dataclass(frozen=True)
 class Prune:
-    """Channel group -> channels kept."""
+    """Channel group -> channels kept; or a budget for the network, as long as weights are not real."""
 
     kept: Mapping[str, int]
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,24 @@ class Step:
 
 
 def _prune(plan: CompressionPlan) -> Prune | None:
-    return Prune(plan.kept) if plan.kept else None
+    budget = budget_of(plan.steps.get("pruned", {}))
+    if budget is not None and plan.kept:
+        raise ValueError("pruned: expected channels kept by group or a budget for the network, got both")
+    return Prune(plan.kept, budget) if plan.kept or budget is not None else None
+
+
+def _kept(plan: CompressionPlan, record: Prune) -> CompressionPlan:
+    """The plan with a count for every group that is cut in the place of a budget."""
+    steps = {name: decisions for name, decisions in plan.steps.items() if name != "pruned"}
+    return plan.model_copy(update={"kept": dict(sorted(record.kept.items())), "steps": steps})
+
+
+def _fewest(plan: CompressionPlan, groups: Sequence[GroupShape], _: Sequence[LayerShape]) -> CompressionPlan:
+    """The plan in which every group has as few channels as any way to share out the budget leaves it."""
+    record = _prune(plan)
+    if record is None or record.budget is None:
+        return plan
+    return _kept(plan, Prune(fewest(record.budget.among(groups), record.budget)))
 
 
 def _quantize(plan: CompressionPlan) -> Quantize | None:
@@ -162,6 +182,20 @@ STEPS: dict[str, Step] = {
         method="compressors.pruning.step:PRUNING",
         training=Retraining(number=1, share=0.2, peak=0.5),
         reason="the channel groups are those of the whole network",
+        depends=lambda record: record.budget is not None,
+        written=_kept,
+        least=_fewest,
+    ),
+    "masked": Step(
+        "masked",
+        asked=masking.asked,
+        method="compressors.masking.step:MASKING",
+        training=Retraining(number=6, share=0.2, peak=0.5),
+        after=("blocks_removed", "activations_removed", "low_rank", "pruned"),
+        reason="what is asked of single weights is asked of those of the shipped shapes",
+        depends=masking.depends,
+        written=masking.written,
+        least=masking.least,
     ),
     # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.
     "quantized": Step(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
+from compressors.masking.layers import mask_of
 from compressors.quantization.codebook import entry_codes
 from compressors.quantization.fixed_point import power_above
 from compressors.quantization.numerics import PackedWeight, RoundToGrid
@@ -160,6 +161,11 @@ class QuantizedLayer(nn.Module):
         return self.layer.bias
 
     @property
+    def mask(self) -> Tensor | None:
+        """False where the weight is zero and stays so, whatever codes its format has; None: nowhere."""
+        return mask_of(self.layer)
+
+    @property
     def input_scale(self) -> Tensor:
         return self._source[0].scale
 
@@ -210,11 +216,13 @@ class QuantizedLayer(nn.Module):
         return self.scales
 
     def _on_grid(self, weight: Tensor, scales: Tensor) -> Tensor:
-        """The weight rounded to steps of these sizes, gradients straight through."""
+        """The weight rounded to steps of these sizes, gradients straight through; zero where the layer is masked."""
         if self.learned and self.training:
             assert self._rounding.learned is not None
-            return self._rounding.learned(weight, self._grid(scales), self.format.codes)
-        return self._rounding.on_grid(weight, self._grid(scales.detach()), self.format.codes)
+            on_grid = self._rounding.learned(weight, self._grid(scales), self.format.codes)
+        else:
+            on_grid = self._rounding.on_grid(weight, self._grid(scales.detach()), self.format.codes)
+        return on_grid if self.mask is None else on_grid * self.mask
 
     def _rounded_bias(self, scales: Tensor) -> Tensor:
         step = self.input_scale * scales.detach()
@@ -249,6 +257,7 @@ class QuantizedLayer(nn.Module):
             input_scale=float(input_scale),
             zero_points=None if grid.zero_points is None else grid.zero_points.to(torch.int8),
             codebook=entries,
+            mask=None if self.mask is None else self.mask.cpu(),
         )
 
 

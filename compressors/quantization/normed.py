@@ -15,6 +15,7 @@ import copy
 import torch
 from torch import Tensor, fx, nn
 
+from compressors.masking.layers import mask_of
 from compressors.quantization.modules import SMALLEST_SCALE, QuantizedConv2d, convolved
 from compressors.quantization.numerics import per_channel
 
@@ -75,6 +76,11 @@ class NormedConv2d(nn.Module):
     def bias(self) -> Tensor:
         own = 0.0 if self.conv.bias is None else self.conv.bias
         return self.norm.bias + (own - self.norm.running_mean) * self.norm.factor()
+
+    @property
+    def mask(self) -> Tensor | None:
+        """The convolution's own: a weight that is zero is zero when it is folded."""
+        return mask_of(self.conv)
 
     @torch.no_grad()
     def folded(self) -> nn.Conv2d:

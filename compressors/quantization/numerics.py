@@ -15,12 +15,12 @@ DEAD = 1e-20
 class PackedWeight:
     """A quantized layer as plain data.
 
-    value = (entry - zero_point) * scale, where entry is the code itself, or codebook[code] where there is a codebook;
-    bias = bias_codes * input_scale * scale.
+    value = (entry - zero_point) * scale, where entry is the code itself, or codebook[code] where there is a codebook,
+    and 0 where a mask is False; bias = bias_codes * input_scale * scale.
 
     codes: int8, the shape of the weight; scales: float32 (out,), or () where the layer has one; bias_codes: int32
     (out,); zero_points: int8 of the scales' shape, None: all 0; codebook: int8 (entries,), of which a negative code
-    counts from the end, None: none. `format` is a name of FORMATS.
+    counts from the end, None: none; mask: bool, the shape of the weight, None: all True. `format` is a name of FORMATS.
     """
 
     codes: Tensor
@@ -30,6 +30,7 @@ class PackedWeight:
     input_scale: float
     zero_points: Tensor | None = None
     codebook: Tensor | None = None
+    mask: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """All that there is, by field, as a file of tensors keeps it; the format is in the plan."""

@@ -9,10 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from compressors.formats import BITS, WeightFormat
+from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import depends_on_weights, least_of, requests_of
 from nas.candidates.shaping import shaped
+from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
 from search_spaces.remembered import remembered
@@ -75,8 +76,10 @@ class Candidate(BaseModel):
 
     def weight_bytes(self, num_classes: int) -> int:
         """Bytes of packed weights and biases alone: a lower bound of the file, before anything is built."""
-        layers = self.layers(num_classes)
-        bits = sum(layer.weight_count * BITS[self.plan.format_of(layer.name)] for layer in layers)
+        if self.depends_on_weights:
+            return self.least(num_classes).weight_bytes(num_classes)
+        layers, mask = self.layers(num_classes), mask_of_plan(self.plan)
+        bits = sum(stored_bits(layer, self.plan.format_of(layer.name), zeros_in(layer, mask)) for layer in layers)
         return bits // 8 + 4 * sum(layer.out_channels for layer in layers)
 
     def structure_id(self, num_classes: int) -> str:

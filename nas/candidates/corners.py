@@ -13,6 +13,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.errors import InputError
 from nas.study import Distillation, Study
+from nas.study.masking import strength
 from search_spaces.spaces import Space
 from search_spaces.trials import Pick, first, last, middle
 
@@ -25,6 +26,7 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
     compression = study.compression.model_copy(
         update={
             "pruning_ratio": tuple(sorted(study.compression.pruning_ratio, reverse=True)),
+            "mask": tuple(sorted(study.compression.mask_choices, key=strength, reverse=True)),
             "weight_format": tuple(sorted(study.compression.weight_format, key=BITS.__getitem__)),
         }
     )

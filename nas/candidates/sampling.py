@@ -10,6 +10,7 @@ from compressors.plan import CompressionPlan, kept_channels
 from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.candidates.drawing_steps import scope_of
+from nas.candidates.masking import draw_masks
 from nas.study import Compression
 from search_spaces.architecture import Architecture
 from search_spaces.layers import ChannelGroup
@@ -40,7 +41,8 @@ def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
 
     Built without validation, like the architecture: a draw only makes what is valid.
     """
-    steps = {name: decisions for name, decisions in drawn.items() if name not in CompressionPlan.model_fields}
+    further = {name: decisions for name, decisions in drawn.items() if name not in CompressionPlan.model_fields}
+    steps = {name: decisions for name, decisions in further.items() if decisions}
     if steps:
         steps = dict(CompressionPlan(steps=steps).steps)
     kept, formats = (dict(sorted(drawn.get(name, {}).items())) for name in ("kept", "formats"))
@@ -49,12 +51,28 @@ def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
 
 def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
     """Channels left of every group that is pruned."""
-    kept = {}
+    kept: dict[str, int] = {}
+    if compression.pruning_scope == "global":
+        return kept
     for group in prunable_groups(architecture, compression):
         gene = f"{scope_of(group.block, group.block, compression)}.pruning_ratio"
         ratio = ask(trial, gene, compression.pruning_ratio)
         kept[group.name] = kept_channels(group.width, ratio, grid)
     return kept
+
+
+def draw_budget(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, Any]:
+    """One ratio for the channels of the whole network, which is shared out when weights are real."""
+    groups = prunable_groups(architecture, compression)
+    if compression.pruning_scope != "global" or not groups:
+        return {}
+    ratio = ask(trial, "network.pruning_ratio", compression.pruning_ratio)
+    if not ratio:
+        return {}
+    budget: dict[str, Any] = {"ratio": ratio, "grid": grid}
+    if not compression.stage_widths:
+        budget["groups"] = [group.name for group in groups]
+    return {"network": budget}
 
 
 def draw_formats(
@@ -73,7 +91,7 @@ def draw_formats(
 
 
 # What is drawn, in this order: a field of a plan, or a row of STEPS in compressors.steps that reads `plan.steps`.
-DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats}
+DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats, "pruned": draw_budget, "masked": draw_masks}
 
 
 def prunable_groups(architecture: Architecture, compression: Compression) -> tuple[ChannelGroup, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from nas.candidates.candidate import Candidate
@@ -44,8 +45,9 @@ def measure_files(
 
 
 def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
-    """Costs, by name, that an untrained file says nothing of: its bytes entropy-coded."""
-    return {"coded_bytes": len(runtime_of(target).coded(file))}
+    """Costs, by name, that an untrained file says nothing of: what is not zero, and its bytes entropy-coded."""
+    runtime = runtime_of(target)
+    return {"nonzero_parameters": runtime.zeros(file).nonzero_parameters, "coded_bytes": len(runtime.coded(file))}
 
 
 def _latency(file: Path, target: Target) -> Latency | None:
@@ -59,8 +61,10 @@ def _bytes(file: Path) -> int:
     return file.stat().st_size
 
 
-def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -> tuple[LayerReport, ...]:
-    """Every layer as shipped."""
+def layer_reports(
+    candidate: Candidate, num_classes: int, ran: frozenset[str], sparsity: Mapping[str, float] = MappingProxyType({})
+) -> tuple[LayerReport, ...]:
+    """Every layer as shipped; `sparsity` is the share of zeros among the weights of each, by name."""
     full = {layer.name: layer.out_channels for layer in candidate.architecture.layers(num_classes)}
     return tuple(
         LayerReport(
@@ -75,6 +79,7 @@ def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -
             format=candidate.plan.format_of(layer.name),
             ran="integer" if layer.name in ran else "float",
             unpruned_channels=full[layer.name],
+            sparsity=sparsity.get(layer.name),
         )
         for layer in candidate.layers(num_classes)
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from nas.records import Evaluation, Latency, LayerReport, Measurement, Parity, Score
 from nas.report.figures import FIGURES, NONE, accuracy_text, significant
+from nas.report.zeros import sparsity_words
 from nas.run_folder.rows import words_of
 
 Fact = tuple[str, str]
@@ -68,6 +69,7 @@ def facts(evaluation: Evaluation) -> list[Fact]:
     if evaluation.layers:
         found.append(("Formats", formats_words(evaluation.layers)))
         found.append(("Pruning", pruning_words(evaluation.layers)))
+        found += [("Zeros", words)] if (words := sparsity_words(evaluation.layers)) else []
     return found
 
 
@@ -161,7 +163,7 @@ def layer_rows(layers: Iterable[LayerReport]) -> list[list[Any]]:
     """Rows for the page's layer table, in order of execution."""
     return [
         [layer.block, layer.name, layer.kind, layer.kernel, layer.out_channels, unpruned(layer),
-         layer.parameters, layer.macs, layer.format, layer.ran]
+         layer.parameters, layer.macs, layer.format, layer.ran, layer.sparsity]
         for layer in layers
     ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
 from nas.runtimes.onnx.shared import ReadsOnnx
+from nas.runtimes.onnx.sparse import SPARSE
 from nas.runtimes.runtime import Array, FileHeader, RuntimeRefused
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
     from nas.study import Target  # which asks a runtime for its default provider
 
-# It knows neither INT2 nor the functions that restore 1, 3, 5 and 6 bits; those weights are stored as int8 codes.
-UNPACKED = frozenset(name for name, row in FORMATS.items() if row.bits in (1, 2, 3, 5, 6))
+# It knows neither INT2 nor a file's own functions, which restore 1, 3, 5 and 6 bits and masked weights: those weights
+# are stored as int8 codes, and dense.
+UNPACKED = frozenset({SPARSE, *(name for name, row in FORMATS.items() if row.bits in (1, 2, 3, 5, 6))})
 REFUSED = {"int8_asymmetric": "it computes convolutions whose weights have zero points in floats"}
 LAYER_KINDS = ("convolution", "deconvolution", "fullyconnected", "matmul")
 CODES = ("u8", "i8")

@@ -53,6 +53,14 @@ class FileCosts:
 
 
 @dataclass(frozen=True)
+class FileZeros:
+    """Parameters of a file that are not zero, and the share of zeros among the weights of each layer by name."""
+
+    nonzero_parameters: int
+    layers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class FileForecast:
     """What is known of a file before it is made; `size_sd` is the standard deviation of the size's error, in bytes.
 
@@ -125,6 +133,10 @@ class Runtime(Protocol):
 
     def coded(self, file: Path) -> bytes:
         """The file entropy-coded; `compressors.coding.container.decoded` gives it back byte for byte."""
+        ...
+
+    def zeros(self, file: Path) -> FileZeros:
+        """What of the file's parameters is zero, by the values that its layers compute with."""
         ...
 
     def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:

@@ -66,6 +66,7 @@ class Recipe:
     momentum: float
     weight_decay: float
     l1: float
+    bn_sparsity: float
     rate_weight: float
     schedule: Schedule
     cycle: Cycle

@@ -17,7 +17,7 @@ class Checkpoint(TypedDict):
 
     `stage` is the number of the stage, from 0, and `epoch` that of its finished epochs; `steps` are those done in each
     stage before it. `plan` is the candidate's with what its requests came down to so far, as JSON; None: the
-    candidate's own.
+    candidate's own. `early` is the state early in the dense stage that pruning goes back to.
     """
 
     version: int
@@ -31,6 +31,7 @@ class Checkpoint(TypedDict):
     stopping: dict[str, Any] | None
     teacher: dict[str, Any] | None
     plan: dict[str, Any] | None
+    early: dict[str, Any] | None
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
@@ -44,5 +45,5 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if state.get("version") == 2:
         state = {**state, "version": VERSION, "stage": state["phase"]}
         del state["phase"]
-    state = {"plan": None, **state}  # which earlier ones of the version lack
+    state = {"plan": None, "early": None, **state}  # which earlier ones of the version lack
     return Checkpoint(**state) if state.get("version") == VERSION else None  # type: ignore[typeddict-item]

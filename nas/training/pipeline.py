@@ -62,6 +62,7 @@ def options_of(candidate: Candidate, compression: Compression) -> Options:
         groups=candidate.architecture.all_groups(),
         importance=IMPORTANCES[compression.importance],
         learned=compression.learned_step_sizes,
+        gradual=compression.pruning_schedule == "iterative",
     )
 
 
@@ -83,7 +84,7 @@ class Trained:
 class Carried:
     """What goes from stage to stage besides the network: the arithmetic, the steps done in each stage that is over, the
     network after its dense stage, where it teaches the later ones, the plan with what its requests came down to so far,
-    and the first moments of the last stage's optimizer.
+    the first moments of the last stage's optimizer, and the state early in the dense stage that pruning goes back to.
     """
 
     precision: Precision
@@ -91,6 +92,7 @@ class Carried:
     teacher: nn.Module | None
     plan: CompressionPlan
     momenta: Mapping[str, Tensor] = field(default_factory=dict)
+    early: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ class TrainingPipeline:
         precision = saved["precision"] if saved is not None else self.choose_precision(network)
         done: list[int] = saved["steps"] if saved is not None else []
         so_far = Carried(precision, done, self._saved_teacher(network, saved), self._saved_plan(saved))
+        so_far.early = saved["early"] if saved is not None else None
         for index, stage in enumerate(self.stages):
             resumes = saved is not None and index == first
             network = self.change(network, stage, so_far, restoring=resumes or index < first)
@@ -225,15 +228,15 @@ class TrainingPipeline:
         request = replace(asked, record=asked.step.asked(so_far.plan))
         if request.record is None:  # a request that came down to nothing
             return network
+        options = replace(self.options, evidence=self._evidence(so_far), only_shapes=restoring)
         if restoring:
-            return apply_step(network, request, self.options)
-        options = replace(self.options, evidence=self._evidence(so_far))
+            return apply_step(network, request, options)
         request = resolved(network, request, options)
         so_far.plan = request.step.written(so_far.plan, request.record)
         return apply_step(network, request, options, self.batches)
 
     def _evidence(self, so_far: Carried) -> Evidence:
-        return Evidence(Examples(self.feed), so_far.momenta, seed=self.feed.seed)
+        return Evidence(Examples(self.feed), so_far.momenta, early=so_far.early, seed=self.feed.seed)
 
     def finished(self, network: nn.Module, so_far: Carried) -> nn.Module:
         """The network as it is shipped: with the steps that no training follows, and folded."""
@@ -300,11 +303,35 @@ class StageRun:
             give_way=give_way,
             after_epoch=self.watch_and_save,
             is_over=lambda: self._stopping is not None and self._stopping.is_over,
-            after_step=self._meter(),
+            after_step=self._after_step(),
         )
+        self._keep_early()
         self.momenta = first_moments(self.network, self._optimizer)
         self.hand_over()
         return done
+
+    def _after_step(self) -> Callable[[int, Tensor], None]:
+        meter, early = self._meter(), self._early_step
+        if early == 0:
+            self._keep_early()
+
+        def after(done: int, loss: Tensor) -> None:
+            meter(done, loss)
+            if done == early:
+                self._keep_early()
+
+        return after
+
+    @property
+    def _early_step(self) -> int | None:
+        """The step after which the state is kept that pruning goes back to; None in other stages than the dense one."""
+        share = self._pipeline.compression.rewind
+        return None if share is None or self._index else round(share * self._stage.steps)
+
+    def _keep_early(self) -> None:
+        """Unless it is kept already; of a stage that ended earlier than planned it is the end."""
+        if self._early_step is not None and self._so_far.early is None:
+            self._so_far.early = {name: value.clone() for name, value in self.network.state_dict().items()}
 
     def _meter(self) -> Meter:
         pipeline, feed = self._pipeline, self._pipeline.feed
@@ -385,6 +412,7 @@ class StageRun:
             "stopping": self._stopping.state_dict() if self._stopping is not None else None,
             "teacher": self._so_far.teacher.state_dict() if self._so_far.teacher is not None else None,
             "plan": self._so_far.plan.model_dump(mode="json"),
+            "early": self._so_far.early,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from nas.data.decoding import Form
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
-from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileCosts, FileHeader, RuntimeRefused, Usage
+from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileCosts, FileHeader, FileZeros, RuntimeRefused, Usage
 
 QUANTIZED = QuantizedConv2d | QuantizedLinear
 CONTROL = b"toy: control"
@@ -48,7 +48,7 @@ class Toy:
     extra = "toys"
     file_name = "network.toy"
     default_provider = "table"
-    refused: dict[str, str] = {}
+    refused: ClassVar[dict[str, str]] = {}
 
     def __init__(self, change: Callable[[Array], Array] = lambda logits: logits, *, refuses: bool = False) -> None:
         self.change, self.refuses = change, refuses
@@ -85,6 +85,12 @@ class Toy:
 
     def coded(self, file: Path) -> bytes:
         return coded(file.read_bytes(), [])
+
+    def zeros(self, file: Path) -> FileZeros:
+        network, _ = self.networks[file.read_bytes()]
+        layers = [(name, m) for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        nonzero = sum(int(p.count_nonzero()) for _, layer in layers for p in layer.parameters())
+        return FileZeros(nonzero, {name: float((layer.weight == 0).float().mean()) for name, layer in layers})
 
     def forecast(self, candidate: Any, header: FileHeader) -> None:
         return None

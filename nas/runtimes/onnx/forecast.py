@@ -11,8 +11,10 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from compressors.formats import FORMATS
+from compressors.masking.request import STEP, Mask
 from nas.candidates.candidate import Candidate, formats_of
-from nas.runtimes.onnx.model import graph_of, model_of
+from nas.candidates.zeros import mask_of_plan, zeros_of
+from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.outline import Map, Node
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
@@ -26,6 +28,7 @@ from nas.runtimes.onnx.sketch import (
     fixed_operations,
     held_operations,
 )
+from nas.runtimes.onnx.sparse import SPARSE, UNMASK, unmask_function
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem
@@ -38,6 +41,7 @@ SCALAR_BYTES = {
 }
 ZERO_POINT_BYTES, SCALE_BYTES = (tensor_bytes((), length) + 3 for length in (1, 4))  # with its name
 SIZE_SD = 4.0  # in bytes
+KNOWN_STEPS = frozenset({STEP})  # further steps of a plan whose files are foretold
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +60,7 @@ class Piece:
     power_scales: int
     scalars: tuple[tuple[str, int, int], ...]
     restored_bits: frozenset[int]
+    unmasks: bool
     nodes: tuple[Node, ...]
     source: Map
     source_bytes: int
@@ -75,19 +80,28 @@ NOTHING_ASKED = Asked(in_codes=False, fixed=False)
 
 
 def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] = frozenset()) -> FileForecast | None:
-    """Size and peak memory of the file; None for kinds of blocks whose flow is not known and for further steps.
+    """Size and peak memory of the file; None for kinds of blocks whose flow is not known, for steps that are not known
+    here, and where shapes or zeros depend on weights.
 
     The size is exact but for what depends on weights: which zero points and scales of activations are equal, and are
     stored once.
     """
-    pieces = _pieces(candidate, len(header.class_names), unpacked)
-    if pieces is None:
+    if candidate.plan.steps.keys() - KNOWN_STEPS or candidate.depends_on_weights:
         return None
+    mask = mask_of_plan(candidate.plan)
+    ways = [None] if mask is None or SPARSE in unpacked else [None, mask]
+    found = [_pieces(candidate, len(header.class_names), unpacked, way) for way in ways]
+    files = [_forecast(pieces, header) for pieces in found if pieces is not None]
+    return min(files, key=lambda file: file.size_bytes, default=None)
+
+
+def _forecast(pieces: Sequence[Piece], header: FileHeader) -> FileForecast:
     content = sum(piece.size_bytes for piece in pieces) + _letters(pieces)
     content += sum(SCALAR_BYTES[name] for name in {name for piece in pieces for name, _, _ in piece.scalars})
     zeros = _repeated(sum(piece.zero_points for piece in pieces), ZERO_POINTS)
     powers = _repeated(sum(piece.power_scales for piece in pieces), POWER_SCALES)
-    outside, inside = _envelope(header, frozenset().union(*(piece.restored_bits for piece in pieces)))
+    bits = frozenset[int]().union(*(piece.restored_bits for piece in pieces))
+    outside, inside = _envelope(header, bits, any(piece.unmasks for piece in pieces))
     size = outside + framed(inside + content) - zeros * ZERO_POINT_BYTES - powers * SCALE_BYTES
     size_sd = SIZE_SD + ZERO_POINT_BYTES * zeros**0.5 + SCALE_BYTES * powers**0.5
     return FileForecast(size, size_sd, lambda: max(map(_peak, pieces)))
@@ -134,26 +148,27 @@ def _names(uses: Sequence[int], first: int) -> int:
 
 
 @lru_cache(maxsize=1 << 8)
-def _envelope(header: FileHeader, restored_bits: frozenset[int]) -> tuple[int, int]:
+def _envelope(header: FileHeader, restored_bits: frozenset[int], unmasks: bool) -> tuple[int, int]:
     """Bytes of a model without nodes: around its graph, with the functions that restore such codes, and in it."""
     graph = graph_of([], [], header)
-    functions = {f"{UNPACK}{bits}": partial(unpack_function, bits) for bits in restored_bits}
+    functions: dict[str, FunctionMaker] = {f"{UNPACK}{bits}": partial(unpack_function, bits) for bits in restored_bits}
+    functions |= {UNMASK: unmask_function} if unmasks else {}
     inside = graph.ByteSize()
     return model_of(graph, header, functions).ByteSize() - framed(inside), inside
 
 
-def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) -> list[Piece] | None:
-    """The pieces of a network's parts, in order; None where a part's flow is not known."""
+def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str], mask: Mask | None) -> list[Piece] | None:
+    """The pieces of a network's parts, in order, with what this mask leaves; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
-    if plan.steps or not all(map(_is_known, parts)):
+    if not all(map(_is_known, parts)):
         return None
     formats = [formats_of(part, plan) for part in parts]
     asks = [_asks_of(part, given) for part, given in zip(parts, formats, strict=True)]
     pieces, source = list[Piece](), Map(architecture.input_channels, architecture.input_size)
     held, signed = False, False
     for part, given, next_asks in zip(parts, formats, [*asks[1:], NOTHING_ASKED], strict=True):
-        piece = _piece(part, given, source, held, signed, next_asks, unpacked)
+        piece = _piece(part, given, source, held, signed, next_asks, unpacked, zeros_of(part, mask))
         pieces.append(piece)
         source, held, signed = piece.out, piece.is_held, piece.is_signed
     return pieces
@@ -191,7 +206,7 @@ def _names_of(part: Part) -> list[str]:
 @lru_cache(maxsize=1 << 16)
 def _piece(
     part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, next_asks: Asked,
-    unpacked: frozenset[str],
+    unpacked: frozenset[str], zeros: tuple[int, ...],
 ) -> Piece:  # fmt: skip
     flow, names = _flow_of(part), _names_of(part)
     by_name = dict(zip(names, formats, strict=True))
@@ -199,7 +214,8 @@ def _piece(
     last = len(flow) - 1
     held = (held | {last} if next_asks.in_codes else held) if part.name != "classifier" else held - {last}
     fixed = fixed_operations(flow, _fixed_layers(by_name), output_fixed=next_asks.fixed)
-    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, unpacked)
+    masked = dict(zip(names, zeros, strict=True)) if zeros else {}
+    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, unpacked, masked)
     outline = sketch.draw(source, is_signed=input_signed)
     return Piece(
         size_bytes=outline.size_bytes,
@@ -211,6 +227,7 @@ def _piece(
         power_scales=outline.power_scales,
         scalars=tuple((name, *uses) for name, uses in outline.scalars.items()),
         restored_bits=frozenset(outline.restored_bits),
+        unmasks=outline.unmasks,
         nodes=tuple(outline.nodes),
         source=source,
         source_bytes=1 if input_held else 4,

@@ -60,11 +60,11 @@ class Graph:
                 self.folded.update(filter(None, node.output))
 
     def _unpack_shapes(self, model: onnx.ModelProto) -> None:
-        """What a function restores from bit planes counts as the constant, with the shape it restores."""
+        """What a function restores from bits counts as the constant, with the shape it restores: its last input."""
         values = {w.name: w for w in model.graph.initializer}
         for node in self.nodes:
             if node.domain == FUNCTIONS:
-                self.constants[node.output[0]] = tuple(numpy_helper.to_array(values[node.input[1]]).tolist())
+                self.constants[node.output[0]] = tuple(numpy_helper.to_array(values[node.input[-1]]).tolist())
 
     def _is_constant_node(self, node: onnx.NodeProto) -> bool:
         """Whether a node computes the same for every image, so that the runtime computes it when it loads the file."""

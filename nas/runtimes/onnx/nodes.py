@@ -18,10 +18,11 @@ import torch
 from torch import fx, nn
 
 from compressors.formats import ActivationScheme
+from compressors.masking.layers import mask_of
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 from compressors.support import Unsupported, check_no_hooks
-from nas.runtimes.onnx.weights import dequantized
+from nas.runtimes.onnx.weights import dequantized, float_weight
 from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
 
 Emit = Callable[[Writer, fx.Node, Any], str]
@@ -138,7 +139,9 @@ def _rank(writer: Writer, node: fx.Node) -> int:
 
 
 def _float_inputs(writer: Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> list[str]:
-    inputs = [writer.source(node), writer.constant(array_of(layer.weight), f"{node.target}.weight")]
+    mask = mask_of(layer)
+    kept = None if mask is None else array_of(mask)
+    inputs = [writer.source(node), float_weight(writer, str(node.target), array_of(layer.weight), kept)]
     return inputs if layer.bias is None else [*inputs, writer.constant(array_of(layer.bias), f"{node.target}.bias")]
 
 

@@ -62,7 +62,8 @@ class Outline:
     input_uses, grid_uses: the same of the part's input, and of the scalars of its grid that it does not share.
     scalars: by those that the whole file shares, how often, and before which of the part's own constants the first use
     is. zero_points: grids with a zero point of their own. power_scales: scales of grids that
-    are powers of two. restored_bits: bits of codes that a function of the file restores.
+    are powers of two. restored_bits: bits of codes that a function of the file restores. unmasks: whether a function of
+    the file joins masks and weights.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Outline:
     power_scales: int = 0
     scalars: dict[str, tuple[int, int]] = field(default_factory=dict)
     restored_bits: set[int] = field(default_factory=set)
+    unmasks: bool = False
 
     def add(
         self, op: str, reads: Sequence[int], out: Map, *, constants: Iterable[int] = (), texts: Sequence[int] = (),

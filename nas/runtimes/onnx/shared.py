@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, Usage
+from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, FileZeros, Usage
 
 if TYPE_CHECKING:
     from nas.candidates.candidate import Candidate
@@ -30,6 +30,11 @@ class ReadsOnnx:
         from nas.runtimes.onnx.coding import coded_file
 
         return coded_file(file.read_bytes())
+
+    def zeros(self, file: Path) -> FileZeros:
+        from nas.runtimes.onnx.files import file_zeros
+
+        return file_zeros(file)
 
     def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:
         from nas.runtimes.onnx.forecast import forecast

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from onnx import TensorProto
@@ -10,6 +11,7 @@ from onnx import TensorProto
 from compressors.formats import FORMATS, Format
 from nas.runtimes.onnx.outline import CLAMPING, KEEPING, MOVING, ROWS, Map, Outline
 from nas.runtimes.onnx.packing import FUNCTIONS, NARROW, UNPACK
+from nas.runtimes.onnx.sparse import UNMASK, mask_bytes, stores_mask
 from search_spaces.flows import INPUT, Operation
 from search_spaces.layers import LayerSpec
 
@@ -51,18 +53,20 @@ def _result(flow: Sequence[Operation], number: int) -> int:
 class Sketch:
     """A part's outline while it is drawn.
 
-    layers, formats: by the name that operations have for a layer. held: operations with results in codes; fixed: those
-    with scales that are powers of two. `unpacked`: formats that are stored as int8. The quantizer of the part's result
-    ends it; the next part begins with what reads the codes.
+    layers, formats, zeros: by the name that operations have for a layer; the zeros are those of masks that are stored
+    with what they leave where that is smaller. held: operations with results in codes; fixed: those with scales that
+    are powers of two. `unpacked`: formats that are stored as int8. The quantizer of the part's result ends it; the next
+    part begins with what reads the codes.
     """
 
     def __init__(
         self, flow: Sequence[Operation], layers: Mapping[str, LayerSpec], formats: Mapping[str, str],
         held: Collection[int], fixed: Collection[int], unpacked: Collection[str],
+        zeros: Mapping[str, int] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self.outline = Outline()
         self._flow, self._layers, self._formats = flow, layers, formats
-        self._held, self._fixed, self._unpacked = held, fixed, unpacked
+        self._held, self._fixed, self._unpacked, self._zeros = held, fixed, unpacked, zeros
         self._maps, self._signed, self._values = dict[int, Map](), dict[int, bool](), dict[int, int]()
         self._grids = dict[int, Grid]()
 
@@ -139,9 +143,14 @@ class Sketch:
     def _float_layer(self, number: int, operation: Operation, reads: Sequence[int], out: Map) -> int:
         layer = self._layers[operation.layer]
         weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
-        self.outline.constant(_dims(layer), 4 * layer.weight_count, letters=len(weight))
+        kept = layer.weight_count - self._zeros.get(operation.layer, 0)
+        is_sparse = kept < layer.weight_count and stores_mask("fp32", layer.weight_count, kept, 32)
+        dims, texts, restored = ((kept,) if is_sparse else _dims(layer)), [len(weight), len(bias)], list[int]()
+        self.outline.constant(dims, 4 * kept if is_sparse else 4 * layer.weight_count, letters=len(weight))
+        if is_sparse:
+            restored, texts = [self._unmasked(layer, texts=texts[:1])], texts[1:]
         self.outline.constant((layer.out_channels,), 4 * layer.out_channels, letters=len(bias))
-        value = self._layer(layer, reads, out, texts=[len(weight), len(bias)], weight_codes=False)
+        value = self._layer(layer, [*reads, *restored], out, texts=texts, weight_codes=False)
         result = _result(self._flow, number)
         if operation.reads[0] in self._held and result in self._held:
             return self.outline.add("LeakyRelu", [value], out, alpha=1.0)  # keeps it float
@@ -156,20 +165,38 @@ class Sketch:
         has_zeros = layer.kind == "linear" or row.rounding == "asymmetric"
         zeros = [outline.constant(of_scales, count)] if has_zeros else []
         outline.constant(of_scales, 4 * count, letters=len(scales))
-        restored, plain = self._codes(layer, row)
+        restored, plain = self._weight_codes(layer, row, self._zeros.get(operation.layer, 0))
         weight = outline.add("DequantizeLinear", restored, out, constants=[*plain, *zeros], texts=[len(scales)], **axis)
         bias = [outline.constant((channels,), 4 * channels), outline.constant(of_scales, 4 * count)]
         dequantized = outline.add("DequantizeLinear", [], out, constants=bias, **axis)
         return self._layer(layer, [*reads, weight, dequantized], out)
 
-    def _codes(self, layer: LayerSpec, row: Format) -> tuple[list[int], list[int]]:
+    def _weight_codes(self, layer: LayerSpec, row: Format, zeros: int) -> tuple[list[int], list[int]]:
         """The codes of a weight: the node that restores them, or the constant that they are."""
-        outline, dims = self.outline, _dims(layer)
+        weights, bits = layer.weight_count, 8 if row.name in self._unpacked else row.bits
+        if zeros and row.rounding != "asymmetric" and stores_mask(row.name, weights, weights - zeros, bits):
+            restored, plain = self._codes((weights - zeros,), weights - zeros, row)
+            return [self._unmasked(layer, restored, plain)], []
+        return self._codes(_dims(layer), weights, row)
+
+    def _unmasked(
+        self, layer: LayerSpec, reads: Sequence[int] = (), constants: Sequence[int] = (), *, texts: Sequence[int] = ()
+    ) -> int:
+        """The node that puts what a mask leaves where it stands."""
+        dims, outline = _dims(layer), self.outline
+        bits = outline.constant((mask_bytes(layer.weight_count), 1), mask_bytes(layer.weight_count))
+        shape = outline.constant((len(dims),), 8 * len(dims))
+        outline.unmasks = True
+        return outline.add(UNMASK, reads, Map(0, 0), constants=[bits, *constants, shape], texts=texts, domain=FUNCTIONS)
+
+    def _codes(self, dims: tuple[int, ...], count: int, row: Format) -> tuple[list[int], list[int]]:
+        """So many codes: the node that restores them, or the constant that they are."""
+        outline = self.outline
         if row.bits == 8 or row.name in self._unpacked:
-            return [], [outline.constant(dims, layer.weight_count)]
+            return [], [outline.constant(dims, count)]
         if not row.has_codebook:
-            return [self._restored(dims, layer.weight_count, row.bits, TensorProto.INT8)], []
-        indices = self._restored(dims, layer.weight_count, row.bits, TensorProto.INT32)
+            return [self._restored(dims, count, row.bits, TensorProto.INT8)], []
+        indices = self._restored(dims, count, row.bits, TensorProto.INT32)
         entries = outline.constant((len(row.codes),), len(row.codes))
         return [outline.add("Gather", [indices], Map(0, 0), constants=[entries], axis=0)], []
 
