@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from compressors.coding import adaptive, huffman
+from compressors.coding import adaptive, huffman, neighbours
 from compressors.coding.numbers import Bytes, Damaged, Numbers
 from compressors.coding.symbols import Array, bits_needed, pack_bits, unpack_bits
 
@@ -139,6 +139,22 @@ def _read_rows(source: Source, shape: tuple[int, int], size: int, figures: Figur
     return _read_columns(source, (shape[1], shape[0]), size, figures).T
 
 
+def _neighbours(symbols: Array, size: int) -> Iterator[tuple[float, Figures]]:
+    for context in neighbours.contexts_for(symbols, size):
+        yield neighbours.bits(symbols, size, context), context.numbers
+
+
+def _write_neighbours(sink: Sink, symbols: Array, size: int, figures: Figures) -> None:
+    neighbours.encode(sink.ranged, symbols, size, neighbours.Context(*figures))
+
+
+def _read_neighbours(source: Source, shape: tuple[int, int], size: int, figures: Figures) -> Array:
+    context = neighbours.Context(*figures)
+    if size ** (context.places + 1) > neighbours.LARGEST_TABLE:
+        raise Damaged(f"a context of {context.places} places for {size} symbols is too large")
+    return neighbours.decode(source.ranged, shape, size, context)
+
+
 CODERS: tuple[Coder, ...] = (
     Coder("constant", _constant, lambda *_: None, lambda _, shape, *__: np.zeros(shape, np.int64)),
     Coder("plain", _plain, _write_plain, _read_plain),
@@ -146,6 +162,7 @@ CODERS: tuple[Coder, ...] = (
     Coder("range", _blocks, _write_blocks, _read_blocks),
     Coder("range by column", _columns, _write_columns, _read_columns),
     Coder("range by row", _rows, _write_rows, _read_rows),
+    Coder("range by neighbours", _neighbours, _write_neighbours, _read_neighbours),
 )
 
 

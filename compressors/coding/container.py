@@ -39,6 +39,8 @@ class Span:
     joint: str = ""
 
 
+Seen = tuple[int, tuple[int, int], tuple[Array, ...]]  # a view, rows and columns, and the parts
+QUICK, CLOSE = ("constant", "plain", "range"), 1.2  # coders that tell which views are worth more time, and how close
 # How a span is told from the others: coded by itself, a multiple of another, or one of a joint of this number and on.
 OWN, MULTIPLE, JOINT = 0, 1, 2
 
@@ -105,10 +107,17 @@ def _rows_of(size: int) -> tuple[tuple[int, int], ...]:
 
 def best_piece(data: bytes, span: Span, coders: tuple[str, ...] | None = None) -> Piece:
     """The view and shape that make a span smallest; bytes in a row where none of them fits."""
-    found: list[Piece] = []
-    for number, shape, parts in _seen(data, span) or _seen(data, as_bytes(span)):
-        found.append(Piece(number, shape, tuple(best_coding(part, coders) for part in parts), parts))
-    return min(found, key=lambda piece: piece.bits)
+    seen = _seen(data, span) or _seen(data, as_bytes(span))
+    quick = [_piece(one, QUICK if coders is None else coders) for one in seen]
+    least = min(piece.bits for piece in quick)
+    if coders is None:  # what learns more takes time: only where it may win
+        quick += [_piece(one, None) for one, piece in zip(seen, quick, strict=True) if piece.bits <= CLOSE * least]
+    return min(quick, key=lambda piece: piece.bits)
+
+
+def _piece(seen: Seen, coders: tuple[str, ...] | None) -> Piece:
+    number, shape, parts = seen
+    return Piece(number, shape, tuple(best_coding(part, coders) for part in parts), parts)
 
 
 def as_bytes(span: Span) -> Span:
@@ -116,10 +125,14 @@ def as_bytes(span: Span) -> Span:
     return Span(span.start, span.stop, ("bytes",), ((1, span.stop - span.start),))
 
 
-def _seen(data: bytes, span: Span) -> list[tuple[int, tuple[int, int], tuple[Array, ...]]]:
-    """The views and shapes that fit, and what is seen."""
-    tried = ((i, shape) for i, view in enumerate(VIEWS) if view.name in span.views for shape in span.shapes)
-    return [(i, shape, parts) for i, shape in tried if (parts := VIEWS[i].parts(data, *shape))]
+def _seen(data: bytes, span: Span) -> list[Seen]:
+    """The views and shapes that fit, and what is seen; of one view a single row only where it has no other shape."""
+    found: list[Seen] = []
+    for number, view in enumerate(VIEWS):
+        shapes = span.shapes if view.name in span.views else ()
+        own = [(number, shape, parts) for shape in shapes if (parts := view.parts(data, *shape))]
+        found += [one for one in own if min(one[1]) > 1] or own[:1]
+    return found
 
 
 def _multiple(data: bytes, before: Sequence[Span], span: Span) -> tuple[int, bytes] | None:

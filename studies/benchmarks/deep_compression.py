@@ -31,7 +31,7 @@ from compressors.coding.rate import mean_bits
 from compressors.evidence import Evidence
 from compressors.pipeline import Options, Request, apply_step, folded, requests_of, resolved
 from compressors.plan import CompressionPlan
-from nas.runtimes.onnx.coding import coded_file
+from nas.runtimes.onnx.coding import HUFFMAN, coded_file
 from nas.runtimes.onnxruntime import ONNXRUNTIME
 from nas.runtimes.runtime import FileHeader
 from nas.study import Target
@@ -60,12 +60,11 @@ class Way:
 
 PAPER = {"mlp": 0.92, "lenet5": 0.92}  # 8 % of the weights are left in both
 FURTHER = {"mlp": 0.96, "lenet5": 0.97}
-HUFFMAN = ("plain", "huffman")
 WAYS = (
     Way("as in the paper: 92 % zeros, 16 values, Huffman", PAPER, "codebook4", coders=HUFFMAN),
     Way("the same, range coded", PAPER, "codebook4"),
     Way("more zeros, 8 values", FURTHER, "codebook3"),
-    Way("more zeros, 8 values, rate penalty", FURTHER, "codebook3", rate_weight=10.0),
+    Way("more zeros, 8 values, rate penalty", FURTHER, "codebook3", rate_weight=2.0),
 )
 
 

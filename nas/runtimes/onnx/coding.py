@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 from compressors.coding.container import Span, coded
 
+HUFFMAN = ("plain", "huffman")  # coders as in Deep Compression; plain bytes go to a general coder with all the rest
 SMALLEST = 16  # bytes of a tensor that is coded apart from the rest
 LARGEST_JOINT = 2048  # bytes of numbers that are coded with others of their type: scales and biases
 WORDS = ("words of 4 bytes",)
@@ -61,9 +62,11 @@ class Stored:
 def coded_file(data: bytes, coders: tuple[str, ...] | None = None) -> bytes:
     """The coded file of an ONNX file; `compressors.coding.container.decoded` gives it back byte for byte.
 
-    Bytes that are no ONNX file are coded as a whole.
+    Bytes that are no ONNX file are coded as a whole. With all coders it is never larger than with Huffman codes alone.
     """
-    return coded(data, spans(data), coders)
+    tensors = spans(data)
+    ways = (None, HUFFMAN) if coders is None else (coders,)
+    return min((coded(data, tensors, way) for way in ways), key=len)
 
 
 def spans(data: bytes) -> list[Span]:

@@ -43,6 +43,7 @@ def test_each_coder_is_best_somewhere() -> None:
         "range": random.normal(0, 9, (50, 50)).round().astype(int),
         "range by column": sparse,
         "range by row": sparse.T,
+        "range by neighbours": np.repeat(random.integers(0, 2, (30, 60)), 4, axis=0),
     }
     assert {name: best_coding(values).name for name, values in cases.items()} == {name: name for name in cases}
     assert best_coding(cases["range"]).bits < best_coding(cases["range"], ("huffman",)).bits
