@@ -29,6 +29,7 @@ from compressors.support import Unsupported, check_floats, check_no_hooks, check
 
 CLAMPING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
 ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d)
+SELECTING: tuple[type[nn.Module], ...] = (nn.MaxPool2d,)  # what comes out went in: codes stay on their grid
 ELEMENTWISE_FUNCTIONS: tuple[Callable[..., Any], ...] = (operator.add, operator.mul)
 CONCATENATING: tuple[Callable[..., Any], ...] = (torch.cat,)
 RESHAPING: tuple[Callable[..., Any], ...] = (torch.flatten,)
@@ -153,14 +154,15 @@ def _result(node: fx.Node, modules: Mapping[str, nn.Module]) -> fx.Node:
 def _keeps_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     if node.op == "call_module":
         module = modules[str(node.target)]
-        return type(module) in ELEMENTWISE_MODULES or isinstance(module, ChannelSelection)
+        return type(module) in ELEMENTWISE_MODULES + SELECTING or isinstance(module, ChannelSelection)
     return node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS + CONCATENATING + RESHAPING
 
 
 def _moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether a node's output holds its input's codes in another order, hence on the same grid."""
+    """Whether a node's output holds codes of its input, some or all of them, hence on the same grid."""
     if node.op == "call_module":
-        return isinstance(modules[str(node.target)], ChannelSelection)
+        module = modules[str(node.target)]
+        return type(module) in SELECTING or isinstance(module, ChannelSelection)
     return node.target in RESHAPING
 
 

@@ -175,7 +175,7 @@ class QuantizedLayer(nn.Module):
         self._set_grid(self._fitted())
 
     def _fitted(self) -> Grid:
-        return self._rounding.fit(self.layer.weight.detach(), self.format.codes)
+        return self._rounding.fit(self._own_weight().detach(), self.format.codes)
 
     @torch.no_grad()
     def _set_grid(self, fitted: Grid) -> None:
@@ -232,6 +232,14 @@ class QuantizedLayer(nn.Module):
         """Weight and bias on their grids, gradients straight through."""
         scales = self._trained_scales()
         return self._on_grid(self.layer.weight, scales), self._rounded_bias(scales)
+
+    def positions(self) -> Tensor:
+        """Where the weights lie among the codes, before rounding; gradients reach them and learned steps."""
+        return self._rounding.positions(self._own_weight(), self._grid(self._bounded(self.scales)), self.format.codes)
+
+    def _own_weight(self) -> Tensor:
+        """What the grid is that of."""
+        return self.layer.weight
 
     @torch.no_grad()
     def packed(self) -> PackedWeight:

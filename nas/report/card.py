@@ -114,6 +114,7 @@ def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -
         ),
         ("file size", FIGURES["size_bytes"].text(measurement.size_bytes, unit=True),
          f"{measurement.size_bytes} bytes of {file_name}; 1 KB is 1000 bytes"),
+        *_coded(measurement),
         ("parameters", FIGURES["parameters"].text(measurement.parameters), f"{origin}, batch norm folded"),
         ("non-zero parameters", FIGURES["nonzero_parameters"].text(measurement.nonzero_parameters),
          "counted on the values that the file's layers compute with"),
@@ -124,6 +125,16 @@ def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -
         ("parity with torch", _parity(evaluation), text(parity_words(evaluation.parity))),
     ]  # fmt: skip
     return "## Figures\n\n" + table(("figure", "value", "how it was obtained"), rows) + "\n\n" + _devices(measurement)
+
+
+def _coded(measurement: Measurement) -> list[tuple[str, str, str]]:
+    if measurement.coded_bytes is None:
+        return []
+    how = (
+        f"{measurement.coded_bytes} bytes of the whole file entropy-coded, without loss: `nas export --coded` writes "
+        "it, `nas decode` gives the file back"
+    )
+    return [("coded size", FIGURES["coded_bytes"].text(measurement.coded_bytes, unit=True), how)]
 
 
 def _score(found: Score | None, use: str) -> tuple[str, str]:

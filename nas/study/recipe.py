@@ -126,6 +126,7 @@ class Recipe:
     weight_decay: float
     l1: float
     bn_sparsity: float
+    rate_weight: float
     schedule: Schedule
     cycle: Cycle
     batch_norm: BatchNorm

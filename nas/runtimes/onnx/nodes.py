@@ -234,6 +234,25 @@ def _global_average(writer: Writer, node: fx.Node, module: nn.AdaptiveAvgPool2d)
     return writer.add("GlobalAveragePool", [writer.source(node)])
 
 
+def _max_pool(writer: Writer, node: fx.Node, module: nn.MaxPool2d) -> str:
+    if module.return_indices:
+        raise UnknownOperation(f"{node.target}: no ONNX rule for max pooling that returns indices")
+    return writer.add(
+        "MaxPool",
+        [writer.source(node)],
+        kernel_shape=_pair(module.kernel_size),
+        strides=_pair(module.stride),
+        pads=_pair(module.padding) * 2,
+        dilations=_pair(module.dilation),
+        ceil_mode=int(module.ceil_mode),
+    )
+
+
+def _pair(size: int | tuple[int, ...]) -> list[int]:
+    """A size for height and width."""
+    return [size, size] if isinstance(size, int) else list(size)
+
+
 def _binary(op: str) -> Emit:
     def emit_binary(writer: Writer, node: fx.Node, _: Any) -> str:
         if node.kwargs or len(node.args) != 2 or not all(isinstance(part, fx.Node) for part in node.args):
@@ -283,6 +302,7 @@ _MODULES: Mapping[type, Emit] = {
     nn.Hardswish: _hardswish,
     nn.Hardsigmoid: _hardsigmoid,
     nn.AdaptiveAvgPool2d: _global_average,
+    nn.MaxPool2d: _max_pool,
 }
 _PROTOCOLS: Mapping[type, Emit] = {PixelGrid: _normalize, ChannelSelection: _select}
 _FUNCTIONS: Mapping[Callable[..., Any], Emit] = {
