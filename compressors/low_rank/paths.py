@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
@@ -12,6 +12,8 @@ from compressors.low_rank.modules import Factored
 
 if TYPE_CHECKING:  # pruning, where it is defined, reads this module
     from compressors.pruning.importances import Group
+
+Decision = TypeVar("Decision")
 
 
 def factor_paths(network: nn.Module, layer: str) -> tuple[str, ...]:
@@ -21,6 +23,20 @@ def factor_paths(network: nn.Module, layer: str) -> tuple[str, ...]:
     except AttributeError:
         return (layer,)
     return tuple(f"{layer}.{name}" for name, _ in found.named_children()) if isinstance(found, Factored) else (layer,)
+
+
+def of_factors(decisions: Mapping[str, Decision], layers: Collection[str]) -> dict[str, Decision]:
+    """Decisions by layer; those of a layer that is none of `layers`, while its factors are, for each of the factors."""
+    factors: dict[str, list[str]] = {}
+    for name in layers:
+        whole, _, number = name.rpartition(".")
+        if number.isdigit():
+            factors.setdefault(whole, []).append(name)
+    return {
+        name: decision
+        for layer, decision in decisions.items()
+        for name in ([layer] if layer in layers else factors.get(layer, [layer]))
+    }
 
 
 @dataclass(frozen=True)

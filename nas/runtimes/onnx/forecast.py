@@ -120,7 +120,7 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) ->
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
     told_by_parts = plan.steps.keys() <= SHAPINGS.keys()
-    if candidate.depends_on_weights or not told_by_parts or not all(map(_is_known, parts)):
+    if not told_by_parts or candidate.depends_on_weights or not all(map(_is_known, parts)):
         return None
     formats = [formats_of(part, plan) for part in parts]
     asks = [_asks_for_codes(part, given) for part, given in zip(parts, formats, strict=True)]
