@@ -22,7 +22,8 @@ def factor_paths(network: nn.Module, layer: str) -> tuple[str, ...]:
         found = network.get_submodule(layer)
     except AttributeError:
         return (layer,)
-    return tuple(f"{layer}.{name}" for name, _ in found.named_children()) if isinstance(found, Factored) else (layer,)
+    is_factored = isinstance(found, Factored) or type(found) is nn.Module  # which is what a trace makes of it
+    return tuple(f"{layer}.{name}" for name, _ in found.named_children()) if is_factored else (layer,)
 
 
 def of_factors(decisions: Mapping[str, Decision], layers: Collection[str]) -> dict[str, Decision]:

@@ -190,3 +190,6 @@ def test_where_members_of_a_group_are() -> None:
     assert factor_paths(found, "7") == ("7",)
     (group,) = located(found, GROUPS)
     assert (group.name, group.width, group.members) == ("middle", 16, (("0.3", 0), ("1", 0), ("3.0", 1)))
+    traced = fold_batch_norm(found)
+    assert factor_paths(traced, "0") == ("0.0", "0.1", "0.2", "0.3")
+    assert factor_paths(traced, "6") == ("6",)
