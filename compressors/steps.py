@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from compressors.budgets import Budget, budget_of, fewest
 from compressors.low_rank.factoring import Factoring, factoring_of
+from compressors.masking import request as masking
 from compressors.plan import CompressionPlan
 
 FIRST_STAGE = "dense"
@@ -284,6 +285,17 @@ STEPS: dict[str, Step] = {
         depends=lambda record: record.budget is not None,
         written=_kept,
         least=_fewest,
+    ),
+    "masked": Step(
+        "masked",
+        asked=masking.asked,
+        method="compressors.masking.step:MASKING",
+        training=Retraining(number=6, share=0.2, peak=0.5),
+        after=("blocks_removed", "activations_removed", "low_rank", "pruned"),
+        reason="what is asked of single weights is asked of those of the shipped shapes",
+        depends=masking.depends,
+        written=masking.written,
+        least=masking.least,
     ),
     # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.
     "quantized": Step(

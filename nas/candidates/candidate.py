@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from compressors.formats import BITS, WeightFormat
+from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import depends_on_weights, least_of, requests_of
 from nas.candidates.removing import ACTIVATIONS, Gone, check_removals, gone_from, groups_left
 from nas.candidates.shaping import SHOWN_BY_LAYERS, check_decisions, shaped, with_effects
+from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.remembered import remembered
@@ -85,8 +86,10 @@ class Candidate(BaseModel):
 
     def weight_bytes(self, num_classes: int) -> int:
         """Bytes of packed weights and biases alone: a lower bound of the file, before anything is built."""
-        layers = self.layers(num_classes)
-        bits = sum(layer.weight_count * BITS[self.plan.format_of(layer.name)] for layer in layers)
+        if self.depends_on_weights:
+            return self.least(num_classes).weight_bytes(num_classes)
+        layers, mask = self.layers(num_classes), mask_of_plan(self.plan)
+        bits = sum(stored_bits(layer, self.plan.format_of(layer.name), zeros_in(layer, mask)) for layer in layers)
         return bits // 8 + 4 * sum(layer.out_channels for layer in layers)
 
     def structure_id(self, num_classes: int) -> str:
@@ -139,7 +142,9 @@ def effective(plan: CompressionPlan, widths: Mapping[str, int], gone: Gone) -> C
     """A valid plan without what has no effect: channel groups have these `widths`, and the plan leaves out `gone`."""
     kept = {name: kept for name, kept in plan.kept.items() if kept != widths[name] and name not in gone.groups}
     formats = {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32" and name not in gone.layers}
-    steps = dict(plan.steps)
+    steps = {
+        step: {n: value for n, value in given.items() if n not in gone.layers} for step, given in plan.steps.items()
+    }
     if gone.blocks and ACTIVATIONS in steps:
         steps[ACTIVATIONS] = {name: value for name, value in steps[ACTIVATIONS].items() if name not in gone.blocks}
     left = {name: decisions for name, decisions in steps.items() if decisions}

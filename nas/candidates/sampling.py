@@ -11,6 +11,7 @@ from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.candidates.drawing_steps import draw_each, scope_of
 from nas.candidates.low_rank import draw_low_rank
+from nas.candidates.masking import draw_masks
 from nas.candidates.removing import gone_from, removable_activations, removable_block
 from nas.candidates.shaping import with_effects
 from nas.study import Compression
@@ -131,6 +132,7 @@ DRAWS: dict[str, Draw] = {
     "kept": draw_kept,
     "formats": draw_formats,
     "pruned": draw_budget,
+    "masked": draw_masks,
     "blocks_removed": draw_removed_blocks,
     "activations_removed": draw_removed_activations,
     "low_rank": draw_low_rank,
