@@ -17,6 +17,7 @@ from torch import fx, nn
 
 from compressors.folding import check_read_by_its_call, fold_batch_norm, only_input
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
+from compressors.low_rank.paths import of_factors
 from compressors.quantization.modules import (
     ActivationQuantizer,
     QuantizedConv2d,
@@ -59,8 +60,9 @@ def prepare(
 ) -> fx.GraphModule:
     """Fold batch norm and put quantizers where `formats` (layer -> name in FORMATS, absent: fp32) asks for integers.
 
-    Layers of the formats in `learned`, and of those that always do, train their step sizes; activations lie on the
-    grids of `scheme`. With `keep_norms` each batch norm stays alive within its convolution's layer, until `fold_norms`.
+    Factors of a layer have the format of the whole. Layers of the formats in `learned`, and of those that always do,
+    train their step sizes; activations lie on the grids of `scheme`. With `keep_norms` each batch norm stays alive
+    within its convolution's layer, until `fold_norms`.
 
     Ranges and scales are not set yet: `calibrate` does that. Raises Unsupported for layers that cannot be quantized.
     """
@@ -68,6 +70,7 @@ def prepare(
     network = fold_batch_norm(module, NormedConv2d) if keep_norms else fold_batch_norm(module)
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in network.graph.find_nodes(op="call_module")]
+    asked = of_factors(asked, calls)
     if unknown := sorted(set(asked) - set(calls)):
         raise ValueError(f"formats name layers the network does not have: {', '.join(unknown)}")
     if shared := sorted(name for name in asked if calls.count(name) > 1):
