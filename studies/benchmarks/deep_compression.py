@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from compressors.masking.layers import Held
 from lenets import NETWORKS, RATE, SIDE, Digits, Hooks, digits, train
 from recipes import difference
 from rich.console import Console
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from compressors.coding.container import decoded
 from compressors.coding.rate import mean_bits
 from compressors.evidence import Evidence
+from compressors.masking.layers import Held
 from compressors.pipeline import Options, Request, apply_step, folded, requests_of, resolved
 from compressors.plan import CompressionPlan
 from nas.runtimes.onnx.coding import HUFFMAN, coded_file

@@ -41,8 +41,8 @@ def test_missing_and_unknown_numbers_are_refused(numbers: dict[str, float]) -> N
 
 def test_numbers_are_searched_in_the_order_of_the_section() -> None:
     """It is the order in which they are asked for, on which every later draw depends."""
-    names = ("learning_rate", "momentum", "weight_decay", "l1", "bn_sparsity", "rate_weight", "gamma", "label_smoothing",
-             "dropout", "ema", "mixup", "cutout")  # fmt: skip
+    names = ("learning_rate", "momentum", "weight_decay", "l1", "bn_sparsity", "rate_weight", "gamma",
+             "label_smoothing", "dropout", "ema", "mixup", "cutout")  # fmt: skip
     training = Training.model_validate(
         {**{name: {"low": 0.1, "high": 0.5} for name in reversed(names)}, "schedule": "step"}
     )
