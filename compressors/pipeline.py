@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from compressors.evidence import Evidence
 from compressors.folding import fold_batch_norm
 from compressors.formats import UNSIGNED_8, ActivationScheme
+from compressors.low_rank.paths import located
 from compressors.plan import CompressionPlan
 from compressors.pruning.criteria import IMPORTANCES, Criterion
 from compressors.pruning.importances import Group
@@ -89,6 +90,7 @@ def resolved(network: nn.Module, request: Request, options: Options) -> Request:
     """The request for this network with its weights: as it is, where it depends on none."""
     if not request.step.depends(request.record):
         return request
+    options = _located(network, options)
     return replace(request, record=request.step.loaded().resolve(network, request.record, options))
 
 
@@ -100,10 +102,15 @@ def apply_step(
     A record that depends on weights has to be resolved before.
     """
     method = request.step.loaded()
-    network = method.apply(network, request.record, options)
+    network = method.apply(network, request.record, _located(network, options))
     if batches is not None:
         method.settle(network, batches)
     return network
+
+
+def _located(network: nn.Module, options: Options) -> Options:
+    """The options with channel groups by the modules that hold them now: a member may have been factored."""
+    return replace(options, groups=located(network, options.groups))
 
 
 def compress(

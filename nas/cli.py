@@ -1,4 +1,5 @@
-"""The command line: nas init | run | train | check | cache | front | report | export | measure | retry | schema.
+"""The command line: nas init | run | train | check | cache | front | report | sensitivity | export | measure | retry |
+schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -236,12 +237,16 @@ def check(
             _probe(loaded, console)
 
 
-def _probe(study: Study, console: Console) -> None:
+def _one_worker_s_threads(study: Study) -> None:
+    """As many threads as in a worker; to be called before torch is imported."""
     from nas.executors.local import worker_environment
     from nas.machine import threads_per_worker
 
-    # As in a worker, and before torch is imported.
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
+
+
+def _probe(study: Study, console: Console) -> None:
+    _one_worker_s_threads(study)
     from nas.commands.probe import probe as run_probe
     from nas.commands.probe import probe_tables
     from nas.commands.probe import warnings_of as warnings_of_probe
@@ -289,6 +294,48 @@ def report(folder: Folder) -> None:
     with _readable(folder):
         write_report(folder, load_study(folder / "study.yaml"), Console())
     print(folder / "report.html")
+
+
+@app.command(epilog="Example:  nas sensitivity runs/digits 17 --formats int8,int4,int2 --ratios 0.25,0.5")
+def sensitivity(
+    folder: Folder,
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
+    ],
+    formats: Annotated[
+        str | None, typer.Option(help="Comma-separated; by default the study's, or int8, int4 and int2.")
+    ] = None,
+    ratios: Annotated[
+        str | None, typer.Option(help="Comma-separated; by default the study's, or 0.25, 0.5 and 0.75.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Validation images, at most.")] = 1000,
+) -> None:
+    """Scan a trained network: its accuracy when one layer alone is rounded, or one channel group alone is pruned.
+
+    Nothing is trained. The report shows the scan, and search.warm_start=sensitivity has a search propose candidates
+    from it. After Ctrl-C the same command goes on.
+    """
+    from nas.study.file import load_study
+
+    with _readable(folder):
+        study = load_study(folder / "study.yaml")
+    _one_worker_s_threads(study)
+    from nas.commands.report import write_report
+    from nas.commands.sensitivity import Wishes, print_scan
+    from nas.commands.sensitivity import sensitivity as run_scan
+
+    console = Console()
+    wishes = Wishes.of(formats, ratios, images)
+    again = shlex.join(["nas", *sys.argv[1:]])
+    try:
+        with _readable(folder), console.status("scanning") as status:
+            found = run_scan(folder, trial, wishes, tell=lambda n, total: status.update(f"scanning: {n} of {total}"))
+    except KeyboardInterrupt:
+        console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    print_scan(console, found, folder)
+    write_report(folder, study, console)
 
 
 @app.command(epilog="Example:  nas export runs/digits 17 --to my-model")

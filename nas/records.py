@@ -125,6 +125,7 @@ class LayerReport(Record):
     ran: Literal["integer", "float"]
     unpruned_channels: int | None = None
     sparsity: Fraction | None = None
+    kernel_width: int | None = None  # where it is not the kernel's height
 
 
 class Parity(Record):

@@ -11,5 +11,5 @@ def scale_sparsity(network: nn.Module) -> Tensor:
 
     Scales of channels that the loss does not need become small, and `bn_scale` tells them from the rest.
     """
-    scales = [m.weight for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
+    scales: list[Tensor] = [m.weight for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
     return torch.cat(scales).abs().sum() if scales else torch.zeros(())

@@ -20,7 +20,11 @@ REWARD_BITS = {"size_bytes", "coded_bytes", "latency_ms", "peak_memory_bytes"}
 
 
 def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:
-    """Costs known without building anything; the bytes are those of weights and biases, less than the file's."""
+    """Costs known without building anything; the bytes are those of weights and biases, less than the file's.
+
+    Where they depend on weights, the least that they may be.
+    """
+    candidate = candidate.least(num_classes) if candidate.depends_on_weights else candidate
     return {
         "parameters": candidate.parameters(num_classes),
         "macs": candidate.macs(num_classes),
@@ -37,9 +41,18 @@ def check_table(study: Study) -> Table:
     for column in ("network", "parameters", "MACs", "bytes", "file bytes"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
     for name, candidate in extreme_candidates(study).items():
-        costs, file = closed_form_costs(candidate, classes), file_bytes(study, candidate, classes)
-        table.add_row(name, *(f"{cost:,}" for cost in costs.values()), "-" if file is None else f"{file:,.0f}")
+        table.add_row(name, *_cells(study, candidate, classes))
+        if candidate.depends_on_weights:
+            table.caption = f"{caption} At least so much (≥) where it depends on weights."
     return table
+
+
+def _cells(study: Study, candidate: Candidate, classes: int) -> Iterator[str]:
+    """Costs, and bytes of the file."""
+    costs, mark = closed_form_costs(candidate, classes), "≥ " if candidate.depends_on_weights else ""
+    yield from (f"{mark}{cost:,}" for cost in costs.values())
+    file = file_bytes(study, candidate, classes)
+    yield "-" if file is None else f"{file:,.0f}"
 
 
 def warnings_of(study: Study) -> list[str]:
@@ -60,6 +73,8 @@ def _unrewarded_genes(study: Study) -> Iterator[str]:
         yield "compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)"
     if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
         yield "compression.pruning_ratio: no objective or constraint rewards a smaller network"
+    if len(study.compression.low_rank_choices) > 1 and rewarded <= set(QUALITIES):
+        yield "compression.low_rank: no objective or constraint rewards a smaller network"
 
 
 def _rate_of_floats(study: Study) -> Iterator[str]:

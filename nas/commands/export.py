@@ -32,7 +32,7 @@ def export_trial(path: Path, trial: str, to: Path, *, coded: bool = False) -> li
     Raises InputError where there is no such trial or no file, and where a file is not the one that was measured.
     """
     folder = RunFolder(path)
-    artifact = path / _artifact(folder, trial)
+    artifact = path / artifact_of(folder, trial)
     evaluation = read_evaluation(artifact)
     if evaluation is None:
         raise InputError(f"{artifact}: holds no finished network (state unknown)")
@@ -112,7 +112,7 @@ def _recorded_bytes(name: str, evaluation: Evaluation, study: Study) -> int | No
     return next((sizes[target] for target, own in names.items() if own == name and target in sizes), None)
 
 
-def _artifact(folder: RunFolder, trial: str) -> str:
+def artifact_of(folder: RunFolder, trial: str) -> str:
     """The artifact folder of a trial number, or else of an id prefix; a finalist's stands for its search trial's.
 
     A reference goes by its name, `baseline-int8`. Of finalists with several recipes the most accurate on validation

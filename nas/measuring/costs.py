@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -12,6 +13,7 @@ from nas.measuring.latency import measure
 from nas.records import Latency, LayerReport, Measurement
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
+from search_spaces.layers import LayerSpec
 
 
 def measure_files(
@@ -74,12 +76,19 @@ def layer_reports(
             in_channels=layer.in_channels,
             out_channels=layer.out_channels,
             kernel=layer.kernel,
+            kernel_width=layer.kernels[1] if layer.wide else None,
             parameters=layer.parameters,
             macs=layer.macs,
             format=candidate.plan.format_of(layer.name),
             ran="integer" if layer.name in ran else "float",
-            unpruned_channels=full[layer.name],
+            unpruned_channels=full[layer.whole] if is_last else None,
             sparsity=sparsity.get(layer.name),
         )
-        for layer in candidate.layers(num_classes)
+        for layer, is_last in _with_ends(candidate.layers(num_classes))
     )
+
+
+def _with_ends(layers: Sequence[LayerSpec]) -> Iterator[tuple[LayerSpec, bool]]:
+    """Each layer, and whether what it writes is the output of the layer it is (a factor of)."""
+    for layer, following in zip_longest(layers, layers[1:]):
+        yield layer, following is None or following.whole != layer.whole

@@ -44,7 +44,7 @@ def verify(
     if parity.is_broken:
         raise ParityBroken(f"parity broken: accuracy in runtime and torch differ by {parity.accuracy_difference:.1%}")
     ran = runtime_of(first).integer_layers(files[first.name], first)
-    asked = tuple(candidate.plan.formats)
+    asked = candidate.integer_layers(num_classes)
     found = {t: _checked(files[t.name], t, images, expected, integer_head=integer_head) for t in _unlike(first, others)}
     broken = [checked for checked, other in found.items() if not (other and other.holds)]
     doubtful = [target.name for target in others if any(_alike(target, checked) for checked in broken)]

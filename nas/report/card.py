@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.records import Evaluation, LayerReport, Measurement, Score
 from nas.report.details import (
@@ -66,11 +67,18 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(candidate.layers(len(class_names)))}\n"
+        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
     )
+
+
+def _shipped(candidate: Candidate, evaluation: Evaluation) -> Candidate:
+    """The candidate by the plan that resulted, where what was asked for depended on weights."""
+    if not evaluation.resulted:
+        return candidate
+    return candidate.resulting(CompressionPlan.model_validate(evaluation.resulted))
 
 
 def _origin(study: Study, evaluation: Evaluation) -> str:
@@ -85,7 +93,7 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
     blocks = dict.fromkeys(layer.block for layer in layers if "." in layer.block)
     stages = {block.partition(".")[0] for block in blocks}
     inside = [layer for layer in layers if layer.block in blocks]
-    kernels = ", ".join(f"{k}x{k}" for k in sorted({layer.kernel for layer in inside} - {1})) or "1x1"
+    kernels = ", ".join(f"{h}x{w}" for h, w in sorted({layer.kernels for layer in inside} - {(1, 1)})) or "1x1"
     excited = len({layer.block for layer in inside if ".squeeze_excite." in layer.name})
     squeeze = f", {excited} with squeeze-excite" if excited else ""
     return (

@@ -163,7 +163,7 @@ def layer_rows(layers: Iterable[LayerReport]) -> list[list[Any]]:
     """Rows for the page's layer table, in order of execution."""
     return [
         [layer.block, layer.name, layer.kind, layer.kernel, layer.out_channels, unpruned(layer),
-         layer.parameters, layer.macs, layer.format, layer.ran, layer.sparsity]
+         layer.parameters, layer.macs, layer.format, layer.ran, layer.kernel_width or layer.kernel, layer.sparsity]
         for layer in layers
     ]  # fmt: skip
 

@@ -235,9 +235,9 @@ function layerCells(row, kind, kernel, channels, sums, totals, inside) {
 
 // Of the weights, biases apart; a dash where the file was not counted.
 function zeros(layers) {
-  const counted = layers.filter((layer) => layer[10] !== null), weights = (layer) => layer[6] - layer[4];
+  const counted = layers.filter((layer) => layer[11] !== null), weights = (layer) => layer[6] - layer[4];
   const total = counted.reduce((all, layer) => all + weights(layer), 0);
-  return total ? (100 * counted.reduce((all, layer) => all + weights(layer) * layer[10], 0) / total).toFixed(1) : "–";
+  return total ? (100 * counted.reduce((all, layer) => all + weights(layer) * layer[11], 0) / total).toFixed(1) : "–";
 }
 
 function channelCell(kept, full) {
@@ -254,7 +254,7 @@ function blockRow(name, layers, totals) {
   button.setAttribute("aria-expanded", "false");
   head.append(button);
   row.append(head);
-  const largest = Math.max(...distinct(layers, 3));
+  const largest = Math.max(...distinct(layers, 3), ...distinct(layers, 10));
   const pruned = layers.find((layer) => layer[4] !== layer[5]) || layers[layers.length - 1];
   const kind = layers.length === 1 ? layers[0][2] : `${layers.length} layers`;
   layerCells(row, kind, `${largest} × ${largest}`, channelCell(pruned[4], pruned[5]),
@@ -266,7 +266,7 @@ function layerRow(layer, totals) {
   const row = element("tr", undefined, "layer");
   const name = layer[1].startsWith(`${layer[0]}.`) ? layer[1].slice(layer[0].length + 1) : layer[1];
   row.append(element("td", name, "text"));
-  layerCells(row, layer[2], `${layer[3]} × ${layer[3]}`, channelCell(layer[4], layer[5]), [layer[6], layer[7]], totals,
+  layerCells(row, layer[2], `${layer[3]} × ${layer[10]}`, channelCell(layer[4], layer[5]), [layer[6], layer[7]], totals,
     [layer]);
   row.hidden = true;
   return row;

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from compressors.formats import FORMATS, WeightFormat
-from nas.study.masking import MaskChoice, MaskChoices, listed
-from nas.study.section import Section, each_once
+from compressors.low_rank.factoring import Factoring
+from nas.study.masking import MaskChoice, MaskChoices
+from nas.study.section import Section, each_once, one_or_several
 
 Importance = Literal[
     "l1", "l2", "bn_scale", "taylor", "saliency", "momentum", "apoz", "geometric_median", "random", "leave_one_out"
 ]
 PruningRatio = Annotated[float, Field(ge=0, le=0.875)]
+
+
+def _spelling(value: Any) -> str:
+    """The tag of the way in which choices are written: one alone, or a list."""
+    return "choices" if isinstance(value, list | tuple) else "choice"
+
+
+Factorings = Annotated[tuple[Factoring | None, ...], Field(min_length=1)]
+LowRankChoices = Annotated[
+    Annotated[Factoring | None, Tag("choice")] | Annotated[Factorings, Tag("choices")], Discriminator(_spelling)
+]
 
 
 class Compression(Section):
@@ -36,6 +48,12 @@ class Compression(Section):
         description="Single weights that become zero after the dense stage and stay so: one amount, or choices of it; "
         "null leaves all. The file holds a bit mask and the weights that are left where that is smaller. On a CPU it "
         "runs as fast as with all weights.",
+    )
+    low_rank: LowRankChoices = Field(
+        None,
+        description="How layers are factored into smaller ones after they were trained whole: one way, or choices, of "
+        "which null leaves them whole; by default they stay so. So do layers that factors would not make smaller, "
+        "depthwise ones, and the first and the last layer.",
     )
     granularity: Literal["network", "stage", "block", "layer"] = Field(
         "block", description="The unit that has one choice of ratio and format: its layers share it."
@@ -83,14 +101,20 @@ class Compression(Section):
         "weights and entries of codebooks always are.",
     )
 
+    remove_blocks: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
+        (False,),
+        description="Whether blocks are removed after the dense stage; their skip is left. Blocks without a skip stay. "
+        "One value, or choices.",
+    )
+    remove_activations: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
+        (False,),
+        description="Whether the activations of blocks are removed after the dense stage. Layers that nothing "
+        "separates any more are merged where that is exact and makes the network smaller. One value, or choices.",
+    )
+
     @property
     def mask_choices(self) -> tuple[MaskChoice | None, ...]:
         return self.mask if isinstance(self.mask, tuple) else (self.mask,)
-
-    @field_validator("mask", mode="before")
-    @classmethod
-    def _masks_as_a_tuple(cls, given: Any) -> Any:
-        return listed(given)
 
     @field_validator("mask")
     @classmethod
@@ -101,7 +125,23 @@ class Compression(Section):
             raise ValueError("expected choices of one scope, got local and global ones")
         return given
 
-    @field_validator("pruning_ratio", "weight_format", "learned_step_sizes")
+    @property
+    def low_rank_choices(self) -> tuple[Factoring | None, ...]:
+        return self.low_rank if isinstance(self.low_rank, tuple) else (self.low_rank,)
+
+    @field_validator("low_rank", "mask", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        """Choices come as a list from YAML."""
+        return tuple(given) if isinstance(given, list) else given
+
+    @field_validator("low_rank")
+    @classmethod
+    def _each_low_rank_once(cls, given: Any) -> Any:
+        each_once("choice", given if isinstance(given, tuple) else ())
+        return given
+
+    @field_validator("pruning_ratio", "weight_format", "learned_step_sizes", "remove_blocks", "remove_activations")
     @classmethod
     def _distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
         each_once("choice", choices)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from compressors.masking.request import Amount
 from nas.study.section import NotNegative, Section, Share
@@ -44,7 +44,7 @@ class MaskChoice(Section):
         return amount if self.by == "magnitude" else f"{amount} by {self.by}"
 
     def decision(self) -> dict[str, Any] | None:
-        """What a plan says of a layer or, under WHOLE, of the network."""
+        """What a plan says of a layer, or of the whole network."""
         if self.ratio == 0:
             return None
         return Amount(ratio=self.ratio, threshold=self.threshold, by=self.by).to_json()
@@ -57,21 +57,4 @@ def strength(choice: MaskChoice | None) -> float:
     return choice.ratio if choice.ratio is not None else 1 - 1 / (1 + 10 * (choice.threshold or 0.0))
 
 
-def listed(given: Any) -> Any:
-    """Choices come as a list from YAML."""
-    return tuple(given) if isinstance(given, list) else given
-
-
-def _spelling(value: Any) -> str:
-    """The tag of the way in which masks are written; `Mask` is the beginning of the record's name."""
-    return "none" if value is None else "list" if isinstance(value, list | tuple) else "Mask"
-
-
-MaskChoices = Annotated[
-    Union[  # noqa: UP007
-        Annotated[MaskChoice, Tag("Mask")],
-        Annotated[None, Tag("none")],
-        Annotated[tuple[MaskChoice | None, ...], Field(min_length=1), Tag("list")],
-    ],
-    Discriminator(_spelling),
-]
+MaskChoices = MaskChoice | None | Annotated[tuple[MaskChoice | None, ...], Field(min_length=1)]

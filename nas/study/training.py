@@ -192,6 +192,15 @@ class Training(Section):
         return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)} | dict(numbers))
 
     @property
+    def keeps_moments(self) -> bool:
+        """Whether the optimizer has a first moment, whichever of the searched numbers is drawn."""
+        optimizers = self.optimizer.choices if isinstance(self.optimizer, Choices) else (self.optimizer,)
+        least = self.momentum
+        if isinstance(least, Range | Choices):
+            least = least.low if isinstance(least, Range) else min(least.choices)
+        return least > 0 or set(optimizers) <= {"adam", "adamw"}
+
+    @property
     def needs_reference(self) -> bool:
         """Whether one reference network teaches all candidates."""
-        return self.distillation is not None and self.distillation.teacher == "reference"
+        return self.distillation is not None and self.distillation.teacher != "self"

@@ -28,7 +28,7 @@ def test_every_value_is_that_of_the_earlier_network() -> None:
 
 
 def test_another_network_is_refused() -> None:
-    with pytest.raises(ValueError, match="rewind: expected weights of the same network, got first.weight"):
+    with pytest.raises(ValueError, match=r"rewind: expected weights of the same network, got first\.weight"):
         rewind(Small(), {n: t for n, t in Small().state_dict().items() if n != "first.weight"})
     with pytest.raises(ValueError, match=r"rewind: expected first.weight of shape \(5, 2, 1, 1\), got \(3, 2, 1, 1\)"):
         rewind(Small(), Pair().state_dict())

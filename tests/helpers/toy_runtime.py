@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class Toy:
     extra = "toys"
     file_name = "network.toy"
     default_provider = "table"
-    refused: ClassVar[dict[str, str]] = {}
+    refused: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, change: Callable[[Array], Array] = lambda logits: logits, *, refuses: bool = False) -> None:
         self.change, self.refuses = change, refuses

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from compressors.formats import FORMATS
 from compressors.masking.request import STEP, Mask
 from nas.candidates.candidate import Candidate, formats_of
+from nas.candidates.shaping import SHAPINGS
 from nas.candidates.zeros import mask_of_plan, zeros_of
 from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.outline import Map, Node
@@ -31,8 +32,10 @@ from nas.runtimes.onnx.sketch import (
 from nas.runtimes.onnx.sparse import SPARSE, UNMASK, unmask_function
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
-from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem
+from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
+from search_spaces.linear import flow_of, linear_flow
 
+FORETOLD = frozenset({*SHAPINGS, STEP})  # steps that change no more of a file than the parts and masks say
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely
 POWER_SCALES = 7  # different scales of grids that are powers of two
 OF_ENDS = {"stem": of_stem, "head": of_head}
@@ -41,7 +44,6 @@ SCALAR_BYTES = {
 }
 ZERO_POINT_BYTES, SCALE_BYTES = (tensor_bytes((), length) + 3 for length in (1, 4))  # with its name
 SIZE_SD = 4.0  # in bytes
-KNOWN_STEPS = frozenset({STEP})  # further steps of a plan whose files are foretold
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +88,7 @@ def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] 
     The size is exact but for what depends on weights: which zero points and scales of activations are equal, and are
     stored once.
     """
-    if candidate.plan.steps.keys() - KNOWN_STEPS or candidate.depends_on_weights:
+    if not FORETOLD.issuperset(candidate.plan.steps) or candidate.depends_on_weights:
         return None
     mask = mask_of_plan(candidate.plan)
     ways = [None] if mask is None or SPARSE in unpacked else [None, mask]
@@ -180,10 +182,13 @@ def _is_known(part: Part) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _flow_of(part: Part) -> Flow:
+    return with_factors(_whole_flow(part), _names_of(part))
+
+
+def _whole_flow(part: Part) -> Flow:
+    """What the part does where no layer is factored."""
     if part.site is not None:
-        flow = Flow()
-        FLOWS[part.site.config.kind](flow, part.site.config, part.site.keeps_shape)
-        return flow
+        return linear_flow(part.site) if part.is_linear else flow_of(part.site)
     return of_classifier() if part.name == "classifier" else OF_ENDS[part.name](part.activation)
 
 

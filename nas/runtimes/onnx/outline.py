@@ -31,14 +31,15 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 class Map(NamedTuple):
-    """An activation: channels, and side in pixels."""
+    """An activation: channels, and side in pixels; its height, where it has another `width` (0: the same)."""
 
     channels: int
     side: int
+    width: int = 0
 
     @property
     def elements(self) -> int:
-        return self.channels * self.side**2
+        return self.channels * self.side * (self.width or self.side)
 
 
 class Node(NamedTuple):

@@ -98,7 +98,8 @@ class Sketch:
         match operation.op:
             case "layer":
                 layer = self._layers[operation.layer]
-                return Map(layer.out_channels, layer.output_size)
+                height, width = layer.output_map
+                return Map(layer.out_channels, height, width if width != height else 0)
             case "average":
                 return Map(before.channels, 1)
             case "select":
@@ -216,10 +217,10 @@ class Sketch:
     def _layer(self, layer: LayerSpec, reads: Sequence[int], out: Map, **inputs: Any) -> int:
         if layer.kind == "linear":
             return self.outline.add("Gemm", reads, out, name=layer.name, transB=1, **inputs)
-        padding, sides = layer.kernel // 2, (layer.kernel, layer.kernel)
+        pads = tuple(side // 2 for side in layer.kernels)
         return self.outline.add(
-            "Conv", reads, out, name=layer.name, kernel_shape=sides, strides=(layer.stride,) * 2,
-            pads=(padding,) * 4, dilations=(1, 1), group=layer.groups, **inputs,
+            "Conv", reads, out, name=layer.name, kernel_shape=layer.kernels, strides=layer.strides,
+            pads=pads * 2, dilations=(1, 1), group=layer.groups, **inputs,
         )  # fmt: skip
 
     def _quantize(self, number: int, operation: Operation) -> None:
@@ -253,6 +254,4 @@ class Sketch:
 def _dims(layer: LayerSpec) -> tuple[int, ...]:
     """The shape of a layer's weight."""
     inputs = layer.in_channels // layer.groups
-    return (
-        (layer.out_channels, inputs) if layer.kind == "linear" else (layer.out_channels, inputs, *(layer.kernel,) * 2)
-    )
+    return (layer.out_channels, inputs) if layer.kind == "linear" else (layer.out_channels, inputs, *layer.kernels)

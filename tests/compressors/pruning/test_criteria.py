@@ -110,7 +110,8 @@ def test_random_scores_follow_the_seed_and_the_group() -> None:
     assert torch.equal(scores["hidden"], IMPORTANCES["random"].score(network, [HIDDEN], evidence)["hidden"])
     assert not torch.equal(scores["hidden"], scores["other"])
     assert not np.array_equal(found("random", network, replace(evidence, seed=1)), scores["hidden"].numpy())
-    assert float(scores["hidden"].min()) >= 0 and float(scores["hidden"].max()) < 1
+    assert float(scores["hidden"].min()) >= 0
+    assert float(scores["hidden"].max()) < 1
 
 
 @pytest.mark.parametrize("name", sorted(IMPORTANCES))
@@ -134,7 +135,7 @@ def test_without_evidence_there_is_no_score(name: str) -> None:
 
 def test_an_optimizer_without_moments_is_named() -> None:
     network = Small()
-    with pytest.raises(ValueError, match="needs the optimizer's moments of first.weight"):
+    with pytest.raises(ValueError, match=r"needs the optimizer's moments of first\.weight"):
         found("momentum", network, evidence_of(network, momenta=False))
 
 

@@ -103,11 +103,11 @@ def test_moments_of_the_stage_before_rank_once() -> None:
     assert [channel for channel, gone in enumerate(zeros(network)) if gone] == expected
 
 
-def test_a_restored_network_goes_on_as_the_first_one(name: str = "saliency") -> None:
-    network = begun(name)
+def test_a_restored_network_goes_on_as_the_first_one() -> None:
+    network = begun("saliency")
     PRUNING.before_step(network, 0.3)
     shaken(network, 0)
-    restored = begun(name, only_shapes=True, seed=1)
+    restored = begun("saliency", only_shapes=True, seed=1)
     restored.load_state_dict(network.state_dict())
     for each in (network, restored):
         PRUNING.before_step(each, 0.4)
@@ -127,7 +127,9 @@ def test_a_copy_goes_its_own_way() -> None:
     assert sum(zeros(copied)) == 3
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
     own, other = gradual_of(network), gradual_of(copied)
-    assert own is not None and other is not None and own.evidence is other.evidence
+    assert own is not None
+    assert other is not None
+    assert own.evidence is other.evidence
 
 
 def test_little_by_little_with_no_time_between_is_at_once() -> None:

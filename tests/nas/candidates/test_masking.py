@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import pytest
+from candidates import Recording
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +39,8 @@ def study(mask: Any, **fields: Any) -> Study:
 
 
 def drawn(mask: Any, seed: int = 0, **fields: Any) -> Candidate:
-    return sample(Pick(random.Random(seed).choice), SPACE, compression(mask, **fields), input_channels=1)
+    trial = Recording(Pick(random.Random(seed).choice))
+    return sample(trial, SPACE, compression(mask, **fields), input_channels=1)
 
 
 def layers(candidate: Candidate) -> list[str]:
@@ -78,6 +80,38 @@ def test_without_masks_candidates_are_as_they_were() -> None:
     assert sample(Pick(first), SPACE, compression([None]), input_channels=1).id == plain.id
     assert space_size(SPACE, compression(CHOICES)) > space_size(SPACE, Compression())
     assert space_size(SPACE, compression(GLOBAL)) == 2 * space_size(SPACE, Compression())
+
+
+def test_what_zeroes_nothing_is_no_decision() -> None:
+    plain = drawn(None)
+    name, small = plain.layers(10)[0].name, 0.4 / max(layer.weight_count for layer in plain.layers(10))
+    for masks in ({name: {"ratio": 0.0}}, {name: {"ratio": small}}, {"network": {"ratio": 0.0}}):
+        found = canonical(plain.model_copy(update={"plan": CompressionPlan(steps={"masked": masks})}))
+        assert (found.id, found.plan.steps) == (plain.id, {})
+    kept = canonical(plain.model_copy(update={"plan": CompressionPlan(steps={"masked": {name: {"zeros": 1}}})}))
+    assert kept.plan.steps == {"masked": {name: {"zeros": 1}}}
+
+
+def test_layers_that_there_are_not_are_refused() -> None:
+    plan = CompressionPlan(steps={"masked": {"stage9.block1.expand": {"ratio": 0.5}}})
+    with pytest.raises(ValueError, match=r"plan names stage9.block1.expand, which this architecture does not have"):
+        canonical(drawn(None).model_copy(update={"plan": plan}))
+
+
+def test_layers_of_blocks_that_are_removed_have_no_masks() -> None:
+    fields = {"remove_blocks": (True,), "low_rank": {"method": "svd", "ratio": 0.5}}
+    candidate = next(
+        c for seed in range(20) if (c := drawn([{"ratio": 0.5}], seed, **fields)).plan.steps.get("blocks_removed")
+    )
+    gone = tuple(candidate.plan.steps["blocks_removed"])
+    assert not [
+        name for name in candidate.plan.steps["masked"] if name.startswith(tuple(f"{block}." for block in gone))
+    ]
+    assert canonical(candidate).plan == candidate.plan
+    record = mask_of_plan(candidate.plan)
+    assert any(layer.name[-2:] == ".0" for layer in candidate.layers(10))
+    for layer in candidate.layers(10):
+        assert zeros_in(layer, record) == round(0.5 * layer.weight_count)
 
 
 def test_corners_have_the_strongest_masks_and_none() -> None:

@@ -154,7 +154,8 @@ def test_a_budget_holds_the_widths_between_blocks_where_the_study_says_so() -> N
     compression = GLOBAL.model_copy(update={"stage_widths": True})
     candidate = sample(Pick(last), space, compression, input_channels=1)
     assert candidate.plan.steps["pruned"] == {"network": {"ratio": 0.5, "grid": space.width_grid}}
-    nothing = sample(Replay({**_genes(space, compression), "network.pruning_ratio": 0.0}), space, compression, input_channels=1)  # fmt: skip
+    unpruned = Replay({**_genes(space, compression), "network.pruning_ratio": 0.0})
+    nothing = sample(unpruned, space, compression, input_channels=1)
     assert nothing.plan == CompressionPlan()
 
 

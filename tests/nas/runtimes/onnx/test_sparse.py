@@ -90,9 +90,9 @@ def stored(model: onnx.ModelProto) -> dict[str, tuple[int, np.ndarray[Any, Any]]
 def _length(name: str, makers: Any, values: Any) -> int:
     while name not in values:
         node = makers[name]
-        name = node.input[1] if node.domain == FUNCTIONS else node.input[0]
         if node.domain == FUNCTIONS:
-            return int(values[name].prod())
+            return int(values[node.input[-1]].prod())
+        name = node.input[1 if node.op_type == "Gather" else 0]  # a codebook's indices
     return int(values[name].size)
 
 
