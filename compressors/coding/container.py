@@ -8,87 +8,70 @@ from __future__ import annotations
 import hashlib
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from compressors.coding.coders import Coding, Sink, Source, best_coding, read, write
+from compressors.coding.coders import Sink, Source, read, write
 from compressors.coding.numbers import Bytes, Damaged, Numbers
+from compressors.coding.spans import Span, best_piece, multiple_of
+from compressors.coding.squeezing import squeezed, unsqueezed
 from compressors.coding.symbols import Array
 from compressors.coding.views import VIEWS
 
 MAGIC, VERSION = b"NASZ", 1
-_LZMA = ({"id": lzma.FILTER_LZMA1, "dict_size": 1 << 20, "lc": 3, "lp": 0, "pb": 0},)
-
-
-@dataclass(frozen=True)
-class Span:
-    """Bytes of a file from `start` to `stop` that hold a tensor.
-
-    views: names of VIEWS by which they may be seen. shapes: (rows, columns) of what is seen, to try.
-    is_float32: whether they are little-endian floats, which may be those of an earlier span times a number.
-    joint: spans with the same word are coded as one: short ones would each have to learn what they have in common.
-    """
-
-    start: int
-    stop: int
-    views: tuple[str, ...]
-    shapes: tuple[tuple[int, int], ...]
-    is_float32: bool = False
-    joint: str = ""
-
-
-Seen = tuple[int, tuple[int, int], tuple[Array, ...]]  # a view, rows and columns, and the parts
-QUICK, CLOSE = ("constant", "plain", "range"), 1.2  # coders that tell which views are worth more time, and how close
 # How a span is told from the others: coded by itself, a multiple of another, or one of a joint of this number and on.
 OWN, MULTIPLE, JOINT = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class Piece:
-    """How a span is coded: a view, rows and columns, and the coding of each part."""
-
-    view: int
-    shape: tuple[int, int]
-    codings: tuple[Coding, ...]
-    parts: tuple[Array, ...] = field(repr=False)
-
-    @property
-    def bits(self) -> float:
-        return sum(coding.bits for coding in self.codings)
-
-
 def coded(data: bytes, spans: Iterable[Span], coders: tuple[str, ...] | None = None) -> bytes:
     """The coded file of `data`, whose `spans` do not overlap; tensors by the coders named alone, where any are."""
-    chosen, sink = sorted(spans, key=lambda span: span.start), Sink()
-    rest, at = bytearray(), 0
-    groups: dict[str | int, list[Span]] = {}
-    sink.plain.put(len(chosen))
-    for index, span in enumerate(chosen):
-        if span.start < at:
-            raise ValueError(f"spans: expected one that begins at {at} or later, got {span.start}")
-        rest += data[at : span.start]
-        sink.plain.put(span.start - at, span.stop - span.start)
-        at = span.stop
-        if (multiple := _multiple(data, chosen[:index], span)) is not None:
-            which, factor = multiple
-            sink.plain.put(MULTIPLE, index - which)
-            sink.plain.data += factor
-            continue
-        groups.setdefault(span.joint or index, []).append(span)
-        joints = [name for name in groups if isinstance(name, str)]
-        sink.plain.put(JOINT + joints.index(span.joint) if span.joint else OWN)
-    rest += data[at:]
-    for group in groups.values():
+    ordered, sink = sorted(spans, key=lambda span: span.start), Sink()
+    groups = _write_index(sink.plain, data, ordered)
+    for group in groups:
         _write_group(sink, b"".join(data[span.start : span.stop] for span in group), group, coders)
+    rest = _between(data, ordered)
     body = Numbers()
     body.put(len(rest))
-    for section in (bytes(rest), bytes(sink.plain.data)):
+    for section in (rest, bytes(sink.plain.data)):
         body.put_bytes(squeezed(section))
     body.put_bytes(sink.range_coded())
     head = hashlib.sha256(data).digest() + bytes(body.data)
     return MAGIC + bytes([VERSION]) + zlib.crc32(head).to_bytes(4, "big") + head
+
+
+def _write_index(plain: Numbers, data: bytes, spans: Sequence[Span]) -> list[list[Span]]:
+    """Write where every span lies and how it is coded; returns those that are coded as one, in the order of the first.
+
+    Raises ValueError where spans overlap.
+    """
+    groups: dict[str | int, list[Span]] = {}
+    joints: list[str] = []
+    at = 0
+    plain.put(len(spans))
+    for index, span in enumerate(spans):
+        if span.start < at:
+            raise ValueError(f"spans: expected one that begins at {at} or later, got {span.start}")
+        plain.put(span.start - at, span.stop - span.start)
+        at = span.stop
+        if (multiple := multiple_of(data, spans[:index], span)) is not None:
+            which, factor = multiple
+            plain.put(MULTIPLE, index - which)
+            plain.data += factor
+            continue
+        groups.setdefault(span.joint or index, []).append(span)
+        if span.joint and span.joint not in joints:
+            joints.append(span.joint)
+        plain.put(JOINT + joints.index(span.joint) if span.joint else OWN)
+    return list(groups.values())
+
+
+def _between(data: bytes, spans: Sequence[Span]) -> bytes:
+    """All that lies in no span."""
+    starts = [0, *(span.stop for span in spans)]
+    stops = [*(span.start for span in spans), len(data)]
+    return b"".join(data[start:stop] for start, stop in zip(starts, stops, strict=True))
 
 
 def _write_group(sink: Sink, data: bytes, group: Sequence[Span], coders: tuple[str, ...] | None) -> None:
@@ -103,60 +86,6 @@ def _write_group(sink: Sink, data: bytes, group: Sequence[Span], coders: tuple[s
 def _rows_of(size: int) -> tuple[tuple[int, int], ...]:
     """Single rows of as many numbers as bytes may be."""
     return tuple((1, size // width) for width in (1, 2, 4, 8) if size % width == 0)
-
-
-def best_piece(data: bytes, span: Span, coders: tuple[str, ...] | None = None) -> Piece:
-    """The view and shape that make a span smallest; bytes in a row where none of them fits."""
-    seen = _seen(data, span) or _seen(data, as_bytes(span))
-    quick = [_piece(one, QUICK if coders is None else coders) for one in seen]
-    least = min(piece.bits for piece in quick)
-    if coders is None:  # what learns more takes time: only where it may win
-        quick += [_piece(one, None) for one, piece in zip(seen, quick, strict=True) if piece.bits <= CLOSE * least]
-    return min(quick, key=lambda piece: piece.bits)
-
-
-def _piece(seen: Seen, coders: tuple[str, ...] | None) -> Piece:
-    number, shape, parts = seen
-    return Piece(number, shape, tuple(best_coding(part, coders) for part in parts), parts)
-
-
-def as_bytes(span: Span) -> Span:
-    """The span as bytes in a row."""
-    return Span(span.start, span.stop, ("bytes",), ((1, span.stop - span.start),))
-
-
-def _seen(data: bytes, span: Span) -> list[Seen]:
-    """The views and shapes that fit, and what is seen; of one view a single row only where it has no other shape."""
-    found: list[Seen] = []
-    for number, view in enumerate(VIEWS):
-        shapes = span.shapes if view.name in span.views else ()
-        own = [(number, shape, parts) for shape in shapes if (parts := view.parts(data, *shape))]
-        found += [one for one in own if min(one[1]) > 1] or own[:1]
-    return found
-
-
-def _multiple(data: bytes, before: Sequence[Span], span: Span) -> tuple[int, bytes] | None:
-    """Which earlier span's floats, times which float, this span's are: a bias's scales are its weight's."""
-    if not span.is_float32:
-        return None
-    own = np.frombuffer(data[span.start : span.stop], "<f4")
-    for which, other in reversed(list(enumerate(before))):
-        if other.is_float32 and other.stop - other.start == span.stop - span.start:
-            theirs = np.frombuffer(data[other.start : other.stop], "<f4")
-            if (factor := _factor(theirs, own)) is not None:
-                return which, factor
-    return None
-
-
-def _factor(theirs: Array, own: Array) -> bytes | None:
-    """The float32 that takes one array to the other exactly, among those next to the quotient."""
-    with np.errstate(all="ignore"):
-        first = np.float32(np.float64(own[0]) / np.float64(theirs[0]))
-        near = [first, np.nextafter(first, np.float32(np.inf)), np.nextafter(first, np.float32(-np.inf))]
-        for factor in near:
-            if (theirs * factor).astype("<f4").tobytes() == own.tobytes():
-                return np.asarray(factor, "<f4").tobytes()
-    return None
 
 
 def decoded(blob: bytes) -> bytes:
@@ -236,28 +165,3 @@ def _tensor(source: Source, size: int) -> bytes:
     if len(data) != size:
         raise Damaged(f"a tensor in it has {len(data)} bytes, expected {size}")
     return data
-
-
-def squeezed(data: bytes) -> bytes:
-    """Bytes as a general coder makes them smallest, after the number of the coder."""
-    ways = (data, _deflate(data), lzma.compress(data, lzma.FORMAT_RAW, filters=_LZMA))
-    number = min(range(len(ways)), key=lambda i: len(ways[i]))
-    return bytes([number]) + ways[number]
-
-
-def unsqueezed(data: bytes, most: int = 2**31) -> bytes:
-    """What `squeezed` was given, which is no longer than `most`. Raises Damaged."""
-    number, body = data[:1], data[1:]
-    ways: dict[bytes, Callable[[], bytes]] = {
-        b"\0": lambda: body,
-        b"\1": lambda: zlib.decompressobj(-15).decompress(body, most),
-        b"\2": lambda: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_LZMA).decompress(body, most),
-    }
-    if number not in ways:
-        raise Damaged("a section of it is in no known form")
-    return ways[number]()
-
-
-def _deflate(data: bytes) -> bytes:
-    coder = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
-    return coder.compress(data) + coder.flush()

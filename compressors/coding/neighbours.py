@@ -108,7 +108,8 @@ class _Model:
     def weights(self, index: Array) -> Array:
         """Probabilities (width, size) times a number."""
         share = (self.all + 0.5) / (self.all.sum() + 0.5 * self.size)
-        return self.counts[index] + self.context.trust * share
+        weights: Array = self.counts[index] + self.context.trust * share
+        return weights
 
     def learn(self, index: Array, row: Array) -> None:
         self.counts += np.bincount(index * self.size + row, minlength=self.counts.size).reshape(self.counts.shape)

@@ -178,21 +178,29 @@ def table_of(found: Sequence[Row]) -> Table:
     return table
 
 
+def rows_in(file: Path | None) -> list[Row]:
+    """The rows of an earlier call; none where there is no file."""
+    rows: list[Row] = json.loads(file.read_text())["rows"] if file is not None and file.exists() else []
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--epochs", type=int, nargs=3, default=list(asdict(Epochs()).values()))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="is continued where it is there already")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = []
+    rows = rows_in(arguments.json)
     for seed in range(arguments.seeds):
         for name in arguments.networks:
+            if any((row["network"], row["seed"]) == (name, seed) for row in rows):
+                continue
             rows += rows_of(name, WAYS, Epochs(*arguments.epochs), seed)
-            Console().print(table_of(summary(rows)))
             if arguments.json:
                 arguments.json.write_text(json.dumps({"summary": summary(rows), "rows": rows}, indent=1))
+    Console().print(table_of(summary(rows)))
 
 
 if __name__ == "__main__":

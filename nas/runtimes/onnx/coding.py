@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from compressors.coding.container import Span, coded
+from compressors.coding.container import coded
+from compressors.coding.spans import Span
 
 HUFFMAN = ("plain", "huffman")  # coders as in Deep Compression; plain bytes go to a general coder with all the rest
 SMALLEST = 16  # bytes of a tensor that is coded apart from the rest

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressors.coding.container import MAGIC, Span, as_bytes, best_piece, coded, decoded, squeezed, unsqueezed
+from compressors.coding.container import MAGIC, coded, decoded
 from compressors.coding.numbers import Damaged
+from compressors.coding.spans import Span, as_bytes, best_piece
+from compressors.coding.squeezing import squeezed, unsqueezed
 from compressors.coding.views import VIEWS
 
 ALL = tuple(view.name for view in VIEWS)

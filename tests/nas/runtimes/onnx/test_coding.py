@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from networks import CLASSES, HEADER, LAYERS, MIXED, quantized
 from onnx import TensorProto, helper, numpy_helper
 
-from compressors.coding.container import best_piece, decoded
+from compressors.coding.container import decoded
+from compressors.coding.spans import best_piece
 from compressors.coding.views import VIEWS
 from nas.runtimes.onnx.coding import HUFFMAN, coded_file, spans
 from nas.runtimes.onnxruntime import ONNXRUNTIME
