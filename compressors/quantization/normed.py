@@ -109,7 +109,7 @@ class QuantizedNormedConv2d(QuantizedConv2d):
 
     def _fitted(self) -> Grid:
         weight = self._upright() if self._rounding.of_channels else self.layer.weight
-        return self._rounding.fit(weight.detach(), self.format.codes)
+        return self._fit(weight.detach())
 
     def _floor(self) -> Tensor:
         if not self._rounding.of_channels:
