@@ -7,6 +7,8 @@ quantized is decided in `insertion.py`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -175,7 +177,15 @@ class QuantizedLayer(nn.Module):
         self._set_grid(self._fitted())
 
     def _fitted(self) -> Grid:
-        return self._rounding.fit(self._own_weight().detach(), self.format.codes)
+        return self._fit(self._own_weight().detach())
+
+    def _fit(self, weight: Tensor) -> Grid:
+        """The grid of least squared error; of signs, over the weights that a mask keeps."""
+        grid = self._rounding.fit(weight, self.format.codes)
+        if self.mask is None or self.format.has_zero:
+            return grid
+        kept = self.mask.flatten(1).sum(1).clamp(min=1)
+        return replace(grid, steps=grid.steps * (weight[0].numel() / kept))
 
     @torch.no_grad()
     def _set_grid(self, fitted: Grid) -> None:

@@ -221,6 +221,18 @@ def test_masks_stay_through_folding_and_quantization_aware_training(fmt: str, ke
         assert not layer.quantized()[0][~packed.mask].any()
 
 
+@pytest.mark.parametrize("keep_norms", [False, True])
+def test_scales_of_two_values_are_means_over_what_is_kept(keep_norms: bool) -> None:
+    prepared = prepare(masked(), {"5": "binary", "0": "binary"}, keep_norms=keep_norms)
+    for name in ("5", "0"):
+        layer = prepared.get_submodule(name)
+        assert isinstance(layer, QuantizedLayer)
+        own = layer.layer.conv if keep_norms and name == "0" else layer.layer
+        weight, mask = own.weight.detach().flatten(1), mask_of(own).flatten(1)
+        expected = torch.stack([row[kept].abs().mean() for row, kept in zip(weight, mask, strict=True)])
+        torch.testing.assert_close(layer.scales.detach(), expected)
+
+
 def test_a_network_folded_in_floats_has_its_masks() -> None:
     found = fold_batch_norm(masked())
     assert torch.equal(mask_of(found.get_submodule("0")), mask_of(masked().get_submodule("0")))
