@@ -135,7 +135,9 @@ def quantized_tensors(network: fx.GraphModule, asked: Collection[str]) -> set[fx
 def _schemes(
     network: fx.GraphModule, asked: Mapping[str, Format], scheme: ActivationScheme
 ) -> dict[fx.Node, ActivationScheme]:
-    """The scheme of every node whose output is held in codes: of powers of two around layers of fixed point."""
+    """The scheme of every node whose output is held in codes: of powers of two around layers of fixed point, and of
+    what is computed from such codes alone.
+    """
     modules, held = dict(network.named_modules()), quantized_tensors(network, asked)
     fixed: set[fx.Node] = set()
     for node in network.graph.nodes:
@@ -144,6 +146,9 @@ def _schemes(
     for node in reversed(network.graph.nodes):
         if node in fixed and _moves_codes(node, modules):
             fixed |= {source for source in node.all_input_nodes if source in held}  # whose grid it shares
+    for node in network.graph.nodes:
+        if _keeps_codes(node, modules) and all(source in fixed for source in node.all_input_nodes):
+            fixed.add(_result(node, modules))
     return {node: replace(scheme, powers_of_two=True) if node in fixed else scheme for node in held}
 
 

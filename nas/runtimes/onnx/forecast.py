@@ -50,7 +50,8 @@ SIZE_SD = 4.0  # in bytes
 class Piece:
     """What a file has of one part; as in Outline. `source` is its input, of elements of `source_bytes`.
 
-    out, is_held, is_signed: the shape of its result, whether that is held in codes and may be negative.
+    out, is_held, is_signed, is_fixed: the shape of its result, and whether that is held in codes, may be negative and
+    has a scale that is a power of two.
     """
 
     size_bytes: int
@@ -69,6 +70,7 @@ class Piece:
     out: Map
     is_held: bool
     is_signed: bool
+    is_fixed: bool
 
 
 class Asked(NamedTuple):
@@ -168,11 +170,11 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str], ma
     formats = [formats_of(part, plan) for part in parts]
     asks = [_asks_of(part, given) for part, given in zip(parts, formats, strict=True)]
     pieces, source = list[Piece](), Map(architecture.input_channels, architecture.input_size)
-    held, signed = False, False
+    held, signed, fixed = False, False, False
     for part, given, next_asks in zip(parts, formats, [*asks[1:], NOTHING_ASKED], strict=True):
-        piece = _piece(part, given, source, held, signed, next_asks, unpacked, zeros_of(part, mask))
+        piece = _piece(part, given, source, held, signed, fixed, next_asks, unpacked, zeros_of(part, mask))
         pieces.append(piece)
-        source, held, signed = piece.out, piece.is_held, piece.is_signed
+        source, held, signed, fixed = piece.out, piece.is_held, piece.is_signed, piece.is_fixed
     return pieces
 
 
@@ -196,11 +198,14 @@ def _whole_flow(part: Part) -> Flow:
 def _asks_of(part: Part, formats: tuple[str, ...]) -> Asked:
     flow, by_name = _flow_of(part), dict(zip(_names_of(part), formats, strict=True))
     in_codes = any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] != "fp32" for o in flow)
-    return Asked(in_codes, INPUT in fixed_operations(flow, _fixed_layers(by_name), output_fixed=False))
+    return Asked(in_codes, INPUT in _fixed(flow, by_name))
 
 
-def _fixed_layers(by_name: Mapping[str, str]) -> list[str]:
-    return [name for name, fmt in by_name.items() if FORMATS[fmt].is_fixed_point]
+def _fixed(
+    flow: Flow, by_name: Mapping[str, str], *, input_fixed: bool = False, output_fixed: bool = False
+) -> set[int]:
+    layers = [name for name, fmt in by_name.items() if FORMATS[fmt].is_fixed_point]
+    return fixed_operations(flow, layers, input_fixed=input_fixed, output_fixed=output_fixed)
 
 
 def _names_of(part: Part) -> list[str]:
@@ -210,15 +215,15 @@ def _names_of(part: Part) -> list[str]:
 
 @lru_cache(maxsize=1 << 16)
 def _piece(
-    part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, next_asks: Asked,
-    unpacked: frozenset[str], zeros: tuple[int, ...],
+    part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, input_fixed: bool,
+    next_asks: Asked, unpacked: frozenset[str], zeros: tuple[int, ...],
 ) -> Piece:  # fmt: skip
     flow, names = _flow_of(part), _names_of(part)
     by_name = dict(zip(names, formats, strict=True))
     held = held_operations(flow, [n for n, fmt in by_name.items() if fmt != "fp32"], input_held=input_held)
     last = len(flow) - 1
     held = (held | {last} if next_asks.in_codes else held) if part.name != "classifier" else held - {last}
-    fixed = fixed_operations(flow, _fixed_layers(by_name), output_fixed=next_asks.fixed)
+    fixed = _fixed(flow, by_name, input_fixed=input_fixed, output_fixed=next_asks.fixed)
     masked = dict(zip(names, zeros, strict=True)) if zeros else {}
     sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, unpacked, masked)
     outline = sketch.draw(source, is_signed=input_signed)
@@ -239,4 +244,5 @@ def _piece(
         out=sketch.result,
         is_held=last in held,
         is_signed=sketch.is_signed,
+        is_fixed=last in fixed,
     )

@@ -32,15 +32,23 @@ def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, in
     return held
 
 
-def fixed_operations(flow: Sequence[Operation], layers: Collection[str], *, output_fixed: bool) -> set[int]:
-    """Operations, perhaps INPUT, whose results have a scale that is a power of two: those around such `layers`."""
+def fixed_operations(
+    flow: Sequence[Operation], layers: Collection[str], *, input_fixed: bool, output_fixed: bool
+) -> set[int]:
+    """Operations, perhaps INPUT, whose results have a scale that is a power of two: those around such `layers`, and
+    those of such results alone.
+    """
     fixed = {len(flow) - 1} if output_fixed else set[int]()
+    fixed |= {INPUT} if input_fixed else set[int]()
     for number, operation in enumerate(flow):
         if operation.op == "layer" and operation.layer in layers:
             fixed |= {*operation.reads, _result(flow, number)}
     for number, operation in reversed(list(enumerate(flow))):
         if number in fixed and operation.op in MOVING:
             fixed |= set(operation.reads)
+    for number, operation in enumerate(flow):
+        if operation.op in KEEPING and fixed.issuperset(operation.reads):
+            fixed.add(_result(flow, number))
     return fixed
 
 

@@ -137,6 +137,24 @@ def test_zeros_that_depend_on_weights_cannot_be_foretold() -> None:
     assert forecast(candidate, header_of(candidate)) is None
 
 
+@pytest.mark.parametrize(
+    ("family", "formats"),
+    [
+        ("mixed", ("ternary", "binary", "codebook4", "codebook3", "codebook2")),
+        ("shuffle", ("int8_asymmetric", "binary", "fp32")),
+        ("mobile", ("pow2",)),
+        ("shuffle", ("pow2",)),
+        ("mixed", ("pow2", "int8", "fp32")),
+    ],
+)
+def test_further_formats_against_emitted_files(family: str, formats: tuple[WeightFormat, ...]) -> None:
+    candidate = drawn(SPACES[family], 1, formats)
+    size, peak = file_of(candidate, 1)
+    found = foretold(candidate)
+    assert found.peak_memory_bytes == peak
+    assert abs(found.size_bytes - size) < 3 * found.size_sd < 0.02 * size
+
+
 def test_weights_that_a_runtime_does_not_unpack() -> None:
     candidate = drawn(SPACES["mixed"], 1, ("int3", "int2"))
     size, peak = file_of(candidate, 1, unpacked=UNPACKED)
