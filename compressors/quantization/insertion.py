@@ -202,6 +202,7 @@ def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: Acti
     if isinstance(module, PixelGrid | nn.Hardsigmoid | nn.ReLU6):
         check_no_hooks(str(node.target), module)
     if isinstance(module, PixelGrid):
+        scheme = replace(scheme, bits=8)  # what is given in 8 bits needs no fewer
         return ActivationQuantizer(fixed=_pixel_grid(node, module, scheme), scheme=scheme)
     if type(module) is nn.Hardsigmoid:
         steps = scheme.high if scheme.symmetric else scheme.levels

@@ -68,6 +68,17 @@ class ActivationQuantizer(nn.Module):
         first = torch.isinf(self.low)
         self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, self.momentum)))
         self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, self.momentum)).clamp(max=self.ceiling))
+        self._set_grid()
+
+    @torch.no_grad()
+    def set_range(self, low: float, high: float) -> None:
+        """Lay the grid over a range that was found elsewhere; one that is fixed stays as it is."""
+        if not self.is_fixed:
+            self.low.fill_(low)
+            self.high.fill_(high).clamp_(max=self.ceiling)
+            self._set_grid()
+
+    def _set_grid(self) -> None:
         bottom, top = self.low.clamp(max=0.0), self.high.clamp(min=0.0)
         if self.scheme.symmetric:
             self.scale.copy_(torch.maximum(-bottom, top).clamp(min=1e-6) / self.scheme.high)

@@ -94,6 +94,11 @@ class Compression(Section):
         description="Whether the first and the last layer may have fewer than 8 bits; by default they have int8 "
         "instead.",
     )
+    activation_bits: Literal[8, 4] = Field(
+        8,
+        description="Bits of activations between quantized layers. No runtime here computes with 4: their accuracy is "
+        "that of a simulation, the file that is measured has 8, and such networks are on no front.",
+    )
     learned_step_sizes: tuple[WeightFormat, ...] = Field(
         ("int4", "int3", "int2"),
         description="Formats whose step sizes are trained with the weights (LSQ, arXiv:1902.08153) instead of being "

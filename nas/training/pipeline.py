@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from compressors.batch_norm import estimate_batch_norm
 from compressors.evidence import Evidence
-from compressors.pipeline import Options, Request, apply_step, folded, requests_of, resolved
+from compressors.formats import ActivationScheme
+from compressors.pipeline import Options, PostTraining, Request, apply_step, folded, requests_of, resolved
 from compressors.plan import CompressionPlan
 from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.candidates.shaping import SHAPINGS
 from nas.files import write_atomically
 from nas.study import Compression, Recipe
+from nas.study.numbers import decided
 from nas.tasks import Rung, Tell, Verdict, rung_between, silent
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
@@ -66,6 +68,7 @@ def options_of(candidate: Candidate, compression: Compression) -> Options:
         importance=IMPORTANCES[compression.importance],
         learned=compression.learned_step_sizes,
         gradual=compression.pruning_schedule == "iterative",
+        scheme=ActivationScheme(bits=compression.activation_bits),
     )
 
 
@@ -171,8 +174,11 @@ class TrainingPipeline:
 
     @property
     def options(self) -> Options:
-        keeps = self.training.batch_norm == "live"
-        return replace(options_of(self.candidate, self.compression), keep_norms=keeps)
+        training = self.training
+        post_training = PostTraining(training.calibration, training.bias_correction, training.equalization)
+        keeps = training.batch_norm == "live"
+        common = options_of(self.candidate, self.compression)
+        return replace(common, keep_norms=keeps, post_training=post_training)
 
     def fit(self, network: nn.Module, give_way: Callable[[], None], *, report: Report = always_continue) -> Trained:
         """Train `network` (untrained, dense) through all stages.
@@ -265,7 +271,7 @@ class TrainingPipeline:
         plain = Loss(label_smoothing=training.label_smoothing, class_weights=self.class_weights)
         if options is None:
             return plain
-        taught = replace(plain, weight=options.weight, temperature=options.temperature)
+        taught = replace(plain, weight=decided(options.weight), temperature=decided(options.temperature))
         if options.teacher == "self":
             return plain if dense is None else self._taught_by(dense, taught, network)
         if self.guide is not None:
