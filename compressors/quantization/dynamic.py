@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from compressors.folding import check_read_by_its_call, fold_batch_norm
 from compressors.formats import format_named
 from compressors.pipeline import Method, Options
-from compressors.quantization.numerics import ROUNDINGS, per_channel
+from compressors.quantization.numerics import per_channel
+from compressors.quantization.roundings import ROUNDINGS
 from compressors.steps import QuantizeDynamically
 from compressors.support import check_floats, check_no_hooks, check_own_type, check_sizes
 
@@ -35,10 +36,10 @@ class DynamicLinear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         rounding, weight = ROUNDINGS[INT8.rounding], linear.weight.detach()
-        scales = rounding.fit(weight, INT8.codes)
-        bias = torch.zeros_like(scales) if linear.bias is None else linear.bias.detach().clone()
-        self.register_buffer("codes", rounding.to_codes(weight, scales, INT8.codes).to(torch.int8))
-        self.register_buffer("scales", scales)
+        grid = rounding.fit(weight, INT8.codes)
+        bias = torch.zeros_like(grid.steps) if linear.bias is None else linear.bias.detach().clone()
+        self.register_buffer("codes", rounding.to_codes(weight, grid, INT8.codes).to(torch.int8))
+        self.register_buffer("scales", grid.steps)
         self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
