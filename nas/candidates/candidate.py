@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from compressors.budgets import without
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import depends_on_weights, least_of, requests_of
@@ -142,6 +143,8 @@ def effective(plan: CompressionPlan, widths: Mapping[str, int], gone: Gone) -> C
     steps = dict(plan.steps)
     if gone.blocks and ACTIVATIONS in steps:
         steps[ACTIVATIONS] = {name: value for name, value in steps[ACTIVATIONS].items() if name not in gone.blocks}
+    if gone.groups and "pruned" in steps:
+        steps["pruned"] = without(steps["pruned"], gone.groups)
     left = {name: decisions for name, decisions in steps.items() if decisions}
     return CompressionPlan.model_construct(kept=kept, formats=formats, steps=left)
 
