@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from nas.candidates.candidate import Candidate
@@ -41,7 +42,14 @@ def measure_files(
         peak_memory_bytes=costs.peak_memory_bytes,
         latency=latency,
         other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
+        **(costs_of_weights(files[first.name], first) if origin == "shipped file" else {}),
     )
+
+
+def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
+    """Costs, by name, that an untrained file says nothing of: what is not zero, and its bytes entropy-coded."""
+    runtime = runtime_of(target)
+    return {"nonzero_parameters": runtime.zeros(file).nonzero_parameters, "coded_bytes": len(runtime.coded(file))}
 
 
 def _latency(file: Path, target: Target) -> Latency | None:
@@ -55,8 +63,10 @@ def _bytes(file: Path) -> int:
     return file.stat().st_size
 
 
-def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -> tuple[LayerReport, ...]:
-    """Every layer as shipped."""
+def layer_reports(
+    candidate: Candidate, num_classes: int, ran: frozenset[str], sparsity: Mapping[str, float] = MappingProxyType({})
+) -> tuple[LayerReport, ...]:
+    """Every layer as shipped; `sparsity` is the share of zeros among the weights of each, by name."""
     full = {layer.name: layer.out_channels for layer in candidate.architecture.layers(num_classes)}
     return tuple(
         LayerReport(
@@ -72,6 +82,7 @@ def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -
             format=candidate.plan.format_of(layer.name),
             ran="integer" if layer.name in ran else "float",
             unpruned_channels=full[layer.whole] if is_last else None,
+            sparsity=sparsity.get(layer.name),
         )
         for layer, is_last in _with_ends(candidate.layers(num_classes))
     )

@@ -53,7 +53,7 @@ def verify(
         ran_integer=tuple(name for name in asked if name in ran),
         parity=parity,
         other_parity={target.name: other for target, other in found.items() if other is not None},
-        layers=layer_reports(candidate, num_classes, ran),
+        layers=layer_reports(candidate, num_classes, ran, runtime_of(first).zeros(files[first.name]).layers),
         flags=(*(() if parity.holds else (PARITY,)), *map(parity_at, doubtful)),
     )
 

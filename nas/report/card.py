@@ -18,6 +18,7 @@ from nas.report.details import (
     unpruned,
 )
 from nas.report.figures import FIGURES, accuracy_text
+from nas.report.zeros import idle_words, sparsity_words
 from nas.run_folder.rows import words_of
 from nas.runtimes.runtime import Usage, runtime_of
 from nas.study import Study
@@ -66,7 +67,7 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}\n"
+        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_removed(candidate.plan)}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
@@ -101,6 +102,13 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
     )
 
 
+def _removed(plan: CompressionPlan) -> str:
+    """What was removed after the dense stage, in a sentence; nothing where nothing was."""
+    words = {"blocks_removed": "", "activations_removed": "the activations of "}
+    told = [f"{what}{', '.join(plan.steps[step])}" for step, what in words.items() if plan.steps.get(step)]
+    return f" Removed after dense training: {'; '.join(told)}." if told else ""
+
+
 def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -> str:
     origin = f"read off the {measurement.origin}"
     rows = [
@@ -113,7 +121,10 @@ def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -
         ),
         ("file size", FIGURES["size_bytes"].text(measurement.size_bytes, unit=True),
          f"{measurement.size_bytes} bytes of {file_name}; 1 KB is 1000 bytes"),
+        *_coded(measurement),
         ("parameters", FIGURES["parameters"].text(measurement.parameters), f"{origin}, batch norm folded"),
+        ("non-zero parameters", FIGURES["nonzero_parameters"].text(measurement.nonzero_parameters),
+         "counted on the values that the file's layers compute with"),
         ("multiply-accumulates", FIGURES["macs"].text(measurement.macs), "convolutions and linear, one image"),
         ("peak memory", FIGURES["peak_memory_bytes"].text(measurement.peak_memory_bytes, unit=True),
          "largest sum of live activations in file order"),
@@ -121,6 +132,16 @@ def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -
         ("parity with torch", _parity(evaluation), text(parity_words(evaluation.parity))),
     ]  # fmt: skip
     return "## Figures\n\n" + table(("figure", "value", "how it was obtained"), rows) + "\n\n" + _devices(measurement)
+
+
+def _coded(measurement: Measurement) -> list[tuple[str, str, str]]:
+    if measurement.coded_bytes is None:
+        return []
+    how = (
+        f"{measurement.coded_bytes} bytes of the whole file entropy-coded, without loss: `nas export --coded` writes "
+        "it, `nas decode` gives the file back"
+    )
+    return [("coded size", FIGURES["coded_bytes"].text(measurement.coded_bytes, unit=True), how)]
 
 
 def _score(found: Score | None, use: str) -> tuple[str, str]:
@@ -177,7 +198,8 @@ def _layers(layers: Sequence[LayerReport]) -> str:
     names = dict.fromkeys(layer.block for layer in layers)
     rows = [_block(name, [layer for layer in layers if layer.block == name]) for name in names]
     head = ("block", "layers", "channels kept", "parameters", "MACs", "formats", "ran")
-    summary = f"{len(layers)} layers: {formats_words(layers)}; {pruning_words(layers)}."
+    told = [formats_words(layers), pruning_words(layers), sparsity_words(layers)]
+    summary = f"{len(layers)} layers: {'; '.join(filter(None, told))}."
     return f"## Layers\n\n{summary}\n\n{table(head, rows)}"
 
 
@@ -201,8 +223,9 @@ def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
         f"Trained and scored on {text(study.data.title)} at {size}x{size}; on other images nothing here is promised.",
         "It always answers with one of its classes; an image of none of them gets one all the same.",
         "Latency depends on processor, runtime version, threads and batch: measure again where it counts.",
-        "Formats below int8 make the file smaller; on a CPU they run at the speed of int8.",
     ]
+    if idle := idle_words("masked" in candidate.plan.steps, candidate.plan.formats.values()):
+        points.append(idle)
     if "int8" in candidate.plan.formats.values():  # sums of fewer bits fit
         points.append(
             "On x86 without VNNI, ONNX Runtime's default 8-bit kernels add in 16 bits and may overflow: set its "

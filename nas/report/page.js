@@ -217,7 +217,7 @@ function sortBy(head) {
 
 // ---- layers ----
 
-const HEADS = ["block, layer", "kind", "kernel", "channels", "parameters", "MACs", "format", "ran"];
+const HEADS = ["block, layer", "kind", "kernel", "channels", "parameters", "MACs", "format", "ran", "zeros (%)"];
 
 function layerCells(row, kind, kernel, channels, sums, totals, inside) {
   row.append(element("td", kind, "text"), element("td", kernel, "text"), channels);
@@ -230,6 +230,14 @@ function layerCells(row, kind, kernel, channels, sums, totals, inside) {
   const missed = inside.some((layer) => layer[8] !== "fp32" && layer[9] === "float");
   row.append(element("td", distinct(inside, 8).join(", "), "text"));
   row.append(element("td", distinct(inside, 9).join(", "), missed ? "text missed" : "text"));
+  row.append(element("td", zeros(inside)));
+}
+
+// Of the weights, biases apart; a dash where the file was not counted.
+function zeros(layers) {
+  const counted = layers.filter((layer) => layer[11] !== null), weights = (layer) => layer[6] - layer[4];
+  const total = counted.reduce((all, layer) => all + weights(layer), 0);
+  return total ? (100 * counted.reduce((all, layer) => all + weights(layer) * layer[11], 0) / total).toFixed(1) : "–";
 }
 
 function channelCell(kept, full) {
@@ -294,6 +302,7 @@ function draw() {
   drawProgress();
   drawParallel();
   drawGap();
+  drawSensitivity();
 }
 
 if (data.axes.length > 1) {

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from compressors.formats import FORMATS, WeightFormat
 from compressors.low_rank.factoring import Factoring
+from nas.study.masking import MaskChoice, MaskChoices
 from nas.study.section import Section, each_once, one_or_several
 
 Importance = Literal[
@@ -37,13 +38,22 @@ class Compression(Section):
     )
     weight_format: Annotated[tuple[WeightFormat, ...], Field(min_length=1)] = Field(
         ("fp32",),
-        description="Choices of the format of weights; formats below 8 bits make the file smaller, not faster.",
+        description="Choices of the format of weights; formats below 8 bits make the file smaller, not faster. Beside "
+        "evenly spaced integers: ternary (-s, 0, s) and binary (-s, s) with a scale per channel, codebook2, codebook3, "
+        "codebook4 (4, 8 or 16 values that a layer shares), pow2 (8 bits, scales of weights and activations powers of "
+        "two) and int8_asymmetric (8 bits, a zero point per channel; not for OpenVINO).",
+    )
+    mask: MaskChoices = Field(
+        None,
+        description="Single weights that become zero after the dense stage and stay so: one amount, or choices of it; "
+        "null leaves all. The file holds a bit mask and the weights that are left where that is smaller. On a CPU it "
+        "runs as fast as with all weights.",
     )
     low_rank: LowRankChoices = Field(
         None,
-        description="How layers are factored into smaller ones after they were trained whole: one way, or choices; "
-        "null leaves them whole. A layer that factors would not make smaller stays whole, and so do depthwise ones and "
-        "the first and the last layer.",
+        description="How layers are factored into smaller ones after they were trained whole: one way, or choices, of "
+        "which null leaves them whole; by default they stay so. So do layers that factors would not make smaller, "
+        "depthwise ones, and the first and the last layer.",
     )
     granularity: Literal["network", "stage", "block", "layer"] = Field(
         "block", description="The unit that has one choice of ratio and format: its layers share it."
@@ -66,7 +76,7 @@ class Compression(Section):
         "one_shot",
         description="one_shot: channels are removed before the pruned stage. iterative: they become zero in twelve "
         "rounds over its first three quarters, many at first and few at last (arXiv:1710.01878), each round by the "
-        "importance of then, and are removed when it is over.",
+        "importance of then, and are removed when it is over. Masks grow in the same way, over two thirds of theirs.",
     )
     rewind: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,
@@ -84,10 +94,16 @@ class Compression(Section):
         description="Whether the first and the last layer may have fewer than 8 bits; by default they have int8 "
         "instead.",
     )
+    activation_bits: Literal[8, 4] = Field(
+        8,
+        description="Bits of activations between quantized layers. No runtime here computes with 4: their accuracy is "
+        "that of a simulation, the file that is measured has 8, and such networks are on no front.",
+    )
     learned_step_sizes: tuple[WeightFormat, ...] = Field(
         ("int4", "int3", "int2"),
         description="Formats whose step sizes are trained with the weights (LSQ, arXiv:1902.08153) instead of being "
-        "fitted to them; by default those for which training them measured better.",
+        "fitted to them; by default those for which training them measured better. Scales of ternary and binary "
+        "weights and entries of codebooks always are.",
     )
 
     remove_blocks: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
@@ -102,8 +118,27 @@ class Compression(Section):
     )
 
     @property
+    def mask_choices(self) -> tuple[MaskChoice | None, ...]:
+        return self.mask if isinstance(self.mask, tuple) else (self.mask,)
+
+    @field_validator("mask")
+    @classmethod
+    def _masks_of_one_scope(cls, given: Any) -> Any:
+        choices = given if isinstance(given, tuple) else ()
+        each_once("choice", choices)
+        if len({choice.scope for choice in choices if choice is not None}) > 1:
+            raise ValueError("expected choices of one scope, got local and global ones")
+        return given
+
+    @property
     def low_rank_choices(self) -> tuple[Factoring | None, ...]:
         return self.low_rank if isinstance(self.low_rank, tuple) else (self.low_rank,)
+
+    @field_validator("low_rank", "mask", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        """Choices come as a list from YAML."""
+        return tuple(given) if isinstance(given, list) else given
 
     @field_validator("low_rank")
     @classmethod
@@ -120,9 +155,19 @@ class Compression(Section):
     @field_validator("learned_step_sizes")
     @classmethod
     def _have_steps(cls, formats: tuple[WeightFormat, ...]) -> tuple[WeightFormat, ...]:
-        if floats := [name for name in formats if FORMATS[name].is_float]:
-            raise ValueError(f"expected integer formats, got {', '.join(floats)} among {list(formats)}")
+        if others := [name for name in formats if not FORMATS[name].has_steps]:
+            raise ValueError(f"expected formats with step sizes, got {', '.join(others)} among {list(formats)}")
         return formats
+
+    @model_validator(mode="after")
+    def _growing_masks_rank_by_size(self) -> Compression:
+        ranked = [choice.by for choice in self.mask_choices if choice is not None]
+        if self.pruning_schedule == "iterative" and "sensitivity" in ranked:
+            raise ValueError(
+                "mask: expected by: magnitude with pruning_schedule iterative, which ranks weights as they are by "
+                "then, got sensitivity"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rewinds_the_same_network_at_once(self) -> Compression:

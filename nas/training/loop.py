@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from compressors.masking.layers import Held
 from compressors.steps import retraining_of
 from nas.errors import TrainingDiverged
 from nas.study import Recipe
@@ -105,15 +106,16 @@ class _Step:
     ) -> None:
         self._network, self._loss, self._optimizer, self._average = network, loss, optimizer, average
         self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), recipe.l1
-        self._precision, self._penalties = precision, penalties
+        self._parameters += loss.projections
+        self._precision, self._penalties, self._hold = precision, penalties, Held(network)
 
     def __call__(self, batch: Batch, rate: float) -> Tensor:
         """Train on a batch; returns its loss."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with autocast(self._precision, batch.images.device):
-            logits = self._network(batch.images)
-        loss = self._loss(logits.float(), batch)
+            logits, held = self._loss.forward(self._network, batch.images)
+        loss = self._loss(logits.float(), batch, held)
         for weight, penalty in self._penalties:
             loss = loss + weight * penalty(self._network)
         self._optimizer.zero_grad(set_to_none=True)
@@ -122,6 +124,7 @@ class _Step:
             add_l1(self._weights, self._l1)
         nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM, foreach=True)
         self._optimizer.step()
+        self._hold()
         if self._average is not None:
             self._average.update()
         return loss.detach()
