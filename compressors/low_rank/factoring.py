@@ -36,20 +36,24 @@ class Factoring(BaseModel):
         "channel, pointwise; arXiv:1412.6553)."
     )
     rank: Rank | tuple[Rank, Rank] | None = Field(
-        None, description="The rank; of `tucker` also [rank of inputs, rank of outputs]."
+        None,
+        description="The rank; of `tucker` also [rank of inputs, rank of outputs]. By default one of the keys below "
+        "tells it.",
     )
     ratio: Portion | None = Field(
-        None, description="The share of the layer's parameters that goes: the rank is the largest that leaves the rest."
+        None,
+        description="The share of the layer's parameters that goes: the rank is the largest that leaves the rest. By "
+        "default another key tells the rank.",
     )
     energy: Portion | None = Field(
         None,
         description="The share of the trained weights' energy (squared singular values) that stays: the rank is the "
-        "smallest that keeps it. Not for `cp`.",
+        "smallest that keeps it. Not for `cp`. By default another key tells the rank.",
     )
     vbmf: Literal[True] | None = Field(
         None,
         description="The rank is told from the trained weights by variational Bayesian matrix factorization; a layer "
-        "in which it finds nothing but noise stays whole. Not for `cp`.",
+        "in which it finds nothing but noise stays whole. Not for `cp`. By default another key tells the rank.",
     )
     settled: SkipJsonSchema[Literal[True] | None] = Field(
         None, description="What a training came to: the layer has these ranks, whatever its shape is by now."

@@ -9,7 +9,6 @@ from torch import nn
 
 from compressors.batch_norm import estimate_batch_norm
 from compressors.budgets import shared_out
-from compressors.low_rank.paths import located
 from compressors.pipeline import Method, Options
 from compressors.pruning import gradual
 from compressors.pruning.channels import check, prune
@@ -23,7 +22,7 @@ def _resolve(network: nn.Module, record: Prune, options: Options) -> Prune:
     """The budget, shared out over the groups by their scores."""
     if record.budget is None:
         return record
-    criterion, competing = options.importance, record.budget.among(located(network, options.groups))
+    criterion, competing = options.importance, record.budget.among(options.groups)
     scores = criterion.score(network, competing, options.evidence)
     plain = {name: own.tolist() for name, own in criterion.comparable(scores).items()}
     return Prune(shared_out(plain, record.budget.ratio, record.budget.grid))
@@ -32,16 +31,15 @@ def _resolve(network: nn.Module, record: Prune, options: Options) -> Prune:
 def _apply(network: nn.Module, record: Prune, options: Options) -> nn.Module:
     if record.budget is not None:
         raise ValueError("pruned: expected a budget to be resolved before it is applied")
-    groups = located(network, options.groups)
     if options.gradual:
-        chosen = check(network, groups, record.kept)
+        chosen = check(network, options.groups, record.kept)
         holder = gradual.Gradual(chosen, record.kept, options.importance, options.evidence)
         return gradual.begin(network, holder, ranks=not options.only_shapes)
-    scores = _scores(network, check(network, groups, record.kept), options)
+    scores = _scores(network, check(network, options.groups, record.kept), options)
     early = options.evidence.early if options.evidence is not None else None
     if early is not None and not options.only_shapes:
         rewind(network, early)
-    prune(network, groups, record.kept, importance=lambda _, group: scores[group.name])
+    prune(network, options.groups, record.kept, importance=lambda _, group: scores[group.name])
     return network
 
 

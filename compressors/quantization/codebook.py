@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compressors.quantization.numerics import DEAD
+
 LARGEST = 127  # code of an entry
 BINS = 128
 ROUNDS = 100  # of k-means, which mostly stands still after twenty
@@ -47,7 +49,8 @@ def best_partition(ordered: Tensor, count: int) -> Tensor:
     even = torch.linspace(0, 1, BINS + 1, dtype=ordered.dtype, device=ordered.device)
     wide = torch.searchsorted(ordered, torch.lerp(ordered[0], ordered[-1], even))
     filled = (even * len(ordered)).round().long()
-    edges = torch.cat([wide, filled]).unique()
+    edges = torch.cat([wide, filled]).sort().values
+    edges = torch.cat([edges[:1], edges[1:][edges.diff() > 0]])
     sums, squares = (torch.cat([x.new_zeros(1), x.cumsum(0)])[edges] for x in (ordered, ordered.square()))
     members = edges[None] - edges[:, None]
     means = (sums[None] - sums[:, None]) / members.clamp(min=1)
@@ -84,6 +87,17 @@ def nearest_entries(weight: Tensor, entries: Tensor) -> Tensor:
     """The place of the nearest entry of each weight; entries in any order."""
     ordered, order = entries.detach().sort()
     return order[torch.bucketize(weight.detach(), (ordered[1:] + ordered[:-1]) / 2)]
+
+
+def between(weight: Tensor, entries: Tensor) -> Tensor:
+    """Where weights lie among the entries in ascending order: 1.25 is a quarter of the way from entry 1 to entry 2.
+
+    Gradients reach the weights, none of those beyond the first and the last entry.
+    """
+    ordered = entries.detach().sort().values
+    below = (torch.bucketize(weight.detach(), ordered) - 1).clamp(0, len(ordered) - 2)
+    gap = (ordered[below + 1] - ordered[below]).clamp(min=DEAD)
+    return below + ((weight - ordered[below]) / gap).clamp(0, 1)
 
 
 class Shared(torch.autograd.Function):

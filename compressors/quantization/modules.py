@@ -68,6 +68,17 @@ class ActivationQuantizer(nn.Module):
         first = torch.isinf(self.low)
         self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, self.momentum)))
         self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, self.momentum)).clamp(max=self.ceiling))
+        self._set_grid()
+
+    @torch.no_grad()
+    def set_range(self, low: float, high: float) -> None:
+        """Lay the grid over a range that was found elsewhere; one that is fixed stays as it is."""
+        if not self.is_fixed:
+            self.low.fill_(low)
+            self.high.fill_(high).clamp_(max=self.ceiling)
+            self._set_grid()
+
+    def _set_grid(self) -> None:
         bottom, top = self.low.clamp(max=0.0), self.high.clamp(min=0.0)
         if self.scheme.symmetric:
             self.scale.copy_(torch.maximum(-bottom, top).clamp(min=1e-6) / self.scheme.high)
@@ -177,7 +188,7 @@ class QuantizedLayer(nn.Module):
         self._set_grid(self._fitted())
 
     def _fitted(self) -> Grid:
-        return self._fit(self.layer.weight.detach())
+        return self._fit(self._own_weight().detach())
 
     def _fit(self, weight: Tensor) -> Grid:
         """The grid of least squared error; of signs, over the weights that a mask keeps."""
@@ -242,6 +253,14 @@ class QuantizedLayer(nn.Module):
         """Weight and bias on their grids, gradients straight through."""
         scales = self._trained_scales()
         return self._on_grid(self.layer.weight, scales), self._rounded_bias(scales)
+
+    def positions(self) -> Tensor:
+        """Where the weights lie among the codes, before rounding; gradients reach them and learned steps."""
+        return self._rounding.positions(self._own_weight(), self._grid(self._bounded(self.scales)), self.format.codes)
+
+    def _own_weight(self) -> Tensor:
+        """What the grid is that of."""
+        return self.layer.weight
 
     @torch.no_grad()
     def packed(self) -> PackedWeight:

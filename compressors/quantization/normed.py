@@ -18,7 +18,6 @@ from torch import Tensor, fx, nn
 from compressors.masking.layers import mask_of
 from compressors.quantization.modules import SMALLEST_SCALE, QuantizedConv2d, convolved
 from compressors.quantization.numerics import per_channel
-from compressors.quantization.roundings import Grid
 
 LEAST_FACTOR = 1e-6  # of a norm, to divide by
 
@@ -107,10 +106,6 @@ class QuantizedNormedConv2d(QuantizedConv2d):
         normed: Tensor = norm(convolved(conv, x, self._own_on_grid(), conv.bias))
         return normed
 
-    def _fitted(self) -> Grid:
-        weight = self._upright() if self._rounding.of_channels else self.layer.weight
-        return self._fit(weight.detach())
-
     def _floor(self) -> Tensor:
         if not self._rounding.of_channels:
             return super()._floor()
@@ -119,6 +114,9 @@ class QuantizedNormedConv2d(QuantizedConv2d):
     def _signs(self) -> Tensor:
         signs = torch.where(self.layer.norm.weight.detach() < 0, -1.0, 1.0)
         return per_channel(signs, self.layer.conv.weight)
+
+    def _own_weight(self) -> Tensor:
+        return self._upright() if self._rounding.of_channels else self.layer.weight
 
     def _upright(self) -> Tensor:
         return self.layer.conv.weight * self._signs()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from compressors.quantization import numerics
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -26,6 +28,11 @@ def above(grid: Grid, floor: Tensor) -> Tensor:
     return torch.maximum(grid.steps, floor)
 
 
+def in_steps_of(weight: Tensor, grid: Grid, codes: range) -> Tensor:
+    """Where weights lie among codes that are their values in steps of a grid."""
+    return numerics.in_steps(weight, grid.steps, codes)
+
+
 @dataclass(frozen=True)
 class Rounding:
     """How weights (out, ...) get to the codes of a format: its grid, codes, and values with gradients.
@@ -35,6 +42,8 @@ class Rounding:
     on_grid: weight, grid, codes allowed -> values; gradients reach the weight, and entries where there are any.
     learned: the same with gradients that reach the steps; None: they cannot be trained.
     steps: grid, least steps (out,) -> the steps that are used, which are no smaller.
+    positions: weight, grid, codes allowed -> where weights lie among the codes, before rounding; with a codebook among
+    its entries in ascending order, from the first code on. Gradients reach the weight, and learned steps.
     of_channels: whether a grid's channels may be multiplied each by a number of its own: it is a grid of this kind
     still, with steps that many times as large.
     """
@@ -45,6 +54,7 @@ class Rounding:
     learned: Callable[[Tensor, Grid, range], Tensor] | None = None
     steps: Callable[[Grid, Tensor], Tensor] = above
     of_channels: bool = True
+    positions: Callable[[Tensor, Grid, range], Tensor] = in_steps_of
 
 
 def straight_through(weight: Tensor, values: Tensor) -> Tensor:

@@ -56,6 +56,16 @@ def _codebook_values(weight: Tensor, grid: Grid, _: range) -> Tensor:
     return codebook.on_entries(weight, grid.entries, grid.steps[0])
 
 
+def _codebook_positions(weight: Tensor, grid: Grid, codes: range) -> Tensor:
+    assert grid.entries is not None
+    return codes[0] + codebook.between(weight, grid.entries)
+
+
+def _asymmetric_positions(weight: Tensor, grid: Grid, codes: range) -> Tensor:
+    assert grid.zero_points is not None
+    return numerics.in_steps(weight, grid.steps, codes) + numerics.per_channel(grid.zero_points, weight)
+
+
 ROUNDINGS: dict[str, Rounding] = {
     "uniform": Rounding(
         fit=_by_scales(numerics.mse_scales),
@@ -75,7 +85,14 @@ ROUNDINGS: dict[str, Rounding] = {
         on_grid=lambda weight, grid, _: signs.on_signs(weight, grid.steps),
         learned=lambda weight, grid, _: signs.learned_signs(weight, grid.steps),
     ),
-    "codebook": Rounding(_codebook_fit, _codebook_codes, _codebook_values, steps=_codebook_steps, of_channels=False),
+    "codebook": Rounding(
+        _codebook_fit,
+        _codebook_codes,
+        _codebook_values,
+        steps=_codebook_steps,
+        of_channels=False,
+        positions=_codebook_positions,
+    ),
     "pow2": Rounding(
         fit=_by_scales(fixed_point.power_scales),
         to_codes=_nearest,
@@ -83,5 +100,5 @@ ROUNDINGS: dict[str, Rounding] = {
         steps=lambda grid, floor: fixed_point.power_above(torch.maximum(grid.steps, floor)),
         of_channels=False,
     ),
-    "asymmetric": Rounding(_asymmetric_fit, _asymmetric_codes, _asymmetric_values),
+    "asymmetric": Rounding(_asymmetric_fit, _asymmetric_codes, _asymmetric_values, positions=_asymmetric_positions),
 }

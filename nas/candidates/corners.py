@@ -11,12 +11,14 @@ from typing import Any
 from compressors.plan import BITS
 from nas.candidates.candidate import Candidate
 from nas.candidates.low_rank import share_left
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import sample_of
 from nas.errors import InputError
 from nas.study import Distillation, Study
 from nas.study.masking import strength
 from search_spaces.spaces import Space
 from search_spaces.trials import Pick, first, last, middle
+
+CANDIDATE_FILE = "candidate.json"
 
 
 def extreme_candidates(study: Study) -> dict[str, Candidate]:
@@ -35,8 +37,10 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
         }
     )
 
+    ordered = study.model_copy(update={"compression": compression})
+
     def corner(pick: Callable[[Sequence[Any]], Any], space: Space) -> Candidate:
-        return sample(Pick(pick), space, compression, input_channels=study.data.input_channels)
+        return sample_of(Pick(pick), ordered, space)
 
     def size(candidate: Candidate) -> int:
         return candidate.parameters(1)
@@ -75,6 +79,23 @@ def teacher_candidate(study: Study, options: Distillation | None = None) -> Cand
             f"got {(named.input_size, named.input_channels)}"
         )
     return Candidate(architecture=named)
+
+
+def float_candidate(folder: Path, *, key: str) -> Candidate:
+    """The candidate of a finished network whose feature maps can teach. Raises InputError, beginning with `key`, where
+    the folder holds none, or one whose layers hold integers.
+    """
+    try:
+        candidate = Candidate.from_json(json.loads((folder / CANDIDATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{key}: expected {CANDIDATE_FILE} of a network in {folder}, got {reason}") from None
+    plan = candidate.plan
+    if made := sorted({*plan.formats.values(), *plan.steps} - {"fp32"}):
+        raise InputError(
+            f"{key}: expected a float network, whose feature maps can teach, got {folder} with {', '.join(made)}"
+        )
+    return candidate
 
 
 def _key(study: Study, options: Distillation) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -50,22 +50,20 @@ def with_effect(decisions: Mapping[str, Any], layers: Iterable[LayerSpec]) -> di
     }
 
 
-def check_low_rank(decisions: Mapping[str, Any], layers: Sequence[LayerSpec]) -> None:
-    """Raise ValueError for decisions that are none, or of layers that there are not or that cannot be factored so."""
+def check_low_rank(decisions: Mapping[str, Any], layers: Iterable[LayerSpec]) -> None:
+    """Raise ValueError for decisions that are none, or of layers that cannot be factored so; absent layers are left."""
     by_name = {layer.name: layer for layer in layers}
     for name, given in decisions.items():
-        asked = factoring_of(name, given)
-        if name not in by_name:
-            raise ValueError(f"low_rank of {name}: this architecture does not have such a layer")
-        layer = by_name[name]
+        asked, layer = factoring_of(name, given), by_name.get(name)
+        if layer is None or asked.fits(shape_of(layer)):
+            continue
         if layer.kind == "depthwise":
             raise ValueError(
                 f"low_rank of {name}: expected a convolution over all channels or a linear layer, got a depthwise one, "
                 "which has no rank to reduce"
             )
-        if not asked.fits(shape_of(layer)):
-            got = "linear layer" if layer.kind == "linear" else f"{layer.kind} one"
-            raise ValueError(f"low_rank of {name}: {asked.method}: expected a k x k convolution, got a {got}")
+        got = "linear layer" if layer.kind == "linear" else f"{layer.kind} one"
+        raise ValueError(f"low_rank of {name}: {asked.method}: expected a k x k convolution, got a {got}")
 
 
 def share_left(choice: Factoring | None) -> float:

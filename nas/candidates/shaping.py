@@ -5,7 +5,7 @@ Channels that are pruned are no matter of these rows: an architecture knows its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from compressors.plan import CompressionPlan
@@ -25,13 +25,14 @@ SHAPINGS: dict[str, Shaping] = {
     "low_rank": factored,
 }
 
-# Step -> its decisions and the layers it finds -> those decisions that have an effect. Steps without a row keep all.
+# Step -> its decisions and the layers it is applied to, as pruned -> the decisions that have an effect. Steps without a
+# row keep all.
 EFFECTS: dict[str, Callable[[Mapping[str, Any], Iterable[LayerSpec]], Mapping[str, Any]]] = {
     "low_rank": with_effect,
     "masked": masks_with_effect,
 }
 
-# Step -> its decisions and the layers before any compression; raises ValueError for what they cannot be.
+# Step -> its decisions and the layers it is applied to; raises ValueError for what cannot be decided of them.
 CHECKS: dict[str, Callable[[Mapping[str, Any], Sequence[LayerSpec]], None]] = {
     "low_rank": check_low_rank,
     "masked": check_masks,
@@ -45,19 +46,30 @@ def with_effects(plan: CompressionPlan, architecture: Architecture) -> Compressi
     """The plan without decisions of further steps that leave the network as it is."""
     if not EFFECTS.keys() & plan.steps.keys():
         return plan
-    steps, parts = dict(plan.steps), tuple(architecture.parts(1, plan.kept))
-    for name in dict.fromkeys((*SHAPINGS, *EFFECTS)):
-        if name in steps and name in EFFECTS:
-            steps[name] = dict(EFFECTS[name](steps[name], [layer for part in parts for layer in part.layers]))
-        parts = shaped(parts, {name: steps.get(name, {})})
-    return plan.model_copy(update={"steps": {name: given for name, given in steps.items() if given}})
+    met = {name: dict(EFFECTS[name](given, layers)) for name, given, layers in _met(plan, architecture, EFFECTS)}
+    left = {name: decisions for name, decisions in {**plan.steps, **met}.items() if decisions}
+    return plan.model_copy(update={"steps": left})
 
 
 def check_decisions(plan: CompressionPlan, architecture: Architecture) -> None:
     """Raise ValueError for decisions of further steps that this architecture cannot have."""
-    for name, given in plan.steps.items():
-        if name in CHECKS:
-            CHECKS[name](given, architecture.layers(1))
+    known = {layer.name for layer in architecture.layers(1)}
+    for name, given, layers in _met(plan, architecture, CHECKS):
+        if unknown := sorted(set(given) - known - {"network"}):
+            raise ValueError(f"{name} of {unknown[0]}: this architecture does not have such a layer")
+        CHECKS[name](given, layers)
+
+
+def _met(
+    plan: CompressionPlan, architecture: Architecture, steps: Collection[str]
+) -> Iterator[tuple[str, Mapping[str, Any], list[LayerSpec]]]:
+    """Those of the plan's `steps` with their decisions and the layers that they meet, pruned."""
+    parts = tuple(architecture.parts(1, plan.kept))
+    for name in dict.fromkeys((*SHAPINGS, *EFFECTS)):
+        if name in plan.steps:
+            if name in steps:
+                yield name, plan.steps[name], [layer for part in parts for layer in part.layers]
+            parts = shaped(parts, {name: plan.steps[name]})
 
 
 def shaped(parts: Iterable[Part], steps: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]:

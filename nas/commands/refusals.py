@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nas.candidates.corners import teacher_candidate
+from nas.candidates.corners import float_candidate, teacher_candidate
 from nas.errors import InputError
 from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
@@ -70,11 +70,18 @@ def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
     for key, options in keys.items():
         if options is None:
             continue
+        if options.is_built:
+            from nas.built_teacher import refuse_unknown  # with torch, which takes a while
+
+            refuse_unknown(options, key.rpartition(".")[0])
+            continue
         finished = folder_named(options.architecture, folder)
         if finished is None:
             teacher_candidate(study, options)
         elif not (finished / name).exists():
             raise InputError(f"{key}: expected a folder that holds {name}, got {finished}")
+        elif options.looks_inside:
+            float_candidate(finished, key=key)
 
 
 def _told(check: Callable[..., object], *given: object) -> list[str]:

@@ -86,6 +86,7 @@ def _seconds(
 ) -> list[float]:
     """Seconds of each of so many steps."""
     timed, training, feed = Steps(give_way), pipeline.training, pipeline.feed
+    loss = pipeline.loss(network, carried.teacher)
 
     def between() -> None:
         if feed.images.device.type == "cuda":
@@ -97,8 +98,8 @@ def _seconds(
         feed,
         training,
         replace(stage, steps=steps, start=0.0, stop=1.0),
-        optimizer=make_optimizer(network, training),
-        loss=pipeline.loss(carried.teacher),
+        optimizer=make_optimizer(network, training, loss.projections),
+        loss=loss,
         average=MovingAverage(network, training.ema) if training.ema else None,
         precision=carried.precision,
         give_way=between,

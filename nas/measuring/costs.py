@@ -41,9 +41,15 @@ def measure_files(
         size_bytes=_bytes(files[first.name]),
         peak_memory_bytes=costs.peak_memory_bytes,
         latency=latency,
-        nonzero_parameters=_nonzero(files[first.name], first) if origin == "shipped file" else None,
         other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
+        **(costs_of_weights(files[first.name], first) if origin == "shipped file" else {}),
     )
+
+
+def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
+    """Costs, by name, that an untrained file says nothing of: what is not zero, and its bytes entropy-coded."""
+    runtime = runtime_of(target)
+    return {"nonzero_parameters": runtime.zeros(file).nonzero_parameters, "coded_bytes": len(runtime.coded(file))}
 
 
 def _latency(file: Path, target: Target) -> Latency | None:
@@ -51,11 +57,6 @@ def _latency(file: Path, target: Target) -> Latency | None:
         return measure(file, target)
     except RuntimeRefused:
         return None
-
-
-def _nonzero(file: Path, target: Target) -> int:
-    """Counted where weights are real: those of an untrained network say nothing."""
-    return runtime_of(target).zeros(file).nonzero_parameters
 
 
 def _bytes(file: Path) -> int:

@@ -67,7 +67,7 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}\n"
+        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_removed(candidate.plan)}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
@@ -102,6 +102,13 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
     )
 
 
+def _removed(plan: CompressionPlan) -> str:
+    """What was removed after the dense stage, in a sentence; nothing where nothing was."""
+    words = {"blocks_removed": "", "activations_removed": "the activations of "}
+    told = [f"{what}{', '.join(plan.steps[step])}" for step, what in words.items() if plan.steps.get(step)]
+    return f" Removed after dense training: {'; '.join(told)}." if told else ""
+
+
 def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -> str:
     origin = f"read off the {measurement.origin}"
     rows = [
@@ -114,6 +121,7 @@ def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -
         ),
         ("file size", FIGURES["size_bytes"].text(measurement.size_bytes, unit=True),
          f"{measurement.size_bytes} bytes of {file_name}; 1 KB is 1000 bytes"),
+        *_coded(measurement),
         ("parameters", FIGURES["parameters"].text(measurement.parameters), f"{origin}, batch norm folded"),
         ("non-zero parameters", FIGURES["nonzero_parameters"].text(measurement.nonzero_parameters),
          "counted on the values that the file's layers compute with"),
@@ -124,6 +132,16 @@ def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -
         ("parity with torch", _parity(evaluation), text(parity_words(evaluation.parity))),
     ]  # fmt: skip
     return "## Figures\n\n" + table(("figure", "value", "how it was obtained"), rows) + "\n\n" + _devices(measurement)
+
+
+def _coded(measurement: Measurement) -> list[tuple[str, str, str]]:
+    if measurement.coded_bytes is None:
+        return []
+    how = (
+        f"{measurement.coded_bytes} bytes of the whole file entropy-coded, without loss: `nas export --coded` writes "
+        "it, `nas decode` gives the file back"
+    )
+    return [("coded size", FIGURES["coded_bytes"].text(measurement.coded_bytes, unit=True), how)]
 
 
 def _score(found: Score | None, use: str) -> tuple[str, str]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas.records import Evaluation, Latency, LayerReport, Parity, Score
-from nas.report.figures import NONE, accuracy_text, significant
+from nas.records import Evaluation, Latency, LayerReport, Measurement, Parity, Score
+from nas.report.figures import FIGURES, NONE, accuracy_text, significant
 from nas.report.zeros import sparsity_words
 from nas.run_folder.rows import words_of
 
@@ -56,11 +56,11 @@ def facts(evaluation: Evaluation) -> list[Fact]:
     ]
     latencies = evaluation.measurement.latency if evaluation.measurement else {}
     found += [(f"Latency on {target}", latency_words(latency)) for target, latency in latencies.items()]
+    if evaluation.measurement and evaluation.measurement.coded_bytes:
+        found.append(("Entropy-coded", coded_words(evaluation.measurement)))
     found.append(("Seconds", seconds_words(evaluation.seconds)))
     if evaluation.training:
-        numbers = ", ".join(
-            f"{key.replace('_', ' ')} {significant(value)}" for key, value in evaluation.training.items()
-        )
+        numbers = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in evaluation.training.items())
         found.append(("Training numbers", numbers))
     if evaluation.recipe:
         found.append(("Recipe", words_of(evaluation.recipe)))
@@ -69,6 +69,10 @@ def facts(evaluation: Evaluation) -> list[Fact]:
         found.append(("Pruning", pruning_words(evaluation.layers)))
         found += [("Zeros", words)] if (words := sparsity_words(evaluation.layers)) else []
     return found
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else significant(value)
 
 
 def _schedule(evaluation: Evaluation) -> str:
@@ -120,6 +124,14 @@ def latency_words(latency: Latency) -> str:
         f"{significant(latency.latency_ms)} ms; {passes}, lowest sample of each {lowest or NONE} ms; "
         f"control network {significant(latency.control_ms)} ms; protocol {latency.protocol}"
     )
+
+
+def coded_words(measurement: Measurement) -> str:
+    """The size of the file entropy-coded, beside its own; a runtime needs it decoded."""
+    assert measurement.coded_bytes is not None
+    share = 100 * measurement.coded_bytes / measurement.size_bytes
+    size = FIGURES["coded_bytes"].text(measurement.coded_bytes, unit=True)
+    return f"{size}, {share:.0f} % of the file: to store or send; a runtime reads it decoded"
 
 
 def seconds_words(seconds: Mapping[str, float]) -> str:

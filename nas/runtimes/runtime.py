@@ -109,7 +109,7 @@ class Runtime(Protocol):
 
     `package` is what has to be installed, and `extra` the extra of this project that brings it ("": always installed).
     `default_provider` is the backend of a target that names none. `refused`: formats of weights that it does not
-    compute with in integers, and why. `emit`, `costs`, `class_names` and `usage` work without the engine.
+    compute with in integers, and why. `emit`, `costs`, `coded`, `class_names` and `usage` work without the engine.
     """
 
     name: str
@@ -129,6 +129,10 @@ class Runtime(Protocol):
 
     def costs(self, file: Path) -> FileCosts:
         """What is counted from the file's graph."""
+        ...
+
+    def coded(self, file: Path) -> bytes:
+        """The file entropy-coded; `compressors.coding.container.decoded` gives it back byte for byte."""
         ...
 
     def zeros(self, file: Path) -> FileZeros:

@@ -51,9 +51,9 @@ class Compression(Section):
     )
     low_rank: LowRankChoices = Field(
         None,
-        description="How layers are factored into smaller ones after they were trained whole: one way, or choices; "
-        "null leaves them whole. A layer that factors would not make smaller stays whole, and so do depthwise ones and "
-        "the first and the last layer.",
+        description="How layers are factored into smaller ones after they were trained whole: one way, or choices, of "
+        "which null leaves them whole; by default they stay so. So do layers that factors would not make smaller, "
+        "depthwise ones, and the first and the last layer.",
     )
     granularity: Literal["network", "stage", "block", "layer"] = Field(
         "block", description="The unit that has one choice of ratio and format: its layers share it."
@@ -93,6 +93,11 @@ class Compression(Section):
         False,
         description="Whether the first and the last layer may have fewer than 8 bits; by default they have int8 "
         "instead.",
+    )
+    activation_bits: Literal[8, 4] = Field(
+        8,
+        description="Bits of activations between quantized layers. No runtime here computes with 4: their accuracy is "
+        "that of a simulation, the file that is measured has 8, and such networks are on no front.",
     )
     learned_step_sizes: tuple[WeightFormat, ...] = Field(
         ("int4", "int3", "int2"),

@@ -107,7 +107,7 @@ def _table(parts: Mapping[str, Schema], required: Sequence[str]) -> str:
 def _row(key: str, part: Schema, needed: str | None) -> str:
     """`needed`: what stands for the default of a key that must be given."""
     meaning = part.get("description") or resolved(part).get("description", "")
-    values = _spelled(key, part) or re.sub(r" or null$", "", describe(part))  # null is the same as nothing
+    values = _spelled(key, part) or re.sub(r" or null\b", "", describe(part))  # null is the same as nothing
     cells = (f"`{key}`", values, needed or _default(part.get("default")), meaning)
     return f"| {' | '.join(map(_cell, cells))} |"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
+from torch import Tensor
 
 from nas.training.precision import Precision
 
@@ -17,7 +18,8 @@ class Checkpoint(TypedDict):
 
     `stage` is the number of the stage, from 0, and `epoch` that of its finished epochs; `steps` are those done in each
     stage before it. `plan` is the candidate's with what its requests came down to so far, as JSON; None: the
-    candidate's own. `early` is the state early in the dense stage that pruning goes back to.
+    candidate's own. `master` averages the weights of a network that will teach itself, `projections` are trained beside
+    the network, where hidden values teach it. `early` is the state early in the dense stage that pruning goes back to.
     """
 
     version: int
@@ -30,6 +32,8 @@ class Checkpoint(TypedDict):
     average: dict[str, Any] | None
     stopping: dict[str, Any] | None
     teacher: dict[str, Any] | None
+    master: NotRequired[dict[str, Any] | None]
+    projections: NotRequired[list[Tensor]]
     plan: dict[str, Any] | None
     early: dict[str, Any] | None
 

@@ -106,6 +106,7 @@ class _Step:
     ) -> None:
         self._network, self._loss, self._optimizer, self._average = network, loss, optimizer, average
         self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), recipe.l1
+        self._parameters += loss.projections
         self._precision, self._penalties, self._hold = precision, penalties, Held(network)
 
     def __call__(self, batch: Batch, rate: float) -> Tensor:
@@ -113,8 +114,8 @@ class _Step:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with autocast(self._precision, batch.images.device):
-            logits = self._network(batch.images)
-        loss = self._loss(logits.float(), batch)
+            logits, held = self._loss.forward(self._network, batch.images)
+        loss = self._loss(logits.float(), batch, held)
         for weight, penalty in self._penalties:
             loss = loss + weight * penalty(self._network)
         self._optimizer.zero_grad(set_to_none=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from compressors.coding.rate import mean_bits
 from compressors.pruning.slimming import scale_sparsity
 from compressors.steps import FIRST_STAGE
 from nas.study import Recipe
@@ -13,7 +14,7 @@ from nas.study import Recipe
 Penalty = Callable[[nn.Module], Tensor]
 
 # Number of the recipe -> network -> a scalar, which is multiplied by that number and added to the loss.
-PENALTIES: dict[str, Penalty] = {"bn_sparsity": scale_sparsity}
+PENALTIES: dict[str, Penalty] = {"bn_sparsity": scale_sparsity, "rate_weight": mean_bits}
 DENSE_ONLY = frozenset({"bn_sparsity"})  # what ranks channels is of no use when they are gone
 
 

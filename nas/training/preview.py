@@ -31,14 +31,15 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
     for stage in later:
         network = pipeline.change(network, stage, carried)
         network = network if stage is later[-1] else stage.method.leave(network)
-    rest = _rest(pipeline, moment.done)
+    rest, loss = _rest(pipeline, moment.done), pipeline.loss(network, carried.teacher)
+    loss.fit(pipeline.batches)
     train_stage(
         network,
         pipeline.feed_of(rest),
         pipeline.training,
         rest,
-        optimizer=make_optimizer(network, pipeline.training),
-        loss=pipeline.loss(carried.teacher),
+        optimizer=make_optimizer(network, pipeline.training, loss.projections),
+        loss=loss,
         precision=carried.precision,
         give_way=give_way,
         after_epoch=lambda _: None,

@@ -41,5 +41,5 @@ def images_of(candidate: Candidate, count: int = 4) -> Tensor:
 def network_of(candidate: Candidate, seed: int = 0) -> nn.Module:
     """The untrained network, compressed and folded."""
     network = build_network(candidate.architecture, CLASSES, seed=seed)
-    options = Options(groups=candidate.architecture.all_groups())
+    options = Options(groups=candidate.groups())
     return compress(network, candidate.plan, options, [images_of(candidate)], trained=False)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from compressors.coding.container import coded
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from nas.data.decoding import Form
 from nas.records import Fingerprint
@@ -82,6 +83,9 @@ class Toy:
         layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         weights = sum(p.numel() for layer in layers for p in layer.parameters())
         return FileCosts(parameters=weights, macs=weights * 3, peak_memory_bytes=1000)
+
+    def coded(self, file: Path) -> bytes:
+        return coded(file.read_bytes(), [])
 
     def zeros(self, file: Path) -> FileZeros:
         network, _ = self.networks[file.read_bytes()]

@@ -19,9 +19,11 @@ from torch import fx, nn
 
 from compressors.formats import ActivationScheme
 from compressors.masking.layers import mask_of
+from compressors.quantization.dynamic import DynamicLinear
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 from compressors.support import Unsupported, check_no_hooks
+from nas.runtimes.onnx.dynamic import write_dynamic_linear
 from nas.runtimes.onnx.weights import dequantized, float_weight
 from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
 
@@ -173,6 +175,11 @@ def _quantized_linear(writer: Writer, node: fx.Node, module: QuantizedLinear) ->
     return writer.add("Gemm", inputs, name=str(node.target), transB=1)
 
 
+def _dynamic_linear(writer: Writer, node: fx.Node, module: DynamicLinear) -> str:
+    _check_matrix(writer, node)
+    return write_dynamic_linear(writer, writer.source(node), str(node.target), module)
+
+
 def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
     """QuantizeLinear and DequantizeLinear on the module's grid; pixels go to their codes without arithmetic."""
     scale, zero_point = module.grid()
@@ -234,6 +241,25 @@ def _global_average(writer: Writer, node: fx.Node, module: nn.AdaptiveAvgPool2d)
     return writer.add("GlobalAveragePool", [writer.source(node)])
 
 
+def _max_pool(writer: Writer, node: fx.Node, module: nn.MaxPool2d) -> str:
+    if module.return_indices:
+        raise UnknownOperation(f"{node.target}: no ONNX rule for max pooling that returns indices")
+    return writer.add(
+        "MaxPool",
+        [writer.source(node)],
+        kernel_shape=_pair(module.kernel_size),
+        strides=_pair(module.stride),
+        pads=_pair(module.padding) * 2,
+        dilations=_pair(module.dilation),
+        ceil_mode=int(module.ceil_mode),
+    )
+
+
+def _pair(size: int | tuple[int, ...]) -> list[int]:
+    """A size for height and width."""
+    return [size, size] if isinstance(size, int) else list(size)
+
+
 def _binary(op: str) -> Emit:
     def emit_binary(writer: Writer, node: fx.Node, _: Any) -> str:
         if node.kwargs or len(node.args) != 2 or not all(isinstance(part, fx.Node) for part in node.args):
@@ -274,6 +300,7 @@ _BY_OP: Mapping[str, Callable[[Writer, fx.Node], None]] = {
 _MODULES: Mapping[type, Emit] = {
     QuantizedConv2d: _quantized_conv,
     QuantizedLinear: _quantized_linear,
+    DynamicLinear: _dynamic_linear,
     ActivationQuantizer: _quantizer,
     SharedGrid: _quantizer,
     nn.Conv2d: _conv,
@@ -283,6 +310,7 @@ _MODULES: Mapping[type, Emit] = {
     nn.Hardswish: _hardswish,
     nn.Hardsigmoid: _hardsigmoid,
     nn.AdaptiveAvgPool2d: _global_average,
+    nn.MaxPool2d: _max_pool,
 }
 _PROTOCOLS: Mapping[type, Emit] = {PixelGrid: _normalize, ChannelSelection: _select}
 _FUNCTIONS: Mapping[Callable[..., Any], Emit] = {

@@ -26,6 +26,11 @@ class ReadsOnnx:
 
         return file_costs(file)
 
+    def coded(self, file: Path) -> bytes:
+        from nas.runtimes.onnx.coding import coded_file
+
+        return coded_file(file.read_bytes())
+
     def zeros(self, file: Path) -> FileZeros:
         from nas.runtimes.onnx.files import file_zeros
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -51,9 +52,15 @@ def study(**compression: Any) -> Study:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_layers_in_closed_form_are_those_of_the_network(seed: int) -> None:
-    one = drawn_factored(seed)
+REMOVING = {"remove_blocks": (True, False), "remove_activations": (True, False)}
+
+
+@pytest.mark.parametrize("fields", [{}, REMOVING], ids=["alone", "removing"])
+@pytest.mark.parametrize("seed", range(3))
+def test_layers_in_closed_form_are_those_of_the_network(seed: int, fields: dict[str, Any]) -> None:
+    """Also where blocks and activations are removed before, and layers merged."""
+    one = drawn_factored(seed, **fields)
+    assert Candidate.from_json(json.loads(json.dumps(one.to_json()))).id == one.id
     found = {
         name: (
             part.weight.numel() + part.bias.numel(),

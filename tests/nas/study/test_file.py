@@ -758,7 +758,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
 
 FROZEN_TRAINING = (
     "epochs=3", "batch_size=9", "optimizer=adam", "learning_rate=0.3", "momentum=0.1", "weight_decay=0.1", "l1=0.1",
-    "bn_sparsity=0.1", "schedule=step", "cycle=stage", "batch_norm=folded", "warm_up=0.1", "milestones=[0.1]", "gamma=0.5",
+    "bn_sparsity=0.1", "rate_weight=0.1", "schedule=step", "cycle=stage", "batch_norm=folded", "quantization=static",
+    "calibration=mse", "bias_correction=true", "equalization=true", "warm_up=0.1", "milestones=[0.1]", "gamma=0.5",
     "label_smoothing=0.1", "dropout=0.1", "ema=0.1", "mixup=0.1", "randaugment={}", "cutout=0.1",
     "class_weights=balanced",
     "distillation={}", "patience=3", "shares={dense: 0.6, pruned: 0.1, quantized: 0.3}", "precision=fp32",

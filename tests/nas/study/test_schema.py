@@ -222,8 +222,8 @@ def test_searched_numbers_keep_their_bounds() -> None:
     training = SCHEMA["$defs"]["Training"]["properties"]
     searched = {key: part for key, part in training.items() if "Range" in json.dumps(part)}
     assert set(searched) == {
-        "learning_rate", "momentum", "weight_decay", "l1", "gamma", "label_smoothing", "dropout", "ema", "mixup",
-        "cutout",
+        "learning_rate", "momentum", "weight_decay", "l1", "bn_sparsity", "rate_weight", "gamma", "label_smoothing",
+        "dropout", "ema", "mixup", "cutout",
     }  # fmt: skip
     for part in searched.values():
         ways = part.get("oneOf") or part["anyOf"][0]["oneOf"]

@@ -16,6 +16,7 @@ import nas.training.pipeline
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.data import Images
+from nas.study import Compression
 from nas.training.augmentation import Augmentation, Feed
 from nas.training.pipeline import Look, Moment, Trained, TrainingPipeline
 from nas.training.preview import preview
@@ -101,6 +102,21 @@ def test_killed_and_continued_ends_the_same(monkeypatch: pytest.MonkeyPatch, tmp
     one, other = state(straight.network), state(continued.network)
     assert list(one) == list(other)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_early_weights_are_factored_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Pruning sets the factors back to those of the weights as they were; killed in the stage between, and without."""
+    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    given = candidate(kept={"stage1.block1.inner": 8})
+    for rewind in (None, 0.25):
+        fields = {"compression": Compression.model_validate({"rewind": rewind})}
+        straight = fit(pipeline(tmp_path / f"straight{rewind}.pt", given, **fields))
+        with pytest.raises(Killed):
+            fit(pipeline(tmp_path / f"killed{rewind}.pt", given, **fields), killed_after(8))
+        continued = fit(pipeline(tmp_path / f"killed{rewind}.pt", given, **fields))
+        one, other = state(straight.network), state(continued.network)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert shapes(straight.network)["stage1.block1.conv1.2.weight"][0] == 8
 
 
 def test_what_resulted_is_what_the_network_has(tmp_path: Path) -> None:

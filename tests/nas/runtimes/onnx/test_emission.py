@@ -644,6 +644,43 @@ def padded_by_hand(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
+class Pooled(nn.Module):
+    """Max pooling between two convolutions, as in LeNet."""
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.first, self.pool, self.second = nn.Conv2d(1, 6, 3), pool, nn.Conv2d(6, 4, 2)
+        self.relu, self.mean, self.linear = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Linear(4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mean(self.relu(self.second(self.pool(self.first(x)))))
+        return self.linear(torch.flatten(x, 1))
+
+
+POOLS = [
+    nn.MaxPool2d(2),
+    nn.MaxPool2d((3, 2), stride=(1, 2), padding=(1, 0)),
+    nn.MaxPool2d(2, dilation=2, stride=1),
+    nn.MaxPool2d(3, stride=2, ceil_mode=True),
+]
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("fmt", ["fp32", "int8"])
+def test_max_pooling_takes_codes_where_they_are(pool: nn.MaxPool2d, fmt: str) -> None:
+    torch.manual_seed(0)
+    network = prepare(Pooled(pool).eval(), dict.fromkeys(("first", "second", "linear"), fmt))
+    x = image(0)
+    if fmt == "int8":
+        calibrate(network, [torch.from_numpy(x)])
+        grids = [network.get_submodule(name).grid() for name in ("first_quantizer", "pool_quantizer")]
+        assert grids[0] == grids[1]
+    expected = in_torch(network, x)
+    assert span(expected) > 0.01
+    step = max((module.grid()[0] for module in network.modules() if hasattr(module, "grid")), default=1e-5)
+    assert np.abs(in_runtime(emit(network, header()), x) - expected).max() < step
+
+
 class Shifted(nn.ReLU):
     is_traced_as_leaf = True
 
@@ -668,6 +705,7 @@ SAME = nn.Conv2d(1, 1, 3, padding=1)
         (OneLayer(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), "no ONNX rule for padding .* circular"),
         (nn.Sequential(SAME, nn.AdaptiveAvgPool2d(2)), "1: no ONNX rule for adaptive pooling to 2"),
         (nn.Sequential(SAME, nn.AdaptiveAvgPool2d((1, None))), "1: no ONNX rule for adaptive pooling to"),
+        (nn.Sequential(SAME, nn.MaxPool2d(2, return_indices=True)), "1: no ONNX rule for max pooling that returns"),
         (nn.Sequential(SAME, nn.Linear(8, 10)), "1: no ONNX rule for a linear layer on a tensor of 4"),
         (nn.Sequential(SAME, Shifted()), "1: no ONNX rule for module Shifted"),
         (nn.Sequential(SAME, nn.Flatten()), "1: no ONNX rule for module Flatten"),

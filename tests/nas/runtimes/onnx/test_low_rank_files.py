@@ -31,10 +31,12 @@ def header_of(candidate: Candidate) -> FileHeader:
     return FileHeader(3, candidate.architecture.input_size, tuple(map(str, range(CLASSES))))
 
 
-@pytest.mark.parametrize("formats", [("fp32",), ("int8",), ("int4", "int3", "fp32")], ids="-".join)
-def test_sizes_and_costs_are_foretold(formats: tuple[str, ...]) -> None:
-    for seed in range(3):
-        candidate = drawn_factored(seed, weight_format=formats, edges_below_int8=True)
+@pytest.mark.parametrize("removing", [(False,), (True, False)], ids=["whole", "removing"])
+@pytest.mark.parametrize("formats", [("fp32",), ("int4", "int8", "fp32")], ids="-".join)
+def test_sizes_and_costs_are_foretold(formats: tuple[str, ...], removing: tuple[bool, ...]) -> None:
+    fields = {"remove_blocks": removing, "remove_activations": removing}
+    for seed in range(2):
+        candidate = drawn_factored(seed, weight_format=formats, edges_below_int8=True, **fields)
         model = emitted(candidate, seed)
         found, costs = forecast(candidate, header_of(candidate)), read_costs(model)
         assert found is not None
