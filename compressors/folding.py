@@ -21,7 +21,9 @@ from compressors.support import (
 )
 
 # What does nothing in eval mode.
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+IDLE = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
+)  # fmt: skip
 Join = Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]
 """Makes one layer of a convolution and the batch norm behind it."""
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -35,7 +37,7 @@ class LeafTracer(fx.Tracer):
 
 
 def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.GraphModule:
-    """A copy of `module` without batch norm and dropout layers; its outputs are those of `module.eval()`.
+    """A copy of `module` without batch norm, dropout and identity layers; its outputs are those of `module.eval()`.
 
     What `join` makes of a convolution and its batch norm has the convolution's name; by default that is a convolution
     with a bias. Raises Unsupported for a batch norm that cannot be folded:
@@ -51,7 +53,7 @@ def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.Gra
         layer = folded.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(layer, _BatchNorm):
             _fold_into_previous(folded, node, layer, join)
-        elif type(layer) in DROPOUTS:
+        elif type(layer) in IDLE:
             assert layer is not None
             check_no_hooks(str(node.target), layer)
             node.replace_all_uses_with(only_input(node))

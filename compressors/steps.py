@@ -7,20 +7,36 @@ when it is first applied.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
+from compressors.budgets import Budget, budget_of, fewest
+from compressors.low_rank.factoring import Factoring, factoring_of
+from compressors.masking import request as masking
 from compressors.plan import CompressionPlan
 
 FIRST_STAGE = "dense"
 
 
 @dataclass(frozen=True)
+class LowRank:
+    """Layer -> how it is factored; channel group -> channels kept later, since ranks are those of what is shipped.
+
+    `widths_are_known`: whether it is known which channels are kept, and does not depend on weights.
+    """
+
+    layers: Mapping[str, Factoring]
+    kept: Mapping[str, int] = field(default_factory=dict)
+    widths_are_known: bool = True
+
+
+@dataclass(frozen=True)
 class Prune:
-    """Channel group -> channels kept."""
+    """Channel group -> channels kept; or a budget for the network, as long as weights are not real."""
 
     kept: Mapping[str, int]
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,20 @@ class Quantize:
     """Layer -> weight format, none of them fp32."""
 
     formats: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RemoveBlocks:
+    """Blocks, by name, whose skip is all that is left of them."""
+
+    blocks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RemoveActivations:
+    """Blocks, by name, whose activations go."""
+
+    blocks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -143,8 +173,52 @@ class Step:
         return self.method
 
 
+def _low_rank(plan: CompressionPlan) -> LowRank | None:
+    layers = {layer: factoring_of(layer, given) for layer, given in plan.steps.get("low_rank", {}).items()}
+    return LowRank(layers, plan.kept, "pruned" not in plan.steps) if layers else None
+
+
+def _rank_depends(record: LowRank) -> bool:
+    """A rank that a shape tells depends on weights as well where widths do."""
+    if not record.widths_are_known:
+        return not all(asked.settled for asked in record.layers.values())
+    return any(asked.depends_on_weights for asked in record.layers.values())
+
+
+def _low_rank_written(plan: CompressionPlan, record: LowRank) -> CompressionPlan:
+    return _with_factorings(plan, record.layers)
+
+
+def _least_rank(plan: CompressionPlan, *_: Any) -> CompressionPlan:
+    asked = _low_rank(plan)
+    return _with_factorings(plan, {} if asked is None else {name: one.least() for name, one in asked.layers.items()})
+
+
+def _with_factorings(plan: CompressionPlan, layers: Mapping[str, Factoring]) -> CompressionPlan:
+    others = {name: decisions for name, decisions in plan.steps.items() if name != "low_rank"}
+    decisions = {name: asked.decision() for name, asked in layers.items()}
+    return plan.model_copy(update={"steps": others | ({"low_rank": decisions} if decisions else {})})
+
+
 def _prune(plan: CompressionPlan) -> Prune | None:
-    return Prune(plan.kept) if plan.kept else None
+    budget = budget_of(plan.steps.get("pruned", {}))
+    if budget is not None and plan.kept:
+        raise ValueError("pruned: expected channels kept by group or a budget for the network, got both")
+    return Prune(plan.kept, budget) if plan.kept or budget is not None else None
+
+
+def _kept(plan: CompressionPlan, record: Prune) -> CompressionPlan:
+    """The plan with a count for every group that is cut in the place of a budget."""
+    steps = {name: decisions for name, decisions in plan.steps.items() if name != "pruned"}
+    return plan.model_copy(update={"kept": dict(sorted(record.kept.items())), "steps": steps})
+
+
+def _fewest(plan: CompressionPlan, groups: Sequence[GroupShape], _: Sequence[LayerShape]) -> CompressionPlan:
+    """The plan in which every group has as few channels as any way to share out the budget leaves it."""
+    record = _prune(plan)
+    if record is None or record.budget is None:
+        return plan
+    return _kept(plan, Prune(fewest(record.budget.among(groups), record.budget)))
 
 
 def _quantize(plan: CompressionPlan) -> Quantize | None:
@@ -152,16 +226,76 @@ def _quantize(plan: CompressionPlan) -> Quantize | None:
     return Quantize(formats) if formats else None
 
 
+def _remove_blocks(plan: CompressionPlan) -> RemoveBlocks | None:
+    blocks = _named("blocks_removed", plan)
+    return RemoveBlocks(blocks) if blocks else None
+
+
+def _remove_activations(plan: CompressionPlan) -> RemoveActivations | None:
+    blocks = _named("activations_removed", plan)
+    return RemoveActivations(blocks) if blocks else None
+
+
+def _named(step: str, plan: CompressionPlan) -> tuple[str, ...]:
+    """The names of a step that knows no more of each than that it is meant. Raises ValueError for anything else."""
+    decisions = plan.steps.get(step, {})
+    for name, value in decisions.items():
+        if value is not True:
+            raise ValueError(f"plan.steps.{step}.{name}: expected true, or no such key, got {value!r}")
+    return tuple(decisions)
+
+
 # A training begins with this stage, before any step.
 DENSE = Retraining(number=0, share=0.5, stops_early=True)
 
 STEPS: dict[str, Step] = {
+    "blocks_removed": Step(
+        "blocks_removed",
+        asked=_remove_blocks,
+        method="compressors.removal.step:BLOCKS",
+        training=Retraining(number=3, share=0.1, peak=0.5),
+        reason="what else a plan decides is of the blocks that stay",
+    ),
+    "activations_removed": Step(
+        "activations_removed",
+        asked=_remove_activations,
+        method="compressors.removal.step:ACTIVATIONS",
+        training=Retraining(number=4, share=0.1, peak=0.5),
+        after=("blocks_removed",),
+        reason="which layers are merged depends on their sizes in the network as it is built",
+    ),
+    "low_rank": Step(
+        "low_rank",
+        asked=_low_rank,
+        depends=_rank_depends,
+        written=_low_rank_written,
+        least=_least_rank,
+        method="compressors.low_rank.step:LOW_RANK",
+        training=Retraining(number=5, share=0.2, peak=0.5),
+        after=("blocks_removed", "activations_removed"),
+        reason="a layer is factored as it was trained, whole",
+    ),
     "pruned": Step(
         "pruned",
         asked=_prune,
         method="compressors.pruning.step:PRUNING",
         training=Retraining(number=1, share=0.2, peak=0.5),
-        reason="the channel groups are those of the whole network",
+        after=("blocks_removed", "activations_removed", "low_rank"),
+        reason="the channel groups are those of the layers that stay",
+        depends=lambda record: record.budget is not None,
+        written=_kept,
+        least=_fewest,
+    ),
+    "masked": Step(
+        "masked",
+        asked=masking.asked,
+        method="compressors.masking.step:MASKING",
+        training=Retraining(number=6, share=0.2, peak=0.5),
+        after=("blocks_removed", "activations_removed", "low_rank", "pruned"),
+        reason="what is asked of single weights is asked of those of the shipped shapes",
+        depends=masking.depends,
+        written=masking.written,
+        least=masking.least,
     ),
     # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.
     "quantized": Step(

@@ -1,4 +1,5 @@
-"""The command line: nas init | run | train | check | cache | front | report | export | measure | retry | schema.
+"""The command line: nas init | run | train | check | cache | front | report | sensitivity | export | measure | retry |
+schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -236,12 +237,16 @@ def check(
             _probe(loaded, console)
 
 
-def _probe(study: Study, console: Console) -> None:
+def _one_worker_s_threads(study: Study) -> None:
+    """As many threads as in a worker; to be called before torch is imported."""
     from nas.executors.local import worker_environment
     from nas.machine import threads_per_worker
 
-    # As in a worker, and before torch is imported.
     os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
+
+
+def _probe(study: Study, console: Console) -> None:
+    _one_worker_s_threads(study)
     from nas.commands.probe import probe as run_probe
     from nas.commands.probe import probe_tables
     from nas.commands.probe import warnings_of as warnings_of_probe
@@ -291,6 +296,48 @@ def report(folder: Folder) -> None:
     print(folder / "report.html")
 
 
+@app.command(epilog="Example:  nas sensitivity runs/digits 17 --formats int8,int4,int2 --ratios 0.25,0.5")
+def sensitivity(
+    folder: Folder,
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
+    ],
+    formats: Annotated[
+        str | None, typer.Option(help="Comma-separated; by default the study's, or int8, int4 and int2.")
+    ] = None,
+    ratios: Annotated[
+        str | None, typer.Option(help="Comma-separated; by default the study's, or 0.25, 0.5 and 0.75.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Validation images, at most.")] = 1000,
+) -> None:
+    """Scan a trained network: its accuracy when one layer alone is rounded, or one channel group alone is pruned.
+
+    Nothing is trained. The report shows the scan, and search.warm_start=sensitivity has a search propose candidates
+    from it. After Ctrl-C the same command goes on.
+    """
+    from nas.study.file import load_study
+
+    with _readable(folder):
+        study = load_study(folder / "study.yaml")
+    _one_worker_s_threads(study)
+    from nas.commands.report import write_report
+    from nas.commands.sensitivity import Wishes, print_scan
+    from nas.commands.sensitivity import sensitivity as run_scan
+
+    console = Console()
+    wishes = Wishes.of(formats, ratios, images)
+    again = shlex.join(["nas", *sys.argv[1:]])
+    try:
+        with _readable(folder), console.status("scanning") as status:
+            found = run_scan(folder, trial, wishes, tell=lambda n, total: status.update(f"scanning: {n} of {total}"))
+    except KeyboardInterrupt:
+        console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    print_scan(console, found, folder)
+    write_report(folder, study, console)
+
+
 @app.command(epilog="Example:  nas export runs/digits 17 --to my-model")
 def export(
     folder: Folder,
@@ -299,14 +346,28 @@ def export(
         typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
     ],
     to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
+    coded: Annotated[
+        bool, typer.Option("--coded", help="Also entropy-coded, as model.nasz: smaller to store and to send.")
+    ] = False,
 ) -> None:
     """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""
     from nas.commands.export import export_trial
 
     with _readable(folder):
-        written = export_trial(folder, trial, to)
+        written = export_trial(folder, trial, to, coded=coded)
     for file in written:
         print(file)
+
+
+@app.command(epilog="Example:  nas decode my-model/model.nasz --to model.onnx")
+def decode(
+    file: Annotated[Path, typer.Argument(metavar="MODEL.nasz", help="A file that `nas export --coded` wrote.")],
+    to: Annotated[Path | None, typer.Option(help="The file to write; beside MODEL.nasz by default.")] = None,
+) -> None:
+    """Give an entropy-coded model back as the file that it was made from, byte for byte."""
+    from nas.commands.decode import decode_file
+
+    print(decode_file(file, to))
 
 
 @app.command(epilog="Example:  nas measure my-model/model.onnx --threads 2 --format json")

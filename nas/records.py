@@ -109,7 +109,9 @@ class Latency(Record):
 
 
 class LayerReport(Record):
-    """One layer as shipped: channels after pruning, format asked for, and the kind of kernel that ran it."""
+    """One layer as shipped: channels after pruning, format asked for, the kind of kernel that ran it, and the share of
+    zeros among its weights in the file.
+    """
 
     name: str
     block: str
@@ -122,6 +124,8 @@ class LayerReport(Record):
     format: WeightFormat
     ran: Literal["integer", "float"]
     unpruned_channels: int | None = None
+    sparsity: Fraction | None = None
+    kernel_width: int | None = None  # where it is not the kernel's height
 
 
 class Parity(Record):

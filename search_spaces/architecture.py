@@ -43,6 +43,7 @@ class HeadConfig(Record):
 class Part:
     """A part of a network: its layers in order of execution; its place if it is a block, else its activation.
 
+    `is_linear` says of a block that it is without the activations between its layers and behind them.
     Equal parts are mostly one object, so that what is worked out of a part is quickly found again.
     """
 
@@ -50,6 +51,7 @@ class Part:
     layers: tuple[LayerSpec, ...]
     site: BlockSite | None = None
     activation: Activation = "relu"
+    is_linear: bool = False
 
 
 class Architecture(Record):

@@ -9,12 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from compressors.formats import BITS, WeightFormat
+from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import depends_on_weights, least_of, requests_of
-from nas.candidates.shaping import shaped
+from nas.candidates.removing import ACTIVATIONS, Gone, check_removals, gone_from, groups_left
+from nas.candidates.shaping import SHOWN_BY_LAYERS, check_decisions, shaped, with_effects
+from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
 from search_spaces.architecture import Architecture, Part
-from search_spaces.layers import LayerSpec
+from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.remembered import remembered
 
 SCHEMA = 1
@@ -50,8 +52,12 @@ class Candidate(BaseModel):
 
     @remembered
     def parts(self, num_classes: int) -> tuple[Part, ...]:
-        """The layers as shipped, by stem, block, head and classifier."""
+        """The layers as shipped, by stem, block, head and classifier; removed blocks are left out."""
         return shaped(self.architecture.parts(num_classes, self.plan.kept), self.plan.steps)
+
+    def groups(self) -> tuple[ChannelGroup, ...]:
+        """The channel groups of the layers that stay, before pruning."""
+        return groups_left(self.architecture, self.plan.steps)
 
     @property
     def depends_on_weights(self) -> bool:
@@ -65,7 +71,7 @@ class Candidate(BaseModel):
     def least(self, num_classes: int) -> Candidate:
         """A candidate that depends on no weights and costs no more than whatever this one comes down to."""
         architecture = self.architecture
-        return self.resulting(least_of(self.plan, architecture.all_groups(), architecture.layers(num_classes)))
+        return self.resulting(least_of(self.plan, self.groups(), architecture.layers(num_classes)))
 
     def parameters(self, num_classes: int) -> int:
         return sum(layer.parameters for layer in self.layers(num_classes))
@@ -73,17 +79,24 @@ class Candidate(BaseModel):
     def macs(self, num_classes: int) -> int:
         return sum(layer.macs for layer in self.layers(num_classes))
 
+    def integer_layers(self, num_classes: int) -> tuple[str, ...]:
+        """Layers as shipped, factors each, whose weights are integers; by name."""
+        names = (layer.name for layer in self.layers(num_classes))
+        return tuple(sorted(name for name in names if self.plan.format_of(name) != "fp32"))
+
     def weight_bytes(self, num_classes: int) -> int:
         """Bytes of packed weights and biases alone: a lower bound of the file, before anything is built."""
-        layers = self.layers(num_classes)
-        bits = sum(layer.weight_count * BITS[self.plan.format_of(layer.name)] for layer in layers)
+        if self.depends_on_weights:
+            return self.least(num_classes).weight_bytes(num_classes)
+        layers, mask = self.layers(num_classes), mask_of_plan(self.plan)
+        bits = sum(stored_bits(layer, self.plan.format_of(layer.name), zeros_in(layer, mask)) for layer in layers)
         return bits // 8 + 4 * sum(layer.out_channels for layer in layers)
 
     def structure_id(self, num_classes: int) -> str:
         """Digest of all that costs depend on: shipped shapes, formats, operations and input size."""
         shipped = [
             [layer.name, layer.kind, layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
-             layer.input_size, self.plan.format_of(layer.name)]
+             layer.input_size, self.plan.format_of(layer.name), *(layer.wide or ())]
             for layer in self.layers(num_classes)
         ]  # fmt: skip
         activations = [site.operations for site in self.architecture.blocks()]
@@ -92,7 +105,7 @@ class Candidate(BaseModel):
         told = {"layers": shipped, "activations": activations, "ends": ends}
         unlike = self._without_skip(num_classes)
         told |= {"no_skip": unlike} if unlike else {}
-        steps = {name: decisions for name, decisions in self.plan.steps.items() if decisions}
+        steps = {n: decisions for n, decisions in self.plan.steps.items() if decisions and n not in SHOWN_BY_LAYERS}
         return _digest({**told, "steps": steps} if steps else told)
 
     def _without_skip(self, num_classes: int) -> list[str]:
@@ -118,18 +131,24 @@ def canonical(candidate: Candidate) -> Candidate:
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
-    left = effective(plan, widths)
+    check_removals(architecture, plan.steps)
+    check_decisions(plan, architecture)
+    left = with_effects(effective(plan, widths, gone_from(architecture, plan.steps)), architecture)
     requests_of(left)
     return candidate.model_copy(update={"plan": left})
 
 
-def effective(plan: CompressionPlan, widths: Mapping[str, int]) -> CompressionPlan:
-    """A valid plan without what has no effect in a network whose channel groups have these `widths`."""
-    return CompressionPlan.model_construct(
-        kept={name: kept for name, kept in plan.kept.items() if kept != widths[name]},
-        formats={name: fmt for name, fmt in plan.formats.items() if fmt != "fp32"},
-        steps={name: decisions for name, decisions in plan.steps.items() if decisions},
-    )
+def effective(plan: CompressionPlan, widths: Mapping[str, int], gone: Gone) -> CompressionPlan:
+    """A valid plan without what has no effect: channel groups have these `widths`, and the plan leaves out `gone`."""
+    kept = {name: kept for name, kept in plan.kept.items() if kept != widths[name] and name not in gone.groups}
+    formats = {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32" and name not in gone.layers}
+    steps = {
+        step: {n: value for n, value in given.items() if n not in gone.layers} for step, given in plan.steps.items()
+    }
+    if gone.blocks and ACTIVATIONS in steps:
+        steps[ACTIVATIONS] = {name: value for name, value in steps[ACTIVATIONS].items() if name not in gone.blocks}
+    left = {name: decisions for name, decisions in steps.items() if decisions}
+    return CompressionPlan.model_construct(kept=kept, formats=formats, steps=left)
 
 
 def formats_of(part: Part, plan: CompressionPlan) -> tuple[WeightFormat, ...]:

@@ -10,9 +10,11 @@ from typing import Any
 
 from compressors.plan import BITS
 from nas.candidates.candidate import Candidate
+from nas.candidates.low_rank import share_left
 from nas.candidates.sampling import sample
 from nas.errors import InputError
 from nas.study import Distillation, Study
+from nas.study.masking import strength
 from search_spaces.spaces import Space
 from search_spaces.trials import Pick, first, last, middle
 
@@ -27,7 +29,11 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
     compression = study.compression.model_copy(
         update={
             "pruning_ratio": tuple(sorted(study.compression.pruning_ratio, reverse=True)),
+            "mask": tuple(sorted(study.compression.mask_choices, key=strength, reverse=True)),
             "weight_format": tuple(sorted(study.compression.weight_format, key=BITS.__getitem__)),
+            "remove_blocks": tuple(sorted(study.compression.remove_blocks, reverse=True)),
+            "remove_activations": tuple(sorted(study.compression.remove_activations, reverse=True)),
+            "low_rank": tuple(sorted(study.compression.low_rank_choices, key=share_left)),
         }
     )
 
@@ -39,10 +45,15 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
 
     kinds = study.space.of_one_kind()
     return {
-        "smallest": min((corner(first, kind) for kind in kinds), key=size),
+        "smallest": min((_certain(corner(first, kind)) for kind in kinds), key=size),
         "middle": corner(middle, study.space),
         "largest": max((corner(last, kind) for kind in kinds), key=size),
     }
+
+
+def _certain(candidate: Candidate) -> Candidate:
+    """What the candidate comes down to at the least, where that depends on weights."""
+    return candidate.least(1) if candidate.depends_on_weights else candidate
 
 
 def teacher_candidate(study: Study, options: Distillation | None = None) -> Candidate:

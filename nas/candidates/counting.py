@@ -28,7 +28,8 @@ def space_size(space: Space, compression: Compression) -> int:
 
 def _plain_size(space: Space, compression: Compression) -> int:
     """The size by architecture, pruning ratios and formats."""
-    ratios, formats = len(compression.pruning_ratio), len(compression.weight_format)
+    is_global = compression.pruning_scope == "global"  # its one ratio is asked for by a further row
+    ratios, formats = 1 if is_global else len(compression.pruning_ratio), len(compression.weight_format)
     edges = len(edge_formats(compression)) ** 2
     widths = ratios ** (1 + len(space.stages)) if compression.stage_widths else 1
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan, kept_channels
 from compressors.steps import requests_of
 from nas.candidates.candidate import Candidate, effective
-from nas.candidates.drawing_steps import scope_of
+from nas.candidates.drawing_steps import draw_each, scope_of
+from nas.candidates.low_rank import draw_low_rank
+from nas.candidates.masking import draw_masks
+from nas.candidates.removing import gone_from, removable_activations, removable_block
+from nas.candidates.shaping import with_effects
 from nas.study import Compression
-from search_spaces.architecture import Architecture
+from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup
+from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
 from search_spaces.trials import Trial, ask
 
@@ -29,8 +34,11 @@ def sample(trial: Trial, space: Space, compression: Compression, *, input_channe
     """Draw one candidate in canonical form. A gene with a single choice is not asked for."""
     architecture = space.sample(trial, input_channels=input_channels)
     drawn = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
-    plan = effective(_plan_of(drawn), {group.name: group.width for group in prunable_groups(architecture, compression)})
+    widths = {group.name: group.width for group in prunable_groups(architecture, compression)}
+    plan = _plan_of(drawn)
+    plan = effective(plan, widths, gone_from(architecture, plan.steps))
     if plan.steps:
+        plan = with_effects(plan, architecture)
         requests_of(plan)
     return Candidate.model_construct(architecture=architecture, plan=plan)
 
@@ -40,6 +48,7 @@ def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
 
     Built without validation, like the architecture: a draw only makes what is valid.
     """
+    drawn = {name: decisions for name, decisions in drawn.items() if decisions}
     steps = {name: decisions for name, decisions in drawn.items() if name not in CompressionPlan.model_fields}
     if steps:
         steps = dict(CompressionPlan(steps=steps).steps)
@@ -49,12 +58,28 @@ def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
 
 def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
     """Channels left of every group that is pruned."""
-    kept = {}
+    kept: dict[str, int] = {}
+    if compression.pruning_scope == "global":
+        return kept
     for group in prunable_groups(architecture, compression):
         gene = f"{scope_of(group.block, group.block, compression)}.pruning_ratio"
         ratio = ask(trial, gene, compression.pruning_ratio)
         kept[group.name] = kept_channels(group.width, ratio, grid)
     return kept
+
+
+def draw_budget(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, Any]:
+    """One ratio for the channels of the whole network, which is shared out when weights are real."""
+    groups = prunable_groups(architecture, compression)
+    if compression.pruning_scope != "global" or not groups:
+        return {}
+    ratio = ask(trial, "network.pruning_ratio", compression.pruning_ratio)
+    if not ratio:
+        return {}
+    budget: dict[str, Any] = {"ratio": ratio, "grid": grid}
+    if not compression.stage_widths:
+        budget["groups"] = [group.name for group in groups]
+    return {"network": budget}
 
 
 def draw_formats(
@@ -72,8 +97,46 @@ def draw_formats(
     return formats
 
 
+def draw_removed_blocks(
+    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+) -> Mapping[str, Any]:
+    """The blocks that go, of those with a skip."""
+    choices = compression.remove_blocks
+    return _of_blocks(trial, architecture, compression, key="remove_blocks", choices=choices, may_go=removable_block)
+
+
+def draw_removed_activations(
+    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+) -> Mapping[str, Any]:
+    """The blocks whose activations go."""
+    choices, may_go = compression.remove_activations, removable_activations
+    return _of_blocks(trial, architecture, compression, key="remove_activations", choices=choices, may_go=may_go)
+
+
+def _of_blocks(
+    trial: Trial, architecture: Architecture, compression: Compression, *, key: str, choices: Sequence[bool],
+    may_go: Callable[[BlockSite | None], bool],
+) -> Mapping[str, Any]:  # fmt: skip
+    """True for each block for which a gene says so."""
+    if not any(choices):
+        return {}
+
+    def names(part: Part) -> list[str]:
+        return [part.name] if may_go(part.site) else []
+
+    return draw_each(trial, architecture, compression, key=key, choices=choices, names=names)
+
+
 # What is drawn, in this order: a field of a plan, or a row of STEPS in compressors.steps that reads `plan.steps`.
-DRAWS: dict[str, Draw] = {"kept": draw_kept, "formats": draw_formats}
+DRAWS: dict[str, Draw] = {
+    "kept": draw_kept,
+    "formats": draw_formats,
+    "pruned": draw_budget,
+    "masked": draw_masks,
+    "blocks_removed": draw_removed_blocks,
+    "activations_removed": draw_removed_activations,
+    "low_rank": draw_low_rank,
+}
 
 
 def prunable_groups(architecture: Architecture, compression: Compression) -> tuple[ChannelGroup, ...]:

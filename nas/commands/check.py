@@ -16,10 +16,15 @@ from nas.records import QUALITIES
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
+REWARD_BITS = {"size_bytes", "coded_bytes", "latency_ms", "peak_memory_bytes"}
 
 
 def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:
-    """Costs known without building anything; the bytes are those of weights and biases, less than the file's."""
+    """Costs known without building anything; the bytes are those of weights and biases, less than the file's.
+
+    Where they depend on weights, the least that they may be.
+    """
+    candidate = candidate.least(num_classes) if candidate.depends_on_weights else candidate
     return {
         "parameters": candidate.parameters(num_classes),
         "macs": candidate.macs(num_classes),
@@ -36,9 +41,18 @@ def check_table(study: Study) -> Table:
     for column in ("network", "parameters", "MACs", "bytes", "file bytes"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
     for name, candidate in extreme_candidates(study).items():
-        costs, file = closed_form_costs(candidate, classes), file_bytes(study, candidate, classes)
-        table.add_row(name, *(f"{cost:,}" for cost in costs.values()), "-" if file is None else f"{file:,.0f}")
+        table.add_row(name, *_cells(study, candidate, classes))
+        if candidate.depends_on_weights:
+            table.caption = f"{caption} At least so much (≥) where it depends on weights."
     return table
+
+
+def _cells(study: Study, candidate: Candidate, classes: int) -> Iterator[str]:
+    """Costs, and bytes of the file."""
+    costs, mark = closed_form_costs(candidate, classes), "≥ " if candidate.depends_on_weights else ""
+    yield from (f"{mark}{cost:,}" for cost in costs.values())
+    file = file_bytes(study, candidate, classes)
+    yield "-" if file is None else f"{file:,.0f}"
 
 
 def warnings_of(study: Study) -> list[str]:
@@ -47,6 +61,7 @@ def warnings_of(study: Study) -> list[str]:
         *_unrewarded_genes(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
+        *_rate_of_floats(study),
         *_limits_of_finalists(study),
     ]
 
@@ -54,10 +69,18 @@ def warnings_of(study: Study) -> list[str]:
 def _unrewarded_genes(study: Study) -> Iterator[str]:
     """Genes that change only what no objective or constraint looks at."""
     rewarded = {name.partition("@")[0] for name in (*study.objectives, *study.limits)}
-    if len(study.compression.weight_format) > 1 and not rewarded & {"size_bytes", "latency_ms", "peak_memory_bytes"}:
+    if len(study.compression.weight_format) > 1 and not rewarded & REWARD_BITS:
         yield "compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)"
     if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
         yield "compression.pruning_ratio: no objective or constraint rewards a smaller network"
+    if len(study.compression.low_rank_choices) > 1 and rewarded <= set(QUALITIES):
+        yield "compression.low_rank: no objective or constraint rewards a smaller network"
+
+
+def _rate_of_floats(study: Study) -> Iterator[str]:
+    """A rate is that of integer codes."""
+    if study.training.rate_weight and set(study.compression.weight_format) == {"fp32"}:
+        yield "training.rate_weight: compression.weight_format draws floats alone, which have no codes: no effect"
 
 
 def _crowded_objectives(study: Study) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nas.candidates.candidate import Candidate
+from nas.commands.decode import coded_name
 from nas.data.decoding import Form
 from nas.errors import InputError
 from nas.files import sha256_of, write_atomically
@@ -23,13 +24,15 @@ Row = dict[str, str]
 RECORDS = ("candidate.json", "evaluation.json")
 
 
-def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
+def export_trial(path: Path, trial: str, to: Path, *, coded: bool = False) -> list[Path]:
     """Copy a trial's files and write its model card; a finalist's files come before the search's.
+
+    With `coded` every model file is there a second time, entropy-coded.
 
     Raises InputError where there is no such trial or no file, and where a file is not the one that was measured.
     """
     folder = RunFolder(path)
-    artifact = path / _artifact(folder, trial)
+    artifact = path / artifact_of(folder, trial)
     evaluation = read_evaluation(artifact)
     if evaluation is None:
         raise InputError(f"{artifact}: holds no finished network (state unknown)")
@@ -43,6 +46,8 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     usage = runtime.usage(model, Form(architecture.input_channels, architecture.input_size, study.data.resize))
     names = runtime.class_names(model)
     contents["README.md"] = model_card(study, candidate, evaluation, names, usage=usage).encode()
+    if coded:
+        contents |= {coded_name(name): runtime.coded(artifact / name) for name in models}
     contents["classes.json"] = json.dumps(names, ensure_ascii=False, indent=1).encode()  # where no metadata is read
     written = {to / name: content for name, content in contents.items()}
     for file, content in written.items():
@@ -107,7 +112,7 @@ def _recorded_bytes(name: str, evaluation: Evaluation, study: Study) -> int | No
     return next((sizes[target] for target, own in names.items() if own == name and target in sizes), None)
 
 
-def _artifact(folder: RunFolder, trial: str) -> str:
+def artifact_of(folder: RunFolder, trial: str) -> str:
     """The artifact folder of a trial number, or else of an id prefix; a finalist's stands for its search trial's.
 
     A reference goes by its name, `baseline-int8`. Of finalists with several recipes the most accurate on validation

@@ -25,6 +25,7 @@ from nas.search.journal import repair
 from nas.search.sampling import default_population
 from nas.study import Study, Target
 from nas.study.file import CHANGEABLE, dump_study, frozen_difference, load_recorded
+from nas.study.search import is_scan
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ def resolve(study: Study, folder: RunFolder) -> Study:
         study = _with_rungs(study, recorded.rungs or study.rungs)
         study = _with_population(study, recorded.search.population)
         study = _with_reference(study, recorded)
-        if different := frozen_difference(recorded, study):
+        if different := frozen_difference(_without_scans(recorded), _without_scans(study)):
             lines, changeable = "\n  ".join(different), ", ".join(map(".".join, CHANGEABLE))
             raise InputError(
                 f"{folder.path}: holds a run of another study; recorded -> asked for:\n  {lines}\n"
-                f"Only {changeable} may change; use another --out."
+                f"Only {changeable} and scans in search.warm_start may change; use another --out."
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
@@ -85,6 +86,12 @@ def resolve(study: Study, folder: RunFolder) -> Study:
     if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:
         raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")
     return _with_population(_with_rungs(study, study.rungs), default_population(study.search.trials))
+
+
+def _without_scans(study: Study) -> Study:
+    """A scan suggests candidates, and changes none that is there."""
+    folders = tuple(name for name in study.search.warm_start if not is_scan(name))
+    return study.model_copy(update={"search": study.search.model_copy(update={"warm_start": folders})})
 
 
 def _with_rungs(study: Study, rungs: tuple[float, ...]) -> Study:

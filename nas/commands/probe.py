@@ -147,11 +147,11 @@ def _probed(name: str, candidate: Candidate, bench: Workbench) -> Probed:
             pipeline = replace(pipeline, training=replace(pipeline.training, distillation=None))
         feed = replace(pipeline.feed, batch_size=_batch_size(candidate, pipeline.feed.batch_size, classes))
         with pausing_for_measurements() as give_way:
-            network, steps = train_a_little(replace(pipeline, feed=short(feed)), network, give_way, clock)
+            network, plan, steps = train_a_little(replace(pipeline, feed=short(feed)), network, give_way, clock)
         with clock("emit"):
             files = ship(network.cpu().eval(), candidate, folder, header=bench.header, targets=study.targets)
         with clock("verify"):
-            verify(network, files, candidate, bench)
+            verify(network, files, candidate.resulting(plan), bench)
         with clock("measure"):
             measured = measure_files(files, study.targets, origin="shipped file")
         with clock("score"):

@@ -10,6 +10,7 @@ from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
 from nas.search.earlier import unusable
 from nas.study import Study
+from nas.study.search import is_scan
 from nas.training.device import refuse_missing_device
 
 
@@ -25,10 +26,28 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
     `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
     """
     yield from missing(study.targets, at_a_glance=folder is None)
+    yield from _refused_formats(study)
     yield from _told(refuse_missing_device, study.training.device)
     yield from unusable(study) if folder is None else ()
+    yield from _unusable_scans(study)
     yield from _too_large_for_a_grid(study)
     yield from _told(refuse_teachers, study, folder)
+
+
+def _refused_formats(study: Study) -> Iterator[str]:
+    """Weight formats that a target's runtime does not take."""
+    for target in study.targets:
+        for name, reason in runtime_of(target).refused.items():
+            if name in study.compression.weight_format:
+                whom = f"target {target.name!r} ({target.runtime})"
+                yield f"compression.weight_format: {whom} does not take {name}: {reason}"
+
+
+def _unusable_scans(study: Study) -> Iterator[str]:
+    if any(map(is_scan, study.search.warm_start)):
+        from nas.search.suggestions import unusable_scans  # with optuna, which takes a while
+
+        yield from unusable_scans(study)
 
 
 def _too_large_for_a_grid(study: Study) -> Iterator[str]:

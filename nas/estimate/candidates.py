@@ -85,8 +85,10 @@ def _draw(study: Study, trial: Trial) -> Candidate:
 def keeps_to_limits(study: Study, candidate: Candidate, *, num_classes: int, known: Sequence[Known] = ()) -> bool:
     """Whether what can be said of its costs without building it breaks no limit.
 
-    Latency is that of the networks that were timed, by MACs.
+    Latency is that of the networks that were timed, by MACs. Of a candidate that depends on weights only a bound is
+    known.
     """
+    candidate = candidate.least(num_classes) if candidate.depends_on_weights else candidate
     costs: dict[str, float] = {
         "parameters": candidate.parameters(num_classes),
         "macs": candidate.macs(num_classes),

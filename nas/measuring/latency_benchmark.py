@@ -70,7 +70,7 @@ def untrained_file(candidate: Candidate, num_classes: int, target: Target) -> by
     channels, size = architecture.input_channels, architecture.input_size
     network = build_network(architecture, num_classes, seed=0)
     images = torch.rand(IMAGES, channels, size, size, generator=torch.Generator().manual_seed(0))
-    shape = compress(network, candidate.plan, Options(groups=architecture.all_groups()), [images], trained=False)
+    shape = compress(network, candidate.plan, Options(groups=candidate.groups()), [images], trained=False)
     header = FileHeader(channels, size, tuple(map(str, range(num_classes))))
     return runtime_of(target).emit(shape, header)
 

@@ -87,7 +87,11 @@ def _space(study: Study) -> str:
     ratios = ", ".join(f"{ratio:g}" for ratio in compression.pruning_ratio)
     kinds = ", ".join(kind.replace("_", " ") for kind in study.space.block_spaces())
     formats = ", ".join(compression.weight_format)
-    return f"blocks: {kinds}; pruning ratios {ratios}; weights {formats}; per {compression.granularity}"
+    ranks = ", ".join("whole" if choice is None else str(choice) for choice in compression.low_rank_choices)
+    told = f"; low rank: {ranks}" if compression.low_rank is not None else ""
+    masks = [choice for choice in compression.mask_choices if choice is not None]
+    told += f"; single weights zeroed: {', '.join(map(str, masks))}" if masks else ""
+    return f"blocks: {kinds}; pruning ratios {ratios}; weights {formats}{told}; per {compression.granularity}"
 
 
 def constraints_words(study: Study) -> str:

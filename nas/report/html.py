@@ -26,7 +26,9 @@ from nas.report.payload import MAX_DETAILED, payload
 from nas.report.progress import Progress, progress
 from nas.report.references import Reference, verdict
 from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
+from nas.report.sensitivity import Panel, panels
 from nas.report.ties import order_words, tie_words
+from nas.report.zeros import idle_words_of, zeros_text
 from nas.runtimes.runtime import runtime_of
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 MAX_CONFUSED = 8  # members shown with what they take for what
 SHOWN_GROUPS = 10  # groups of genes per objective in the importance chart
-SCRIPTS = ("parallel.js", "gap.js", "page.js")
+SCRIPTS = ("parallel.js", "gap.js", "sensitivity.js", "page.js")
 
 
 def write_html(folder: Path, *, importance: Sequence[ObjectiveImportance] = ()) -> Path:
@@ -57,7 +59,8 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
     axes = shown_figures(run)
     curve = progress(run.trials, run.study.objectives, run.study.report.hypervolume_reference)
     front = [row["trial"] for row in run.front]
-    data = payload(run, axes, curve)
+    scans = panels(run.folder)
+    data = payload(run, axes, curve) | {"sensitivity": [_plotted(panel) for panel in scans]}
     return environment.get_template("template.html").render(
         run=run,
         title=run.study.report.title or run.study.name,
@@ -77,6 +80,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         study_facts=study_facts(run.folder, run.study, run.front, run.references),
         order=order_words(run.study.objectives),
         tie=tie_words(run.front, run.study.objectives),
+        idle=idle_words_of(run.study),
         infeasible=int((run.trials["state"] == State.INFEASIBLE).sum()),
         curve=curve,
         objectives=", ".join(figure(name).label for name in run.study.objectives),
@@ -96,11 +100,16 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         significant=significant,
         parallel=data["parallel"],
         gap=data["gap"],
+        scans=scans,
         payload=safe_json(data),
         plotly=script(resources.files("plotly").joinpath("package_data/plotly.min.js").read_text("utf-8")),
         page_js=script('(() => {\n"use strict";\n' + "\n".join(map(_own, SCRIPTS)) + "})();"),
         page_css=Markup(_own("page.css")),
     )
+
+
+def _plotted(panel: Panel) -> dict[str, Any]:
+    return {"accuracy": panel.accuracy, "lines": panel.lines}
 
 
 def _own(name: str) -> str:
@@ -140,6 +149,8 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     cells.append((share_text(row["p_on_front"]), row["p_on_front"]))
     if run.repeated:
         cells.append((seeds_text(row), row["mean_accuracy"]))
+    if run.has_zeros:
+        cells.append((zeros_text(row), row.get("sparsity")))
     for quality in other_qualities(run.study):
         cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]

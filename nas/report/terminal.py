@@ -21,6 +21,7 @@ from nas.report.outlook import expected_per_hour, outlook_words
 from nas.report.references import Reference, references_of, verdict, words
 from nas.report.tables import front_rows, read_finalists, read_trials, records, stands, thinned
 from nas.report.ties import tie_words
+from nas.report.zeros import has_zeros, idle_words_of, zeros_text
 from nas.study.file import load_study
 
 GAP = 2  # characters between columns
@@ -48,9 +49,11 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
         if number:
             console.print()
         console.print(block, crop=False, no_wrap=True, overflow="ignore")
-    for sentence in filter(None, [tie_words(records(rows), objectives), *words(references, whole)]):
+    study = load_study(folder / "study.yaml")
+    told = [tie_words(records(rows), objectives), *words(references, whole)]
+    for sentence in filter(None, [*told, idle_words_of(study) if has_zeros(records(rows)) else ""]):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    if outlook := outlook_words(expected_per_hour(read_trials(folder), load_study(folder / "study.yaml"))):
+    if outlook := outlook_words(expected_per_hour(read_trials(folder), study)):
         console.print(outlook, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -144,7 +147,7 @@ def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[lis
         *(ShownColumn(_stacked(t), [accuracy_text(r[k], r[f"{k}_se"]) for r in rows]) for t, k in accuracies),
         *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
     ]
-    told += _sureness(rows)
+    told += [*_zeros(rows), *_sureness(rows)]
     words = [(name, [row.get(name) or "" for row in rows]) for name in ("flags", "recipe")]
     return keys, [*told, *(ShownColumn(name, cells, is_text=True) for name, cells in words if any(cells))]
 
@@ -156,6 +159,10 @@ def _sureness(rows: list[dict[str, Any]]) -> list[ShownColumn]:
     if any(present(row.get("mean_accuracy")) for row in rows):
         shown.append(ShownColumn("mean of\nseeds\n(%)", [seeds_text(row) for row in rows]))
     return shown
+
+
+def _zeros(rows: list[dict[str, Any]]) -> list[ShownColumn]:
+    return [ShownColumn("zeros\n(%)", [zeros_text(row) for row in rows])] if has_zeros(rows) else []
 
 
 def _width(columns: Sequence[ShownColumn]) -> int:

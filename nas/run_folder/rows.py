@@ -151,6 +151,12 @@ class TrialRow:
         return self.reference or str(self.shown)
 
     @property
+    def sparsity(self) -> float | None:
+        """The share of parameters that are zero in the file."""
+        nonzero, parameters = self.costs.get("nonzero_parameters"), self.costs.get("parameters")
+        return None if nonzero is None or not parameters else 1 - nonzero / parameters
+
+    @property
     def accuracy_in_search(self) -> float | None:
         return self.accuracy if self.trial is None else self.search_accuracy
 

@@ -22,6 +22,7 @@ from nas.objectives import may_stand
 from nas.records import QUALITIES
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
+from nas.study.search import is_scan
 
 SCHEMA = 1
 
@@ -51,26 +52,31 @@ def earlier_runs(study: Study, folder: RunFolder) -> list[EarlierRun]:
 
     Raises InputError where one is no run folder, is this run's own, or holds no complete trial.
     """
-    names = study.search.warm_start
+    names = _folders(study)
     if not names:
         return []
     if folder.earlier.exists():
         return _copied(folder.earlier)
-    for i, name in enumerate(names):
+    for i, name in names.items():
         if expanded(name, _key(i)).resolve() == folder.path.resolve():
             raise InputError(f"{_key(i)}: expected an earlier run's folder, got {name!r}, this run's own")
-    runs = [_read(name, _key(i)) for i, name in enumerate(names)]
+    runs = [_read(name, _key(i)) for i, name in names.items()]
     write_atomically(folder.earlier, json.dumps({"schema": SCHEMA, "runs": [_to_json(run) for run in runs]}))
     return runs
 
 
 def unusable(study: Study) -> Iterator[str]:
     """Why `nas run` will refuse folders that `search.warm_start` names, each in a line that begins with its key."""
-    for i, name in enumerate(study.search.warm_start):
+    for i, name in _folders(study).items():
         try:
             _read(name, _key(i))
         except InputError as error:
             yield str(error)
+
+
+def _folders(study: Study) -> dict[int, str]:
+    """The entries of `search.warm_start` that name run folders, by their places."""
+    return {i: name for i, name in enumerate(study.search.warm_start) if not is_scan(name)}
 
 
 def _key(number: int) -> str:

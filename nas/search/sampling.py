@@ -35,6 +35,11 @@ class Sampling:
         self._grid = grid_of(study) if study.search.sampler == "grid" else None
         self._measured: dict[int, tuple[int, Candidate, float]] = {}
 
+    @property
+    def anchored(self) -> int:
+        """How many trials, the first ones, are anchors."""
+        return len(self._anchors)
+
     def next(
         self,
         number: int,

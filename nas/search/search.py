@@ -17,6 +17,7 @@ from nas.records import Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.pareto import gain_of
+from nas.samplers.spaces.recording import GivenTrial
 from nas.search.budget import EpochBudget
 from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
@@ -25,6 +26,7 @@ from nas.search.journal import RecordedTrial
 from nas.search.modelled import Calibrated
 from nas.search.rungs import Rungs, is_paused, last_rung, write_pruned
 from nas.search.sampling import Sampling
+from nas.search.suggestions import suggestions
 from nas.study import Study
 from nas.tasks import Rung, Task, Verdict
 
@@ -51,7 +53,7 @@ class Search(Driver):
         self._deadline = time.monotonic() + study.search.hours * 3600 if study.search.hours else None
         self._problem, self.budget = "", EpochBudget(study, self.journal, self.rungs)
         self._exhausted, self.is_over = "", False
-        self._draws = Draws(study)
+        self._draws, self._suggestions = Draws(study), suggestions(study, folder)
         self._earlier = {row.number for row in self.rows()}
         self._first: dict[Identity, int] = {}
         self._indexed = 0
@@ -173,8 +175,8 @@ class Search(Driver):
     def _draw(self) -> Task | Wait | Done:
         """Draw until a candidate is new. A sampler that repeats itself is given one at random, if there is one left."""
         while True:
-            values = None
-            if self.repeats() >= RANDOM_AFTER:
+            values = self._suggested()
+            if values is None and self.repeats() >= RANDOM_AFTER:
                 values = self._draws.unseen(self.first_of_each(), len(self.journal.trials()))
                 if values is None:
                     self._exhausted = (
@@ -185,6 +187,15 @@ class Search(Driver):
             task = self._ask(values)
             if task is not None:
                 return self._start(task)
+
+    def _suggested(self) -> dict[str, Any] | None:
+        """The genes of the first suggestion that is no trial yet, once the anchors are; None where there is none."""
+        if not self._suggestions or len(self.journal.trials()) < self.sampling.anchored:
+            return None
+        seen = self.first_of_each()
+        return next(
+            (values for values in self._suggestions if self._draws.as_record(GivenTrial(values)) not in seen), None
+        )
 
     def repeats(self) -> int:
         """How many of the last trials were duplicates, running back from the newest."""

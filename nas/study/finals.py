@@ -52,6 +52,8 @@ class Finals(Section):
     momentum: Share | None = Field(None, description="By default training.momentum.")
     weight_decay: NotNegative | None = Field(None, description="By default training.weight_decay.")
     l1: NotNegative | None = Field(None, description="By default training.l1.")
+    bn_sparsity: NotNegative | None = Field(None, description="By default training.bn_sparsity.")
+    rate_weight: NotNegative | None = Field(None, description="By default training.rate_weight.")
     schedule: Schedule | None = Field(None, description="By default training.schedule.")
     cycle: Cycle | None = Field(None, description="By default training.cycle.")
     batch_norm: BatchNorm | None = Field(None, description="By default training.batch_norm.")

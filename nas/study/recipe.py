@@ -125,6 +125,8 @@ class Recipe:
     momentum: float
     weight_decay: float
     l1: float
+    bn_sparsity: float
+    rate_weight: float
     schedule: Schedule
     cycle: Cycle
     batch_norm: BatchNorm

@@ -6,10 +6,10 @@ import math
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from nas.registry import ENGINES
-from nas.study.section import AboveZero, AtLeastOne, Section, each_once
+from nas.study.section import AboveZero, AtLeastOne, Section, each_once, one_or_several
 
 MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told what to believe, and says what it expects
 
@@ -17,6 +17,14 @@ ImageCount = AtLeastOne | Literal["all"]
 RungShare = Annotated[float, Field(gt=0, lt=1)]
 AUTO_RUNGS = (0.25, 0.5)  # those at which Kendall's tau to the end is above .5 (studies/results/digits-rungs.json)
 COPY_SHARE = 0.1  # of a trial's training, at most, goes into the copy that is scored at a rung
+
+
+OWN_SCAN = "sensitivity"  # in warm_start: the scans of the run itself
+
+
+def is_scan(name: str) -> bool:
+    """Whether an entry of `warm_start` names a sensitivity scan, and no run folder."""
+    return name == OWN_SCAN or name.endswith(".json")
 
 
 def rung_epochs(share: float, budget: int) -> int:
@@ -86,11 +94,13 @@ class Search(Section):
         description="The search ends when its sampler expects another hour to enlarge the hypervolume by less than "
         "this share of it, 0.01 for one per cent; with sampler pareto only. By default never.",
     )
-    warm_start: tuple[str, ...] = Field(
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(one_or_several)] = Field(
         (),
         description="Run folders of earlier searches, also with another target, other data or other epochs. Their "
         "accuracies become what is believed of candidates before any is trained, never results; with sampler pareto "
-        "only. They are copied into the run folder when the run begins.",
+        "only. They are copied into the run folder when the run begins. And scans of `nas sensitivity`: the word "
+        "sensitivity for those of the run that goes on, or a file sensitivity.json of another; what they suggest is "
+        "proposed before the sampler goes on, with every sampler but grid.",
     )
     repeat_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1,
@@ -145,7 +155,12 @@ class Search(Section):
     def _told_by_the_model_alone(self) -> Search:
         """What only a sampler with a model of the objectives can use."""
         each_once("folder of warm_start", self.warm_start)
-        asked = {"warm_start": self.warm_start, "stop_when_gain_below": self.stop_when_gain_below}
+        folders = [name for name in self.warm_start if not is_scan(name)]
+        if len(folders) < len(self.warm_start) and self.sampler == "grid":
+            raise ValueError(
+                "warm_start: expected another sampler beside a scan, got grid, which takes every candidate"
+            )
+        asked = {"warm_start": folders, "stop_when_gain_below": self.stop_when_gain_below}
         for key, value in asked.items():
             if value and self.sampler not in MODELLING:
                 raise ValueError(f"{key}: expected sampler {' or '.join(MODELLING)} beside it, got {self.sampler}")

@@ -30,3 +30,8 @@ def each_once(what: str, values: Sequence[Any]) -> None:
     """Raise ValueError where a value occurs twice."""
     if len(set(values)) != len(values):
         raise ValueError(f"every {what} once, got {list(values)}")
+
+
+def one_or_several(given: Any) -> Any:
+    """A single choice as a list of one."""
+    return given if isinstance(given, tuple | list) else (given,)

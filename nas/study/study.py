@@ -19,6 +19,8 @@ from nas.study.search import AUTO_RUNGS, Search, rung_epochs
 from nas.study.section import Name, Section, each_once
 from nas.study.targets import Target
 from nas.study.training import Training
+from search_spaces.flows import FLOWS
+from search_spaces.kinds import KINDS
 from search_spaces.spaces import AnySpace
 
 
@@ -74,6 +76,17 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _something_can_be_removed(self) -> Study:
+        kinds = list(self.space.block_spaces())
+        if any(self.compression.remove_blocks) and not any(KINDS[kind].adds_input for kind in kinds):
+            came = f"blocks without a skip alone: {', '.join(kinds)}"
+            raise ValueError(f"compression.remove_blocks: expected a space with blocks that have a skip, got {came}")
+        if any(self.compression.remove_activations) and not any(kind in FLOWS for kind in kinds):
+            came = f"others alone: {', '.join(kinds)}"
+            raise ValueError(f"compression.remove_activations: expected blocks of {', '.join(FLOWS)}, got {came}")
+        return self
+
+    @model_validator(mode="after")
     def _finalists_train_longest(self) -> Study:
         if self.search_epochs > self.training.epochs:
             most = f"at most training.epochs, which is {self.training.epochs}"
@@ -94,6 +107,17 @@ class Study(Section):
     @model_validator(mode="after")
     def _finals_fit_training(self) -> Study:
         self.finals.over(self.training)
+        return self
+
+    @model_validator(mode="after")
+    def _moments_are_kept(self) -> Study:
+        if self.compression.importance == "momentum":
+            for recipe in (self.training, self.final_recipe):
+                if not recipe.keeps_moments:
+                    raise ValueError(
+                        "compression.importance: momentum ranks by the optimizer's first moments, expected "
+                        f"training.momentum above 0 with sgd and rmsprop, got {recipe.momentum}"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -66,6 +66,17 @@ class Training(Section):
         "adamw only.",
     )
     l1: Searchable[NotNegative] = Field(0.0, description="L1 penalty on the same weights; 0 is none.")
+    bn_sparsity: Searchable[NotNegative] = Field(
+        0.0,
+        description="L1 penalty on the scales of batch norms in the dense stage (arXiv:1708.06519), which sets apart "
+        "what importance bn_scale ranks; 0 is none.",
+    )
+    rate_weight: Searchable[NotNegative] = Field(
+        0.0,
+        description="Weight in the loss of quantization-aware training of the bits that a weight's code takes when the "
+        "file is entropy-coded (arXiv:1812.07520): the larger, the smaller `coded_bytes`. It is what a bit per "
+        "weight may cost in loss: 0.01 to 0.1 are worth trying, more where most weights are zero; 0 is none.",
+    )
     schedule: Schedule = Field(
         "one_cycle",
         description="How the rate falls after its warm-up: along half a cosine to 0 (cosine and one_cycle, which "
@@ -179,6 +190,15 @@ class Training(Section):
         if set(numbers) != set(self.searched):
             raise ValueError(f"training numbers: expected {sorted(self.searched)}, got {sorted(numbers)}")
         return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)} | dict(numbers))
+
+    @property
+    def keeps_moments(self) -> bool:
+        """Whether the optimizer has a first moment, whichever of the searched numbers is drawn."""
+        optimizers = self.optimizer.choices if isinstance(self.optimizer, Choices) else (self.optimizer,)
+        least = self.momentum
+        if isinstance(least, Range | Choices):
+            least = least.low if isinstance(least, Range) else min(least.choices)
+        return least > 0 or set(optimizers) <= {"adam", "adamw"}
 
     @property
     def needs_reference(self) -> bool:

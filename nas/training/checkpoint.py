@@ -19,7 +19,7 @@ class Checkpoint(TypedDict):
     `stage` is the number of the stage, from 0, and `epoch` that of its finished epochs; `steps` are those done in each
     stage before it. `plan` is the candidate's with what its requests came down to so far, as JSON; None: the
     candidate's own. `master` averages the weights of a network that will teach itself, `projections` are trained beside
-    the network, where hidden values teach it.
+    the network, where hidden values teach it. `early` is the state early in the dense stage that pruning goes back to.
     """
 
     version: int
@@ -35,6 +35,7 @@ class Checkpoint(TypedDict):
     master: NotRequired[dict[str, Any] | None]
     projections: NotRequired[list[Tensor]]
     plan: dict[str, Any] | None
+    early: dict[str, Any] | None
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
@@ -48,5 +49,5 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if state.get("version") == 2:
         state = {**state, "version": VERSION, "stage": state["phase"]}
         del state["phase"]
-    state = {"plan": None, **state}  # which earlier ones of the version lack
+    state = {"plan": None, "early": None, **state}  # which earlier ones of the version lack
     return Checkpoint(**state) if state.get("version") == VERSION else None  # type: ignore[typeddict-item]

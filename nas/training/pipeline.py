@@ -21,6 +21,7 @@ from compressors.pipeline import Options, Request, apply_step, folded, requests_
 from compressors.plan import CompressionPlan
 from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
+from nas.candidates.shaping import SHAPINGS
 from nas.files import write_atomically
 from nas.study import Compression, Recipe
 from nas.tasks import Rung, Tell, Verdict, rung_between, silent
@@ -61,9 +62,10 @@ class Interrupted(Exception):
 def options_of(candidate: Candidate, compression: Compression) -> Options:
     """What the study and the architecture say of the candidate's compression besides its plan."""
     return Options(
-        groups=candidate.architecture.all_groups(),
+        groups=candidate.groups(),
         importance=IMPORTANCES[compression.importance],
         learned=compression.learned_step_sizes,
+        gradual=compression.pruning_schedule == "iterative",
     )
 
 
@@ -85,7 +87,7 @@ class Trained:
 class Carried:
     """What goes from stage to stage besides the network: the arithmetic, the steps done in each stage that is over, the
     network after its dense stage, where it teaches the later ones, the plan with what its requests came down to so far,
-    and the first moments of the last stage's optimizer.
+    the first moments of the last stage's optimizer, and the state early in the dense stage that pruning goes back to.
     """
 
     precision: Precision
@@ -93,6 +95,7 @@ class Carried:
     teacher: nn.Module | None
     plan: CompressionPlan
     momenta: Mapping[str, Tensor] = field(default_factory=dict)
+    early: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ class TrainingPipeline:
         precision = saved["precision"] if saved is not None else self.choose_precision(network)
         done: list[int] = saved["steps"] if saved is not None else []
         so_far = Carried(precision, done, self._saved_teacher(network, saved), self._saved_plan(saved))
+        so_far.early = saved["early"] if saved is not None else None
         for index, stage in enumerate(self.stages):
             resumes = saved is not None and index == first
             network = self.change(network, stage, so_far, restoring=resumes or index < first)
@@ -231,15 +235,23 @@ class TrainingPipeline:
         request = replace(asked, record=asked.step.asked(so_far.plan))
         if request.record is None:  # a request that came down to nothing
             return network
+        options = replace(self.options, evidence=self._evidence(so_far), only_shapes=restoring)
         if restoring:
-            return apply_step(network, request, self.options)
-        options = replace(self.options, evidence=self._evidence(so_far))
+            return apply_step(network, request, options)
         request = resolved(network, request, options)
         so_far.plan = request.step.written(so_far.plan, request.record)
+        if so_far.early is not None and request.step.name in SHAPINGS:
+            so_far.early = self._reshaped(so_far.early, network, request)
         return apply_step(network, request, options, self.batches)
 
+    def _reshaped(self, early: dict[str, Tensor], network: nn.Module, request: Request) -> dict[str, Tensor]:
+        """The early weights as a step leaves them: what goes back to them has the layers that it makes."""
+        twin = copy.deepcopy(network)
+        twin.load_state_dict(early)
+        return dict(apply_step(twin, request, self.options).state_dict())
+
     def _evidence(self, so_far: Carried) -> Evidence:
-        return Evidence(Examples(self.feed), so_far.momenta, seed=self.feed.seed)
+        return Evidence(Examples(self.feed), so_far.momenta, early=so_far.early, seed=self.feed.seed)
 
     def finished(self, network: nn.Module, so_far: Carried) -> nn.Module:
         """The network as it is shipped: with the steps that no training follows, and folded."""
@@ -327,6 +339,7 @@ class StageRun:
             is_over=lambda: self._stopping is not None and self._stopping.is_over,
             after_step=self._after_step(),
         )
+        self._keep_early()
         self.momenta = first_moments(self.network, self._optimizer)
         self.hand_over()
         return done
@@ -346,15 +359,29 @@ class StageRun:
         return master
 
     def _after_step(self) -> Callable[[int, Tensor], None]:
-        meter = self._meter()
-        if (master := self._master) is None:
-            return meter
+        meter, master, early = self._meter(), self._master, self._early_step
+        if early == 0:
+            self._keep_early()
 
-        def average_and_tell(done: int, loss: Tensor) -> None:
-            master.update()
+        def after(done: int, loss: Tensor) -> None:
+            if master is not None:
+                master.update()
             meter(done, loss)
+            if done == early:
+                self._keep_early()
 
-        return average_and_tell
+        return after
+
+    @property
+    def _early_step(self) -> int | None:
+        """The step after which the state is kept that pruning goes back to; None in other stages than the dense one."""
+        share = self._pipeline.compression.rewind
+        return None if share is None or self._index else round(share * self._stage.steps)
+
+    def _keep_early(self) -> None:
+        """Unless it is kept already; of a stage that ended earlier than planned it is the end."""
+        if self._early_step is not None and self._so_far.early is None:
+            self._so_far.early = {name: value.clone() for name, value in self.network.state_dict().items()}
 
     def _meter(self) -> Meter:
         pipeline, feed = self._pipeline, self._pipeline.feed
@@ -437,6 +464,7 @@ class StageRun:
             "master": self._master.state_dict() if self._master is not None else None,
             "projections": [projection.detach() for projection in self._loss.projections],
             "plan": self._so_far.plan.model_dump(mode="json"),
+            "early": self._so_far.early,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import pytest
+from pydantic import JsonValue
 
 from compressors.plan import CompressionPlan
 from compressors.steps import (
@@ -12,11 +13,14 @@ from compressors.steps import (
     STEPS,
     Prune,
     Quantize,
+    RemoveActivations,
+    RemoveBlocks,
     Retraining,
     Step,
     ordered,
     requests_of,
     retraining_of,
+    stage_names,
 )
 
 
@@ -37,6 +41,21 @@ def test_a_plan_may_ask_for_nothing(plan: CompressionPlan) -> None:
     assert requests_of(plan) == ()
 
 
+@pytest.mark.parametrize("step", ["blocks_removed", "activations_removed"])
+@pytest.mark.parametrize("value", [False, 1, "yes", 0.5, None])
+def test_what_is_removed_is_meant_or_left_out(step: str, value: JsonValue) -> None:
+    with pytest.raises(ValueError, match=rf"plan\.steps\.{step}\.b: expected true, or no such key, got"):
+        requests_of(CompressionPlan(steps={step: {"b": value}}))
+
+
+def test_removal_comes_before_what_depends_on_it() -> None:
+    steps: dict[str, dict[str, JsonValue]] = {"activations_removed": {"b": True}, "blocks_removed": {"a": True}}
+    plan = CompressionPlan(kept={"g": 1}, formats={"l": "int8"}, steps=steps)
+    found = [(r.step.name, r.record) for r in requests_of(plan)]
+    assert found[:2] == [("blocks_removed", RemoveBlocks(("a",))), ("activations_removed", RemoveActivations(("b",)))]
+    assert [name for name, _ in found[2:]] == ["pruned", "quantized"]
+
+
 def test_seeds_of_stages_are_fixed_and_their_own() -> None:
     """Accuracies of runs that go on depend on them."""
     assert [retraining_of(name).number for name in ("dense", "pruned", "quantized")] == [0, 1, 2]
@@ -51,12 +70,12 @@ def test_rows_are_named_as_they_are_found() -> None:
 
 
 def test_an_unknown_stage_is_named() -> None:
-    with pytest.raises(ValueError, match="expected one of dense, pruned, quantized, got 'polished'"):
+    with pytest.raises(ValueError, match=f"expected one of {', '.join(stage_names())}, got 'polished'"):
         retraining_of("polished")
 
 
 def test_an_unknown_step_is_named() -> None:
-    with pytest.raises(ValueError, match="expected some of pruned, quantized, got polished"):
+    with pytest.raises(ValueError, match=f"expected some of {', '.join(STEPS)}, got polished"):
         requests_of(CompressionPlan(steps={"polished": {"a": 1}}))
 
 

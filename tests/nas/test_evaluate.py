@@ -432,6 +432,7 @@ def test_a_rung_is_an_evaluation_of_its_own(bench: Workbench, tmp_path: Path, ke
     assert at_rung.scores is not None
     assert at_rung.scores["accuracy"] == record.validation.accuracy
     assert at_rung.scores["size_bytes"] == record.measurement.size_bytes
+    assert at_rung.scores["coded_bytes"] == record.measurement.coded_bytes  # the copy's, whose weights are real
     assert 0 < at_rung.copy_epochs <= 0.1 * 4 + 1e-9 or at_rung.copy_epochs == 1 / 2  # of two steps an epoch, one
     resumed, other = evaluate_safely(task, bench, report=pause), evaluate_safely(whole, bench)
     assert [rung.epochs for rung in told] == [1, 2, 2, 3, 4]

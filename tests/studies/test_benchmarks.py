@@ -71,6 +71,27 @@ def test_a_paired_gain_and_its_interval(monkeypatch: pytest.MonkeyPatch) -> None
     assert found["high"] == pytest.approx(differences.mean() + half, abs=half / 5)
 
 
+def test_deep_compression_in_one_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = script("deep_compression", monkeypatch)
+    ways = [
+        deep.Way("paper", {"mlp": 0.9}, "codebook4", coders=deep.HUFFMAN),
+        deep.Way("ranged", {"mlp": 0.9}, "codebook4"),
+        deep.Way("cheap", {"mlp": 0.9}, "codebook4", rate_weight=10.0),
+    ]
+    rows = deep.rows_of("mlp", ways, deep.Epochs(1, 1, 1), seed=0, most=128)
+    dense, paper, ranged, _ = rows
+    assert [row["way"] for row in rows] == ["dense", "paper", "ranged", "cheap"]
+    assert dense["weight_bytes"] == 4 * (784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10)
+    assert dense["size_bytes"] > dense["weight_bytes"] > dense["coded_bytes"] > 0.8 * dense["weight_bytes"]
+    assert ranged["size_bytes"] == paper["size_bytes"]  # one network, coded in two ways
+    assert ranged["accuracy"] == paper["accuracy"]
+    assert ranged["coded_bytes"] < paper["coded_bytes"] < dense["weight_bytes"] / 25
+    found = deep.summary([row | {"seed": seed} for seed in (0, 1) for row in rows])
+    assert found[2]["times_smaller"] == pytest.approx(dense["weight_bytes"] / ranged["coded_bytes"])
+    assert found[2]["points"]["mean"] == pytest.approx(100 * (ranged["accuracy"] - dense["accuracy"]))
+    assert deep.table_of(found).row_count == 4
+
+
 def test_a_pair_is_bound_by_no_constraint(monkeypatch: pytest.MonkeyPatch) -> None:
     paired, asked = script("paired_gain", monkeypatch), list[Task]()
     complete = SimpleNamespace(state=State.COMPLETE, validation=SimpleNamespace(accuracy=0.5))

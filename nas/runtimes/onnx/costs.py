@@ -103,14 +103,14 @@ def _parameters(graph: Graph) -> int:
             continue
         if any(map(graph.is_constant, node.input)) or node.attribute:
             _refuse_other_layers(node)
-        for name in _weights(graph, node):
+        for name in weights_of(graph, node):
             own, whole = graph.source(name)
             sizes.setdefault(whole, {})[own] = math.prod(graph.shape(name))
             wholes[whole] = math.prod(graph.constants.get(whole, graph.shape(name)))
     return sum(min(wholes[whole], sum(parts.values())) for whole, parts in sizes.items())
 
 
-def _weights(graph: Graph, node: onnx.NodeProto) -> Iterator[str]:
+def weights_of(graph: Graph, node: onnx.NodeProto) -> Iterator[str]:
     """The constants that are parameters of a node. Raises Uncounted where its weight is no constant."""
     if node.op_type not in LAYER_OPS:
         return

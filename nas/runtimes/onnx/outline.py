@@ -31,14 +31,15 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 class Map(NamedTuple):
-    """An activation: channels, and side in pixels."""
+    """An activation: channels, and side in pixels; its height, where it has another `width` (0: the same)."""
 
     channels: int
     side: int
+    width: int = 0
 
     @property
     def elements(self) -> int:
-        return self.channels * self.side**2
+        return self.channels * self.side * (self.width or self.side)
 
 
 class Node(NamedTuple):
@@ -61,8 +62,9 @@ class Outline:
     node_uses, constant_uses: how often the numbered name of each node, of each stored value stands in the file.
     input_uses, grid_uses: the same of the part's input, and of the scalars of its grid that it does not share.
     scalars: by those that the whole file shares, how often, and before which of the part's own constants the first use
-    is. zero_points: grids with a zero point of their own. restored_bits: bits of codes
-    that a function of the file restores.
+    is. zero_points: grids with a zero point of their own. power_scales: scales of grids that
+    are powers of two. restored_bits: bits of codes that a function of the file restores. unmasks: whether a function of
+    the file joins masks and weights.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -72,8 +74,10 @@ class Outline:
     input_uses: int = 0
     grid_uses: int = 0
     zero_points: int = 0
+    power_scales: int = 0
     scalars: dict[str, tuple[int, int]] = field(default_factory=dict)
     restored_bits: set[int] = field(default_factory=set)
+    unmasks: bool = False
 
     def add(
         self, op: str, reads: Sequence[int], out: Map, *, constants: Iterable[int] = (), texts: Sequence[int] = (),

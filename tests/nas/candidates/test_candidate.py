@@ -139,7 +139,7 @@ def test_a_step_that_is_asked_nothing_drops_out() -> None:
 
 
 def test_a_step_that_the_table_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match="compression steps: expected some of pruned, quantized, got toy"):
+    with pytest.raises(ValueError, match=f"compression steps: expected some of {', '.join(STEPS)}, got toy"):
         with_steps(toy={"head.conv": 0.5}).to_json()
 
 

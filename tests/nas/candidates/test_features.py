@@ -109,3 +109,12 @@ def test_kinds_and_how_they_follow_each_other(seed: int) -> None:
     pairs = Counter(pairwise(["stem", *kinds, "end"]))
     assert {pair: round(found["-".join(pair)] ** 2, 9) for pair in pairs} == dict(pairs)
     assert sum(found[f"share.{kind}"] for kind in features.kinds) == pytest.approx(1)
+
+
+def test_a_budget_is_seen_as_if_it_were_shared_out_evenly() -> None:
+    """Each block would lose half of its channels: a quarter for each of them."""
+    candidate = draw_candidate("8px", 0, "block")[0].model_copy(update={"plan": CompressionPlan()})
+    asked = CompressionPlan(steps={"pruned": {"network": {"ratio": 0.5}}})
+    plain, pruned = (described(candidate.model_copy(update={"plan": p}), 4) for p in (CompressionPlan(), asked))
+    assert pruned["pruned"] - plain["pruned"] == pytest.approx(0.25 * len(candidate.architecture.blocks()))
+    assert {name for name in plain if plain[name] != pruned[name]} == {"pruned"}

@@ -130,3 +130,36 @@ def test_a_step_is_drawn_by_a_row_of_its_name(monkeypatch: pytest.MonkeyPatch) -
     assert list(genes)[-1] == "network.rank"
     assert candidate.plan.steps == {"halved_rank": {"stem.conv": genes["network.rank"]}}
     assert Candidate.from_json(candidate.to_json()) == candidate
+
+
+GLOBAL = Compression(pruning_ratio=(0.0, 0.5), pruning_scope="global")
+
+
+@pytest.mark.parametrize("granularity", ["network", "stage", "block", "layer"])
+def test_a_budget_is_one_gene_of_the_network(granularity: Any) -> None:
+    """Whatever shares formats; what is in it is said in full, since the study is no part of a candidate."""
+    space = MobileSpace.model_validate({"preset": "8px"})
+    recorded = Recording(Pick(last))
+    compression = GLOBAL.model_copy(update={"granularity": granularity})
+    candidate = sample(recorded, space, compression, input_channels=1)
+    assert [name for name in recorded.genes if name.endswith("pruning_ratio")] == ["network.pruning_ratio"]
+    inner = [group.name for group in candidate.architecture.groups()]
+    asked = {"network": {"ratio": 0.5, "grid": space.width_grid, "groups": inner}}
+    assert (candidate.plan.kept, candidate.plan.steps) == ({}, {"pruned": asked})
+    assert Candidate.from_json(candidate.to_json()) == candidate
+
+
+def test_a_budget_holds_the_widths_between_blocks_where_the_study_says_so() -> None:
+    space = MobileSpace.model_validate({"preset": "8px"})
+    compression = GLOBAL.model_copy(update={"stage_widths": True})
+    candidate = sample(Pick(last), space, compression, input_channels=1)
+    assert candidate.plan.steps["pruned"] == {"network": {"ratio": 0.5, "grid": space.width_grid}}
+    unpruned = Replay({**_genes(space, compression), "network.pruning_ratio": 0.0})
+    nothing = sample(unpruned, space, compression, input_channels=1)
+    assert nothing.plan == CompressionPlan()
+
+
+def _genes(space: MobileSpace, compression: Compression) -> dict[str, Any]:
+    recorded = Recording(Pick(last))
+    sample(recorded, space, compression, input_channels=1)
+    return dict(recorded.genes)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressors.steps import stage_names
 from nas.errors import InputError
 from nas.records import COSTS, OBJECTIVES, QUALITIES
 from nas.registry import ENGINES
@@ -33,6 +34,7 @@ from nas.study.words import dotted
 from search_spaces.mixes import MIXES
 from search_spaces.spaces import PRESETS, MixedSpace, MobileSpace
 
+STAGES = ", ".join(stage_names())
 BASE = """\
 name: tiny
 data:
@@ -251,15 +253,15 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "training:\n  shares: [0.5, 0.5]\n",
-            "7: training.shares: expected a mapping with keys among dense, pruned, quantized, got [0.5, 0.5]",
+            f"7: training.shares: expected a mapping with keys among {STAGES}, got [0.5, 0.5]",
         ),
         (
             "training:\n  shares: [0.1, 0.2, 0.3, 0.4]\n",
-            "7: training.shares: expected a mapping with keys among dense, pruned, quantized, got [0.1, 0.2, 0.3, 0.4]",
+            f"7: training.shares: expected a mapping with keys among {STAGES}, got [0.1, 0.2, 0.3, 0.4]",
         ),
         (
             "training:\n  shares: {dense: 0.5, prune: 0.2, quantized: 0.3}\n",
-            "7: training.shares.prune: unknown key, expected one of dense, pruned, quantized; did you mean 'pruned'?",
+            f"7: training.shares.prune: unknown key, expected one of {STAGES}; did you mean 'pruned'?",
         ),
         (
             "training:\n  shares: {dense: 0.5, pruned: half, quantized: 0.3}\n",
@@ -357,7 +359,17 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "compression: {learned_step_sizes: [int4, fp32]}\n",
-            "6: compression.learned_step_sizes: expected integer formats, got fp32 among ['int4', 'fp32']",
+            "6: compression.learned_step_sizes: expected formats with step sizes, got fp32 among ['int4', 'fp32']",
+        ),
+        (
+            "compression: {importance: momentum}\ntraining: {momentum: {choices: [0.9, 0]}}\n",
+            "6: compression.importance: momentum ranks by the optimizer's first moments, expected training.momentum "
+            "above 0 with sgd and rmsprop, got choices 0.9 and 0",
+        ),
+        (
+            "compression: {rewind: 0.1, pruning_schedule: iterative}\n",
+            "6: compression.rewind: expected null with pruning_schedule iterative, which ends with the weights it "
+            "trained, got 0.1",
         ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
@@ -746,7 +758,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
 
 FROZEN_TRAINING = (
     "epochs=3", "batch_size=9", "optimizer=adam", "learning_rate=0.3", "momentum=0.1", "weight_decay=0.1", "l1=0.1",
-    "schedule=step", "cycle=stage", "batch_norm=folded", "warm_up=0.1", "milestones=[0.1]", "gamma=0.5",
+    "bn_sparsity=0.1", "rate_weight=0.1", "schedule=step", "cycle=stage", "batch_norm=folded", "warm_up=0.1",
+    "milestones=[0.1]", "gamma=0.5",
     "label_smoothing=0.1", "dropout=0.1", "ema=0.1", "mixup=0.1", "randaugment={}", "cutout=0.1",
     "class_weights=balanced",
     "distillation={}", "patience=3", "shares={dense: 0.6, pruned: 0.1, quantized: 0.3}", "precision=fp32",

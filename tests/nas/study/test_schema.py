@@ -16,7 +16,7 @@ from nas.study.located_yaml import read_yaml
 from nas.study.schema import study_schema
 
 ROOT = Path(__file__).parents[3]
-STUDIES = sorted(path for folder in ("studies", "studies/compressors") for path in (ROOT / folder).glob("*.yaml"))
+STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
 SCHEMA = json.loads(study_schema())
 KINDS = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
 
@@ -222,8 +222,8 @@ def test_searched_numbers_keep_their_bounds() -> None:
     training = SCHEMA["$defs"]["Training"]["properties"]
     searched = {key: part for key, part in training.items() if "Range" in json.dumps(part)}
     assert set(searched) == {
-        "learning_rate", "momentum", "weight_decay", "l1", "gamma", "label_smoothing", "dropout", "ema", "mixup",
-        "cutout",
+        "learning_rate", "momentum", "weight_decay", "l1", "bn_sparsity", "rate_weight", "gamma", "label_smoothing",
+        "dropout", "ema", "mixup", "cutout",
     }  # fmt: skip
     for part in searched.values():
         ways = part.get("oneOf") or part["anyOf"][0]["oneOf"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from compressors.steps import STEPS, Retraining, Step
+from compressors.steps import STEPS, Retraining, Step, stage_names
 from nas.study import Recipe, Training
 from nas.study.file import dump_study, frozen_difference, load_recorded, load_study
 
@@ -41,8 +41,8 @@ def test_missing_and_unknown_numbers_are_refused(numbers: dict[str, float]) -> N
 
 def test_numbers_are_searched_in_the_order_of_the_section() -> None:
     """It is the order in which they are asked for, on which every later draw depends."""
-    names = ("learning_rate", "momentum", "weight_decay", "l1", "gamma", "label_smoothing", "dropout", "ema", "mixup",
-             "cutout")  # fmt: skip
+    names = ("learning_rate", "momentum", "weight_decay", "l1", "bn_sparsity", "rate_weight", "gamma",
+             "label_smoothing", "dropout", "ema", "mixup", "cutout")  # fmt: skip
     training = Training.model_validate(
         {**{name: {"low": 0.1, "high": 0.5} for name in reversed(names)}, "schedule": "step"}
     )
@@ -82,7 +82,7 @@ def test_a_share_may_be_left_to_its_default() -> None:
 def test_a_further_compression_step_has_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Step("toy", asked=lambda _: None, method=None, training=Retraining(number=9, share=0.1))
     shares = {"dense": 0.6, "toy": 0.4}
-    with pytest.raises(ValidationError, match="expected one of dense, pruned, quantized, got 'toy'"):
+    with pytest.raises(ValidationError, match=f"expected one of {', '.join(stage_names())}, got 'toy'"):
         Training.model_validate({"shares": shares})
     monkeypatch.setitem(STEPS, "toy", step)
     assert Training.model_validate({"shares": shares}).resolved({}).shares == shares

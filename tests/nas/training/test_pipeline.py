@@ -21,6 +21,7 @@ import nas.training.loop
 import nas.training.pipeline
 import nas.training.preview
 from compressors.batch_norm import estimate_batch_norm
+from compressors.coding.rate import mean_bits
 from compressors.pipeline import STEPS as TABLE
 from compressors.pipeline import Method, Options, Step, compress
 from compressors.plan import CompressionPlan
@@ -161,6 +162,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "live": {"batch_norm": "live", "ema": 0.9},
     "tail": {"batch_norm": "live", "cycle": "tail"},
+    "rate": {"rate_weight": 0.1},
 }
 EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own teacher"], **EXTRAS["patience"]}
 
@@ -182,6 +184,14 @@ def test_all_options_survive_being_stopped(tmp_path: Path, extra: str) -> None:
         rest, continued = fit(resumed)
         assert rest == total - stop // STEPS * STEPS
         assert_same(expected, continued)
+
+
+def test_a_rate_in_the_loss_makes_the_codes_cheaper(tmp_path: Path) -> None:
+    bits = []
+    for weight in (0.0, 3.0):
+        own = pipeline(tmp_path / f"{weight}.pt", "quantized", rate_weight=weight, optimizer="adamw")
+        bits.append(float(mean_bits(own.fit(network(), lambda: None).network).detach()))
+    assert bits[1] < bits[0] - 0.02
 
 
 def test_patience_ends_the_dense_stage_and_keeps_its_best(tmp_path: Path) -> None:
