@@ -32,7 +32,7 @@ from nas.shipping import emit_files, ship
 from nas.study import Distillation, Study
 from nas.study.file import dump_study
 from nas.tasks import Task
-from nas.teacher import teacher_changes, teacher_logits, teacher_network
+from nas.teacher import teacher_changes, teacher_logits, teacher_network, untrained_teacher
 from nas.workbench import Workbench, build
 from search_spaces.spaces import PRESETS
 
@@ -338,3 +338,14 @@ def test_a_network_of_torchvision_teaches(tmp_path: Path, monkeypatch: pytest.Mo
     evaluation = evaluated(own, tmp_path / "artifact")
     assert evaluation.state is State.COMPLETE, evaluation.reason
     assert {file.name for file in (tmp_path / "reference").iterdir()} == {"lock", "logits.npy", "weights.safetensors"}
+
+
+@pytest.mark.parametrize("teacher", ["reference", "torchvision.squeezenet1_1"])
+def test_before_there_is_a_teacher_one_of_its_shape_is_timed(tmp_path: Path, teacher: str) -> None:
+    own = guided(tmp_path, teacher=teacher, **({} if teacher == "reference" else {"weights": "none"}))
+    network = untrained_teacher(own)
+    teacher_logits(own)
+    taught = teacher_network(own)
+    assert network(torch.rand(2, 1, 8, 8)).shape == taught(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    weights = [{name: p.shape for name, p in net.named_parameters() if p.dim() > 1} for net in (network, taught)]
+    assert weights[0] == weights[1]
