@@ -8,7 +8,8 @@ import pytest
 
 from nas.study.file import dump_study, load_study
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "studies"
+STUDIES = sorted([*FOLDER.glob("*.yaml"), *FOLDER.glob("compressors/*.yaml")])
 
 
 def test_there_are_studies() -> None:

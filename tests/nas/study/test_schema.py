@@ -16,7 +16,7 @@ from nas.study.located_yaml import read_yaml
 from nas.study.schema import study_schema
 
 ROOT = Path(__file__).parents[3]
-STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *(ROOT / "studies").glob("compressors/*.yaml")])
 SCHEMA = json.loads(study_schema())
 KINDS = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
 
