@@ -93,6 +93,8 @@ def test_edge_formats() -> None:
     assert edge_formats(freedom("block")) == ("fp32", "int8")
     assert edge_formats(freedom("block", weight_format=("int4", "int8"))) == ("int8",)
     assert edge_formats(freedom("block", edges_below_int8=True)) == FULL["weight_format"]
+    further = ("ternary", "binary", "codebook4", "pow2", "int8_asymmetric")
+    assert edge_formats(freedom("block", weight_format=further)) == ("int8", "pow2", "int8_asymmetric")
 
 
 @given(draws, st.sampled_from([8, 16]))

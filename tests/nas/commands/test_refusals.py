@@ -44,6 +44,17 @@ def test_a_target_that_is_not_here() -> None:
     assert problem.startswith("targets[0].provider: ")
 
 
+def test_a_format_that_a_target_does_not_take() -> None:
+    study = make_study(
+        compression={"weight_format": ("int8", "int8_asymmetric")},
+        targets=({"name": "cpu"}, {"name": "other", "runtime": "openvino"}),
+    )
+    (problem,) = refusals(study)
+    assert problem.startswith(
+        "compression.weight_format: target 'other' (openvino) does not take int8_asymmetric: it computes convolutions "
+    )
+
+
 def test_a_teacher_that_is_no_candidate(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
     distillation = {"teacher": "reference", "architecture": str(tmp_path / "x.json")}

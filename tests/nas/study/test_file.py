@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressors.formats import FORMATS
 from compressors.steps import stage_names
 from nas.errors import InputError
 from nas.records import COSTS, OBJECTIVES, QUALITIES
@@ -231,11 +232,11 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("report: {title: 3}\n", "6: report.title: expected text or null, got 3"),
         (
             "compression:\n  weight_format:\n    - fp32\n    - int9\n",
-            "9: compression.weight_format[1]: expected one of fp32, int8, int6, int5, int4, int3, int2, got 'int9'",
+            f"9: compression.weight_format[1]: expected one of {', '.join(FORMATS)}, got 'int9'",
         ),
         (
             "compression:\n  weight_format: [int9]\n",
-            "7: compression.weight_format[0]: expected one of fp32, int8, int6, int5, int4, int3, int2, got 'int9'",
+            f"7: compression.weight_format[0]: expected one of {', '.join(FORMATS)}, got 'int9'",
         ),
         (
             "compression:\n  weight_format: int8\n",
