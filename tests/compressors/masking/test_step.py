@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -282,10 +283,11 @@ def test_a_growing_mask_takes_what_is_small_by_then_and_never_gives_back() -> No
     assert counts[4] == counts[5] == round(0.6 * 108)
 
 
-def test_a_stage_that_ends_early_has_all_its_zeros() -> None:
+@pytest.mark.parametrize("end", [MASKING.end_stage, MASKING.leave])
+def test_a_stage_that_ends_early_has_all_its_zeros(end: Callable[[nn.Module], object]) -> None:
     found = masked(options=Options(gradual=True))
     MASKING.before_step(found, 0.2)
-    MASKING.end_stage(found)
+    end(found)
     assert [int((~mask).sum()) for _, mask in masked_layers(found)] == [round(0.6 * n) for n in (108, 54, 108)]
 
 

@@ -151,6 +151,16 @@ def test_a_budget_is_one_gene_of_the_network(granularity: Any) -> None:
     assert Candidate.from_json(candidate.to_json()) == candidate
 
 
+def test_a_budget_is_shared_by_the_blocks_that_stay() -> None:
+    space = MobileSpace.model_validate({"preset": "8px"})
+    compression = GLOBAL.model_copy(update={"remove_blocks": (True,)})
+    candidate = sample(Pick(last), space, compression, input_channels=1)
+    left = [group.name for group in candidate.groups() if group.name.endswith(".inner")]
+    assert 0 < len(left) < len(candidate.architecture.groups())
+    assert candidate.plan.steps["pruned"]["network"]["groups"] == left  # type: ignore[index, call-overload]
+    assert Candidate.from_json(candidate.to_json()) == candidate
+
+
 def test_a_budget_holds_the_widths_between_blocks_where_the_study_says_so() -> None:
     space = MobileSpace.model_validate({"preset": "8px"})
     compression = GLOBAL.model_copy(update={"stage_widths": True})

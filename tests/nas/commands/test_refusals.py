@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,22 @@ def test_a_run_asks_for_more_than_a_glance_tells(tmp_path: Path, monkeypatch: py
     assert len(list(refusals(one))) == 1
     assert list(refusals(one, RunFolder(tmp_path))) == []
     assert glances == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"teacher": "self", "features_weight": 1.0, "at": ("stage1", "stage9.block1")}, r"at: expected stages up to "),
+        ({"teacher": "torchvision.resnet81"}, r"teacher: expected torchvision. and the name of a classifier, got"),
+        ({"teacher": "torchvision.resnet18", "weights": "none.pth"}, r"weights: expected DEFAULT, none or a file of"),
+        ({"teacher": "slef"}, r"architecture: expected a candidate.json, got"),
+    ],
+)
+def test_what_cannot_teach_is_named(keys: dict[str, Any], said: str) -> None:
+    (problem,) = refusals(make_study(training={"distillation": keys}))
+    assert re.match(rf"training\.distillation\.{said}", problem)
+
+
+def test_a_built_teacher_and_parts_that_there_are_pass() -> None:
+    keys = {"teacher": "torchvision.resnet18", "weights": "none", "features_weight": 1.0, "at": ("stage1",)}
+    assert list(refusals(make_study(training={"distillation": keys}))) == []
