@@ -64,7 +64,10 @@ def dynamic_codes(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _apply(network: nn.Module, record: QuantizeDynamically, _: Options) -> nn.Module:
-    """Factors of a layer are quantized as the whole. Raises Unsupported where a format is asked of anything but a linear layer, ValueError for other formats."""
+    """Factors of a layer are quantized as the whole.
+
+    Raises Unsupported where a format is asked of anything but a linear layer, ValueError for other formats.
+    """
     folded = fold_batch_norm(network)
     calls = [str(node.target) for node in folded.graph.find_nodes(op="call_module")]
     for path, fmt in of_factors(record.formats, calls).items():
