@@ -35,7 +35,7 @@ class PostTraining:
     """
 
     calibration: str = "minmax"
-    bias_correction: bool = False
+    bias_correction: bool = True
     equalization: bool = False
 
 

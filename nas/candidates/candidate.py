@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from compressors.budgets import without
 from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import STEPS, depends_on_weights, least_of, requests_of
@@ -149,6 +150,8 @@ def effective(plan: CompressionPlan, widths: Mapping[str, int], gone: Gone) -> C
     }
     if gone.blocks and ACTIVATIONS in steps:
         steps[ACTIVATIONS] = {name: value for name, value in steps[ACTIVATIONS].items() if name not in gone.blocks}
+    if gone.groups and "pruned" in steps:
+        steps["pruned"] = without(steps["pruned"], gone.groups)
     left = {name: decisions for name, decisions in steps.items() if decisions and (formats or _stands(name))}
     return CompressionPlan.model_construct(kept=kept, formats=formats, steps=left)
 

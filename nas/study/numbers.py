@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, get_args
 
@@ -72,8 +72,13 @@ def _spelling(value: Any) -> str:
     return "Choices" if "choices" in value else "mapping"
 
 
-def _tagged(ways: Sequence[tuple[str, Any]]) -> Any:
-    return Annotated[Union[*(Annotated[kind, Tag(tag)] for tag, kind in ways)], Discriminator(_spelling)]
+def _one_or_choices(value: Any) -> str:
+    """The same where there is but one way to search: any mapping is meant as that."""
+    return "Choices" if isinstance(value, dict | Choices) else "number"
+
+
+def _tagged(ways: Sequence[tuple[str, Any]], spelling: Callable[[Any], str]) -> Any:
+    return Annotated[Union[*(Annotated[kind, Tag(tag)] for tag, kind in ways)], Discriminator(spelling)]
 
 
 if TYPE_CHECKING:  # a type checker cannot follow __class_getitem__; these are the unions that it returns
@@ -85,13 +90,13 @@ else:
         """`Searchable[X]`: an X, a range of X or choices of X; its bounds hold for each of them."""
 
         def __class_getitem__(cls, number: Any) -> Any:
-            return _tagged((("number", number), ("mapping", Range[number]), ("Choices", Choices[number])))
+            return _tagged((("number", number), ("mapping", Range[number]), ("Choices", Choices[number])), _spelling)
 
     class Choosable:
         """`Choosable[X]`: an X or choices of X."""
 
         def __class_getitem__(cls, value: Any) -> Any:
-            return _tagged((("number", value), ("Choices", Choices[value])))
+            return _tagged((("number", value), ("Choices", Choices[value])), _one_or_choices)
 
 
 def decided(value: Searchable[Number]) -> Number:

@@ -134,7 +134,7 @@ class Recipe:
     cycle: Cycle
     batch_norm: BatchNorm
     calibration: Calibration = "minmax"
-    bias_correction: bool = False
+    bias_correction: bool = True
     equalization: bool = False
     warm_up: float | None
     milestones: tuple[float, ...]

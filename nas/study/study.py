@@ -140,7 +140,7 @@ class Study(Section):
                 if not recipe.keeps_moments:
                     raise ValueError(
                         "compression.importance: momentum ranks by the optimizer's first moments, expected "
-                        f"training.momentum above 0 with sgd and rmsprop, got {recipe.momentum}"
+                        "training.momentum above 0 with sgd and rmsprop, got 0"
                     )
         return self
 

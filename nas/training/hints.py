@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compressors.distillation import Fit, attention_loss, feature_loss
 from compressors.taps import parts_of, scale_ends, tapped
 from nas.errors import InputError
+from nas.study import Distillation
 
 STAGE = re.compile(r"stage(\d+)(?:\.block(\d+))?")
 
@@ -125,6 +126,15 @@ class Hints:
             losses = [attention_loss(own, wanted) for own, wanted in maps]
             total = total + self.attention_weight * torch.stack(losses).mean()
         return total
+
+
+def hints_of(options: Distillation, student: nn.Module, teacher: nn.Module, images: Tensor) -> Hints | None:
+    """What `options` ask for between two networks, shown by images (N, C, H, W); None where the student has no part
+    that is asked for.
+    """
+    pairs = pairs_of(options.at, student, teacher, images)
+    weights = {"features_weight": options.features_weight, "attention_weight": options.attention_weight}
+    return Hints.between(student, teacher, pairs, images, **weights) if pairs else None
 
 
 @torch.no_grad()

@@ -31,7 +31,7 @@ from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
 from nas.training.divergence import learned_values, require_finite
 from nas.training.early_stopping import EarlyStopping
-from nas.training.hints import Hints, pairs_of
+from nas.training.hints import hints_of
 from nas.training.inference import CalibrationBatches, Examples
 from nas.training.loop import train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
@@ -285,15 +285,8 @@ class TrainingPipeline:
         """The loss with a network as teacher, whose hidden values teach where they have a weight."""
         options = self.training.distillation
         assert options is not None
-        loss = replace(loss, teacher=network_teacher(master))
-        if not options.looks_inside:
-            return loss
-        images = next(iter(self.batches))
-        if not (pairs := pairs_of(options.at, network, master, images)):
-            return loss
-        weights = {"features_weight": options.features_weight, "attention_weight": options.attention_weight}
-        hints = Hints.between(network, master, pairs, images, **weights)
-        return replace(loss, hints=hints)
+        hints = hints_of(options, network, master, next(iter(self.batches))) if options.looks_inside else None
+        return replace(loss, teacher=network_teacher(master), hints=hints)
 
 
 class StageRun:

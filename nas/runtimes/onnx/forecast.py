@@ -93,8 +93,10 @@ def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] 
     The size is exact but for what depends on weights: which zero points and scales of activations are equal, and are
     stored once.
     """
-    steps = filter(shapes_file, candidate.plan.steps)
-    if not FORETOLD.issuperset(steps) or candidate.depends_on_weights:
+    if (
+        not FORETOLD.issuperset(name for name in candidate.plan.steps if shapes_file(name))
+        or candidate.depends_on_weights
+    ):
         return None
     mask = mask_of_plan(candidate.plan)
     ways = [None] if mask is None or SPARSE in unpacked else [None, mask]

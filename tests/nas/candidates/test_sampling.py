@@ -93,6 +93,8 @@ def test_edge_formats() -> None:
     assert edge_formats(freedom("block")) == ("fp32", "int8")
     assert edge_formats(freedom("block", weight_format=("int4", "int8"))) == ("int8",)
     assert edge_formats(freedom("block", edges_below_int8=True)) == FULL["weight_format"]
+    further = ("ternary", "binary", "codebook4", "pow2", "int8_asymmetric")
+    assert edge_formats(freedom("block", weight_format=further)) == ("int8", "pow2", "int8_asymmetric")
 
 
 @given(draws, st.sampled_from([8, 16]))
@@ -148,6 +150,16 @@ def test_a_budget_is_one_gene_of_the_network(granularity: Any) -> None:
     inner = [group.name for group in candidate.architecture.groups()]
     asked = {"network": {"ratio": 0.5, "grid": space.width_grid, "groups": inner}}
     assert (candidate.plan.kept, candidate.plan.steps) == ({}, {"pruned": asked})
+    assert Candidate.from_json(candidate.to_json()) == candidate
+
+
+def test_a_budget_is_shared_by_the_blocks_that_stay() -> None:
+    space = MobileSpace.model_validate({"preset": "8px"})
+    compression = GLOBAL.model_copy(update={"remove_blocks": (True,)})
+    candidate = sample(Pick(last), space, compression, input_channels=1)
+    left = [group.name for group in candidate.groups() if group.name.endswith(".inner")]
+    assert 0 < len(left) < len(candidate.architecture.groups())
+    assert candidate.plan.steps["pruned"]["network"]["groups"] == left  # type: ignore[index, call-overload]
     assert Candidate.from_json(candidate.to_json()) == candidate
 
 

@@ -28,6 +28,15 @@ def test_what_ends_with_its_own_weights_has_none_to_go_back_to() -> None:
     assert Compression(rewind=0.0).rewind == 0.0
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"remove_blocks": (True, False)}, {"remove_activations": True}, {"low_rank": {"method": "svd", "ratio": 0.5}}],
+)
+def test_only_the_dense_network_goes_back(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=f"rewind: expected null with {next(iter(fields))}, .* got 0.1"):
+        Compression.model_validate({"rewind": 0.1, **fields})
+
+
 def test_masks_are_one_amount_or_choices() -> None:
     assert Compression().mask_choices == (None,)
     (one,) = Compression.model_validate({"mask": {"ratio": 0.5}}).mask_choices
