@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,6 +54,15 @@ def budget_of(decisions: Mapping[str, Any]) -> Budget | None:
     if groups is not None and not (isinstance(groups, list | tuple) and all(isinstance(g, str) for g in groups)):
         raise ValueError(f"pruned.network.groups: expected names of channel groups, got {groups!r}")
     return Budget(float(ratio), grid, None if groups is None else tuple(groups)) if ratio else None
+
+
+def without(decisions: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
+    """The decisions of a plan without groups that are gone; nothing where the budget was theirs alone."""
+    budget = budget_of(decisions)
+    if budget is None or budget.groups is None:
+        return dict(decisions)
+    left = [name for name in budget.groups if name not in gone]
+    return {"network": {**decisions["network"], "groups": left}} if left else {}
 
 
 def _is_number(value: Any) -> bool:

@@ -22,13 +22,28 @@ from compressors.pruning.criteria import IMPORTANCES, Criterion
 from compressors.pruning.importances import Group
 from compressors.steps import STEPS, Request, Step, requests_of
 
-__all__ = ["STEPS", "Method", "Options", "Request", "Step", "apply_step", "compress", "requests_of", "resolved"]
+__all__ = [
+    "STEPS", "Method", "Options", "PostTraining", "Request", "Step", "apply_step", "compress", "requests_of",
+    "resolved",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PostTraining:
+    """How a network is quantized without training: what sets the ranges of activations (a row of CALIBRATIONS), whether
+    biases make up for the rounding of weights, and whether ranges are equalized across layers before.
+    """
+
+    calibration: str = "minmax"
+    bias_correction: bool = True
+    equalization: bool = False
 
 
 @dataclass(frozen=True)
 class Options:
     """What steps need to know besides the plan: the network's channel groups, what ranks channels, the formats whose
-    step sizes are trained, the grid of activations, and whether batch norm stays alive while quantization is trained.
+    step sizes are trained, the grid of activations, whether batch norm stays alive while quantization is trained, and
+    how it is done without training.
 
     `evidence` is what a training knows; None where nothing was trained. `gradual` says whether what is pruned goes
     little by little in the stage that follows. With `only_shapes` weights are not real yet: what depends on them does
@@ -40,6 +55,7 @@ class Options:
     learned: Collection[str] = ()
     scheme: ActivationScheme = UNSIGNED_8
     keep_norms: bool = False
+    post_training: PostTraining = PostTraining()
     evidence: Evidence | None = None
     gradual: bool = False
     only_shapes: bool = False

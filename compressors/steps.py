@@ -6,7 +6,7 @@ when it is first applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
@@ -61,6 +61,20 @@ class RemoveActivations:
 
 
 @dataclass(frozen=True)
+class Calibrate:
+    """Layer -> weight format, none of them fp32, of a network that is not trained with its rounding."""
+
+    formats: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class QuantizeDynamically:
+    """Linear layer -> int8: its inputs are put on a grid of their own range, image by image, when the network runs."""
+
+    formats: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Retraining:
     """A stage of training, and what differs in it.
 
@@ -82,20 +96,23 @@ class Retraining:
     with_norms: tuple[float, float] | None = None
 
 
-class _Anything(Collection[str]):
-    """Every name."""
+class AnythingBut(Collection[str]):
+    """Every name but some."""
 
-    def __contains__(self, _: object) -> bool:
-        return True
+    def __init__(self, *names: str) -> None:
+        self._names = names
 
-    def __iter__(self) -> Any:
-        return iter(("anything",))
+    def __contains__(self, name: object) -> bool:
+        return name not in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((f"anything but {' and '.join(self._names)}" if self._names else "anything",))
 
     def __len__(self) -> int:
         return 1
 
 
-ANYTHING: Collection[str] = _Anything()
+ANYTHING: Collection[str] = AnythingBut()
 
 
 class GroupShape(Protocol):
@@ -146,7 +163,8 @@ class Step:
     one is, as `module:attribute`. training: the stage that follows it, None: the step needs none, or the next one's
     is enough. after: the steps that may have been applied before it; `reason` says why no others.
     shapes_grids: its `settle` is needed by an untrained network as well, which has no range or scale without it.
-    folds: batch norm is folded when it is done.
+    folds: batch norm is folded when it is done. of_formats: it says how formats are brought about, and does nothing
+    where all are fp32. same_costs: all costs are those of the plan without it.
 
     What a record asks for may depend on weights: `depends` says of a record whether it does. Its method then resolves
     it, once weights are real, to a record that says what results; `written` puts that into a plan in the place of the
@@ -161,6 +179,8 @@ class Step:
     reason: str = ""
     shapes_grids: bool = False
     folds: bool = False
+    of_formats: bool = False
+    same_costs: bool = False
     depends: Callable[[Any], bool] = _never
     written: Callable[[CompressionPlan, Any], CompressionPlan] = _as_asked
     least: Least = _as_asked
@@ -222,8 +242,8 @@ def _fewest(plan: CompressionPlan, groups: Sequence[GroupShape], _: Sequence[Lay
 
 
 def _quantize(plan: CompressionPlan) -> Quantize | None:
-    formats = {layer: fmt for layer, fmt in plan.formats.items() if fmt != "fp32"}
-    return Quantize(formats) if formats else None
+    formats = _integers(plan)
+    return Quantize(formats) if formats and not any(name in plan.steps for name in WITHOUT_TRAINING) else None
 
 
 def _remove_blocks(plan: CompressionPlan) -> RemoveBlocks | None:
@@ -244,6 +264,38 @@ def _named(step: str, plan: CompressionPlan) -> tuple[str, ...]:
             raise ValueError(f"plan.steps.{step}.{name}: expected true, or no such key, got {value!r}")
     return tuple(decisions)
 
+
+def _calibrate(plan: CompressionPlan) -> Calibrate | None:
+    return Calibrate(_integers(plan)) if _is_asked(plan, "calibrated") else None
+
+
+def _quantize_dynamically(plan: CompressionPlan) -> QuantizeDynamically | None:
+    if not _is_asked(plan, "dynamic"):
+        return None
+    formats = _integers(plan)
+    for layer in (layer for layer, fmt in formats.items() if fmt not in DYNAMIC_FORMATS):
+        raise ValueError(f"step dynamic: expected {' or '.join(DYNAMIC_FORMATS)} for {layer}, got {formats[layer]}")
+    return QuantizeDynamically(formats)
+
+
+def _integers(plan: CompressionPlan) -> dict[str, str]:
+    return {layer: fmt for layer, fmt in plan.formats.items() if fmt != "fp32"}
+
+
+def _is_asked(plan: CompressionPlan, name: str) -> bool:
+    """Whether a plan asks for a step of the whole network that is told nothing further."""
+    decisions = dict(plan.steps.get(name, {}))
+    if decisions and decisions != WHOLE_NETWORK:
+        raise ValueError(f"plan.steps.{name}: expected {WHOLE_NETWORK}, got {decisions}")
+    return bool(decisions) and bool(_integers(plan))
+
+
+WHOLE_NETWORK: Mapping[str, bool] = {"network": True}  # the decisions of a step that is told nothing further
+# How formats are brought about -> the step; `aware` is what a plan without any of the steps asks for.
+QUANTIZATIONS: Mapping[str, str] = {"aware": "quantized", "static": "calibrated", "dynamic": "dynamic"}
+WITHOUT_TRAINING = ("calibrated", "dynamic")
+DYNAMIC_FORMATS = ("fp32", "int8")
+_ONCE = "a network is quantized in one way"
 
 # A training begins with this stage, before any step.
 DENSE = Retraining(number=0, share=0.5, stops_early=True)
@@ -305,9 +357,30 @@ STEPS: dict[str, Step] = {
         training=Retraining(
             number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True, is_tail=True, with_norms=(0.5, 1.0)
         ),
-        after=ANYTHING,
+        after=AnythingBut("calibrated", "dynamic"),
+        reason=_ONCE,
         shapes_grids=True,
         folds=True,
+    ),
+    "calibrated": Step(
+        "calibrated",
+        asked=_calibrate,
+        method="compressors.quantization.static:CALIBRATED",
+        after=AnythingBut("quantized", "dynamic"),
+        reason=_ONCE,
+        shapes_grids=True,
+        folds=True,
+        of_formats=True,
+        same_costs=True,
+    ),
+    "dynamic": Step(
+        "dynamic",
+        asked=_quantize_dynamically,
+        method="compressors.quantization.dynamic:DYNAMIC",
+        after=AnythingBut("quantized", "calibrated"),
+        reason=_ONCE,
+        folds=True,
+        of_formats=True,
     ),
 }
 

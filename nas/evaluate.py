@@ -22,7 +22,7 @@ from nas.recording import Clock, finish, noting
 from nas.records import Evaluation, Measurement, State
 from nas.run_folder.rungs import last_record, pruned_fields
 from nas.rung import look_of
-from nas.shipping import emit_files, score_file, ship, verify
+from nas.shipping import accuracy_source, emit_files, score_network, ship, verify
 from nas.stock import quantize_after_training
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task, Tell, Verdict, silent
@@ -65,7 +65,7 @@ def evaluate(
     with clock("measure"):
         measurement = measure_files(files, study.targets, origin="shipped file", without=verified.doubtful_targets)
     with clock("score"), pausing_for_measurements() as give_way:
-        scores = score_file(files[study.target.name], bench, test=task.reads_test, give_way=give_way)
+        scores = score_network(network, files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
     found = measurement.costs(study.target.name) | scores.validation.qualities
     broken = broken_constraints(found, study, task)
@@ -76,6 +76,7 @@ def evaluate(
         State.INFEASIBLE if broken else State.COMPLETE,
         epochs=trained.epochs,
         precision=trained.precision,
+        accuracy_source=accuracy_source(network),
         measurement=measurement,
         violations=broken,
         resulted=trained.resulted_json(task.candidate.plan),

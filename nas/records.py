@@ -19,6 +19,7 @@ from pydantic import (
 from compressors.plan import WeightFormat
 
 UNSTABLE = "unstable"  # a flag: the latency is the least of passes that were disturbed or did not agree
+SIMULATED = "simulated"  # a flag: the accuracy is that of a network of torch's, which no file computes
 PARITY = "parity"  # a flag: the file does not compute what the network does
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -285,7 +286,7 @@ class Evaluation(Record):
     state: State
     reason: str = ""
     error: str = ""
-    training: Mapping[str, float] = {}
+    training: Mapping[str, int | float | str] = {}
     recipe: Mapping[str, JsonValue] = {}
     precision: Literal["fp32", "bf16"] = "fp32"
     epochs: Annotated[float, Field(ge=0)] = 0.0

@@ -14,7 +14,7 @@ from nas.recording import Clock, finish
 from nas.records import Measurement, State
 from nas.run_folder.paths import read_evaluation
 from nas.run_folder.rungs import scores_of
-from nas.shipping import emit_files, score_file
+from nas.shipping import accuracy_source, emit_files, score_network
 from nas.tasks import Task
 from nas.training.pipeline import Look, Moment
 from nas.training.preview import copy_steps, preview
@@ -39,7 +39,8 @@ def look_of(
                     found = measure_files(files, targets, origin="shipped file")
                 else:
                     found = costs.model_copy(update=costs_of_weights(file, targets[0]))
-                scores = score_file(file, bench, test=False, give_way=give_way)
+                scores = score_network(network, file, bench, test=False, give_way=give_way)
+                source = accuracy_source(network)
                 digest = {file.name: sha256_of(file)}
                 if bench.study.artifacts.keep == "front":
                     for copied in set(files.values()):
@@ -47,6 +48,7 @@ def look_of(
             fields = {
                 "measurement": found,
                 "model_sha256": digest,
+                "accuracy_source": source,
                 "precision": moment.carried.precision,
                 **dict(scores),
             }

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from nas.built_teacher import bare_teacher, build_teacher
 from nas.candidates.candidate import Candidate
-from nas.candidates.corners import teacher_candidate
+from nas.candidates.corners import float_candidate, teacher_candidate
 from nas.candidates.hyperparameters import middle_numbers
 from nas.errors import InputError
 from nas.files import write_atomically
@@ -87,6 +87,18 @@ def teacher_network(bench: Workbench, recipe: Mapping[str, Any] = MappingProxyTy
             folder_named(options.architecture, bench.folder) or folder, bench, key="training.distillation"
         )
     return bench.place(network).eval()
+
+
+def untrained_teacher(bench: Workbench) -> nn.Module:
+    """A network of the shape of the search's teacher: what it costs to ask it can be told before there is one."""
+    study, options = bench.study, bench.study.training.distillation
+    assert options is not None
+    if options.is_built:
+        return bench.place(bare_teacher(options, len(bench.data.class_names), bench.input_size)).eval()
+    finished = folder_named(options.architecture, bench.folder)
+    key = "training.distillation.architecture"
+    candidate = teacher_candidate(study, options) if finished is None else float_candidate(finished, key=key)
+    return build(candidate, bench, seed=0, dropout=0.0).eval()
 
 
 def teacher_changes(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
@@ -13,6 +13,8 @@ from compressors.low_rank.modules import Factored
 if TYPE_CHECKING:  # pruning, where it is defined, reads this module
     from compressors.pruning.importances import Group
 
+Decision = TypeVar("Decision")
+
 
 def factor_paths(network: nn.Module, layer: str) -> tuple[str, ...]:
     """The layer's factors in order of execution; where it is whole, or none of the network's, the layer itself."""
@@ -20,7 +22,22 @@ def factor_paths(network: nn.Module, layer: str) -> tuple[str, ...]:
         found = network.get_submodule(layer)
     except AttributeError:
         return (layer,)
-    return tuple(f"{layer}.{name}" for name, _ in found.named_children()) if isinstance(found, Factored) else (layer,)
+    is_factored = isinstance(found, Factored) or type(found) is nn.Module  # which is what a trace makes of it
+    return tuple(f"{layer}.{name}" for name, _ in found.named_children()) if is_factored else (layer,)
+
+
+def of_factors(decisions: Mapping[str, Decision], layers: Collection[str]) -> dict[str, Decision]:
+    """Decisions by layer; those of a layer that is none of `layers`, while its factors are, for each of the factors."""
+    factors: dict[str, list[str]] = {}
+    for name in layers:
+        whole, _, number = name.rpartition(".")
+        if number.isdigit():
+            factors.setdefault(whole, []).append(name)
+    return {
+        name: decision
+        for layer, decision in decisions.items()
+        for name in ([layer] if layer in layers else factors.get(layer, [layer]))
+    }
 
 
 @dataclass(frozen=True)

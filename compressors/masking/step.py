@@ -106,10 +106,17 @@ def _grow(network: nn.Module, done: float) -> None:
                 set_mask(layer, kept_mask(layer.weight.detach().abs().where(mask, -1.0), zeros))
 
 
+def _grown(network: nn.Module) -> nn.Module:
+    """The network with masks that are as large as they were to become, whether or not a stage was trained."""
+    _grow(network, 1.0)
+    return network
+
+
 MASKING = Method(
     resolve=_resolve,
     apply=_apply,
     before_step=_grow,
     averaged=hold,
     end_stage=lambda network: _grow(network, 1.0),
+    leave=_grown,
 )

@@ -49,7 +49,8 @@ def best_partition(ordered: Tensor, count: int) -> Tensor:
     even = torch.linspace(0, 1, BINS + 1, dtype=ordered.dtype, device=ordered.device)
     wide = torch.searchsorted(ordered, torch.lerp(ordered[0], ordered[-1], even))
     filled = (even * len(ordered)).round().long()
-    edges = torch.cat([wide, filled]).unique()
+    edges = torch.cat([wide, filled]).sort().values
+    edges = torch.cat([edges[:1], edges[1:][edges.diff() > 0]])
     sums, squares = (torch.cat([x.new_zeros(1), x.cumsum(0)])[edges] for x in (ordered, ordered.square()))
     members = edges[None] - edges[:, None]
     means = (sums[None] - sums[:, None]) / members.clamp(min=1)

@@ -17,6 +17,7 @@ from torch import fx, nn
 
 from compressors.folding import check_read_by_its_call, fold_batch_norm, only_input
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
+from compressors.low_rank.paths import of_factors
 from compressors.quantization.modules import (
     ActivationQuantizer,
     QuantizedConv2d,
@@ -59,8 +60,9 @@ def prepare(
 ) -> fx.GraphModule:
     """Fold batch norm and put quantizers where `formats` (layer -> name in FORMATS, absent: fp32) asks for integers.
 
-    Layers of the formats in `learned`, and of those that always do, train their step sizes; activations lie on the
-    grids of `scheme`. With `keep_norms` each batch norm stays alive within its convolution's layer, until `fold_norms`.
+    Factors of a layer have the format of the whole. Layers of the formats in `learned`, and of those that always do,
+    train their step sizes; activations lie on the grids of `scheme`. With `keep_norms` each batch norm stays alive
+    within its convolution's layer, until `fold_norms`.
 
     Ranges and scales are not set yet: `calibrate` does that. Raises Unsupported for layers that cannot be quantized.
     """
@@ -68,6 +70,7 @@ def prepare(
     network = fold_batch_norm(module, NormedConv2d) if keep_norms else fold_batch_norm(module)
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in network.graph.find_nodes(op="call_module")]
+    asked = of_factors(asked, calls)
     if unknown := sorted(set(asked) - set(calls)):
         raise ValueError(f"formats name layers the network does not have: {', '.join(unknown)}")
     if shared := sorted(name for name in asked if calls.count(name) > 1):
@@ -132,7 +135,9 @@ def quantized_tensors(network: fx.GraphModule, asked: Collection[str]) -> set[fx
 def _schemes(
     network: fx.GraphModule, asked: Mapping[str, Format], scheme: ActivationScheme
 ) -> dict[fx.Node, ActivationScheme]:
-    """The scheme of every node whose output is held in codes: of powers of two around layers of fixed point."""
+    """The scheme of every node whose output is held in codes: of powers of two around layers of fixed point, and of
+    what is computed from such codes alone.
+    """
     modules, held = dict(network.named_modules()), quantized_tensors(network, asked)
     fixed: set[fx.Node] = set()
     for node in network.graph.nodes:
@@ -141,6 +146,9 @@ def _schemes(
     for node in reversed(network.graph.nodes):
         if node in fixed and _moves_codes(node, modules):
             fixed |= {source for source in node.all_input_nodes if source in held}  # whose grid it shares
+    for node in network.graph.nodes:
+        if _keeps_codes(node, modules) and all(source in fixed for source in node.all_input_nodes):
+            fixed.add(_result(node, modules))
     return {node: replace(scheme, powers_of_two=True) if node in fixed else scheme for node in held}
 
 
@@ -194,6 +202,7 @@ def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: Acti
     if isinstance(module, PixelGrid | nn.Hardsigmoid | nn.ReLU6):
         check_no_hooks(str(node.target), module)
     if isinstance(module, PixelGrid):
+        scheme = replace(scheme, bits=8)  # what is given in 8 bits needs no fewer
         return ActivationQuantizer(fixed=_pixel_grid(node, module, scheme), scheme=scheme)
     if type(module) is nn.Hardsigmoid:
         steps = scheme.high if scheme.symmetric else scheme.levels

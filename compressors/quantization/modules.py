@@ -7,6 +7,8 @@ quantized is decided in `insertion.py`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -66,6 +68,17 @@ class ActivationQuantizer(nn.Module):
         first = torch.isinf(self.low)
         self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, self.momentum)))
         self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, self.momentum)).clamp(max=self.ceiling))
+        self._set_grid()
+
+    @torch.no_grad()
+    def set_range(self, low: float, high: float) -> None:
+        """Lay the grid over a range that was found elsewhere; one that is fixed stays as it is."""
+        if not self.is_fixed:
+            self.low.fill_(low)
+            self.high.fill_(high).clamp_(max=self.ceiling)
+            self._set_grid()
+
+    def _set_grid(self) -> None:
         bottom, top = self.low.clamp(max=0.0), self.high.clamp(min=0.0)
         if self.scheme.symmetric:
             self.scale.copy_(torch.maximum(-bottom, top).clamp(min=1e-6) / self.scheme.high)
@@ -175,7 +188,15 @@ class QuantizedLayer(nn.Module):
         self._set_grid(self._fitted())
 
     def _fitted(self) -> Grid:
-        return self._rounding.fit(self._own_weight().detach(), self.format.codes)
+        return self._fit(self._own_weight().detach())
+
+    def _fit(self, weight: Tensor) -> Grid:
+        """The grid of least squared error; of signs, over the weights that a mask keeps."""
+        grid = self._rounding.fit(weight, self.format.codes)
+        if self.mask is None or self.format.has_zero:
+            return grid
+        kept = self.mask.flatten(1).sum(1).clamp(min=1)
+        return replace(grid, steps=grid.steps * (weight[0].numel() / kept))
 
     @torch.no_grad()
     def _set_grid(self, fitted: Grid) -> None:

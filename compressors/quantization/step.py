@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from compressors.low_rank.paths import factor_paths
 from compressors.pipeline import Method, Options
 from compressors.quantization.calibration import calibrate
 from compressors.quantization.insertion import prepare
@@ -17,8 +16,9 @@ FROZEN_FROM = 2 / 3  # of the stage: so long batch norm follows the batches, whe
 
 def _apply(network: nn.Module, record: Quantize, options: Options) -> nn.Module:
     device = next(network.parameters()).device
-    formats = {path: fmt for layer, fmt in record.formats.items() for path in factor_paths(network, layer)}
-    prepared = prepare(network, formats, learned=options.learned, scheme=options.scheme, keep_norms=options.keep_norms)
+    prepared = prepare(
+        network, record.formats, learned=options.learned, scheme=options.scheme, keep_norms=options.keep_norms
+    )
     return prepared.to(device)
 
 

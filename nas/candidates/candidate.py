@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from compressors.budgets import without
 from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
-from compressors.steps import depends_on_weights, least_of, requests_of
+from compressors.steps import STEPS, depends_on_weights, least_of, requests_of
 from nas.candidates.removing import ACTIVATIONS, Gone, check_removals, gone_from, groups_left
 from nas.candidates.shaping import SHOWN_BY_LAYERS, check_decisions, shaped, with_effects
 from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
@@ -105,7 +106,7 @@ class Candidate(BaseModel):
         told = {"layers": shipped, "activations": activations, "ends": ends}
         unlike = self._without_skip(num_classes)
         told |= {"no_skip": unlike} if unlike else {}
-        steps = {n: decisions for n, decisions in self.plan.steps.items() if decisions and n not in SHOWN_BY_LAYERS}
+        steps = {name: given for name, given in self.plan.steps.items() if given and shapes_file(name)}
         return _digest({**told, "steps": steps} if steps else told)
 
     def _without_skip(self, num_classes: int) -> list[str]:
@@ -135,6 +136,8 @@ def canonical(candidate: Candidate) -> Candidate:
     check_decisions(plan, architecture)
     left = with_effects(effective(plan, widths, gone_from(architecture, plan.steps)), architecture)
     requests_of(left)
+    if "dynamic" in left.steps:
+        _check_dynamic(left, {layer.name: layer.kind for layer in architecture.layers(1)})
     return candidate.model_copy(update={"plan": left})
 
 
@@ -147,8 +150,27 @@ def effective(plan: CompressionPlan, widths: Mapping[str, int], gone: Gone) -> C
     }
     if gone.blocks and ACTIVATIONS in steps:
         steps[ACTIVATIONS] = {name: value for name, value in steps[ACTIVATIONS].items() if name not in gone.blocks}
-    left = {name: decisions for name, decisions in steps.items() if decisions}
+    if gone.groups and "pruned" in steps:
+        steps["pruned"] = without(steps["pruned"], gone.groups)
+    left = {name: decisions for name, decisions in steps.items() if decisions and (formats or _stands(name))}
     return CompressionPlan.model_construct(kept=kept, formats=formats, steps=left)
+
+
+def _stands(name: str) -> bool:
+    """Whether a step has something to do in a network of floats."""
+    return not (name in STEPS and STEPS[name].of_formats)
+
+
+def shapes_file(name: str) -> bool:
+    """Whether costs depend on what a step is told, beside the layers that result."""
+    return name not in SHOWN_BY_LAYERS and not (name in STEPS and STEPS[name].same_costs)
+
+
+def _check_dynamic(plan: CompressionPlan, kinds: Mapping[str, str]) -> None:
+    """Raises ValueError where a layer that is no linear one is to be quantized dynamically."""
+    for layer, fmt in plan.formats.items():
+        if kinds[layer] != "linear":
+            raise ValueError(f"step dynamic: expected fp32 for {layer}, a convolution, got {fmt}")
 
 
 def formats_of(part: Part, plan: CompressionPlan) -> tuple[WeightFormat, ...]:

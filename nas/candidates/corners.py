@@ -11,7 +11,7 @@ from typing import Any
 from compressors.plan import BITS
 from nas.candidates.candidate import Candidate
 from nas.candidates.low_rank import share_left
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import sample_of
 from nas.errors import InputError
 from nas.study import Distillation, Study
 from nas.study.masking import strength
@@ -37,8 +37,10 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
         }
     )
 
+    ordered = study.model_copy(update={"compression": compression})
+
     def corner(pick: Callable[[Sequence[Any]], Any], space: Space) -> Candidate:
-        return sample(Pick(pick), space, compression, input_channels=study.data.input_channels)
+        return sample_of(Pick(pick), ordered, space)
 
     def size(candidate: Candidate) -> int:
         return candidate.parameters(1)

@@ -8,12 +8,17 @@ from typing import Any
 
 from compressors.plan import CompressionPlan
 from nas.candidates.sampling import DRAWS, edge_formats
-from nas.study import Compression
+from nas.study import Compression, Study
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
 from search_spaces.trials import Pick, last
 
 Sites = Sequence[BlockSite]
+
+
+def candidates_of(study: Study) -> int:
+    """Number of ways to answer all questions of `sample_of`."""
+    return space_size(study.space, study.compression) * len(study.training.quantizations)
 
 
 def space_size(space: Space, compression: Compression) -> int:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from compressors.budgets import budget_of
 from compressors.formats import FORMATS
+from compressors.steps import WITHOUT_TRAINING
 from nas.candidates.candidate import Candidate, formats_of
 from nas.candidates.zeros import likely_shares, mask_of_plan
 from search_spaces.architecture import Part
@@ -30,6 +31,7 @@ Vector = NDArray[np.float64]
 WHOLE = (
     "log_parameters", "log_macs", "log_weight_bits", "depth", "log2_bits", "step", "pruned", "log_field",
     "log_smallest_stage", "log_input_size", "log_head", "stem_step", "classifier_step", "factored", "masked",
+    "untrained_rounding",
 )  # fmt: skip
 PER_STAGE = (
     "depth", "log_parameters", "log_macs", "log_width", "log2_bits", "step", "pruned", "kernel", "log_expansion",
@@ -193,6 +195,7 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     yield from (math.log(total.reach), math.log(smallest), math.log(candidate.architecture.input_size))
     yield math.log(1 + head.width) if head is not None else 0.0
     yield from (summed[0].step, summed[-1].step, total.factored, total.masked / total.layers)
+    yield float(any(name in candidate.plan.steps for name in WITHOUT_TRAINING))
 
 
 def _budget(candidate: Candidate) -> float:

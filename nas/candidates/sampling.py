@@ -7,19 +7,21 @@ from typing import Any, Literal, Protocol
 
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan, kept_channels
-from compressors.steps import requests_of
+from compressors.steps import QUANTIZATIONS, WHOLE_NETWORK, WITHOUT_TRAINING, requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.candidates.drawing_steps import draw_each, scope_of
 from nas.candidates.low_rank import draw_low_rank
 from nas.candidates.masking import draw_masks
 from nas.candidates.removing import gone_from, removable_activations, removable_block
 from nas.candidates.shaping import with_effects
-from nas.study import Compression
+from nas.study import Compression, Study
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
 from search_spaces.trials import Trial, ask
+
+QUANTIZATION = "training.quantization"  # the gene, by its key in a study
 
 
 class Draw(Protocol):
@@ -30,12 +32,31 @@ class Draw(Protocol):
     ) -> Mapping[str, Any]: ...
 
 
-def sample(trial: Trial, space: Space, compression: Compression, *, input_channels: Literal[1, 3]) -> Candidate:
+def sample_of(trial: Trial, study: Study, space: Space | None = None) -> Candidate:
+    """Draw one candidate of a study, or of a part of its space."""
+    return sample(
+        trial,
+        space or study.space,
+        study.compression,
+        input_channels=study.data.input_channels,
+        quantization=study.training.quantizations,
+    )
+
+
+def sample(
+    trial: Trial,
+    space: Space,
+    compression: Compression,
+    *,
+    input_channels: Literal[1, 3],
+    quantization: Sequence[str] = ("aware",),
+) -> Candidate:
     """Draw one candidate in canonical form. A gene with a single choice is not asked for."""
     architecture = space.sample(trial, input_channels=input_channels)
     drawn = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
+    way = ask(trial, QUANTIZATION, quantization)
     widths = {group.name: group.width for group in prunable_groups(architecture, compression)}
-    plan = _plan_of(drawn)
+    plan = quantized_by(way, _plan_of(drawn), architecture)
     plan = effective(plan, widths, gone_from(architecture, plan.steps))
     if plan.steps:
         plan = with_effects(plan, architecture)
@@ -54,6 +75,19 @@ def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
         steps = dict(CompressionPlan(steps=steps).steps)
     kept, formats = (dict(sorted(drawn.get(name, {}).items())) for name in ("kept", "formats"))
     return CompressionPlan.model_construct(kept=kept, formats=formats, steps=steps)
+
+
+def quantized_by(way: str, plan: CompressionPlan, architecture: Architecture) -> CompressionPlan:
+    """The plan with its formats brought about in this way: dynamically only those of linear layers."""
+    step = QUANTIZATIONS[way]
+    if step not in WITHOUT_TRAINING:
+        return plan
+    formats = dict(plan.formats)
+    if step == "dynamic":
+        linear = {layer.name for layer in architecture.layers(1) if layer.kind == "linear"}
+        formats = {name: fmt for name, fmt in formats.items() if name in linear}
+    steps = dict(sorted({**plan.steps, step: dict(WHOLE_NETWORK)}.items()))
+    return CompressionPlan.model_construct(kept=plan.kept, formats=formats, steps=steps)
 
 
 def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:

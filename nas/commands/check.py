@@ -9,7 +9,7 @@ from rich.table import Table
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
-from nas.candidates.counting import space_size
+from nas.candidates.counting import candidates_of
 from nas.data import class_count
 from nas.estimate.candidates import file_bytes
 from nas.records import QUALITIES
@@ -34,7 +34,7 @@ def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:
 
 def check_table(study: Study) -> Table:
     """The smallest, the middle and the largest network with their costs; how many candidates there are."""
-    size, classes = space_size(study.space, study.compression), class_count(study.data)
+    size, classes = candidates_of(study), class_count(study.data)
     title = f"{study.name}: about 10^{math.log10(size):.1f} candidates, {study.search.trials} trials"
     caption = f"Closed forms, {classes} classes. Bytes: those of weights and biases alone, and of the whole file."
     table = Table(title=title, caption=caption)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nas.candidates.corners import float_candidate, teacher_candidate
+from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
 from nas.errors import InputError
 from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
 from nas.search.earlier import unusable
-from nas.study import Study
+from nas.study import Distillation, Study
 from nas.study.search import is_scan
 from nas.training.device import refuse_missing_device
 
@@ -70,6 +70,7 @@ def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
     for key, options in keys.items():
         if options is None:
             continue
+        _refuse_absent_stages(options, study, key.rpartition(".")[0])
         if options.is_built:
             from nas.built_teacher import refuse_unknown  # with torch, which takes a while
 
@@ -82,6 +83,14 @@ def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
             raise InputError(f"{key}: expected a folder that holds {name}, got {finished}")
         elif options.looks_inside:
             float_candidate(finished, key=key)
+
+
+def _refuse_absent_stages(options: Distillation, study: Study, key: str) -> None:
+    """Raise InputError where maps are compared at the ends of stages that no candidate has."""
+    stages = len(extreme_candidates(study)["largest"].architecture.stages) if options.at else 0
+    beyond = [part for part in options.at if int(part.partition(".")[0].removeprefix("stage")) > stages]
+    if beyond:
+        raise InputError(f"{key}.at: expected stages up to stage{stages}, got {', '.join(beyond)}")
 
 
 def _told(check: Callable[..., object], *given: object) -> list[str]:

@@ -24,11 +24,11 @@ from nas.commands.export import artifact_of
 from nas.data import load
 from nas.errors import InputError
 from nas.files import sha256_of
-from nas.measuring.sensitivity import Changes, Subject, scan
 from nas.restoring import WEIGHTS, restored, trained_candidate
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import PARAMS
 from nas.run_folder.sensitivity import JSON_FILE, Point, Scan, read_scans, write_scan
+from nas.scanning import Changes, Subject, scan
 from nas.study import Study
 from nas.study.file import load_recorded
 from nas.training.device import device_of
@@ -105,11 +105,12 @@ def changes_of(study: Study, candidate: Candidate, wishes: Wishes) -> Changes:
     if wrong_ratios := [ratio for ratio in wishes.ratios if not 0 < ratio <= MOST_RATIO]:
         raise InputError(f"--ratios: expected numbers above 0, at most {MOST_RATIO}, got {wrong_ratios[0]:g}")
     asked = study.compression
-    formats = wishes.formats or tuple(fmt for fmt in asked.weight_format if not FORMATS[fmt].is_float)
-    ratios = wishes.ratios or tuple(ratio for ratio in asked.pruning_ratio if ratio)
+    searched: tuple[str, ...] = tuple(fmt for fmt in asked.weight_format if not FORMATS[fmt].is_float)
+    formats = wishes.formats or (searched if len(searched) > 1 else USUAL_FORMATS)
+    ratios = wishes.ratios or tuple(ratio for ratio in asked.pruning_ratio if ratio) or USUAL_RATIOS
     return Changes(
-        formats=tuple(sorted(formats if len(formats) > 1 else USUAL_FORMATS, key=BITS.__getitem__, reverse=True)),
-        ratios=tuple(sorted(ratios or USUAL_RATIOS)),
+        formats=tuple(sorted(formats, key=BITS.__getitem__, reverse=True)),
+        ratios=tuple(sorted(ratios)),
         groups=tuple(group.name for group in prunable_groups(candidate.architecture, asked)),
         grid=study.space.width_grid,
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import sample_of
 from nas.estimate.speed import Known
 from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.search.anchors import Answer, anchor, anchors
@@ -79,7 +79,7 @@ def largest_compressed(study: Study) -> Candidate:
 
 
 def _draw(study: Study, trial: Trial) -> Candidate:
-    return sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
+    return sample_of(trial, study)
 
 
 def keeps_to_limits(study: Study, candidate: Candidate, *, num_classes: int, known: Sequence[Known] = ()) -> bool:

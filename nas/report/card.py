@@ -67,7 +67,7 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}\n"
+        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_removed(candidate.plan)}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
@@ -100,6 +100,13 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
         f"Stem of {layers[0].out_channels} channels, {len(blocks)} blocks (kernels {kernels}{squeeze}) in "
         f"{len(stages)} stages, {layers[-1].in_channels} features before the classifier; {len(layers)} layers."
     )
+
+
+def _removed(plan: CompressionPlan) -> str:
+    """What was removed after the dense stage, in a sentence; nothing where nothing was."""
+    words = {"blocks_removed": "", "activations_removed": "the activations of "}
+    told = [f"{what}{', '.join(plan.steps[step])}" for step, what in words.items() if plan.steps.get(step)]
+    return f" Removed after dense training: {'; '.join(told)}." if told else ""
 
 
 def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -> str:

@@ -60,9 +60,7 @@ def facts(evaluation: Evaluation) -> list[Fact]:
         found.append(("Entropy-coded", coded_words(evaluation.measurement)))
     found.append(("Seconds", seconds_words(evaluation.seconds)))
     if evaluation.training:
-        numbers = ", ".join(
-            f"{key.replace('_', ' ')} {significant(value)}" for key, value in evaluation.training.items()
-        )
+        numbers = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in evaluation.training.items())
         found.append(("Training numbers", numbers))
     if evaluation.recipe:
         found.append(("Recipe", words_of(evaluation.recipe)))
@@ -71,6 +69,10 @@ def facts(evaluation: Evaluation) -> list[Fact]:
         found.append(("Pruning", pruning_words(evaluation.layers)))
         found += [("Zeros", words)] if (words := sparsity_words(evaluation.layers)) else []
     return found
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else significant(value)
 
 
 def _schedule(evaluation: Evaluation) -> str:

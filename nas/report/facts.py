@@ -13,6 +13,7 @@ from nas.report.references import Reference, verdict_and_fates
 from nas.report.run import Row
 from nas.run_folder.rows import words_of
 from nas.study import Choices, Range, Study
+from nas.study.numbers import choices_of
 
 
 def study_facts(folder: Path, study: Study, front: Sequence[Row], references: Sequence[Reference]) -> list[Fact]:
@@ -75,11 +76,22 @@ def _recipe(study: Study) -> str:
     """The common recipe, and what differs for finalists."""
     training, finals = study.training, study.finals.changes() if study.search.finalists else {}
     searched = ", ".join(training.searched)
-    told = [f"{training.optimizer}, schedule {training.schedule}, batches of {training.batch_size}"]
+    optimizer, batch = (" or ".join(map(str, choices_of(one))) for one in (training.optimizer, training.batch_size))
+    told = [f"{optimizer}, schedule {training.schedule}, batches of {batch}", *_without_training(study)]
     rate = training.learning_rate
     told += [] if rate is None or isinstance(rate, Range | Choices) else [f"learning rate {rate:g}"]
     told += [f"searched: {searched.replace('_', ' ')}"] if searched else []
     return ", ".join(told) + (f"; of finalists: {words_of(finals)}" if finals else "")
+
+
+def _without_training(study: Study) -> list[str]:
+    """How networks are quantized, where that is not only by training with the rounding."""
+    training, ways = study.training, study.training.quantizations
+    if ways == ("aware",):
+        return []
+    options = {"bias correction": training.bias_correction, "equalization": training.equalization}
+    static = [f"calibration {training.calibration}", *(words for words, on in options.items() if on)]
+    return [f"quantization {' or '.join(ways)}", *(static if "static" in ways else [])]
 
 
 def _space(study: Study) -> str:

@@ -26,6 +26,7 @@ from nas.report.payload import MAX_DETAILED, payload
 from nas.report.progress import Progress, progress
 from nas.report.references import Reference, verdict
 from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
+from nas.report.sensitivity import Panel, panels
 from nas.report.ties import order_words, tie_words
 from nas.report.zeros import idle_words_of, zeros_text
 from nas.runtimes.runtime import runtime_of
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 MAX_CONFUSED = 8  # members shown with what they take for what
 SHOWN_GROUPS = 10  # groups of genes per objective in the importance chart
-SCRIPTS = ("parallel.js", "gap.js", "page.js")
+SCRIPTS = ("parallel.js", "gap.js", "sensitivity.js", "page.js")
 
 
 def write_html(folder: Path, *, importance: Sequence[ObjectiveImportance] = ()) -> Path:
@@ -58,7 +59,8 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
     axes = shown_figures(run)
     curve = progress(run.trials, run.study.objectives, run.study.report.hypervolume_reference)
     front = [row["trial"] for row in run.front]
-    data = payload(run, axes, curve)
+    scans = panels(run.folder)
+    data = payload(run, axes, curve) | {"sensitivity": [_plotted(panel) for panel in scans]}
     return environment.get_template("template.html").render(
         run=run,
         title=run.study.report.title or run.study.name,
@@ -98,11 +100,16 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         significant=significant,
         parallel=data["parallel"],
         gap=data["gap"],
+        scans=scans,
         payload=safe_json(data),
         plotly=script(resources.files("plotly").joinpath("package_data/plotly.min.js").read_text("utf-8")),
         page_js=script('(() => {\n"use strict";\n' + "\n".join(map(_own, SCRIPTS)) + "})();"),
         page_css=Markup(_own("page.css")),
     )
+
+
+def _plotted(panel: Panel) -> dict[str, Any]:
+    return {"accuracy": panel.accuracy, "lines": panel.lines}
 
 
 def _own(name: str) -> str:

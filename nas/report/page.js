@@ -302,6 +302,7 @@ function draw() {
   drawProgress();
   drawParallel();
   drawGap();
+  drawSensitivity();
 }
 
 if (data.axes.length > 1) {

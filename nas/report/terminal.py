@@ -19,7 +19,7 @@ from nas.records import State
 from nas.report.figures import NONE, accuracy_text, figure, present, seeds_text, share_text
 from nas.report.outlook import expected_per_hour, outlook_words
 from nas.report.references import Reference, references_of, verdict, words
-from nas.report.tables import front_rows, read_finalists, read_trials, records, stands, thinned
+from nas.report.tables import OFF_THE_FRONT, front_rows, has_flag, read_finalists, read_trials, records, stands, thinned
 from nas.report.ties import tie_words
 from nas.report.zeros import has_zeros, idle_words_of, zeros_text
 from nas.study.file import load_study
@@ -73,8 +73,9 @@ def why_empty(folder: Path, objectives: Sequence[str]) -> str:
         ended = ", ".join(f"{number} {str(state).lower()}" for state, number in counts.items())
         return f"The front is empty: no trial is complete ({ended}{_most_broken(trials)})."
     if not stands(complete).any():
+        flag = next(flag for flag in OFF_THE_FRONT if has_flag(complete, flag).any())
         many = f"all {len(complete)} complete trials are" if len(complete) > 1 else "the one complete trial is"
-        return f"The front is empty: {many} flagged `parity`: the file does not answer as the network does."
+        return f"The front is empty: {many} flagged `{flag}`: {OFF_THE_FRONT[flag]}."
     finalists = read_finalists(folder)
     able = finalists[stands(finalists)] if stands(finalists).any() else complete[stands(complete)]
     absent = ", ".join(name for name in objectives if able[name].isna().all()) or "every objective together"

@@ -22,6 +22,7 @@ from nas.study.search import OWN_SCAN, is_scan
 from search_spaces.trials import middle, middle_of_range
 
 TOLERANCES = (0.0, 0.005, 0.01, 0.02, 0.05)
+ROUNDING = 1e-9  # of a difference of two accuracies
 Values = dict[str, Any]
 
 
@@ -98,7 +99,7 @@ class Answers:
         """Of choices, the strongest first: the first that is known to lose little enough, else the last."""
         losses = self._losses(kind, scope)
         for choice in choices[:-1]:
-            if losses and all(of_name.get(choice, 1.0) <= self._tolerance for of_name in losses.values()):
+            if losses and all(of_name.get(choice, 1.0) <= self._tolerance + ROUNDING for of_name in losses.values()):
                 return choice
         return choices[-1]
 

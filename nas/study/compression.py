@@ -94,6 +94,11 @@ class Compression(Section):
         description="Whether the first and the last layer may have fewer than 8 bits; by default they have int8 "
         "instead.",
     )
+    activation_bits: Literal[8, 4] = Field(
+        8,
+        description="Bits of activations between quantized layers. No runtime here computes with 4: their accuracy is "
+        "that of a simulation, the file that is measured has 8, and such networks are on no front.",
+    )
     learned_step_sizes: tuple[WeightFormat, ...] = Field(
         ("int4", "int3", "int2"),
         description="Formats whose step sizes are trained with the weights (LSQ, arXiv:1902.08153) instead of being "
@@ -165,10 +170,21 @@ class Compression(Section):
         return self
 
     @model_validator(mode="after")
-    def _rewinds_at_once(self) -> Compression:
+    def _rewinds_the_same_network_at_once(self) -> Compression:
         if self.rewind is not None and self.pruning_schedule == "iterative":
             raise ValueError(
                 "rewind: expected null with pruning_schedule iterative, which ends with the weights it trained, got "
+                f"{self.rewind:g}"
+            )
+        asked = {
+            "remove_blocks": any(self.remove_blocks),
+            "remove_activations": any(self.remove_activations),
+            "low_rank": any(self.low_rank_choices),
+        }
+        if self.rewind is not None and any(asked.values()):
+            name = next(name for name, is_asked in asked.items() if is_asked)
+            raise ValueError(
+                f"rewind: expected null with {name}, after which the network is not that of the dense stage, got "
                 f"{self.rewind:g}"
             )
         return self

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from nas.study.recipe import BUILDERS, BatchNorm, Cycle, Distillation, Optimizer, RandAugment, Schedule
+from nas.study.recipe import BUILDERS, BatchNorm, Calibration, Cycle, Distillation, Optimizer, RandAugment, Schedule
 from nas.study.search import ImageCount
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
 from nas.study.training import StageName, Training
@@ -57,6 +57,9 @@ class Finals(Section):
     schedule: Schedule | None = Field(None, description="By default training.schedule.")
     cycle: Cycle | None = Field(None, description="By default training.cycle.")
     batch_norm: BatchNorm | None = Field(None, description="By default training.batch_norm.")
+    calibration: Calibration | None = Field(None, description="By default training.calibration.")
+    bias_correction: bool | None = Field(None, description="By default training.bias_correction.")
+    equalization: bool | None = Field(None, description="By default training.equalization.")
     warm_up: Share | None = Field(None, description="By default training.warm_up.")
     milestones: tuple[Share, ...] | None = Field(None, description="By default training.milestones.")
     gamma: Factor | None = Field(None, description="By default training.gamma.")

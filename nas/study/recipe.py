@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from nas.study.section import AboveZero, NotNegative, Section
+from nas.study.numbers import Searchable
+from nas.study.section import AboveZero, NotNegative, Section, ShareToOne
 
 Optimizer = Literal["sgd", "adamw", "adam", "rmsprop"]
 Schedule = Literal["cosine", "one_cycle", "step", "exponential", "linear", "constant"]
@@ -17,6 +18,8 @@ BatchNorm = Literal["folded", "live"]
 OWN_TEACHERS = ("self", "reference")
 BUILDERS = "torchvision."  # how the names of torchvision's networks begin
 HIDDEN_PART = r"^stage[1-9]\d*(\.block[1-9]\d*)?$"
+Quantization = Literal["aware", "static", "dynamic"]
+Calibration = Literal["minmax", "percentile", "mse", "entropy"]
 PEAK_LEARNING_RATES: Mapping[Optimizer, float] = {"sgd": 0.1, "adamw": 3e-3, "adam": 3e-3, "rmsprop": 1e-3}
 
 
@@ -40,7 +43,7 @@ class Distillation(Section):
         "candidate.json: that network, trained likewise; a folder that `nas export` wrote: that network as it is. "
         "torchvision.NAME, like torchvision.resnet18: that network, trained likewise from `weights` on.",
     )
-    weight: Annotated[float, Field(ge=0, le=1)] = Field(
+    weight: Searchable[ShareToOne] = Field(
         0.5, description="Weight of the soft targets in the loss; the labels have the rest."
     )
     features_weight: NotNegative = Field(
@@ -59,7 +62,7 @@ class Distillation(Section):
         "teacher's of that name, or else of that depth; by default every stage. A block that a candidate lacks is left "
         "out.",
     )
-    temperature: AboveZero = Field(
+    temperature: Searchable[AboveZero] = Field(
         4.0, description="The logits of teacher and student are divided by it: the higher, the softer the targets."
     )
     architecture: str | None = Field(
@@ -130,6 +133,9 @@ class Recipe:
     schedule: Schedule
     cycle: Cycle
     batch_norm: BatchNorm
+    calibration: Calibration = "minmax"
+    bias_correction: bool = True
+    equalization: bool = False
     warm_up: float | None
     milestones: tuple[float, ...]
     gamma: float

@@ -17,8 +17,9 @@ HEAD = f"""\
 
 Made by `{COMMAND} > studies/reference.md`, of the descriptions that editors show too (`nas schema`). A study
 needs `name`, `data` and `space`; what is left out has its default. A number that may be searched is written as a
-number, as `{{low: 0.01, high: 0.3, log: true}}` or as `{{choices: [0.1, 0.2]}}`. On the command line a key is dotted:
-`search.trials=48`, `targets[0].threads=2`.
+number, as `{{low: 0.01, high: 0.3, log: true}}` or as `{{choices: [0.1, 0.2]}}`; a word that may be is
+written as a word or as `{{choices: [sgd, adamw]}}`. On the command line a key is dotted: `search.trials=48`,
+`targets[0].threads=2`.
 """
 RULE = "|---|---|---|---|"
 WAYS = ("RangeOf", "ChoicesOf")  # sections that are ways to write a number: HEAD says them once

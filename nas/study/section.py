@@ -15,6 +15,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=
 AtLeastOne = Annotated[int, Field(ge=1)]
 # The word behind a number's bounds names ranges and choices of it in the schema: RangeOfShares.
 Share = Annotated[float, Field(ge=0, lt=1), "Shares"]
+ShareToOne = Annotated[float, Field(ge=0, le=1), "SharesToOne"]
 AboveZero = Annotated[float, Field(gt=0), "NumbersAboveZero"]
 NotNegative = Annotated[float, Field(ge=0), "NumbersFromZero"]
 Factor = Annotated[float, Field(gt=0, le=1), "Factors"]

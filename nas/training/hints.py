@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compressors.distillation import Fit, attention_loss, feature_loss
 from compressors.taps import parts_of, scale_ends, tapped
 from nas.errors import InputError
+from nas.study import Distillation
 
 STAGE = re.compile(r"stage(\d+)(?:\.block(\d+))?")
 
@@ -88,19 +89,21 @@ class Hints:
         shows = tapped(teacher, [pair.teacher for pair in pairs])
         found = list[nn.Parameter]()
         if features_weight:
-            for own, wanted in zip(_seen(reads, images), _seen(shows, images), strict=True):
+            held = _seen(reads, images, training=False), _seen(shows, images, training=False)
+            for own, wanted in zip(*held, strict=True):
                 found.append(nn.Parameter(torch.zeros(wanted.shape[1], own.shape[1], device=images.device)))
         return cls(reads, shows, tuple(found), features_weight, attention_weight)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Let every projection begin as the one of least squared error on these images, so that no training is lost to
-        finding it, and no random one pulls at the student.
+        finding it, and no random one pulls at the student. Its maps are those of its training mode: statistics of an
+        untrained network are of nothing.
         """
         fits = [Fit() for _ in self.projections]
         for images in batches if fits else ():
-            both = zip(_seen(self.reads, images), _seen(self.shows, images), strict=True)
-            for own, maps in zip(fits, both, strict=True):
+            held = _seen(self.reads, images, training=True), _seen(self.shows, images, training=False)
+            for own, maps in zip(fits, zip(*held, strict=True), strict=True):
                 own.add(*maps)
         for projection, own in zip(self.projections, fits, strict=True):
             projection.copy_(own.projection())
@@ -125,14 +128,26 @@ class Hints:
         return total
 
 
+def hints_of(options: Distillation, student: nn.Module, teacher: nn.Module, images: Tensor) -> Hints | None:
+    """What `options` ask for between two networks, shown by images (N, C, H, W); None where the student has no part
+    that is asked for.
+    """
+    pairs = pairs_of(options.at, student, teacher, images)
+    weights = {"features_weight": options.features_weight, "attention_weight": options.attention_weight}
+    return Hints.between(student, teacher, pairs, images, **weights) if pairs else None
+
+
 @torch.no_grad()
-def _seen(read: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
-    """What a network that is read holds in eval mode; every module's mode is restored."""
+def _seen(read: nn.Module, images: Tensor, *, training: bool) -> tuple[Tensor, ...]:
+    """What a network that is read holds in one of its modes; modes, statistics and ranges are left as they were."""
     modes = [(module, module.training) for module in read.modules()]
-    read.eval()
+    kept = [(buffer, buffer.clone()) for buffer in read.buffers()]
+    read.train(training)
     try:
         held: tuple[Tensor, ...] = read(images)[1]
     finally:
         for module, mode in modes:
             module.training = mode
+        for buffer, value in kept:
+            buffer.copy_(value)
     return held

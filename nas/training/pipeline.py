@@ -17,19 +17,21 @@ from torch import Tensor, nn
 
 from compressors.batch_norm import estimate_batch_norm
 from compressors.evidence import Evidence
-from compressors.pipeline import Options, Request, apply_step, folded, requests_of, resolved
+from compressors.formats import ActivationScheme
+from compressors.pipeline import Options, PostTraining, Request, apply_step, folded, requests_of, resolved
 from compressors.plan import CompressionPlan
 from compressors.pruning import IMPORTANCES
 from nas.candidates.candidate import Candidate
 from nas.candidates.shaping import SHAPINGS
 from nas.files import write_atomically
 from nas.study import Compression, Recipe
+from nas.study.numbers import decided
 from nas.tasks import Rung, Tell, Verdict, rung_between, silent
 from nas.training.augmentation import Feed
 from nas.training.checkpoint import VERSION, Checkpoint, load_checkpoint
 from nas.training.divergence import learned_values, require_finite
 from nas.training.early_stopping import EarlyStopping
-from nas.training.hints import Hints, pairs_of
+from nas.training.hints import hints_of
 from nas.training.inference import CalibrationBatches, Examples
 from nas.training.loop import train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
@@ -66,6 +68,7 @@ def options_of(candidate: Candidate, compression: Compression) -> Options:
         importance=IMPORTANCES[compression.importance],
         learned=compression.learned_step_sizes,
         gradual=compression.pruning_schedule == "iterative",
+        scheme=ActivationScheme(bits=compression.activation_bits),
     )
 
 
@@ -171,8 +174,11 @@ class TrainingPipeline:
 
     @property
     def options(self) -> Options:
-        keeps = self.training.batch_norm == "live"
-        return replace(options_of(self.candidate, self.compression), keep_norms=keeps)
+        training = self.training
+        post_training = PostTraining(training.calibration, training.bias_correction, training.equalization)
+        keeps = training.batch_norm == "live"
+        common = options_of(self.candidate, self.compression)
+        return replace(common, keep_norms=keeps, post_training=post_training)
 
     def fit(self, network: nn.Module, give_way: Callable[[], None], *, report: Report = always_continue) -> Trained:
         """Train `network` (untrained, dense) through all stages.
@@ -265,7 +271,7 @@ class TrainingPipeline:
         plain = Loss(label_smoothing=training.label_smoothing, class_weights=self.class_weights)
         if options is None:
             return plain
-        taught = replace(plain, weight=options.weight, temperature=options.temperature)
+        taught = replace(plain, weight=decided(options.weight), temperature=decided(options.temperature))
         if options.teacher == "self":
             return plain if dense is None else self._taught_by(dense, taught, network)
         if self.guide is not None:
@@ -279,15 +285,8 @@ class TrainingPipeline:
         """The loss with a network as teacher, whose hidden values teach where they have a weight."""
         options = self.training.distillation
         assert options is not None
-        loss = replace(loss, teacher=network_teacher(master))
-        if not options.looks_inside:
-            return loss
-        images = next(iter(self.batches))
-        if not (pairs := pairs_of(options.at, network, master, images)):
-            return loss
-        weights = {"features_weight": options.features_weight, "attention_weight": options.attention_weight}
-        hints = Hints.between(network, master, pairs, images, **weights)
-        return replace(loss, hints=hints)
+        hints = hints_of(options, network, master, next(iter(self.batches))) if options.looks_inside else None
+        return replace(loss, teacher=network_teacher(master), hints=hints)
 
 
 class StageRun:

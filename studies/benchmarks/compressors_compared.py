@@ -29,6 +29,7 @@ from rich.table import Table
 from trainings import Job, Row, add_options, run_all
 
 from compressors.plan import CompressionPlan, kept_channels
+from compressors.steps import QUANTIZATIONS, WHOLE_NETWORK
 from nas.candidates.candidate import Candidate, canonical
 
 SEEDS = tuple(range(1, 9))
@@ -81,6 +82,35 @@ def pruned(ratio: float) -> CompressionPlan:
     return CompressionPlan(kept={name: kept_channels(width, ratio, 4) for name, width in INNER.items()})
 
 
+def after_training(weight_format: str) -> CompressionPlan:
+    """The same, quantized after the training."""
+    return in_format(weight_format).model_copy(update={"steps": {QUANTIZATIONS["static"]: dict(WHOLE_NETWORK)}})
+
+
+def with_step(step: str, decision: Any, layers: Sequence[str]) -> CompressionPlan:
+    """One decision for each of the layers; fp32."""
+    return CompressionPlan(steps={step: dict.fromkeys(layers, decision)})
+
+
+def factored(method: str) -> CompressionPlan:
+    """All 3x3 layers within blocks factored, in about as many parameters as half of the inner channels have."""
+
+    def parameters(plan: CompressionPlan) -> int:
+        return canonical(Candidate(architecture=ARCHITECTURE, plan=plan)).parameters(10)
+
+    plans = (with_step("low_rank", {"method": method, "ratio": share / 100}, WIDE) for share in range(30, 90))
+    return min(plans, key=lambda plan: abs(parameters(plan) - parameters(pruned(0.5))))
+
+
+def taught(teacher: str, **weights: float) -> str:
+    told = "".join(f", {name}: {weight}" for name, weight in weights.items())
+    return f"training.distillation={{teacher: {teacher}{told}}}"
+
+
+FACTORINGS = ("svd", "spatial_svd", "tucker", "cp")
+LAYERS = [layer.name for layer in ARCHITECTURE.layers(1)]
+WIDE = [layer.name for layer in ARCHITECTURE.layers(1) if layer.kernel == 3 and layer.block.startswith("stage")]
+SPARSE, SMALL = 0.9, CompressionPlan(kept=pruned(0.5).kept, formats=in_format("int4").formats)
 GROUPS: Mapping[str, tuple[Variant, ...]] = {
     "formats": (
         Variant("fp32", stock=True),
@@ -95,6 +125,48 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         )
         for ratio in (0.5, 0.75)
         for name in CRITERIA
+    ),
+    "after training": (
+        Variant("int8, trained", in_format("int8"), beside="int8, minmax"),
+        Variant("int4, trained", in_format("int4"), beside="int4, minmax"),
+        *(
+            Variant(
+                f"{fmt}, {calibration}", after_training(fmt), (f"training.calibration={calibration}",),
+                beside=f"{fmt}, minmax" if calibration != "minmax" else "",
+            )
+            for fmt in ("int8", "int4")
+            for calibration in ("minmax", "percentile", "mse", "entropy")
+        ),
+        Variant(
+            "int4, minmax, biases not corrected", after_training("int4"), ("training.bias_correction=false",),
+            beside="int4, minmax",
+        ),
+    ),
+    "low rank": (
+        Variant("half of the channels", pruned(0.5)),
+        *(Variant(name, factored(name), beside="half of the channels") for name in FACTORINGS),
+    ),
+    "masks": (
+        Variant("by size", with_step("masked", {"ratio": SPARSE}, LAYERS)),
+        Variant("by size, one budget", with_step("masked", {"ratio": SPARSE}, ["network"]), beside="by size"),
+        Variant(
+            "by sensitivity", with_step("masked", {"ratio": SPARSE, "by": "sensitivity"}, LAYERS), beside="by size"
+        ),
+        Variant(
+            "growing", with_step("masked", {"ratio": SPARSE}, LAYERS), ("compression.pruning_schedule=iterative",),
+            beside="by size",
+        ),
+        Variant(
+            "back at early weights", with_step("masked", {"ratio": SPARSE}, LAYERS), ("compression.rewind=0.2",),
+            beside="by size",
+        ),
+    ),
+    "distillation": (
+        Variant("none", SMALL),
+        Variant("self", SMALL, (taught("self"),), beside="none"),
+        Variant("self, features", SMALL, (taught("self", features_weight=1.0),), beside="none"),
+        Variant("self, attention", SMALL, (taught("self", attention_weight=100.0),), beside="none"),
+        Variant("reference", SMALL, (taught("reference"),), beside="none"),
     ),
 }  # fmt: skip
 

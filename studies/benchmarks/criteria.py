@@ -86,7 +86,7 @@ def taus_of(scores: Scores) -> Taus:
 
 def summary(seeds: list[Taus]) -> dict[str, dict[str, Any]]:
     """Of each criterion: the mean over groups with its interval over seeds, that of the network, and by group."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in seeds[0]:
         groups = [group for group in seeds[0][name] if group != "network"]
         means = [float(np.mean([taus[name][group] for group in groups])) for taus in seeds]

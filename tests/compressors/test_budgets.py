@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressors.budgets import Budget, budget_of, fewest, least_width, shared_out
+from compressors.budgets import Budget, budget_of, fewest, least_width, shared_out, without
 from compressors.plan import CompressionPlan
 from compressors.steps import STEPS, Prune, requests_of
 
@@ -118,3 +118,10 @@ def test_a_resolved_budget_is_a_plan_of_counts() -> None:
     assert written == CompressionPlan(kept={"a": 8, "b": 4}, formats={"a": "int8"}, steps=other)
     groups = [SimpleNamespace(name="a", width=16), SimpleNamespace(name="b", width=64)]
     assert step.least(plan_of(ratio=0.25, grid=4), groups, []).kept == {"a": 4, "b": 42}
+
+
+def test_groups_that_are_gone_have_no_part_in_it() -> None:
+    asked = {"network": {"ratio": 0.5, "grid": 4, "groups": ["a", "b"]}}
+    assert without(asked, {"a", "c"}) == {"network": {"ratio": 0.5, "grid": 4, "groups": ["b"]}}
+    assert without(asked, {"a", "b"}) == {}
+    assert without({"network": {"ratio": 0.5}}, {"a"}) == {"network": {"ratio": 0.5}}

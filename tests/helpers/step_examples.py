@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from compressors.formats import FORMATS as ALL_FORMATS
 from compressors.plan import CompressionPlan
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import FusedInvertedResidualConfig, InvertedResidualConfig
@@ -57,11 +58,13 @@ def small_network(seed: int = 0) -> nn.Module:
 class Example:
     """What a step is asked for. nothing: a plan by which it must leave the outputs as they are. spared: makes a network
     of which `plan` takes only what says nothing, so that its outputs stay as well; None where there is no such thing.
+    more: other requests of the same step, whose files have to be as foretold too.
     """
 
     plan: CompressionPlan
     nothing: CompressionPlan | None = None
     spared: Callable[[nn.Module], None] | None = None
+    more: tuple[CompressionPlan, ...] = ()
 
 
 def _idle_channels(network: nn.Module) -> None:
@@ -91,29 +94,50 @@ def _rank_two(network: nn.Module) -> None:
 
 
 FORMATS = {"stage2.block1.expand": "int8", "stage2.block1.project": "int4", "classifier": "int8"}
+LAYERS = tuple(layer.name for layer in ARCHITECTURE.layers(CLASSES))
 EXAMPLES: dict[str, Example] = {
     "blocks_removed": Example(
         CompressionPlan(steps={"blocks_removed": {"stage1.block2": True}}), spared=_idle_block
     ),
-    "activations_removed": Example(CompressionPlan(steps={"activations_removed": {"stage1.block1": True}})),
+    "activations_removed": Example(
+        CompressionPlan(steps={"activations_removed": {"stage1.block1": True}}),
+        more=(CompressionPlan(steps={"activations_removed": {"stage2.block1": True, "stage1.block1": True}}),),
+    ),
     "low_rank": Example(
         CompressionPlan(steps={"low_rank": {"stage2.block1.project": {"method": "svd", "rank": 2}}}),
         nothing=CompressionPlan(steps={"low_rank": {"stage2.block1.project": {"method": "svd", "rank": WIDTH}}}),
         spared=_rank_two,
+        more=tuple(
+            CompressionPlan(steps={"low_rank": {"stage2.block1.expand": {"method": method, "rank": 3}}})
+            for method in ("svd", "spatial_svd", "tucker", "cp")
+        ),
     ),
     "pruned": Example(
         CompressionPlan(kept={"stage2.block1.inner": HALF}),
         nothing=CompressionPlan(kept={"stage2.block1.inner": WIDTH}),
         spared=_idle_channels,
+        more=(
+            CompressionPlan(kept={"stem.width": HALF // 2, "stage1.block1.inner": HALF}),
+            CompressionPlan(kept={"stage2.width": HALF, "stage2.block1.inner": HALF}),
+        ),
     ),
     "masked": Example(
         CompressionPlan(steps={"masked": {"head.conv": {"ratio": 0.5}}}),
         nothing=CompressionPlan(steps={"masked": {"head.conv": {"ratio": 0.0}}}),
         spared=_half_zeros,
+        more=(
+            CompressionPlan(steps={"masked": {"head.conv": {"ratio": 0.9}, "classifier": {"zeros": 20}}}),
+            CompressionPlan(steps={"masked": {"stage2.block1.expand": {"ratio": 0.7, "by": "sensitivity"}}}),
+        ),
     ),
     "quantized": Example(
         CompressionPlan.model_validate({"formats": FORMATS}),
         nothing=CompressionPlan.model_validate({"formats": dict.fromkeys(FORMATS, "fp32")}),
+        more=tuple(
+            CompressionPlan.model_validate({"formats": dict.fromkeys(LAYERS, name)})
+            for name, one in ALL_FORMATS.items()
+            if not one.is_float
+        ),
     ),
     "calibrated": Example(CompressionPlan.model_validate({"formats": FORMATS, "steps": {"calibrated": WHOLE}})),
     "dynamic": Example(CompressionPlan(formats={"classifier": "int8"}, steps={"dynamic": WHOLE})),

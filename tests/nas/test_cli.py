@@ -312,7 +312,7 @@ def test_wrong_override(nas: Nas, study: Path) -> None:
     assert_wrong_input(nas("check", study, "search.trials"), "command line: expected KEY=VALUE", "'search.trials'")
 
 
-@pytest.mark.parametrize("command", [["front"], ["report"], ["export", "1"], ["retry"]])
+@pytest.mark.parametrize("command", [["front"], ["report"], ["export", "1"], ["retry"], ["sensitivity", "1"]])
 @pytest.mark.parametrize("there", [False, True])
 def test_commands_that_need_a_run_folder(nas: Nas, tmp_path: Path, command: list[str], there: bool) -> None:
     folder = tmp_path / "[bold]odd"
@@ -431,6 +431,7 @@ def test_a_run_from_end_to_end(nas: Nas, study: Path, tmp_path: Path) -> None:
     check_against_artifacts(out, complete, front)
     check_front_command(nas, out, front)
     check_export(nas, out, front[0], tmp_path)
+    check_sensitivity(nas, out, front[0])
 
     again = nas("run", study, "--out", out)
     assert again.code == 0
@@ -438,7 +439,7 @@ def test_a_run_from_end_to_end(nas: Nas, study: Path, tmp_path: Path) -> None:
 
     table = out / "trials.csv"
     table.write_text(table.read_text()[:-5])  # torn: rebuilt from the journal, by number
-    more = nas("run", study, "search.trials=4", "--out", out)
+    more = nas("run", study, "search.trials=4", "search.warm_start=sensitivity", "--out", out)
     assert more.code == 0
     later = rows_of(table)
     assert later[: len(trials)] == sorted(trials, key=lambda row: int(row["number"]))
@@ -553,6 +554,18 @@ def check_front_command(nas: Nas, out: Path, front: Sequence[dict[str, str]]) ->
     (out / "report.html").unlink()
     assert nas("report", out).out.splitlines()[-1] == str(out / "report.html")
     assert (out / "report.html").exists()
+
+
+def check_sensitivity(nas: Nas, out: Path, best: dict[str, str]) -> None:
+    asked = ("sensitivity", out, best["trial"], "--ratios", "0.5", "--images", "40", "--formats")
+    said = nas(*asked, "int4")
+    assert (said.code, said.err) == (0, "")
+    assert "classifier" in said.out
+    (scan,) = json.loads((out / "sensitivity.json").read_text())["scans"]
+    assert {point["value"] for point in scan["points"]} == {"int4", 0.5}
+    assert best["artifact"] == scan["artifact"]
+    assert "What each layer bears" in (out / "report.html").read_text()
+    assert_wrong_input(nas(*asked, "int9"), "--formats: expected some of", "'int9'")
 
 
 def check_export(nas: Nas, out: Path, best: dict[str, str], tmp_path: Path) -> None:

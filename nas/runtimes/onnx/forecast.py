@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from compressors.formats import FORMATS
 from compressors.masking.request import STEP, Mask
-from nas.candidates.candidate import Candidate, formats_of
+from compressors.plan import CompressionPlan
+from nas.candidates.candidate import Candidate, formats_of, shapes_file
 from nas.candidates.shaping import SHAPINGS
 from nas.candidates.zeros import mask_of_plan, zeros_of
 from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
@@ -22,6 +23,8 @@ from nas.runtimes.onnx.peak import peak_of_part
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
 from nas.runtimes.onnx.sketch import (
     BOUNDS,
+    DYNAMIC,
+    FLOATS,
     PIXEL_SCALE,
     SIGMOID_POWER,
     ZERO,
@@ -35,7 +38,7 @@ from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
 from search_spaces.linear import flow_of, linear_flow
 
-FORETOLD = frozenset({*SHAPINGS, STEP})  # steps that change no more of a file than the parts and masks say
+FORETOLD = frozenset({*SHAPINGS, STEP, DYNAMIC})  # steps that change no more of a file than the parts and masks say
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely
 POWER_SCALES = 7  # different scales of grids that are powers of two
 OF_ENDS = {"stem": of_stem, "head": of_head}
@@ -50,7 +53,8 @@ SIZE_SD = 4.0  # in bytes
 class Piece:
     """What a file has of one part; as in Outline. `source` is its input, of elements of `source_bytes`.
 
-    out, is_held, is_signed: the shape of its result, whether that is held in codes and may be negative.
+    out, is_held, is_signed, is_fixed: the shape of its result, and whether that is held in codes, may be negative and
+    has a scale that is a power of two.
     """
 
     size_bytes: int
@@ -69,6 +73,7 @@ class Piece:
     out: Map
     is_held: bool
     is_signed: bool
+    is_fixed: bool
 
 
 class Asked(NamedTuple):
@@ -88,7 +93,10 @@ def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] 
     The size is exact but for what depends on weights: which zero points and scales of activations are equal, and are
     stored once.
     """
-    if not FORETOLD.issuperset(candidate.plan.steps) or candidate.depends_on_weights:
+    if (
+        not FORETOLD.issuperset(name for name in candidate.plan.steps if shapes_file(name))
+        or candidate.depends_on_weights
+    ):
         return None
     mask = mask_of_plan(candidate.plan)
     ways = [None] if mask is None or SPARSE in unpacked else [None, mask]
@@ -165,15 +173,19 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str], ma
     parts = candidate.parts(num_classes)
     if not all(map(_is_known, parts)):
         return None
-    formats = [formats_of(part, plan) for part in parts]
+    formats = [_as_run(formats_of(part, plan), plan) for part in parts]
     asks = [_asks_of(part, given) for part, given in zip(parts, formats, strict=True)]
     pieces, source = list[Piece](), Map(architecture.input_channels, architecture.input_size)
-    held, signed = False, False
+    held, signed, fixed = False, False, False
     for part, given, next_asks in zip(parts, formats, [*asks[1:], NOTHING_ASKED], strict=True):
-        piece = _piece(part, given, source, held, signed, next_asks, unpacked, zeros_of(part, mask))
+        piece = _piece(part, given, source, held, signed, fixed, next_asks, unpacked, zeros_of(part, mask))
         pieces.append(piece)
-        source, held, signed = piece.out, piece.is_held, piece.is_signed
+        source, held, signed, fixed = piece.out, piece.is_held, piece.is_signed, piece.is_fixed
     return pieces
+
+
+def _as_run(formats: tuple[str, ...], plan: CompressionPlan) -> tuple[str, ...]:
+    return tuple(DYNAMIC if fmt != "fp32" else fmt for fmt in formats) if DYNAMIC in plan.steps else formats
 
 
 def _is_known(part: Part) -> bool:
@@ -195,12 +207,15 @@ def _whole_flow(part: Part) -> Flow:
 @lru_cache(maxsize=1 << 16)
 def _asks_of(part: Part, formats: tuple[str, ...]) -> Asked:
     flow, by_name = _flow_of(part), dict(zip(_names_of(part), formats, strict=True))
-    in_codes = any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] != "fp32" for o in flow)
-    return Asked(in_codes, INPUT in fixed_operations(flow, _fixed_layers(by_name), output_fixed=False))
+    in_codes = any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] not in FLOATS for o in flow)
+    return Asked(in_codes, INPUT in _fixed(flow, by_name))
 
 
-def _fixed_layers(by_name: Mapping[str, str]) -> list[str]:
-    return [name for name, fmt in by_name.items() if FORMATS[fmt].is_fixed_point]
+def _fixed(
+    flow: Flow, by_name: Mapping[str, str], *, input_fixed: bool = False, output_fixed: bool = False
+) -> set[int]:
+    layers = [name for name, fmt in by_name.items() if fmt not in FLOATS and FORMATS[fmt].is_fixed_point]
+    return fixed_operations(flow, layers, input_fixed=input_fixed, output_fixed=output_fixed)
 
 
 def _names_of(part: Part) -> list[str]:
@@ -210,15 +225,15 @@ def _names_of(part: Part) -> list[str]:
 
 @lru_cache(maxsize=1 << 16)
 def _piece(
-    part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, next_asks: Asked,
-    unpacked: frozenset[str], zeros: tuple[int, ...],
+    part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, input_fixed: bool,
+    next_asks: Asked, unpacked: frozenset[str], zeros: tuple[int, ...],
 ) -> Piece:  # fmt: skip
     flow, names = _flow_of(part), _names_of(part)
     by_name = dict(zip(names, formats, strict=True))
-    held = held_operations(flow, [n for n, fmt in by_name.items() if fmt != "fp32"], input_held=input_held)
+    held = held_operations(flow, [n for n, fmt in by_name.items() if fmt not in FLOATS], input_held=input_held)
     last = len(flow) - 1
     held = (held | {last} if next_asks.in_codes else held) if part.name != "classifier" else held - {last}
-    fixed = fixed_operations(flow, _fixed_layers(by_name), output_fixed=next_asks.fixed)
+    fixed = _fixed(flow, by_name, input_fixed=input_fixed, output_fixed=next_asks.fixed)
     masked = dict(zip(names, zeros, strict=True)) if zeros else {}
     sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, unpacked, masked)
     outline = sketch.draw(source, is_signed=input_signed)
@@ -239,4 +254,5 @@ def _piece(
         out=sketch.result,
         is_held=last in held,
         is_signed=sketch.is_signed,
+        is_fixed=last in fixed,
     )

@@ -19,9 +19,11 @@ from torch import fx, nn
 
 from compressors.formats import ActivationScheme
 from compressors.masking.layers import mask_of
+from compressors.quantization.dynamic import DynamicLinear
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 from compressors.support import Unsupported, check_no_hooks
+from nas.runtimes.onnx.dynamic import write_dynamic_linear
 from nas.runtimes.onnx.weights import dequantized, float_weight
 from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
 
@@ -173,6 +175,11 @@ def _quantized_linear(writer: Writer, node: fx.Node, module: QuantizedLinear) ->
     return writer.add("Gemm", inputs, name=str(node.target), transB=1)
 
 
+def _dynamic_linear(writer: Writer, node: fx.Node, module: DynamicLinear) -> str:
+    _check_matrix(writer, node)
+    return write_dynamic_linear(writer, writer.source(node), str(node.target), module)
+
+
 def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
     """QuantizeLinear and DequantizeLinear on the module's grid; pixels go to their codes without arithmetic."""
     scale, zero_point = module.grid()
@@ -293,6 +300,7 @@ _BY_OP: Mapping[str, Callable[[Writer, fx.Node], None]] = {
 _MODULES: Mapping[type, Emit] = {
     QuantizedConv2d: _quantized_conv,
     QuantizedLinear: _quantized_linear,
+    DynamicLinear: _dynamic_linear,
     ActivationQuantizer: _quantizer,
     SharedGrid: _quantizer,
     nn.Conv2d: _conv,

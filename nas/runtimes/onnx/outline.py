@@ -82,18 +82,20 @@ class Outline:
     def add(
         self, op: str, reads: Sequence[int], out: Map, *, constants: Iterable[int] = (), texts: Sequence[int] = (),
         shared: Sequence[str] = (), grid_of_input: int = 0, name: str = "", domain: str = "",
-        weight_codes: bool = True, **attributes: Any,
+        weight_codes: bool = True, outputs: int = 1, later: int = 0, **attributes: Any,
     ) -> int:  # fmt: skip
         """Append a node; returns its number.
 
         It also reads numbered `constants`, constants whose own names have `texts` letters, `shared` scalars, and
-        `grid_of_input` scalars of the grid that the part's input lies on.
+        `grid_of_input` scalars of the grid that the part's input lies on. The names of `outputs` after the first have a
+        letter more; `later` of the `reads` are of such ones.
         """
         constants = tuple(constants)
         inputs = len(reads) + len(constants) + len(texts) + len(shared) + grid_of_input
         self.size_bytes += node_bytes(
-            op, inputs, text=sum(texts), name=name, domain=domain, attributes=tuple(attributes.items())
-        )
+            op, inputs + outputs - 1, text=sum(texts) + later + outputs - 1, name=name, domain=domain,
+            attributes=tuple(attributes.items()),
+        )  # fmt: skip
         for read in reads:
             if read == INPUT:
                 self.input_uses += 1
@@ -106,7 +108,7 @@ class Outline:
             uses, first = self.scalars.get(scalar, (0, len(self.constant_uses)))
             self.scalars[scalar] = (uses + 1, first)
         self.nodes.append(Node(op, tuple(reads), out, weight_codes))
-        self.node_uses.append(1)
+        self.node_uses.append(outputs)
         return len(self.nodes) - 1
 
     def constant(self, dims: tuple[int, ...], data_bytes: int, *, letters: int | None = None) -> int:

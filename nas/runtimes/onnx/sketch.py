@@ -17,6 +17,8 @@ from search_spaces.layers import LayerSpec
 
 PIXEL_SCALE, SIGMOID_POWER, ZERO = "1/255", "1/256", "0"  # scalars that quantizers share
 BOUNDS = ("0.0", "6.0")  # of Clip, which share them as well
+DYNAMIC = "dynamic"  # of a layer that reads floats, in the place of its format
+FLOATS = ("fp32", DYNAMIC)
 Grid = Mapping[str, Any]  # what a quantizer reads of its grid: arguments of Outline.add
 
 
@@ -32,15 +34,23 @@ def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, in
     return held
 
 
-def fixed_operations(flow: Sequence[Operation], layers: Collection[str], *, output_fixed: bool) -> set[int]:
-    """Operations, perhaps INPUT, whose results have a scale that is a power of two: those around such `layers`."""
+def fixed_operations(
+    flow: Sequence[Operation], layers: Collection[str], *, input_fixed: bool, output_fixed: bool
+) -> set[int]:
+    """Operations, perhaps INPUT, whose results have a scale that is a power of two: those around such `layers`, and
+    those of such results alone.
+    """
     fixed = {len(flow) - 1} if output_fixed else set[int]()
+    fixed |= {INPUT} if input_fixed else set[int]()
     for number, operation in enumerate(flow):
         if operation.op == "layer" and operation.layer in layers:
             fixed |= {*operation.reads, _result(flow, number)}
     for number, operation in reversed(list(enumerate(flow))):
         if number in fixed and operation.op in MOVING:
             fixed |= set(operation.reads)
+    for number, operation in enumerate(flow):
+        if operation.op in KEEPING and fixed.issuperset(operation.reads):
+            fixed.add(_result(flow, number))
     return fixed
 
 
@@ -118,6 +128,8 @@ class Sketch:
         """Append an operation's own nodes; returns the number of the value it gives."""
         reads, out = [self._values[read] for read in operation.reads], self._maps[number]
         match operation.op:
+            case "layer" if self._formats[operation.layer] == DYNAMIC:
+                return self._dynamic_layer(operation, reads, out)
             case "layer" if self._formats[operation.layer] != "fp32":
                 return self._integer_layer(operation, reads, out)
             case "layer":
@@ -156,6 +168,19 @@ class Sketch:
         if operation.reads[0] in self._held and result in self._held:
             return self.outline.add("LeakyRelu", [value], out, alpha=1.0)  # keeps it float
         return value
+
+    def _dynamic_layer(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
+        layer, outline = self._layers[operation.layer], self.outline
+        ins, outs, scales = layer.in_channels, layer.out_channels, f"{layer.name}.weight_scale"
+        codes = outline.add("DynamicQuantizeLinear", reads, self._maps[operation.reads[0]], outputs=3)
+        weight, zeros = outline.constant((ins, outs), ins * outs), outline.constant((outs,), outs)
+        sums = outline.add(
+            "MatMulInteger", [codes, codes], out, constants=[weight, zeros], later=1, name=layer.name
+        )  # fmt: skip
+        outline.constant((outs,), 4 * outs, letters=len(scales))
+        step = outline.add("Mul", [codes], out, texts=[len(scales)], later=1)
+        floats = outline.add("Mul", [outline.add("Cast", [sums], out, to=1), step], out)
+        return outline.add("Add", [floats], out, constants=[outline.constant((outs,), 4 * outs)])
 
     def _integer_layer(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
         layer, outline, row = self._layers[operation.layer], self.outline, FORMATS[self._formats[operation.layer]]

@@ -42,10 +42,16 @@ class Writer:
 
     def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
         """Append a node; returns its one output. A layer that runs twice names its first node only."""
-        output = f"v{len(self.nodes)}"
-        name = "" if any(node.name == name for node in self.nodes) else name
-        self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
+        (output,) = self.add_many(op, inputs, 1, name=name, **attributes)
         return output
+
+    def add_many(self, op: str, inputs: Sequence[str], outputs: int, *, name: str = "", **attributes: Any) -> list[str]:
+        """Append a node of several outputs; those after the first have a letter behind the number."""
+        number = len(self.nodes)
+        names = [f"v{number}" + ("" if which == 0 else chr(ord("a") + which - 1)) for which in range(outputs)]
+        name = "" if any(node.name == name for node in self.nodes) else name
+        self.nodes.append(helper.make_node(op, inputs, names, name=name, **attributes))
+        return names
 
     def constant(self, value: np.ndarray[Any, Any], name: str = "") -> str:
         """A stored value; the weight of a layer that runs twice is stored once."""

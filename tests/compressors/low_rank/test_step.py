@@ -12,17 +12,16 @@ from torch import Tensor, nn
 
 from compressors.folding import fold_batch_norm
 from compressors.low_rank.modules import Factored
-from compressors.low_rank.paths import factor_paths, located
+from compressors.low_rank.paths import factor_paths, located, of_factors
 from compressors.pipeline import Options, apply_step, compress, requests_of, resolved
 from compressors.plan import CompressionPlan
-from compressors.pruning import weight_norm
 from compressors.quantization import QuantizedConv2d, QuantizedLinear
 from compressors.steps import depends_on_weights, least_of
 
 torch.set_num_threads(1)
 
 GROUPS = (Channels("middle", 16, (("0", 0), ("1", 0), ("3", 1))),)
-OPTIONS = Options(groups=GROUPS, importance=weight_norm(2))
+OPTIONS = Options(groups=GROUPS)
 
 
 def network() -> nn.Sequential:
@@ -171,6 +170,17 @@ def test_layers_that_there_are_not_or_that_have_no_rank_are_named() -> None:
         made(plan(l1={"method": "svd", "rank": 1}))
 
 
+def test_decisions_of_a_factored_layer_are_those_of_its_factors() -> None:
+    given = {"a": 1, "b.c": 2, "d.0": 3, "e": 4}
+    assert of_factors(given, ["a", "b.c.0", "b.c.1", "d.0", "f.0"]) == {
+        "a": 1,
+        "b.c.0": 2,
+        "b.c.1": 2,
+        "d.0": 3,
+        "e": 4,
+    }
+
+
 def test_where_members_of_a_group_are() -> None:
     (request,) = requests_of(plan(l0={"method": "cp", "rank": 3}, l3={"method": "svd", "rank": 2}))
     found = apply_step(network(), request, OPTIONS)
@@ -180,3 +190,6 @@ def test_where_members_of_a_group_are() -> None:
     assert factor_paths(found, "7") == ("7",)
     (group,) = located(found, GROUPS)
     assert (group.name, group.width, group.members) == ("middle", 16, (("0.3", 0), ("1", 0), ("3.0", 1)))
+    traced = fold_batch_norm(found)
+    assert factor_paths(traced, "0") == ("0.0", "0.1", "0.2", "0.3")
+    assert factor_paths(traced, "6") == ("6",)

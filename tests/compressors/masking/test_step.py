@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -221,6 +222,18 @@ def test_masks_stay_through_folding_and_quantization_aware_training(fmt: str, ke
         assert not layer.quantized()[0][~packed.mask].any()
 
 
+@pytest.mark.parametrize("keep_norms", [False, True])
+def test_scales_of_two_values_are_means_over_what_is_kept(keep_norms: bool) -> None:
+    prepared = prepare(masked(), {"5": "binary", "0": "binary"}, keep_norms=keep_norms)
+    for name in ("5", "0"):
+        layer = prepared.get_submodule(name)
+        assert isinstance(layer, QuantizedLayer)
+        own = layer.layer.conv if keep_norms and name == "0" else layer.layer
+        weight, mask = own.weight.detach().flatten(1), mask_of(own).flatten(1)
+        expected = torch.stack([row[kept].abs().mean() for row, kept in zip(weight, mask, strict=True)])
+        torch.testing.assert_close(layer.scales.detach(), expected)
+
+
 def test_a_network_folded_in_floats_has_its_masks() -> None:
     found = fold_batch_norm(masked())
     assert torch.equal(mask_of(found.get_submodule("0")), mask_of(masked().get_submodule("0")))
@@ -270,10 +283,11 @@ def test_a_growing_mask_takes_what_is_small_by_then_and_never_gives_back() -> No
     assert counts[4] == counts[5] == round(0.6 * 108)
 
 
-def test_a_stage_that_ends_early_has_all_its_zeros() -> None:
+@pytest.mark.parametrize("end", [MASKING.end_stage, MASKING.leave])
+def test_a_stage_that_ends_early_has_all_its_zeros(end: Callable[[nn.Module], object]) -> None:
     found = masked(options=Options(gradual=True))
     MASKING.before_step(found, 0.2)
-    MASKING.end_stage(found)
+    end(found)
     assert [int((~mask).sum()) for _, mask in masked_layers(found)] == [round(0.6 * n) for n in (108, 54, 108)]
 
 

@@ -48,6 +48,18 @@ def test_sizes_are_in_order() -> None:
         assert values[0] < values[2]
 
 
+@pytest.mark.parametrize("choices", [(False, True), (True, False)])
+def test_what_may_be_removed_is_removed_from_the_smallest_alone(choices: tuple[bool, bool]) -> None:
+    compression = {"remove_blocks": choices, "remove_activations": choices, "granularity": "network"}
+    found = extreme_candidates(Study.model_validate({**make_study().model_dump(), "compression": compression}))
+    architecture = found["smallest"].architecture
+    assert set(found["smallest"].plan.steps.get("blocks_removed", {})) == {
+        site.name for site in architecture.blocks() if site.has_skip
+    }
+    assert found["smallest"].plan.steps["activations_removed"]
+    assert not found["largest"].plan.steps
+
+
 def test_the_largest_network_teaches_unless_another_is_named(tmp_path: Path) -> None:
     largest = teacher_candidate(make_study())
     assert largest.architecture == extreme_candidates(make_study())["largest"].architecture

@@ -15,7 +15,7 @@ from candidates import draw_candidate, draws, freedom
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressors.plan import CompressionPlan
+from compressors.plan import CompressionPlan, WeightFormat
 from nas.candidates.candidate import Candidate
 from nas.candidates.features import Features
 from nas.candidates.sampling import sample
@@ -71,6 +71,16 @@ def test_a_tiny_network_by_hand() -> None:
         math.log(sum(layer.parameters for name, layer in layers.items() if name.startswith("stage2")))
     )
     assert (found["share.inverted_residual"], found["inverted_residual-inverted_residual"]) == (1, 1)
+
+
+def test_three_values_tell_less_than_four() -> None:
+    def bits(name: WeightFormat) -> float:
+        plan = CompressionPlan(formats={layer.name: name for layer in TINY.layers(10)})
+        return described(Candidate(architecture=TINY.architecture, plan=plan))["log2_bits"]
+
+    assert bits("int2") == bits("codebook2") == 1.0
+    assert bits("ternary") == pytest.approx(math.log2(math.log2(3)))
+    assert bits("binary") == 0.0
 
 
 def test_a_stage_that_is_missing_is_all_zeros() -> None:

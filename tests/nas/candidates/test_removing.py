@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from candidates import Recording
 from torch import nn
 
 from compressors.pipeline import Options, compress
@@ -14,6 +15,8 @@ from compressors.plan import CompressionPlan
 from compressors.pruning import prune, weight_norm
 from compressors.removal import remove_activations, remove_blocks
 from nas.candidates.candidate import Candidate
+from nas.candidates.counting import space_size
+from nas.candidates.features import Features
 from nas.candidates.removing import ACTIVATIONS, BLOCKS
 from nas.candidates.sampling import sample
 from nas.measuring.latency_terms import work_of
@@ -21,12 +24,12 @@ from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.forecast import forecast
 from nas.runtimes.runtime import FileHeader
-from nas.study import Compression
+from nas.study import Compression, Study
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import FusedInvertedResidualConfig, InvertedResidualConfig, ResidualConfig
 from search_spaces.network import build_network
 from search_spaces.spaces import MixedSpace, MobileSpace, ShuffleSpace, Space
-from search_spaces.trials import Pick
+from search_spaces.trials import Pick, last
 
 torch.set_num_threads(1)
 
@@ -171,3 +174,54 @@ def test_ids_without_removal_are_as_before() -> None:
     """Of the same network in the version before."""
     assert "steps" not in candidate().to_json().get("plan", {})
     assert candidate(**{BLOCKS: {}}).id == candidate().id
+
+
+@pytest.mark.parametrize("granularity", ["network", "stage", "block", "layer"])
+def test_a_gene_for_each_scope_that_holds_a_block_with_a_skip(granularity: str) -> None:
+    stages = ({"depths": (2,), "widths": (16,)}, {"depths": (3,), "widths": (24,)})
+    space = MobileSpace.model_validate({"family": "mobile", "preset": "8px", "stages": stages})
+    compression = Compression.model_validate({"granularity": granularity, "remove_blocks": (False, True)})
+    asked = Recording(Pick(last))
+    given = sample(asked, space, compression, input_channels=1)
+    may_go = {site.name for site in given.architecture.blocks() if site.has_skip}
+    assert may_go >= {"stage1.block2", "stage2.block2", "stage2.block3"}
+    assert set(given.plan.steps[BLOCKS]) == may_go
+    scopes = {"network": {"network"}, "stage": {name.partition(".")[0] for name in may_go}}.get(granularity, may_go)
+    own = {gene.removesuffix(".remove_blocks") for gene in asked.genes if gene.endswith(".remove_blocks")}
+    assert own == scopes
+    plain = Compression.model_validate({"granularity": granularity})
+    assert space_size(space, compression) == space_size(space, plain) * 2 ** len(scopes)
+
+
+def test_a_single_value_is_no_gene() -> None:
+    compression = Compression.model_validate({"remove_activations": True})
+    asked = Recording(Pick(last))
+    given = sample(asked, SPACES["mobile"], compression, input_channels=1)
+    assert not [gene for gene in asked.genes if "remove" in gene]
+    assert set(given.plan.steps[ACTIVATIONS]) == {site.name for site in given.architecture.blocks()}
+
+
+def test_a_model_of_accuracy_sees_what_is_removed() -> None:
+    features = Features(2, ("inverted_residual", "fused_inverted_residual", "residual"))
+    whole = features(candidate(), 10)
+    less = features(candidate(**{BLOCKS: {"stage1.block2": True}, ACTIVATIONS: {"stage2.block2": True}}), 10)
+    changed = dict(zip(features.names, (less - whole).tolist(), strict=True))
+    assert changed["stage1.depth"] == -1
+    assert changed["stage2.linear"] == 0.5
+    assert changed["stage1.linear"] == changed["stage2.depth"] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [("remove_blocks", "shuffle"), ("remove_blocks", "plain"), ("remove_activations", None)]
+)
+def test_a_space_in_which_nothing_can_be_removed_is_refused(
+    key: str, kind: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = {"kernels": (3,), "activations": ("relu",)} | ({"expansions": (1,)} if kind != "plain" else {})
+    space = {"family": "mixed", "preset": "8px", "blocks": {kind or "shuffle": block}}
+    if kind is None:
+        monkeypatch.setattr("nas.study.study.FLOWS", {"plain": None})
+    with pytest.raises(ValueError, match=rf"compression\.{key}: expected .*, got .*{kind or 'shuffle'}"):
+        Study.model_validate(
+            {"name": "t", "data": {"source": "digits"}, "space": space, "compression": {key: (False, True)}}
+        )

@@ -212,3 +212,12 @@ def test_the_baseline_is_not_called_found(study, new_candidate, new_evaluation):
     )
     assert "found by" not in heads[0]
     assert "found by compact-nas (study digits-demo), which chose architecture, pruning" in heads[1]
+
+
+def test_what_was_removed_is_said(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    assert "Removed" not in model_card(study, candidate, new_evaluation(candidate), DIGITS)
+    names = [site.name for site in candidate.architecture.blocks()]
+    plan = candidate.plan.model_copy(update={"steps": {"activations_removed": {names[0]: True}}})
+    card = model_card(study, candidate.model_copy(update={"plan": plan}), new_evaluation(candidate), DIGITS)
+    assert f"Removed after dense training: the activations of {names[0]}." in card

@@ -13,6 +13,7 @@ from nas.report.terminal import front_tables
 from nas.report.zeros import has_zeros, idle_words, idle_words_of, sparsity_words, zeros_text
 from nas.run_folder.columns import FRONT_COLUMNS, column
 from nas.run_folder.rows import TrialRow
+from nas.runtimes.runtime import Usage
 from nas.study import Compression
 
 DIGITS = tuple("0123456789")
@@ -64,8 +65,9 @@ def test_layers_say_how_many_of_their_weights_are_zero(study, new_candidate, new
     assert dict(facts(evaluation))["Zeros"] == "50.0 % of the weights are zero"
     assert {row[11] for row in layer_rows(layers)} == {0.5}
     masked = candidate.model_copy(update={"plan": CompressionPlan(steps={"masked": {"stem.conv": {"ratio": 0.5}}})})
-    card = model_card(study, masked, evaluation, DIGITS)
+    use = Usage("onnxruntime", "print()")
+    card = model_card(study, masked, evaluation, DIGITS, usage=use)
     assert "50.0 % of the weights are zero." in card
     assert "- Single zero weights make a file smaller, not faster" in card
-    plain = model_card(study, candidate.model_copy(update={"plan": CompressionPlan()}), evaluation, DIGITS)
+    plain = model_card(study, candidate.model_copy(update={"plan": CompressionPlan()}), evaluation, DIGITS, usage=use)
     assert "not faster" not in plain

@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from compressors.pruning import IMPORTANCES
-from nas.study import Compression
+from compressors.pruning.criteria import IMPORTANCES
+from nas.study import Compression, Study
 from nas.study.masking import strength
 
 
@@ -26,6 +26,15 @@ def test_what_ends_with_its_own_weights_has_none_to_go_back_to() -> None:
     with pytest.raises(ValidationError, match=r"rewind: expected null with pruning_schedule iterative.* got 0.1"):
         Compression(rewind=0.1, pruning_schedule="iterative")
     assert Compression(rewind=0.0).rewind == 0.0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"remove_blocks": (True, False)}, {"remove_activations": True}, {"low_rank": {"method": "svd", "ratio": 0.5}}],
+)
+def test_only_the_dense_network_goes_back(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=f"rewind: expected null with {next(iter(fields))}, .* got 0.1"):
+        Compression.model_validate({"rewind": 0.1, **fields})
 
 
 def test_masks_are_one_amount_or_choices() -> None:
@@ -69,3 +78,41 @@ def test_masks_that_grow_are_ranked_by_size() -> None:
 def test_impossible_requests_name_their_key(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(fields))):
         Compression.model_validate(fields)
+
+
+def study(
+    compression: dict[str, object], training: dict[str, object], activations: tuple[str, ...] = ("relu",)
+) -> Study:
+    return Study.model_validate(
+        {
+            "name": "t",
+            "data": {"source": "digits"},
+            "space": {"family": "mobile", "preset": "8px", "activations": activations},
+            "compression": compression,
+            "training": training,
+        }
+    )
+
+
+def test_what_goes_together_with_quantization_after_training() -> None:
+    dynamic: dict[str, object] = {"quantization": {"choices": ("aware", "dynamic")}}
+    wanted = "compression.weight_format: expected fp32 and int8 alone with training.quantization dynamic, got int4"
+    with pytest.raises(ValidationError, match=wanted):
+        study({"weight_format": ("fp32", "int4")}, dynamic)
+    wanted = "compression.activation_bits: expected 8 with training.quantization dynamic, got 4"
+    with pytest.raises(ValidationError, match=wanted):
+        study({"weight_format": ("int8",), "activation_bits": 4}, dynamic)
+    assert study({"weight_format": ("fp32", "int8")}, dynamic).training.quantizations == ("aware", "dynamic")
+
+
+def test_equalization_wants_a_relu() -> None:
+    equalized: dict[str, object] = {"quantization": "static", "equalization": True}
+    with pytest.raises(ValidationError, match=r"training.equalization: expected relu among .*, got hardswish, relu6"):
+        study({}, equalized, ("relu6", "hardswish"))
+    assert study({}, equalized, ("relu6", "relu")).training.equalization
+
+
+@pytest.mark.parametrize("bits", [9, 2, True])
+def test_activations_have_eight_bits_or_four(bits: object) -> None:
+    with pytest.raises(ValidationError):
+        study({"activation_bits": bits}, {})

@@ -14,7 +14,7 @@ from compressors.folding import fold_batch_norm
 from compressors.formats import WeightFormat
 from compressors.masking.request import asked
 from compressors.masking.step import MASKING
-from compressors.pipeline import Options
+from compressors.pipeline import Options, compress
 from compressors.plan import CompressionPlan
 from compressors.pruning import prune, weight_norm
 from compressors.quantization import calibrate, prepare
@@ -137,6 +137,24 @@ def test_zeros_that_depend_on_weights_cannot_be_foretold() -> None:
     assert forecast(candidate, header_of(candidate)) is None
 
 
+@pytest.mark.parametrize(
+    ("family", "formats"),
+    [
+        ("mixed", ("ternary", "binary", "codebook4", "codebook3", "codebook2")),
+        ("shuffle", ("int8_asymmetric", "binary", "fp32")),
+        ("mobile", ("pow2",)),
+        ("shuffle", ("pow2",)),
+        ("mixed", ("pow2", "int8", "fp32")),
+    ],
+)
+def test_further_formats_against_emitted_files(family: str, formats: tuple[WeightFormat, ...]) -> None:
+    candidate = drawn(SPACES[family], 1, formats)
+    size, peak = file_of(candidate, 1)
+    found = foretold(candidate)
+    assert found.peak_memory_bytes == peak
+    assert abs(found.size_bytes - size) < 3 * found.size_sd < 0.02 * size
+
+
 def test_weights_that_a_runtime_does_not_unpack() -> None:
     candidate = drawn(SPACES["mixed"], 1, ("int3", "int2"))
     size, peak = file_of(candidate, 1, unpacked=UNPACKED)
@@ -168,3 +186,27 @@ def test_what_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert forecast(further, header_of(candidate)) is None
     monkeypatch.delitem(FLOWS, "inverted_residual")
     assert forecast(candidate, header_of(candidate)) is None
+
+
+@pytest.mark.parametrize("family", SPACES)
+def test_a_dynamic_classifier(family: str) -> None:
+    for seed in range(2):
+        candidate = drawn(SPACES[family], seed, ("fp32",))
+        plan = candidate.plan.model_copy(
+            update={"formats": {"classifier": "int8"}, "steps": {"dynamic": {"network": True}}}
+        )
+        candidate = candidate.model_copy(update={"plan": plan})
+        architecture = candidate.architecture
+        network = build_network(architecture, len(CLASSES), seed=seed)
+        options = Options(groups=architecture.all_groups())
+        model = emit(compress(network, plan, options, [], trained=False), header_of(candidate))
+        found = foretold(candidate)
+        assert found.size_bytes == len(model.SerializeToString())
+        assert found.peak_memory_bytes == read_costs(model).peak_memory_bytes
+
+
+def test_calibrated_networks_have_the_files_of_trained_ones() -> None:
+    candidate = drawn(SPACES["mobile"], 0, ("int8",))
+    plan = candidate.plan.model_copy(update={"steps": {"calibrated": {"network": True}}})
+    calibrated = candidate.model_copy(update={"plan": plan})
+    assert foretold(calibrated).size_bytes == foretold(candidate).size_bytes
