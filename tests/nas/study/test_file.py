@@ -240,7 +240,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "compression:\n  weight_format: int8\n",
-            f"7: compression.weight_format: expected a list of at least 1, each one of {', '.join(FORMATS)}, got 'int8'",
+            "7: compression.weight_format: expected a list of at least 1, each one of "
+            f"{', '.join(FORMATS)}, got 'int8'",
         ),
         (
             "compression: {pruning_ratio: []}\n",
