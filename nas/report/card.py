@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from compressors.formats import FORMATS
 from nas.candidates.candidate import Candidate
 from nas.records import Evaluation, LayerReport, Measurement, Score
 from nas.report.details import (
@@ -195,7 +196,7 @@ def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
         "Latency depends on processor, runtime version, threads and batch: measure again where it counts.",
         "Formats below int8 make the file smaller; on a CPU they run at the speed of int8.",
     ]
-    if "int8" in candidate.plan.formats.values():  # sums of fewer bits fit
+    if any(FORMATS[name].fills_8_bits for name in candidate.plan.formats.values()):  # sums of fewer bits fit
         points.append(
             "On x86 without VNNI, ONNX Runtime's default 8-bit kernels add in 16 bits and may overflow: set its "
             "session option `session.x64quantprecision` to 1 there."
