@@ -46,8 +46,8 @@ class Compression(Section):
     mask: MaskChoices = Field(
         None,
         description="Single weights that become zero after the dense stage and stay so: one amount, or choices of it; "
-        "null leaves all. The file holds a bit mask and the weights that are left where that is smaller. On a CPU it "
-        "runs as fast as with all weights.",
+        "null, the default, leaves all. The file holds a bit mask and the weights that are left where that is smaller. "
+        "On a CPU it runs as fast as with all weights.",
     )
     low_rank: LowRankChoices = Field(
         None,
