@@ -16,27 +16,49 @@ from torch import Tensor, nn
 from compressors.evidence import Evidence
 from compressors.folding import fold_batch_norm
 from compressors.formats import UNSIGNED_8, ActivationScheme
+from compressors.low_rank.paths import located
 from compressors.plan import CompressionPlan
-from compressors.pruning.importances import IMPORTANCES, Group, Importance
+from compressors.pruning.criteria import IMPORTANCES, Criterion
+from compressors.pruning.importances import Group
 from compressors.steps import STEPS, Request, Step, requests_of
 
-__all__ = ["STEPS", "Method", "Options", "Request", "Step", "apply_step", "compress", "requests_of", "resolved"]
+__all__ = [
+    "STEPS", "Method", "Options", "PostTraining", "Request", "Step", "apply_step", "compress", "requests_of",
+    "resolved",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PostTraining:
+    """How a network is quantized without training: what sets the ranges of activations (a row of CALIBRATIONS), whether
+    biases make up for the rounding of weights, and whether ranges are equalized across layers before.
+    """
+
+    calibration: str = "minmax"
+    bias_correction: bool = True
+    equalization: bool = False
 
 
 @dataclass(frozen=True)
 class Options:
     """What steps need to know besides the plan: the network's channel groups, what ranks channels, the formats whose
-    step sizes are trained, the grid of activations, and whether batch norm stays alive while quantization is trained.
+    step sizes are trained, the grid of activations, whether batch norm stays alive while quantization is trained, and
+    how it is done without training.
 
-    `evidence` is what a training knows; None where nothing was trained.
+    `evidence` is what a training knows; None where nothing was trained. `gradual` says whether what is pruned goes
+    little by little in the stage that follows. With `only_shapes` weights are not real yet: what depends on them does
+    not matter.
     """
 
     groups: Sequence[Group] = ()
-    importance: Importance = IMPORTANCES["l2"]
+    importance: Criterion = IMPORTANCES["l2"]
     learned: Collection[str] = ()
     scheme: ActivationScheme = UNSIGNED_8
     keep_norms: bool = False
+    post_training: PostTraining = PostTraining()
     evidence: Evidence | None = None
+    gradual: bool = False
+    only_shapes: bool = False
 
 
 def nothing(*_: Any) -> None:
@@ -84,6 +106,7 @@ def resolved(network: nn.Module, request: Request, options: Options) -> Request:
     """The request for this network with its weights: as it is, where it depends on none."""
     if not request.step.depends(request.record):
         return request
+    options = _located(network, options)
     return replace(request, record=request.step.loaded().resolve(network, request.record, options))
 
 
@@ -95,10 +118,15 @@ def apply_step(
     A record that depends on weights has to be resolved before.
     """
     method = request.step.loaded()
-    network = method.apply(network, request.record, options)
+    network = method.apply(network, request.record, _located(network, options))
     if batches is not None:
         method.settle(network, batches)
     return network
+
+
+def _located(network: nn.Module, options: Options) -> Options:
+    """The options with channel groups by the modules that hold them now: a member may have been factored."""
+    return replace(options, groups=located(network, options.groups))
 
 
 def compress(
@@ -113,7 +141,7 @@ def compress(
     network = copy.deepcopy(network)
     if isinstance(batches, Iterator):
         batches = list(batches)  # every step that settles reads them
-    requests = requests_of(plan)
+    options, requests = replace(options, only_shapes=not trained), requests_of(plan)
     for request in requests:
         is_settled = trained or request.step.shapes_grids
         network = apply_step(network, resolved(network, request, options), options, batches if is_settled else None)

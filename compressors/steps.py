@@ -6,21 +6,37 @@ when it is first applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
+from compressors.budgets import Budget, budget_of, fewest
+from compressors.low_rank.factoring import Factoring, factoring_of
+from compressors.masking import request as masking
 from compressors.plan import CompressionPlan
 
 FIRST_STAGE = "dense"
 
 
 @dataclass(frozen=True)
+class LowRank:
+    """Layer -> how it is factored; channel group -> channels kept later, since ranks are those of what is shipped.
+
+    `widths_are_known`: whether it is known which channels are kept, and does not depend on weights.
+    """
+
+    layers: Mapping[str, Factoring]
+    kept: Mapping[str, int] = field(default_factory=dict)
+    widths_are_known: bool = True
+
+
+@dataclass(frozen=True)
 class Prune:
-    """Channel group -> channels kept."""
+    """Channel group -> channels kept; or a budget for the network, as long as weights are not real."""
 
     kept: Mapping[str, int]
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,20 @@ class RemoveActivations:
 
 
 @dataclass(frozen=True)
+class Calibrate:
+    """Layer -> weight format, none of them fp32, of a network that is not trained with its rounding."""
+
+    formats: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class QuantizeDynamically:
+    """Linear layer -> int8: its inputs are put on a grid of their own range, image by image, when the network runs."""
+
+    formats: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Retraining:
     """A stage of training, and what differs in it.
 
@@ -66,20 +96,23 @@ class Retraining:
     with_norms: tuple[float, float] | None = None
 
 
-class _Anything(Collection[str]):
-    """Every name."""
+class AnythingBut(Collection[str]):
+    """Every name but some."""
 
-    def __contains__(self, _: object) -> bool:
-        return True
+    def __init__(self, *names: str) -> None:
+        self._names = names
 
-    def __iter__(self) -> Any:
-        return iter(("anything",))
+    def __contains__(self, name: object) -> bool:
+        return name not in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((f"anything but {' and '.join(self._names)}" if self._names else "anything",))
 
     def __len__(self) -> int:
         return 1
 
 
-ANYTHING: Collection[str] = _Anything()
+ANYTHING: Collection[str] = AnythingBut()
 
 
 class GroupShape(Protocol):
@@ -130,7 +163,8 @@ class Step:
     one is, as `module:attribute`. training: the stage that follows it, None: the step needs none, or the next one's
     is enough. after: the steps that may have been applied before it; `reason` says why no others.
     shapes_grids: its `settle` is needed by an untrained network as well, which has no range or scale without it.
-    folds: batch norm is folded when it is done.
+    folds: batch norm is folded when it is done. of_formats: it says how formats are brought about, and does nothing
+    where all are fp32. same_costs: all costs are those of the plan without it.
 
     What a record asks for may depend on weights: `depends` says of a record whether it does. Its method then resolves
     it, once weights are real, to a record that says what results; `written` puts that into a plan in the place of the
@@ -145,6 +179,8 @@ class Step:
     reason: str = ""
     shapes_grids: bool = False
     folds: bool = False
+    of_formats: bool = False
+    same_costs: bool = False
     depends: Callable[[Any], bool] = _never
     written: Callable[[CompressionPlan, Any], CompressionPlan] = _as_asked
     least: Least = _as_asked
@@ -157,13 +193,57 @@ class Step:
         return self.method
 
 
+def _low_rank(plan: CompressionPlan) -> LowRank | None:
+    layers = {layer: factoring_of(layer, given) for layer, given in plan.steps.get("low_rank", {}).items()}
+    return LowRank(layers, plan.kept, "pruned" not in plan.steps) if layers else None
+
+
+def _rank_depends(record: LowRank) -> bool:
+    """A rank that a shape tells depends on weights as well where widths do."""
+    if not record.widths_are_known:
+        return not all(asked.settled for asked in record.layers.values())
+    return any(asked.depends_on_weights for asked in record.layers.values())
+
+
+def _low_rank_written(plan: CompressionPlan, record: LowRank) -> CompressionPlan:
+    return _with_factorings(plan, record.layers)
+
+
+def _least_rank(plan: CompressionPlan, *_: Any) -> CompressionPlan:
+    asked = _low_rank(plan)
+    return _with_factorings(plan, {} if asked is None else {name: one.least() for name, one in asked.layers.items()})
+
+
+def _with_factorings(plan: CompressionPlan, layers: Mapping[str, Factoring]) -> CompressionPlan:
+    others = {name: decisions for name, decisions in plan.steps.items() if name != "low_rank"}
+    decisions = {name: asked.decision() for name, asked in layers.items()}
+    return plan.model_copy(update={"steps": others | ({"low_rank": decisions} if decisions else {})})
+
+
 def _prune(plan: CompressionPlan) -> Prune | None:
-    return Prune(plan.kept) if plan.kept else None
+    budget = budget_of(plan.steps.get("pruned", {}))
+    if budget is not None and plan.kept:
+        raise ValueError("pruned: expected channels kept by group or a budget for the network, got both")
+    return Prune(plan.kept, budget) if plan.kept or budget is not None else None
+
+
+def _kept(plan: CompressionPlan, record: Prune) -> CompressionPlan:
+    """The plan with a count for every group that is cut in the place of a budget."""
+    steps = {name: decisions for name, decisions in plan.steps.items() if name != "pruned"}
+    return plan.model_copy(update={"kept": dict(sorted(record.kept.items())), "steps": steps})
+
+
+def _fewest(plan: CompressionPlan, groups: Sequence[GroupShape], _: Sequence[LayerShape]) -> CompressionPlan:
+    """The plan in which every group has as few channels as any way to share out the budget leaves it."""
+    record = _prune(plan)
+    if record is None or record.budget is None:
+        return plan
+    return _kept(plan, Prune(fewest(record.budget.among(groups), record.budget)))
 
 
 def _quantize(plan: CompressionPlan) -> Quantize | None:
-    formats = {layer: fmt for layer, fmt in plan.formats.items() if fmt != "fp32"}
-    return Quantize(formats) if formats else None
+    formats = _integers(plan)
+    return Quantize(formats) if formats and not any(name in plan.steps for name in WITHOUT_TRAINING) else None
 
 
 def _remove_blocks(plan: CompressionPlan) -> RemoveBlocks | None:
@@ -185,6 +265,38 @@ def _named(step: str, plan: CompressionPlan) -> tuple[str, ...]:
     return tuple(decisions)
 
 
+def _calibrate(plan: CompressionPlan) -> Calibrate | None:
+    return Calibrate(_integers(plan)) if _is_asked(plan, "calibrated") else None
+
+
+def _quantize_dynamically(plan: CompressionPlan) -> QuantizeDynamically | None:
+    if not _is_asked(plan, "dynamic"):
+        return None
+    formats = _integers(plan)
+    for layer in (layer for layer, fmt in formats.items() if fmt not in DYNAMIC_FORMATS):
+        raise ValueError(f"step dynamic: expected {' or '.join(DYNAMIC_FORMATS)} for {layer}, got {formats[layer]}")
+    return QuantizeDynamically(formats)
+
+
+def _integers(plan: CompressionPlan) -> dict[str, str]:
+    return {layer: fmt for layer, fmt in plan.formats.items() if fmt != "fp32"}
+
+
+def _is_asked(plan: CompressionPlan, name: str) -> bool:
+    """Whether a plan asks for a step of the whole network that is told nothing further."""
+    decisions = dict(plan.steps.get(name, {}))
+    if decisions and decisions != WHOLE_NETWORK:
+        raise ValueError(f"plan.steps.{name}: expected {WHOLE_NETWORK}, got {decisions}")
+    return bool(decisions) and bool(_integers(plan))
+
+
+WHOLE_NETWORK: Mapping[str, bool] = {"network": True}  # the decisions of a step that is told nothing further
+# How formats are brought about -> the step; `aware` is what a plan without any of the steps asks for.
+QUANTIZATIONS: Mapping[str, str] = {"aware": "quantized", "static": "calibrated", "dynamic": "dynamic"}
+WITHOUT_TRAINING = ("calibrated", "dynamic")
+DYNAMIC_FORMATS = ("fp32", "int8")
+_ONCE = "a network is quantized in one way"
+
 # A training begins with this stage, before any step.
 DENSE = Retraining(number=0, share=0.5, stops_early=True)
 
@@ -204,13 +316,38 @@ STEPS: dict[str, Step] = {
         after=("blocks_removed",),
         reason="which layers are merged depends on their sizes in the network as it is built",
     ),
+    "low_rank": Step(
+        "low_rank",
+        asked=_low_rank,
+        depends=_rank_depends,
+        written=_low_rank_written,
+        least=_least_rank,
+        method="compressors.low_rank.step:LOW_RANK",
+        training=Retraining(number=5, share=0.2, peak=0.5),
+        after=("blocks_removed", "activations_removed"),
+        reason="a layer is factored as it was trained, whole",
+    ),
     "pruned": Step(
         "pruned",
         asked=_prune,
         method="compressors.pruning.step:PRUNING",
         training=Retraining(number=1, share=0.2, peak=0.5),
-        after=("blocks_removed", "activations_removed"),
+        after=("blocks_removed", "activations_removed", "low_rank"),
         reason="the channel groups are those of the layers that stay",
+        depends=lambda record: record.budget is not None,
+        written=_kept,
+        least=_fewest,
+    ),
+    "masked": Step(
+        "masked",
+        asked=masking.asked,
+        method="compressors.masking.step:MASKING",
+        training=Retraining(number=6, share=0.2, peak=0.5),
+        after=("blocks_removed", "activations_removed", "low_rank", "pruned"),
+        reason="what is asked of single weights is asked of those of the shipped shapes",
+        depends=masking.depends,
+        written=masking.written,
+        least=masking.least,
     ),
     # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.
     "quantized": Step(
@@ -220,9 +357,30 @@ STEPS: dict[str, Step] = {
         training=Retraining(
             number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True, is_tail=True, with_norms=(0.5, 1.0)
         ),
-        after=ANYTHING,
+        after=AnythingBut("calibrated", "dynamic"),
+        reason=_ONCE,
         shapes_grids=True,
         folds=True,
+    ),
+    "calibrated": Step(
+        "calibrated",
+        asked=_calibrate,
+        method="compressors.quantization.static:CALIBRATED",
+        after=AnythingBut("quantized", "dynamic"),
+        reason=_ONCE,
+        shapes_grids=True,
+        folds=True,
+        of_formats=True,
+        same_costs=True,
+    ),
+    "dynamic": Step(
+        "dynamic",
+        asked=_quantize_dynamically,
+        method="compressors.quantization.dynamic:DYNAMIC",
+        after=AnythingBut("quantized", "calibrated"),
+        reason=_ONCE,
+        folds=True,
+        of_formats=True,
     ),
 }
 

@@ -15,6 +15,7 @@ _HOOKS = {
     "_backward_pre_hooks": "backward pre-hooks",
     "_backward_hooks": "backward hooks",
 }
+_NO_FLOATS = ("num_batches_tracked", "mask")  # buffers of counts and of marks
 
 
 class Unsupported(TypeError, ValueError):
@@ -57,7 +58,7 @@ def check_own_forward(path: str, module: nn.Module) -> None:
 def check_floats(path: str, module: nn.Module, dtypes: Sequence[torch.dtype]) -> None:
     """Refuse weights of other types than `dtypes`, and weights that are not all of one type."""
     own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-    found = {name: tensor.dtype for name, tensor in own if name != "num_batches_tracked"}
+    found = {name: tensor.dtype for name, tensor in own if name not in _NO_FLOATS}
     names = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
     for name, dtype in found.items():
         if dtype not in dtypes:

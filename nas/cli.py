@@ -346,14 +346,28 @@ def export(
         typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
     ],
     to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
+    coded: Annotated[
+        bool, typer.Option("--coded", help="Also entropy-coded, as model.nasz: smaller to store and to send.")
+    ] = False,
 ) -> None:
     """Copy one network's file, candidate and evaluation, with a model card whose snippet runs."""
     from nas.commands.export import export_trial
 
     with _readable(folder):
-        written = export_trial(folder, trial, to)
+        written = export_trial(folder, trial, to, coded=coded)
     for file in written:
         print(file)
+
+
+@app.command(epilog="Example:  nas decode my-model/model.nasz --to model.onnx")
+def decode(
+    file: Annotated[Path, typer.Argument(metavar="MODEL.nasz", help="A file that `nas export --coded` wrote.")],
+    to: Annotated[Path | None, typer.Option(help="The file to write; beside MODEL.nasz by default.")] = None,
+) -> None:
+    """Give an entropy-coded model back as the file that it was made from, byte for byte."""
+    from nas.commands.decode import decode_file
+
+    print(decode_file(file, to))
 
 
 @app.command(epilog="Example:  nas measure my-model/model.onnx --threads 2 --format json")

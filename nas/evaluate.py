@@ -22,11 +22,11 @@ from nas.recording import Clock, finish, noting
 from nas.records import Evaluation, Measurement, State
 from nas.run_folder.rungs import last_record, pruned_fields
 from nas.rung import look_of
-from nas.shipping import emit_files, score_file, ship, verify
+from nas.shipping import accuracy_source, emit_files, score_network, ship, verify
 from nas.stock import quantize_after_training
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task, Tell, Verdict, silent
-from nas.teacher import teacher_logits
+from nas.teacher import teacher_logits, teacher_network
 from nas.training.inference import CalibrationBatches
 from nas.training.pipeline import Interrupted, Report, TrainingPipeline, always_continue, options_of
 from nas.workbench import Workbench, build
@@ -51,9 +51,10 @@ def evaluate(
 
     with clock("teach"):
         recorded = teacher_logits(bench, task.recipe, tell=clock.tell) if recipe.needs_reference else None
+        guide = teacher_network(bench, task.recipe) if recipe.needs_guide else None
     with clock("train"), pausing_for_measurements() as give_way:
         look = look_of(task, bench, clock, costs, give_way)
-        pipeline = replace(pipeline_of(task, bench, recorded), look=look, tell=clock.tell)
+        pipeline = replace(pipeline_of(task, bench, recorded, guide), look=look, tell=clock.tell)
         trained = pipeline.fit(network, give_way, report=report)
         network = trained.network.cpu().eval()
 
@@ -64,7 +65,7 @@ def evaluate(
     with clock("measure"):
         measurement = measure_files(files, study.targets, origin="shipped file", without=verified.doubtful_targets)
     with clock("score"), pausing_for_measurements() as give_way:
-        scores = score_file(files[study.target.name], bench, test=task.reads_test, give_way=give_way)
+        scores = score_network(network, files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
     found = measurement.costs(study.target.name) | scores.validation.qualities
     broken = broken_constraints(found, study, task)
@@ -75,6 +76,7 @@ def evaluate(
         State.INFEASIBLE if broken else State.COMPLETE,
         epochs=trained.epochs,
         precision=trained.precision,
+        accuracy_source=accuracy_source(network),
         measurement=measurement,
         violations=broken,
         resulted=trained.resulted_json(task.candidate.plan),
@@ -84,8 +86,10 @@ def evaluate(
     )
 
 
-def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> TrainingPipeline:
-    """The task's training, with the logits of a reference teacher where there is one."""
+def pipeline_of(
+    task: Task, bench: Workbench, recorded: Tensor | None, guide: nn.Module | None = None
+) -> TrainingPipeline:
+    """The task's training, with the logits of a reference teacher where there is one, and itself where it guides."""
     training = task.recipe_in(bench.study)
     small = task.train_size if task.train_size is not None and task.train_size < bench.input_size else None
     return TrainingPipeline(
@@ -98,6 +102,7 @@ def pipeline_of(task: Task, bench: Workbench, recorded: Tensor | None) -> Traini
         class_weights=bench.class_weights(training),
         validation=bench.watched if training.patience else None,
         recorded=recorded,
+        guide=guide,
         choose_precision=bench.precision,
         rungs=task.rungs,
         small=None if small is None else bench.at(small).feed(task.seed, training),

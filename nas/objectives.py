@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.records import PARITY, QUALITIES, State
+from nas.records import PARITY, QUALITIES, SIMULATED, State
 
 Points = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def minimised(values: ArrayLike, objectives: Sequence[str]) -> Points:
 
 def may_stand(state: str, flags: Collection[str]) -> bool:
     """Whether an evaluation may stand on a front: complete, and its file does what the network does."""
-    return state == State.COMPLETE and PARITY not in flags
+    return state == State.COMPLETE and not {PARITY, SIMULATED} & set(flags)
 
 
 def slack(name: str, value: float, limit: float) -> float:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nas.objectives import limits_words
-from nas.records import UNSTABLE, Evaluation, Measurement, State, parity_at
+from nas.records import SIMULATED, UNSTABLE, Evaluation, Measurement, State, parity_at
 from nas.run_folder.attempts import Spent, forget_spent, note_spent
 from nas.run_folder.paths import write_evaluation
 from nas.run_folder.rungs import spent_on
@@ -94,6 +94,7 @@ def finish(
     """Make the record and write it: from here on the evaluation is done. `flags` are of its verification."""
     measurement: Measurement | None = fields.get("measurement")
     unsure = doubts(measurement, bench.study) if measurement is not None else ()
+    unsure += (SIMULATED,) if fields.get("accuracy_source") == SIMULATED else ()
     evaluation = Evaluation(
         candidate_id=task.candidate.id,
         structure_id=task.candidate.structure_id(len(bench.data.class_names)),

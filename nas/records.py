@@ -19,6 +19,7 @@ from pydantic import (
 from compressors.plan import WeightFormat
 
 UNSTABLE = "unstable"  # a flag: the latency is the least of passes that were disturbed or did not agree
+SIMULATED = "simulated"  # a flag: the accuracy is that of a network of torch's, which no file computes
 PARITY = "parity"  # a flag: the file does not compute what the network does
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -109,7 +110,9 @@ class Latency(Record):
 
 
 class LayerReport(Record):
-    """One layer as shipped: channels after pruning, format asked for, and the kind of kernel that ran it."""
+    """One layer as shipped: channels after pruning, format asked for, the kind of kernel that ran it, and the share of
+    zeros among its weights in the file.
+    """
 
     name: str
     block: str
@@ -122,6 +125,8 @@ class LayerReport(Record):
     format: WeightFormat
     ran: Literal["integer", "float"]
     unpruned_channels: int | None = None
+    sparsity: Fraction | None = None
+    kernel_width: int | None = None  # where it is not the kernel's height
 
 
 class Parity(Record):
@@ -281,7 +286,7 @@ class Evaluation(Record):
     state: State
     reason: str = ""
     error: str = ""
-    training: Mapping[str, float] = {}
+    training: Mapping[str, int | float | str] = {}
     recipe: Mapping[str, JsonValue] = {}
     precision: Literal["fp32", "bf16"] = "fp32"
     epochs: Annotated[float, Field(ge=0)] = 0.0

@@ -89,5 +89,7 @@ def layer_values(name: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     each = (-1, *[1] * (entries.dim() - 1))
     if "zero_points" in own:
         entries = entries - own["zero_points"].float().reshape(each)
+    if "mask" in own:
+        entries = entries * own["mask"]
     bias = own["bias_codes"].float() * own["input_scale"] * own["scales"]
     return {"weight": entries * own["scales"].reshape(each), "bias": bias}

@@ -1,7 +1,7 @@
 """What a training is worth at a rung: a copy of the network, compressed, emitted and scored as a finished one is.
 
 The record is an evaluation of phase `rung` in a folder of its own. Its costs are those of the untrained file, measured
-before the training began; where they depend on weights, those of the copy's file.
+before the training began; what depends on weights is that of the copy's file.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nas.files import sha256_of
-from nas.measuring.costs import measure_files
+from nas.measuring.costs import costs_of_weights, measure_files
 from nas.recording import Clock, finish
 from nas.records import Measurement, State
 from nas.run_folder.paths import read_evaluation
 from nas.run_folder.rungs import scores_of
-from nas.shipping import emit_files, score_file
+from nas.shipping import accuracy_source, emit_files, score_network
 from nas.tasks import Task
 from nas.training.pipeline import Look, Moment
 from nas.training.preview import copy_steps, preview
@@ -35,8 +35,12 @@ def look_of(
                 targets = bench.study.targets if costs.origin == "bound" else bench.study.targets[:1]
                 files = emit_files(network, own.folder, bench.header, targets)
                 file = files[bench.study.target.name]
-                found = measure_files(files, targets, origin="shipped file") if costs.origin == "bound" else costs
-                scores = score_file(file, bench, test=False, give_way=give_way)
+                if costs.origin == "bound":
+                    found = measure_files(files, targets, origin="shipped file")
+                else:
+                    found = costs.model_copy(update=costs_of_weights(file, targets[0]))
+                scores = score_network(network, file, bench, test=False, give_way=give_way)
+                source = accuracy_source(network)
                 digest = {file.name: sha256_of(file)}
                 if bench.study.artifacts.keep == "front":
                     for copied in set(files.values()):
@@ -44,6 +48,7 @@ def look_of(
             fields = {
                 "measurement": found,
                 "model_sha256": digest,
+                "accuracy_source": source,
                 "precision": moment.carried.precision,
                 **dict(scores),
             }

@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from compressors.low_rank.paths import located
 from compressors.pipeline import Options, compress
 from compressors.plan import CompressionPlan, kept_channels
-from compressors.pruning import IMPORTANCES, prune
+from compressors.pruning import prune, weight_norm
 from nas.candidates.candidate import Candidate
 from nas.run_folder.sensitivity import Point
 from nas.training.inference import predict
 from search_spaces.layers import ChannelGroup
-
-RANKING = "l2"
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Changes:
 
     def all_of(self, candidate: Candidate) -> list[tuple[str, str, str | float]]:
         """Every change as (kind, name, value), layer by layer, then group by group."""
-        layers = [layer.name for layer in candidate.layers(1)]
+        layers = list(dict.fromkeys(layer.whole for layer in candidate.layers(1)))  # factors have one format
         groups = [group.name for group in candidate.groups() if group.name in self.groups]
         formats: list[tuple[str, str, str | float]] = [("format", name, fmt) for name in layers for fmt in self.formats]
         return formats + [("ratio", name, ratio) for name in groups for ratio in self.ratios]
@@ -92,11 +91,12 @@ def without_channels(subject: Subject, group: str, ratio: float, grid: int) -> n
     if count >= current:
         return None
     network = copy.deepcopy(subject.network)
-    prune(network, [_as_it_is(whole, network, current)], {group: count}, importance=IMPORTANCES[RANKING])
+    prune(network, [_as_it_is(whole, network, current)], {group: count}, importance=weight_norm(2))
     return network
 
 
 def _as_it_is(group: ChannelGroup, network: nn.Module, width: int) -> ChannelGroup:
-    """The group in a network whose batch norms are folded and whose channels may be fewer already."""
+    """The group in a network whose batch norms are folded, whose layers may be factored and whose channels fewer."""
     there = {name for name, _ in network.named_modules()}
-    return replace(group, width=width, members=tuple(member for member in group.members if member[0] in there))
+    (found,) = located(network, [replace(group, members=tuple(one for one in group.members if one[0] in there))])
+    return replace(group, width=width, members=found.members)

@@ -43,7 +43,8 @@ def quantize_after_training(task: Task, bench: Workbench, clock: Clock) -> Evalu
         measurement = measure_files(files, study.targets, origin="shipped file")
     with clock("score"), pausing_for_measurements() as give_way:
         scores = score_file(file, bench, test=task.reads_test, give_way=give_way)
-    asked, ran = tuple(task.candidate.plan.formats), runtime_of(study.target).integer_layers(file, study.target)
+    asked = task.candidate.integer_layers(len(bench.data.class_names))
+    ran = runtime_of(study.target).integer_layers(file, study.target)
     return finish(
         task,
         bench,

@@ -87,7 +87,7 @@ class Task:
     epochs: int
     folder: Path
     attempt: int = 1
-    training: dict[str, float] = field(default_factory=dict)
+    training: dict[str, float | str] = field(default_factory=dict)
     reads_test: bool = False
     is_constrained: bool = True
     rungs: tuple[float, ...] = ()

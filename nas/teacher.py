@@ -1,4 +1,4 @@
-"""Teachers: a reference network, trained by the first worker that needs it, or a file that is there already.
+"""Teachers: a reference network, trained by the first worker that needs it, or one that is there already.
 
 A run folder has one for all students that are trained alike: another number of images asks for other logits.
 """
@@ -17,21 +17,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
+from nas.built_teacher import bare_teacher, build_teacher
 from nas.candidates.candidate import Candidate
-from nas.candidates.corners import teacher_candidate
+from nas.candidates.corners import float_candidate, teacher_candidate
 from nas.candidates.hyperparameters import middle_numbers
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
+from nas.rebuilding import WEIGHTS, float_network
 from nas.run_folder.paths import LOCK, LOGITS, folder_named
 from nas.runtimes.runtime import runtime_of
-from nas.study import Recipe
+from nas.study import Distillation, Recipe
 from nas.study.finals import NUMBERS_OF_TEACHING
 from nas.tasks import CHECKPOINT_FILE, Tell, silent
-from nas.training.augmentation import as_input
+from nas.training.augmentation import Feed, as_input
 from nas.training.divergence import require_finite
 from nas.training.inference import predict
 from nas.training.pipeline import TrainingPipeline
@@ -67,6 +69,38 @@ def teacher_logits(
     return logits
 
 
+def teacher_network(bench: Workbench, recipe: Mapping[str, Any] = MappingProxyType({})) -> nn.Module:
+    """The teacher whose logits `teacher_logits` gave, on the training device: what it holds inside teaches as well.
+
+    Raises InputError for a finished network that is no float network any more.
+    """
+    assert bench.folder is not None
+    changes = teacher_changes(recipe)
+    options = bench.study.training_by(changes).distillation
+    assert options is not None
+    folder = bench.folder.teacher(changes)
+    if options.is_built:
+        network: nn.Module = bare_teacher(options, len(bench.data.class_names), bench.input_size)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    else:
+        network = float_network(
+            folder_named(options.architecture, bench.folder) or folder, bench, key="training.distillation"
+        )
+    return bench.place(network).eval()
+
+
+def untrained_teacher(bench: Workbench) -> nn.Module:
+    """A network of the shape of the search's teacher: what it costs to ask it can be told before there is one."""
+    study, options = bench.study, bench.study.training.distillation
+    assert options is not None
+    if options.is_built:
+        return bench.place(bare_teacher(options, len(bench.data.class_names), bench.input_size)).eval()
+    finished = folder_named(options.architecture, bench.folder)
+    key = "training.distillation.architecture"
+    candidate = teacher_candidate(study, options) if finished is None else float_candidate(finished, key=key)
+    return build(candidate, bench, seed=0, dropout=0.0).eval()
+
+
 def teacher_changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a teacher depends on, of its student's recipe: not how much it counts, nor that it is the reference."""
     kept = {key: value for key, value in recipe.items() if key not in NUMBERS_OF_TEACHING}
@@ -77,12 +111,20 @@ def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: C
     """Write the logits of a teacher to `file`: of a finished one as they are, of another after its training."""
     study = bench.study
     training = study.training_by(changes)
-    named = training.distillation.architecture if training.distillation is not None else None
-    if (finished := folder_named(named, bench.folder)) is not None:
+    options = training.distillation or Distillation(teacher="reference")
+    if (finished := folder_named(options.architecture, bench.folder)) is not None:
         _keep(file_logits(finished, bench, give_way), file)
         return
-    recipe = training.resolved(middle_numbers(training))
-    train_teacher(bench, teacher_candidate(study, training.distillation), recipe, file, give_way, tell)
+    recipe, candidate = training.resolved(middle_numbers(training)), teacher_candidate(study, options)
+    if not options.is_built:
+        train_teacher(bench, candidate, recipe, file, give_way, tell)
+        return
+    classes, seed = len(bench.data.class_names), study.search.seed
+    built = build_teacher(options, classes, bench.input_size, seed=seed, key="training.distillation")
+    if built.is_finished:
+        _record(bench.place(built.network), bench.feed(seed, recipe), file)
+        return
+    train_teacher(bench, candidate, recipe, file, give_way, tell, network=built.network)
 
 
 def file_logits(folder: Path, bench: Workbench, give_way: Callable[[], None]) -> Tensor:
@@ -115,8 +157,13 @@ def train_teacher(
     file: Path,
     give_way: Callable[[], None],
     tell: Tell = silent,
+    *,
+    network: nn.Module | None = None,
 ) -> None:
-    """Train the teacher and record it beside `file`; its logits come last, in `file`: they mark that it is done."""
+    """Train the teacher and record it beside `file`; its logits come last, in `file`: they mark that it is done.
+
+    It is the candidate's network, or the `network` that is given, which then takes the candidate's place.
+    """
     folder, seed = file.parent, bench.study.search.seed
     bench = bench.at(candidate.architecture.input_size)
     recipe = replace(recipe, distillation=None)
@@ -131,15 +178,24 @@ def train_teacher(
         validation=bench.watched if recipe.patience else None,
         choose_precision=bench.precision,
         tell=lambda progress: tell(replace(progress, part="teach")),
+        folds=network is None,
     )
-    network = pipeline.fit(build(candidate, bench, seed=seed, dropout=recipe.dropout), give_way).network
+    if network is None:
+        begun = build(candidate, bench, seed=seed, dropout=recipe.dropout)
+        write_atomically(folder / "candidate.json", json.dumps(candidate.to_json(), indent=1))
+    else:
+        begun = bench.place(network)
+    _record(pipeline.fit(begun, give_way).network, feed, file)
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def _record(network: nn.Module, feed: Feed, file: Path) -> None:
+    """Write a teacher's weights beside `file`, and then its logits."""
     logits = predict(network, feed.images)
     _require_finite(logits)
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_atomically(folder / "weights.safetensors", save(weights))
-    write_atomically(folder / "candidate.json", json.dumps(candidate.to_json(), indent=1))
+    write_atomically(file.parent / WEIGHTS, save(weights))
     _keep(logits, file)
-    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def _keep(logits: Tensor, file: Path) -> None:

@@ -16,6 +16,7 @@ from nas.records import Measurement, Versions
 from nas.run_folder.paths import RunFolder
 from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.study import Recipe, Study
+from nas.study.numbers import choices_of
 from nas.tasks import Task
 from nas.training.augmentation import Augmentation, Feed, as_input
 from nas.training.device import device_of
@@ -123,7 +124,9 @@ class Workbench:
             return asked
         kind = has_depthwise(network)
         if kind not in self._precisions:
-            images = torch.from_numpy(self.data.train.images[: self.study.training.batch_size]).to(self.device)
+            images = torch.from_numpy(self.data.train.images[: max(choices_of(self.study.training.batch_size))]).to(
+                self.device
+            )
             self._precisions[kind] = probe(network, as_input(images))
         return self._precisions[kind]
 

@@ -5,7 +5,7 @@ It is what a trace of the torch module in eval mode gives, batch norm folded; a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple
 
 from search_spaces.block_configs import (
@@ -103,6 +103,28 @@ def of_classifier() -> Flow:
     flow = Flow()
     flow.run("", flow.do("flatten", flow.do("average", INPUT)))
     return flow
+
+
+def with_factors(flow: Flow, layers: Collection[str]) -> Flow:
+    """The flow with the factors that are among `layers` in the places of the layers they are of."""
+    if all(operation.op != "layer" or operation.layer in layers for operation in flow):
+        return flow
+    found, place = Flow(), {INPUT: INPUT}
+    for number, operation in enumerate(flow):
+        reads = [place[read] for read in operation.reads]
+        if operation.op == "layer" and operation.layer not in layers:
+            for factor in _factors(operation.layer, layers):
+                reads = [found.do("layer", *reads, layer=factor)]
+            place[number] = reads[0]
+        else:
+            place[number] = found.do(operation.op, *reads, layer=operation.layer)
+    return found
+
+
+def _factors(layer: str, layers: Collection[str]) -> list[str]:
+    """The factors of a layer, in order: they are numbered."""
+    start = f"{layer}." if layer else ""
+    return [name for name in layers if name.startswith(start) and name[len(start) :].isdigit()]
 
 
 # By kind of block; of a kind that is not here, no file can be foretold.

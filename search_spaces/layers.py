@@ -11,10 +11,11 @@ Member = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
-    """One convolution or linear layer as executed: batch norm folded, hence with a bias; square kernels and maps.
+    """One convolution or linear layer as executed: batch norm folded, hence with a bias.
 
     `name` is the torch module path and the node name in the file; `block` is the part of the network it belongs to.
-    Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it.
+    Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it. Kernel, stride
+    and maps are square, unless `wide` has their widths (kernel, stride, input, output); the fields are heights then.
     """
 
     name: str
@@ -26,6 +27,41 @@ class LayerSpec:
     stride: int = 1
     input_size: int = 1
     output_size: int = 1
+    wide: tuple[int, int, int, int] | None = None
+
+    @property
+    def kernels(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        return self.kernel, self.wide[0] if self.wide else self.kernel
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        return self.stride, self.wide[1] if self.wide else self.stride
+
+    @property
+    def input_map(self) -> tuple[int, int]:
+        """Height and width of the map before the layer."""
+        return self.input_size, self.wide[2] if self.wide else self.input_size
+
+    @property
+    def output_map(self) -> tuple[int, int]:
+        return self.output_size, self.wide[3] if self.wide else self.output_size
+
+    @property
+    def input_pixels(self) -> int:
+        height, width = self.input_map
+        return height * width
+
+    @property
+    def output_pixels(self) -> int:
+        height, width = self.output_map
+        return height * width
+
+    @property
+    def whole(self) -> str:
+        """The layer that this is a factor of, by its name; its own name where it is whole."""
+        name, _, number = self.name.rpartition(".")
+        return name if number.isdigit() else self.name
 
     @property
     def groups(self) -> int:
@@ -33,7 +69,7 @@ class LayerSpec:
 
     @property
     def weight_count(self) -> int:
-        return self.out_channels * (self.in_channels // self.groups) * self.kernel**2
+        return self.out_channels * (self.in_channels // self.groups) * self.kernels[0] * self.kernels[1]
 
     @property
     def parameters(self) -> int:
@@ -43,7 +79,7 @@ class LayerSpec:
     @property
     def macs(self) -> int:
         """Multiply-accumulates at batch 1."""
-        return self.weight_count * self.output_size**2
+        return self.weight_count * self.output_pixels
 
 
 @dataclass(frozen=True, slots=True)

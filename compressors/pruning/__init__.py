@@ -1,6 +1,7 @@
 """Pruning: what ranks channels, and how they are removed."""
 
 from compressors.pruning.channels import prune
-from compressors.pruning.importances import IMPORTANCES, Group, Importance, batch_norm_scale, weight_norm
+from compressors.pruning.criteria import IMPORTANCES, Criterion, by_group
+from compressors.pruning.importances import Group, Importance, batch_norm_scale, weight_norm
 
-__all__ = ["IMPORTANCES", "Group", "Importance", "batch_norm_scale", "prune", "weight_norm"]
+__all__ = ["IMPORTANCES", "Criterion", "Group", "Importance", "batch_norm_scale", "by_group", "prune", "weight_norm"]

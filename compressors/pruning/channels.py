@@ -21,12 +21,17 @@ def prune(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, int], *
     size along the axis is the group's width. Anything else is refused before a channel is cut: ValueError for groups
     and counts that do not fit, Unsupported (a TypeError and a ValueError) for layers.
     """
-    chosen = list(_chosen(groups, kept))
-    _check_members(module, chosen)
-    for group in chosen:
+    for group in check(module, groups, kept):
         keep = _most_important(module, group, kept[group.name], importance)
         for path, axis in group.members:
             _cut(module.get_submodule(path), axis, keep)
+
+
+def check(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, int]) -> list[Group]:
+    """The groups named in `kept`. Raises what `prune` raises where they cannot be cut."""
+    chosen = list(_chosen(groups, kept))
+    _check_members(module, chosen)
+    return chosen
 
 
 def _chosen(groups: Sequence[Group], kept: Mapping[str, int]) -> Iterator[Group]:

@@ -1,8 +1,8 @@
-"""What ranks the channels of a group: one score per channel; the lowest are removed first."""
+"""Importance by weights alone: one score per channel of a group; the lowest are removed first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, Protocol
 
 import torch
@@ -33,33 +33,72 @@ def weight_norm(p: Literal[1, 2]) -> Importance:
     """
 
     def importance(module: nn.Module, group: Group) -> Tensor:
-        total = torch.zeros(group.width)
-        for path, axis in group.members:
-            member = module.get_submodule(path)
-            if isinstance(member, nn.Conv2d | nn.Linear):
-                if member.weight.shape[axis] != group.width:
-                    size = member.weight.shape[axis]
-                    raise ValueError(f"group {group.name}: {path} has {size} channels, expected {group.width}")
-                norms = member.weight.detach().transpose(0, axis).flatten(1).norm(p=p, dim=1).cpu()
-                total += norms / norms.mean().clamp_min(1e-12)
-        return total
+        weights = (rows(weight, axis) for _, axis, weight in weights_of(module, group))
+        return summed_norms(weights, group.width, p)
+
+    return importance
+
+
+def moment_norm(momenta: Mapping[str, Tensor]) -> Importance:
+    """L1 norm over the optimizer's first moments of all convolution weights that go with a channel.
+
+    Large moments mark what training still moves (Dettmers and Zettlemoyer 2019, arXiv:1907.04840). Members are weighed
+    as in `weight_norm`. `momenta` are by name of the parameter.
+    """
+
+    def importance(module: nn.Module, group: Group) -> Tensor:
+        names = [(f"{path}.weight", axis) for path, axis, _ in weights_of(module, group)]
+        if missing := [name for name, _ in names if name not in momenta]:
+            raise ValueError(f"group {group.name}: importance momentum needs the optimizer's moments of {missing[0]}")
+        return summed_norms((rows(momenta[name], axis) for name, axis in names), group.width, 1)
 
     return importance
 
 
 def batch_norm_scale(module: nn.Module, group: Group) -> Tensor:
-    """Sum of |gamma| over the group's batch norms (network slimming, Liu et al. 2017, arXiv:1708.06519)."""
+    """Mean of |gamma| over the group's batch norms (network slimming, Liu et al. 2017, arXiv:1708.06519)."""
     norms = {p: m for p, _ in group.members if isinstance(m := module.get_submodule(p), nn.BatchNorm2d)}
     if not norms:
         raise ValueError(f"group {group.name}: bn_scale needs a batch norm among its members")
     for path, norm in norms.items():
         if not norm.affine:
             raise refuse(path, norm, "affine", norm.affine, "True, since bn_scale ranks by its scales")
-    return torch.stack([norm.weight.detach().abs().cpu() for norm in norms.values()]).sum(0)
+    return torch.stack([norm.weight.detach().abs().cpu() for norm in norms.values()]).mean(0)
 
 
-IMPORTANCES: Mapping[str, Importance] = {
-    "l1": weight_norm(1),
-    "l2": weight_norm(2),
-    "bn_scale": batch_norm_scale,
-}
+def geometric_median(module: nn.Module, group: Group) -> Tensor:
+    """Sum of a filter's distances to the others of its group (FPGM, He et al. 2019, arXiv:1811.00250).
+
+    The filter nearest to the geometric median can be replaced by the others best. A channel's filter is that of every
+    layer that makes it, side by side, each layer's divided by its mean norm.
+    """
+    made = [rows(weight, 0) for _, axis, weight in weights_of(module, group) if axis == 0]
+    if not made:
+        raise ValueError(f"group {group.name}: geometric_median needs a layer that makes its channels")
+    filters = torch.cat([own / own.norm(dim=1).mean().clamp_min(1e-12) for own in made], 1)
+    return torch.cdist(filters, filters, compute_mode="donot_use_mm_for_euclid_dist").sum(1)
+
+
+def weights_of(module: nn.Module, group: Group) -> Iterator[tuple[str, int, Tensor]]:
+    """Path, axis and weight of the group's convolutions and linear layers. Raises ValueError for other widths."""
+    for path, axis in group.members:
+        member = module.get_submodule(path)
+        if isinstance(member, nn.Conv2d | nn.Linear):
+            if member.weight.shape[axis] != group.width:
+                size = member.weight.shape[axis]
+                raise ValueError(f"group {group.name}: {path} has {size} channels, expected {group.width}")
+            yield path, axis, member.weight
+
+
+def rows(weight: Tensor, axis: int) -> Tensor:
+    """A weight as (channels along the axis, all else), on the CPU."""
+    return weight.detach().transpose(0, axis).flatten(1).cpu()
+
+
+def summed_norms(members: Iterator[Tensor], width: int, p: Literal[1, 2]) -> Tensor:
+    """Sum over members (width, n) of the norms of their rows, each divided by the mean of its member."""
+    total = torch.zeros(width)
+    for member in members:
+        norms = member.norm(p=p, dim=1)
+        total += norms / norms.mean().clamp_min(1e-12)
+    return total

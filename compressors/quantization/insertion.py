@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -16,6 +17,7 @@ from torch import fx, nn
 
 from compressors.folding import check_read_by_its_call, fold_batch_norm, only_input
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
+from compressors.low_rank.paths import of_factors
 from compressors.quantization.modules import (
     ActivationQuantizer,
     QuantizedConv2d,
@@ -28,6 +30,7 @@ from compressors.support import Unsupported, check_floats, check_no_hooks, check
 
 CLAMPING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
 ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d)
+SELECTING: tuple[type[nn.Module], ...] = (nn.MaxPool2d,)  # what comes out went in: codes stay on their grid
 ELEMENTWISE_FUNCTIONS: tuple[Callable[..., Any], ...] = (operator.add, operator.mul)
 CONCATENATING: tuple[Callable[..., Any], ...] = (torch.cat,)
 RESHAPING: tuple[Callable[..., Any], ...] = (torch.flatten,)
@@ -57,8 +60,9 @@ def prepare(
 ) -> fx.GraphModule:
     """Fold batch norm and put quantizers where `formats` (layer -> name in FORMATS, absent: fp32) asks for integers.
 
-    Layers of the formats in `learned` have step sizes that are trained; activations lie on the grids of `scheme`.
-    With `keep_norms` each batch norm stays alive within its convolution's layer, until `fold_norms`.
+    Factors of a layer have the format of the whole. Layers of the formats in `learned`, and of those that always do,
+    train their step sizes; activations lie on the grids of `scheme`. With `keep_norms` each batch norm stays alive
+    within its convolution's layer, until `fold_norms`.
 
     Ranges and scales are not set yet: `calibrate` does that. Raises Unsupported for layers that cannot be quantized.
     """
@@ -66,6 +70,7 @@ def prepare(
     network = fold_batch_norm(module, NormedConv2d) if keep_norms else fold_batch_norm(module)
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in network.graph.find_nodes(op="call_module")]
+    asked = of_factors(asked, calls)
     if unknown := sorted(set(asked) - set(calls)):
         raise ValueError(f"formats name layers the network does not have: {', '.join(unknown)}")
     if shared := sorted(name for name in asked if calls.count(name) > 1):
@@ -73,12 +78,13 @@ def prepare(
     for name in asked:
         _check_layer(name, modules[name])
         check_read_by_its_call(network, name)
-    quantizers = _insert_quantizers(network, modules, quantized_tensors(network, asked), scheme)
+    quantizers = _insert_quantizers(network, modules, _schemes(network, asked, scheme))
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
             fmt, source = asked[node.target], quantizers[node.args[0]]
             kind = QUANTIZED[type(modules[node.target])]
-            network.set_submodule(node.target, kind(modules[node.target], fmt, source, learned=fmt in learning))
+            learns = fmt.trains_steps or fmt in learning
+            network.set_submodule(node.target, kind(modules[node.target], fmt, source, learned=learns))
     network.graph.lint()
     network.recompile()
     return network
@@ -126,6 +132,26 @@ def quantized_tensors(network: fx.GraphModule, asked: Collection[str]) -> set[fx
     return {node for node in held if not any(user.op == "output" for user in node.users)}
 
 
+def _schemes(
+    network: fx.GraphModule, asked: Mapping[str, Format], scheme: ActivationScheme
+) -> dict[fx.Node, ActivationScheme]:
+    """The scheme of every node whose output is held in codes: of powers of two around layers of fixed point, and of
+    what is computed from such codes alone.
+    """
+    modules, held = dict(network.named_modules()), quantized_tensors(network, asked)
+    fixed: set[fx.Node] = set()
+    for node in network.graph.nodes:
+        if node.op == "call_module" and node.target in asked and asked[str(node.target)].is_fixed_point:
+            fixed |= {only_input(node), _result(node, modules)}
+    for node in reversed(network.graph.nodes):
+        if node in fixed and _moves_codes(node, modules):
+            fixed |= {source for source in node.all_input_nodes if source in held}  # whose grid it shares
+    for node in network.graph.nodes:
+        if _keeps_codes(node, modules) and all(source in fixed for source in node.all_input_nodes):
+            fixed.add(_result(node, modules))
+    return {node: replace(scheme, powers_of_two=True) if node in fixed else scheme for node in held}
+
+
 def _result(node: fx.Node, modules: Mapping[str, nn.Module]) -> fx.Node:
     """Where a layer's or a sum's codes appear: after the ReLU that fuses with it, or at the node itself."""
     user = next(iter(node.users))
@@ -136,31 +162,32 @@ def _result(node: fx.Node, modules: Mapping[str, nn.Module]) -> fx.Node:
 def _keeps_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     if node.op == "call_module":
         module = modules[str(node.target)]
-        return type(module) in ELEMENTWISE_MODULES or isinstance(module, ChannelSelection)
+        return type(module) in ELEMENTWISE_MODULES + SELECTING or isinstance(module, ChannelSelection)
     return node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS + CONCATENATING + RESHAPING
 
 
 def _moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
-    """Whether a node's output holds its input's codes in another order, hence on the same grid."""
+    """Whether a node's output holds codes of its input, some or all of them, hence on the same grid."""
     if node.op == "call_module":
-        return isinstance(modules[str(node.target)], ChannelSelection)
+        module = modules[str(node.target)]
+        return type(module) in SELECTING or isinstance(module, ChannelSelection)
     return node.target in RESHAPING
 
 
 def _insert_quantizers(
-    network: fx.GraphModule, modules: Mapping[str, nn.Module], held: set[fx.Node], scheme: ActivationScheme
+    network: fx.GraphModule, modules: Mapping[str, nn.Module], schemes: Mapping[fx.Node, ActivationScheme]
 ) -> dict[fx.Node, ActivationQuantizer]:
     """Put a quantizer behind every held tensor, by its new node. Moved codes share their grid."""
     made: dict[fx.Node, ActivationQuantizer] = {}
     for node in list(network.graph.nodes):
-        if node not in held:
+        if node not in schemes:
             continue
         target = f"{node.name}_quantizer"
         if _moves_codes(node, modules) and node.args[0] in made:
             quantizer = made[node.args[0]]
             network.add_submodule(target, SharedGrid(quantizer))
         else:
-            quantizer = _quantizer_for(node, modules, scheme)
+            quantizer = _quantizer_for(node, modules, schemes[node])
             network.add_submodule(target, quantizer)
         with network.graph.inserting_after(node):
             call = network.graph.call_module(target, (node,))
@@ -175,21 +202,23 @@ def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: Acti
     if isinstance(module, PixelGrid | nn.Hardsigmoid | nn.ReLU6):
         check_no_hooks(str(node.target), module)
     if isinstance(module, PixelGrid):
+        scheme = replace(scheme, bits=8)  # what is given in 8 bits needs no fewer
         return ActivationQuantizer(fixed=_pixel_grid(node, module, scheme), scheme=scheme)
     if type(module) is nn.Hardsigmoid:
-        known = (1 / scheme.high, 0) if scheme.symmetric else (1 / scheme.levels, scheme.low)
-        return ActivationQuantizer(fixed=known, scheme=scheme)
+        steps = scheme.high if scheme.symmetric else scheme.levels
+        step = 2.0 ** -steps.bit_length() if scheme.powers_of_two else 1 / steps
+        return ActivationQuantizer(fixed=(step, 0 if scheme.symmetric else scheme.low), scheme=scheme)
     if isinstance(module, nn.ReLU6) and (module.min_val, module.max_val) != (0, 6):
         raise refuse(str(node.target), module, "bounds", (module.min_val, module.max_val), "(0, 6)")
     return ActivationQuantizer(ceiling=6.0 if type(module) is nn.ReLU6 else torch.inf, scheme=scheme)
 
 
 def _pixel_grid(node: fx.Node, module: PixelGrid, scheme: ActivationScheme) -> tuple[float, int] | None:
-    """The grid on which pixels are exact, where the scheme has room for 256 of them around any zero point."""
+    """The grid on which pixels are exact, where the scheme has room for them."""
     if only_input(node).op != "placeholder":
         raise Unsupported(f"{node.target}: has a grid of pixels, supported where it reads the network's input alone")
     scale, zero_point = module.pixel_grid()
-    return None if scheme.symmetric or scheme.bits != 8 else (scale, zero_point + scheme.low)
+    return (scale, zero_point + scheme.low) if scheme.holds_pixels else None
 
 
 QUANTIZED: Mapping[type[nn.Module], type[QuantizedLayer]] = {

@@ -1,17 +1,24 @@
 """The modules of a quantized network, which train with their rounding (Jacob et al. 2018, arXiv:1712.05877).
 
-Weights have a scale per output channel and the codes of a format, activations one grid per tensor as a scheme says,
-biases are int32 on the grid scale_x * scale_w. Which tensors of a network are quantized is decided in `insertion.py`.
+Weights have the codes of a format and a scale per output channel or, with a codebook, one for all; activations have one
+grid per tensor, as a scheme says; biases are int32 on the grid scale_x * scale_w. Which tensors of a network are
+quantized is decided in `insertion.py`.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
-from compressors.quantization.numerics import ROUNDINGS, PackedWeight, RoundToGrid, learned_step
+from compressors.masking.layers import mask_of
+from compressors.quantization.codebook import entry_codes
+from compressors.quantization.fixed_point import power_above
+from compressors.quantization.numerics import PackedWeight, RoundToGrid
+from compressors.quantization.roundings import ROUNDINGS, Grid
 
 _LARGEST_BIAS_CODE = 2**30
 SMALLEST_SCALE = 1e-12
@@ -61,12 +68,36 @@ class ActivationQuantizer(nn.Module):
         first = torch.isinf(self.low)
         self.low.copy_(torch.where(first, low, torch.lerp(self.low, low, self.momentum)))
         self.high.copy_(torch.where(first, high, torch.lerp(self.high, high, self.momentum)).clamp(max=self.ceiling))
+        self._set_grid()
+
+    @torch.no_grad()
+    def set_range(self, low: float, high: float) -> None:
+        """Lay the grid over a range that was found elsewhere; one that is fixed stays as it is."""
+        if not self.is_fixed:
+            self.low.fill_(low)
+            self.high.fill_(high).clamp_(max=self.ceiling)
+            self._set_grid()
+
+    def _set_grid(self) -> None:
         bottom, top = self.low.clamp(max=0.0), self.high.clamp(min=0.0)
         if self.scheme.symmetric:
             self.scale.copy_(torch.maximum(-bottom, top).clamp(min=1e-6) / self.scheme.high)
         else:
             self.scale.copy_((top - bottom).clamp(min=1e-6) / self.scheme.levels)
+        if self.scheme.powers_of_two:
+            self.scale.copy_(self._power_of_two())
+        if not self.scheme.symmetric:
             self.zero_point.copy_((-bottom / self.scale).round() + self.scheme.low)
+
+    def _power_of_two(self) -> Tensor:
+        """The scale that just holds the range; under a ceiling one that ends below it, so that nothing is clipped
+        before it is rounded.
+        """
+        covering = power_above(self.scale)
+        if self.ceiling == torch.inf:
+            return covering
+        highest = torch.full_like(covering, self.ceiling / self.scheme.levels)
+        return torch.minimum(covering, power_above(highest * (1 + 1e-6)) / 2)
 
     def grid(self) -> tuple[float, int]:
         """Scale and zero point."""
@@ -103,6 +134,8 @@ class QuantizedLayer(nn.Module):
     is_traced_as_leaf = True
     scales: Tensor
     least_scales: Tensor
+    zero_points: Tensor | None
+    entries: Tensor | None
 
     def __init__(
         self, layer: nn.Conv2d | nn.Linear, fmt: Format | str, source: ActivationQuantizer, *, learned: bool = False
@@ -113,20 +146,27 @@ class QuantizedLayer(nn.Module):
         self.format = format_named(fmt) if isinstance(fmt, str) else fmt
         if self.format.is_float:
             raise ValueError(f"a quantized layer needs a format of integers, got {self.format.name}")
-        if learned and self.format.rounding != "uniform":
-            raise ValueError(f"step sizes can be learned for uniform formats, not for {self.format.name}")
         self._rounding = ROUNDINGS[self.format.rounding]
+        if learned and self._rounding.learned is None:
+            raise ValueError(f"step sizes can be learned where a format has some, not for {self.format.name}")
         self.layer = layer
         # In a tuple, so that the producer's buffers are not registered here a second time.
         self._source = (source,)
         self.learned = learned
-        scales = torch.ones(layer.weight.shape[0], device=layer.weight.device)
+        fitted = self._fitted()
         if learned:
-            self.scales = nn.Parameter(scales)
-            self.register_buffer("least_scales", torch.zeros_like(scales))
+            self.scales = nn.Parameter(fitted.steps)
+            self.register_buffer("least_scales", torch.zeros_like(fitted.steps))
         else:
-            self.register_buffer("scales", scales)
-        self.refresh_scales()
+            self.register_buffer("scales", fitted.steps)
+        self.register_buffer("zero_points", fitted.zero_points)
+        self.register_parameter("entries", None if fitted.entries is None else nn.Parameter(fitted.entries))
+        self._set_grid(fitted)
+
+    @property
+    def trains_its_grid(self) -> bool:
+        """Whether step sizes or a codebook's entries are trained with the weights, and not fitted to them."""
+        return self.learned or self.entries is not None
 
     @property
     def bias(self) -> Tensor:
@@ -134,21 +174,45 @@ class QuantizedLayer(nn.Module):
         return self.layer.bias
 
     @property
+    def mask(self) -> Tensor | None:
+        """False where the weight is zero and stays so, whatever codes its format has; None: nowhere."""
+        return mask_of(self.layer)
+
+    @property
     def input_scale(self) -> Tensor:
         return self._source[0].scale
 
     @torch.no_grad()
     def refresh_scales(self) -> None:
-        """Set the scales of least squared error for the weights as they are now."""
-        self._set_scales(self._rounding.fit(self.layer.weight, self.format.codes))
+        """Set the grid of least squared error for the weights as they are now."""
+        self._set_grid(self._fitted())
 
-    def _set_scales(self, fitted: Tensor) -> None:
+    def _fitted(self) -> Grid:
+        return self._fit(self._own_weight().detach())
+
+    def _fit(self, weight: Tensor) -> Grid:
+        """The grid of least squared error; of signs, over the weights that a mask keeps."""
+        grid = self._rounding.fit(weight, self.format.codes)
+        if self.mask is None or self.format.has_zero:
+            return grid
+        kept = self.mask.flatten(1).sum(1).clamp(min=1)
+        return replace(grid, steps=grid.steps * (weight[0].numel() / kept))
+
+    @torch.no_grad()
+    def _set_grid(self, fitted: Grid) -> None:
+        for own, new in ((self.zero_points, fitted.zero_points), (self.entries, fitted.entries)):
+            if own is not None and new is not None:
+                own.copy_(new)
         if self.learned:
-            self.least_scales.copy_(fitted * LEAST_LEARNED_SHARE)
-        self.scales.copy_(self._bounded(fitted))
+            self.least_scales.copy_(fitted.steps * LEAST_LEARNED_SHARE)
+        self.scales.copy_(self._bounded(fitted.steps))
+
+    def _grid(self, steps: Tensor) -> Grid:
+        """The layer's grid with these steps."""
+        return Grid(steps, self.zero_points, self.entries)
 
     def _bounded(self, scales: Tensor) -> Tensor:
-        return self._above_bias(self._above_least(scales))
+        return self._rounding.steps(self._grid(self._above_least(scales)), self._floor())
 
     def _above_least(self, scales: Tensor) -> Tensor:
         """Learned scales above a share of the fitted ones.
@@ -158,10 +222,10 @@ class QuantizedLayer(nn.Module):
         """
         return torch.maximum(scales, self.least_scales) if self.learned else scales
 
-    def _above_bias(self, scales: Tensor) -> Tensor:
+    def _floor(self) -> Tensor:
         """Scales large enough for the bias: a nearly dead channel would otherwise push it beyond int32."""
         floor = self.bias.detach().abs() / (self.input_scale * _LARGEST_BIAS_CODE)
-        return torch.maximum(scales, floor.clamp(min=SMALLEST_SCALE))
+        return floor.clamp(min=SMALLEST_SCALE)
 
     def _trained_scales(self) -> Tensor:
         """The scales within their bounds; learned ones are moved there, so that they keep their gradients."""
@@ -173,10 +237,13 @@ class QuantizedLayer(nn.Module):
         return self.scales
 
     def _on_grid(self, weight: Tensor, scales: Tensor) -> Tensor:
-        """The weight rounded to steps of these sizes, gradients straight through."""
+        """The weight rounded to steps of these sizes, gradients straight through; zero where the layer is masked."""
         if self.learned and self.training:
-            return learned_step(weight, scales, self.format.codes)
-        return self._rounding.on_grid(weight, scales.detach(), self.format.codes)
+            assert self._rounding.learned is not None
+            on_grid = self._rounding.learned(weight, self._grid(scales), self.format.codes)
+        else:
+            on_grid = self._rounding.on_grid(weight, self._grid(scales.detach()), self.format.codes)
+        return on_grid if self.mask is None else on_grid * self.mask
 
     def _rounded_bias(self, scales: Tensor) -> Tensor:
         step = self.input_scale * scales.detach()
@@ -187,15 +254,37 @@ class QuantizedLayer(nn.Module):
         scales = self._trained_scales()
         return self._on_grid(self.layer.weight, scales), self._rounded_bias(scales)
 
+    def positions(self) -> Tensor:
+        """Where the weights lie among the codes, before rounding; gradients reach them and learned steps."""
+        return self._rounding.positions(self._own_weight(), self._grid(self._bounded(self.scales)), self.format.codes)
+
+    def _own_weight(self) -> Tensor:
+        """What the grid is that of."""
+        return self.layer.weight
+
+    @torch.no_grad()
     def packed(self) -> PackedWeight:
         """The layer as plain data, on the CPU."""
-        scales = self._bounded(self.scales).detach().cpu()
-        codes = self._rounding.to_codes(self.layer.weight.detach().cpu(), scales, self.format.codes)
+        grid = _on_cpu(self._grid(self._bounded(self.scales)))
+        weight, codes = self.layer.weight.detach().cpu(), self.format.codes
         input_scale = self.input_scale.detach().cpu()
-        bias_codes = (self.bias.detach().cpu() / (input_scale * scales)).round()
+        scales = grid.steps if grid.entries is None else grid.steps[0]
+        entries = None if grid.entries is None else entry_codes(grid.entries, scales).to(torch.int8)
         return PackedWeight(
-            codes.to(torch.int8).contiguous(), self.format.name, scales, bias_codes.to(torch.int32), float(input_scale)
+            codes=self._rounding.to_codes(weight, grid, codes).to(torch.int8).contiguous(),
+            format=self.format.name,
+            scales=scales.clone(),
+            bias_codes=(self.bias.detach().cpu() / (input_scale * scales)).round().to(torch.int32),
+            input_scale=float(input_scale),
+            zero_points=None if grid.zero_points is None else grid.zero_points.to(torch.int8),
+            codebook=entries,
+            mask=None if self.mask is None else self.mask.cpu(),
         )
+
+
+def _on_cpu(grid: Grid) -> Grid:
+    moved = (None if tensor is None else tensor.detach().cpu() for tensor in (grid.zero_points, grid.entries))
+    return Grid(grid.steps.detach().cpu(), *moved)
 
 
 class QuantizedConv2d(QuantizedLayer):
@@ -229,7 +318,7 @@ def observe(module: nn.Module, on: bool) -> None:
 
 
 def refresh_scales(module: nn.Module, *, learned: bool = True) -> None:
-    """Refit every quantized layer's weight scales; without `learned` those that are being trained stay."""
+    """Refit every quantized layer's grid of weights; without `learned` those that are being trained stay."""
     for child in module.modules():
-        if isinstance(child, QuantizedLayer) and (learned or not child.learned):
+        if isinstance(child, QuantizedLayer) and (learned or not child.trains_its_grid):
             child.refresh_scales()

@@ -3,8 +3,9 @@
 Jacob et al. 2018 (arXiv:1712.05877) and Krishnamoorthi 2018 (arXiv:1806.08342) quantize the folded weight
 w * gamma / sigma and correct for the difference between the batch's sigma and the running one. With a scale per output
 channel no correction is needed: rounding the folded weight to steps gamma / sigma * s is rounding w to steps s, so the
-convolution's own weight is rounded and batch norm follows as ever. Towards the end statistics are frozen; from then on
-the layer computes as the folded one that is shipped.
+convolution's own weight is rounded and batch norm follows as ever. Where channels cannot have scales of their own, as
+with a codebook or powers of two, the weight folded with running statistics is rounded, and divided again by what it was
+multiplied by. Towards the end statistics are frozen; from then on the layer computes as the folded one that is shipped.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import copy
 import torch
 from torch import Tensor, fx, nn
 
+from compressors.masking.layers import mask_of
 from compressors.quantization.modules import SMALLEST_SCALE, QuantizedConv2d, convolved
 from compressors.quantization.numerics import per_channel
+
+LEAST_FACTOR = 1e-6  # of a norm, to divide by
 
 
 class FreezableNorm(nn.BatchNorm2d):
@@ -73,6 +77,11 @@ class NormedConv2d(nn.Module):
         own = 0.0 if self.conv.bias is None else self.conv.bias
         return self.norm.bias + (own - self.norm.running_mean) * self.norm.factor()
 
+    @property
+    def mask(self) -> Tensor | None:
+        """The convolution's own: a weight that is zero is zero when it is folded."""
+        return mask_of(self.conv)
+
     @torch.no_grad()
     def folded(self) -> nn.Conv2d:
         """The convolution that computes the same with running statistics."""
@@ -97,27 +106,33 @@ class QuantizedNormedConv2d(QuantizedConv2d):
         normed: Tensor = norm(convolved(conv, x, self._own_on_grid(), conv.bias))
         return normed
 
-    @torch.no_grad()
-    def refresh_scales(self) -> None:
-        """Set the scales of least squared error for the weights as they are now."""
-        self._set_scales(self._rounding.fit(self._upright(), self.format.codes))
-
-    def _bounded(self, scales: Tensor) -> Tensor:
-        return self._above_least(scales).clamp(min=SMALLEST_SCALE)  # the bias is that of the folded layer
+    def _floor(self) -> Tensor:
+        if not self._rounding.of_channels:
+            return super()._floor()
+        return torch.full_like(self.scales, SMALLEST_SCALE)  # the bias is that of the folded layer
 
     def _signs(self) -> Tensor:
         signs = torch.where(self.layer.norm.weight.detach() < 0, -1.0, 1.0)
         return per_channel(signs, self.layer.conv.weight)
 
+    def _own_weight(self) -> Tensor:
+        return self._upright() if self._rounding.of_channels else self.layer.weight
+
     def _upright(self) -> Tensor:
         return self.layer.conv.weight * self._signs()
 
     def _own_on_grid(self) -> Tensor:
-        return self._on_grid(self._upright(), self._trained_scales()) * self._signs()
+        if self._rounding.of_channels:
+            return self._on_grid(self._upright(), self._trained_scales()) * self._signs()
+        weight, factor = self.layer.conv.weight, self.layer.norm.factor().detach()
+        factor = torch.where(factor.abs() < LEAST_FACTOR, LEAST_FACTOR, factor)
+        return self._on_grid(weight * per_channel(factor, weight), self._trained_scales()) / per_channel(factor, weight)
 
     def _folded_scales(self) -> Tensor:
         """The steps of the folded weight; gradients reach learned steps and the norm's weight."""
-        return self._above_bias(self._trained_scales() * self.layer.norm.factor().abs())
+        if not self._rounding.of_channels:
+            return self._trained_scales()
+        return torch.maximum(self._trained_scales() * self.layer.norm.factor().abs(), super()._floor())
 
     def quantized(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the folded layer on their grids, gradients straight through."""
@@ -128,7 +143,7 @@ class QuantizedNormedConv2d(QuantizedConv2d):
     def folded(self) -> QuantizedConv2d:
         """The layer that is shipped: the same codes, scales and bias, without a norm."""
         made = QuantizedConv2d(self.layer.folded(), self.format, self._source[0], learned=self.learned)
-        made._set_scales(self._folded_scales())
+        made._set_grid(self._grid(self._folded_scales()))
         return made
 
 

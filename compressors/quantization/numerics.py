@@ -1,26 +1,26 @@
-"""Numerics of quantization as pure functions: scales, codes, rounding with its gradients, and a table of roundings."""
+"""Numerics of quantization as pure functions: scales, codes, and rounding with its gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_DEAD = 1e-20
+DEAD = 1e-20
 
 
 @dataclass(frozen=True)
 class PackedWeight:
     """A quantized layer as plain data.
 
-    value = (entry - zero_point) * scale, where entry is the code itself, or codebook[code] where there is a codebook;
-    bias = bias_codes * input_scale * scale.
+    value = (entry - zero_point) * scale, where entry is the code itself, or codebook[code] where there is a codebook,
+    and 0 where a mask is False; bias = bias_codes * input_scale * scale.
 
-    codes: int8, the shape of the weight; scales: float32 (out,); bias_codes: int32 (out,); zero_points: int8 (out,),
-    None: all 0; codebook: int8 (entries,), None: none. `format` is a name of FORMATS.
+    codes: int8, the shape of the weight; scales: float32 (out,), or () where the layer has one; bias_codes: int32
+    (out,); zero_points: int8 of the scales' shape, None: all 0; codebook: int8 (entries,), of which a negative code
+    counts from the end, None: none; mask: bool, the shape of the weight, None: all True. `format` is a name of FORMATS.
     """
 
     codes: Tensor
@@ -30,25 +30,12 @@ class PackedWeight:
     input_scale: float
     zero_points: Tensor | None = None
     codebook: Tensor | None = None
+    mask: Tensor | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """All that there is, by field, as a file of tensors keeps it; the format is in the plan."""
         fields = {name: value for name, value in vars(self).items() if name != "format" and value is not None}
         return {**fields, "input_scale": torch.tensor(self.input_scale)}
-
-
-@dataclass(frozen=True)
-class Rounding:
-    """How weights (out, ...) get to the codes of a format: its scales, codes, and values with gradients.
-
-    fit: weight, codes allowed -> scales (out,).
-    to_codes: weight, scales, codes allowed -> codes, as floats of the weight's shape.
-    on_grid: weight, scales, codes allowed -> codes * scales; its gradient reaches the weight.
-    """
-
-    fit: Callable[[Tensor, range], Tensor]
-    to_codes: Callable[[Tensor, Tensor, range], Tensor]
-    on_grid: Callable[[Tensor, Tensor, range], Tensor]
 
 
 def mse_scales(weight: Tensor, codes: range, *, steps: int = 46) -> Tensor:
@@ -59,7 +46,7 @@ def mse_scales(weight: Tensor, codes: range, *, steps: int = 46) -> Tensor:
     low, high = codes[0], codes[-1]
     rows = weight.detach().flatten(1)
     largest = rows.abs().amax(1)
-    full = torch.where(largest > _DEAD, largest, torch.ones_like(largest)) / high
+    full = torch.where(largest > DEAD, largest, torch.ones_like(largest)) / high
     best, best_error = full, torch.full_like(full, torch.inf)
     for fraction in torch.linspace(1.0, 0.1, steps).tolist():
         scale = full * fraction
@@ -86,20 +73,31 @@ def per_channel(values: Tensor, weight: Tensor) -> Tensor:
     return values.reshape(-1, *(1,) * (weight.dim() - 1))
 
 
-ROUNDINGS: dict[str, Rounding] = {"uniform": Rounding(mse_scales, nearest_codes, rounded)}
-
-
 def learned_step(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
     """Weights on grids whose step sizes learn with them (Esser et al. 2020, LSQ, arXiv:1902.08153), per output channel.
 
     Values are those of rounding to `scales`; the step's gradient is scaled by 1 / sqrt(weights of a channel * high).
     """
     low, high = codes[0], codes[-1]
-    factor = (weight[0].numel() * high) ** -0.5
-    step = per_channel(scales * factor + (scales - scales * factor).detach(), weight)
+    step = per_channel(_slowed(scales, weight, high), weight)
     ratio = (weight / step).clamp(low, high)
     on_grid: Tensor = (ratio + (ratio.round() - ratio).detach()) * step
     return on_grid
+
+
+def in_steps(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
+    """Weights in steps of these sizes, not rounded.
+
+    The gradient of a step, which all weights of its channel add to, is scaled by 1 / (weights of a channel * high).
+    """
+    return weight / per_channel(_slowed(scales, weight, codes[-1], power=-1.0), weight)
+
+
+def _slowed(scales: Tensor, weight: Tensor, high: int, *, power: float = -0.5) -> Tensor:
+    """The scales, with gradients times a power of weights of a channel * high."""
+    factor = (weight[0].numel() * max(1, high)) ** power
+    slowed: Tensor = scales * factor + (scales - scales * factor).detach()
+    return slowed
 
 
 class RoundToGrid(torch.autograd.Function):

@@ -9,11 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from compressors.formats import BITS, WeightFormat
+from compressors.budgets import without
+from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
-from compressors.steps import depends_on_weights, least_of, requests_of
+from compressors.steps import STEPS, depends_on_weights, least_of, requests_of
 from nas.candidates.removing import ACTIVATIONS, Gone, check_removals, gone_from, groups_left
-from nas.candidates.shaping import shaped
+from nas.candidates.shaping import SHOWN_BY_LAYERS, check_decisions, shaped, with_effects
+from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.remembered import remembered
@@ -78,17 +80,24 @@ class Candidate(BaseModel):
     def macs(self, num_classes: int) -> int:
         return sum(layer.macs for layer in self.layers(num_classes))
 
+    def integer_layers(self, num_classes: int) -> tuple[str, ...]:
+        """Layers as shipped, factors each, whose weights are integers; by name."""
+        names = (layer.name for layer in self.layers(num_classes))
+        return tuple(sorted(name for name in names if self.plan.format_of(name) != "fp32"))
+
     def weight_bytes(self, num_classes: int) -> int:
         """Bytes of packed weights and biases alone: a lower bound of the file, before anything is built."""
-        layers = self.layers(num_classes)
-        bits = sum(layer.weight_count * BITS[self.plan.format_of(layer.name)] for layer in layers)
+        if self.depends_on_weights:
+            return self.least(num_classes).weight_bytes(num_classes)
+        layers, mask = self.layers(num_classes), mask_of_plan(self.plan)
+        bits = sum(stored_bits(layer, self.plan.format_of(layer.name), zeros_in(layer, mask)) for layer in layers)
         return bits // 8 + 4 * sum(layer.out_channels for layer in layers)
 
     def structure_id(self, num_classes: int) -> str:
         """Digest of all that costs depend on: shipped shapes, formats, operations and input size."""
         shipped = [
             [layer.name, layer.kind, layer.in_channels, layer.out_channels, layer.kernel, layer.stride,
-             layer.input_size, self.plan.format_of(layer.name)]
+             layer.input_size, self.plan.format_of(layer.name), *(layer.wide or ())]
             for layer in self.layers(num_classes)
         ]  # fmt: skip
         activations = [site.operations for site in self.architecture.blocks()]
@@ -97,7 +106,7 @@ class Candidate(BaseModel):
         told = {"layers": shipped, "activations": activations, "ends": ends}
         unlike = self._without_skip(num_classes)
         told |= {"no_skip": unlike} if unlike else {}
-        steps = {name: decisions for name, decisions in self.plan.steps.items() if decisions}
+        steps = {name: given for name, given in self.plan.steps.items() if given and shapes_file(name)}
         return _digest({**told, "steps": steps} if steps else told)
 
     def _without_skip(self, num_classes: int) -> list[str]:
@@ -125,7 +134,11 @@ def canonical(candidate: Candidate) -> Candidate:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
     check_removals(architecture, plan.steps)
     left = effective(plan, widths, gone_from(architecture, plan.steps))
+    check_decisions(left, architecture)
+    left = with_effects(left, architecture)
     requests_of(left)
+    if "dynamic" in left.steps:
+        _check_dynamic(left, {layer.name: layer.kind for layer in architecture.layers(1)})
     return candidate.model_copy(update={"plan": left})
 
 
@@ -133,11 +146,32 @@ def effective(plan: CompressionPlan, widths: Mapping[str, int], gone: Gone) -> C
     """A valid plan without what has no effect: channel groups have these `widths`, and the plan leaves out `gone`."""
     kept = {name: kept for name, kept in plan.kept.items() if kept != widths[name] and name not in gone.groups}
     formats = {name: fmt for name, fmt in plan.formats.items() if fmt != "fp32" and name not in gone.layers}
-    steps = dict(plan.steps)
+    steps = {
+        step: {n: value for n, value in given.items() if n not in gone.layers} for step, given in plan.steps.items()
+    }
     if gone.blocks and ACTIVATIONS in steps:
         steps[ACTIVATIONS] = {name: value for name, value in steps[ACTIVATIONS].items() if name not in gone.blocks}
-    left = {name: decisions for name, decisions in steps.items() if decisions}
+    if gone.groups and "pruned" in steps:
+        steps["pruned"] = without(steps["pruned"], gone.groups)
+    left = {name: decisions for name, decisions in steps.items() if decisions and (formats or _stands(name))}
     return CompressionPlan.model_construct(kept=kept, formats=formats, steps=left)
+
+
+def _stands(name: str) -> bool:
+    """Whether a step has something to do in a network of floats."""
+    return not (name in STEPS and STEPS[name].of_formats)
+
+
+def shapes_file(name: str) -> bool:
+    """Whether costs depend on what a step is told, beside the layers that result."""
+    return name not in SHOWN_BY_LAYERS and not (name in STEPS and STEPS[name].same_costs)
+
+
+def _check_dynamic(plan: CompressionPlan, kinds: Mapping[str, str]) -> None:
+    """Raises ValueError where a layer that is no linear one is to be quantized dynamically."""
+    for layer, fmt in plan.formats.items():
+        if kinds[layer] != "linear":
+            raise ValueError(f"step dynamic: expected fp32 for {layer}, a convolution, got {fmt}")
 
 
 def formats_of(part: Part, plan: CompressionPlan) -> tuple[WeightFormat, ...]:

@@ -10,11 +10,15 @@ from typing import Any
 
 from compressors.plan import BITS
 from nas.candidates.candidate import Candidate
-from nas.candidates.sampling import sample
+from nas.candidates.low_rank import share_left
+from nas.candidates.sampling import sample_of
 from nas.errors import InputError
 from nas.study import Distillation, Study
+from nas.study.masking import strength
 from search_spaces.spaces import Space
 from search_spaces.trials import Pick, first, last, middle
+
+CANDIDATE_FILE = "candidate.json"
 
 
 def extreme_candidates(study: Study) -> dict[str, Candidate]:
@@ -25,24 +29,33 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
     compression = study.compression.model_copy(
         update={
             "pruning_ratio": tuple(sorted(study.compression.pruning_ratio, reverse=True)),
+            "mask": tuple(sorted(study.compression.mask_choices, key=strength, reverse=True)),
             "weight_format": tuple(sorted(study.compression.weight_format, key=BITS.__getitem__)),
             "remove_blocks": tuple(sorted(study.compression.remove_blocks, reverse=True)),
             "remove_activations": tuple(sorted(study.compression.remove_activations, reverse=True)),
+            "low_rank": tuple(sorted(study.compression.low_rank_choices, key=share_left)),
         }
     )
 
+    ordered = study.model_copy(update={"compression": compression})
+
     def corner(pick: Callable[[Sequence[Any]], Any], space: Space) -> Candidate:
-        return sample(Pick(pick), space, compression, input_channels=study.data.input_channels)
+        return sample_of(Pick(pick), ordered, space)
 
     def size(candidate: Candidate) -> int:
         return candidate.parameters(1)
 
     kinds = study.space.of_one_kind()
     return {
-        "smallest": min((corner(first, kind) for kind in kinds), key=size),
+        "smallest": min((_certain(corner(first, kind)) for kind in kinds), key=size),
         "middle": corner(middle, study.space),
         "largest": max((corner(last, kind) for kind in kinds), key=size),
     }
+
+
+def _certain(candidate: Candidate) -> Candidate:
+    """What the candidate comes down to at the least, where that depends on weights."""
+    return candidate.least(1) if candidate.depends_on_weights else candidate
 
 
 def teacher_candidate(study: Study, options: Distillation | None = None) -> Candidate:
@@ -66,6 +79,23 @@ def teacher_candidate(study: Study, options: Distillation | None = None) -> Cand
             f"got {(named.input_size, named.input_channels)}"
         )
     return Candidate(architecture=named)
+
+
+def float_candidate(folder: Path, *, key: str) -> Candidate:
+    """The candidate of a finished network whose feature maps can teach. Raises InputError, beginning with `key`, where
+    the folder holds none, or one whose layers hold integers.
+    """
+    try:
+        candidate = Candidate.from_json(json.loads((folder / CANDIDATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{key}: expected {CANDIDATE_FILE} of a network in {folder}, got {reason}") from None
+    plan = candidate.plan
+    if made := sorted({*plan.formats.values(), *plan.steps} - {"fp32"}):
+        raise InputError(
+            f"{key}: expected a float network, whose feature maps can teach, got {folder} with {', '.join(made)}"
+        )
+    return candidate
 
 
 def _key(study: Study, options: Distillation) -> str:

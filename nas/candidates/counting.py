@@ -8,12 +8,17 @@ from typing import Any
 
 from compressors.plan import CompressionPlan
 from nas.candidates.sampling import DRAWS, edge_formats
-from nas.study import Compression
+from nas.study import Compression, Study
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
 from search_spaces.trials import Pick, last
 
 Sites = Sequence[BlockSite]
+
+
+def candidates_of(study: Study) -> int:
+    """Number of ways to answer all questions of `sample_of`."""
+    return space_size(study.space, study.compression) * len(study.training.quantizations)
 
 
 def space_size(space: Space, compression: Compression) -> int:
@@ -28,7 +33,8 @@ def space_size(space: Space, compression: Compression) -> int:
 
 def _plain_size(space: Space, compression: Compression) -> int:
     """The size by architecture, pruning ratios and formats."""
-    ratios, formats = len(compression.pruning_ratio), len(compression.weight_format)
+    is_global = compression.pruning_scope == "global"  # its one ratio is asked for by a further row
+    ratios, formats = 1 if is_global else len(compression.pruning_ratio), len(compression.weight_format)
     edges = len(edge_formats(compression)) ** 2
     widths = ratios ** (1 + len(space.stages)) if compression.stage_widths else 1
 

@@ -17,20 +17,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.formats import BITS
+from compressors.budgets import budget_of
+from compressors.formats import FORMATS
+from compressors.steps import WITHOUT_TRAINING
 from nas.candidates.candidate import Candidate, formats_of
+from nas.candidates.zeros import likely_shares, mask_of_plan
 from search_spaces.architecture import Part
+from search_spaces.layers import LayerSpec
 from search_spaces.spaces import Space
 
 Vector = NDArray[np.float64]
 
 WHOLE = (
     "log_parameters", "log_macs", "log_weight_bits", "depth", "log2_bits", "step", "pruned", "log_field",
-    "log_smallest_stage", "log_input_size", "log_head", "stem_step", "classifier_step",
+    "log_smallest_stage", "log_input_size", "log_head", "stem_step", "classifier_step", "factored", "masked",
+    "untrained_rounding",
 )  # fmt: skip
 PER_STAGE = (
     "depth", "log_parameters", "log_macs", "log_width", "log2_bits", "step", "pruned", "kernel", "log_expansion",
-    "squeeze_excite", "relu6", "hardswish", "linear",
+    "squeeze_excite", "relu6", "hardswish", "linear", "masked",
 )  # fmt: skip
 START, END = "stem", "end"  # what stands before the first block and behind the last, where pairs of kinds are counted
 
@@ -38,27 +43,34 @@ START, END = "stem", "end"  # what stands before the first block and behind the 
 class Sums(NamedTuple):
     """Sums over the layers of a part, or of several parts.
 
-    log2_bits: of the logarithms of bits, each as often as the layer has weights. step: of 2^-bits, the step of a grid
-    of so many bits. reach: of what each layer adds to the receptive field, as a share of the image's side.
+    Bits are those that a weight tells: of three values fewer than of four. log2_bits: of the logarithms of bits, each
+    as often as the layer has weights. step: of 2^-bits, the step of a grid of so many bits. masked: of the shares of
+    weights that masks zero. factored: of the shares of weights that layers lost by being factored. reach: of what each
+    layer adds to the receptive field, as a share of the image's side.
     """
 
     layers: int = 0
     parameters: int = 0
     macs: int = 0
     weights: int = 0
-    weight_bits: int = 0
+    weight_bits: float = 0
     log2_bits: float = 0.0
     step: float = 0.0
+    masked: float = 0.0
     reach: float = 0.0
+    factored: float = 0.0
 
     def plus(self, other: Sums) -> Sums:
         return Sums._make(map(operator.add, self, other))
 
 
 @lru_cache(maxsize=1 << 16)  # a pool of thousands of networks is made of few different parts
-def sums_of(part: Part, formats: tuple[str, ...]) -> Sums:
-    """Sums over a part's layers with these formats; a shortcut reaches no further than what it passes by."""
-    layers, bits = part.layers, [BITS[name] for name in formats]
+def sums_of(part: Part, formats: tuple[str, ...], masked: tuple[float, ...] = ()) -> Sums:
+    """Sums over a part's layers with these formats and masked shares.
+
+    A shortcut reaches no further than what it passes by.
+    """
+    layers, bits = part.layers, [FORMATS[name].information for name in formats]
     return Sums(
         layers=len(layers),
         parameters=sum(layer.parameters for layer in layers),
@@ -67,8 +79,25 @@ def sums_of(part: Part, formats: tuple[str, ...]) -> Sums:
         weight_bits=sum(layer.weight_count * b for layer, b in zip(layers, bits, strict=True)),
         log2_bits=sum(layer.weight_count * math.log2(b) for layer, b in zip(layers, bits, strict=True)),
         step=sum(2.0**-b for b in bits),
-        reach=sum((layer.kernel - 1) / layer.input_size for layer in layers if ".shortcut" not in layer.name),
+        masked=sum(masked),
+        reach=sum((sum(layer.kernels) / 2 - 1) / layer.input_size for layer in layers if ".shortcut" not in layer.name),
+        factored=factored_shares(layers),
     )
+
+
+def factored_shares(layers: Sequence[LayerSpec]) -> float:
+    """The sum, over layers that were factored, of the share of weights that they lost by it."""
+    chains: dict[str, list[LayerSpec]] = {}
+    for layer in layers:
+        if layer.name != layer.whole:
+            chains.setdefault(layer.whole, []).append(layer)
+    return sum(1 - sum(one.weight_count for one in chain) / _whole_weights(chain) for chain in chains.values())
+
+
+def _whole_weights(chain: Sequence[LayerSpec]) -> int:
+    """Weights of the layer whose factors these are: each side of its kernel is that of one of them."""
+    height, width = (max(layer.kernels[side] for layer in chain) for side in (0, 1))
+    return chain[0].in_channels * chain[-1].out_channels * height * width
 
 
 @dataclass(frozen=True)
@@ -100,7 +129,8 @@ class Features:
 
     def __call__(self, candidate: Candidate, num_classes: int) -> Vector:
         parts = candidate.parts(num_classes)
-        summed = [sums_of(part, formats_of(part, candidate.plan)) for part in parts]
+        mask = mask_of_plan(candidate.plan)
+        summed = [sums_of(part, formats_of(part, candidate.plan), likely_shares(part, mask)) for part in parts]
         stages = _stages(parts, summed, self.stages)
         found = [*_whole(candidate, summed, stages), *(number for stage in stages for number in stage.described())]
         return np.array([*found, *self._followed([p.site.config.kind for p in parts if p.site is not None])])
@@ -138,6 +168,7 @@ class _Stage:
         yield from (self.depth, math.log(1 + sums.parameters), math.log(1 + sums.macs), math.log(1 + self.width))
         yield from (sums.log2_bits / max(1, sums.weights), sums.step / max(1, sums.layers), self.pruned / depth)
         yield from (number / depth for number in self.shapes)
+        yield sums.masked / max(1, sums.layers)
 
 
 def _stages(parts: Sequence[Part], summed: Sequence[Sums], count: int) -> list[_Stage]:
@@ -159,10 +190,19 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     smallest = min((stage.sums.parameters for stage in stages if stage.depth), default=1)
     yield from (math.log(total.parameters), math.log(total.macs), math.log(total.weight_bits))
     yield sum(stage.depth for stage in stages)
-    yield from (total.log2_bits / total.weights, total.step, sum(stage.pruned for stage in stages))
+    pruned = sum(stage.pruned + stage.depth * _budget(candidate) ** 2 for stage in stages)
+    yield from (total.log2_bits / total.weights, total.step, pruned)
     yield from (math.log(total.reach), math.log(smallest), math.log(candidate.architecture.input_size))
     yield math.log(1 + head.width) if head is not None else 0.0
-    yield from (summed[0].step, summed[-1].step)
+    yield from (summed[0].step, summed[-1].step, total.factored, total.masked / total.layers)
+    yield float(any(name in candidate.plan.steps for name in WITHOUT_TRAINING))
+
+
+def _budget(candidate: Candidate) -> float:
+    """The share of channels that a budget removes, taken to be that of every block."""
+    decisions = candidate.plan.steps.get("pruned")
+    budget = budget_of(decisions) if decisions else None
+    return budget.ratio if budget is not None else 0.0
 
 
 @lru_cache(maxsize=1 << 16)
@@ -172,9 +212,9 @@ def _width_and_pruned(part: Part) -> tuple[int, float]:
     assert site is not None
     inner, width = site.inner_width, site.out_width
     writes = {f"{site.name}.{row.layer}": row.writes for row in site.rows()}
-    for layer in part.layers:
-        inner = layer.out_channels if writes[layer.name] == "inner" else inner
-        width = layer.out_channels if writes[layer.name] == "out" else width
+    for layer in part.layers:  # of a factored layer the last factor writes its output
+        inner = layer.out_channels if writes[layer.whole] == "inner" else inner
+        width = layer.out_channels if writes[layer.whole] == "out" else width
     return width, (1 - inner / site.inner_width) ** 2 + (1 - width / site.out_width) ** 2
 
 

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from nas.candidates.hyperparameters import number_genes
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import sample_of
 from nas.study import Study
 from search_spaces.trials import Pick, first, last
 
@@ -27,7 +27,7 @@ def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     ways = (partial(_changed, last), partial(_changed, first), *(partial(_numbered, number) for number in range(most)))
     for kind, way in product((space, *space.of_one_kind()), ways):
         recorder.width = way
-        sample(recorder, kind, study.compression, input_channels=study.data.input_channels)
+        sample_of(recorder, study, kind)
     return recorder.genes
 
 
@@ -35,7 +35,7 @@ def may_depend_on_weights(study: Study) -> bool:
     """Whether a candidate of the study may depend on weights: every choice of every gene is looked at once."""
     most = max(map(len, gene_choices(study).values()), default=1)
     ways = (Pick(partial(_nth, number)) for number in range(most))
-    drawn = (sample(way, study.space, study.compression, input_channels=study.data.input_channels) for way in ways)
+    drawn = (sample_of(way, study) for way in ways)
     return any(candidate.depends_on_weights for candidate in drawn)
 
 

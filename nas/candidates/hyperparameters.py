@@ -11,7 +11,8 @@ from nas.study import Choices, Range, Training
 from search_spaces.trials import middle_of_range
 
 GENE_PREFIX = "training."
-Numbers = Mapping[str, float]
+Number = float | str  # a training number, or a word where the study lists words
+Numbers = Mapping[str, Number]
 
 
 class NumberTrial(Protocol):
@@ -22,27 +23,30 @@ class NumberTrial(Protocol):
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
 
 
-def ask_numbers(trial: NumberTrial, training: Training) -> dict[str, float]:
+def ask_numbers(trial: NumberTrial, training: Training) -> dict[str, Number]:
     """A value for every searched number; the gene of `ema` is `training.ema`."""
     return {name: _ask(trial, GENE_PREFIX + name, freedom) for name, freedom in training.searched.items()}
 
 
-def _ask(trial: NumberTrial, gene: str, freedom: Range[float] | Choices[float]) -> float:
+def _ask(trial: NumberTrial, gene: str, freedom: Range[Any] | Choices[Any]) -> Number:
     if isinstance(freedom, Range):
         return trial.suggest_float(gene, freedom.low, freedom.high, log=freedom.log)
-    if len(freedom.choices) == 1:
-        return freedom.choices[0]
-    return float(trial.suggest_categorical(gene, freedom.choices))
+    choices: Sequence[Number] = freedom.choices
+    if len(choices) == 1:
+        return choices[0]
+    answer = trial.suggest_categorical(gene, choices)
+    return next(choice for choice in choices if choice == answer)  # of the type that the study has
 
 
-def middle_numbers(training: Training) -> dict[str, float]:
+def middle_numbers(training: Training) -> dict[str, Number]:
     """The middle of every range (the geometric one on a logarithmic scale) and of every list of choices."""
     return {name: _middle(freedom) for name, freedom in training.searched.items()}
 
 
-def _middle(freedom: Range[float] | Choices[float]) -> float:
+def _middle(freedom: Range[Any] | Choices[Any]) -> Number:
     if isinstance(freedom, Choices):
-        return freedom.choices[(len(freedom.choices) - 1) // 2]
+        choices: Sequence[Number] = freedom.choices
+        return choices[(len(choices) - 1) // 2]
     return middle_of_range(freedom.low, freedom.high, log=freedom.log)
 
 

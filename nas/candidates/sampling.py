@@ -7,16 +7,21 @@ from typing import Any, Literal, Protocol
 
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import CompressionPlan, kept_channels
-from compressors.steps import requests_of
+from compressors.steps import QUANTIZATIONS, WHOLE_NETWORK, WITHOUT_TRAINING, requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.candidates.drawing_steps import draw_each, scope_of
+from nas.candidates.low_rank import draw_low_rank
+from nas.candidates.masking import draw_masks
 from nas.candidates.removing import gone_from, removable_activations, removable_block
-from nas.study import Compression
+from nas.candidates.shaping import with_effects
+from nas.study import Compression, Study
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
 from search_spaces.trials import Trial, ask
+
+QUANTIZATION = "training.quantization"  # the gene, by its key in a study
 
 
 class Draw(Protocol):
@@ -27,14 +32,34 @@ class Draw(Protocol):
     ) -> Mapping[str, Any]: ...
 
 
-def sample(trial: Trial, space: Space, compression: Compression, *, input_channels: Literal[1, 3]) -> Candidate:
+def sample_of(trial: Trial, study: Study, space: Space | None = None) -> Candidate:
+    """Draw one candidate of a study, or of a part of its space."""
+    return sample(
+        trial,
+        space or study.space,
+        study.compression,
+        input_channels=study.data.input_channels,
+        quantization=study.training.quantizations,
+    )
+
+
+def sample(
+    trial: Trial,
+    space: Space,
+    compression: Compression,
+    *,
+    input_channels: Literal[1, 3],
+    quantization: Sequence[str] = ("aware",),
+) -> Candidate:
     """Draw one candidate in canonical form. A gene with a single choice is not asked for."""
     architecture = space.sample(trial, input_channels=input_channels)
     drawn = {name: draw(trial, architecture, compression, grid=space.width_grid) for name, draw in DRAWS.items()}
+    way = ask(trial, QUANTIZATION, quantization)
     widths = {group.name: group.width for group in prunable_groups(architecture, compression)}
-    plan = _plan_of(drawn)
+    plan = quantized_by(way, _plan_of(drawn), architecture)
     plan = effective(plan, widths, gone_from(architecture, plan.steps))
     if plan.steps:
+        plan = with_effects(plan, architecture)
         requests_of(plan)
     return Candidate.model_construct(architecture=architecture, plan=plan)
 
@@ -52,14 +77,43 @@ def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
     return CompressionPlan.model_construct(kept=kept, formats=formats, steps=steps)
 
 
+def quantized_by(way: str, plan: CompressionPlan, architecture: Architecture) -> CompressionPlan:
+    """The plan with its formats brought about in this way: dynamically only those of linear layers."""
+    step = QUANTIZATIONS[way]
+    if step not in WITHOUT_TRAINING:
+        return plan
+    formats = dict(plan.formats)
+    if step == "dynamic":
+        linear = {layer.name for layer in architecture.layers(1) if layer.kind == "linear"}
+        formats = {name: fmt for name, fmt in formats.items() if name in linear}
+    steps = dict(sorted({**plan.steps, step: dict(WHOLE_NETWORK)}.items()))
+    return CompressionPlan.model_construct(kept=plan.kept, formats=formats, steps=steps)
+
+
 def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
     """Channels left of every group that is pruned."""
-    kept = {}
+    kept: dict[str, int] = {}
+    if compression.pruning_scope == "global":
+        return kept
     for group in prunable_groups(architecture, compression):
         gene = f"{scope_of(group.block, group.block, compression)}.pruning_ratio"
         ratio = ask(trial, gene, compression.pruning_ratio)
         kept[group.name] = kept_channels(group.width, ratio, grid)
     return kept
+
+
+def draw_budget(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, Any]:
+    """One ratio for the channels of the whole network, which is shared out when weights are real."""
+    groups = prunable_groups(architecture, compression)
+    if compression.pruning_scope != "global" or not groups:
+        return {}
+    ratio = ask(trial, "network.pruning_ratio", compression.pruning_ratio)
+    if not ratio:
+        return {}
+    budget: dict[str, Any] = {"ratio": ratio, "grid": grid}
+    if not compression.stage_widths:
+        budget["groups"] = [group.name for group in groups]
+    return {"network": budget}
 
 
 def draw_formats(
@@ -111,8 +165,11 @@ def _of_blocks(
 DRAWS: dict[str, Draw] = {
     "kept": draw_kept,
     "formats": draw_formats,
+    "pruned": draw_budget,
+    "masked": draw_masks,
     "blocks_removed": draw_removed_blocks,
     "activations_removed": draw_removed_activations,
+    "low_rank": draw_low_rank,
 }
 
 

@@ -5,11 +5,15 @@ Channels that are pruned are no matter of these rows: an architecture knows its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from compressors.plan import CompressionPlan
+from nas.candidates.low_rank import check_low_rank, factored, with_effect
+from nas.candidates.masked import check_masks, masks_with_effect
 from nas.candidates.removing import ACTIVATIONS, BLOCKS, without_activations, without_block
-from search_spaces.architecture import Part
+from search_spaces.architecture import Architecture, Part
+from search_spaces.layers import LayerSpec
 
 Shaping = Callable[[Part, Mapping[str, Any]], Part | None]
 
@@ -18,7 +22,54 @@ Shaping = Callable[[Part, Mapping[str, Any]], Part | None]
 SHAPINGS: dict[str, Shaping] = {
     BLOCKS: without_block,
     ACTIVATIONS: without_activations,
+    "low_rank": factored,
 }
+
+# Step -> its decisions and the layers it is applied to, as pruned -> the decisions that have an effect. Steps without a
+# row keep all.
+EFFECTS: dict[str, Callable[[Mapping[str, Any], Iterable[LayerSpec]], Mapping[str, Any]]] = {
+    "low_rank": with_effect,
+    "masked": masks_with_effect,
+}
+
+# Step -> its decisions and the layers it is applied to; raises ValueError for what cannot be decided of them.
+CHECKS: dict[str, Callable[[Mapping[str, Any], Sequence[LayerSpec]], None]] = {
+    "low_rank": check_low_rank,
+    "masked": check_masks,
+}
+
+# Steps of which a file shows nothing but the layers that result.
+SHOWN_BY_LAYERS = frozenset({"low_rank"})
+
+
+def with_effects(plan: CompressionPlan, architecture: Architecture) -> CompressionPlan:
+    """The plan without decisions of further steps that leave the network as it is."""
+    if not EFFECTS.keys() & plan.steps.keys():
+        return plan
+    met = {name: dict(EFFECTS[name](given, layers)) for name, given, layers in _met(plan, architecture, EFFECTS)}
+    left = {name: decisions for name, decisions in {**plan.steps, **met}.items() if decisions}
+    return plan.model_copy(update={"steps": left})
+
+
+def check_decisions(plan: CompressionPlan, architecture: Architecture) -> None:
+    """Raise ValueError for decisions of further steps that this architecture cannot have."""
+    known = {layer.name for layer in architecture.layers(1)}
+    for name, given, layers in _met(plan, architecture, CHECKS):
+        if unknown := sorted(set(given) - known - {"network"}):
+            raise ValueError(f"{name} of {unknown[0]}: this architecture does not have such a layer")
+        CHECKS[name](given, layers)
+
+
+def _met(
+    plan: CompressionPlan, architecture: Architecture, steps: Collection[str]
+) -> Iterator[tuple[str, Mapping[str, Any], list[LayerSpec]]]:
+    """Those of the plan's `steps` with their decisions and the layers that they meet, pruned."""
+    parts = tuple(architecture.parts(1, plan.kept))
+    for name in dict.fromkeys((*SHAPINGS, *EFFECTS)):
+        if name in plan.steps:
+            if name in steps:
+                yield name, plan.steps[name], [layer for part in parts for layer in part.layers]
+            parts = shaped(parts, {name: plan.steps[name]})
 
 
 def shaped(parts: Iterable[Part], steps: Mapping[str, Mapping[str, Any]]) -> tuple[Part, ...]:

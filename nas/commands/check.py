@@ -9,17 +9,23 @@ from rich.table import Table
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
-from nas.candidates.counting import space_size
+from nas.candidates.counting import candidates_of
+from nas.candidates.low_rank import idle_choices
 from nas.data import class_count
 from nas.estimate.candidates import file_bytes
 from nas.records import QUALITIES
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
+REWARD_BITS = {"size_bytes", "coded_bytes", "latency_ms", "peak_memory_bytes"}
 
 
 def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:
-    """Costs known without building anything; the bytes are those of weights and biases, less than the file's."""
+    """Costs known without building anything; the bytes are those of weights and biases, less than the file's.
+
+    Where they depend on weights, the least that they may be.
+    """
+    candidate = candidate.least(num_classes) if candidate.depends_on_weights else candidate
     return {
         "parameters": candidate.parameters(num_classes),
         "macs": candidate.macs(num_classes),
@@ -29,24 +35,35 @@ def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:
 
 def check_table(study: Study) -> Table:
     """The smallest, the middle and the largest network with their costs; how many candidates there are."""
-    size, classes = space_size(study.space, study.compression), class_count(study.data)
+    size, classes = candidates_of(study), class_count(study.data)
     title = f"{study.name}: about 10^{math.log10(size):.1f} candidates, {study.search.trials} trials"
     caption = f"Closed forms, {classes} classes. Bytes: those of weights and biases alone, and of the whole file."
     table = Table(title=title, caption=caption)
     for column in ("network", "parameters", "MACs", "bytes", "file bytes"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
     for name, candidate in extreme_candidates(study).items():
-        costs, file = closed_form_costs(candidate, classes), file_bytes(study, candidate, classes)
-        table.add_row(name, *(f"{cost:,}" for cost in costs.values()), "-" if file is None else f"{file:,.0f}")
+        table.add_row(name, *_cells(study, candidate, classes))
+        if candidate.depends_on_weights:
+            table.caption = f"{caption} At least so much (≥) where it depends on weights."
     return table
+
+
+def _cells(study: Study, candidate: Candidate, classes: int) -> Iterator[str]:
+    """Costs, and bytes of the file."""
+    costs, mark = closed_form_costs(candidate, classes), "≥ " if candidate.depends_on_weights else ""
+    yield from (f"{mark}{cost:,}" for cost in costs.values())
+    file = file_bytes(study, candidate, classes)
+    yield "-" if file is None else f"{file:,.0f}"
 
 
 def warnings_of(study: Study) -> list[str]:
     """Choices that cannot do what they seem to, each in a sentence that begins with its key; see also `refusals`."""
     return [
         *_unrewarded_genes(study),
+        *_idle_choices(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
+        *_rate_of_floats(study),
         *_limits_of_finalists(study),
     ]
 
@@ -54,10 +71,24 @@ def warnings_of(study: Study) -> list[str]:
 def _unrewarded_genes(study: Study) -> Iterator[str]:
     """Genes that change only what no objective or constraint looks at."""
     rewarded = {name.partition("@")[0] for name in (*study.objectives, *study.limits)}
-    if len(study.compression.weight_format) > 1 and not rewarded & {"size_bytes", "latency_ms", "peak_memory_bytes"}:
+    if len(study.compression.weight_format) > 1 and not rewarded & REWARD_BITS:
         yield "compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)"
     if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
         yield "compression.pruning_ratio: no objective or constraint rewards a smaller network"
+    if len(study.compression.low_rank_choices) > 1 and rewarded <= set(QUALITIES):
+        yield "compression.low_rank: no objective or constraint rewards a smaller network"
+
+
+def _rate_of_floats(study: Study) -> Iterator[str]:
+    """A rate is that of integer codes."""
+    if study.training.rate_weight and set(study.compression.weight_format) == {"fp32"}:
+        yield "training.rate_weight: compression.weight_format draws floats alone, which have no codes: no effect"
+
+
+def _idle_choices(study: Study) -> Iterator[str]:
+    """Choices that no network of the space can have."""
+    for choice in idle_choices(study.space, study.compression, input_channels=study.data.input_channels):
+        yield f"compression.low_rank: no layer of this space can be factored by {choice}"
 
 
 def _crowded_objectives(study: Study) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nas.candidates.candidate import Candidate
+from nas.commands.decode import coded_name
 from nas.data.decoding import Form
 from nas.errors import InputError
 from nas.files import sha256_of, write_atomically
@@ -23,8 +24,10 @@ Row = dict[str, str]
 RECORDS = ("candidate.json", "evaluation.json")
 
 
-def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
+def export_trial(path: Path, trial: str, to: Path, *, coded: bool = False) -> list[Path]:
     """Copy a trial's files and write its model card; a finalist's files come before the search's.
+
+    With `coded` every model file is there a second time, entropy-coded.
 
     Raises InputError where there is no such trial or no file, and where a file is not the one that was measured.
     """
@@ -43,6 +46,8 @@ def export_trial(path: Path, trial: str, to: Path) -> list[Path]:
     usage = runtime.usage(model, Form(architecture.input_channels, architecture.input_size, study.data.resize))
     names = runtime.class_names(model)
     contents["README.md"] = model_card(study, candidate, evaluation, names, usage=usage).encode()
+    if coded:
+        contents |= {coded_name(name): runtime.coded(artifact / name) for name in models}
     contents["classes.json"] = json.dumps(names, ensure_ascii=False, indent=1).encode()  # where no metadata is read
     written = {to / name: content for name, content in contents.items()}
     for file, content in written.items():

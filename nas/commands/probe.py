@@ -31,6 +31,7 @@ from nas.recording import Clock
 from nas.shipping import score_file, ship, verify
 from nas.study import Study
 from nas.tasks import Task
+from nas.teacher import untrained_teacher
 from nas.workbench import Workbench, build
 
 STEP_SECONDS = 2.0  # a step that may take longer is timed with fewer images
@@ -142,16 +143,17 @@ def _probed(name: str, candidate: Candidate, bench: Workbench) -> Probed:
         with clock("build"):
             network = build(candidate, bench, seed=task.seed, dropout=study.training.resolved(numbers).dropout)
         structure_costs(task, bench, network, clock)
-        pipeline = pipeline_of(task, bench, None)
-        if study.training.needs_reference:  # its recorded logits cost next to nothing
+        guide = untrained_teacher(bench) if study.training.resolved(numbers).needs_guide else None
+        pipeline = pipeline_of(task, bench, None, guide)
+        if study.training.needs_reference and guide is None:  # its recorded logits cost next to nothing
             pipeline = replace(pipeline, training=replace(pipeline.training, distillation=None))
         feed = replace(pipeline.feed, batch_size=_batch_size(candidate, pipeline.feed.batch_size, classes))
         with pausing_for_measurements() as give_way:
-            network, steps = train_a_little(replace(pipeline, feed=short(feed)), network, give_way, clock)
+            network, plan, steps = train_a_little(replace(pipeline, feed=short(feed)), network, give_way, clock)
         with clock("emit"):
             files = ship(network.cpu().eval(), candidate, folder, header=bench.header, targets=study.targets)
         with clock("verify"):
-            verify(network, files, candidate, bench)
+            verify(network, files, candidate.resulting(plan), bench)
         with clock("measure"):
             measured = measure_files(files, study.targets, origin="shipped file")
         with clock("score"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nas.candidates.corners import teacher_candidate
+from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
 from nas.errors import InputError
 from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
 from nas.search.earlier import unusable
-from nas.study import Study
+from nas.study import Distillation, Study
 from nas.study.search import is_scan
 from nas.training.device import refuse_missing_device
 
@@ -26,11 +26,21 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
     `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
     """
     yield from missing(study.targets, at_a_glance=folder is None)
+    yield from _refused_formats(study)
     yield from _told(refuse_missing_device, study.training.device)
     yield from unusable(study) if folder is None else ()
     yield from _unusable_scans(study)
     yield from _too_large_for_a_grid(study)
     yield from _told(refuse_teachers, study, folder)
+
+
+def _refused_formats(study: Study) -> Iterator[str]:
+    """Weight formats that a target's runtime does not take."""
+    for target in study.targets:
+        for name, reason in runtime_of(target).refused.items():
+            if name in study.compression.weight_format:
+                whom = f"target {target.name!r} ({target.runtime})"
+                yield f"compression.weight_format: {whom} does not take {name}: {reason}"
 
 
 def _unusable_scans(study: Study) -> Iterator[str]:
@@ -60,11 +70,27 @@ def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
     for key, options in keys.items():
         if options is None:
             continue
+        _refuse_absent_stages(options, study, key.rpartition(".")[0])
+        if options.is_built:
+            from nas.built_teacher import refuse_unknown  # with torch, which takes a while
+
+            refuse_unknown(options, key.rpartition(".")[0])
+            continue
         finished = folder_named(options.architecture, folder)
         if finished is None:
             teacher_candidate(study, options)
         elif not (finished / name).exists():
             raise InputError(f"{key}: expected a folder that holds {name}, got {finished}")
+        elif options.looks_inside:
+            float_candidate(finished, key=key)
+
+
+def _refuse_absent_stages(options: Distillation, study: Study, key: str) -> None:
+    """Raise InputError where maps are compared at the ends of stages that no candidate has."""
+    stages = len(extreme_candidates(study)["largest"].architecture.stages) if options.at else 0
+    beyond = [part for part in options.at if int(part.partition(".")[0].removeprefix("stage")) > stages]
+    if beyond:
+        raise InputError(f"{key}.at: expected stages up to stage{stages}, got {', '.join(beyond)}")
 
 
 def _told(check: Callable[..., object], *given: object) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from nas.data.describe import DataSummary
 from nas.estimate.computing import steps_per_epoch
 from nas.study import Study
+from nas.study.numbers import choices_of
 
 FEWEST_STEPS = 200  # with 189, trials reached 21 to 39 % where the same networks later reached 68 to 92 %
 
@@ -19,14 +20,15 @@ def steps_of(images: int, *, epochs: int, batch_size: int) -> int:
 def steps_words(study: Study, summary: DataSummary) -> Iterator[str]:
     """Epochs, images and steps of a trial and of a finalist, a line each."""
     trial, final = study.training, study.final_recipe
-    yield _line("a trial", study.search_epochs, trial.batch_size, summary.trial_images)
-    if study.search.finalists:
-        yield _line("a finalist", study.final_epochs, final.batch_size, summary.total("train"))
+    for size in choices_of(trial.batch_size):
+        yield _line("a trial", study.search_epochs, size, summary.trial_images)
+    for size in choices_of(final.batch_size) if study.search.finalists else ():
+        yield _line("a finalist", study.final_epochs, size, summary.total("train"))
 
 
 def few_steps(study: Study, summary: DataSummary) -> Iterator[str]:
     """A warning where trials are too short to tell networks apart."""
-    epochs, batch_size = study.search_epochs, study.training.batch_size
+    epochs, batch_size = study.search_epochs, max(choices_of(study.training.batch_size))
     steps = steps_of(summary.trial_images, epochs=epochs, batch_size=batch_size)
     if steps < FEWEST_STEPS:
         key = "search.epochs" if study.search.epochs else "training.epochs"

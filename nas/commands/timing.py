@@ -11,6 +11,7 @@ from statistics import median
 import torch
 from torch import nn
 
+from compressors.plan import CompressionPlan
 from nas.recording import Clock
 from nas.training.augmentation import Feed
 from nas.training.inference import CALIBRATION_BATCHES
@@ -51,8 +52,8 @@ def short(feed: Feed) -> Feed:
 
 def train_a_little(
     pipeline: TrainingPipeline, network: nn.Module, give_way: Callable[[], None], clock: Clock
-) -> tuple[nn.Module, dict[str, float]]:
-    """A few steps of every stage; the finished network, and the seconds of a step by stage.
+) -> tuple[nn.Module, CompressionPlan, dict[str, float]]:
+    """A few steps of every stage; the finished network, the plan it has, and the seconds of a step by stage.
 
     What is done between the stages counts as part `change` of the clock.
     """
@@ -70,7 +71,8 @@ def train_a_little(
         if carried.teacher is None and pipeline.teaches_itself:
             carried.teacher = copy.deepcopy(network)
     with clock("change"):
-        return pipeline.finished(network, carried), found
+        network = pipeline.finished(network, carried)
+    return network, carried.plan, found
 
 
 def _seconds(
@@ -84,6 +86,7 @@ def _seconds(
 ) -> list[float]:
     """Seconds of each of so many steps."""
     timed, training, feed = Steps(give_way), pipeline.training, pipeline.feed
+    loss = pipeline.loss(network, carried.teacher)
 
     def between() -> None:
         if feed.images.device.type == "cuda":
@@ -95,8 +98,8 @@ def _seconds(
         feed,
         training,
         replace(stage, steps=steps, start=0.0, stop=1.0),
-        optimizer=make_optimizer(network, training),
-        loss=pipeline.loss(carried.teacher),
+        optimizer=make_optimizer(network, training, loss.projections),
+        loss=loss,
         average=MovingAverage(network, training.ema) if training.ema else None,
         precision=carried.precision,
         give_way=between,

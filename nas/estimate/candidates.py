@@ -12,7 +12,7 @@ import numpy as np
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import sample_of
 from nas.estimate.speed import Known
 from nas.runtimes.runtime import FileHeader, runtime_of
 from nas.search.anchors import Answer, anchor, anchors
@@ -79,14 +79,16 @@ def largest_compressed(study: Study) -> Candidate:
 
 
 def _draw(study: Study, trial: Trial) -> Candidate:
-    return sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
+    return sample_of(trial, study)
 
 
 def keeps_to_limits(study: Study, candidate: Candidate, *, num_classes: int, known: Sequence[Known] = ()) -> bool:
     """Whether what can be said of its costs without building it breaks no limit.
 
-    Latency is that of the networks that were timed, by MACs.
+    Latency is that of the networks that were timed, by MACs. Of a candidate that depends on weights only a bound is
+    known.
     """
+    candidate = candidate.least(num_classes) if candidate.depends_on_weights else candidate
     costs: dict[str, float] = {
         "parameters": candidate.parameters(num_classes),
         "macs": candidate.macs(num_classes),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -30,7 +30,7 @@ def row_of(layers: Iterable[LayerSpec], batch_size: int) -> Row:
         is_depthwise = layer.kind == "depthwise"
         found += (
             1,
-            batch_size * (layer.out_channels * layer.output_size**2),
+            batch_size * (layer.out_channels * layer.output_pixels),
             0 if is_depthwise else batch_size * layer.macs,
             batch_size * layer.macs if is_depthwise else 0,
             layer.weight_count,
@@ -43,11 +43,18 @@ def rows_of(candidate: Candidate, *, batch_size: int, num_classes: int) -> dict[
     stages = requests_by_stage(requests_of(candidate.plan))
     names = accumulate([request.step.name for request in batch] for batch in stages.values())
     return {
-        stage: row_of(
-            (candidate if "pruned" in applied else candidate.architecture).layers(num_classes), batch_size
-        )
+        stage: row_of(_after(candidate, applied).layers(num_classes), batch_size)
         for stage, applied in zip(stages, names, strict=True)
-    }  # fmt: skip
+    }
+
+
+def _after(candidate: Candidate, applied: Collection[str]) -> Candidate:
+    """The candidate when only these steps are applied."""
+    plan = candidate.plan
+    steps = {name: decisions for name, decisions in plan.steps.items() if name in applied}
+    return candidate.resulting(
+        plan.model_copy(update={"kept": plan.kept if "pruned" in applied else {}, "steps": steps})
+    )
 
 
 @dataclass(frozen=True)

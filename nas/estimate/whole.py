@@ -134,8 +134,11 @@ def last_teacher(plan: Plan) -> float:
 
 
 def teacher_seconds(plan: Plan, options: Distillation | None, *, final: bool) -> float:
-    """Seconds of a reference teacher's training; none where there is no such teacher, or where it is finished."""
-    if options is None or options.teacher != "reference":
+    """Seconds of a reference teacher's training; none where there is no such teacher, or where it is finished.
+
+    One that torchvision builds counts as the largest network of the space: it is not tried beforehand.
+    """
+    if options is None or options.teacher == "self":
         return 0.0
     is_finished = options.architecture is not None and not options.architecture.endswith(".json")
     return 0.0 if is_finished else plan.training(teacher_candidate(plan.study, options), final=final)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from nas.candidates.candidate import Candidate
@@ -11,6 +13,7 @@ from nas.measuring.latency import measure
 from nas.records import Latency, LayerReport, Measurement
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
+from search_spaces.layers import LayerSpec
 
 
 def measure_files(
@@ -39,7 +42,14 @@ def measure_files(
         peak_memory_bytes=costs.peak_memory_bytes,
         latency=latency,
         other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
+        **(costs_of_weights(files[first.name], first) if origin == "shipped file" else {}),
     )
+
+
+def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
+    """Costs, by name, that an untrained file says nothing of: what is not zero, and its bytes entropy-coded."""
+    runtime = runtime_of(target)
+    return {"nonzero_parameters": runtime.zeros(file).nonzero_parameters, "coded_bytes": len(runtime.coded(file))}
 
 
 def _latency(file: Path, target: Target) -> Latency | None:
@@ -53,8 +63,10 @@ def _bytes(file: Path) -> int:
     return file.stat().st_size
 
 
-def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -> tuple[LayerReport, ...]:
-    """Every layer as shipped."""
+def layer_reports(
+    candidate: Candidate, num_classes: int, ran: frozenset[str], sparsity: Mapping[str, float] = MappingProxyType({})
+) -> tuple[LayerReport, ...]:
+    """Every layer as shipped; `sparsity` is the share of zeros among the weights of each, by name."""
     full = {layer.name: layer.out_channels for layer in candidate.architecture.layers(num_classes)}
     return tuple(
         LayerReport(
@@ -64,11 +76,19 @@ def layer_reports(candidate: Candidate, num_classes: int, ran: frozenset[str]) -
             in_channels=layer.in_channels,
             out_channels=layer.out_channels,
             kernel=layer.kernel,
+            kernel_width=layer.kernels[1] if layer.wide else None,
             parameters=layer.parameters,
             macs=layer.macs,
             format=candidate.plan.format_of(layer.name),
             ran="integer" if layer.name in ran else "float",
-            unpruned_channels=full[layer.name],
+            unpruned_channels=full[layer.whole] if is_last else None,
+            sparsity=sparsity.get(layer.name),
         )
-        for layer in candidate.layers(num_classes)
+        for layer, is_last in _with_ends(candidate.layers(num_classes))
     )
+
+
+def _with_ends(layers: Sequence[LayerSpec]) -> Iterator[tuple[LayerSpec, bool]]:
+    """Each layer, and whether what it writes is the output of the layer it is (a factor of)."""
+    for layer, following in zip_longest(layers, layers[1:]):
+        yield layer, following is None or following.whole != layer.whole

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import sample_of
 from nas.measuring.latency_regression import NOMINAL_MS, Samples, Settings
 from nas.measuring.latency_similarity import correlations
 from nas.measuring.latency_terms import Work, work_of
@@ -34,9 +34,8 @@ def design(study: Study, num_classes: int, count: int) -> list[Candidate]:
 def _draw(study: Study, num_classes: int) -> list[Candidate]:
     """Random candidates and the extreme ones, each structure once."""
     choose = random.Random(0).choice
-    channels = study.data.input_channels
     drawn = [*extreme_candidates(study).values()]
-    drawn += [sample(Pick(choose), study.space, study.compression, input_channels=channels) for _ in range(DRAWN)]
+    drawn += [sample_of(Pick(choose), study) for _ in range(DRAWN)]
     return list({candidate.structure_id(num_classes): candidate for candidate in drawn}.values())
 
 

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -178,13 +179,15 @@ class _Walk:
     def part(self, part: Part) -> None:
         """A block, or the stem, head or classifier."""
         before, site, layers = self.held, part.site, part.layers
-        activated = layers[:-1] if site is not None else layers
+        last = layers[-1].whole if site is not None else ""
         activation = site.config.activation if site is not None and not part.is_linear else "relu"
-        for layer in layers:
+        for layer, following in zip_longest(layers, layers[1:]):
             fmt = self._layer(layer)
-            if activation == "hardswish" and layer in activated and not _is_pooled(layer):
-                self._tally.event(f"hardswish/{fmt}", layer.out_channels * layer.output_size**2)
-            if layer.name.endswith("squeeze_excite.excite") and site is not None:
+            if following is not None and following.whole == layer.whole:
+                continue  # a factor, behind which nothing is
+            if activation == "hardswish" and layer.whole != last and not _is_pooled(layer):
+                self._tally.event(f"hardswish/{fmt}", layer.out_channels * layer.output_pixels)
+            if layer.whole.endswith("squeeze_excite.excite") and site is not None:
                 self._tally.event(f"gate/{fmt}", layer.out_channels * site.output_size**2)
         if site is not None:
             self._behind(site, layers[-1], before)
@@ -195,7 +198,7 @@ class _Walk:
         if site.kind.splits:
             event = "moved" if site.keeps_shape else "regridded"
             self._tally.event(f"{event}/{after}", 2 * written)
-        elif site.has_skip or last.name.endswith("shortcut"):
+        elif site.has_skip or last.whole.endswith("shortcut"):
             first = before if site.has_skip and before != "pixels" else after
             self._tally.event(f"added/{first}/{after}", written)
 
@@ -205,10 +208,10 @@ class _Walk:
         kind = "pooled" if _is_pooled(layer) else layer.kind
         changes = self.held not in (fmt, "pixels")
         self._tally.open(Kernel(f"{kind}/{fmt}", _shape(layer, changes=changes)))
-        if layer.kind == "linear" and self.held != "pixels":
+        if layer.kind == "linear" and self.held != "pixels" and _is_first(layer):
             self._tally.event(f"averaged/{self.held}/{fmt}", layer.in_channels * self.side**2)
         if self.held != fmt:
-            self._tally.event(f"cast/{self.held}/{fmt}", layer.in_channels * layer.input_size**2)
+            self._tally.event(f"cast/{self.held}/{fmt}", layer.in_channels * layer.input_pixels)
         for what, units in _units(layer):
             self._tally.add(f"{kind}/{fmt}/{what}", units)
         self.held, self.side = fmt, layer.output_size
@@ -220,13 +223,14 @@ def _units(layer: LayerSpec) -> Iterator[tuple[str, float]]:
     written, read = _up(layer.out_channels, LANES), _up(layer.in_channels // layer.groups, DEPTH)
     if layer.kind == "depthwise":
         read = 1
-    weights, pixels = written * read * layer.kernel**2, layer.output_size**2
+    (height, width), (rows, columns) = layer.kernels, layer.output_map
+    weights, pixels = written * read * height * width, rows * columns
     yield "call", 1
     yield "products", weights * pixels
     yield "weights", weights
     yield "written", written * pixels
-    yield "read", _up(layer.in_channels, DEPTH) * layer.input_size**2
-    yield "border", written * (layer.kernel - 1) * layer.output_size
+    yield "read", _up(layer.in_channels, DEPTH) * layer.input_pixels
+    yield "border", written * ((height - 1) * columns + (width - 1) * rows) / 2
     if layer.out_channels % LANES:
         yield "ragged", layer.out_channels * pixels
     if layer.out_channels < LANES:
@@ -235,9 +239,14 @@ def _units(layer: LayerSpec) -> Iterator[tuple[str, float]]:
 
 def _shape(layer: LayerSpec, *, changes: bool) -> tuple[float, ...]:
     """See Kernel. A doubling counts 1, of the map's side 0.7; so does a stride, and a partly filled vector."""
-    sizes = (layer.in_channels, layer.out_channels, layer.kernel)
-    ragged = float(layer.out_channels % LANES > 0)
-    return (*map(math.log2, sizes), 0.7 * math.log2(layer.output_size), float(layer.stride), ragged, changes / 2)
+    kernel, side, stride = (math.sqrt(math.prod(pair)) for pair in (layer.kernels, layer.output_map, layer.strides))
+    channels, ragged = (layer.in_channels, layer.out_channels), float(layer.out_channels % LANES > 0)
+    return (*map(math.log2, (*channels, kernel)), 0.7 * math.log2(side), stride, ragged, changes / 2)
+
+
+def _is_first(layer: LayerSpec) -> bool:
+    """Whether a layer is whole, or the first of its factors."""
+    return layer.name in (layer.whole, f"{layer.whole}.0")
 
 
 def _is_pooled(layer: LayerSpec) -> bool:

@@ -44,7 +44,7 @@ def verify(
     if parity.is_broken:
         raise ParityBroken(f"parity broken: accuracy in runtime and torch differ by {parity.accuracy_difference:.1%}")
     ran = runtime_of(first).integer_layers(files[first.name], first)
-    asked = tuple(candidate.plan.formats)
+    asked = candidate.integer_layers(num_classes)
     found = {t: _checked(files[t.name], t, images, expected, integer_head=integer_head) for t in _unlike(first, others)}
     broken = [checked for checked, other in found.items() if not (other and other.holds)]
     doubtful = [target.name for target in others if any(_alike(target, checked) for checked in broken)]
@@ -53,7 +53,7 @@ def verify(
         ran_integer=tuple(name for name in asked if name in ran),
         parity=parity,
         other_parity={target.name: other for target, other in found.items() if other is not None},
-        layers=layer_reports(candidate, num_classes, ran),
+        layers=layer_reports(candidate, num_classes, ran, runtime_of(first).zeros(files[first.name]).layers),
         flags=(*(() if parity.holds else (PARITY,)), *map(parity_at, doubtful)),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
@@ -10,13 +11,21 @@ from nas.data import Images
 from nas.errors import TrainingDiverged
 from nas.measuring.metrics import score_logits
 from nas.records import Score, Scores
-from nas.runtimes.runtime import Array, Runner
+from nas.runtimes.runtime import Array
 
 IMAGES_AT_ONCE = 512
 
 
+class Predicts(Protocol):
+    """What is scored: a file that a runtime has opened, or a network."""
+
+    def predict(self, images: Array) -> Array:
+        """Logits (N, classes) of float32 images (N, C, H, W) in [0, 1]."""
+        ...
+
+
 def score_runner(
-    runner: Runner,
+    runner: Predicts,
     *,
     validation: Images,
     train: Images,
@@ -31,7 +40,7 @@ def score_runner(
     )
 
 
-def accuracy(runner: Runner, images: Images, give_way: Callable[[], None] = lambda: None) -> Score:
+def accuracy(runner: Predicts, images: Images, give_way: Callable[[], None] = lambda: None) -> Score:
     """Every metric of the file's logits, read off the runtime. Raises TrainingDiverged where they are not finite."""
     logits: list[Array] = []
     for start in range(0, len(images), IMAGES_AT_ONCE):

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from compressors.formats import FORMATS
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.records import Evaluation, LayerReport, Measurement, Score
@@ -18,6 +19,7 @@ from nas.report.details import (
     unpruned,
 )
 from nas.report.figures import FIGURES, accuracy_text
+from nas.report.zeros import idle_words, sparsity_words
 from nas.run_folder.rows import words_of
 from nas.runtimes.runtime import Usage, runtime_of
 from nas.study import Study
@@ -66,11 +68,18 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(candidate.layers(len(class_names)))}{_removed(candidate.plan)}\n"
+        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_removed(candidate.plan)}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
     )
+
+
+def _shipped(candidate: Candidate, evaluation: Evaluation) -> Candidate:
+    """The candidate by the plan that resulted, where what was asked for depended on weights."""
+    if not evaluation.resulted:
+        return candidate
+    return candidate.resulting(CompressionPlan.model_validate(evaluation.resulted))
 
 
 def _origin(study: Study, evaluation: Evaluation) -> str:
@@ -85,7 +94,7 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
     blocks = dict.fromkeys(layer.block for layer in layers if "." in layer.block)
     stages = {block.partition(".")[0] for block in blocks}
     inside = [layer for layer in layers if layer.block in blocks]
-    kernels = ", ".join(f"{k}x{k}" for k in sorted({layer.kernel for layer in inside} - {1})) or "1x1"
+    kernels = ", ".join(f"{h}x{w}" for h, w in sorted({layer.kernels for layer in inside} - {(1, 1)})) or "1x1"
     excited = len({layer.block for layer in inside if ".squeeze_excite." in layer.name})
     squeeze = f", {excited} with squeeze-excite" if excited else ""
     return (
@@ -113,7 +122,10 @@ def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -
         ),
         ("file size", FIGURES["size_bytes"].text(measurement.size_bytes, unit=True),
          f"{measurement.size_bytes} bytes of {file_name}; 1 KB is 1000 bytes"),
+        *_coded(measurement),
         ("parameters", FIGURES["parameters"].text(measurement.parameters), f"{origin}, batch norm folded"),
+        ("non-zero parameters", FIGURES["nonzero_parameters"].text(measurement.nonzero_parameters),
+         "counted on the values that the file's layers compute with"),
         ("multiply-accumulates", FIGURES["macs"].text(measurement.macs), "convolutions and linear, one image"),
         ("peak memory", FIGURES["peak_memory_bytes"].text(measurement.peak_memory_bytes, unit=True),
          "largest sum of live activations in file order"),
@@ -121,6 +133,16 @@ def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -
         ("parity with torch", _parity(evaluation), text(parity_words(evaluation.parity))),
     ]  # fmt: skip
     return "## Figures\n\n" + table(("figure", "value", "how it was obtained"), rows) + "\n\n" + _devices(measurement)
+
+
+def _coded(measurement: Measurement) -> list[tuple[str, str, str]]:
+    if measurement.coded_bytes is None:
+        return []
+    how = (
+        f"{measurement.coded_bytes} bytes of the whole file entropy-coded, without loss: `nas export --coded` writes "
+        "it, `nas decode` gives the file back"
+    )
+    return [("coded size", FIGURES["coded_bytes"].text(measurement.coded_bytes, unit=True), how)]
 
 
 def _score(found: Score | None, use: str) -> tuple[str, str]:
@@ -177,7 +199,8 @@ def _layers(layers: Sequence[LayerReport]) -> str:
     names = dict.fromkeys(layer.block for layer in layers)
     rows = [_block(name, [layer for layer in layers if layer.block == name]) for name in names]
     head = ("block", "layers", "channels kept", "parameters", "MACs", "formats", "ran")
-    summary = f"{len(layers)} layers: {formats_words(layers)}; {pruning_words(layers)}."
+    told = [formats_words(layers), pruning_words(layers), sparsity_words(layers)]
+    summary = f"{len(layers)} layers: {'; '.join(filter(None, told))}."
     return f"## Layers\n\n{summary}\n\n{table(head, rows)}"
 
 
@@ -201,9 +224,10 @@ def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
         f"Trained and scored on {text(study.data.title)} at {size}x{size}; on other images nothing here is promised.",
         "It always answers with one of its classes; an image of none of them gets one all the same.",
         "Latency depends on processor, runtime version, threads and batch: measure again where it counts.",
-        "Formats below int8 make the file smaller; on a CPU they run at the speed of int8.",
     ]
-    if "int8" in candidate.plan.formats.values():  # sums of fewer bits fit
+    if idle := idle_words("masked" in candidate.plan.steps, candidate.plan.formats.values()):
+        points.append(idle)
+    if any(FORMATS[name].fills_8_bits for name in candidate.plan.formats.values()):  # sums of fewer bits fit
         points.append(
             "On x86 without VNNI, ONNX Runtime's default 8-bit kernels add in 16 bits and may overflow: set its "
             "session option `session.x64quantprecision` to 1 there."

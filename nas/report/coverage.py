@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from nas.candidates.counting import space_size
+from nas.candidates.counting import candidates_of
 from nas.report.figures import count
 from nas.run_folder.rows import PARAMS
 from nas.study import Study
@@ -80,7 +80,7 @@ def _share(counts: Counter[str], choice: str) -> float | None:
 
 def coverage_words(trials: pd.DataFrame, study: Study) -> str:
     """How many different candidates were drawn, of how many there are."""
-    candidates, size = trials["id"].nunique(), space_size(study.space, study.compression)
+    candidates, size = trials["id"].nunique(), candidates_of(study)
     drawn = f"{count(len(trials))} trials drew {count(candidates)} different candidates"
     return f"{drawn} of {_size_words(size)}."
 

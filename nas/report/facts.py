@@ -13,6 +13,7 @@ from nas.report.references import Reference, verdict_and_fates
 from nas.report.run import Row
 from nas.run_folder.rows import words_of
 from nas.study import Choices, Range, Study
+from nas.study.numbers import choices_of
 
 
 def study_facts(folder: Path, study: Study, front: Sequence[Row], references: Sequence[Reference]) -> list[Fact]:
@@ -75,11 +76,22 @@ def _recipe(study: Study) -> str:
     """The common recipe, and what differs for finalists."""
     training, finals = study.training, study.finals.changes() if study.search.finalists else {}
     searched = ", ".join(training.searched)
-    told = [f"{training.optimizer}, schedule {training.schedule}, batches of {training.batch_size}"]
+    optimizer, batch = (" or ".join(map(str, choices_of(one))) for one in (training.optimizer, training.batch_size))
+    told = [f"{optimizer}, schedule {training.schedule}, batches of {batch}", *_without_training(study)]
     rate = training.learning_rate
     told += [] if rate is None or isinstance(rate, Range | Choices) else [f"learning rate {rate:g}"]
     told += [f"searched: {searched.replace('_', ' ')}"] if searched else []
     return ", ".join(told) + (f"; of finalists: {words_of(finals)}" if finals else "")
+
+
+def _without_training(study: Study) -> list[str]:
+    """How networks are quantized, where that is not only by training with the rounding."""
+    training, ways = study.training, study.training.quantizations
+    if ways == ("aware",):
+        return []
+    options = {"bias correction": training.bias_correction, "equalization": training.equalization}
+    static = [f"calibration {training.calibration}", *(words for words, on in options.items() if on)]
+    return [f"quantization {' or '.join(ways)}", *(static if "static" in ways else [])]
 
 
 def _space(study: Study) -> str:
@@ -87,7 +99,24 @@ def _space(study: Study) -> str:
     ratios = ", ".join(f"{ratio:g}" for ratio in compression.pruning_ratio)
     kinds = ", ".join(kind.replace("_", " ") for kind in study.space.block_spaces())
     formats = ", ".join(compression.weight_format)
-    return f"blocks: {kinds}; pruning ratios {ratios}; weights {formats}; per {compression.granularity}"
+    ranks = ", ".join("whole" if choice is None else str(choice) for choice in compression.low_rank_choices)
+    told = f"; low rank: {ranks}" if compression.low_rank is not None else ""
+    masks = [choice for choice in compression.mask_choices if choice is not None]
+    told += f"; single weights zeroed: {', '.join(map(str, masks))}" if masks else ""
+    pruning = f"pruning ratios {ratios}{_pruning(study)}"
+    return f"blocks: {kinds}; {pruning}; weights {formats}{told}; per {compression.granularity}"
+
+
+def _pruning(study: Study) -> str:
+    """What ranks channels and how they go, as far as it differs from the default."""
+    compression = study.compression
+    if not any(compression.pruning_ratio):
+        return ""
+    told = [f"by {compression.importance.replace('_', ' ')}"] if compression.importance != "l2" else []
+    told += ["of the whole network"] if compression.pruning_scope == "global" else []
+    told += ["in rounds"] if compression.pruning_schedule == "iterative" else []
+    told += [f"back to {compression.rewind:.0%} of the dense stage"] if compression.rewind is not None else []
+    return f" ({', '.join(told)})" if told else ""
 
 
 def constraints_words(study: Study) -> str:

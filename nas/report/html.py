@@ -28,6 +28,7 @@ from nas.report.references import Reference, verdict
 from nas.report.run import Row, Run, other_qualities, read_run, shown_figures
 from nas.report.sensitivity import Panel, panels
 from nas.report.ties import order_words, tie_words
+from nas.report.zeros import idle_words_of, zeros_text
 from nas.runtimes.runtime import runtime_of
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         study_facts=study_facts(run.folder, run.study, run.front, run.references),
         order=order_words(run.study.objectives),
         tie=tie_words(run.front, run.study.objectives),
+        idle=idle_words_of(run.study),
         infeasible=int((run.trials["state"] == State.INFEASIBLE).sum()),
         curve=curve,
         objectives=", ".join(figure(name).label for name in run.study.objectives),
@@ -147,6 +149,8 @@ def front_row(run: Run, row: Row, axes: Sequence[Figure]) -> dict[str, Any]:
     cells.append((share_text(row["p_on_front"]), row["p_on_front"]))
     if run.repeated:
         cells.append((seeds_text(row), row["mean_accuracy"]))
+    if run.has_zeros:
+        cells.append((zeros_text(row), row.get("sparsity")))
     for quality in other_qualities(run.study):
         cells += [(quality.text(row.get(key)), row.get(key)) for key in (quality.key, f"test_{quality.key}")]
     cells += [(axis.text(row.get(axis.key)), row.get(axis.key)) for axis in axes if axis.is_cost]

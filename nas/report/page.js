@@ -217,7 +217,7 @@ function sortBy(head) {
 
 // ---- layers ----
 
-const HEADS = ["block, layer", "kind", "kernel", "channels", "parameters", "MACs", "format", "ran"];
+const HEADS = ["block, layer", "kind", "kernel", "channels", "parameters", "MACs", "format", "ran", "zeros (%)"];
 
 function layerCells(row, kind, kernel, channels, sums, totals, inside) {
   row.append(element("td", kind, "text"), element("td", kernel, "text"), channels);
@@ -230,6 +230,14 @@ function layerCells(row, kind, kernel, channels, sums, totals, inside) {
   const missed = inside.some((layer) => layer[8] !== "fp32" && layer[9] === "float");
   row.append(element("td", distinct(inside, 8).join(", "), "text"));
   row.append(element("td", distinct(inside, 9).join(", "), missed ? "text missed" : "text"));
+  row.append(element("td", zeros(inside)));
+}
+
+// Of the weights, biases apart; a dash where the file was not counted.
+function zeros(layers) {
+  const counted = layers.filter((layer) => layer[11] !== null), weights = (layer) => layer[6] - layer[4];
+  const total = counted.reduce((all, layer) => all + weights(layer), 0);
+  return total ? (100 * counted.reduce((all, layer) => all + weights(layer) * layer[11], 0) / total).toFixed(1) : "–";
 }
 
 function channelCell(kept, full) {
@@ -246,7 +254,7 @@ function blockRow(name, layers, totals) {
   button.setAttribute("aria-expanded", "false");
   head.append(button);
   row.append(head);
-  const largest = Math.max(...distinct(layers, 3));
+  const largest = Math.max(...distinct(layers, 3), ...distinct(layers, 10));
   const pruned = layers.find((layer) => layer[4] !== layer[5]) || layers[layers.length - 1];
   const kind = layers.length === 1 ? layers[0][2] : `${layers.length} layers`;
   layerCells(row, kind, `${largest} × ${largest}`, channelCell(pruned[4], pruned[5]),
@@ -258,7 +266,7 @@ function layerRow(layer, totals) {
   const row = element("tr", undefined, "layer");
   const name = layer[1].startsWith(`${layer[0]}.`) ? layer[1].slice(layer[0].length + 1) : layer[1];
   row.append(element("td", name, "text"));
-  layerCells(row, layer[2], `${layer[3]} × ${layer[3]}`, channelCell(layer[4], layer[5]), [layer[6], layer[7]], totals,
+  layerCells(row, layer[2], `${layer[3]} × ${layer[10]}`, channelCell(layer[4], layer[5]), [layer[6], layer[7]], totals,
     [layer]);
   row.hidden = true;
   return row;

@@ -14,6 +14,7 @@ from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
 from nas.report.references import Reference, references_of
 from nas.report.tables import disagrees, front_rows, read_finalists, read_repeats, read_trials, records
+from nas.report.zeros import has_zeros
 from nas.study import Study
 from nas.study.file import load_study
 
@@ -47,6 +48,11 @@ class Run:
     def repeated(self) -> bool:
         """Whether the search trained a member of the front with several seeds."""
         return any(present(row["mean_accuracy"]) for row in self.front)
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether a member of the front has so many zeros that the tables tell of them."""
+        return has_zeros(self.front)
 
     @property
     def outlook(self) -> str:

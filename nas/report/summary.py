@@ -13,7 +13,7 @@ from nas.on_front import LATENCY_SD, UNSTABLE_LATENCY_SD
 from nas.records import UNSTABLE, Evaluation, State
 from nas.report.figures import FIXED, accuracy_text, figure, present
 from nas.report.run import Row
-from nas.report.tables import disagrees, records
+from nas.report.tables import OFF_THE_FRONT, has_flag, records
 from nas.runtimes.runtime import runtime_of
 from nas.study import Study, Target
 
@@ -24,6 +24,12 @@ ENDS = (
     ("accuracy", "Most accurate", "accuracy up to"),
     ("size_bytes", "Smallest file", "files from"),
     ("latency_ms", "Fastest", "latency from"),
+)
+
+
+DYNAMIC = (
+    "Linear layers put what they read on a grid over the range of one call's values. Accuracies are of calls with "
+    "many images, latencies of calls with the target's batch."
 )
 
 
@@ -180,10 +186,11 @@ def mended_once(finalists: pd.DataFrame) -> pd.DataFrame:
 
 def _disagreeing(phase: str, frame: pd.DataFrame, number: str) -> Iterable[Problem]:
     """Complete trials that are on no front because their file does not answer as their network does."""
-    flagged = frame[(frame["state"] == State.COMPLETE) & disagrees(frame)]
-    if not flagged.empty:
-        numbers = _numbers([int(trial) for trial in flagged[number]])
-        yield Problem(phase, FLAGGED, len(flagged), "parity: the file does not answer as the network does", numbers)
+    for flag, reason in OFF_THE_FRONT.items():
+        flagged = frame[(frame["state"] == State.COMPLETE) & has_flag(frame, flag)]
+        if not flagged.empty:
+            numbers = _numbers([int(trial) for trial in flagged[number]])
+            yield Problem(phase, FLAGGED, len(flagged), f"{flag}: {reason}", numbers)
 
 
 def alike(reason: str) -> str:
@@ -222,6 +229,7 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
             "between seeds too. The mean of seeds is of the search's trainings, not of a finalist's.",
         ),
         *([("Baseline", _baseline(study))] if study.baseline else []),
+        *([("Dynamic quantization", DYNAMIC)] if "dynamic" in study.training.quantizations else []),
         (
             "Latency",
             "Of one call, measured on the file itself, never predicted; flagged unstable where no two "

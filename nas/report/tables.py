@@ -16,7 +16,7 @@ import pandas as pd
 from nas.errors import InputError
 from nas.front import front, front_subset
 from nas.objectives import may_stand, minimised
-from nas.records import PARITY, State
+from nas.records import PARITY, SIMULATED, State
 from nas.report.figures import FIGURES
 from nas.report.sureness import Repeats, p_on_front, repeats_in, with_seeds
 from nas.run_folder.columns import (
@@ -31,6 +31,11 @@ from nas.study.file import load_study
 
 LATER = tuple(name for name in FRONT_COLUMNS if name.startswith("test_") or name in ("seeds", "mean_accuracy"))
 Style = Literal["csv", "json"]
+OFF_THE_FRONT = {  # flags that keep complete trials off fronts
+    PARITY: "the file does not answer as the network does",
+    SIMULATED: "no runtime computes with activations of fewer than 8 bits; accuracies are those of the network in "
+    "torch, costs those of a file with 8",
+}
 
 
 def read_trials(folder: Path) -> pd.DataFrame:
@@ -135,8 +140,13 @@ def stands(frame: pd.DataFrame) -> pd.Series[bool]:
 
 
 def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Rows flagged `parity`: the file does not do what the network does, so it is on no front."""
-    return pd.Series([PARITY in flags_in(flags) for flags in frame["flags"]], index=frame.index, dtype=bool)
+    """Rows whose accuracy is not that of their file, so that they are on no front."""
+    return pd.concat([has_flag(frame, flag) for flag in OFF_THE_FRONT], axis=1).any(axis=1)
+
+
+def has_flag(frame: pd.DataFrame, flag: str) -> pd.Series[bool]:
+    """Rows with this flag."""
+    return pd.Series([flag in flags_in(flags) for flags in frame["flags"]], index=frame.index, dtype=bool)
 
 
 def flags_in(cell: str) -> list[str]:

@@ -19,8 +19,9 @@ from nas.records import State
 from nas.report.figures import NONE, accuracy_text, figure, present, seeds_text, share_text
 from nas.report.outlook import expected_per_hour, outlook_words
 from nas.report.references import Reference, references_of, verdict, words
-from nas.report.tables import front_rows, read_finalists, read_trials, records, stands, thinned
+from nas.report.tables import OFF_THE_FRONT, front_rows, has_flag, read_finalists, read_trials, records, stands, thinned
 from nas.report.ties import tie_words
+from nas.report.zeros import has_zeros, idle_words_of, zeros_text
 from nas.study.file import load_study
 
 GAP = 2  # characters between columns
@@ -48,9 +49,11 @@ def print_front(console: Console, folder: Path, objectives: Sequence[str], *, at
         if number:
             console.print()
         console.print(block, crop=False, no_wrap=True, overflow="ignore")
-    for sentence in filter(None, [tie_words(records(rows), objectives), *words(references, whole)]):
+    study = load_study(folder / "study.yaml")
+    told = [tie_words(records(rows), objectives), *words(references, whole)]
+    for sentence in filter(None, [*told, idle_words_of(study) if has_zeros(records(rows)) else ""]):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    if outlook := outlook_words(expected_per_hour(read_trials(folder), load_study(folder / "study.yaml"))):
+    if outlook := outlook_words(expected_per_hour(read_trials(folder), study)):
         console.print(outlook, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -70,8 +73,9 @@ def why_empty(folder: Path, objectives: Sequence[str]) -> str:
         ended = ", ".join(f"{number} {str(state).lower()}" for state, number in counts.items())
         return f"The front is empty: no trial is complete ({ended}{_most_broken(trials)})."
     if not stands(complete).any():
+        flag = next(flag for flag in OFF_THE_FRONT if has_flag(complete, flag).any())
         many = f"all {len(complete)} complete trials are" if len(complete) > 1 else "the one complete trial is"
-        return f"The front is empty: {many} flagged `parity`: the file does not answer as the network does."
+        return f"The front is empty: {many} flagged `{flag}`: {OFF_THE_FRONT[flag]}."
     finalists = read_finalists(folder)
     able = finalists[stands(finalists)] if stands(finalists).any() else complete[stands(complete)]
     absent = ", ".join(name for name in objectives if able[name].isna().all()) or "every objective together"
@@ -144,7 +148,7 @@ def _columns(rows: list[dict[str, Any]], objectives: Sequence[str]) -> tuple[lis
         *(ShownColumn(_stacked(t), [accuracy_text(r[k], r[f"{k}_se"]) for r in rows]) for t, k in accuracies),
         *(ShownColumn(_stacked(cost.title), [cost.text(row[cost.key]) for row in rows]) for cost in costs),
     ]
-    told += _sureness(rows)
+    told += [*_zeros(rows), *_sureness(rows)]
     words = [(name, [row.get(name) or "" for row in rows]) for name in ("flags", "recipe")]
     return keys, [*told, *(ShownColumn(name, cells, is_text=True) for name, cells in words if any(cells))]
 
@@ -156,6 +160,10 @@ def _sureness(rows: list[dict[str, Any]]) -> list[ShownColumn]:
     if any(present(row.get("mean_accuracy")) for row in rows):
         shown.append(ShownColumn("mean of\nseeds\n(%)", [seeds_text(row) for row in rows]))
     return shown
+
+
+def _zeros(rows: list[dict[str, Any]]) -> list[ShownColumn]:
+    return [ShownColumn("zeros\n(%)", [zeros_text(row) for row in rows])] if has_zeros(rows) else []
 
 
 def _width(columns: Sequence[ShownColumn]) -> int:

@@ -91,6 +91,7 @@ COLUMNS: Mapping[str, Column] = {
         _own("flags", FLAGS),
         _own("violation", EXCESSES),
         Column("trial", COUNT, attrgetter("shown")),
+        Column("sparsity", MEASURE, attrgetter("sparsity")),
         Column("search_accuracy", MEASURE, attrgetter("accuracy_in_search")),
         *map(_cost, COSTS),
         *map(_structure, STRUCTURE),
@@ -103,26 +104,26 @@ TRIAL_COLUMNS = (
     "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "violation",
     "attempts", "seconds", "seed", "started_at", "artifact", "flags", "retry_of", "rung", "expected_gain",
-    *STRUCTURE, "nonzero_parameters", "coded_bytes",
+    *STRUCTURE, "nonzero_parameters", "coded_bytes", "sparsity",
 )  # fmt: skip
 FRONT_COLUMNS = (
     "trial", "id", "search_accuracy", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se",
     "p_on_front", "seeds", "mean_accuracy",
     "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "flags", "artifact",
-    "epochs", "recipe", "nonzero_parameters", "coded_bytes",
+    "epochs", "recipe", "nonzero_parameters", "coded_bytes", "sparsity",
 )  # fmt: skip
 FINALIST_COLUMNS = (*FRONT_COLUMNS, "state", "reason")
 REPEAT_COLUMNS = (
     "trial", "id", "seed", "state", "reason", "epochs", "accuracy", "accuracy_se", "train_accuracy",
     "balanced_accuracy", "macro_f1", "log_loss", "parameters", "size_bytes", "latency_ms", "macs",
-    "peak_memory_bytes", "seconds", "started_at", "flags", "artifact", "nonzero_parameters", "coded_bytes",
+    "peak_memory_bytes", "seconds", "started_at", "flags", "artifact", "nonzero_parameters", "coded_bytes", "sparsity",
 )  # fmt: skip
 REFERENCE_COLUMNS = (
     "reference", "id", "seed", "state", "reason", "recipe", "epochs", "accuracy", "accuracy_se", "test_accuracy",
     "test_accuracy_se", "train_accuracy", "parameters", "size_bytes", "latency_ms", "macs", "peak_memory_bytes",
     "balanced_accuracy", "macro_f1", "log_loss", "test_balanced_accuracy", "test_macro_f1", "seconds", "started_at",
-    "flags", "artifact", "nonzero_parameters", "coded_bytes",
+    "flags", "artifact", "nonzero_parameters", "coded_bytes", "sparsity",
 )  # fmt: skip
 
 

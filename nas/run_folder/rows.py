@@ -13,14 +13,14 @@ from typing import Any
 
 from compressors.plan import BITS
 from nas.candidates.candidate import Candidate
-from nas.candidates.hyperparameters import Numbers
+from nas.candidates.hyperparameters import Number, Numbers
 from nas.records import COSTS, QUALITIES, Evaluation, LayerReport, Measurement, State
 
 ROW = "row"  # the note under which the journal keeps a finished trial's row
 PARAMS = "params_"  # how columns of genes begin
 STRUCTURE = ("blocks", "mean_width", "kept_share", "mean_bits")
 
-Identity = tuple[str, tuple[tuple[str, float], ...]]
+Identity = tuple[str, tuple[tuple[str, Number], ...]]
 
 
 def identity_of(candidate_id: str, numbers: Numbers) -> Identity:
@@ -149,6 +149,12 @@ class TrialRow:
     def label(self) -> str:
         """What users know it by: its name as a reference, else its number."""
         return self.reference or str(self.shown)
+
+    @property
+    def sparsity(self) -> float | None:
+        """The share of parameters that are zero in the file."""
+        nonzero, parameters = self.costs.get("nonzero_parameters"), self.costs.get("parameters")
+        return None if nonzero is None or not parameters else 1 - nonzero / parameters
 
     @property
     def accuracy_in_search(self) -> float | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nas.study import Target  # which asks a runtime for its default provider
 
-INTEGER_KERNELS = ("QLinearConv", "QGemm")
+INTEGER_KERNELS = ("QLinearConv", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 CUDA_PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 EXACT_SUMS = ("session.x64quantprecision", "1")
 

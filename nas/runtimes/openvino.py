@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compressors.formats import FORMATS
 from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
-from nas.runtimes.onnx.shared import ReadsOnnx
+from nas.runtimes.onnx.shared import SPARSE, ReadsOnnx
 from nas.runtimes.runtime import Array, FileHeader, RuntimeRefused
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from nas.study import Target  # which asks a runtime for its default provider
 
-# It knows neither INT2 nor the functions that restore 3, 5 and 6 bits; those weights are stored as int8 codes.
-UNPACKED = frozenset({"int6", "int5", "int3", "int2"})
+# It knows neither INT2 nor a file's own functions, which restore 1, 3, 5 and 6 bits and masked weights: those weights
+# are stored as int8 codes, and dense.
+UNPACKED = frozenset({SPARSE, *(name for name, row in FORMATS.items() if row.bits in (1, 2, 3, 5, 6))})
+REFUSED = {"int8_asymmetric": "it computes convolutions whose weights have zero points in floats"}
 LAYER_KINDS = ("convolution", "deconvolution", "fullyconnected", "matmul")
 CODES = ("u8", "i8")
 
@@ -140,6 +143,7 @@ class OpenVino(ReadsOnnx):
     extra = "openvino"
     default_provider = "CPU"
     unpacked = UNPACKED
+    refused = REFUSED
 
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
         from nas.runtimes.onnx.files import model_bytes

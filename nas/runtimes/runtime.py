@@ -53,6 +53,14 @@ class FileCosts:
 
 
 @dataclass(frozen=True)
+class FileZeros:
+    """Parameters of a file that are not zero, and the share of zeros among the weights of each layer by name."""
+
+    nonzero_parameters: int
+    layers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class FileForecast:
     """What is known of a file before it is made; `size_sd` is the standard deviation of the size's error, in bytes.
 
@@ -100,8 +108,8 @@ class Runtime(Protocol):
     """One inference engine.
 
     `package` is what has to be installed, and `extra` the extra of this project that brings it ("": always installed).
-    `default_provider` is the backend of a target that names none. `emit`, `costs`, `class_names` and
-    `usage` work without the engine.
+    `default_provider` is the backend of a target that names none. `refused`: formats of weights that it does not
+    compute with in integers, and why. `emit`, `costs`, `coded`, `class_names` and `usage` work without the engine.
     """
 
     name: str
@@ -109,6 +117,7 @@ class Runtime(Protocol):
     extra: str
     file_name: str
     default_provider: str
+    refused: Mapping[str, str]
 
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
         """The file of a folded, possibly quantized network; equal networks give equal bytes."""
@@ -120,6 +129,14 @@ class Runtime(Protocol):
 
     def costs(self, file: Path) -> FileCosts:
         """What is counted from the file's graph."""
+        ...
+
+    def coded(self, file: Path) -> bytes:
+        """The file entropy-coded; `compressors.coding.container.decoded` gives it back byte for byte."""
+        ...
+
+    def zeros(self, file: Path) -> FileZeros:
+        """What of the file's parameters is zero, by the values that its layers compute with."""
         ...
 
     def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from nas.candidates.candidate import Candidate
-from nas.candidates.counting import space_size
-from nas.candidates.hyperparameters import NumberTrial, ask_numbers
-from nas.candidates.sampling import sample
+from nas.candidates.counting import candidates_of
+from nas.candidates.hyperparameters import Number, NumberTrial, ask_numbers
+from nas.candidates.sampling import sample_of
 from nas.run_folder.rows import Identity, identity_of
 from nas.samplers.named import seed_of
 from nas.study import Range, Study
@@ -50,9 +50,9 @@ class Draws:
     def __init__(self, study: Study) -> None:
         self._study = study
 
-    def __call__(self, trial: GeneTrial) -> tuple[Candidate, dict[str, float]]:
+    def __call__(self, trial: GeneTrial) -> tuple[Candidate, dict[str, Number]]:
         study = self._study
-        candidate = sample(trial, study.space, study.compression, input_channels=study.data.input_channels)
+        candidate = sample_of(trial, study)
         return candidate, ask_numbers(trial, study.training)
 
     def as_record(self, trial: GeneTrial) -> Identity:
@@ -67,7 +67,7 @@ class Draws:
         if any(isinstance(freedom, Range) for freedom in numbers):
             return math.inf
         choices = math.prod(len(freedom.choices) for freedom in numbers if not isinstance(freedom, Range))
-        return space_size(self._study.space, self._study.compression) * choices
+        return candidates_of(self._study) * choices
 
     @property
     def attempts(self) -> int:

@@ -265,13 +265,22 @@ class Driver(ABC):
         return replace(row, retry_of=notes.retry_of, recipe=words_of(notes.recipe) or None)
 
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
-        """INFEASIBLE is COMPLETE to samplers, with what was measured and the worst of qualities that were not."""
+        """INFEASIBLE is COMPLETE to samplers, with what was measured and the worst of what was not."""
         values, known = None, evaluation.known
         is_trained = evaluation.state is not State.PRUNED  # what a copy was worth at a rung breaks no limit
         met = slacks(known, self.study.limits_in(evaluation.phase) if is_trained else self.study.cost_limits)
         if evaluation.measurement is not None and evaluation.state not in (State.FAILED, State.PRUNED):
-            worst = dict.fromkeys(QUALITIES, 0.0) if evaluation.state is State.INFEASIBLE else {}
-            known = worst | known
+            if evaluation.state is State.INFEASIBLE:
+                known = {**self._placeholders(known), **known}
             values = [known[name] for name in self.study.objectives]
         pruned = evaluation.state is State.PRUNED
         self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()}, pruned=pruned)
+
+    def _placeholders(self, known: Mapping[str, float]) -> dict[str, float]:
+        """The worst value of every objective that is not `known`: of a cost the largest that any trial had."""
+        missing = [name for name in self.study.objectives if name not in known]
+        rows = self.rows() if set(missing) - set(QUALITIES) else []
+        return {
+            name: 0.0 if name in QUALITIES else max((row.costs[name] for row in rows if name in row.costs), default=1.0)
+            for name in missing
+        }

@@ -74,12 +74,13 @@ class Finalists(Driver):
     def _notes(self, searched: TrialNotes, search_trial: int) -> TrialNotes:
         """The finals' numbers stand above those that were searched."""
         recipe = self.study.finals.changes()
+        still_searched = self.study.training_by(recipe).searched
         return TrialNotes(
             searched.candidate_json,
             searched.id,
             self.study.search.seed + 1,
             self.study.final_epochs,
-            {name: number for name, number in searched.training.items() if name not in recipe},
+            {name: number for name, number in searched.training.items() if name in still_searched},
             search_trial=search_trial,
             recipe=recipe,
         )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.features import Features
 from nas.candidates.genes import may_depend_on_weights
-from nas.candidates.hyperparameters import Numbers
+from nas.candidates.hyperparameters import Number, Numbers
 from nas.measuring.latency_terms import Work, work_of
 from nas.records import QUALITIES
 from nas.runtimes.runtime import FileForecast, FileHeader, runtime_of
@@ -157,15 +158,23 @@ class Proposals:
         return self._runtime.forecast(candidate, self._headers[candidate.architecture.input_size])
 
     def _places(self, numbers: Numbers) -> list[float]:
-        """Searched training numbers, each from 0 at its lowest to 1 at its highest."""
-        return [_place(freedom, numbers[name]) for name, freedom in self._study.training.searched.items()]
+        """Searched training numbers, each from 0 at its lowest to 1 at its highest; words by a 1 at their place."""
+        searched = self._study.training.searched.items()
+        return [place for name, freedom in searched for place in _places(freedom, numbers[name])]
 
 
 def _rounded(number: float) -> float:
     return float(f"{number:.{DIGITS}g}")
 
 
-def _place(freedom: Range[float] | Choices[float], value: float) -> float:
+def _places(freedom: Range[Any] | Choices[Any], value: Number) -> list[float]:
+    if isinstance(value, str):
+        assert isinstance(freedom, Choices)
+        return [float(choice == value) for choice in freedom.choices]
+    return [_place(freedom, value)]
+
+
+def _place(freedom: Range[Any] | Choices[Any], value: float) -> float:
     if isinstance(freedom, Range):
         low, high, log = freedom.low, freedom.high, freedom.log
     else:

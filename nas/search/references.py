@@ -100,8 +100,8 @@ class References(Driver):
     def _asked(self, name: str, candidate: Candidate) -> TrialNotes:
         """The notes of a reference as it is asked for now: the middle of every searched number, no teacher."""
         recipe = baseline_recipe(self.study)
-        numbers = {key: value for key, value in middle_numbers(self.study.training).items() if key not in recipe}
-        epochs = self.study.training_by(recipe).epochs
+        training = self.study.training_by(recipe)
+        numbers, epochs = middle_numbers(training), training.epochs
         notes = TrialNotes.of(candidate, seed=self.study.search.seed + 1, epochs=epochs, training=numbers)
         return replace(notes, reference=name, recipe=recipe)
 

@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from nas.candidates.candidate import Candidate
+from nas.candidates.hyperparameters import Number
 from nas.expected_gain import gain_per_hour, relative_gain
 from nas.objectives import directions_of
 from nas.records import Evaluation, Phase, State
@@ -210,7 +211,7 @@ class Search(Driver):
         """One draw, of these values or what the sampler says, recorded; None where it repeats an earlier candidate."""
         first = self.first_of_each()
 
-        def notes(drawn: tuple[Candidate, dict[str, float]]) -> dict[str, Any]:
+        def notes(drawn: tuple[Candidate, dict[str, Number]]) -> dict[str, Any]:
             candidate, numbers = drawn
             search = self.study.search
             own = TrialNotes.of(candidate, seed=search.seed, epochs=self.study.search_epochs, training=numbers)

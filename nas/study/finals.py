@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from nas.study.recipe import BatchNorm, Cycle, Distillation, Optimizer, RandAugment, Schedule
+from nas.study.recipe import BUILDERS, BatchNorm, Calibration, Cycle, Distillation, Optimizer, RandAugment, Schedule
 from nas.study.search import ImageCount
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
 from nas.study.training import StageName, Training
@@ -38,7 +38,8 @@ class Finals(Section):
         description="Whose soft targets finalists learn from, beside the labels. self: their own network after the "
         "dense stage; reference: one network, trained once by the finalists' recipe; none: labels alone; the path of a "
         "candidate.json: that network, trained likewise; the number of a complete trial of this run, or a folder that "
-        "`nas export` wrote: that file as it is. By default as training.distillation says.",
+        "`nas export` wrote: that file as it is; torchvision.NAME: that network, trained "
+        "likewise. By default as training.distillation says.",
     )
     teacher_weight: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Weight of the soft targets in the loss; by default that of training.distillation, or 0.5."
@@ -51,9 +52,14 @@ class Finals(Section):
     momentum: Share | None = Field(None, description="By default training.momentum.")
     weight_decay: NotNegative | None = Field(None, description="By default training.weight_decay.")
     l1: NotNegative | None = Field(None, description="By default training.l1.")
+    bn_sparsity: NotNegative | None = Field(None, description="By default training.bn_sparsity.")
+    rate_weight: NotNegative | None = Field(None, description="By default training.rate_weight.")
     schedule: Schedule | None = Field(None, description="By default training.schedule.")
     cycle: Cycle | None = Field(None, description="By default training.cycle.")
     batch_norm: BatchNorm | None = Field(None, description="By default training.batch_norm.")
+    calibration: Calibration | None = Field(None, description="By default training.calibration.")
+    bias_correction: bool | None = Field(None, description="By default training.bias_correction.")
+    equalization: bool | None = Field(None, description="By default training.equalization.")
     warm_up: Share | None = Field(None, description="By default training.warm_up.")
     milestones: tuple[Share, ...] | None = Field(None, description="By default training.milestones.")
     gamma: Factor | None = Field(None, description="By default training.gamma.")
@@ -94,6 +100,7 @@ class Finals(Section):
     def _distillation(self, common: Distillation | None) -> Distillation | None:
         numbers = {"weight": self.teacher_weight, "temperature": self.teacher_temperature}
         own: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+        other = {"architecture": None, "weights": None, "size": None}
         match self.teacher:
             case None:
                 return common and common.model_copy(update=own)
@@ -101,10 +108,12 @@ class Finals(Section):
                 return None
             case "self" | "reference" as kind:
                 named = common.architecture if common is not None and kind == "reference" else None
-                return (common or Distillation()).model_copy(update=own | {"teacher": kind, "architecture": named})
+                own |= other | {"teacher": kind, "architecture": named}
+            case str() as builder if builder.startswith(BUILDERS):
+                own |= other | {"teacher": builder}
             case network:
-                own |= {"teacher": "reference", "architecture": str(network)}
-                return (common or Distillation()).model_copy(update=own)
+                own |= other | {"teacher": "reference", "architecture": str(network)}
+        return (common or Distillation()).model_copy(update=own)
 
 
 def image_limit(own: int | Literal["all"] | None, common: int | None) -> int | None:

@@ -1,7 +1,8 @@
-"""A number that may be searched: written as a number, as a range, or as choices."""
+"""What may be searched: a number is written as a number, as a range or as choices, a word as a word or as choices."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, Union, get_args
 
@@ -47,7 +48,7 @@ class Range(Freedom[Number], Generic[Number]):
 
 
 class Choices(Freedom[Number], Generic[Number]):
-    """A number that is searched among given values."""
+    """A value that is searched among given ones."""
 
     choices: Annotated[tuple[Number, ...], Field(min_length=1)] = Field(description="The values, each once.")
 
@@ -71,13 +72,57 @@ def _spelling(value: Any) -> str:
     return "Choices" if "choices" in value else "mapping"
 
 
-if TYPE_CHECKING:  # a type checker cannot follow __class_getitem__; this is the union that it returns
+def _one_or_choices(value: Any) -> str:
+    """The same where there is but one way to search: any mapping is meant as that."""
+    return "Choices" if isinstance(value, dict | Choices) else "number"
+
+
+def _tagged(ways: Sequence[tuple[str, Any]], spelling: Callable[[Any], str]) -> Any:
+    return Annotated[Union[*(Annotated[kind, Tag(tag)] for tag, kind in ways)], Discriminator(spelling)]
+
+
+if TYPE_CHECKING:  # a type checker cannot follow __class_getitem__; these are the unions that it returns
     Searchable = Union[Number, Range[Number], Choices[Number]]  # noqa: UP007
+    Choosable = Union[Number, Choices[Number]]  # noqa: UP007
 else:
 
     class Searchable:
         """`Searchable[X]`: an X, a range of X or choices of X; its bounds hold for each of them."""
 
         def __class_getitem__(cls, number: Any) -> Any:
-            ways = (("number", number), ("mapping", Range[number]), ("Choices", Choices[number]))
-            return Annotated[Union[*(Annotated[kind, Tag(tag)] for tag, kind in ways)], Discriminator(_spelling)]
+            return _tagged((("number", number), ("mapping", Range[number]), ("Choices", Choices[number])), _spelling)
+
+    class Choosable:
+        """`Choosable[X]`: an X or choices of X."""
+
+        def __class_getitem__(cls, value: Any) -> Any:
+            return _tagged((("number", value), ("Choices", Choices[value])), _one_or_choices)
+
+
+def decided(value: Searchable[Number]) -> Number:
+    """A value that is decided. Raises ValueError where it is yet to be searched."""
+    if isinstance(value, Range | Choices):
+        raise ValueError(f"expected a value that is decided, got {value!r}")
+    return value
+
+
+def largest(value: Searchable[float]) -> float:
+    """The largest value that a number may have."""
+    if isinstance(value, Range):
+        return value.high
+    return max(value.choices) if isinstance(value, Choices) else value
+
+
+def freedoms(section: Section, above: str = "") -> Iterator[tuple[str, Range[Any] | Choices[Any]]]:
+    """What is searched in a section and those within it, by dotted key, in the order of the keys."""
+    for key in type(section).model_fields:
+        match getattr(section, key):
+            case Range() | Choices() as freedom:
+                yield above + key, freedom
+            case Section() as inner:
+                yield from freedoms(inner, f"{above}{key}.")
+
+
+def choices_of(value: Choosable[Number]) -> tuple[Number, ...]:
+    """All that a key may be: one value or several."""
+    return value.choices if isinstance(value, Choices) else (value,)

@@ -17,8 +17,9 @@ HEAD = f"""\
 
 Made by `{COMMAND} > studies/reference.md`, of the descriptions that editors show too (`nas schema`). A study
 needs `name`, `data` and `space`; what is left out has its default. A number that may be searched is written as a
-number, as `{{low: 0.01, high: 0.3, log: true}}` or as `{{choices: [0.1, 0.2]}}`. On the command line a key is dotted:
-`search.trials=48`, `targets[0].threads=2`.
+number, as `{{low: 0.01, high: 0.3, log: true}}` or as `{{choices: [0.1, 0.2]}}`; a word that may be is
+written as a word or as `{{choices: [sgd, adamw]}}`. On the command line a key is dotted: `search.trials=48`,
+`targets[0].threads=2`.
 """
 RULE = "|---|---|---|---|"
 WAYS = ("RangeOf", "ChoicesOf")  # sections that are ways to write a number: HEAD says them once
@@ -37,7 +38,8 @@ def reference() -> str:
 
 def _chapters(key: str, part: Schema, *, level: int) -> Iterator[str]:
     """Heading, meaning and table of every section that a key holds, each followed by those inside it."""
-    sections = list(_sections(key, part))
+    found = list(_sections(key, part))
+    sections = [one for number, one in enumerate(found) if one not in found[:number]]  # one value, or a list of such
     if sections:
         yield f"{'#' * level} {key}\n\n{_meaning(part, sections[0][1])}\n"
     shared = _shared([section for _, section in sections])
@@ -106,7 +108,7 @@ def _table(parts: Mapping[str, Schema], required: Sequence[str]) -> str:
 def _row(key: str, part: Schema, needed: str | None) -> str:
     """`needed`: what stands for the default of a key that must be given."""
     meaning = part.get("description") or resolved(part).get("description", "")
-    values = _spelled(key, part) or re.sub(r" or null$", "", describe(part))  # null is the same as nothing
+    values = _spelled(key, part) or re.sub(r" or null\b", "", describe(part))  # null is the same as nothing
     cells = (f"`{key}`", values, needed or _default(part.get("default")), meaning)
     return f"| {' | '.join(map(_cell, cells))} |"
 

@@ -15,6 +15,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=
 AtLeastOne = Annotated[int, Field(ge=1)]
 # The word behind a number's bounds names ranges and choices of it in the schema: RangeOfShares.
 Share = Annotated[float, Field(ge=0, lt=1), "Shares"]
+ShareToOne = Annotated[float, Field(ge=0, le=1), "SharesToOne"]
 AboveZero = Annotated[float, Field(gt=0), "NumbersAboveZero"]
 NotNegative = Annotated[float, Field(ge=0), "NumbersFromZero"]
 Factor = Annotated[float, Field(gt=0, le=1), "Factors"]
@@ -35,3 +36,9 @@ def each_once(what: str, values: Sequence[Any]) -> None:
 def one_or_several(given: Any) -> Any:
     """A single choice as a list of one."""
     return tuple(given) if isinstance(given, tuple | list) else (given,)  # JSON has lists
+
+
+def or_one(schema: dict[str, Any]) -> None:
+    """Let the schema of a list take one of its elements alone, in place: what `one_or_several` does."""
+    several = {key: schema.pop(key) for key in ("type", "items", "minItems") if key in schema}
+    schema["oneOf"] = [several["items"], several]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from compressors.steps import DYNAMIC_FORMATS
 from nas.records import QUALITIES, Phase
 from nas.study.compression import Compression
 from nas.study.data import Data
@@ -105,8 +106,42 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _formats_fit_quantization(self) -> Study:
+        others = [name for name in self.compression.weight_format if name not in DYNAMIC_FORMATS]
+        if "dynamic" in self.training.quantizations and others:
+            wanted = f"{' and '.join(DYNAMIC_FORMATS)} alone with training.quantization dynamic"
+            raise ValueError(f"compression.weight_format: expected {wanted}, got {', '.join(others)}")
+        return self
+
+    @model_validator(mode="after")
+    def _activations_fit_quantization(self) -> Study:
+        if self.compression.activation_bits != 8 and "dynamic" in self.training.quantizations:
+            bits = self.compression.activation_bits
+            raise ValueError(f"compression.activation_bits: expected 8 with training.quantization dynamic, got {bits}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_equalized(self) -> Study:
+        activations = {name for kind in self.space.block_spaces().values() for name in getattr(kind, "activations", ())}
+        if self.training.equalization and activations and "relu" not in activations:
+            came = ", ".join(sorted(activations))
+            raise ValueError(f"training.equalization: expected relu among the blocks' activations, got {came}")
+        return self
+
+    @model_validator(mode="after")
     def _finals_fit_training(self) -> Study:
         self.finals.over(self.training)
+        return self
+
+    @model_validator(mode="after")
+    def _moments_are_kept(self) -> Study:
+        if self.compression.importance == "momentum":
+            for recipe in (self.training, self.final_recipe):
+                if not recipe.keeps_moments:
+                    raise ValueError(
+                        "compression.importance: momentum ranks by the optimizer's first moments, expected "
+                        "training.momentum above 0 with sgd and rmsprop, got 0"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -9,11 +9,23 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from compressors.steps import retraining_of, stage_names
-from nas.study.numbers import Choices, Range, Searchable
-from nas.study.recipe import BatchNorm, Cycle, Distillation, Optimizer, RandAugment, Recipe, Schedule
+from nas.study.numbers import Choices, Choosable, Range, Searchable, choices_of, freedoms
+from nas.study.recipe import (
+    BatchNorm,
+    Calibration,
+    Cycle,
+    Distillation,
+    Optimizer,
+    Quantization,
+    RandAugment,
+    Recipe,
+    Schedule,
+)
 from nas.study.section import AboveZero, AtLeastOne, Factor, NotNegative, Section, Share
 from search_spaces.remembered import remembered
 
+BatchSize = Annotated[int, Field(ge=2), "BatchSizes"]
+OF_CANDIDATE = ("quantization",)  # what is drawn with a candidate and stands in its plan
 LISTED = ("dense", "pruned", "quantized")  # the stages of version 0.1
 
 
@@ -43,7 +55,7 @@ def _today(cycle: Any) -> Any:
 class Training(Section):
     """How one candidate is trained: dense, then pruned, then quantization-aware.
 
-    A number may be written as {low, high, log} or {choices} and is then searched.
+    A number may be written as {low, high, log} or {choices} and is then searched; a word and batch_size as {choices}.
     """
 
     epochs: AtLeastOne = Field(
@@ -51,10 +63,12 @@ class Training(Section):
         description="Epochs of a training, all stages together: of a finalist's unless finals.epochs, and of a search "
         "trial's unless search.epochs says otherwise.",
     )
-    batch_size: Annotated[int, Field(ge=2)] = Field(
+    batch_size: Choosable[BatchSize] = Field(
         128, description="Images per step, at most as many as there are training images."
     )
-    optimizer: Optimizer = Field("sgd", description="What updates the weights; sgd has Nesterov momentum.")
+    optimizer: Choosable[Annotated[Optimizer, "Optimizers"]] = Field(
+        "sgd", description="What updates the weights; sgd has Nesterov momentum."
+    )
     learning_rate: Searchable[AboveZero] | None = Field(
         None,
         description="Peak of the schedule. By default 0.1 for sgd, 0.003 for adam and adamw, 0.001 for rmsprop.",
@@ -66,6 +80,17 @@ class Training(Section):
         "adamw only.",
     )
     l1: Searchable[NotNegative] = Field(0.0, description="L1 penalty on the same weights; 0 is none.")
+    bn_sparsity: Searchable[NotNegative] = Field(
+        0.0,
+        description="L1 penalty on the scales of batch norms in the dense stage (arXiv:1708.06519), which sets apart "
+        "what importance bn_scale ranks; 0 is none.",
+    )
+    rate_weight: Searchable[NotNegative] = Field(
+        0.0,
+        description="Weight in the loss of quantization-aware training of the bits that a weight's code takes when the "
+        "file is entropy-coded (arXiv:1812.07520): the larger, the smaller `coded_bytes`. It is what a bit per "
+        "weight may cost in loss: 0.01 to 0.1 are worth trying, more where most weights are zero; 0 is none.",
+    )
     schedule: Schedule = Field(
         "one_cycle",
         description="How the rate falls after its warm-up: along half a cosine to 0 (cosine and one_cycle, which "
@@ -83,6 +108,30 @@ class Training(Section):
         description="What becomes of batch norm in quantization-aware training. live: it follows the batches in the "
         "first two thirds of the stage, is frozen in the rest and folded at the end. folded: it is folded before; the "
         "rate is then at most a tenth of the peak. live measured better with 8, 4 and 2 bits.",
+    )
+    quantization: Choosable[Annotated[Quantization, "Quantizations"]] = Field(
+        "aware",
+        description="How weight formats below fp32 are brought about. aware: the last stage trains with the rounding. "
+        "static: the network is quantized after all training, with ranges calibrated on training images; the share of "
+        "the quantized stage goes to the one before. dynamic: after all training as well, of linear layers alone, "
+        "whose inputs get their range as the network runs; convolutions stay fp32, and weight_format may be fp32 or "
+        "int8. "
+        "Choices are a gene of the candidate.",
+    )
+    calibration: Calibration = Field(
+        "minmax",
+        description="What sets the ranges of activations in static quantization (arXiv:2004.09602): all values, all "
+        "but the outermost 0.01 %, the range of least squared error, or that of least Kullback-Leibler divergence.",
+    )
+    bias_correction: bool = Field(
+        True,
+        description="Whether static quantization takes the mean error that the rounding of weights makes off the "
+        "biases (arXiv:1906.04721); with 4 and 3 bits that measured better.",
+    )
+    equalization: bool = Field(
+        False,
+        description="Whether static quantization first scales channels so that the weights before and behind a ReLU "
+        "have ranges of one size (arXiv:1906.04721); relu6 and hardswish do not allow it.",
     )
     warm_up: Share | None = Field(
         None,
@@ -158,29 +207,52 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _every_gene_has_an_effect(self) -> Training:
-        uses = {
-            "momentum": ("optimizer", self.optimizer, ("sgd", "rmsprop")),
-            "gamma": ("schedule", self.schedule, ("step", "exponential")),
+        uses: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+            "momentum": ("optimizer", self.optimizers, ("sgd", "rmsprop")),
+            "gamma": ("schedule", (self.schedule,), ("step", "exponential")),
         }
         for name, (key, chosen, having) in uses.items():
-            if name in self.searched and chosen not in having:
-                raise ValueError(f"{name}: searched only with {key} {' or '.join(having)}, got {key} {chosen}")
+            if name in self.searched and not set(chosen) & set(having):
+                came = " or ".join(chosen)
+                raise ValueError(f"{name}: searched only with {key} {' or '.join(having)}, got {key} {came}")
         return self
 
     @property
-    @remembered
-    def searched(self) -> dict[str, Range[float] | Choices[float]]:
-        """The numbers that are searched, in the order they are asked for."""
-        values = ((name, getattr(self, name)) for name in type(self).model_fields)
-        return {name: value for name, value in values if isinstance(value, Range | Choices)}
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """Those that a training may have."""
+        return choices_of(self.optimizer)
 
-    def resolved(self, numbers: Mapping[str, float]) -> Recipe:
+    @property
+    def quantizations(self) -> tuple[Quantization, ...]:
+        """Those that a candidate may have, drawn with it."""
+        return choices_of(self.quantization)
+
+    @property
+    @remembered
+    def searched(self) -> dict[str, Range[Any] | Choices[Any]]:
+        """The numbers and words that are searched, in the order they are asked for; `distillation.weight` is nested."""
+        return {name: freedom for name, freedom in freedoms(self) if name not in OF_CANDIDATE}
+
+    def resolved(self, numbers: Mapping[str, float | str]) -> Recipe:
         """These settings with a value for every searched number; ValueError where one is missing or unknown."""
         if set(numbers) != set(self.searched):
             raise ValueError(f"training numbers: expected {sorted(self.searched)}, got {sorted(numbers)}")
-        return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)} | dict(numbers))
+        settings = {field.name: getattr(self, field.name) for field in fields(Recipe)}
+        for name, number in numbers.items():
+            key, _, inner = name.partition(".")
+            settings[key] = settings[key].model_copy(update={inner: number}) if inner else number
+        return Recipe(**settings)
+
+    @property
+    def keeps_moments(self) -> bool:
+        """Whether the optimizer has a first moment, whichever of the searched numbers is drawn."""
+        optimizers = self.optimizer.choices if isinstance(self.optimizer, Choices) else (self.optimizer,)
+        least = self.momentum
+        if isinstance(least, Range | Choices):
+            least = least.low if isinstance(least, Range) else min(least.choices)
+        return least > 0 or set(optimizers) <= {"adam", "adamw"}
 
     @property
     def needs_reference(self) -> bool:
         """Whether one reference network teaches all candidates."""
-        return self.distillation is not None and self.distillation.teacher == "reference"
+        return self.distillation is not None and self.distillation.teacher != "self"

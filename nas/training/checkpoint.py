@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
+from torch import Tensor
 
 from nas.training.precision import Precision
 
@@ -17,7 +18,8 @@ class Checkpoint(TypedDict):
 
     `stage` is the number of the stage, from 0, and `epoch` that of its finished epochs; `steps` are those done in each
     stage before it. `plan` is the candidate's with what its requests came down to so far, as JSON; None: the
-    candidate's own.
+    candidate's own. `master` averages the weights of a network that will teach itself, `projections` are trained beside
+    the network, where hidden values teach it. `early` is the state early in the dense stage that pruning goes back to.
     """
 
     version: int
@@ -30,7 +32,10 @@ class Checkpoint(TypedDict):
     average: dict[str, Any] | None
     stopping: dict[str, Any] | None
     teacher: dict[str, Any] | None
+    master: NotRequired[dict[str, Any] | None]
+    projections: NotRequired[list[Tensor]]
     plan: dict[str, Any] | None
+    early: dict[str, Any] | None
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
@@ -44,5 +49,5 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if state.get("version") == 2:
         state = {**state, "version": VERSION, "stage": state["phase"]}
         del state["phase"]
-    state = {"plan": None, **state}  # which earlier ones of the version lack
+    state = {"plan": None, "early": None, **state}  # which earlier ones of the version lack
     return Checkpoint(**state) if state.get("version") == VERSION else None  # type: ignore[typeddict-item]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nas.training.augmentation import Feed, as_input
 
 CALIBRATION_BATCHES = 8
+PREDICTED = 128
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Examples:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: Tensor, *, batch: int = 256) -> Tensor:
-    """Logits of uint8 images, on the CPU."""
+def predict(network: nn.Module, images: Tensor, *, batch: int = PREDICTED) -> Tensor:
+    """Logits of uint8 images, on the CPU; in batches of as many as runtimes predict, on which dynamic grids depend."""
     network.eval()
     return torch.cat([network(as_input(part)).cpu() for part in torch.split(images, batch)])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from compressors.masking.layers import Held
 from compressors.steps import retraining_of
 from nas.errors import TrainingDiverged
 from nas.study import Recipe
@@ -16,7 +17,7 @@ from nas.training.augmentation import Batch, Feed
 from nas.training.divergence import learned_values, overflow_diverges, require_finite
 from nas.training.losses import Loss
 from nas.training.optimization import MovingAverage, add_l1, penalised
-from nas.training.penalties import penalties_of
+from nas.training.penalties import Penalty, penalties_of
 from nas.training.precision import Precision, autocast
 from nas.training.stages import Stage, learning_rate
 
@@ -48,7 +49,8 @@ def train_stage(
     """
     loss = loss or Loss(label_smoothing=recipe.label_smoothing)
     arithmetic: Precision = "fp32" if stage.retraining.in_fp32 else precision
-    step = _Step(network, loss, recipe, optimizer=optimizer, average=average, precision=arithmetic)
+    penalties = penalties_of(recipe, stage.name)
+    step = _Step(network, loss, recipe, penalties=penalties, optimizer=optimizer, average=average, precision=arithmetic)
     epochs = math.ceil(stage.steps / feed.steps)
     require_finite(learned_values(network), f"before the {stage.name} stage")
     done = start_epoch
@@ -97,21 +99,23 @@ class _Step:
         loss: Loss,
         recipe: Recipe,
         *,
+        penalties: Sequence[tuple[float, Penalty]],
         optimizer: torch.optim.Optimizer,
         average: MovingAverage | None,
         precision: Precision,
     ) -> None:
         self._network, self._loss, self._optimizer, self._average = network, loss, optimizer, average
         self._parameters, self._weights, self._l1 = list(network.parameters()), penalised(network), recipe.l1
-        self._precision, self._penalties = precision, penalties_of(recipe)
+        self._parameters += loss.projections
+        self._precision, self._penalties, self._hold = precision, penalties, Held(network)
 
     def __call__(self, batch: Batch, rate: float) -> Tensor:
         """Train on a batch; returns its loss."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with autocast(self._precision, batch.images.device):
-            logits = self._network(batch.images)
-        loss = self._loss(logits.float(), batch)
+            logits, held = self._loss.forward(self._network, batch.images)
+        loss = self._loss(logits.float(), batch, held)
         for weight, penalty in self._penalties:
             loss = loss + weight * penalty(self._network)
         self._optimizer.zero_grad(set_to_none=True)
@@ -120,6 +124,7 @@ class _Step:
             add_l1(self._weights, self._l1)
         nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM, foreach=True)
         self._optimizer.step()
+        self._hold()
         if self._average is not None:
             self._average.update()
         return loss.detach()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,11 +57,14 @@ def penalised(network: nn.Module) -> list[nn.Parameter]:
     return [p for p in network.parameters() if p.requires_grad and p.dim() > 1]
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The study's optimizer; weights decay, biases and batch norms do not. SGD's momentum is Nesterov's."""
+def make_optimizer(network: nn.Module, recipe: Recipe, beside: Sequence[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    """The study's optimizer; weights decay, biases and batch norms do not. SGD's momentum is Nesterov's.
+
+    `beside` are weights that are trained with the network and are no part of it.
+    """
     others = [p for p in network.parameters() if p.requires_grad and p.dim() <= 1]
     groups = [
-        {"params": penalised(network), "weight_decay": recipe.weight_decay},
+        {"params": [*penalised(network), *beside], "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     rate, momentum = recipe.peak_learning_rate, recipe.momentum

@@ -23,23 +23,28 @@ def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
 
     All steps of its plan are applied, and then the last stage is trained to its end in a few steps, whatever remained
     of it: every candidate's learning rate comes down, so that one without compression is not compared while it is high.
+    A copy goes back to no earlier weights: it is not trained long enough to make up for it.
     """
-    pipeline, network, carried = moment.pipeline, moment.copied(), replace(moment.carried)
+    pipeline, network, carried = moment.pipeline, moment.copied(), replace(moment.carried, early=None)
     estimate_batch_norm(network, pipeline.batches)
-    for stage in pipeline.stages[moment.stage + 1 :]:
+    later = pipeline.stages[moment.stage + 1 :]
+    for stage in later:
         network = pipeline.change(network, stage, carried)
-    rest = _rest(pipeline, moment.done)
+        network = network if stage is later[-1] else stage.method.leave(network)
+    rest, loss = _rest(pipeline, moment.done), pipeline.loss(network, carried.teacher)
+    loss.fit(pipeline.batches)
     train_stage(
         network,
         pipeline.feed_of(rest),
         pipeline.training,
         rest,
-        optimizer=make_optimizer(network, pipeline.training),
-        loss=pipeline.loss(carried.teacher),
+        optimizer=make_optimizer(network, pipeline.training, loss.projections),
+        loss=loss,
         precision=carried.precision,
         give_way=give_way,
         after_epoch=lambda _: None,
     )
+    network = rest.method.leave(network)
     estimate_batch_norm(network, pipeline.batches)
     return pipeline.finished(network, carried)
 

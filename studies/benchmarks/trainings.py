@@ -155,13 +155,14 @@ def train(job: Job) -> Row:
             "torch_validation": float(np.mean(said == bench.data.validation.labels)),
             "epochs": trained.epochs,
             "candidate": candidate.id,
-            "parameters": candidate.parameters(len(bench.data.class_names)),
+            "parameters": candidate.resulting(trained.plan).parameters(len(bench.data.class_names)),
             "size_bytes": file.stat().st_size,
         }
         if job.stock:
             quantized = Path(folder) / "stock.onnx"
             quantize_stock(file, quantized, calibration_images(bench, job.seed))
             row |= {f"stock_{name}": value for name, value in scores(quantized, bench).items()}
+            row["stock_size_bytes"] = quantized.stat().st_size
         return row
 
 

@@ -11,7 +11,9 @@ from compressors.formats import BITS, FORMATS, ActivationScheme, Format, WeightF
 
 def test_a_study_knows_the_formats_of_the_table() -> None:
     assert list(FORMATS) == list(get_args(WeightFormat))
-    assert dict(BITS) == {"fp32": 32, "int8": 8, "int6": 6, "int5": 5, "int4": 4, "int3": 3, "int2": 2}
+    uniform = {"fp32": 32, "int8": 8, "int6": 6, "int5": 5, "int4": 4, "int3": 3, "int2": 2}
+    further = {"ternary": 2, "binary": 1, "codebook4": 4, "codebook3": 3, "codebook2": 2, "pow2": 8}
+    assert dict(BITS) == {**uniform, **further, "int8_asymmetric": 8}
 
 
 def test_codes_are_those_of_two_s_complement_but_at_eight_bits() -> None:
@@ -20,6 +22,22 @@ def test_codes_are_those_of_two_s_complement_but_at_eight_bits() -> None:
     for name, fmt in FORMATS.items():
         assert fmt.is_float == (name == "fp32")
         assert len(fmt.codes) <= 2**fmt.bits
+
+
+def test_what_a_weight_tells_is_less_than_is_stored_where_codes_are_left_out() -> None:
+    told = {name: row.information for name, row in FORMATS.items()}
+    assert {name for name, bits in told.items() if bits != BITS[name]} == {"ternary"}
+    assert told["ternary"] == pytest.approx(1.585, abs=1e-3)
+
+
+def test_entries_of_codebooks_are_as_large_as_integers_of_8_bits() -> None:
+    assert {name for name, row in FORMATS.items() if row.fills_8_bits} == {
+        *("int8", "int8_asymmetric", "pow2"), *("codebook2", "codebook3", "codebook4"),
+    }  # fmt: skip
+
+
+def test_only_signs_have_no_zero() -> None:
+    assert [name for name, row in FORMATS.items() if not row.has_zero] == ["binary"]
 
 
 @pytest.mark.parametrize("bits", [0, 1, 9, 32])

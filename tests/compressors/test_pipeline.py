@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from compressors.folding import fold_batch_norm
 from compressors.pipeline import STEPS, Method, Options, Step, apply_step, compress, requests_of
 from compressors.plan import CompressionPlan
-from compressors.pruning import prune, weight_norm
+from compressors.pruning import by_group, prune, weight_norm
 from compressors.quantization import QuantizedConv2d, calibrate, prepare
 
 torch.set_num_threads(1)
 
 
 GROUPS = (Channels("middle", 6, (("0", 0), ("1", 0), ("3", 1))),)
-OPTIONS = Options(groups=GROUPS, importance=weight_norm(1))
+OPTIONS = Options(groups=GROUPS, importance=by_group(weight_norm(1)))
 
 
 def network() -> nn.Sequential:

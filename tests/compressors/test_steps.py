@@ -11,8 +11,10 @@ from compressors.plan import CompressionPlan
 from compressors.steps import (
     ANYTHING,
     STEPS,
+    Calibrate,
     Prune,
     Quantize,
+    QuantizeDynamically,
     RemoveActivations,
     RemoveBlocks,
     Retraining,
@@ -120,3 +122,22 @@ def test_retraining_has_today_s_numbers() -> None:
     assert STEPS["pruned"].training == Retraining(number=1, share=0.2, peak=0.5)
     quantized = Retraining(number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True, is_tail=True, with_norms=(0.5, 1))
     assert STEPS["quantized"].training == quantized
+
+
+WHOLE = {"network": True}
+
+
+def test_formats_are_brought_about_in_one_way() -> None:
+    formats = {"a": "int8"}
+    for name, record in (("calibrated", Calibrate(formats)), ("dynamic", QuantizeDynamically(formats))):
+        (request,) = requests_of(CompressionPlan(formats=formats, steps={name: WHOLE}))
+        assert (request.step.name, request.record, request.step.training) == (name, record, None)
+    with pytest.raises(ValueError, match=r"calibrated and dynamic cannot be combined.*quantized in one way"):
+        requests_of(CompressionPlan(formats=formats, steps={"calibrated": WHOLE, "dynamic": WHOLE}))
+
+
+def test_what_a_whole_network_is_told() -> None:
+    with pytest.raises(ValueError, match=r"plan.steps.calibrated: expected .'network': True., got .'a': True."):
+        requests_of(CompressionPlan(formats={"a": "int8"}, steps={"calibrated": {"a": True}}))
+    with pytest.raises(ValueError, match="step dynamic: expected fp32 or int8 for a, got int4"):
+        requests_of(CompressionPlan(formats={"a": "int4"}, steps={"dynamic": WHOLE}))

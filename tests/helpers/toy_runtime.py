@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from compressors.coding.container import coded
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from nas.data.decoding import Form
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
-from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileCosts, FileHeader, RuntimeRefused, Usage
+from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileCosts, FileHeader, FileZeros, RuntimeRefused, Usage
 
 QUANTIZED = QuantizedConv2d | QuantizedLinear
 CONTROL = b"toy: control"
@@ -47,6 +49,7 @@ class Toy:
     extra = "toys"
     file_name = "network.toy"
     default_provider = "table"
+    refused: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, change: Callable[[Array], Array] = lambda logits: logits, *, refuses: bool = False) -> None:
         self.change, self.refuses = change, refuses
@@ -80,6 +83,15 @@ class Toy:
         layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         weights = sum(p.numel() for layer in layers for p in layer.parameters())
         return FileCosts(parameters=weights, macs=weights * 3, peak_memory_bytes=1000)
+
+    def coded(self, file: Path) -> bytes:
+        return coded(file.read_bytes(), [])
+
+    def zeros(self, file: Path) -> FileZeros:
+        network, _ = self.networks[file.read_bytes()]
+        layers = [(name, m) for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        nonzero = sum(int(p.count_nonzero()) for _, layer in layers for p in layer.parameters())
+        return FileZeros(nonzero, {name: float((layer.weight == 0).float().mean()) for name, layer in layers})
 
     def forecast(self, candidate: Any, header: FileHeader) -> None:
         return None

@@ -27,14 +27,15 @@ import nas.measuring.latency
 import nas.measuring.turns
 import nas.recording
 import nas.training.pipeline
-from nas.candidates.sampling import sample
+from nas.candidates.sampling import sample, sample_of
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
 from nas.evaluate import broken_constraints, evaluate, evaluate_safely, failure, pipeline_of
 from nas.files import sha256_of
 from nas.measuring.parity import ParityBroken
+from nas.objectives import may_stand
 from nas.recording import Clock
-from nas.records import Evaluation, Parity, State
+from nas.records import SIMULATED, Evaluation, Parity, State
 from nas.registry import RUNTIMES
 from nas.run_folder.paths import read_evaluation
 from nas.study import Study
@@ -96,8 +97,7 @@ def make_study(**fields: Any) -> Study:
 
 
 def task_of(bench: Workbench, folder: Path, size: int = 8) -> Task:
-    candidate = sample(Pick(lambda choices: size if size in choices else choices[0]), bench.study.space,
-                       bench.study.compression, input_channels=1)  # fmt: skip
+    candidate = sample_of(Pick(lambda choices: size if size in choices else choices[0]), bench.study)
     return Task(0, candidate, "search", 3, 1, folder / "artifact")
 
 
@@ -114,6 +114,45 @@ def test_who_breaks_a_constraint_is_measured_in_its_own_size_and_not_trained(
     assert evaluation.measurement is not None
     assert evaluation.measurement.macs == task.candidate.macs(10)
     assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"]
+
+
+def masks(*choices: dict[str, Any]) -> dict[str, Any]:
+    return {"compression": {"weight_format": ("int8",), "mask": choices}}
+
+
+def test_a_budget_of_zeros_comes_down_to_layers_and_is_counted_in_the_file(bench: Workbench, tmp_path: Path) -> None:
+    bench.study = make_study(**masks({"ratio": 0.5, "scope": "global"}))
+    task = task_of(bench, tmp_path)
+    found = evaluate(task, bench)
+    assert (found.state, found.measurement.origin) == (State.COMPLETE, "shipped file")  # type: ignore[union-attr]
+    layers = task.candidate.layers(10)
+    zeros = {name: told["zeros"] for name, told in found.resulted["steps"]["masked"].items()}  # type: ignore[index, call-overload]
+    assert sum(zeros.values()) == round(0.5 * sum(layer.weight_count for layer in layers))
+    assert found.measurement is not None
+    assert found.measurement.nonzero_parameters is not None
+    assert found.measurement.nonzero_parameters <= sum(layer.parameters for layer in layers) - sum(zeros.values())
+    for layer, report in zip(layers, found.layers, strict=True):
+        assert report.sparsity is not None
+        assert report.sparsity >= zeros.get(layer.name, 0) / layer.weight_count
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.5, State.INFEASIBLE), (1.0, State.COMPLETE)])
+def test_zeros_that_training_decides_of_are_judged_when_they_are_counted(
+    bench: Workbench, tmp_path: Path, share: float, state: State
+) -> None:
+    choice = {"ratio": 0.1, "scope": "global"}
+    limit = round(share * task_of(bench, tmp_path).candidate.parameters(10))
+    bench.study = make_study(**masks(choice), constraints={"nonzero_parameters": {"max": limit}})
+    found = evaluate(task_of(bench, tmp_path), bench)
+    assert (found.state, found.epochs) == (state, 1)
+
+
+def test_what_no_way_to_share_out_zeros_can_keep_is_infeasible_untrained(bench: Workbench, tmp_path: Path) -> None:
+    bench.study = make_study(**masks({"ratio": 0.1, "scope": "global"}), constraints={"size_bytes": {"max": 100}})
+    found = evaluate(task_of(bench, tmp_path), bench)
+    assert (found.state, found.epochs) == (State.INFEASIBLE, 0)
+    assert found.measurement is not None
+    assert found.measurement.origin == "bound"
 
 
 @pytest.mark.parametrize("stable", [True, False])
@@ -363,7 +402,7 @@ def test_no_checkpoint_is_left_of_what_is_over(
         raise ValueError("no file today")
 
     if state is State.FAILED:
-        monkeypatch.setattr(nas.evaluate, "score_file", broken)
+        monkeypatch.setattr(nas.evaluate, "score_network", broken)
     assert evaluate_safely(task, bench, report=report).state is state
     assert True in there
     assert not checkpoint.exists()
@@ -432,6 +471,7 @@ def test_a_rung_is_an_evaluation_of_its_own(bench: Workbench, tmp_path: Path, ke
     assert at_rung.scores is not None
     assert at_rung.scores["accuracy"] == record.validation.accuracy
     assert at_rung.scores["size_bytes"] == record.measurement.size_bytes
+    assert at_rung.scores["coded_bytes"] == record.measurement.coded_bytes  # the copy's, whose weights are real
     assert 0 < at_rung.copy_epochs <= 0.1 * 4 + 1e-9 or at_rung.copy_epochs == 1 / 2  # of two steps an epoch, one
     resumed, other = evaluate_safely(task, bench, report=pause), evaluate_safely(whole, bench)
     assert [rung.epochs for rung in told] == [1, 2, 2, 3, 4]
@@ -561,3 +601,66 @@ def test_a_finalist_is_recorded_with_its_recipe(bench: Workbench, tmp_path: Path
     evaluation = evaluate(task, bench)
     assert (evaluation.epochs, evaluation.budget, evaluation.recipe) == (2, 2, {"epochs": 2, "train_images": 50})
     assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
+
+
+# Quantization after training, and what no file computes.
+
+
+@pytest.mark.parametrize("way", ["static", "dynamic"])
+def test_a_network_is_quantized_after_its_training(bench: Workbench, tmp_path: Path, way: str) -> None:
+    """All epochs are of the dense stage; the file computes what the network does."""
+    options = {"calibration": "entropy", "bias_correction": True, "equalization": True}
+    bench.study = make_study(training={"epochs": 2, "batch_size": 50, "quantization": way, **options})
+    task = replace(task_of(bench, tmp_path), epochs=2)
+    found = evaluate(task, bench)
+    assert pipeline_of(task, bench, None).stages[-1].name == "dense"
+    assert (found.state, found.epochs, found.accuracy_source) == (State.COMPLETE, 2.0, "trained")
+    assert found.parity is not None
+    assert found.parity.holds
+    assert found.ran_integer == found.asked_integer
+    assert ("stem.conv" in found.ran_integer) == (way == "static")
+    assert "classifier" in found.ran_integer
+
+
+def test_a_paused_training_is_quantized_in_the_end_as_if_it_had_not_been(bench: Workbench, tmp_path: Path) -> None:
+    bench.study = make_study(training={"epochs": 3, "batch_size": 50, "quantization": "static", "calibration": "mse"})
+    whole = replace(task_of(bench, tmp_path / "whole"), epochs=3)
+    paused = replace(whole, folder=tmp_path / "paused")
+
+    def pause(rung: Rung) -> Verdict:
+        return Verdict.PAUSE if rung.epochs == 2 else Verdict.CONTINUE
+
+    with pytest.raises(Interrupted):
+        evaluate_safely(paused, bench, report=pause)
+    evaluate_safely(paused, bench)
+    evaluate_safely(whole, bench)
+    assert (paused.folder / "model.onnx").read_bytes() == (whole.folder / "model.onnx").read_bytes()
+
+
+def test_four_bit_activations_are_simulated(bench: Workbench, tmp_path: Path) -> None:
+    """Scored in torch, measured by a file of 8 bits that agrees with its own network, and on no front."""
+    bench.study = make_study(compression={"weight_format": ("int8",), "activation_bits": 4})
+    found = evaluate(task_of(bench, tmp_path), bench)
+    assert (found.state, found.accuracy_source, SIMULATED in found.flags) == (State.COMPLETE, "simulated", True)
+    assert found.parity is not None
+    assert found.parity.holds
+    assert found.measurement is not None
+    assert not may_stand(found.state, found.flags)
+    assert read_evaluation(tmp_path / "artifact") == found
+
+
+def test_words_are_recorded_as_they_were_drawn(bench: Workbench, tmp_path: Path) -> None:
+    bench.study = make_study(
+        training={
+            "epochs": 1, "optimizer": {"choices": ("sgd", "adamw")}, "batch_size": {"choices": (20, 50)},
+            "distillation": {"temperature": {"choices": (1.0, 4.0)}},
+        }
+    )  # fmt: skip
+    numbers: dict[str, float | str] = {"optimizer": "adamw", "batch_size": 20, "distillation.temperature": 4.0}
+    task = replace(task_of(bench, tmp_path), training=numbers)
+    evaluate(task, bench)
+    found = read_evaluation(tmp_path / "artifact")
+    assert found is not None
+    assert found.training == numbers
+    assert type(found.training["batch_size"]) is int
+    assert Task.from_line(task.to_line()) == task

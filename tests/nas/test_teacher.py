@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,23 +13,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import nas.teacher
 import nas.training.pipeline
 from compressors.pipeline import folded
+from compressors.plan import CompressionPlan
+from nas.built_teacher import bare_teacher
 from nas.candidates.corners import extreme_candidates
+from nas.commands.refusals import refuse_teachers
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
 from nas.evaluate import evaluate_safely
-from nas.records import State
+from nas.records import Evaluation, State
 from nas.run_folder.paths import RunFolder
 from nas.runtimes.runtime import runtime_of
-from nas.shipping import emit_files
-from nas.study import Study
+from nas.shipping import emit_files, ship
+from nas.study import Distillation, Study
 from nas.study.file import dump_study
 from nas.tasks import Task
-from nas.teacher import teacher_changes, teacher_logits
+from nas.teacher import teacher_changes, teacher_logits, teacher_network, untrained_teacher
 from nas.workbench import Workbench, build
 from search_spaces.spaces import PRESETS
 
@@ -267,3 +271,81 @@ def test_a_folder_without_a_file_does_not_teach(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"finals.teacher: expected a folder that holds model.onnx, got .*empty"):
         teacher_logits(bench(tmp_path), {"teacher": "empty"})
+
+
+def guided(folder: Path, **distillation: Any) -> Workbench:
+    study = make_study(features_weight=1.0, attention_weight=10.0, **distillation)
+    return Workbench(study, load(study.data, input_size=8, seed=0), folder=RunFolder(folder))
+
+
+def evaluated(own: Workbench, folder: Path) -> Evaluation:
+    candidate = extreme_candidates(own.study)["smallest"]
+    task = Task(0, candidate, "search", 0, 1, folder, training={"ema": 0.5}, is_constrained=False)
+    return evaluate_safely(task, own)
+
+
+def test_a_trained_teacher_is_itself_again_for_what_it_holds(tmp_path: Path) -> None:
+    own = guided(tmp_path)
+    logits = teacher_logits(own)
+    images = torch.from_numpy(own.data.train.images[:9]) / 255
+    network = teacher_network(own)
+    assert not network.training
+    assert torch.allclose(network(images), logits[:9], atol=1e-5)
+    evaluation = evaluated(own, tmp_path / "artifact")
+    assert evaluation.state is State.COMPLETE, evaluation.reason
+
+
+def test_a_finished_float_network_shows_what_it_holds(tmp_path: Path) -> None:
+    """One of integers cannot: it is named before a step is made."""
+    run = tmp_path / "run"
+    run.mkdir()
+    plain = bench(run)
+    candidate = extreme_candidates(plain.study)["largest"]
+    network = folded(build(candidate, plain, seed=1, dropout=0.0).eval(), ()).cpu()
+    ship(network, candidate, tmp_path / "exported", header=plain.header, targets=plain.study.targets)
+    own = guided(run, teacher=str(tmp_path / "exported"))
+    teacher_logits(own)
+    images = torch.rand(3, 1, 8, 8)
+    assert torch.allclose(teacher_network(own)(images), network(images), atol=1e-6)
+    refuse_teachers(own.study, own.folder)
+    integers = candidate.model_copy(update={"plan": CompressionPlan(formats={"classifier": "int8"})})
+    (tmp_path / "exported" / "candidate.json").write_text(json.dumps(integers.to_json()))
+    evaluation = evaluated(own, tmp_path / "artifact")
+    assert evaluation.state is State.FAILED
+    assert evaluation.reason is not None
+    assert "the reference teacher failed: " in evaluation.reason
+    assert "expected a float network, whose feature maps can teach, got " in evaluation.reason
+    with pytest.raises(InputError, match=r"training.distillation.architecture: expected a float network, .* with int8"):
+        refuse_teachers(own.study, own.folder)
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_a_network_of_torchvision_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_finished: bool) -> None:
+    """It is trained as any reference, from its checkpoint on, unless all its weights were given."""
+    options = {"teacher": "torchvision.squeezenet1_1", "weights": "none"}
+    if is_finished:
+        given = bare_teacher(Distillation(**options), 10, 8).network.state_dict()
+        save_file(given, tmp_path / "given.safetensors")
+        options["weights"] = str(tmp_path / "given.safetensors")
+        monkeypatch.setattr(nas.teacher, "train_teacher", lambda *_: pytest.fail("trained"))
+    own = guided(tmp_path, **options)
+    logits = teacher_logits(own)
+    assert logits.shape == (len(own.data.train), 10)
+    network = teacher_network(own)
+    assert torch.allclose(network(torch.from_numpy(own.data.train.images[:9]) / 255), logits[:9], atol=1e-5)
+    if is_finished:
+        return
+    evaluation = evaluated(own, tmp_path / "artifact")
+    assert evaluation.state is State.COMPLETE, evaluation.reason
+    assert {file.name for file in (tmp_path / "reference").iterdir()} == {"lock", "logits.npy", "weights.safetensors"}
+
+
+@pytest.mark.parametrize("teacher", ["reference", "torchvision.squeezenet1_1"])
+def test_before_there_is_a_teacher_one_of_its_shape_is_timed(tmp_path: Path, teacher: str) -> None:
+    own = guided(tmp_path, teacher=teacher, **({} if teacher == "reference" else {"weights": "none"}))
+    network = untrained_teacher(own)
+    teacher_logits(own)
+    taught = teacher_network(own)
+    assert network(torch.rand(2, 1, 8, 8)).shape == taught(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    weights = [{name: p.shape for name, p in net.named_parameters() if p.dim() > 1} for net in (network, taught)]
+    assert weights[0] == weights[1]

@@ -8,8 +8,7 @@ import pytest
 
 from nas.study.file import dump_study, load_study
 
-FOLDER = Path(__file__).parents[2] / "studies"
-STUDIES = sorted([*FOLDER.glob("*.yaml"), *FOLDER.glob("compressors/*.yaml")])
+STUDIES = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))
 
 
 def test_there_are_studies() -> None:

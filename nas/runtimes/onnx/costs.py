@@ -17,6 +17,7 @@ from nas.runtimes.onnx.memory import peak_memory
 from nas.runtimes.onnx.packing import FUNCTIONS
 from nas.runtimes.runtime import FileCosts
 
+INTEGER_SUMS = ("ConvInteger", "MatMulInteger")
 # Layers of other kinds, whose weights and products are not counted.
 OTHER_LAYERS = frozenset({"LSTM", "GRU", "RNN", "Attention", "DeformConv", "Einsum"})
 
@@ -103,14 +104,14 @@ def _parameters(graph: Graph) -> int:
             continue
         if any(map(graph.is_constant, node.input)) or node.attribute:
             _refuse_other_layers(node)
-        for name in _weights(graph, node):
+        for name in weights_of(graph, node):
             own, whole = graph.source(name)
             sizes.setdefault(whole, {})[own] = math.prod(graph.shape(name))
             wholes[whole] = math.prod(graph.constants.get(whole, graph.shape(name)))
     return sum(min(wholes[whole], sum(parts.values())) for whole, parts in sizes.items())
 
 
-def _weights(graph: Graph, node: onnx.NodeProto) -> Iterator[str]:
+def weights_of(graph: Graph, node: onnx.NodeProto) -> Iterator[str]:
     """The constants that are parameters of a node. Raises Uncounted where its weight is no constant."""
     if node.op_type not in LAYER_OPS:
         return
@@ -132,6 +133,7 @@ def _refuse_computed_weight(graph: Graph, node: onnx.NodeProto, names: list[str]
 
 def _added_bias(graph: Graph, node: onnx.NodeProto) -> str | None:
     """A constant that is added to a layer's result alone, one number per output channel."""
+    is_conv, node = "Conv" in node.op_type, _to_floats(graph, node)
     readers = graph.readers.get(node.output[0], [])
     if len(readers) != 1 or readers[0].op_type != "Add" or node.output[0] in graph.outputs:
         return None
@@ -139,9 +141,17 @@ def _added_bias(graph: Graph, node: onnx.NodeProto) -> str | None:
     if other is None or not graph.is_constant(other):
         return None
     shape, out = graph.shape(other), graph.shape(node.output[0])
-    axis = 1 if "Conv" in node.op_type else len(out) - 1
+    axis = 1 if is_conv else len(out) - 1
     per_channel = tuple(length if i == axis else 1 for i, length in enumerate(out))
     return other if (1,) * (len(out) - len(shape)) + shape == per_channel else None
+
+
+def _to_floats(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto:
+    """A layer, or of one that sums integers the last of a Cast and the products with scales behind it."""
+    if node.op_type in INTEGER_SUMS:
+        while len(readers := graph.readers.get(node.output[0], [])) == 1 and readers[0].op_type in ("Cast", "Mul"):
+            node = readers[0]
+    return node
 
 
 def _total_macs(graph: Graph) -> int:

@@ -10,9 +10,11 @@ import torch
 from torch import fx, nn
 
 from compressors.folding import fold_batch_norm
+from compressors.masking.layers import has_masks
 from compressors.support import Unsupported
 from nas.runtimes.onnx.model import OPSET, FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.nodes import write_node
+from nas.runtimes.onnx.shared import SPARSE
 from nas.runtimes.onnx.writer import UnknownOperation, Writer
 from nas.runtimes.runtime import FileHeader
 
@@ -21,10 +23,20 @@ def emit(network: fx.GraphModule, header: FileHeader, *, unpacked: Collection[st
     """The ONNX model of a folded, possibly quantized network: `image` (N, C, H, W) in [0, 1] -> `logits`.
 
     Weights of the formats in `unpacked` are stored as int8 codes, for a runtime that cannot read them packed: a larger
-    file that computes the same. Raises UnknownOperation where the table has no row; `emit_or_export` falls back to
-    torch's exporter then.
+    file that computes the same; with SPARSE among them masked ones are stored dense. Raises UnknownOperation where the
+    table has no row; `emit_or_export` falls back to torch's exporter then.
     """
-    writer = Writer(dict(network.named_modules()), stored_as_int8=frozenset(unpacked))
+    dense = _written(network, header, frozenset(unpacked), stores_dense=True)
+    if SPARSE in unpacked or not has_masks(network):
+        return dense
+    sparse = _written(network, header, frozenset(unpacked), stores_dense=False)
+    return min(dense, sparse, key=onnx.ModelProto.ByteSize)  # small masks save less than their function takes
+
+
+def _written(
+    network: fx.GraphModule, header: FileHeader, unpacked: frozenset[str], *, stores_dense: bool
+) -> onnx.ModelProto:
+    writer = Writer(dict(network.named_modules()), stored_as_int8=unpacked, stores_dense=stores_dense)
     for node in network.graph.nodes:
         write_node(writer, node)
     return _finish(graph_of(writer.nodes, writer.weights, header), header, writer.functions)

@@ -10,7 +10,8 @@ from torch import fx, nn
 from compressors.quantization.modules import QuantizedLayer
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit, emit_or_export
-from nas.runtimes.runtime import FileCosts, FileHeader
+from nas.runtimes.onnx.zeros import count_zeros
+from nas.runtimes.runtime import FileCosts, FileHeader, FileZeros
 
 
 def model_bytes(network: nn.Module, header: FileHeader, *, unpacked: frozenset[str] = frozenset()) -> bytes:
@@ -20,7 +21,7 @@ def model_bytes(network: nn.Module, header: FileHeader, *, unpacked: frozenset[s
     """
     if isinstance(network, fx.GraphModule) and _is_quantized(network):
         return _serialized(emit(network, header, unpacked=unpacked))
-    return _serialized(emit_or_export(network, header))
+    return _serialized(emit_or_export(network, header, unpacked=unpacked))
 
 
 def _is_quantized(network: nn.Module) -> bool:
@@ -35,6 +36,11 @@ def _serialized(model: onnx.ModelProto) -> bytes:
 def file_costs(file: Path) -> FileCosts:
     """Parameters, multiply-accumulates and peak memory by the file's graph."""
     return read_costs(onnx.load(file))
+
+
+def file_zeros(file: Path) -> FileZeros:
+    """What of the file's parameters is zero."""
+    return count_zeros(onnx.load(file))
 
 
 def layer_outputs(file: Path) -> list[tuple[str, str]]:

@@ -5,28 +5,48 @@ Both are sums over the network's parts, each drawn once: thousands of candidates
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import NamedTuple
 
-from nas.candidates.candidate import Candidate, formats_of
+from compressors.formats import FORMATS
+from compressors.masking.request import STEP, Mask
+from compressors.plan import CompressionPlan
+from nas.candidates.candidate import Candidate, formats_of, shapes_file
 from nas.candidates.shaping import SHAPINGS
-from nas.runtimes.onnx.model import graph_of, model_of
+from nas.candidates.zeros import mask_of_plan, zeros_of
+from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.outline import Map, Node
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
+from nas.runtimes.onnx.shared import SPARSE
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
-from nas.runtimes.onnx.sketch import BOUNDS, PIXEL_SCALE, ZERO, Sketch, held_operations
+from nas.runtimes.onnx.sketch import (
+    BOUNDS,
+    DYNAMIC,
+    FLOATS,
+    PIXEL_SCALE,
+    SIGMOID_POWER,
+    ZERO,
+    Sketch,
+    fixed_operations,
+    held_operations,
+)
+from nas.runtimes.onnx.sparse import UNMASK, unmask_function
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
-from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem
+from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
 from search_spaces.linear import flow_of, linear_flow
 
-FORETOLD = frozenset(SHAPINGS)  # steps that change no more of a file than the parts say
+FORETOLD = frozenset({*SHAPINGS, STEP, DYNAMIC})  # steps that change no more of a file than the parts and masks say
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely
+POWER_SCALES = 7  # different scales of grids that are powers of two
 OF_ENDS = {"stem": of_stem, "head": of_head}
-SCALAR_BYTES = {name: tensor_bytes((), 1 if name == ZERO else 4) for name in (PIXEL_SCALE, ZERO, *BOUNDS)}
-ZERO_POINT_BYTES = tensor_bytes((), 1) + 3  # with its name
+SCALAR_BYTES = {
+    name: tensor_bytes((), 1 if name == ZERO else 4) for name in (PIXEL_SCALE, SIGMOID_POWER, ZERO, *BOUNDS)
+}
+ZERO_POINT_BYTES, SCALE_BYTES = (tensor_bytes((), length) + 3 for length in (1, 4))  # with its name
 SIZE_SD = 4.0  # in bytes
 
 
@@ -34,7 +54,8 @@ SIZE_SD = 4.0  # in bytes
 class Piece:
     """What a file has of one part; as in Outline. `source` is its input, of elements of `source_bytes`.
 
-    out, is_held, is_signed: the shape of its result, whether that is held in codes and may be negative.
+    out, is_held, is_signed, is_fixed: the shape of its result, and whether that is held in codes, may be negative and
+    has a scale that is a power of two.
     """
 
     size_bytes: int
@@ -43,33 +64,63 @@ class Piece:
     input_uses: int
     grid_uses: int
     zero_points: int
+    power_scales: int
     scalars: tuple[tuple[str, int, int], ...]
     restored_bits: frozenset[int]
+    unmasks: bool
     nodes: tuple[Node, ...]
     source: Map
     source_bytes: int
     out: Map
     is_held: bool
     is_signed: bool
+    is_fixed: bool
+
+
+class Asked(NamedTuple):
+    """What a part asks of the result before it: that it is held in codes, and on a scale that is a power of two."""
+
+    in_codes: bool
+    fixed: bool
+
+
+NOTHING_ASKED = Asked(in_codes=False, fixed=False)
 
 
 def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] = frozenset()) -> FileForecast | None:
-    """Size and peak memory of the file; None for kinds of blocks whose flow is not known and for further steps.
+    """Size and peak memory of the file; None for kinds of blocks whose flow is not known, for steps that are not known
+    here, and where shapes or zeros depend on weights.
 
     The size is exact but for what depends on weights: which zero points and scales of activations are equal, and are
     stored once.
     """
-    pieces = _pieces(candidate, len(header.class_names), unpacked)
-    if pieces is None:
+    if (
+        not FORETOLD.issuperset(name for name in candidate.plan.steps if shapes_file(name))
+        or candidate.depends_on_weights
+    ):
         return None
+    mask = mask_of_plan(candidate.plan)
+    ways = [None] if mask is None or SPARSE in unpacked else [None, mask]
+    found = [_pieces(candidate, len(header.class_names), unpacked, way) for way in ways]
+    files = [_forecast(pieces, header) for pieces in found if pieces is not None]
+    return min(files, key=lambda file: file.size_bytes, default=None)
+
+
+def _forecast(pieces: Sequence[Piece], header: FileHeader) -> FileForecast:
     content = sum(piece.size_bytes for piece in pieces) + _letters(pieces)
     content += sum(SCALAR_BYTES[name] for name in {name for piece in pieces for name, _, _ in piece.scalars})
-    grids = sum(piece.zero_points for piece in pieces)
-    distinct = ZERO_POINTS * (1 - (1 - 1 / ZERO_POINTS) ** grids)
-    outside, inside = _envelope(header, frozenset().union(*(piece.restored_bits for piece in pieces)))
-    size = outside + framed(inside + content) - (grids - distinct) * ZERO_POINT_BYTES
-    size_sd = SIZE_SD + ZERO_POINT_BYTES * (grids - distinct) ** 0.5
+    zeros = _repeated(sum(piece.zero_points for piece in pieces), ZERO_POINTS)
+    powers = _repeated(sum(piece.power_scales for piece in pieces), POWER_SCALES)
+    bits = frozenset[int]().union(*(piece.restored_bits for piece in pieces))
+    outside, inside = _envelope(header, bits, any(piece.unmasks for piece in pieces))
+    size = outside + framed(inside + content) - zeros * ZERO_POINT_BYTES - powers * SCALE_BYTES
+    size_sd = SIZE_SD + ZERO_POINT_BYTES * zeros**0.5 + SCALE_BYTES * powers**0.5
     return FileForecast(size, size_sd, lambda: max(map(_peak, pieces)))
+
+
+def _repeated(values: int, kinds: int) -> float:
+    """How many of so many values are equal to earlier ones, where each is one of `kinds`, as good as equally likely."""
+    return max(0.0, values - kinds * (1 - (1 - 1 / kinds) ** values))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -108,29 +159,34 @@ def _names(uses: Sequence[int], first: int) -> int:
 
 
 @lru_cache(maxsize=1 << 8)
-def _envelope(header: FileHeader, restored_bits: frozenset[int]) -> tuple[int, int]:
+def _envelope(header: FileHeader, restored_bits: frozenset[int], unmasks: bool) -> tuple[int, int]:
     """Bytes of a model without nodes: around its graph, with the functions that restore such codes, and in it."""
     graph = graph_of([], [], header)
-    functions = {f"{UNPACK}{bits}": partial(unpack_function, bits) for bits in restored_bits}
+    functions: dict[str, FunctionMaker] = {f"{UNPACK}{bits}": partial(unpack_function, bits) for bits in restored_bits}
+    functions |= {UNMASK: unmask_function} if unmasks else {}
     inside = graph.ByteSize()
     return model_of(graph, header, functions).ByteSize() - framed(inside), inside
 
 
-def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str]) -> list[Piece] | None:
-    """The pieces of a network's parts, in order; None where a part's flow is not known."""
+def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str], mask: Mask | None) -> list[Piece] | None:
+    """The pieces of a network's parts, in order, with what this mask leaves; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
-    if not FORETOLD.issuperset(plan.steps) or not all(map(_is_known, parts)):
+    if not all(map(_is_known, parts)):
         return None
-    formats = [formats_of(part, plan) for part in parts]
-    asks = [_asks_for_codes(part, given) for part, given in zip(parts, formats, strict=True)]
+    formats = [_as_run(formats_of(part, plan), plan) for part in parts]
+    asks = [_asks_of(part, given) for part, given in zip(parts, formats, strict=True)]
     pieces, source = list[Piece](), Map(architecture.input_channels, architecture.input_size)
-    held, signed = False, False
-    for part, given, next_asks in zip(parts, formats, [*asks[1:], False], strict=True):
-        piece = _piece(part, given, source, held, signed, next_asks, unpacked)
+    held, signed, fixed = False, False, False
+    for part, given, next_asks in zip(parts, formats, [*asks[1:], NOTHING_ASKED], strict=True):
+        piece = _piece(part, given, source, held, signed, fixed, next_asks, unpacked, zeros_of(part, mask))
         pieces.append(piece)
-        source, held, signed = piece.out, piece.is_held, piece.is_signed
+        source, held, signed, fixed = piece.out, piece.is_held, piece.is_signed, piece.is_fixed
     return pieces
+
+
+def _as_run(formats: tuple[str, ...], plan: CompressionPlan) -> tuple[str, ...]:
+    return tuple(DYNAMIC if fmt != "fp32" else fmt for fmt in formats) if DYNAMIC in plan.steps else formats
 
 
 def _is_known(part: Part) -> bool:
@@ -139,16 +195,28 @@ def _is_known(part: Part) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _flow_of(part: Part) -> Flow:
+    return with_factors(_whole_flow(part), _names_of(part))
+
+
+def _whole_flow(part: Part) -> Flow:
+    """What the part does where no layer is factored."""
     if part.site is not None:
         return linear_flow(part.site) if part.is_linear else flow_of(part.site)
     return of_classifier() if part.name == "classifier" else OF_ENDS[part.name](part.activation)
 
 
 @lru_cache(maxsize=1 << 16)
-def _asks_for_codes(part: Part, formats: tuple[str, ...]) -> bool:
-    """Whether a layer of the part needs the part's input in codes."""
-    by_name = dict(zip(_names_of(part), formats, strict=True))
-    return any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] != "fp32" for o in _flow_of(part))
+def _asks_of(part: Part, formats: tuple[str, ...]) -> Asked:
+    flow, by_name = _flow_of(part), dict(zip(_names_of(part), formats, strict=True))
+    in_codes = any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] not in FLOATS for o in flow)
+    return Asked(in_codes, INPUT in _fixed(flow, by_name))
+
+
+def _fixed(
+    flow: Flow, by_name: Mapping[str, str], *, input_fixed: bool = False, output_fixed: bool = False
+) -> set[int]:
+    layers = [name for name, fmt in by_name.items() if fmt not in FLOATS and FORMATS[fmt].is_fixed_point]
+    return fixed_operations(flow, layers, input_fixed=input_fixed, output_fixed=output_fixed)
 
 
 def _names_of(part: Part) -> list[str]:
@@ -158,15 +226,17 @@ def _names_of(part: Part) -> list[str]:
 
 @lru_cache(maxsize=1 << 16)
 def _piece(
-    part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, next_asks: bool,
-    unpacked: frozenset[str],
+    part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, input_fixed: bool,
+    next_asks: Asked, unpacked: frozenset[str], zeros: tuple[int, ...],
 ) -> Piece:  # fmt: skip
     flow, names = _flow_of(part), _names_of(part)
     by_name = dict(zip(names, formats, strict=True))
-    held = held_operations(flow, [n for n, fmt in by_name.items() if fmt != "fp32"], input_held=input_held)
+    held = held_operations(flow, [n for n, fmt in by_name.items() if fmt not in FLOATS], input_held=input_held)
     last = len(flow) - 1
-    held = (held | {last} if next_asks else held) if part.name != "classifier" else held - {last}
-    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, unpacked)
+    held = (held | {last} if next_asks.in_codes else held) if part.name != "classifier" else held - {last}
+    fixed = _fixed(flow, by_name, input_fixed=input_fixed, output_fixed=next_asks.fixed)
+    masked = dict(zip(names, zeros, strict=True)) if zeros else {}
+    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, unpacked, masked)
     outline = sketch.draw(source, is_signed=input_signed)
     return Piece(
         size_bytes=outline.size_bytes,
@@ -175,12 +245,15 @@ def _piece(
         input_uses=outline.input_uses,
         grid_uses=outline.grid_uses,
         zero_points=outline.zero_points,
+        power_scales=outline.power_scales,
         scalars=tuple((name, *uses) for name, uses in outline.scalars.items()),
         restored_bits=frozenset(outline.restored_bits),
+        unmasks=outline.unmasks,
         nodes=tuple(outline.nodes),
         source=source,
         source_bytes=1 if input_held else 4,
         out=sketch.result,
         is_held=last in held,
         is_signed=sketch.is_signed,
+        is_fixed=last in fixed,
     )

@@ -60,11 +60,11 @@ class Graph:
                 self.folded.update(filter(None, node.output))
 
     def _unpack_shapes(self, model: onnx.ModelProto) -> None:
-        """What a function restores from bit planes counts as the constant, with the shape it restores."""
+        """What a function restores from bits counts as the constant, with the shape it restores: its last input."""
         values = {w.name: w for w in model.graph.initializer}
         for node in self.nodes:
             if node.domain == FUNCTIONS:
-                self.constants[node.output[0]] = tuple(numpy_helper.to_array(values[node.input[1]]).tolist())
+                self.constants[node.output[0]] = tuple(numpy_helper.to_array(values[node.input[-1]]).tolist())
 
     def _is_constant_node(self, node: onnx.NodeProto) -> bool:
         """Whether a node computes the same for every image, so that the runtime computes it when it loads the file."""
@@ -86,8 +86,10 @@ class Graph:
             return self.constants[name]
         if name in self.shapes:
             return self.shapes[name]
-        if name in self.maker and self.maker[name].op_type in SAME_SHAPE:
-            return self.shape(self.maker[name].input[0])
+        if (node := self.maker.get(name)) is not None and node.op_type in SAME_SHAPE:
+            return self.shape(node.input[0])
+        if node is not None and self._is_lookup(node):
+            return self.shape(node.input[1])
         raise Uncounted(f"shapes are not known throughout ({name!r})")
 
     def source(self, name: str) -> tuple[str, str]:
@@ -104,7 +106,12 @@ class Graph:
         attributes = [attribute.SerializeToString(deterministic=True).hex() for attribute in node.attribute]
         made = repr((node.op_type, list(node.output).index(name), inputs, attributes))
         own = made if inputs else name
-        return own, self.source(node.input[0])[1] if node.op_type in SOME_VALUES else own
+        is_part = node.op_type in SOME_VALUES and not self._is_lookup(node)
+        return own, self.source(node.input[0])[1] if is_part else own
+
+    def _is_lookup(self, node: onnx.NodeProto) -> bool:
+        """Whether a node takes entries of a stored list, any of them often, as from a codebook."""
+        return node.op_type == "Gather" and len(self.constants.get(node.input[0], ())) == 1
 
     def is_constant(self, name: str) -> bool:
         return name in self.folded

@@ -18,10 +18,13 @@ import torch
 from torch import fx, nn
 
 from compressors.formats import ActivationScheme
+from compressors.masking.layers import mask_of
+from compressors.quantization.dynamic import DynamicLinear
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
 from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
 from compressors.support import Unsupported, check_no_hooks
-from nas.runtimes.onnx.weights import dequantized
+from nas.runtimes.onnx.dynamic import write_dynamic_linear
+from nas.runtimes.onnx.weights import dequantized, float_weight
 from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
 
 Emit = Callable[[Writer, fx.Node, Any], str]
@@ -138,7 +141,9 @@ def _rank(writer: Writer, node: fx.Node) -> int:
 
 
 def _float_inputs(writer: Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> list[str]:
-    inputs = [writer.source(node), writer.constant(array_of(layer.weight), f"{node.target}.weight")]
+    mask = mask_of(layer)
+    kept = None if mask is None else array_of(mask)
+    inputs = [writer.source(node), float_weight(writer, str(node.target), array_of(layer.weight), kept)]
     return inputs if layer.bias is None else [*inputs, writer.constant(array_of(layer.bias), f"{node.target}.bias")]
 
 
@@ -165,9 +170,14 @@ def _quantized_linear(writer: Writer, node: fx.Node, module: QuantizedLinear) ->
     packed = module.packed()
     if packed.zero_points is None:
         # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
-        packed = replace(packed, zero_points=torch.zeros(len(packed.scales), dtype=torch.int8))
+        packed = replace(packed, zero_points=torch.zeros_like(packed.scales, dtype=torch.int8))
     inputs = [writer.source(node), *dequantized(writer, str(node.target), packed)]
     return writer.add("Gemm", inputs, name=str(node.target), transB=1)
+
+
+def _dynamic_linear(writer: Writer, node: fx.Node, module: DynamicLinear) -> str:
+    _check_matrix(writer, node)
+    return write_dynamic_linear(writer, writer.source(node), str(node.target), module)
 
 
 def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
@@ -176,7 +186,7 @@ def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
     scheme = module.scheme
     if scheme.bits != 8:
         raise UnknownOperation(f"{node.target}: no ONNX rule for activations of {scheme.bits} bits, only of 8")
-    from_pixels = _is_normalize(writer, node.all_input_nodes[0]) and not scheme.symmetric
+    from_pixels = _is_normalize(writer, node.all_input_nodes[0]) and scheme.holds_pixels
     stored = _grid(writer, scheme, *((1 / 255, scheme.low) if from_pixels else (scale, zero_point)))
     codes = writer.add("QuantizeLinear", [writer.source(node), *stored])
     return writer.add("DequantizeLinear", [codes, *_grid(writer, scheme, scale, zero_point)])
@@ -193,7 +203,7 @@ def _is_normalize(writer: Writer, node: fx.Node) -> bool:
 
 def _normalize(writer: Writer, node: fx.Node, module: Any) -> str:
     quantizer = writer.sole_quantizer(node)
-    if quantizer is not None and not quantizer.scheme.symmetric:
+    if quantizer is not None and quantizer.scheme.holds_pixels:
         return writer.source(node)
     mean, std = (writer.scalar(np.float32(float(value))) for value in (module.mean, module.std))
     return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])
@@ -229,6 +239,25 @@ def _global_average(writer: Writer, node: fx.Node, module: nn.AdaptiveAvgPool2d)
     if module.output_size not in (1, (1, 1)):
         raise UnknownOperation(f"{node.target}: no ONNX rule for adaptive pooling to {module.output_size}")
     return writer.add("GlobalAveragePool", [writer.source(node)])
+
+
+def _max_pool(writer: Writer, node: fx.Node, module: nn.MaxPool2d) -> str:
+    if module.return_indices:
+        raise UnknownOperation(f"{node.target}: no ONNX rule for max pooling that returns indices")
+    return writer.add(
+        "MaxPool",
+        [writer.source(node)],
+        kernel_shape=_pair(module.kernel_size),
+        strides=_pair(module.stride),
+        pads=_pair(module.padding) * 2,
+        dilations=_pair(module.dilation),
+        ceil_mode=int(module.ceil_mode),
+    )
+
+
+def _pair(size: int | tuple[int, ...]) -> list[int]:
+    """A size for height and width."""
+    return [size, size] if isinstance(size, int) else list(size)
 
 
 def _binary(op: str) -> Emit:
@@ -271,6 +300,7 @@ _BY_OP: Mapping[str, Callable[[Writer, fx.Node], None]] = {
 _MODULES: Mapping[type, Emit] = {
     QuantizedConv2d: _quantized_conv,
     QuantizedLinear: _quantized_linear,
+    DynamicLinear: _dynamic_linear,
     ActivationQuantizer: _quantizer,
     SharedGrid: _quantizer,
     nn.Conv2d: _conv,
@@ -280,6 +310,7 @@ _MODULES: Mapping[type, Emit] = {
     nn.Hardswish: _hardswish,
     nn.Hardsigmoid: _hardsigmoid,
     nn.AdaptiveAvgPool2d: _global_average,
+    nn.MaxPool2d: _max_pool,
 }
 _PROTOCOLS: Mapping[type, Emit] = {PixelGrid: _normalize, ChannelSelection: _select}
 _FUNCTIONS: Mapping[Callable[..., Any], Emit] = {

@@ -31,14 +31,15 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 class Map(NamedTuple):
-    """An activation: channels, and side in pixels."""
+    """An activation: channels, and side in pixels; its height, where it has another `width` (0: the same)."""
 
     channels: int
     side: int
+    width: int = 0
 
     @property
     def elements(self) -> int:
-        return self.channels * self.side**2
+        return self.channels * self.side * (self.width or self.side)
 
 
 class Node(NamedTuple):
@@ -61,8 +62,9 @@ class Outline:
     node_uses, constant_uses: how often the numbered name of each node, of each stored value stands in the file.
     input_uses, grid_uses: the same of the part's input, and of the scalars of its grid that it does not share.
     scalars: by those that the whole file shares, how often, and before which of the part's own constants the first use
-    is. zero_points: grids with a zero point of their own. restored_bits: bits of codes
-    that a function of the file restores.
+    is. zero_points: grids with a zero point of their own. power_scales: scales of grids that
+    are powers of two. restored_bits: bits of codes that a function of the file restores. unmasks: whether a function of
+    the file joins masks and weights.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -72,24 +74,28 @@ class Outline:
     input_uses: int = 0
     grid_uses: int = 0
     zero_points: int = 0
+    power_scales: int = 0
     scalars: dict[str, tuple[int, int]] = field(default_factory=dict)
     restored_bits: set[int] = field(default_factory=set)
+    unmasks: bool = False
 
     def add(
         self, op: str, reads: Sequence[int], out: Map, *, constants: Iterable[int] = (), texts: Sequence[int] = (),
         shared: Sequence[str] = (), grid_of_input: int = 0, name: str = "", domain: str = "",
-        weight_codes: bool = True, **attributes: Any,
+        weight_codes: bool = True, outputs: int = 1, later: int = 0, **attributes: Any,
     ) -> int:  # fmt: skip
         """Append a node; returns its number.
 
         It also reads numbered `constants`, constants whose own names have `texts` letters, `shared` scalars, and
-        `grid_of_input` scalars of the grid that the part's input lies on.
+        `grid_of_input` scalars of the grid that the part's input lies on. The names of `outputs` after the first have a
+        letter more; `later` of the `reads` are of such ones.
         """
         constants = tuple(constants)
         inputs = len(reads) + len(constants) + len(texts) + len(shared) + grid_of_input
         self.size_bytes += node_bytes(
-            op, inputs, text=sum(texts), name=name, domain=domain, attributes=tuple(attributes.items())
-        )
+            op, inputs + outputs - 1, text=sum(texts) + later + outputs - 1, name=name, domain=domain,
+            attributes=tuple(attributes.items()),
+        )  # fmt: skip
         for read in reads:
             if read == INPUT:
                 self.input_uses += 1
@@ -102,7 +108,7 @@ class Outline:
             uses, first = self.scalars.get(scalar, (0, len(self.constant_uses)))
             self.scalars[scalar] = (uses + 1, first)
         self.nodes.append(Node(op, tuple(reads), out, weight_codes))
-        self.node_uses.append(1)
+        self.node_uses.append(outputs)
         return len(self.nodes) - 1
 
     def constant(self, dims: tuple[int, ...], data_bytes: int, *, letters: int | None = None) -> int:

@@ -1,12 +1,14 @@
 """Weights below 8 bits as bytes: packed codes, bit planes, and the function that gives int8 codes back.
 
 4 and 2 bits are ONNX types of their own, followed by a Cast. Other widths are stored as bit planes, eight codes to a
-byte in each, and restored by a model-local function that holds standard operations only. Both are folded to int8
-constants at load, so that the convolution runs on the same integer kernel as with int8 weights.
+byte in each, and restored by a model-local function that holds standard operations only; a single plane holds codes -1
+and 1. Both are folded to int8 constants at load, so that the convolution runs on the same integer kernel as with int8
+weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 Codes = np.ndarray[Any, Any]
 FUNCTIONS = "compact_nas"
 UNPACK = "Unpack"
+NARROW: Mapping[int, int] = {4: TensorProto.INT4, 2: TensorProto.INT2}  # bits -> ONNX's type of so many
 
 
 def pack(codes: Codes, bits: int) -> Codes:
@@ -28,9 +31,15 @@ def pack(codes: Codes, bits: int) -> Codes:
     return packed
 
 
+def codes_of_planes(bits: int) -> range:
+    """The codes that so many planes hold, in the order of the numbers 0, 1, ... that the planes are of."""
+    return range(-1, 2, 2) if bits == 1 else range(-(2 ** (bits - 1)), 2 ** (bits - 1))
+
+
 def to_planes(codes: Codes, bits: int) -> Codes:
-    """Bit planes (bits, ceil(n / 8), 1) of the codes plus 2^(bits - 1), the lowest bit's plane first."""
-    flat = (codes.reshape(-1).astype(np.int16) + 2 ** (bits - 1)).astype(np.uint8)
+    """Bit planes (bits, ceil(n / 8), 1) of the codes' numbers, the lowest bit's plane first."""
+    held = codes_of_planes(bits)
+    flat = ((codes.reshape(-1).astype(np.int16) - held.start) // held.step).astype(np.uint8)
     planes = [np.packbits((flat >> bit) & 1) for bit in range(bits)]
     return np.stack(planes)[:, :, None]
 
@@ -44,14 +53,15 @@ def unpack_function(bits: int, opset: int) -> onnx.FunctionProto:
     def node(op: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
         return helper.make_node(op, inputs, [output], **attributes)
 
-    powers = (2 ** np.arange(bits, dtype=np.int32)).reshape(-1, 1, 1)
+    held = codes_of_planes(bits)
+    powers = (held.step * 2 ** np.arange(bits, dtype=np.int32)).reshape(-1, 1, 1)
     nodes = [
         constant("shifts", np.arange(7, -1, -1, dtype=np.uint8)),
         constant("one", np.uint8(1)),
         constant("powers", powers),
         constant("first", np.array([0], np.int64)),
         constant("flat", np.array([-1], np.int64)),
-        constant("offset", np.int32(2 ** (bits - 1))),
+        constant("offset", np.int32(-held.start)),
         node("BitShift", ["planes", "shifts"], "shifted", direction="RIGHT"),
         node("BitwiseAnd", ["shifted", "one"], "bits"),
         node("Cast", ["bits"], "wide", to=TensorProto.INT32),

@@ -8,6 +8,9 @@ from nas.runtimes.onnx.graph import FLOAT_RESULT, FUSED_OPS, INTEGER_OPS, LAYER_
 from nas.runtimes.onnx.outline import Map, Node
 from search_spaces.flows import INPUT
 
+BYTES = {"QuantizeLinear": 1, "DynamicQuantizeLinear": 1}  # of an element
+BESIDE = {"DynamicQuantizeLinear": 5}  # bytes: its scale and zero point
+
 
 class _Part:
     """A part's nodes, and who reads each of them."""
@@ -79,7 +82,7 @@ def peak_of_part(nodes: Sequence[Node], source: Map, source_bytes: int) -> int:
             last_read[home[read]] = number
         home[number] = home[node.reads[0]] if part.shares_buffer(number) else number
         if node.op != "DequantizeLinear" or home[number] == number:
-            sizes[home[number]] = node.out.elements * (1 if node.op == "QuantizeLinear" else 4)
+            sizes[home[number]] = node.out.elements * BYTES.get(node.op, 4) + BESIDE.get(node.op, 0)
     last_read[home[len(nodes) - 1]] = len(nodes)
     live, peak = {INPUT}, 0
     for number in range(len(nodes)):

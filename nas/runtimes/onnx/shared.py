@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, Usage
+from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, FileZeros, Usage
 
 if TYPE_CHECKING:
     from nas.candidates.candidate import Candidate
     from nas.data.decoding import Form
+
+SPARSE = "sparse"  # among formats that are stored unpacked: masked weights are stored dense
 
 
 class ReadsOnnx:
@@ -17,11 +21,22 @@ class ReadsOnnx:
 
     file_name = "model.onnx"
     unpacked: frozenset[str] = frozenset()  # formats whose weights it is given as int8 codes
+    refused: Mapping[str, str] = MappingProxyType({})
 
     def costs(self, file: Path) -> FileCosts:
         from nas.runtimes.onnx.files import file_costs
 
         return file_costs(file)
+
+    def coded(self, file: Path) -> bytes:
+        from nas.runtimes.onnx.coding import coded_file
+
+        return coded_file(file.read_bytes())
+
+    def zeros(self, file: Path) -> FileZeros:
+        from nas.runtimes.onnx.files import file_zeros
+
+        return file_zeros(file)
 
     def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:
         from nas.runtimes.onnx.forecast import forecast

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from compressors.formats import BITS
+from onnx import TensorProto
+
+from compressors.formats import FORMATS, Format
 from nas.runtimes.onnx.outline import CLAMPING, KEEPING, MOVING, ROWS, Map, Outline
-from nas.runtimes.onnx.packing import FUNCTIONS, UNPACK
+from nas.runtimes.onnx.packing import FUNCTIONS, NARROW, UNPACK
+from nas.runtimes.onnx.sparse import UNMASK, mask_bytes, stores_mask
 from search_spaces.flows import INPUT, Operation
 from search_spaces.layers import LayerSpec
 
-PIXEL_SCALE, ZERO = "1/255", "0"  # scalars that quantizers share
+PIXEL_SCALE, SIGMOID_POWER, ZERO = "1/255", "1/256", "0"  # scalars that quantizers share
 BOUNDS = ("0.0", "6.0")  # of Clip, which share them as well
-NARROW = ("int4", "int2")  # which ONNX has a type for
+DYNAMIC = "dynamic"  # of a layer that reads floats, in the place of its format
+FLOATS = ("fp32", DYNAMIC)
 Grid = Mapping[str, Any]  # what a quantizer reads of its grid: arguments of Outline.add
 
 
@@ -29,6 +34,26 @@ def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, in
     return held
 
 
+def fixed_operations(
+    flow: Sequence[Operation], layers: Collection[str], *, input_fixed: bool, output_fixed: bool
+) -> set[int]:
+    """Operations, perhaps INPUT, whose results have a scale that is a power of two: those around such `layers`, and
+    those of such results alone.
+    """
+    fixed = {len(flow) - 1} if output_fixed else set[int]()
+    fixed |= {INPUT} if input_fixed else set[int]()
+    for number, operation in enumerate(flow):
+        if operation.op == "layer" and operation.layer in layers:
+            fixed |= {*operation.reads, _result(flow, number)}
+    for number, operation in reversed(list(enumerate(flow))):
+        if number in fixed and operation.op in MOVING:
+            fixed |= set(operation.reads)
+    for number, operation in enumerate(flow):
+        if operation.op in KEEPING and fixed.issuperset(operation.reads):
+            fixed.add(_result(flow, number))
+    return fixed
+
+
 def _result(flow: Sequence[Operation], number: int) -> int:
     """Where codes appear: behind the ReLU that alone reads an operation's result, or at once."""
     users = [user for user, operation in enumerate(flow) if number in operation.reads]
@@ -38,18 +63,20 @@ def _result(flow: Sequence[Operation], number: int) -> int:
 class Sketch:
     """A part's outline while it is drawn.
 
-    layers, formats: by the name that operations have for a layer. held: operations with results in codes. `unpacked`:
-    formats that are stored as int8. The quantizer of the part's result ends it; the next part begins with what reads
-    the codes.
+    layers, formats, zeros: by the name that operations have for a layer; the zeros are those of masks that are stored
+    with what they leave where that is smaller. held: operations with results in codes; fixed: those with scales that
+    are powers of two. `unpacked`: formats that are stored as int8. The quantizer of the part's result ends it; the next
+    part begins with what reads the codes.
     """
 
     def __init__(
         self, flow: Sequence[Operation], layers: Mapping[str, LayerSpec], formats: Mapping[str, str],
-        held: Collection[int], unpacked: Collection[str],
+        held: Collection[int], fixed: Collection[int], unpacked: Collection[str],
+        zeros: Mapping[str, int] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self.outline = Outline()
         self._flow, self._layers, self._formats = flow, layers, formats
-        self._held, self._unpacked = held, unpacked
+        self._held, self._fixed, self._unpacked, self._zeros = held, fixed, unpacked, zeros
         self._maps, self._signed, self._values = dict[int, Map](), dict[int, bool](), dict[int, int]()
         self._grids = dict[int, Grid]()
 
@@ -81,7 +108,8 @@ class Sketch:
         match operation.op:
             case "layer":
                 layer = self._layers[operation.layer]
-                return Map(layer.out_channels, layer.output_size)
+                height, width = layer.output_map
+                return Map(layer.out_channels, height, width if width != height else 0)
             case "average":
                 return Map(before.channels, 1)
             case "select":
@@ -100,11 +128,13 @@ class Sketch:
         """Append an operation's own nodes; returns the number of the value it gives."""
         reads, out = [self._values[read] for read in operation.reads], self._maps[number]
         match operation.op:
+            case "layer" if self._formats[operation.layer] == DYNAMIC:
+                return self._dynamic_layer(operation, reads, out)
             case "layer" if self._formats[operation.layer] != "fp32":
                 return self._integer_layer(operation, reads, out)
             case "layer":
                 return self._float_layer(number, operation, reads, out)
-            case "normalize" | "relu" | "relu6" if number in self._held:
+            case "normalize" | "relu" | "relu6" if number in self._held and not self._keeps_normalizing(number):
                 return reads[0]  # the quantizer behind does it
             case "normalize":
                 mean, std = self.outline.constant((), 4), self.outline.constant((), 4)
@@ -119,51 +149,103 @@ class Sketch:
         name, attributes = ROWS[operation.op]
         return self.outline.add(name, reads, out, **attributes)
 
+    def _keeps_normalizing(self, number: int) -> bool:
+        """Whether pixels are normalized in floats, since their grid is not one on which they are exact."""
+        return self._flow[number].op == "normalize" and number in self._fixed
+
     def _float_layer(self, number: int, operation: Operation, reads: Sequence[int], out: Map) -> int:
         layer = self._layers[operation.layer]
         weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
-        self.outline.constant(_dims(layer), 4 * layer.weight_count, letters=len(weight))
+        kept = layer.weight_count - self._zeros.get(operation.layer, 0)
+        is_sparse = kept < layer.weight_count and stores_mask("fp32", layer.weight_count, kept, 32)
+        dims, texts, restored = ((kept,) if is_sparse else _dims(layer)), [len(weight), len(bias)], list[int]()
+        self.outline.constant(dims, 4 * kept if is_sparse else 4 * layer.weight_count, letters=len(weight))
+        if is_sparse:
+            restored, texts = [self._unmasked(layer, texts=texts[:1])], texts[1:]
         self.outline.constant((layer.out_channels,), 4 * layer.out_channels, letters=len(bias))
-        value = self._layer(layer, reads, out, texts=[len(weight), len(bias)], weight_codes=False)
+        value = self._layer(layer, [*reads, *restored], out, texts=texts, weight_codes=False)
         result = _result(self._flow, number)
         if operation.reads[0] in self._held and result in self._held:
             return self.outline.add("LeakyRelu", [value], out, alpha=1.0)  # keeps it float
         return value
 
-    def _integer_layer(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
+    def _dynamic_layer(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
         layer, outline = self._layers[operation.layer], self.outline
+        ins, outs, scales = layer.in_channels, layer.out_channels, f"{layer.name}.weight_scale"
+        codes = outline.add("DynamicQuantizeLinear", reads, self._maps[operation.reads[0]], outputs=3)
+        weight, zeros = outline.constant((ins, outs), ins * outs), outline.constant((outs,), outs)
+        sums = outline.add(
+            "MatMulInteger", [codes, codes], out, constants=[weight, zeros], later=1, name=layer.name
+        )  # fmt: skip
+        outline.constant((outs,), 4 * outs, letters=len(scales))
+        step = outline.add("Mul", [codes], out, texts=[len(scales)], later=1)
+        floats = outline.add("Mul", [outline.add("Cast", [sums], out, to=1), step], out)
+        return outline.add("Add", [floats], out, constants=[outline.constant((outs,), 4 * outs)])
+
+    def _integer_layer(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
+        layer, outline, row = self._layers[operation.layer], self.outline, FORMATS[self._formats[operation.layer]]
         channels, scales = layer.out_channels, f"{layer.name}.weight_scale"
-        zeros = [outline.constant((channels,), channels)] if layer.kind == "linear" else []
-        outline.constant((channels,), 4 * channels, letters=len(scales))
-        restored, plain = self._codes(layer, self._formats[operation.layer])
-        weight = outline.add("DequantizeLinear", restored, out, constants=[*plain, *zeros], texts=[len(scales)], axis=0)
-        bias = [outline.constant((channels,), 4 * channels) for _ in ("codes", "scales")]
-        dequantized = outline.add("DequantizeLinear", [], out, constants=bias, axis=0)
+        of_scales = () if row.has_codebook else (channels,)
+        axis: dict[str, Any] = {} if row.has_codebook else {"axis": 0}
+        count = 1 if row.has_codebook else channels
+        has_zeros = layer.kind == "linear" or row.rounding == "asymmetric"
+        zeros = [outline.constant(of_scales, count)] if has_zeros else []
+        outline.constant(of_scales, 4 * count, letters=len(scales))
+        restored, plain = self._weight_codes(layer, row, self._zeros.get(operation.layer, 0))
+        weight = outline.add("DequantizeLinear", restored, out, constants=[*plain, *zeros], texts=[len(scales)], **axis)
+        bias = [outline.constant((channels,), 4 * channels), outline.constant(of_scales, 4 * count)]
+        dequantized = outline.add("DequantizeLinear", [], out, constants=bias, **axis)
         return self._layer(layer, [*reads, weight, dequantized], out)
 
-    def _codes(self, layer: LayerSpec, weight_format: str) -> tuple[list[int], list[int]]:
+    def _weight_codes(self, layer: LayerSpec, row: Format, zeros: int) -> tuple[list[int], list[int]]:
         """The codes of a weight: the node that restores them, or the constant that they are."""
-        outline, dims, count = self.outline, _dims(layer), layer.weight_count
-        if weight_format == "int8" or weight_format in self._unpacked:
+        weights, bits = layer.weight_count, 8 if row.name in self._unpacked else row.bits
+        if zeros and row.rounding != "asymmetric" and stores_mask(row.name, weights, weights - zeros, bits):
+            restored, plain = self._codes((weights - zeros,), weights - zeros, row)
+            return [self._unmasked(layer, restored, plain)], []
+        return self._codes(_dims(layer), weights, row)
+
+    def _unmasked(
+        self, layer: LayerSpec, reads: Sequence[int] = (), constants: Sequence[int] = (), *, texts: Sequence[int] = ()
+    ) -> int:
+        """The node that puts what a mask leaves where it stands."""
+        dims, outline = _dims(layer), self.outline
+        bits = outline.constant((mask_bytes(layer.weight_count), 1), mask_bytes(layer.weight_count))
+        shape = outline.constant((len(dims),), 8 * len(dims))
+        outline.unmasks = True
+        return outline.add(UNMASK, reads, Map(0, 0), constants=[bits, *constants, shape], texts=texts, domain=FUNCTIONS)
+
+    def _codes(self, dims: tuple[int, ...], count: int, row: Format) -> tuple[list[int], list[int]]:
+        """So many codes: the node that restores them, or the constant that they are."""
+        outline = self.outline
+        if row.bits == 8 or row.name in self._unpacked:
             return [], [outline.constant(dims, count)]
-        bits = BITS[weight_format]
-        if weight_format in NARROW:
+        if not row.has_codebook:
+            return [self._restored(dims, count, row.bits, TensorProto.INT8)], []
+        indices = self._restored(dims, count, row.bits, TensorProto.INT32)
+        entries = outline.constant((len(row.codes),), len(row.codes))
+        return [outline.add("Gather", [indices], Map(0, 0), constants=[entries], axis=0)], []
+
+    def _restored(self, dims: tuple[int, ...], count: int, bits: int, to: int) -> int:
+        """The node that gives packed codes in an ONNX type."""
+        outline = self.outline
+        if bits in NARROW:
             packed = outline.constant(dims, -(-count * bits // 8))
-            return [outline.add("Cast", [], Map(0, 0), constants=[packed], to=3)], []
+            return outline.add("Cast", [], Map(0, 0), constants=[packed], to=to)
         bytes_of_plane = -(-count // 8)
         planes = outline.constant((bits, bytes_of_plane, 1), bits * bytes_of_plane)
         shape = outline.constant((len(dims),), 8 * len(dims))
         outline.restored_bits.add(bits)
-        function = f"{UNPACK}{bits}"
-        return [outline.add(function, [], Map(0, 0), constants=[planes, shape], domain=FUNCTIONS)], []
+        codes = outline.add(f"{UNPACK}{bits}", [], Map(0, 0), constants=[planes, shape], domain=FUNCTIONS)
+        return codes if to == TensorProto.INT8 else outline.add("Cast", [codes], Map(0, 0), to=to)
 
     def _layer(self, layer: LayerSpec, reads: Sequence[int], out: Map, **inputs: Any) -> int:
         if layer.kind == "linear":
             return self.outline.add("Gemm", reads, out, name=layer.name, transB=1, **inputs)
-        padding, sides = layer.kernel // 2, (layer.kernel, layer.kernel)
+        pads = tuple(side // 2 for side in layer.kernels)
         return self.outline.add(
-            "Conv", reads, out, name=layer.name, kernel_shape=sides, strides=(layer.stride,) * 2,
-            pads=(padding,) * 4, dilations=(1, 1), group=layer.groups, **inputs,
+            "Conv", reads, out, name=layer.name, kernel_shape=layer.kernels, strides=layer.strides,
+            pads=pads * 2, dilations=(1, 1), group=layer.groups, **inputs,
         )  # fmt: skip
 
     def _quantize(self, number: int, operation: Operation) -> None:
@@ -171,7 +253,8 @@ class Sketch:
         shape, value = self._maps[number], self._values[number]
         own = self._grids[number] = self._grid(number, operation)
         # The codes of pixels are what they are: they are stored on one grid and read on another.
-        stored = {"shared": [PIXEL_SCALE, ZERO]} if operation.op == "normalize" else own
+        are_pixels = operation.op == "normalize" and not self._keeps_normalizing(number)
+        stored = {"shared": [PIXEL_SCALE, ZERO]} if are_pixels else own
         value = self.outline.add("QuantizeLinear", [value], shape, **stored)
         if number < len(self._flow) - 1:
             value = self.outline.add("DequantizeLinear", [value], shape, **own)
@@ -180,11 +263,13 @@ class Sketch:
     def _grid(self, number: int, operation: Operation) -> Grid:
         if operation.op in MOVING and operation.reads[0] in self._grids:
             return self._grids[operation.reads[0]]
-        if operation.op == "concatenate" and not self._signed[number] and operation.reads[-1] in self._grids:
+        is_like_a_part = operation.op == "concatenate" and not self._signed[number] and not self._fixed
+        if is_like_a_part and operation.reads[-1] in self._grids:
             return self._grids[operation.reads[-1]]  # its range is that of a part, mostly: the scale is stored once
         if operation.op == "hardsigmoid":
-            return {"shared": [PIXEL_SCALE, ZERO]}
+            return {"shared": [SIGMOID_POWER if number in self._fixed else PIXEL_SCALE, ZERO]}
         scale = self.outline.constant((), 4)
+        self.outline.power_scales += number in self._fixed
         if not self._signed[number]:
             return {"constants": [scale], "shared": [ZERO]}
         self.outline.zero_points += 1
@@ -194,6 +279,4 @@ class Sketch:
 def _dims(layer: LayerSpec) -> tuple[int, ...]:
     """The shape of a layer's weight."""
     inputs = layer.in_channels // layer.groups
-    return (
-        (layer.out_channels, inputs) if layer.kind == "linear" else (layer.out_channels, inputs, *(layer.kernel,) * 2)
-    )
+    return (layer.out_channels, inputs) if layer.kind == "linear" else (layer.out_channels, inputs, *layer.kernels)

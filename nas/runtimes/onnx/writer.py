@@ -25,7 +25,7 @@ class UnknownOperation(ValueError):
 class Writer:
     """ONNX nodes and weights so far, the value name of every fx node, and the model-local functions that are called.
 
-    Weights of the formats in `stored_as_int8` are not packed.
+    Weights of the formats in `stored_as_int8` are not packed; where it `stores_dense`, masked ones are stored whole.
 
     Only layers and what the runtime's graph is searched for carry long names: in a small network's file, names weigh
     as much as weights.
@@ -38,13 +38,20 @@ class Writer:
     scalars: dict[bytes, str] = field(default_factory=dict)
     functions: dict[str, FunctionMaker] = field(default_factory=dict)
     stored_as_int8: frozenset[str] = frozenset()
+    stores_dense: bool = False
 
     def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
         """Append a node; returns its one output. A layer that runs twice names its first node only."""
-        output = f"v{len(self.nodes)}"
-        name = "" if any(node.name == name for node in self.nodes) else name
-        self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
+        (output,) = self.add_many(op, inputs, 1, name=name, **attributes)
         return output
+
+    def add_many(self, op: str, inputs: Sequence[str], outputs: int, *, name: str = "", **attributes: Any) -> list[str]:
+        """Append a node of several outputs; those after the first have a letter behind the number."""
+        number = len(self.nodes)
+        names = [f"v{number}" + ("" if which == 0 else chr(ord("a") + which - 1)) for which in range(outputs)]
+        name = "" if any(node.name == name for node in self.nodes) else name
+        self.nodes.append(helper.make_node(op, inputs, names, name=name, **attributes))
+        return names
 
     def constant(self, value: np.ndarray[Any, Any], name: str = "") -> str:
         """A stored value; the weight of a layer that runs twice is stored once."""

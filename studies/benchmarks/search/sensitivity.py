@@ -15,7 +15,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor, nn
 
 from compressors.formats import FORMATS
-from compressors.quantization.numerics import ROUNDINGS
+from compressors.quantization.roundings import ROUNDINGS
 
 STEP = 1e-4  # along the random signs
 Table = Mapping[str, Mapping[str, float]]  # by group of layers and format
@@ -57,8 +57,7 @@ def rounding_error(weight: Tensor, name: str) -> float:
     if row.is_float:
         return 0.0
     rounding = ROUNDINGS[row.rounding]
-    scales = rounding.fit(weight, row.codes)
-    return float((rounding.to_codes(weight, scales, row.codes) * _column(scales, weight) - weight).square().sum())
+    return float((rounding.on_grid(weight, rounding.fit(weight, row.codes), row.codes) - weight).square().sum())
 
 
 def cheapest_harm(harm: Table, size: Table, limit: float) -> dict[str, str] | None:
@@ -76,7 +75,3 @@ def cheapest_harm(harm: Table, size: Table, limit: float) -> dict[str, str] | No
     if found.x is None:
         return None
     return {group: name for (group, name), taken in zip(pairs, found.x, strict=True) if taken > 0.5}
-
-
-def _column(values: Tensor, weight: Tensor) -> Tensor:
-    return values.reshape(-1, *(1,) * (weight.dim() - 1))

@@ -16,7 +16,7 @@ from unsupported import hooked, parametrized
 
 from compressors.folding import fold_batch_norm
 from compressors.plan import CompressionPlan
-from compressors.pruning import IMPORTANCES, Group, prune, weight_norm
+from compressors.pruning import Group, Importance, batch_norm_scale, prune, weight_norm
 from nas.candidates.candidate import Candidate
 from search_spaces.architecture import Architecture
 from search_spaces.layers import ChannelGroup
@@ -27,6 +27,7 @@ from search_spaces.trials import Pick
 torch.set_num_threads(1)
 
 CLASSES = 10
+BY_NAME: dict[str, Importance] = {"l1": weight_norm(1), "l2": weight_norm(2), "bn_scale": batch_norm_scale}
 SEEDS = range(8)
 
 
@@ -89,7 +90,7 @@ def without(network: Network, group: ChannelGroup, channels: list[int]) -> None:
             network.get_submodule(path).weight.data[:, channels] = 0.0
 
 
-@pytest.mark.parametrize("name", sorted(IMPORTANCES))
+@pytest.mark.parametrize("name", sorted(BY_NAME))
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_pruned_network_is_the_whole_one_without_the_channels(seed: int, name: str) -> None:
     candidate = random_candidate(seed)
@@ -99,7 +100,7 @@ def test_a_pruned_network_is_the_whole_one_without_the_channels(seed: int, name:
     for group in architecture.groups():
         keep = expected_channels(network, group, kept.get(group.name, group.width), name)
         without(masked, group, [c for c in range(group.width) if c not in keep])
-    prune(pruned, architecture.groups(), kept, importance=IMPORTANCES[name])
+    prune(pruned, architecture.groups(), kept, importance=BY_NAME[name])
     x = images(architecture)
     with torch.no_grad():
         expected, found, whole = masked(x), pruned(x), network(x)
@@ -109,14 +110,14 @@ def test_a_pruned_network_is_the_whole_one_without_the_channels(seed: int, name:
         assert not torch.allclose(whole, expected, rtol=0, atol=1e-3 * span)
 
 
-@pytest.mark.parametrize("name", sorted(IMPORTANCES))
+@pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_the_best_channels_stay_in_their_order(name: str) -> None:
     candidate = random_candidate(1)
     network = random_network(candidate.architecture, 1)
     before = copy.deepcopy(network)
     groups = candidate.architecture.groups()
     kept = {group.name: group.width // 2 for group in groups}
-    prune(network, groups, kept, importance=IMPORTANCES[name])
+    prune(network, groups, kept, importance=BY_NAME[name])
     for group in groups:
         keep = torch.tensor(expected_channels(before, group, kept[group.name], name))
         for path, axis in group.members:

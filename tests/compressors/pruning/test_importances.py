@@ -15,7 +15,12 @@ torch.set_num_threads(1)
 @pytest.mark.parametrize(("name", "channel"), [("l1", 1), ("l2", 0), ("bn_scale", 2)])
 def test_each_importance_keeps_its_own_channel(name: str, channel: int) -> None:
     pair = Pair()
-    prune(pair, [MIDDLE], {"middle": 1}, importance=IMPORTANCES[name])
+    prune(
+        pair,
+        [MIDDLE],
+        {"middle": 1},
+        importance=lambda module, group: IMPORTANCES[name].score(module, [group], None)[group.name],
+    )
     assert tuple(pair.first.weight.flatten().tolist()) == ROWS[channel]
     assert pair.first.bias.tolist() == pytest.approx([0.1 * (channel + 1)])
     assert pair.norm.weight.tolist() == pytest.approx([[0.1, 0.2, -5.0][channel]])

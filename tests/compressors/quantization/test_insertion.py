@@ -449,7 +449,8 @@ def test_activations_lie_on_the_grids_of_the_scheme(scheme: ActivationScheme) ->
         x = torch.linspace(-20, 20, 999)
         scale, zero_point = quantizer.grid()
         codes = (quantizer(x).double() / scale + zero_point).round()
-        assert (float(codes.min()), float(codes.max())) == (scheme.low, scheme.high), name
+        own = ActivationScheme() if name == "normalize" and scheme.bits < 8 else scheme  # pixels keep their 8 bits
+        assert (float(codes.min()), float(codes.max())) == (own.low, own.high), name
         assert not scheme.symmetric or zero_point == 0, name
 
 

@@ -196,3 +196,27 @@ def test_structure_id_does_not_tell_a_pruned_network_from_one_built_as_narrow() 
     pruned = Candidate(architecture=architecture, plan=CompressionPlan(kept={"stage1.block1.inner": 16}))
     assert pruned.structure_id(10) == Candidate(architecture=TINY).structure_id(10)
     assert pruned.id != Candidate(architecture=TINY).id
+
+
+WHOLE = {"network": True}
+
+
+def quantized_by(step: str, **formats: str) -> Candidate:
+    plan = {"formats": formats, "steps": {step: WHOLE} if step else {}}
+    return Candidate(architecture=TINY, plan=CompressionPlan.model_validate(plan))
+
+
+def test_a_calibrated_network_costs_what_a_trained_one_does() -> None:
+    aware, static = (quantized_by(step, classifier="int8") for step in ("", "calibrated"))
+    assert aware.id != static.id
+    assert aware.structure_id(10) == static.structure_id(10)
+    assert quantized_by("dynamic", classifier="int8").structure_id(10) != aware.structure_id(10)
+    assert quantized_by("calibrated").id == quantized_by("").id
+
+
+def test_a_convolution_is_not_quantized_dynamically() -> None:
+    layer = next(layer.name for layer in Candidate(architecture=TINY).layers(10) if layer.kind != "linear")
+    with pytest.raises(ValueError, match=f"step dynamic: expected fp32 for {layer}, a convolution, got int8"):
+        quantized_by("dynamic", **{layer: "int8"}).to_json()
+    with pytest.raises(ValueError, match="step dynamic: expected fp32 or int8 for classifier, got int4"):
+        quantized_by("dynamic", classifier="int4").to_json()

@@ -106,10 +106,17 @@ def test_what_further_steps_draw_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
         return {"stem.conv": ask(trial, "network.rank", (4, 8, 16)), "head.conv": more}
 
     def asked(plan: CompressionPlan) -> Mapping[str, Any] | None:
-        return plan.steps.get("low_rank") or None
+        return plan.steps.get("toy") or None
 
     space, compression = small_space([(1, 2)]), Compression(pruning_ratio=(0.0, 0.5), weight_format=("int8",))
     before = space_size(space, compression)
-    monkeypatch.setitem(STEPS, "low_rank", Step("low_rank", asked=asked, method=None, after=ANYTHING))
-    monkeypatch.setitem(DRAWS, "low_rank", drawn)
+    monkeypatch.setitem(STEPS, "toy", Step("toy", asked=asked, method=None, after=ANYTHING))
+    monkeypatch.setitem(DRAWS, "toy", drawn)
     assert space_size(space, compression) == len(set(assignments(space, compression))) == 6 * before
+
+
+def test_one_ratio_of_the_whole_network_is_counted_once() -> None:
+    """Both stages have blocks to prune in every network; a block without an inner width is one all the same."""
+    space = small_space([(1,), (1, 2)], expansions=(2,))
+    compression = Compression(pruning_ratio=(0.0, 0.25, 0.5), weight_format=("fp32", "int8"), pruning_scope="global")
+    assert space_size(space, compression) == len(set(assignments(space, compression)))

@@ -15,7 +15,7 @@ from candidates import draw_candidate, draws, freedom
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressors.plan import CompressionPlan
+from compressors.plan import CompressionPlan, WeightFormat
 from nas.candidates.candidate import Candidate
 from nas.candidates.features import Features
 from nas.candidates.sampling import sample
@@ -73,6 +73,16 @@ def test_a_tiny_network_by_hand() -> None:
     assert (found["share.inverted_residual"], found["inverted_residual-inverted_residual"]) == (1, 1)
 
 
+def test_three_values_tell_less_than_four() -> None:
+    def bits(name: WeightFormat) -> float:
+        plan = CompressionPlan(formats={layer.name: name for layer in TINY.layers(10)})
+        return described(Candidate(architecture=TINY.architecture, plan=plan))["log2_bits"]
+
+    assert bits("int2") == bits("codebook2") == 1.0
+    assert bits("ternary") == pytest.approx(math.log2(math.log2(3)))
+    assert bits("binary") == 0.0
+
+
 def test_a_stage_that_is_missing_is_all_zeros() -> None:
     found = described(TINY, stages=3)
     assert not any(value for name, value in found.items() if name.startswith("stage3."))
@@ -109,3 +119,12 @@ def test_kinds_and_how_they_follow_each_other(seed: int) -> None:
     pairs = Counter(pairwise(["stem", *kinds, "end"]))
     assert {pair: round(found["-".join(pair)] ** 2, 9) for pair in pairs} == dict(pairs)
     assert sum(found[f"share.{kind}"] for kind in features.kinds) == pytest.approx(1)
+
+
+def test_a_budget_is_seen_as_if_it_were_shared_out_evenly() -> None:
+    """Each block would lose half of its channels: a quarter for each of them."""
+    candidate = draw_candidate("8px", 0, "block")[0].model_copy(update={"plan": CompressionPlan()})
+    asked = CompressionPlan(steps={"pruned": {"network": {"ratio": 0.5}}})
+    plain, pruned = (described(candidate.model_copy(update={"plan": p}), 4) for p in (CompressionPlan(), asked))
+    assert pruned["pruned"] - plain["pruned"] == pytest.approx(0.25 * len(candidate.architecture.blocks()))
+    assert {name for name in plain if plain[name] != pruned[name]} == {"pruned"}

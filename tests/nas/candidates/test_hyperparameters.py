@@ -76,3 +76,18 @@ def test_artifacts_of_other_numbers_lie_elsewhere(tmp_path: Any) -> None:
     assert suffix_of(one) == suffix_of(same) == "-tc57b40"
     assert folder.artifact("abc", "search", 3, one).name == "search-3-tc57b40"
     assert suffix_of({**one, "ema": 0.500001}) != suffix_of(one)
+
+
+def test_words_and_whole_numbers_keep_their_types() -> None:
+    training = Training.model_validate(
+        {"optimizer": {"choices": ("sgd", "adamw")}, "batch_size": {"choices": (32, 64)}, "distillation": TEACHER}
+    )
+    numbers = ask_numbers(Corner(), training)
+    assert numbers == {"batch_size": 64, "optimizer": "adamw", "distillation.weight": 0.9}
+    assert [type(number) for number in numbers.values()] == [int, str, float]
+    assert number_genes(training) == ["training.batch_size", "training.optimizer", "training.distillation.weight"]
+    assert middle_numbers(training) == {"batch_size": 32, "optimizer": "sgd", "distillation.weight": 0.5}
+    assert suffix_of(numbers) != suffix_of({**numbers, "optimizer": "sgd"})
+
+
+TEACHER = {"weight": {"low": 0.1, "high": 0.9}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from compressors.plan import CompressionPlan, kept_channels
 from compressors.steps import ANYTHING, STEPS, Step
 from nas.candidates.candidate import Candidate
-from nas.candidates.sampling import DRAWS, edge_formats, sample
-from nas.study import Compression
+from nas.candidates.counting import candidates_of
+from nas.candidates.sampling import DRAWS, edge_formats, sample, sample_of
+from nas.study import Compression, Study
 from search_spaces.architecture import Architecture
 from search_spaces.spaces import PRESETS, MobileSpace
-from search_spaces.trials import Pick, Replay, Trial, ask, last
+from search_spaces.trials import Pick, Replay, Trial, ask, first, last
 
 
 def test_two_spellings_of_a_result_are_one_candidate() -> None:
@@ -91,6 +93,8 @@ def test_edge_formats() -> None:
     assert edge_formats(freedom("block")) == ("fp32", "int8")
     assert edge_formats(freedom("block", weight_format=("int4", "int8"))) == ("int8",)
     assert edge_formats(freedom("block", edges_below_int8=True)) == FULL["weight_format"]
+    further = ("ternary", "binary", "codebook4", "pow2", "int8_asymmetric")
+    assert edge_formats(freedom("block", weight_format=further)) == ("int8", "pow2", "int8_asymmetric")
 
 
 @given(draws, st.sampled_from([8, 16]))
@@ -130,3 +134,82 @@ def test_a_step_is_drawn_by_a_row_of_its_name(monkeypatch: pytest.MonkeyPatch) -
     assert list(genes)[-1] == "network.rank"
     assert candidate.plan.steps == {"halved_rank": {"stem.conv": genes["network.rank"]}}
     assert Candidate.from_json(candidate.to_json()) == candidate
+
+
+GLOBAL = Compression(pruning_ratio=(0.0, 0.5), pruning_scope="global")
+
+
+@pytest.mark.parametrize("granularity", ["network", "stage", "block", "layer"])
+def test_a_budget_is_one_gene_of_the_network(granularity: Any) -> None:
+    """Whatever shares formats; what is in it is said in full, since the study is no part of a candidate."""
+    space = MobileSpace.model_validate({"preset": "8px"})
+    recorded = Recording(Pick(last))
+    compression = GLOBAL.model_copy(update={"granularity": granularity})
+    candidate = sample(recorded, space, compression, input_channels=1)
+    assert [name for name in recorded.genes if name.endswith("pruning_ratio")] == ["network.pruning_ratio"]
+    inner = [group.name for group in candidate.architecture.groups()]
+    asked = {"network": {"ratio": 0.5, "grid": space.width_grid, "groups": inner}}
+    assert (candidate.plan.kept, candidate.plan.steps) == ({}, {"pruned": asked})
+    assert Candidate.from_json(candidate.to_json()) == candidate
+
+
+def test_a_budget_is_shared_by_the_blocks_that_stay() -> None:
+    space = MobileSpace.model_validate({"preset": "8px"})
+    compression = GLOBAL.model_copy(update={"remove_blocks": (True,)})
+    candidate = sample(Pick(last), space, compression, input_channels=1)
+    left = [group.name for group in candidate.groups() if group.name.endswith(".inner")]
+    assert 0 < len(left) < len(candidate.architecture.groups())
+    assert candidate.plan.steps["pruned"]["network"]["groups"] == left  # type: ignore[index, call-overload]
+    assert Candidate.from_json(candidate.to_json()) == candidate
+
+
+def test_a_budget_holds_the_widths_between_blocks_where_the_study_says_so() -> None:
+    space = MobileSpace.model_validate({"preset": "8px"})
+    compression = GLOBAL.model_copy(update={"stage_widths": True})
+    candidate = sample(Pick(last), space, compression, input_channels=1)
+    assert candidate.plan.steps["pruned"] == {"network": {"ratio": 0.5, "grid": space.width_grid}}
+    unpruned = Replay({**_genes(space, compression), "network.pruning_ratio": 0.0})
+    nothing = sample(unpruned, space, compression, input_channels=1)
+    assert nothing.plan == CompressionPlan()
+
+
+def _genes(space: MobileSpace, compression: Compression) -> dict[str, Any]:
+    recorded = Recording(Pick(last))
+    sample(recorded, space, compression, input_channels=1)
+    return dict(recorded.genes)
+
+
+def a_study(**training: Any) -> Study:
+    compression = {"weight_format": ["int8", "fp32"], "granularity": "network"}
+    sections = {"data": {"source": "digits"}, "space": {"family": "mobile", "preset": "8px"}}
+    return Study.model_validate_json(
+        json.dumps({"name": "t", **sections, "compression": compression, "training": training})
+    )
+
+
+@pytest.mark.parametrize(("way", "step"), [("aware", None), ("static", "calibrated"), ("dynamic", "dynamic")])
+def test_how_formats_are_brought_about_is_drawn(way: str, step: str | None) -> None:
+    study = a_study(quantization={"choices": ["static", "aware", "dynamic"]})
+    trial = Recording(Pick(lambda choices: way if way in choices else choices[0]))
+    candidate = sample_of(trial, study)
+    assert trial.genes["training.quantization"] == way
+    assert candidate.plan.steps == ({step: {"network": True}} if step else {})
+    assert Candidate.from_json(candidate.to_json()) == candidate
+    every = {layer.name for layer in candidate.layers(1)}
+    assert set(candidate.plan.formats) == ({"classifier"} if way == "dynamic" else every)
+    assert candidates_of(study) == 3 * candidates_of(a_study())
+
+
+def test_a_network_of_floats_is_the_same_however_it_would_be_quantized() -> None:
+    study = a_study(quantization={"choices": ["aware", "static", "dynamic"]})
+    drawn = []
+    for way in study.training.quantizations:
+        picked = Pick(lambda choices, way=way: way if way in choices else choices[-1])
+        drawn.append(sample_of(picked, study).id)
+    assert len(set(drawn)) == 1
+
+
+def test_one_way_is_not_asked_for() -> None:
+    trial = Recording(Pick(first))
+    assert sample_of(trial, a_study(quantization="static")).plan.steps == {"calibrated": {"network": True}}
+    assert "training.quantization" not in trial.genes

@@ -44,6 +44,19 @@ def test_three_networks_with_their_costs() -> None:
     assert f"{study.search.trials} trials" in shown.get()
 
 
+def test_what_depends_on_weights_is_a_bound() -> None:
+    study = make_study(compression={"pruning_ratio": (0.5,), "pruning_scope": "global"})
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(check_table(study))
+    middle = extreme_candidates(study)["middle"]
+    least = middle.least(10).parameters(10)
+    assert least < middle.parameters(10)
+    line = next(line for line in shown.get().splitlines() if " middle " in line)
+    assert line.replace("│", " ").split()[:3] == ["middle", "≥", f"{least:,}"]
+    assert "(≥)" in shown.get()
+
+
 def test_bytes_of_the_file_that_is_written() -> None:
     study = make_study()
     for candidate in extreme_candidates(study).values():
@@ -81,6 +94,16 @@ def test_genes_that_nothing_rewards(
 ) -> None:
     found = warnings_of(make_study(objectives=objectives, constraints=constraints))
     assert [warning.partition(":")[0] for warning in found] == list(keys)
+
+
+def test_ways_of_factoring_that_have_no_layer_or_no_reward() -> None:
+    ways = ({"method": "cp", "rank": 4}, {"method": "svd", "rank": 4})
+    fields = {"compression": {"low_rank": ways}, "space": {"family": "mobile", "preset": "8px"}}
+    idle = "compression.low_rank: no layer of this space can be factored by cp rank 4"
+    assert warnings_of(make_study(**fields)) == [idle]
+    unrewarded, other = warnings_of(make_study(**fields, objectives=("accuracy",)))
+    assert unrewarded == "compression.low_rank: no objective or constraint rewards a smaller network"
+    assert other == idle
 
 
 @pytest.mark.parametrize("trials", [TRIALS_FOR_MANY - 1, TRIALS_FOR_MANY])

@@ -15,6 +15,7 @@ import pytest
 from by_hand import different, evaluated, make_study
 
 import nas.commands.export
+from nas.commands.decode import decode_file
 from nas.commands.export import export_trial
 from nas.errors import InputError
 from nas.records import Evaluation, State
@@ -126,6 +127,14 @@ def test_what_was_measured_is_copied_byte_for_byte(tmp_path: Path, recorded: dic
     for file in written:
         if file.name not in ("README.md", "classes.json"):
             assert file.read_bytes() == (artifact / file.name).read_bytes()
+
+
+def test_a_coded_file_is_there_a_second_time(tmp_path: Path) -> None:
+    artifact = finished(tmp_path, model_sha256=MEASURED)
+    written = export_trial(tmp_path, "0", tmp_path / "out", coded=True)
+    assert {"model.onnx", "model.nasz"} <= {file.name for file in written}
+    back = decode_file(tmp_path / "out" / "model.nasz", tmp_path / "again.onnx")
+    assert back.read_bytes() == (artifact / "model.onnx").read_bytes()
 
 
 @pytest.mark.parametrize(

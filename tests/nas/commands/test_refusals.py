@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,17 @@ def test_a_folder_that_is_no_earlier_run(tmp_path: Path) -> None:
 def test_a_target_that_is_not_here() -> None:
     (problem,) = refusals(make_study(targets=({"name": "x", "provider": "NowhereExecutionProvider"},)))
     assert problem.startswith("targets[0].provider: ")
+
+
+def test_a_format_that_a_target_does_not_take() -> None:
+    study = make_study(
+        compression={"weight_format": ("int8", "int8_asymmetric")},
+        targets=({"name": "cpu"}, {"name": "other", "runtime": "openvino"}),
+    )
+    (problem,) = refusals(study)
+    assert problem.startswith(
+        "compression.weight_format: target 'other' (openvino) does not take int8_asymmetric: it computes convolutions "
+    )
 
 
 def test_a_teacher_that_is_no_candidate(tmp_path: Path) -> None:
@@ -101,3 +113,22 @@ def test_a_run_asks_for_more_than_a_glance_tells(tmp_path: Path, monkeypatch: py
     assert len(list(refusals(one))) == 1
     assert list(refusals(one, RunFolder(tmp_path))) == []
     assert glances == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"teacher": "self", "features_weight": 1.0, "at": ("stage1", "stage9.block1")}, r"at: expected stages up to "),
+        ({"teacher": "torchvision.resnet81"}, r"teacher: expected torchvision. and the name of a classifier, got"),
+        ({"teacher": "torchvision.resnet18", "weights": "none.pth"}, r"weights: expected DEFAULT, none or a file of"),
+        ({"teacher": "slef"}, r"architecture: expected a candidate.json, got"),
+    ],
+)
+def test_what_cannot_teach_is_named(keys: dict[str, Any], said: str) -> None:
+    (problem,) = refusals(make_study(training={"distillation": keys}))
+    assert re.match(rf"training\.distillation\.{said}", problem)
+
+
+def test_a_built_teacher_and_parts_that_there_are_pass() -> None:
+    keys = {"teacher": "torchvision.resnet18", "weights": "none", "features_weight": 1.0, "at": ("stage1",)}
+    assert list(refusals(make_study(training={"distillation": keys}))) == []

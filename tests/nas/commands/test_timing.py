@@ -53,7 +53,8 @@ def test_every_stage_is_timed_and_nothing_is_saved(tmp_path: Path, monkeypatch: 
     pipeline, network = pipeline_of(tmp_path)
     ways: list[None] = []
     clock = Clock()
-    finished, seconds = train_a_little(pipeline, network, lambda: ways.append(None), clock)
+    finished, plan, seconds = train_a_little(pipeline, network, lambda: ways.append(None), clock)
+    assert plan == pipeline.candidate.plan
     assert list(seconds) == ["dense", "pruned", "quantized"]
     assert all(value > 0 for value in seconds.values())
     assert len(ways) == 3 * (WARM_UP + 4)

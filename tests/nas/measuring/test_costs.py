@@ -55,6 +55,8 @@ def test_bytes_and_counts_are_the_first_targets_files(files: dict[str, Path]) ->
     found = measure_files(files, [CPU, OTHER], origin="shipped file")
     size = len(files["cpu"].read_bytes())
     assert found.size_bytes == size
+    assert found.coded_bytes == len(ONNXRUNTIME.coded(files["cpu"])) < size
+    assert measure_files(files, [CPU], origin="untrained file").coded_bytes is None  # its weights are random
     assert found.parameters == sum(layer.parameters for layer in ARCHITECTURE.layers(len(CLASSES)))
     assert found.latency["cpu"].latency_ms == size / 1e3
     assert found.latency["other"].latency_ms == (size + 1000) / 1e3

@@ -1,6 +1,7 @@
 """What the page says about a run as a whole: what went wrong and how often, what is on offer, when."""
 
 import pandas as pd
+import pytest
 
 from nas.report.run import read_run
 from nas.report.summary import alike, mended_once, methods, offer, problems, tiles, when
@@ -46,12 +47,14 @@ def test_what_was_mended_by_a_retry_is_no_problem_any_more(make_run):
     assert counted["final", "FAILED"] == 1
 
 
-def test_search_trials_whose_file_disagrees_are_named(make_run):
+@pytest.mark.parametrize("flag", ["parity", "simulated"])
+def test_search_trials_whose_file_disagrees_are_named(make_run, flag):
     run = make_run(finalists=0)
     trials = read_trials(run.path)
-    trials["flags"] = ["parity" if state == "COMPLETE" else "" for state in trials["state"]]
+    trials["flags"] = [flag if state == "COMPLETE" else "" for state in trials["state"]]
     (found,) = (p for p in problems(trials, read_finalists(run.path)) if p.state == "FLAGGED")
     assert (found.phase, found.number) == ("search", len(run.state("COMPLETE")))
+    assert found.example.startswith(f"{flag}: ")
 
 
 def test_reasons_are_alike_when_only_numbers_differ():

@@ -124,13 +124,16 @@ def test_an_empty_front_says_why(make_run, change, why):
     assert shown(run) == f"The front is empty: {why}\n"
 
 
-def test_an_empty_front_says_that_all_are_flagged(make_run):
+@pytest.mark.parametrize(
+    ("flag", "why"), [("parity", "the file does not answer"), ("simulated", "no runtime computes")]
+)
+def test_an_empty_front_says_that_all_are_flagged(make_run, flag, why):
     run = make_run(trials=12, finalists=0)
     for artifact in (run.path / "artifacts").glob("*/*/evaluation.json"):
-        artifact.write_text(json.dumps(json.loads(artifact.read_text()) | {"flags": ["unstable", "parity"]}))
+        artifact.write_text(json.dumps(json.loads(artifact.read_text()) | {"flags": ["unstable", flag]}))
     number = len(run.state("COMPLETE"))
     assert why_empty(run.path, OBJECTIVES).startswith(
-        f"The front is empty: all {number} complete trials are flagged `parity`:"
+        f"The front is empty: all {number} complete trials are flagged `{flag}`: {why}"
     )
 
 

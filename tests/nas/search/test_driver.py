@@ -59,6 +59,20 @@ def test_infeasible_is_told_with_its_costs_and_positive_constraint_values(folder
     assert finalists_of(search.rows(), study) == front_of(search.rows(), study.objectives) == []
 
 
+def test_an_infeasible_bound_is_told_with_the_largest_cost_of_others(folder: RunFolder, script: Script) -> None:
+    """Only the bound is known of it: what it would have cost stands in no record of ours."""
+    drawn = different(2)
+    script(drawn)
+    limit = measured(drawn[0]).parameters
+    study = make_study(trials=2, constraints={"parameters": limit})
+    search = Search(study.model_copy(update={"objectives": ("accuracy", "latency_ms")}), folder)
+    slow = finish(search, task_of(search)).costs["latency_ms"]
+    bound = measured(drawn[1]).model_copy(update={"origin": "bound", "latency": {}, "parameters": 2 * limit})
+    row = finish(search, task_of(search), State.INFEASIBLE, measurement=bound, violations={"parameters": 1.0})
+    assert search.journal.trials()[1].values == [0.0, slow]
+    assert (row.accuracy, row.costs.get("latency_ms"), row.costs["parameters"]) == (None, None, 2 * limit)
+
+
 def test_a_quality_below_its_limit_is_told_with_its_value(folder: RunFolder) -> None:
     """Not with a placeholder: it was trained."""
     search = Search(make_study(trials=1, constraints={"accuracy": 0.9, "parameters": 1e9}), folder)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressors.formats import FORMATS
 from compressors.steps import stage_names
 from nas.errors import InputError
 from nas.records import COSTS, OBJECTIVES, QUALITIES
@@ -231,16 +232,16 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("report: {title: 3}\n", "6: report.title: expected text or null, got 3"),
         (
             "compression:\n  weight_format:\n    - fp32\n    - int9\n",
-            "9: compression.weight_format[1]: expected one of fp32, int8, int6, int5, int4, int3, int2, got 'int9'",
+            f"9: compression.weight_format[1]: expected one of {', '.join(FORMATS)}, got 'int9'",
         ),
         (
             "compression:\n  weight_format: [int9]\n",
-            "7: compression.weight_format[0]: expected one of fp32, int8, int6, int5, int4, int3, int2, got 'int9'",
+            f"7: compression.weight_format[0]: expected one of {', '.join(FORMATS)}, got 'int9'",
         ),
         (
             "compression:\n  weight_format: int8\n",
-            "7: compression.weight_format: expected a list of at least 1, each one of fp32, int8, "
-            "int6, int5, int4, int3, int2, got 'int8'",
+            "7: compression.weight_format: expected a list of at least 1, each one of "
+            f"{', '.join(FORMATS)}, got 'int8'",
         ),
         (
             "compression: {pruning_ratio: []}\n",
@@ -359,7 +360,17 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "compression: {learned_step_sizes: [int4, fp32]}\n",
-            "6: compression.learned_step_sizes: expected integer formats, got fp32 among ['int4', 'fp32']",
+            "6: compression.learned_step_sizes: expected formats with step sizes, got fp32 among ['int4', 'fp32']",
+        ),
+        (
+            "compression: {importance: momentum}\ntraining: {momentum: {choices: [0.9, 0]}}\n",
+            "6: compression.importance: momentum ranks by the optimizer's first moments, expected training.momentum "
+            "above 0 with sgd and rmsprop, got 0",
+        ),
+        (
+            "compression: {rewind: 0.1, pruning_schedule: iterative}\n",
+            "6: compression.rewind: expected null with pruning_schedule iterative, which ends with the weights it "
+            "trained, got 0.1",
         ),
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
@@ -748,7 +759,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
 
 FROZEN_TRAINING = (
     "epochs=3", "batch_size=9", "optimizer=adam", "learning_rate=0.3", "momentum=0.1", "weight_decay=0.1", "l1=0.1",
-    "schedule=step", "cycle=stage", "batch_norm=folded", "warm_up=0.1", "milestones=[0.1]", "gamma=0.5",
+    "bn_sparsity=0.1", "rate_weight=0.1", "schedule=step", "cycle=stage", "batch_norm=folded", "quantization=static",
+    "calibration=mse", "bias_correction=false", "equalization=true", "warm_up=0.1", "milestones=[0.1]", "gamma=0.5",
     "label_smoothing=0.1", "dropout=0.1", "ema=0.1", "mixup=0.1", "randaugment={}", "cutout=0.1",
     "class_weights=balanced",
     "distillation={}", "patience=3", "shares={dense: 0.6, pruned: 0.1, quantized: 0.3}", "precision=fp32",

@@ -16,7 +16,7 @@ from nas.study.located_yaml import read_yaml
 from nas.study.schema import study_schema
 
 ROOT = Path(__file__).parents[3]
-STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
 SCHEMA = json.loads(study_schema())
 KINDS = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool}
 
@@ -105,7 +105,8 @@ CHECKS = {
     "exclusiveMinimum": _when(lambda v, b: v <= b), "exclusiveMaximum": _when(lambda v, b: v >= b),
     "minItems": _when(lambda v, b: len(v) < b), "maxItems": _when(lambda v, b: len(v) > b),
     "minProperties": _when(lambda v, b: len(v) < b),
-    "maxLength": _when(lambda v, b: len(v) > b), "pattern": _when(lambda v, b: not re.search(b, v)),
+    "maxLength": _when(lambda v, b: len(v) > b), "minLength": _when(lambda v, b: len(v) < b),
+    "pattern": _when(lambda v, b: not re.search(b, v)),
     "required": _when(lambda v, b: not set(b) <= set(v)),
 }  # fmt: skip
 
@@ -222,8 +223,8 @@ def test_searched_numbers_keep_their_bounds() -> None:
     training = SCHEMA["$defs"]["Training"]["properties"]
     searched = {key: part for key, part in training.items() if "Range" in json.dumps(part)}
     assert set(searched) == {
-        "learning_rate", "momentum", "weight_decay", "l1", "gamma", "label_smoothing", "dropout", "ema", "mixup",
-        "cutout",
+        "learning_rate", "momentum", "weight_decay", "l1", "bn_sparsity", "rate_weight", "gamma", "label_smoothing",
+        "dropout", "ema", "mixup", "cutout",
     }  # fmt: skip
     for part in searched.values():
         ways = part.get("oneOf") or part["anyOf"][0]["oneOf"]

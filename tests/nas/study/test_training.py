@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from compressors.steps import STEPS, Retraining, Step, stage_names
-from nas.study import Recipe, Training
+from nas.study import Distillation, Range, Recipe, Training
 from nas.study.file import dump_study, frozen_difference, load_recorded, load_study
+from nas.study.training import OF_CANDIDATE
 
 SEARCHED: dict[str, Any] = {
     "mixup": {"choices": (0.0, 0.2, 0.4)},
@@ -21,13 +22,14 @@ NUMBERS = {"learning_rate": 0.5, "ema": 0.9, "mixup": 0.2}
 
 
 def test_a_recipe_has_every_key_in_the_order_of_the_section() -> None:
-    assert [field.name for field in fields(Recipe)] == list(Training.model_fields)
+    assert [field.name for field in fields(Recipe)] == [k for k in Training.model_fields if k not in OF_CANDIDATE]
 
 
 def test_a_recipe_is_the_section_with_numbers_put_in() -> None:
     training = Training.model_validate({**SEARCHED, "epochs": 3, "distillation": {}, "shares": (0.5, 0.25, 0.25)})
     recipe = training.resolved(NUMBERS)
-    assert asdict(recipe) | {"distillation": None} == {**dict(training), **NUMBERS, "distillation": None}
+    own = {key: value for key, value in dict(training).items() if key not in OF_CANDIDATE}
+    assert asdict(recipe) | {"distillation": None} == {**own, **NUMBERS, "distillation": None}
     assert recipe.distillation is training.distillation
     assert recipe == Training.model_validate({**training.model_dump(), **NUMBERS}).resolved({})
     assert not isinstance(recipe, Training)
@@ -41,8 +43,8 @@ def test_missing_and_unknown_numbers_are_refused(numbers: dict[str, float]) -> N
 
 def test_numbers_are_searched_in_the_order_of_the_section() -> None:
     """It is the order in which they are asked for, on which every later draw depends."""
-    names = ("learning_rate", "momentum", "weight_decay", "l1", "gamma", "label_smoothing", "dropout", "ema", "mixup",
-             "cutout")  # fmt: skip
+    names = ("learning_rate", "momentum", "weight_decay", "l1", "bn_sparsity", "rate_weight", "gamma",
+             "label_smoothing", "dropout", "ema", "mixup", "cutout")  # fmt: skip
     training = Training.model_validate(
         {**{name: {"low": 0.1, "high": 0.5} for name in reversed(names)}, "schedule": "step"}
     )
@@ -129,3 +131,41 @@ def test_a_run_recorded_before_a_key_existed_means_what_was_done_then(tmp_path: 
     assert recorded.training.batch_norm == "folded"
     assert frozen_difference(recorded, live) == ["training.batch_norm: folded -> live"]
     assert load_recorded(file, ["training.batch_norm=live"]) == live
+
+
+WORDS = {
+    "optimizer": {"choices": ("sgd", "adamw")},
+    "batch_size": {"choices": (32, 64)},
+    "distillation": {"weight": {"low": 0.1, "high": 0.9}, "temperature": {"choices": (1.0, 4.0)}},
+}
+DECIDED = {"optimizer": "adamw", "batch_size": 64, "distillation.weight": 0.3, "distillation.temperature": 4.0}
+
+
+def test_words_and_the_numbers_of_a_teacher_are_searched() -> None:
+    training = Training.model_validate(WORDS)
+    assert list(training.searched) == ["batch_size", "optimizer", "distillation.weight", "distillation.temperature"]
+    recipe = training.resolved(DECIDED)
+    assert (recipe.optimizer, recipe.batch_size, recipe.peak_learning_rate) == ("adamw", 64, 3e-3)
+    assert recipe.distillation == Distillation(weight=0.3, temperature=4.0)
+    assert isinstance(training.distillation and training.distillation.weight, Range)
+
+
+def test_momentum_is_searched_where_any_optimizer_has_it() -> None:
+    momentum = {"momentum": {"choices": (0.5, 0.9)}}
+    assert "momentum" in Training.model_validate({**momentum, "optimizer": {"choices": ("adamw", "sgd")}}).searched
+    with pytest.raises(ValidationError, match="only with optimizer sgd or rmsprop, got optimizer adamw or adam"):
+        Training.model_validate({**momentum, "optimizer": {"choices": ("adamw", "adam")}})
+
+
+def test_how_formats_are_brought_about_is_no_number_of_a_training() -> None:
+    training = Training.model_validate({"quantization": {"choices": ("static", "aware")}, "calibration": "mse"})
+    assert (training.quantizations, training.searched) == (("static", "aware"), {})
+    assert (training.resolved({}).calibration, Training().quantizations) == ("mse", ("aware",))
+
+
+@pytest.mark.parametrize("key", ["optimizer", "quantization", "batch_size"])
+def test_what_is_chosen_is_one_of_what_may_be_given(key: str) -> None:
+    with pytest.raises(ValidationError):
+        Training.model_validate({key: {"choices": ("never",)}})
+    with pytest.raises(ValidationError):
+        Training.model_validate({key: {"low": 1, "high": 2}})

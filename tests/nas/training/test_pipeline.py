@@ -21,6 +21,7 @@ import nas.training.loop
 import nas.training.pipeline
 import nas.training.preview
 from compressors.batch_norm import estimate_batch_norm
+from compressors.coding.rate import mean_bits
 from compressors.pipeline import STEPS as TABLE
 from compressors.pipeline import Method, Options, Step, compress
 from compressors.plan import CompressionPlan
@@ -150,16 +151,33 @@ def test_stopped_and_continued_ends_bit_for_bit_the_same(tmp_path: Path, plan: s
         assert_same(expected, continued)
 
 
+@pytest.mark.parametrize("options", [{"batch_norm": "live", "ema": 0.9}, {"batch_norm": "folded"}])
+def test_every_kind_of_grid_survives_being_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    names = ("codebook2", "pow2", "ternary", "int8_asymmetric", "binary", "codebook4")
+    layers = [layer.name for layer in ARCHITECTURE.layers(4)]
+    formats = {layer: names[i % len(names)] for i, layer in enumerate(layers)}
+    monkeypatch.setitem(PLANS, "uneven", CompressionPlan.model_validate({"formats": formats}))
+    total, expected = fit(pipeline(tmp_path / "whole.pt", "uneven", **options))
+    assert fit(pipeline(tmp_path / "cut.pt", "uneven", **options), total - STEPS + 1)[1] is None
+    rest, continued = fit(pipeline(tmp_path / "cut.pt", "uneven", **options))
+    assert rest == STEPS  # of the quantized stage
+    assert_same(expected, continued)
+
+
 EXTRAS: dict[str, dict[str, Any]] = {
     "ema": {"ema": 0.9},
     "mixing": {"mixup": 0.4, "randaugment": {"operations": 2, "magnitude": 9}, "cutout": 0.3},
     "dropout": {"dropout": 0.4, "l1": 1e-4, "optimizer": "rmsprop"},
     "own teacher": {"distillation": {"teacher": "self"}},
     "reference teacher": {"distillation": {"teacher": "reference"}, "mixup": 0.2},
+    "hints": {"distillation": {"teacher": "self", "features_weight": 1.0, "attention_weight": 1.0, "weight": 0.0}},
     "patience": {"patience": 1, "ema": 0.9},
     "bf16": {"precision": "bf16"},
     "live": {"batch_norm": "live", "ema": 0.9},
     "tail": {"batch_norm": "live", "cycle": "tail"},
+    "rate": {"rate_weight": 0.1},
 }
 EXTRAS["everything"] = {**EXTRAS["mixing"], **EXTRAS["dropout"], **EXTRAS["own teacher"], **EXTRAS["patience"]}
 
@@ -181,6 +199,14 @@ def test_all_options_survive_being_stopped(tmp_path: Path, extra: str) -> None:
         rest, continued = fit(resumed)
         assert rest == total - stop // STEPS * STEPS
         assert_same(expected, continued)
+
+
+def test_a_rate_in_the_loss_makes_the_codes_cheaper(tmp_path: Path) -> None:
+    bits = []
+    for weight in (0.0, 3.0):
+        own = pipeline(tmp_path / f"{weight}.pt", "quantized", rate_weight=weight, optimizer="adamw")
+        bits.append(float(mean_bits(own.fit(network(), lambda: None).network).detach()))
+    assert bits[1] < bits[0] - 0.02
 
 
 def test_patience_ends_the_dense_stage_and_keeps_its_best(tmp_path: Path) -> None:
@@ -262,9 +288,9 @@ def test_a_pupil_is_taught_by_the_network_it_was_when_dense(tmp_path: Path, monk
     )
     loss = TrainingPipeline.loss
 
-    def spy(self: TrainingPipeline, dense: nn.Module | None) -> Any:
+    def spy(self: TrainingPipeline, student: nn.Module, dense: nn.Module | None) -> Any:
         taught.append(None if dense is None else copy.deepcopy(dense.state_dict()))
-        return loss(self, dense)
+        return loss(self, student, dense)
 
     monkeypatch.setattr(TrainingPipeline, "loss", spy)
     own.fit(network(), batches()[1])
@@ -273,6 +299,79 @@ def test_a_pupil_is_taught_by_the_network_it_was_when_dense(tmp_path: Path, monk
     assert first is not None
     assert first["stage1.block1.expand.weight"].shape[0] == 16  # before eight of them were cut
     assert_same(first, second)
+
+
+@pytest.mark.parametrize("options", [{}, {"ema": 0.5}])
+def test_a_network_teaches_itself_with_the_average_of_its_weights(tmp_path: Path, options: dict[str, Any]) -> None:
+    """With a rate that is still high its last weights say little; where each stage ends with an average, that is it."""
+    own = pipeline(tmp_path / "a.pt", "pruned", distillation={"teacher": "self"}, **options)
+    seen, built, masters = list[Tensor](), network(), list[nn.Module]()
+    with pytest.MonkeyPatch.context() as patched:
+        master = nas.training.pipeline.StageRun.master
+        patched.setattr(
+            nas.training.pipeline.StageRun, "master", lambda run: masters.append(found := master(run)) or found
+        )
+        own.fit(built, lambda: seen.append(built.classifier.weight.detach().clone()))
+    (taught,) = masters
+    dense = own.stages[0].steps
+    average = seen[0]
+    for n, weight in enumerate(seen[1 : dense + 1]):
+        average = torch.lerp(average, weight, 1 - min(options.get("ema", 1.0), (1 + n) / (10 + n)))
+    if not options:
+        assert torch.allclose(taught.classifier.weight, average, atol=1e-6)
+        assert not torch.allclose(taught.classifier.weight, seen[dense], atol=1e-4)
+    else:
+        assert torch.equal(taught.classifier.weight, seen[dense])  # what the pruned stage begins with
+    means = taught.get_submodule("stem.conv_bn").running_mean.clone()
+    estimate_batch_norm(taught, own.batches)
+    assert torch.equal(means, taught.get_submodule("stem.conv_bn").running_mean)
+
+
+@pytest.mark.parametrize("plan", ["dense", "both"])
+def test_a_guide_shows_what_it_holds_in_every_stage(tmp_path: Path, plan: str) -> None:
+    """Its projections are trained and not shipped, and a killed training has them again."""
+    distillation = {"teacher": "reference", "features_weight": 2.0, "attention_weight": 5.0}
+    guide = build_network(ARCHITECTURE, 4, seed=9).eval()
+
+    def own(name: str) -> TrainingPipeline:
+        return replace(pipeline(tmp_path / name, plan, distillation=distillation), recorded=None, guide=guide)
+
+    total, expected = fit(own("whole.pt"))
+    assert expected is not None
+    plain = straight(plan)[1]
+    assert plain is not None
+    assert list(expected) == list(plain)
+    saved = load_checkpoint(tmp_path / "whole.pt")
+    assert saved is not None
+    assert [tuple(one.shape) for one in saved["projections"]] == [(8, 8), (8, 8)]
+    for stop in (2 * STEPS, total - 1):
+        assert fit(own(f"{stop}.pt"), stop) == (stop, None)
+        assert_same(expected, fit(own(f"{stop}.pt"))[1])
+    with pytest.raises(ValueError, match="expected the network itself, got none"):
+        replace(own("none.pt"), guide=None).loss(network(), None)
+
+
+def test_projections_are_trained(tmp_path: Path) -> None:
+    options = {"teacher": "reference", "features_weight": 1.0}
+    own = replace(
+        pipeline(tmp_path / "a.pt", "dense", distillation=options), guide=build_network(ARCHITECTURE, 4, seed=9)
+    )
+    loss = own.loss(network(), None)
+    loss.fit(own.batches)
+    begun = [projection.detach().clone() for projection in loss.projections]
+    own.fit(network(), lambda: None)
+    saved = load_checkpoint(tmp_path / "a.pt")
+    assert saved is not None
+    assert len(begun) == 2
+    assert not any(torch.equal(*both) for both in zip(begun, saved["projections"], strict=True))
+
+
+def test_without_a_part_to_look_at_answers_alone_teach(tmp_path: Path) -> None:
+    options = {"teacher": "reference", "features_weight": 1.0, "at": ("stage1.block9",)}
+    guided = replace(pipeline(tmp_path / "a.pt", "dense", distillation=options), guide=network())
+    loss = guided.loss(network(), None)
+    assert loss.hints is None
+    assert loss.teacher is not None
 
 
 def test_scales_fit_the_average_that_is_shipped(tmp_path: Path) -> None:
@@ -378,7 +477,7 @@ def test_the_loss_is_what_the_study_says(tmp_path: Path) -> None:
     taught = {"teacher": "reference", "weight": 0.3, "temperature": 2.0}
     own = pipeline(tmp_path / "a.pt", "both", label_smoothing=0.1, distillation=taught)
     assert own.recorded is not None
-    loss = replace(own, class_weights=weights).loss(None)
+    loss = replace(own, class_weights=weights).loss(network(), None)
     assert loss.class_weights is weights
     assert (loss.label_smoothing, loss.weight, loss.temperature) == (0.1, 0.3, 2.0)
     assert loss.teacher is not None
@@ -656,7 +755,7 @@ def with_rungs(own: TrainingPipeline, looked: list[tuple[float, float, float]]) 
 
 
 @pytest.mark.parametrize("plan", sorted(PLANS))
-@pytest.mark.parametrize("extra", ["plain", "ema", "live", "everything"])
+@pytest.mark.parametrize("extra", ["plain", "ema", "live", "hints", "everything"])
 def test_a_rung_changes_nothing_of_the_training(tmp_path: Path, plan: str, extra: str) -> None:
     options, looked = EXTRAS.get(extra, {}), list[tuple[float, float, float]]()
     _, plain = fit(pipeline(tmp_path / "a.pt", plan, **options))

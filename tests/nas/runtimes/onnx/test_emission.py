@@ -24,7 +24,7 @@ from compressors.formats import BITS, FORMATS, ActivationScheme, Format, WeightF
 from compressors.plan import CompressionPlan
 from compressors.pruning import prune, weight_norm
 from compressors.quantization import PackedWeight, QuantizedConv2d, QuantizedLinear, calibrate, prepare
-from compressors.quantization.numerics import ROUNDINGS, Rounding
+from compressors.quantization.roundings import ROUNDINGS, Grid, Rounding
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.data import Images
@@ -365,18 +365,19 @@ def test_a_new_width_is_a_row_of_each_table(monkeypatch: pytest.MonkeyPatch, unp
 def test_a_new_rounding_is_a_row_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signs with one scale per channel, in bit planes of one bit whose codes are -1 and 1."""
 
-    def store_signs(writer: Writer, codes: Array) -> str:
+    def store_signs(writer: Writer, codes: Array, to: int) -> str:
+        assert to == TensorProto.INT8
         bits = writer.constant(codes > 0)
         two, one = writer.scalar(np.int8(2)), writer.scalar(np.int8(1))
         return writer.add("Sub", [writer.add("Mul", [writer.add("Cast", [bits], to=TensorProto.INT8), two]), one])
 
-    def on_grid(weight: Tensor, scales: Tensor, _: range) -> Tensor:
-        values = torch.where(weight >= 0, 1.0, -1.0) * scales[:, None]
+    def on_grid(weight: Tensor, grid: Grid, _: range) -> Tensor:
+        values = torch.where(weight >= 0, 1.0, -1.0) * grid.steps[:, None]
         return values.detach() + (weight - weight.detach())  # exactly the values
 
     signs = Rounding(
-        fit=lambda weight, _: weight.detach().abs().flatten(1).mean(1),
-        to_codes=lambda weight, scales, _: torch.where(weight >= 0, 1.0, -1.0),
+        fit=lambda weight, _: Grid(weight.detach().abs().flatten(1).mean(1)),
+        to_codes=lambda weight, *_: torch.where(weight >= 0, 1.0, -1.0),
         on_grid=on_grid,
     )
     monkeypatch.setitem(FORMATS, "sign", Format("sign", 1, range(-1, 2, 2), "sign"))
@@ -643,6 +644,43 @@ def padded_by_hand(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
+class Pooled(nn.Module):
+    """Max pooling between two convolutions, as in LeNet."""
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.first, self.pool, self.second = nn.Conv2d(1, 6, 3), pool, nn.Conv2d(6, 4, 2)
+        self.relu, self.mean, self.linear = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Linear(4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mean(self.relu(self.second(self.pool(self.first(x)))))
+        return self.linear(torch.flatten(x, 1))
+
+
+POOLS = [
+    nn.MaxPool2d(2),
+    nn.MaxPool2d((3, 2), stride=(1, 2), padding=(1, 0)),
+    nn.MaxPool2d(2, dilation=2, stride=1),
+    nn.MaxPool2d(3, stride=2, ceil_mode=True),
+]
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("fmt", ["fp32", "int8"])
+def test_max_pooling_takes_codes_where_they_are(pool: nn.MaxPool2d, fmt: str) -> None:
+    torch.manual_seed(0)
+    network = prepare(Pooled(pool).eval(), dict.fromkeys(("first", "second", "linear"), fmt))
+    x = image(0)
+    if fmt == "int8":
+        calibrate(network, [torch.from_numpy(x)])
+        grids = [network.get_submodule(name).grid() for name in ("first_quantizer", "pool_quantizer")]
+        assert grids[0] == grids[1]
+    expected = in_torch(network, x)
+    assert span(expected) > 0.01
+    step = max((module.grid()[0] for module in network.modules() if hasattr(module, "grid")), default=1e-5)
+    assert np.abs(in_runtime(emit(network, header()), x) - expected).max() < step
+
+
 class Shifted(nn.ReLU):
     is_traced_as_leaf = True
 
@@ -667,6 +705,7 @@ SAME = nn.Conv2d(1, 1, 3, padding=1)
         (OneLayer(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), "no ONNX rule for padding .* circular"),
         (nn.Sequential(SAME, nn.AdaptiveAvgPool2d(2)), "1: no ONNX rule for adaptive pooling to 2"),
         (nn.Sequential(SAME, nn.AdaptiveAvgPool2d((1, None))), "1: no ONNX rule for adaptive pooling to"),
+        (nn.Sequential(SAME, nn.MaxPool2d(2, return_indices=True)), "1: no ONNX rule for max pooling that returns"),
         (nn.Sequential(SAME, nn.Linear(8, 10)), "1: no ONNX rule for a linear layer on a tensor of 4"),
         (nn.Sequential(SAME, Shifted()), "1: no ONNX rule for module Shifted"),
         (nn.Sequential(SAME, nn.Flatten()), "1: no ONNX rule for module Flatten"),

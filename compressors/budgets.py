@@ -1,0 +1,110 @@
+"""One budget of channels for a whole network, shared out over its channel groups. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+LARGEST_SHARE = 0.875  # of the channels of a group that may go, and of those of the network
+
+
+class Sized(Protocol):
+    """A channel group, as far as counts of channels go."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def width(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The share `ratio` of all channels goes, in steps of `grid` channels; of those of `groups` alone, unless None."""
+
+    ratio: float
+    grid: int = 8
+    groups: tuple[str, ...] | None = None
+
+    def among(self, groups: Sequence[Any]) -> list[Any]:
+        """Those that share the budget, in the given order. Raises ValueError for names that are none of them."""
+        if self.groups is None:
+            return list(groups)
+        known = {group.name for group in groups}
+        if unknown := [name for name in self.groups if name not in known]:
+            raise ValueError(f"pruned.network.groups: no channel group {', '.join(unknown)}, expected {sorted(known)}")
+        return [group for group in groups if group.name in self.groups]
+
+
+def budget_of(decisions: Mapping[str, Any]) -> Budget | None:
+    """The budget that a plan's decisions ask for, {"network": {"ratio": r}} with `grid` and `groups` where given.
+
+    None where nothing is to go. Raises ValueError, with the key, for whatever else.
+    """
+    if set(decisions) - {"network"} or not isinstance(asked := decisions.get("network", {}), Mapping):
+        raise ValueError(f"pruned: expected {{'network': {{'ratio': ...}}}}, got {dict(decisions)}")
+    if unknown := sorted(set(asked) - {"ratio", "grid", "groups"}):
+        raise ValueError(f"pruned.network: expected ratio, grid and groups, got {', '.join(unknown)}")
+    ratio, grid, groups = asked.get("ratio", 0.0), asked.get("grid", 8), asked.get("groups")
+    if not _is_number(ratio) or not 0 <= ratio <= LARGEST_SHARE:
+        raise ValueError(f"pruned.network.ratio: expected 0..{LARGEST_SHARE}, got {ratio!r}")
+    if not isinstance(grid, int) or isinstance(grid, bool) or grid < 1:
+        raise ValueError(f"pruned.network.grid: expected a whole number from 1 on, got {grid!r}")
+    if groups is not None and not (isinstance(groups, list | tuple) and all(isinstance(g, str) for g in groups)):
+        raise ValueError(f"pruned.network.groups: expected names of channel groups, got {groups!r}")
+    return Budget(float(ratio), grid, None if groups is None else tuple(groups)) if ratio else None
+
+
+def without(decisions: Mapping[str, Any], gone: Collection[str]) -> dict[str, Any]:
+    """The decisions of a plan without groups that are gone; nothing where the budget was theirs alone."""
+    budget = budget_of(decisions)
+    if budget is None or budget.groups is None:
+        return dict(decisions)
+    left = [name for name in budget.groups if name not in gone]
+    return {"network": {**decisions["network"], "groups": left}} if left else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def least_width(width: int, grid: int) -> int:
+    """The fewest channels that are left of `width`: an eighth, rounded up to the grid."""
+    return min(width, -(-width // (8 * grid)) * grid)
+
+
+def shared_out(scores: Mapping[str, Sequence[float]], ratio: float, grid: int) -> dict[str, int]:
+    """Group -> channels kept, of the groups that lose any.
+
+    `scores` are a group's, one per channel, comparable between groups. A group is cut in units: down to a multiple of
+    the grid first, then by `grid` channels, its least important ones first. Units go by their mean score, the lowest
+    first, until the sum of removed channels is as near to `ratio` of all as it gets.
+    """
+    widths = {name: len(own) for name, own in scores.items()}
+    waiting = sorted((mean, place, size, name) for name in scores for mean, place, size in _units(scores[name], grid))
+    target, removed, kept = ratio * sum(widths.values()), 0, dict(widths)
+    for _, _, size, name in waiting:
+        if abs(removed + size - target) >= abs(removed - target):
+            break
+        removed += size
+        kept[name] -= size
+    return {name: count for name, count in kept.items() if count < widths[name]}
+
+
+def _units(scores: Sequence[float], grid: int) -> Iterator[tuple[float, int, int]]:
+    """What a group may lose, in order: mean score, place in the order, channels."""
+    ascending, width = sorted(scores), len(scores)
+    start, place = 0, 0
+    while (left := width - start) > least_width(width, grid):
+        size = (left - 1) % grid + 1
+        yield sum(ascending[start : start + size]) / size, place, size
+        start, place = start + size, place + 1
+
+
+def fewest(groups: Sequence[Sized], budget: Budget) -> dict[str, int]:
+    """Group -> the fewest channels that the budget can leave it, of those that may lose any."""
+    total = sum(group.width for group in groups)
+    most = int(budget.ratio * total + budget.grid / 2)
+    least = {g.name: max(least_width(g.width, budget.grid), g.width - most) for g in groups}
+    return {group.name: least[group.name] for group in groups if least[group.name] < group.width}

@@ -1,0 +1,133 @@
+"""Pruning little by little: channels become zero while the network trains on, and are cut at the end (Zhu and Gupta
+2017, arXiv:1710.01878).
+
+What is kept of it is part of the network, so that a checkpoint holds it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressors.evidence import Evidence
+from compressors.pruning.channels import prune
+from compressors.pruning.criteria import Criterion
+from compressors.pruning.importances import Group
+
+NAME = "gradual_pruning"  # of the module in the network
+RAMP = 0.75  # share of the stage in which channels go; in the rest the network trains with those it ends with
+ROUNDS = 12  # times at which channels go
+
+
+class Gradual(nn.Module):
+    """Which channels of each of the groups are zero so far (bool), and the latest scores, as buffers; never called.
+
+    `kept` says how many are left of each in the end. A copy shares the evidence.
+    """
+
+    def __init__(
+        self, groups: Sequence[Group], kept: Mapping[str, int], criterion: Criterion, evidence: Evidence | None
+    ) -> None:
+        super().__init__()
+        self.groups = list(groups)
+        self.kept, self.criterion, self.evidence = dict(kept), criterion, evidence
+        for place, group in enumerate(self.groups):
+            self.register_buffer(f"gone{place}", torch.zeros(group.width, dtype=torch.bool))
+            self.register_buffer(f"score{place}", torch.zeros(group.width))
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Gradual:
+        copied = Gradual(self.groups, self.kept, self.criterion, self.evidence)
+        copied.to(next(self.buffers()).device).load_state_dict(self.state_dict())
+        return copied
+
+    def gone(self, group: Group) -> Tensor:
+        return self.get_buffer(f"gone{self._place(group)}")
+
+    def scores(self, group: Group) -> Tensor:
+        """The latest scores; of channels that are zero, and stay so, minus infinity."""
+        return self.get_buffer(f"score{self._place(group)}").masked_fill(self.gone(group), -math.inf)
+
+    def rank(self, network: nn.Module) -> None:
+        """Take new scores."""
+        found = self.criterion.score(network, self.groups, self.evidence)
+        for group in self.groups:
+            self.get_buffer(f"score{self._place(group)}").copy_(found[group.name])
+
+    def counts(self, done: float) -> dict[str, int]:
+        """Group -> channels that are zero when a share of the stage is done."""
+        share = ramped(done)
+        return {group.name: int(share * (group.width - self.kept[group.name]) + 0.5) for group in self.groups}
+
+    def _place(self, group: Group) -> int:
+        return self.groups.index(group)
+
+
+def ramped(done: float) -> float:
+    """The share of the channels to go that are gone when a share of the stage is done: 1 - (1 - t)^3, in rounds."""
+    rounds = min(ROUNDS, math.floor(done / RAMP * ROUNDS + 1e-9))
+    return float(1 - (1 - rounds / ROUNDS) ** 3)
+
+
+def begin(network: nn.Module, gradual: Gradual, *, ranks: bool) -> nn.Module:
+    """The network, the same object, with `gradual` in it; nothing is zero yet.
+
+    With `ranks` it has the weights that the first scores are taken of; without, they follow from a checkpoint.
+    """
+    gradual = gradual.to(next(network.parameters()).device)
+    if ranks:
+        gradual.rank(network)
+    network.add_module(NAME, gradual)
+    return network
+
+
+def gradual_of(network: nn.Module) -> Gradual | None:
+    found = getattr(network, NAME, None)
+    return found if isinstance(found, Gradual) else None
+
+
+def proceed(network: nn.Module, done: float) -> None:
+    """Zero as many channels as a share of the stage asks for, and those that were zero before again."""
+    gradual = gradual_of(network)
+    if gradual is None:
+        return
+    counts = gradual.counts(done)
+    if any(counts[group.name] > int(gradual.gone(group).sum()) for group in gradual.groups):
+        if gradual.criterion.reads != "momenta":  # which are those of the stage before
+            gradual.rank(network)
+        for group in gradual.groups:
+            lowest = torch.topk(gradual.scores(group), counts[group.name], largest=False).indices
+            gradual.gone(group)[lowest] = True
+    hold(network)
+
+
+@torch.no_grad()
+def hold(network: nn.Module) -> None:
+    """Make zero again what an optimizer's step, or an average over steps, has moved."""
+    gradual = gradual_of(network)
+    if gradual is None:
+        return
+    for group in gradual.groups:
+        for path, axis in group.members:
+            member = network.get_submodule(path)
+            for name, parameter in member.named_parameters(recurse=False):
+                if axis == 0 or name == "weight":
+                    parameter.transpose(0, axis)[gradual.gone(group)] = 0.0
+
+
+def complete(network: nn.Module) -> nn.Module:
+    """The network with its channels cut; the same object."""
+    gradual = gradual_of(network)
+    if gradual is not None:
+        proceed(network, 1.0)
+        delattr(network, NAME)
+        prune(network, gradual.groups, gradual.kept, importance=lambda _, group: survivors(gradual, group))
+    return network
+
+
+def survivors(gradual: Gradual, group: Group) -> Tensor:
+    """Scores (width,) that are 1 for what stays and 0 for the rest."""
+    return (~gradual.gone(group)).float().cpu()

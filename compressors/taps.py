@@ -1,0 +1,84 @@
+"""What a network holds at the ends of some of its parts, beside its output; weights are shared, nothing is changed.
+
+A traced network runs its layers itself, and the module of a block is never called: hooks on blocks would hear nothing.
+So the graph is copied and returns more. Its nodes know the parts that they come from, also after folding and
+quantization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from compressors.folding import LeafTracer
+from compressors.support import Unsupported
+
+
+def tapped(network: nn.Module, parts: Sequence[str]) -> fx.GraphModule:
+    """`network` as a function of images (N, C, H, W) that gives its output and a tuple with the value at each part's
+    end, in the order of `parts`. It is in training mode, and frozen, wherever `network` is: the layers are the same.
+
+    Raises ValueError for a part that the network does not run.
+    """
+    graph, found = _traced(network)
+    if unknown := [part for part in parts if part not in found]:
+        raise ValueError(f"network: expected parts among {', '.join(found)}, got {', '.join(unknown)}")
+    (end,) = graph.find_nodes(op="output")
+    end.args = ((end.args[0], tuple(found[part] for part in parts)),)
+    graph.lint()
+    return fx.GraphModule(network, graph)
+
+
+def parts_of(network: nn.Module) -> tuple[str, ...]:
+    """The names of the modules that the network runs, with those they are parts of, each where it begins."""
+    return tuple(_traced(network)[1])
+
+
+def scale_ends(network: nn.Module, images: Tensor) -> tuple[str, ...]:
+    """The parts that end each size of maps but that of `images` (N, C, H, W), which pass through; the largest first.
+
+    They are stage ends of a network whose names are not known. Maps of a single pixel count as no size.
+    """
+    graph, found = _traced(network)
+    with torch.no_grad():
+        ShapeProp(fx.GraphModule(network, graph)).propagate(images)
+    closing = {node: part for part, node in sorted(found.items(), key=lambda item: -item[0].count("."))}
+    ends: dict[int, str] = {}
+    for node in graph.nodes:
+        shape: Sequence[int] = getattr(node.meta.get("tensor_meta"), "shape", ())
+        if node in closing and len(shape) == 4:
+            ends[shape[-1]] = closing[node]
+    return tuple(ends[side] for side in sorted(ends, reverse=True) if 1 < side < images.shape[-1])
+
+
+def _traced(network: nn.Module) -> tuple[fx.Graph, dict[str, fx.Node]]:
+    """A graph of one's own, and the last node of every part."""
+    try:
+        graph = LeafTracer().trace(network) if not isinstance(network, fx.GraphModule) else _copied(network.graph)
+    except (fx.proxy.TraceError, TypeError) as error:
+        name = type(network).__name__
+        raise Unsupported(f"{name}: what it holds inside cannot be read, for it is no plain graph: {error}") from None
+    found: dict[str, fx.Node] = {}
+    for node in graph.nodes:
+        for name in _parts(node):
+            found[name] = node
+    return graph, found
+
+
+def _copied(graph: fx.Graph) -> fx.Graph:
+    copied = fx.Graph()
+    copied.output(copied.graph_copy(graph, {}))
+    return copied
+
+
+def _parts(node: fx.Node) -> set[str]:
+    """The modules that a node lies in, and those that these lie in."""
+    paths = [str(path) for path, _ in node.meta.get("nn_module_stack", {}).values()]
+    found = set()
+    for path in paths:
+        steps = path.split(".")
+        found |= {".".join(steps[: i + 1]) for i in range(len(steps))}
+    return found - {""}

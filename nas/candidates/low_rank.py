@@ -1,0 +1,138 @@
+"""Low rank in a candidate: what is drawn, which decisions have an effect, and the layers that result. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from compressors.low_rank.factoring import Factoring, factoring_of
+from compressors.low_rank.factors import Pair, Shape
+from nas.candidates.drawing_steps import draw_each
+from nas.study import Compression
+from search_spaces.architecture import Architecture, Part
+from search_spaces.layers import LayerKind, LayerSpec
+from search_spaces.spaces import Space
+from search_spaces.trials import Pick, Trial, last
+
+TYPICAL = Shape(64, 64, (3, 3))
+
+
+def draw_low_rank(
+    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+) -> dict[str, dict[str, Any]]:
+    """How each layer is factored. The first and the last are left whole: they have few weights, and all are needed."""
+    choices = compression.low_rank_choices
+    asked = [choice for choice in choices if choice is not None]
+    if not asked:
+        return {}
+
+    def offered(part: Part) -> list[str]:
+        return [name for name, shape in _offered(part) if any(choice.fits(shape) for choice in asked)]
+
+    return draw_each(trial, architecture, compression, key="low_rank", choices=choices, names=offered)
+
+
+def _offered(part: Part) -> Iterator[tuple[str, Shape]]:
+    """The layers of a part that a study may factor."""
+    if part.site is not None or part.name == "head":
+        yield from ((layer.name, shape_of(layer)) for layer in part.layers)
+
+
+def idle_choices(space: Space, compression: Compression, *, input_channels: Literal[1, 3]) -> list[str]:
+    """Choices that no layer of a space can be factored by."""
+    largest = [kind.sample(Pick(last), input_channels=input_channels) for kind in space.of_one_kind()]
+    shapes = [shape for one in largest for part in one.parts(1) for _, shape in _offered(part)]
+    choices = [choice for choice in compression.low_rank_choices if choice is not None]
+    return [str(choice) for choice in choices if not any(choice.fits(shape) for shape in shapes)]
+
+
+def factored(part: Part, decisions: Mapping[str, Any]) -> Part:
+    """The part with its factored layers as chains of factors; those whose ranks depend on weights are whole as yet."""
+    layers = tuple(one for layer in part.layers for one in _factors(layer, decisions.get(layer.name)))
+    return part if layers == part.layers else replace(part, layers=layers)
+
+
+def with_effect(decisions: Mapping[str, Any], layers: Iterable[LayerSpec]) -> dict[str, Any]:
+    """The decisions by which one of the `layers`, as pruned, is factored. The classifier's waits for its classes."""
+    shapes = {layer.name: shape_of(layer) for layer in layers}
+    return {
+        name: given
+        for name, given in decisions.items()
+        if name in shapes and (shapes[name].is_linear or _has_effect(factoring_of(name, given), shapes[name]))
+    }
+
+
+def check_low_rank(decisions: Mapping[str, Any], layers: Iterable[LayerSpec]) -> None:
+    """Raise ValueError for decisions that are none, or of layers that cannot be factored so; absent layers are left."""
+    by_name = {layer.name: layer for layer in layers}
+    for name, given in decisions.items():
+        asked, layer = factoring_of(name, given), by_name.get(name)
+        if layer is None or asked.fits(shape_of(layer)):
+            continue
+        if layer.kind == "depthwise":
+            raise ValueError(
+                f"low_rank of {name}: expected a convolution over all channels or a linear layer, got a depthwise one, "
+                "which has no rank to reduce"
+            )
+        got = "linear layer" if layer.kind == "linear" else f"{layer.kind} one"
+        raise ValueError(f"low_rank of {name}: {asked.method}: expected a k x k convolution, got a {got}")
+
+
+def share_left(choice: Factoring | None) -> float:
+    """About what share of a layer's parameters a choice leaves at the least: its order among choices."""
+    if choice is None:
+        return 1.0
+    asked = choice.least() if choice.depends_on_weights else choice
+    return sum(factor.parameters for factor in asked.factors_of(TYPICAL)) / TYPICAL.parameters
+
+
+def shape_of(layer: LayerSpec) -> Shape:
+    return Shape(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernels,
+        layer.strides,
+        is_linear=layer.kind == "linear",
+        is_depthwise=layer.kind == "depthwise",
+    )
+
+
+def _has_effect(asked: Factoring, shape: Shape) -> bool:
+    return (asked.least() if asked.depends_on_weights else asked).ranks_of(shape) is not None
+
+
+def _factors(layer: LayerSpec, given: Any) -> Iterator[LayerSpec]:
+    asked = None if given is None else factoring_of(layer.name, given)
+    if asked is None or asked.depends_on_weights:
+        yield layer
+        return
+    shapes = asked.factors_of(shape_of(layer))
+    if len(shapes) == 1:
+        yield layer
+        return
+    before = layer.input_map
+    for number, shape in enumerate(shapes):
+        after = _after(before, shape.stride)
+        yield _spec(f"{layer.name}.{number}", layer.block, shape, before, after)
+        before = after
+
+
+def _after(size: Pair, stride: Pair) -> Pair:
+    height, width = (-(-side // step) for side, step in zip(size, stride, strict=True))
+    return height, width
+
+
+def _spec(name: str, block: str, shape: Shape, before: Pair, after: Pair) -> LayerSpec:
+    height, width = ((shape.kernel[side], shape.stride[side], before[side], after[side]) for side in (0, 1))
+    return LayerSpec(
+        name, block, _kind(shape), shape.inputs, shape.outputs, *height, wide=None if width == height else width
+    )
+
+
+def _kind(shape: Shape) -> LayerKind:
+    if shape.is_linear:
+        return "linear"
+    if shape.is_depthwise:
+        return "depthwise"
+    return "pointwise" if shape.kernel == (1, 1) else "conv"
