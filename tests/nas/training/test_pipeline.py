@@ -755,7 +755,7 @@ def with_rungs(own: TrainingPipeline, looked: list[tuple[float, float, float]]) 
 
 
 @pytest.mark.parametrize("plan", sorted(PLANS))
-@pytest.mark.parametrize("extra", ["plain", "ema", "live", "everything"])
+@pytest.mark.parametrize("extra", ["plain", "ema", "live", "hints", "everything"])
 def test_a_rung_changes_nothing_of_the_training(tmp_path: Path, plan: str, extra: str) -> None:
     options, looked = EXTRAS.get(extra, {}), list[tuple[float, float, float]]()
     _, plain = fit(pipeline(tmp_path / "a.pt", plan, **options))
