@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from compressors.folding import check_read_by_its_call, fold_batch_norm
 from compressors.formats import format_named
+from compressors.low_rank.paths import of_factors
 from compressors.masking.layers import MASK, mask_of
 from compressors.pipeline import Method, Options
 from compressors.quantization.numerics import per_channel
@@ -66,9 +67,13 @@ def dynamic_codes(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _apply(network: nn.Module, record: QuantizeDynamically, _: Options) -> nn.Module:
-    """Raises Unsupported where a format is asked of anything but a linear layer, ValueError for other formats."""
+    """Factors of a layer are quantized as the whole.
+
+    Raises Unsupported where a format is asked of anything but a linear layer, ValueError for other formats.
+    """
     folded = fold_batch_norm(network)
-    for path, fmt in record.formats.items():
+    calls = [str(node.target) for node in folded.graph.find_nodes(op="call_module")]
+    for path, fmt in of_factors(record.formats, calls).items():
         layer = folded.get_submodule(path)
         check_own_type(path, layer, (nn.Linear,), "quantize dynamically")
         assert isinstance(layer, nn.Linear)

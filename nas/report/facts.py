@@ -103,7 +103,20 @@ def _space(study: Study) -> str:
     told = f"; low rank: {ranks}" if compression.low_rank is not None else ""
     masks = [choice for choice in compression.mask_choices if choice is not None]
     told += f"; single weights zeroed: {', '.join(map(str, masks))}" if masks else ""
-    return f"blocks: {kinds}; pruning ratios {ratios}; weights {formats}{told}; per {compression.granularity}"
+    pruning = f"pruning ratios {ratios}{_pruning(study)}"
+    return f"blocks: {kinds}; {pruning}; weights {formats}{told}; per {compression.granularity}"
+
+
+def _pruning(study: Study) -> str:
+    """What ranks channels and how they go, as far as it differs from the default."""
+    compression = study.compression
+    if not any(compression.pruning_ratio):
+        return ""
+    told = [f"by {compression.importance.replace('_', ' ')}"] if compression.importance != "l2" else []
+    told += ["of the whole network"] if compression.pruning_scope == "global" else []
+    told += ["in rounds"] if compression.pruning_schedule == "iterative" else []
+    told += [f"back to {compression.rewind:.0%} of the dense stage"] if compression.rewind is not None else []
+    return f" ({', '.join(told)})" if told else ""
 
 
 def constraints_words(study: Study) -> str:

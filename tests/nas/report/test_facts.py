@@ -92,3 +92,13 @@ def test_the_space_names_kinds_ratios_and_formats() -> None:
     assert facts_of(study_of(compression=compression, space=mobile))["Space"] == (
         "blocks: inverted residual; pruning ratios 0, 0.25; weights int8, int4; per layer"
     )
+
+
+def test_how_channels_go_is_told_where_it_is_not_as_usual() -> None:
+    ratios = {"pruning_ratio": (0.0, 0.5)}
+    rounds = {"importance": "leave_one_out", "pruning_scope": "global", "pruning_schedule": "iterative"}
+    words = "pruning ratios 0, 0.5 (by leave one out, of the whole network, in rounds); "
+    assert words in facts_of(study_of(compression={**ratios, **rounds}))["Space"]
+    assert "0.5 (back to 10% of the dense" in facts_of(study_of(compression={**ratios, "rewind": 0.1}))["Space"]
+    assert "pruning ratios 0, 0.5; " in facts_of(study_of(compression=ratios))["Space"]
+    assert "pruning ratios 0; " in facts_of(study_of(compression={"importance": "l1"}))["Space"]
