@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -185,19 +185,26 @@ def warnings_of(found: Probe) -> Iterator[str]:
 
 def probe_tables(found: Probe) -> list[Table]:
     """The networks that were timed, and the seconds of the study."""
-    plan, networks = found.plan, Table(title="What a few steps and a measurement took", title_justify="left")
-    networks.add_column("network")
-    timed = {stage for one in found.networks for stage in one.steps}
-    stages = [stage for stage in stage_names() if stage in timed]
-    heads = ("latency ms", *(f"{stage} images/s" for stage in stages), "trial", "finalist")
-    for head in heads:
-        networks.add_column(head, justify="right")
+    networks = Table(title="What a few steps and a measurement took", title_justify="left")
+    networks.add_column("")
     for one in found.networks:
-        rates = [f"{one.batch_size / one.steps[stage]:,.0f}" if stage in one.steps else "-" for stage in stages]
-        own = one.around + 2 * one.measuring
-        wholes = [plan.training(one.known.candidate, final=final) + own for final in (False, True)]
-        networks.add_row(one.known.name, f"{one.known.latency_ms:.4f}", *rates, *map(duration, wholes))
+        networks.add_column(one.known.name, justify="right")
+    for head, cells in _figures(found):
+        networks.add_row(head, *cells)
     return [networks, estimate_table(found.study, found.estimate)]
+
+
+def _figures(found: Probe) -> Iterator[tuple[str, Sequence[str]]]:
+    """Rows: what each network took, of every stage that one of them has."""
+    yield "latency ms", [f"{one.known.latency_ms:.4f}" for one in found.networks]
+    timed = {stage for one in found.networks for stage in one.steps}
+    for stage in (stage for stage in stage_names() if stage in timed):
+        rates = [f"{one.batch_size / one.steps[stage]:,.0f}" if stage in one.steps else "-" for one in found.networks]
+        yield f"{stage.replace('_', ' ')} images/s", rates
+    for head, final in (("trial", False), ("finalist", True)):
+        own = [one.around + 2 * one.measuring for one in found.networks]
+        wholes = [found.plan.training(one.known.candidate, final=final) for one in found.networks]
+        yield head, [duration(whole + rest) for whole, rest in zip(wholes, own, strict=True)]
 
 
 def estimate_table(study: Study, seconds: Estimate) -> Table:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from candidates import Recording
+from onnxruntime import InferenceSession
 from torch import nn
 
 from compressors.pipeline import Options, compress
@@ -23,8 +26,9 @@ from nas.measuring.latency_terms import work_of
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.forecast import forecast
+from nas.runtimes.onnxruntime import integer_layers
 from nas.runtimes.runtime import FileHeader
-from nas.study import Compression, Study
+from nas.study import Compression, Study, Target
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import FusedInvertedResidualConfig, InvertedResidualConfig, ResidualConfig
 from search_spaces.network import build_network
@@ -89,6 +93,26 @@ def test_the_file_is_as_the_records_say(family: str, formats: tuple[str, ...]) -
         assert abs(foretold.size_bytes - len(model.SerializeToString())) <= allowed
         assert given.layers(10)[-1].name == "classifier"
         assert work_of(given, 10).total.sum() > 0
+
+
+@pytest.mark.parametrize("formats", [("fp32",), ("int8",)], ids="-".join)
+def test_the_runtime_computes_what_torch_does_in_the_kernels_asked_for(
+    formats: tuple[str, ...], tmp_path: Path
+) -> None:
+    blocks = {"stage1.block1": True, "stage2.block1": True}
+    given = candidate(
+        formats={layer.name: formats[0] for layer in SMALL.layers(10)},
+        **{ACTIVATIONS: blocks, BLOCKS: {"stage1.block2": True}},
+    )
+    network = network_of(given).eval()
+    file = tmp_path / "model.onnx"
+    file.write_bytes(emit(network, FileHeader(1, 8, CLASSES)).SerializeToString())
+    images = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1)).mul(255).round() / 255
+    found = InferenceSession(file).run(None, {"image": images.numpy()})[0]
+    expected = network(images).detach().numpy()
+    assert np.abs(found - expected).max() < (1e-4 if formats == ("fp32",) else 0.05) * np.abs(expected).max()
+    layers = {layer.name for layer in given.layers(10)}
+    assert integer_layers(file, Target(name="cpu")) & layers == (set() if formats == ("fp32",) else layers)
 
 
 def test_drawn_candidates_are_canonical_and_come_back() -> None:
