@@ -52,6 +52,11 @@ class Format:
         return self.rounding == "pow2"
 
     @property
+    def fills_8_bits(self) -> bool:
+        """Whether the integers that a kernel reads are as large as 8 bits allow."""
+        return not self.is_float and (self.bits == 8 or self.has_codebook)
+
+    @property
     def has_steps(self) -> bool:
         """Whether it has step sizes that can be trained with the weights."""
         return not self.is_float and self.rounding in STEPPED

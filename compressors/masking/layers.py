@@ -64,6 +64,11 @@ def masked_layers(network: nn.Module) -> list[tuple[Layer, Tensor]]:
     return [(layer, mask) for layer in layers if (mask := mask_of(layer)) is not None]
 
 
+def has_masks(network: nn.Module) -> bool:
+    """Whether a layer of any kind has a mask."""
+    return any(mask_of(module) is not None for module in network.modules())
+
+
 def hold(network: nn.Module) -> None:
     """Zero again what masks take away."""
     for layer, mask in masked_layers(network):

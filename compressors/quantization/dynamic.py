@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from compressors.folding import check_read_by_its_call, fold_batch_norm
 from compressors.formats import format_named
+from compressors.low_rank.paths import of_factors
+from compressors.masking.layers import MASK, mask_of
 from compressors.pipeline import Method, Options
 from compressors.quantization.numerics import per_channel
 from compressors.quantization.roundings import ROUNDINGS
@@ -25,7 +27,7 @@ class DynamicLinear(nn.Module):
     Its inputs are rounded to 8 bits on a grid over the range of all that one call is given, as ONNX's
     DynamicQuantizeLinear does: a batch of one image has a finer grid than that image among others.
 
-    codes: int8 (out, in); scales, bias: float32 (out,).
+    codes: int8 (out, in); scales, bias: float32 (out,); a masked layer's mask goes with it.
     """
 
     is_traced_as_leaf = True
@@ -41,6 +43,8 @@ class DynamicLinear(nn.Module):
         self.register_buffer("codes", rounding.to_codes(weight, grid, INT8.codes).to(torch.int8))
         self.register_buffer("scales", grid.steps)
         self.register_buffer("bias", bias)
+        if (mask := mask_of(linear)) is not None:
+            self.register_buffer(MASK, mask)
 
     def forward(self, x: Tensor) -> Tensor:
         codes, scale = dynamic_codes(x)
@@ -63,9 +67,13 @@ def dynamic_codes(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _apply(network: nn.Module, record: QuantizeDynamically, _: Options) -> nn.Module:
-    """Raises Unsupported where a format is asked of anything but a linear layer, ValueError for other formats."""
+    """Factors of a layer are quantized as the whole.
+
+    Raises Unsupported where a format is asked of anything but a linear layer, ValueError for other formats.
+    """
     folded = fold_batch_norm(network)
-    for path, fmt in record.formats.items():
+    calls = [str(node.target) for node in folded.graph.find_nodes(op="call_module")]
+    for path, fmt in of_factors(record.formats, calls).items():
         layer = folded.get_submodule(path)
         check_own_type(path, layer, (nn.Linear,), "quantize dynamically")
         assert isinstance(layer, nn.Linear)

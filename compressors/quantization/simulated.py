@@ -33,6 +33,8 @@ def with_8_bits(network: nn.Module) -> nn.Module:
 def _widen(quantizer: ActivationQuantizer) -> None:
     few, many = quantizer.scheme, replace(quantizer.scheme, bits=BITS)
     steps = many.high / few.high if few.symmetric else many.levels / few.levels
+    if few.powers_of_two:
+        steps = 2.0 ** (BITS - few.bits)
     quantizer.scheme = many
     quantizer.scale.div_(steps)
     if not few.symmetric:

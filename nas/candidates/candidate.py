@@ -133,8 +133,9 @@ def canonical(candidate: Candidate) -> Candidate:
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
     check_removals(architecture, plan.steps)
-    check_decisions(plan, architecture)
-    left = with_effects(effective(plan, widths, gone_from(architecture, plan.steps)), architecture)
+    left = effective(plan, widths, gone_from(architecture, plan.steps))
+    check_decisions(left, architecture)
+    left = with_effects(left, architecture)
     requests_of(left)
     if "dynamic" in left.steps:
         _check_dynamic(left, {layer.name: layer.kind for layer in architecture.layers(1)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from compressors.low_rank.factoring import Factoring, factoring_of
 from compressors.low_rank.factors import Pair, Shape
@@ -12,7 +12,8 @@ from nas.candidates.drawing_steps import draw_each
 from nas.study import Compression
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerKind, LayerSpec
-from search_spaces.trials import Trial
+from search_spaces.spaces import Space
+from search_spaces.trials import Pick, Trial, last
 
 TYPICAL = Shape(64, 64, (3, 3))
 
@@ -27,11 +28,23 @@ def draw_low_rank(
         return {}
 
     def offered(part: Part) -> list[str]:
-        if part.site is None and part.name != "head":
-            return []
-        return [layer.name for layer in part.layers if any(choice.fits(shape_of(layer)) for choice in asked)]
+        return [name for name, shape in _offered(part) if any(choice.fits(shape) for choice in asked)]
 
     return draw_each(trial, architecture, compression, key="low_rank", choices=choices, names=offered)
+
+
+def _offered(part: Part) -> Iterator[tuple[str, Shape]]:
+    """The layers of a part that a study may factor."""
+    if part.site is not None or part.name == "head":
+        yield from ((layer.name, shape_of(layer)) for layer in part.layers)
+
+
+def idle_choices(space: Space, compression: Compression, *, input_channels: Literal[1, 3]) -> list[str]:
+    """Choices that no layer of a space can be factored by."""
+    largest = [kind.sample(Pick(last), input_channels=input_channels) for kind in space.of_one_kind()]
+    shapes = [shape for one in largest for part in one.parts(1) for _, shape in _offered(part)]
+    choices = [choice for choice in compression.low_rank_choices if choice is not None]
+    return [str(choice) for choice in choices if not any(choice.fits(shape) for shape in shapes)]
 
 
 def factored(part: Part, decisions: Mapping[str, Any]) -> Part:

@@ -9,11 +9,13 @@ from compressors.masking.request import WHOLE, Amount
 from search_spaces.layers import LayerSpec
 
 
-def check_masks(decisions: Mapping[str, Any], layers: Sequence[LayerSpec]) -> None:
-    """Raises ValueError for names of no layer; factors of layers are such, and so is the network."""
-    known = {WHOLE, *(layer.name for layer in layers)}
-    if unknown := [name for name in decisions if name not in known and name.rpartition(".")[0] not in known]:
-        raise ValueError(f"plan names {', '.join(unknown)}, which this architecture does not have")
+def check_masks(decisions: Mapping[str, Any], _: Sequence[LayerSpec]) -> None:
+    """Raises ValueError for what is no amount."""
+    for name, decision in decisions.items():
+        try:
+            Amount.of(decision)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
 
 
 def masks_with_effect(decisions: Mapping[str, Any], layers: Iterable[LayerSpec]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import candidates_of
+from nas.candidates.low_rank import idle_choices
 from nas.data import class_count
 from nas.estimate.candidates import file_bytes
 from nas.records import QUALITIES
@@ -59,6 +60,7 @@ def warnings_of(study: Study) -> list[str]:
     """Choices that cannot do what they seem to, each in a sentence that begins with its key; see also `refusals`."""
     return [
         *_unrewarded_genes(study),
+        *_idle_choices(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
         *_rate_of_floats(study),
@@ -81,6 +83,12 @@ def _rate_of_floats(study: Study) -> Iterator[str]:
     """A rate is that of integer codes."""
     if study.training.rate_weight and set(study.compression.weight_format) == {"fp32"}:
         yield "training.rate_weight: compression.weight_format draws floats alone, which have no codes: no effect"
+
+
+def _idle_choices(study: Study) -> Iterator[str]:
+    """Choices that no network of the space can have."""
+    for choice in idle_choices(study.space, study.compression, input_channels=study.data.input_channels):
+        yield f"compression.low_rank: no layer of this space can be factored by {choice}"
 
 
 def _crowded_objectives(study: Study) -> Iterator[str]:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from compressors.formats import FORMATS
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.records import Evaluation, LayerReport, Measurement, Score
@@ -226,7 +227,7 @@ def _limits(study: Study, candidate: Candidate, evaluation: Evaluation) -> str:
     ]
     if idle := idle_words("masked" in candidate.plan.steps, candidate.plan.formats.values()):
         points.append(idle)
-    if "int8" in candidate.plan.formats.values():  # sums of fewer bits fit
+    if any(FORMATS[name].fills_8_bits for name in candidate.plan.formats.values()):  # sums of fewer bits fit
         points.append(
             "On x86 without VNNI, ONNX Runtime's default 8-bit kernels add in 16 bits and may overflow: set its "
             "session option `session.x64quantprecision` to 1 there."

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from compressors.formats import FORMATS, WeightFormat
 from compressors.low_rank.factoring import Factoring
 from nas.study.masking import MaskChoice, MaskChoices
-from nas.study.section import Section, each_once, one_or_several
+from nas.study.section import Section, each_once, one_or_several, or_one
 
 Importance = Literal[
     "l1", "l2", "bn_scale", "taylor", "saliency", "momentum", "apoz", "geometric_median", "random", "leave_one_out"
@@ -46,8 +46,8 @@ class Compression(Section):
     mask: MaskChoices = Field(
         None,
         description="Single weights that become zero after the dense stage and stay so: one amount, or choices of it; "
-        "null leaves all. The file holds a bit mask and the weights that are left where that is smaller. On a CPU it "
-        "runs as fast as with all weights.",
+        "null, the default, leaves all. The file holds a bit mask and the weights that are left where that is smaller. "
+        "On a CPU it runs as fast as with all weights.",
     )
     low_rank: LowRankChoices = Field(
         None,
@@ -106,13 +106,15 @@ class Compression(Section):
         "weights and entries of codebooks always are.",
     )
 
-    remove_blocks: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
+    remove_blocks: Annotated[tuple[bool, ...], Field(min_length=1), BeforeValidator(one_or_several)] = Field(
         (False,),
+        json_schema_extra=or_one,
         description="Whether blocks are removed after the dense stage; their skip is left. Blocks without a skip stay. "
         "One value, or choices.",
     )
-    remove_activations: Annotated[tuple[bool, ...], BeforeValidator(one_or_several), Field(min_length=1)] = Field(
+    remove_activations: Annotated[tuple[bool, ...], Field(min_length=1), BeforeValidator(one_or_several)] = Field(
         (False,),
+        json_schema_extra=or_one,
         description="Whether the activations of blocks are removed after the dense stage. Layers that nothing "
         "separates any more are merged where that is exact and makes the network smaller. One value, or choices.",
     )

@@ -13,9 +13,12 @@ from nas.study.section import NotNegative, Section, Share
 class MaskChoice(Section):
     """How many single weights become zero, and which."""
 
-    ratio: Share | None = Field(None, description="The share of weights that becomes zero.")
+    ratio: Share | None = Field(
+        None, description="The share of weights that becomes zero; by default a threshold says which."
+    )
     threshold: NotNegative | None = Field(
-        None, description="The size up to which weights become zero, in place of a ratio; how many depends on weights."
+        None,
+        description="The size up to which weights become zero; how many depends on weights. By default the ratio says.",
     )
     scope: Literal["local", "global"] = Field(
         "local",

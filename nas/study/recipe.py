@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from nas.study.numbers import Searchable
+from nas.study.numbers import Searchable, largest
 from nas.study.section import AboveZero, NotNegative, Section, ShareToOne
 
 Optimizer = Literal["sgd", "adamw", "adam", "rmsprop"]
@@ -46,12 +46,12 @@ class Distillation(Section):
     weight: Searchable[ShareToOne] = Field(
         0.5, description="Weight of the soft targets in the loss; the labels have the rest."
     )
-    features_weight: NotNegative = Field(
+    features_weight: Searchable[NotNegative] = Field(
         0.0,
         description="Weight of the squared distance between the student's feature maps, through a 1x1 convolution that "
         "is trained beside it and not shipped, and the teacher's, over the teacher's mean square (FitNets); 0 is none.",
     )
-    attention_weight: NotNegative = Field(
+    attention_weight: Searchable[NotNegative] = Field(
         0.0,
         description="Weight of the squared distance between the attention maps of student and teacher: mean squares "
         "over the channels, of length 1 (attention transfer); 0 is none.",
@@ -110,8 +110,8 @@ class Distillation(Section):
 
     @property
     def looks_inside(self) -> bool:
-        """Whether what the teacher holds inside teaches too: it then has to run on every batch."""
-        return self.features_weight > 0 or self.attention_weight > 0
+        """Whether what the teacher holds inside may teach too: it then has to run on every batch."""
+        return largest(self.features_weight) > 0 or largest(self.attention_weight) > 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,4 +35,10 @@ def each_once(what: str, values: Sequence[Any]) -> None:
 
 def one_or_several(given: Any) -> Any:
     """A single choice as a list of one."""
-    return given if isinstance(given, tuple | list) else (given,)
+    return tuple(given) if isinstance(given, tuple | list) else (given,)  # JSON has lists
+
+
+def or_one(schema: dict[str, Any]) -> None:
+    """Let the schema of a list take one of its elements alone, in place: what `one_or_several` does."""
+    several = {key: schema.pop(key) for key in ("type", "items", "minItems") if key in schema}
+    schema["oneOf"] = [several["items"], several]

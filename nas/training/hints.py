@@ -14,6 +14,7 @@ from compressors.distillation import Fit, attention_loss, feature_loss
 from compressors.taps import parts_of, scale_ends, tapped
 from nas.errors import InputError
 from nas.study import Distillation
+from nas.study.numbers import decided
 
 STAGE = re.compile(r"stage(\d+)(?:\.block(\d+))?")
 
@@ -133,8 +134,10 @@ def hints_of(options: Distillation, student: nn.Module, teacher: nn.Module, imag
     that is asked for.
     """
     pairs = pairs_of(options.at, student, teacher, images)
-    weights = {"features_weight": options.features_weight, "attention_weight": options.attention_weight}
-    return Hints.between(student, teacher, pairs, images, **weights) if pairs else None
+    features, attention = decided(options.features_weight), decided(options.attention_weight)
+    if not pairs:
+        return None
+    return Hints.between(student, teacher, pairs, images, features_weight=features, attention_weight=attention)
 
 
 @torch.no_grad()

@@ -348,7 +348,7 @@ class StageRun:
 
         The learning rate is high when the dense stage ends, and a network in the middle of its schedule says too little
         to learn from: on digits it is 3.6 points behind the one that it would teach. The average of the last weights is
-        not, and costs no step.
+        half a point behind, and costs no step.
         """
         if self._master is None or self._stopping is not None:
             return copy.deepcopy(self.network)

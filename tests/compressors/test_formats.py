@@ -30,6 +30,12 @@ def test_what_a_weight_tells_is_less_than_is_stored_where_codes_are_left_out() -
     assert told["ternary"] == pytest.approx(1.585, abs=1e-3)
 
 
+def test_entries_of_codebooks_are_as_large_as_integers_of_8_bits() -> None:
+    assert {name for name, row in FORMATS.items() if row.fills_8_bits} == {
+        *("int8", "int8_asymmetric", "pow2"), *("codebook2", "codebook3", "codebook4"),
+    }  # fmt: skip
+
+
 def test_only_signs_have_no_zero() -> None:
     assert [name for name, row in FORMATS.items() if not row.has_zero] == ["binary"]
 

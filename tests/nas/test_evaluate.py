@@ -116,6 +116,45 @@ def test_who_breaks_a_constraint_is_measured_in_its_own_size_and_not_trained(
     assert [file.name for file in task.folder.iterdir()] == ["evaluation.json"]
 
 
+def masks(*choices: dict[str, Any]) -> dict[str, Any]:
+    return {"compression": {"weight_format": ("int8",), "mask": choices}}
+
+
+def test_a_budget_of_zeros_comes_down_to_layers_and_is_counted_in_the_file(bench: Workbench, tmp_path: Path) -> None:
+    bench.study = make_study(**masks({"ratio": 0.5, "scope": "global"}))
+    task = task_of(bench, tmp_path)
+    found = evaluate(task, bench)
+    assert (found.state, found.measurement.origin) == (State.COMPLETE, "shipped file")  # type: ignore[union-attr]
+    layers = task.candidate.layers(10)
+    zeros = {name: told["zeros"] for name, told in found.resulted["steps"]["masked"].items()}  # type: ignore[index, call-overload]
+    assert sum(zeros.values()) == round(0.5 * sum(layer.weight_count for layer in layers))
+    assert found.measurement is not None
+    assert found.measurement.nonzero_parameters is not None
+    assert found.measurement.nonzero_parameters <= sum(layer.parameters for layer in layers) - sum(zeros.values())
+    for layer, report in zip(layers, found.layers, strict=True):
+        assert report.sparsity is not None
+        assert report.sparsity >= zeros.get(layer.name, 0) / layer.weight_count
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.5, State.INFEASIBLE), (1.0, State.COMPLETE)])
+def test_zeros_that_training_decides_of_are_judged_when_they_are_counted(
+    bench: Workbench, tmp_path: Path, share: float, state: State
+) -> None:
+    choice = {"ratio": 0.1, "scope": "global"}
+    limit = round(share * task_of(bench, tmp_path).candidate.parameters(10))
+    bench.study = make_study(**masks(choice), constraints={"nonzero_parameters": {"max": limit}})
+    found = evaluate(task_of(bench, tmp_path), bench)
+    assert (found.state, found.epochs) == (state, 1)
+
+
+def test_what_no_way_to_share_out_zeros_can_keep_is_infeasible_untrained(bench: Workbench, tmp_path: Path) -> None:
+    bench.study = make_study(**masks({"ratio": 0.1, "scope": "global"}), constraints={"size_bytes": {"max": 100}})
+    found = evaluate(task_of(bench, tmp_path), bench)
+    assert (found.state, found.epochs) == (State.INFEASIBLE, 0)
+    assert found.measurement is not None
+    assert found.measurement.origin == "bound"
+
+
 @pytest.mark.parametrize("stable", [True, False])
 def test_a_disturbed_latency_is_flagged_and_told_of_no_other_network(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stable: bool

@@ -10,11 +10,11 @@ import torch
 from torch import fx, nn
 
 from compressors.folding import fold_batch_norm
-from compressors.masking.layers import masked_layers
+from compressors.masking.layers import has_masks
 from compressors.support import Unsupported
 from nas.runtimes.onnx.model import OPSET, FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.nodes import write_node
-from nas.runtimes.onnx.sparse import SPARSE
+from nas.runtimes.onnx.shared import SPARSE
 from nas.runtimes.onnx.writer import UnknownOperation, Writer
 from nas.runtimes.runtime import FileHeader
 
@@ -27,7 +27,7 @@ def emit(network: fx.GraphModule, header: FileHeader, *, unpacked: Collection[st
     table has no row; `emit_or_export` falls back to torch's exporter then.
     """
     dense = _written(network, header, frozenset(unpacked), stores_dense=True)
-    if SPARSE in unpacked or not masked_layers(network):
+    if SPARSE in unpacked or not has_masks(network):
         return dense
     sparse = _written(network, header, frozenset(unpacked), stores_dense=False)
     return min(dense, sparse, key=onnx.ModelProto.ByteSize)  # small masks save less than their function takes

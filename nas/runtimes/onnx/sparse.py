@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nas.runtimes.onnx.writer import Writer
 
 UNMASK = "Unmask"
-SPARSE = "sparse"  # among formats that are stored unpacked: masked weights are stored dense
 OVERHEAD_BYTES = 64  # of the mask, the shape and the node, as good as always
 
 

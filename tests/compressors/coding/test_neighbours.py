@@ -48,7 +48,7 @@ def test_pixels_are_told_by_those_beside_and_above() -> None:
     best = min(found, key=lambda context: neighbours.bits(symbols, 2, context))
     assert (best.places, best.lag, best.arranged) == (4, 12, COLUMNS)
     alone = adaptive.blocks_bits(symbols.reshape(-1), 2, Prior())
-    assert neighbours.bits(symbols, 2, best) < 0.7 * alone
+    assert neighbours.bits(symbols, 2, best) < 0.8 * alone
     encoder = constriction.stream.queue.RangeEncoder()
     neighbours.encode(encoder, symbols, 2, best)
     assert 0 <= encoder.num_bits() - neighbours.bits(symbols, 2, best) < 64 + 0.01 * symbols.size

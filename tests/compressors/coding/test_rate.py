@@ -66,7 +66,7 @@ def test_of_every_format_the_bits_are_those_of_its_codes(fmt: str) -> None:
         layer.layer.weight.copy_(layer.quantized()[0])
     _, counts = torch.unique(layer.packed().codes, return_counts=True)
     shares = counts / counts.sum()
-    assert float(mean_bits(layer)) == pytest.approx(-float((shares * shares.log2()).sum()), abs=0.02)
+    assert float(mean_bits(layer).detach()) == pytest.approx(-float((shares * shares.log2()).sum()), abs=0.02)
 
 
 @pytest.mark.parametrize("fmt", ["ternary", "codebook4", "int2", "pow2"])
@@ -84,7 +84,7 @@ def test_bits_per_weight_of_a_network() -> None:
     layers = [m for m in network.modules() if isinstance(m, QuantizedLayer)]
     bits = [float(entropy_bits(soft_histogram(m.positions(), m.format.codes))) for m in layers]
     weights = [m.packed().codes.numel() for m in layers]
-    assert float(mean_bits(network)) == pytest.approx(sum(bits) / sum(weights), rel=1e-5)
+    assert float(mean_bits(network).detach()) == pytest.approx(sum(bits) / sum(weights), rel=1e-5)
     assert float(mean_bits(nn.Linear(3, 3))) == 0
 
 
@@ -101,12 +101,14 @@ def test_training_by_it_makes_codes_cheaper(learned: bool) -> None:
     source = ActivationQuantizer(fixed=(0.1, 0))
     layer = QuantizedLinear(nn.Linear(64, 32), "int4", source, learned=learned).train()
     before = copy.deepcopy(layer)
-    optimizer = torch.optim.Adam(layer.parameters(), 1e-3)
     for _ in range(60):
-        optimizer.zero_grad()
-        (30 * mean_bits(layer)).backward()
-        optimizer.step()
-    assert float(mean_bits(layer)) < float(mean_bits(before)) - 0.5
+        layer.zero_grad()
+        mean_bits(layer).backward()
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                if parameter.grad is not None:
+                    parameter -= 1e-3 * parameter.grad.sign()
+    assert float(mean_bits(layer).detach()) < float(mean_bits(before).detach()) - 0.5
     assert (layer.packed().codes == 0).sum() > 1.5 * (before.packed().codes == 0).sum()
     assert layer.bias.grad is None
     moved = not torch.equal(layer.scales, before.scales)

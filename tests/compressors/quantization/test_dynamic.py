@@ -119,3 +119,19 @@ def test_beside_onnx_runtime_s_own_tool(tmp_path: Path) -> None:
 def test_what_is_no_linear_layer_of_int8_is_refused_by_name(layer: str, fmt: str, message: str) -> None:
     with pytest.raises((Unsupported, ValueError), match=message):
         dynamic(layer, fmt=fmt)
+
+
+def test_factors_of_a_layer_are_quantized_as_the_whole() -> None:
+    class Factored(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.classifier = nn.Sequential(nn.Linear(32, 2, bias=False), nn.Linear(2, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.classifier(torch.flatten(x, 1))
+
+    plan = CompressionPlan(formats={"classifier": "int8"}, steps={"dynamic": {"network": True}})
+    found = compress(Factored().eval(), plan, Options(), [images()])
+    factors = [found.get_submodule(f"classifier.{number}") for number in (0, 1)]
+    assert all(isinstance(factor, DynamicLinear) for factor in factors)
+    assert float(factors[0].bias.abs().sum()) == 0

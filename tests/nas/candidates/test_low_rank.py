@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from factored import CLASSES, WAYS, drawn_factored, network_of
+from factored import CLASSES, SPACE, WAYS, drawn_factored, network_of
 from torch import nn
 
 from compressors.low_rank.factoring import Factoring
@@ -18,10 +18,11 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
 from nas.candidates.features import Features
 from nas.candidates.genes import gene_choices, may_depend_on_weights
-from nas.candidates.low_rank import share_left
+from nas.candidates.low_rank import idle_choices, share_left
 from nas.study import Compression, Study
 from search_spaces.architecture import Architecture, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig, ResidualConfig
+from search_spaces.spaces import MobileSpace
 
 torch.set_num_threads(1)
 
@@ -232,3 +233,13 @@ def test_a_study_survives_its_own_file() -> None:
     given = Compression.model_validate({"low_rank": WAYS})
     assert Compression.model_validate({"low_rank": tuple(given.model_dump(mode="json")["low_rank"])}) == given
     assert Compression().model_dump(mode="json")["low_rank"] is None
+
+
+def test_choices_that_no_layer_of_a_space_can_have() -> None:
+    """Spaces of depthwise and pointwise layers have no k x k convolution but the first, which stays whole."""
+    ways = ({"method": "svd", "rank": 4}, {"method": "cp", "rank": 4}, {"method": "tucker", "vbmf": True})
+    compression = Compression.model_validate({"low_rank": ways})
+    mobile = MobileSpace.model_validate({"preset": "8px"})
+    assert idle_choices(mobile, compression, input_channels=1) == ["cp rank 4", "tucker vbmf"]
+    assert idle_choices(SPACE, compression, input_channels=1) == []
+    assert idle_choices(mobile, Compression(), input_channels=1) == []

@@ -94,7 +94,10 @@ def test_what_zeroes_nothing_is_no_decision() -> None:
 
 def test_layers_that_there_are_not_are_refused() -> None:
     plan = CompressionPlan(steps={"masked": {"stage9.block1.expand": {"ratio": 0.5}}})
-    with pytest.raises(ValueError, match=r"plan names stage9.block1.expand, which this architecture does not have"):
+    with pytest.raises(ValueError, match=r"masked of stage9.block1.expand: this architecture does not have"):
+        canonical(drawn(None).model_copy(update={"plan": plan}))
+    plan = CompressionPlan(steps={"masked": {"stem.conv": {"ratio": 1.5}}})
+    with pytest.raises(ValueError, match=r"stem.conv: mask.ratio: expected a number .* got 1.5"):
         canonical(drawn(None).model_copy(update={"plan": plan}))
 
 

@@ -96,6 +96,16 @@ def test_genes_that_nothing_rewards(
     assert [warning.partition(":")[0] for warning in found] == list(keys)
 
 
+def test_ways_of_factoring_that_have_no_layer_or_no_reward() -> None:
+    ways = ({"method": "cp", "rank": 4}, {"method": "svd", "rank": 4})
+    fields = {"compression": {"low_rank": ways}, "space": {"family": "mobile", "preset": "8px"}}
+    idle = "compression.low_rank: no layer of this space can be factored by cp rank 4"
+    assert warnings_of(make_study(**fields)) == [idle]
+    unrewarded, other = warnings_of(make_study(**fields, objectives=("accuracy",)))
+    assert unrewarded == "compression.low_rank: no objective or constraint rewards a smaller network"
+    assert other == idle
+
+
 @pytest.mark.parametrize("trials", [TRIALS_FOR_MANY - 1, TRIALS_FOR_MANY])
 def test_many_objectives_need_many_trials(trials: int) -> None:
     crowded = make_study(objectives=OBJECTIVES[-CROWDED - 1 :], search={"trials": trials, "finalists": 1})

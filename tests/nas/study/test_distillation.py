@@ -56,3 +56,15 @@ def test_finalists_may_have_a_builder_s_teacher() -> None:
     assert recipe.distillation == Distillation(teacher="torchvision.resnet18", attention_weight=3.0)
     own = Finals(teacher="self").over(Training(distillation=Distillation(teacher="torchvision.resnet18", size=40)))
     assert own.distillation == Distillation(teacher="self")
+
+
+def test_the_weights_of_what_is_inside_may_be_searched() -> None:
+    keys = {"teacher": "reference", "attention_weight": {"choices": (0.0, 2.0)}, "at": ("stage1",)}
+    training = Training.model_validate({"distillation": keys})
+    assert list(training.searched) == ["distillation.attention_weight"]
+    guided, plain = (training.resolved({"distillation.attention_weight": weight}) for weight in (2.0, 0.0))
+    assert (guided.needs_guide, plain.needs_guide) == (True, False)
+    assert guided.distillation is not None
+    assert guided.distillation.attention_weight == 2.0
+    ranged = Distillation.model_validate({"features_weight": {"low": 0.1, "high": 1.0}})
+    assert ranged.looks_inside

@@ -240,8 +240,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "compression:\n  weight_format: int8\n",
-            "7: compression.weight_format: expected a list of at least 1, each one of fp32, int8, "
-            "int6, int5, int4, int3, int2, got 'int8'",
+            "7: compression.weight_format: expected a list of at least 1, each one of "
+            f"{', '.join(FORMATS)}, got 'int8'",
         ),
         (
             "compression: {pruning_ratio: []}\n",

@@ -105,7 +105,8 @@ CHECKS = {
     "exclusiveMinimum": _when(lambda v, b: v <= b), "exclusiveMaximum": _when(lambda v, b: v >= b),
     "minItems": _when(lambda v, b: len(v) < b), "maxItems": _when(lambda v, b: len(v) > b),
     "minProperties": _when(lambda v, b: len(v) < b),
-    "maxLength": _when(lambda v, b: len(v) > b), "pattern": _when(lambda v, b: not re.search(b, v)),
+    "maxLength": _when(lambda v, b: len(v) > b), "minLength": _when(lambda v, b: len(v) < b),
+    "pattern": _when(lambda v, b: not re.search(b, v)),
     "required": _when(lambda v, b: not set(b) <= set(v)),
 }  # fmt: skip
 

@@ -151,6 +151,21 @@ def test_stopped_and_continued_ends_bit_for_bit_the_same(tmp_path: Path, plan: s
         assert_same(expected, continued)
 
 
+@pytest.mark.parametrize("options", [{"batch_norm": "live", "ema": 0.9}, {"batch_norm": "folded"}])
+def test_every_kind_of_grid_survives_being_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    names = ("codebook2", "pow2", "ternary", "int8_asymmetric", "binary", "codebook4")
+    layers = [layer.name for layer in ARCHITECTURE.layers(4)]
+    formats = {layer: names[i % len(names)] for i, layer in enumerate(layers)}
+    monkeypatch.setitem(PLANS, "uneven", CompressionPlan.model_validate({"formats": formats}))
+    total, expected = fit(pipeline(tmp_path / "whole.pt", "uneven", **options))
+    assert fit(pipeline(tmp_path / "cut.pt", "uneven", **options), total - STEPS + 1)[1] is None
+    rest, continued = fit(pipeline(tmp_path / "cut.pt", "uneven", **options))
+    assert rest == STEPS  # of the quantized stage
+    assert_same(expected, continued)
+
+
 EXTRAS: dict[str, dict[str, Any]] = {
     "ema": {"ema": 0.9},
     "mixing": {"mixup": 0.4, "randaugment": {"operations": 2, "magnitude": 9}, "cutout": 0.3},
@@ -740,7 +755,7 @@ def with_rungs(own: TrainingPipeline, looked: list[tuple[float, float, float]]) 
 
 
 @pytest.mark.parametrize("plan", sorted(PLANS))
-@pytest.mark.parametrize("extra", ["plain", "ema", "live", "everything"])
+@pytest.mark.parametrize("extra", ["plain", "ema", "live", "hints", "everything"])
 def test_a_rung_changes_nothing_of_the_training(tmp_path: Path, plan: str, extra: str) -> None:
     options, looked = EXTRAS.get(extra, {}), list[tuple[float, float, float]]()
     _, plain = fit(pipeline(tmp_path / "a.pt", plan, **options))

@@ -20,12 +20,16 @@ from compressors.folding import fold_batch_norm
 from compressors.formats import BITS
 from compressors.masking.layers import mask_of, set_mask
 from compressors.masking.numerics import kept_mask
+from compressors.pipeline import Options
 from compressors.quantization import calibrate, prepare
+from compressors.quantization.dynamic import DYNAMIC
 from compressors.quantization.modules import QuantizedLayer
+from compressors.steps import QuantizeDynamically
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.packing import FUNCTIONS
-from nas.runtimes.onnx.sparse import OVERHEAD_BYTES, SPARSE, UNMASK, is_smaller, unmask_function
+from nas.runtimes.onnx.shared import SPARSE
+from nas.runtimes.onnx.sparse import OVERHEAD_BYTES, UNMASK, is_smaller, unmask_function
 from nas.runtimes.onnx.zeros import count_zeros
 from nas.runtimes.onnxruntime import Runner, integer_layers
 from nas.runtimes.openvino import OPENVINO
@@ -166,6 +170,25 @@ def test_zero_points_per_channel_keep_their_zeros_in_a_dense_file(tmp_path: Path
     assert all(count_zeros(model).layers[name] >= 0.74 for name in LAYERS)
     found = Runner(tmp_path / "model.onnx", CPU).predict(images().numpy())
     np.testing.assert_allclose(found, network(images()).detach().numpy(), atol=1e-4)
+
+
+def test_a_layer_quantized_as_it_runs_is_stored_by_its_mask(tmp_path: Path) -> None:
+    """And fused to the same kernel."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), Flatten(), nn.Linear(3, 40), nn.ReLU(), nn.Linear(40, 300))
+    network.append(nn.ReLU()).append(nn.Linear(300, 10))
+    layer = network[4]
+    assert isinstance(layer, nn.Linear)
+    set_mask(layer, kept_mask(layer.weight.detach().abs(), 10_000))
+    found = DYNAMIC.apply(network.eval(), QuantizeDynamically({"4": "int8"}), Options())
+    assert isinstance(found, fx.GraphModule)
+    sparse, dense = emit(found, HEADER), emit(found, HEADER, unpacked=[SPARSE])
+    assert dense.ByteSize() - sparse.ByteSize() > 10_000 - 1_500 - 1_000
+    assert count_zeros(sparse) == count_zeros(dense)
+    onnx.save(sparse, tmp_path / "model.onnx")
+    assert integer_layers(tmp_path / "model.onnx", CPU) == {"4"}
+    answers = Runner(tmp_path / "model.onnx", CPU).predict(images().numpy())
+    np.testing.assert_allclose(answers, found(images()).detach().numpy(), atol=1e-3)
 
 
 def test_a_small_network_is_stored_dense_where_the_function_costs_more_than_masks_save() -> None:
