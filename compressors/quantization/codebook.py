@@ -24,17 +24,17 @@ ROUNDS = 100  # of k-means, which mostly stands still after twenty
 
 
 def kmeans(values: Tensor, count: int) -> Tensor:
-    """Centres (count,) of k-means on numbers, ascending and deterministic: Lloyd's algorithm from the best partition of
-    a fine histogram.
+    """Centres (count,) of k-means on numbers, ascending: Lloyd's algorithm from the best partition of a fine histogram.
 
-    Where numbers are exactly 0, one centre is, and the others are those of the rest.
+    Where numbers are exactly 0, one centre is, and the others are those of the rest. Computed on the CPU, where sums
+    are the same each time.
     """
-    flat = values.detach().flatten().double()
+    flat = values.detach().flatten().double().cpu()
     rest = flat[flat != 0]
     if len(rest) == len(flat):
-        return _centres(flat, count).to(values.dtype)
+        return _centres(flat, count).to(values)
     centres = torch.cat([_centres(rest, count - 1) if len(rest) else rest.new_zeros(count - 1), rest.new_zeros(1)])
-    return centres.sort().values.to(values.dtype)
+    return centres.sort().values.to(values)
 
 
 def _centres(numbers: Tensor, count: int) -> Tensor:

@@ -11,9 +11,9 @@ HALVINGS = 6  # of the scale that just holds the largest weight; below that all 
 
 
 def power_above(values: Tensor) -> Tensor:
-    """The smallest powers of two that are no smaller; exact for powers of two themselves."""
-    mantissas, exponents = torch.frexp(values)
-    return torch.ldexp(torch.ones_like(values), exponents - (mantissas == 0.5).to(exponents.dtype))
+    """The smallest powers of two that are no smaller than positive values; exact, since divisions are."""
+    mantissas, _ = torch.frexp(values)  # in [0.5, 1)
+    return torch.where(mantissas == 0.5, values, values / mantissas)
 
 
 def power_scales(weight: Tensor, codes: range) -> Tensor:

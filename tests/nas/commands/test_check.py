@@ -98,10 +98,10 @@ def test_genes_that_nothing_rewards(
 
 def test_ways_of_factoring_that_have_no_layer_or_no_reward() -> None:
     ways = ({"method": "cp", "rank": 4}, {"method": "svd", "rank": 4})
-    compression = {"low_rank": ways}
+    fields = {"compression": {"low_rank": ways}, "space": {"family": "mobile", "preset": "8px"}}
     idle = "compression.low_rank: no layer of this space can be factored by cp rank 4"
-    assert warnings_of(make_study(compression=compression)) == [idle]
-    unrewarded, other = warnings_of(make_study(compression=compression, objectives=("accuracy",)))
+    assert warnings_of(make_study(**fields)) == [idle]
+    unrewarded, other = warnings_of(make_study(**fields, objectives=("accuracy",)))
     assert unrewarded == "compression.low_rank: no objective or constraint rewards a smaller network"
     assert other == idle
 

@@ -17,6 +17,7 @@ from nas.data.decoding import Form
 from nas.registry import RUNTIMES
 from nas.report.card import model_card as make_card
 from nas.report.card import text
+from nas.report.details import facts
 from nas.runtimes.onnx.program import program
 from nas.runtimes.runtime import Usage
 from nas.study import Data, ReportOptions, Target
@@ -221,3 +222,20 @@ def test_what_was_removed_is_said(study, new_candidate, new_evaluation):
     plan = candidate.plan.model_copy(update={"steps": {"activations_removed": {names[0]: True}}})
     card = model_card(study, candidate.model_copy(update={"plan": plan}), new_evaluation(candidate), DIGITS)
     assert f"Removed after dense training: the activations of {names[0]}." in card
+
+
+def test_the_coded_size_stands_where_it_was_measured(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    evaluation = new_evaluation(candidate, correct=175)
+    size = evaluation.measurement.size_bytes
+    before, after = (
+        evaluation.model_copy(
+            update={"measurement": evaluation.measurement.model_copy(update={"coded_bytes": coded_bytes})}
+        )
+        for coded_bytes in (None, size // 2)
+    )
+    assert "coded size" not in model_card(study, candidate, before, DIGITS)
+    assert "| coded size | " in model_card(study, candidate, after, DIGITS)
+    assert f"{size // 2} bytes of the whole file entropy-coded" in model_card(study, candidate, after, DIGITS)
+    assert "Entropy-coded" not in dict(facts(before))
+    assert "50 % of the file" in dict(facts(after))["Entropy-coded"]
