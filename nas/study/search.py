@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from nas.registry import ENGINES
-from nas.study.section import AboveZero, AtLeastOne, Section, each_once, one_or_several
+from nas.study.section import AboveZero, AtLeastOne, Section, each_once, one_or_several, or_one
 
 MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told what to believe, and says what it expects
 
@@ -96,6 +96,7 @@ class Search(Section):
     )
     warm_start: Annotated[tuple[str, ...], BeforeValidator(one_or_several)] = Field(
         (),
+        json_schema_extra=or_one,
         description="Run folders of earlier searches, also with another target, other data or other epochs. Their "
         "accuracies become what is believed of candidates before any is trained, never results; with sampler pareto "
         "only. They are copied into the run folder when the run begins. And scans of `nas sensitivity`: the word "

@@ -32,7 +32,8 @@ from nas.runtimes.onnx.sketch import (
     fixed_operations,
     held_operations,
 )
-from nas.runtimes.onnx.sparse import SPARSE, UNMASK, unmask_function
+from nas.runtimes.onnx.sparse import UNMASK, unmask_function
+from nas.runtimes.onnx.unpacked import SPARSE
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors

@@ -18,7 +18,6 @@ from nas.runtimes.onnx.packing import FUNCTIONS
 if TYPE_CHECKING:
     from nas.runtimes.onnx.writer import Writer
 
-SPARSE = "sparse"  # among formats that are stored unpacked: masked weights are stored dense
 UNMASK = "Unmask"
 OVERHEAD_BYTES = 64  # of the mask, the shape and the node, as good as always
 
