@@ -19,7 +19,9 @@ from compressors.pruning.criteria import Criterion
 from compressors.pruning.importances import Group
 
 NAME = "gradual_pruning"  # of the module in the network
-RAMP = 0.75  # share of the stage in which channels go; in the rest the network trains with those it ends with
+# Share of the stage in which channels go. Rates fall in it: what goes late is not made up for. On digits, with three
+# quarters of the channels gone and 4 seeds: 94.8 % for 0.75, 94.9 % for 0.5, 96.3 % for 0.3, and 95.9 % at once.
+RAMP = 0.3
 ROUNDS = 12  # times at which channels go
 
 

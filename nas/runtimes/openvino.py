@@ -18,7 +18,8 @@ from compressors.formats import FORMATS
 from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
-from nas.runtimes.onnx.shared import SPARSE, ReadsOnnx
+from nas.runtimes.onnx.shared import ReadsOnnx
+from nas.runtimes.onnx.unpacked import SPARSE
 from nas.runtimes.runtime import Array, FileHeader, RuntimeRefused
 
 if TYPE_CHECKING:

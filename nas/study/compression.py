@@ -75,7 +75,7 @@ class Compression(Section):
     pruning_schedule: Literal["one_shot", "iterative"] = Field(
         "one_shot",
         description="one_shot: channels are removed before the pruned stage. iterative: they become zero in twelve "
-        "rounds over its first three quarters, many at first and few at last (arXiv:1710.01878), each round by the "
+        "rounds over its first three tenths, many at first and few at last (arXiv:1710.01878), each round by the "
         "importance of then, and are removed when it is over. Masks grow in the same way, over two thirds of theirs.",
     )
     rewind: Annotated[float, Field(ge=0, lt=1)] | None = Field(

@@ -14,7 +14,7 @@ from compressors.masking.layers import has_masks
 from compressors.support import Unsupported
 from nas.runtimes.onnx.model import OPSET, FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.nodes import write_node
-from nas.runtimes.onnx.shared import SPARSE
+from nas.runtimes.onnx.unpacked import SPARSE
 from nas.runtimes.onnx.writer import UnknownOperation, Writer
 from nas.runtimes.runtime import FileHeader
 

@@ -20,7 +20,6 @@ from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.outline import Map, Node
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
-from nas.runtimes.onnx.shared import SPARSE
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
 from nas.runtimes.onnx.sketch import (
     BOUNDS,
@@ -34,6 +33,7 @@ from nas.runtimes.onnx.sketch import (
     held_operations,
 )
 from nas.runtimes.onnx.sparse import UNMASK, unmask_function
+from nas.runtimes.onnx.unpacked import SPARSE
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from nas.candidates.candidate import Candidate
     from nas.data.decoding import Form
 
-SPARSE = "sparse"  # among formats that are stored unpacked: masked weights are stored dense
-
 
 class ReadsOnnx:
     """The part of a Runtime that depends on the file alone, not on the engine that reads it."""

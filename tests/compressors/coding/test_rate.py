@@ -82,7 +82,7 @@ def test_gradients_reach_the_weights_of_every_kind_of_grid(fmt: str) -> None:
 def test_bits_per_weight_of_a_network() -> None:
     network = quantized(MIXED)
     layers = [m for m in network.modules() if isinstance(m, QuantizedLayer)]
-    bits = [float(entropy_bits(soft_histogram(m.positions(), m.format.codes))) for m in layers]
+    bits = [float(entropy_bits(soft_histogram(m.positions(), m.format.codes)).detach()) for m in layers]
     weights = [m.packed().codes.numel() for m in layers]
     assert float(mean_bits(network).detach()) == pytest.approx(sum(bits) / sum(weights), rel=1e-5)
     assert float(mean_bits(nn.Linear(3, 3))) == 0

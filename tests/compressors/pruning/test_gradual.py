@@ -54,10 +54,10 @@ def test_channels_go_one_after_the_other_and_none_comes_back(name: str) -> None:
     network = begun(name)
     before = [False] * 5
     for step in range(20):
-        PRUNING.before_step(network, step / 20)
+        PRUNING.before_step(network, step / 40)
         found = zeros(network)
         assert all(now for now, earlier in zip(found, before, strict=True) if earlier)
-        assert sum(found) == int(3 * ramped(step / 20) + 0.5)
+        assert sum(found) == int(3 * ramped(step / 40) + 0.5)
         before = found
         shaken(network, step)
     PRUNING.end_stage(network)
@@ -68,7 +68,7 @@ def test_channels_go_one_after_the_other_and_none_comes_back(name: str) -> None:
 def test_what_is_cut_in_the_end_was_zero() -> None:
     network, x = begun(), torch.randn(4, 2, 3, 3).double()
     network.eval()
-    for done in (0.0, 0.3, 0.8):
+    for done in (0.0, 0.1, 0.8):
         PRUNING.before_step(network, done)
         shaken(network, 0)
     PRUNING.averaged(network)
@@ -105,12 +105,12 @@ def test_moments_of_the_stage_before_rank_once() -> None:
 
 def test_a_restored_network_goes_on_as_the_first_one() -> None:
     network = begun("saliency")
-    PRUNING.before_step(network, 0.3)
+    PRUNING.before_step(network, 0.03)
     shaken(network, 0)
     restored = begun("saliency", only_shapes=True, seed=1)
     restored.load_state_dict(network.state_dict())
     for each in (network, restored):
-        PRUNING.before_step(each, 0.4)
+        PRUNING.before_step(each, 0.1)
         shaken(each, 1)
         PRUNING.end_stage(each)
     one, other = PRUNING.leave(network).state_dict(), PRUNING.leave(restored).state_dict()
@@ -120,7 +120,7 @@ def test_a_restored_network_goes_on_as_the_first_one() -> None:
 
 def test_a_copy_goes_its_own_way() -> None:
     network = begun()
-    PRUNING.before_step(network, 0.3)
+    PRUNING.before_step(network, 0.1)
     before = copy.deepcopy(network.state_dict())
     copied = copy.deepcopy(network)
     PRUNING.end_stage(copied)
@@ -152,7 +152,7 @@ def test_criteria_that_call_a_zero_channel_better_bring_none_back() -> None:
     (request,) = requests_of(PLAN)
     network = PRUNING.apply(network, request.record, options)
     seen = []
-    for done in (0.1, 0.3, 1.0):
+    for done in (0.03, 0.1, 1.0):
         PRUNING.before_step(network, done)
         seen.append({channel for channel, gone in enumerate(zeros(network)) if gone})
     assert seen[0] < seen[1] < seen[2]

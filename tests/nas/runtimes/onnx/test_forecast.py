@@ -24,7 +24,7 @@ from nas.registry import RUNTIMES
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.forecast import forecast
-from nas.runtimes.onnx.shared import SPARSE
+from nas.runtimes.onnx.unpacked import SPARSE
 from nas.runtimes.openvino import UNPACKED
 from nas.runtimes.runtime import FileForecast, FileHeader
 from nas.study import Compression

@@ -28,8 +28,8 @@ from compressors.steps import QuantizeDynamically
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.packing import FUNCTIONS
-from nas.runtimes.onnx.shared import SPARSE
 from nas.runtimes.onnx.sparse import OVERHEAD_BYTES, UNMASK, is_smaller, unmask_function
+from nas.runtimes.onnx.unpacked import SPARSE
 from nas.runtimes.onnx.zeros import count_zeros
 from nas.runtimes.onnxruntime import Runner, integer_layers
 from nas.runtimes.openvino import OPENVINO
