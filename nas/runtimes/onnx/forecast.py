@@ -6,7 +6,7 @@ Both are sums over the network's parts, each drawn once: thousands of candidates
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ from nas.runtimes.onnx.sketch import (
     held_operations,
 )
 from nas.runtimes.onnx.sparse import UNMASK, unmask_function
-from nas.runtimes.onnx.unpacked import SPARSE
+from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
@@ -87,7 +87,7 @@ class Asked(NamedTuple):
 NOTHING_ASKED = Asked(in_codes=False, fixed=False)
 
 
-def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] = frozenset()) -> FileForecast | None:
+def forecast(candidate: Candidate, header: FileHeader, storage: Storage = SMALLEST) -> FileForecast | None:
     """Size and peak memory of the file; None for kinds of blocks whose flow is not known, for steps that are not known
     here, and where shapes or zeros depend on weights.
 
@@ -99,9 +99,9 @@ def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] 
         or candidate.depends_on_weights
     ):
         return None
-    mask = mask_of_plan(candidate.plan)
-    ways = [None] if mask is None or SPARSE in unpacked else [None, mask]
-    found = [_pieces(candidate, len(header.class_names), unpacked, way) for way in ways]
+    mask, dense = mask_of_plan(candidate.plan), replace(storage, is_dense=True)
+    ways = {dense} if mask is None else {dense, storage}
+    found = [_pieces(candidate, len(header.class_names), way, mask) for way in ways]
     files = [_forecast(pieces, header) for pieces in found if pieces is not None]
     return min(files, key=lambda file: file.size_bytes, default=None)
 
@@ -168,8 +168,8 @@ def _envelope(header: FileHeader, restored_bits: frozenset[int], unmasks: bool) 
     return model_of(graph, header, functions).ByteSize() - framed(inside), inside
 
 
-def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str], mask: Mask | None) -> list[Piece] | None:
-    """The pieces of a network's parts, in order, with what this mask leaves; None where a part's flow is not known."""
+def _pieces(candidate: Candidate, num_classes: int, storage: Storage, mask: Mask | None) -> list[Piece] | None:
+    """The pieces of a network's parts, in order; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
     if not all(map(_is_known, parts)):
@@ -179,7 +179,7 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str], ma
     pieces, source = list[Piece](), Map(architecture.input_channels, architecture.input_size)
     held, signed, fixed = False, False, False
     for part, given, next_asks in zip(parts, formats, [*asks[1:], NOTHING_ASKED], strict=True):
-        piece = _piece(part, given, source, held, signed, fixed, next_asks, unpacked, zeros_of(part, mask))
+        piece = _piece(part, given, source, held, signed, fixed, next_asks, storage, zeros_of(part, mask))
         pieces.append(piece)
         source, held, signed, fixed = piece.out, piece.is_held, piece.is_signed, piece.is_fixed
     return pieces
@@ -227,7 +227,7 @@ def _names_of(part: Part) -> list[str]:
 @lru_cache(maxsize=1 << 16)
 def _piece(
     part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, input_fixed: bool,
-    next_asks: Asked, unpacked: frozenset[str], zeros: tuple[int, ...],
+    next_asks: Asked, storage: Storage, zeros: tuple[int, ...],
 ) -> Piece:  # fmt: skip
     flow, names = _flow_of(part), _names_of(part)
     by_name = dict(zip(names, formats, strict=True))
@@ -236,7 +236,7 @@ def _piece(
     held = (held | {last} if next_asks.in_codes else held) if part.name != "classifier" else held - {last}
     fixed = _fixed(flow, by_name, input_fixed=input_fixed, output_fixed=next_asks.fixed)
     masked = dict(zip(names, zeros, strict=True)) if zeros else {}
-    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, unpacked, masked)
+    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, storage, masked)
     outline = sketch.draw(source, is_signed=input_signed)
     return Piece(
         size_bytes=outline.size_bytes,
