@@ -124,6 +124,8 @@ def _write_columns(sink: Sink, symbols: Array, size: int, figures: Figures) -> N
 
 
 def _read_columns(source: Source, shape: tuple[int, int], size: int, figures: Figures) -> Array:
+    if shape[1] * size > LARGEST_TABLE:
+        raise Damaged(f"{shape[1]} columns of {size} symbols are too many")
     return adaptive.decode_columns(source.ranged, shape, size, *figures)
 
 

@@ -23,6 +23,11 @@ from compressors.coding.views import VIEWS
 MAGIC, VERSION = b"NASZ", 1
 # How a span is told from the others: coded by itself, a multiple of another, or one of a joint of this number and on.
 OWN, MULTIPLE, JOINT = 0, 1, 2
+# What reading raises where numbers in the file are not those that writing puts there.
+FORGED = (
+    ValueError, TypeError, LookupError, ArithmeticError, MemoryError, zlib.error, lzma.LZMAError,
+    AssertionError,  # of constriction
+)  # fmt: skip
 
 
 def coded(data: bytes, spans: Iterable[Span], coders: tuple[str, ...] | None = None) -> bytes:
@@ -98,7 +103,7 @@ def decoded(blob: bytes) -> bytes:
         raise Damaged("is damaged: its check sum does not fit its content")
     try:
         data = _decoded(Bytes(blob[41:]))
-    except (ValueError, AssertionError, zlib.error, lzma.LZMAError, MemoryError) as error:
+    except FORGED as error:
         raise Damaged(f"is damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
     if hashlib.sha256(data).digest() != blob[9:41]:
         raise Damaged("does not give the file back that it was made from: the sha256 differs")

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 from torch import fx, nn
 
+from compressors.quantization.dynamic import DynamicLinear
 from compressors.quantization.modules import QuantizedLayer
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit, emit_or_export
@@ -26,7 +27,7 @@ def model_bytes(network: nn.Module, header: FileHeader, storage: Storage = SMALL
 
 
 def _is_quantized(network: nn.Module) -> bool:
-    return any(isinstance(module, QuantizedLayer) for module in network.modules())
+    return any(isinstance(module, QuantizedLayer | DynamicLinear) for module in network.modules())
 
 
 def _serialized(model: onnx.ModelProto) -> bytes:
