@@ -58,7 +58,7 @@ def _codebook_values(weight: Tensor, grid: Grid, _: range) -> Tensor:
 
 def _codebook_positions(weight: Tensor, grid: Grid, codes: range) -> Tensor:
     assert grid.entries is not None
-    return codes[0] + codebook.between(weight, grid.entries)
+    return codes[0] + codebook.between(weight, grid.entries, grid.steps[0])
 
 
 def _asymmetric_positions(weight: Tensor, grid: Grid, codes: range) -> Tensor:

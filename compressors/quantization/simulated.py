@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from compressors.quantization.modules import ActivationQuantizer
+from compressors.quantization.activations import ActivationQuantizer
 
 BITS = 8
 

@@ -19,9 +19,10 @@ from torch import fx, nn
 
 from compressors.formats import ActivationScheme
 from compressors.masking.layers import mask_of
+from compressors.quantization.activations import ActivationQuantizer, SharedGrid
 from compressors.quantization.dynamic import DynamicLinear
 from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
-from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
+from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from compressors.support import Unsupported, check_no_hooks
 from nas.runtimes.onnx.dynamic import write_dynamic_linear
 from nas.runtimes.onnx.weights import dequantized, float_weight

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 from torch import Tensor, fx, nn
 
-from compressors.quantization.modules import ActivationQuantizer, SharedGrid
+from compressors.quantization.activations import ActivationQuantizer, SharedGrid
 from nas.runtimes.onnx.model import FunctionMaker
 from nas.runtimes.onnx.storage import SMALLEST, Storage
 

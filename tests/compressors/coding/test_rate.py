@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from compressors.coding.rate import entropy_bits, mean_bits, soft_histogram
 from compressors.formats import FORMATS, integer_codes
-from compressors.quantization.modules import ActivationQuantizer, QuantizedLayer, QuantizedLinear
+from compressors.quantization.activations import ActivationQuantizer
+from compressors.quantization.modules import QuantizedLayer, QuantizedLinear
 
 CODES = integer_codes(4)
 

@@ -10,13 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compressors.formats import FORMATS, ActivationScheme, Format, integer_codes
-from compressors.quantization.modules import (
-    ActivationQuantizer,
-    QuantizedConv2d,
-    QuantizedLinear,
-    observe,
-    refresh_scales,
-)
+from compressors.quantization.activations import ActivationQuantizer, observe
+from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear, refresh_scales
 from compressors.quantization.numerics import mse_scales
 
 torch.set_num_threads(1)
