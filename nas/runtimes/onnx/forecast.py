@@ -20,6 +20,7 @@ from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.outline import Map, Node
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
+from nas.runtimes.onnx.placing import fixed_operations, held_operations
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
 from nas.runtimes.onnx.sketch import (
     BOUNDS,
@@ -29,8 +30,6 @@ from nas.runtimes.onnx.sketch import (
     SIGMOID_POWER,
     ZERO,
     Sketch,
-    fixed_operations,
-    held_operations,
 )
 from nas.runtimes.onnx.sparse import UNMASK, unmask_function
 from nas.runtimes.onnx.storage import SMALLEST, Storage

@@ -9,8 +9,9 @@ from typing import Any
 from onnx import TensorProto
 
 from compressors.formats import FORMATS, Format
-from nas.runtimes.onnx.outline import CLAMPING, KEEPING, MOVING, ROWS, Map, Outline
+from nas.runtimes.onnx.outline import CLAMPING, MOVING, ROWS, Map, Outline
 from nas.runtimes.onnx.packing import FUNCTIONS, NARROW, UNPACK
+from nas.runtimes.onnx.placing import result_of
 from nas.runtimes.onnx.sparse import UNMASK, mask_bytes, stores_mask
 from nas.runtimes.onnx.storage import Storage
 from search_spaces.flows import INPUT, Operation
@@ -21,44 +22,6 @@ BOUNDS = ("0.0", "6.0")  # of Clip, which share them as well
 DYNAMIC = "dynamic"  # of a layer that reads floats, in the place of its format
 FLOATS = ("fp32", DYNAMIC)
 Grid = Mapping[str, Any]  # what a quantizer reads of its grid: arguments of Outline.add
-
-
-def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, input_held: bool) -> set[int]:
-    """Operations whose results are held in codes, as far as the part decides that; INPUT too where it asks for it."""
-    held = {INPUT} if input_held else set[int]()
-    for number, operation in enumerate(flow):
-        if operation.op == "layer" and operation.layer in quantized:
-            held |= {*operation.reads, _result(flow, number)}
-    for number, operation in enumerate(flow):
-        if operation.op in KEEPING and held.issuperset(operation.reads):
-            held.add(_result(flow, number))
-    return held
-
-
-def fixed_operations(
-    flow: Sequence[Operation], layers: Collection[str], *, input_fixed: bool, output_fixed: bool
-) -> set[int]:
-    """Operations, perhaps INPUT, whose results have a scale that is a power of two: those around such `layers`, and
-    those of such results alone.
-    """
-    fixed = {len(flow) - 1} if output_fixed else set[int]()
-    fixed |= {INPUT} if input_fixed else set[int]()
-    for number, operation in enumerate(flow):
-        if operation.op == "layer" and operation.layer in layers:
-            fixed |= {*operation.reads, _result(flow, number)}
-    for number, operation in reversed(list(enumerate(flow))):
-        if number in fixed and operation.op in MOVING:
-            fixed |= set(operation.reads)
-    for number, operation in enumerate(flow):
-        if operation.op in KEEPING and fixed.issuperset(operation.reads):
-            fixed.add(_result(flow, number))
-    return fixed
-
-
-def _result(flow: Sequence[Operation], number: int) -> int:
-    """Where codes appear: behind the ReLU that alone reads an operation's result, or at once."""
-    users = [user for user, operation in enumerate(flow) if number in operation.reads]
-    return users[0] if len(users) == 1 and flow[users[0]].op in CLAMPING else number
 
 
 class Sketch:
@@ -164,7 +127,7 @@ class Sketch:
             restored, texts = [self._unmasked(layer, texts=texts[:1])], texts[1:]
         self.outline.constant((layer.out_channels,), 4 * layer.out_channels, letters=len(bias))
         value = self._layer(layer, [*reads, *restored], out, texts=texts, weight_codes=False)
-        result = _result(self._flow, number)
+        result = result_of(self._flow, number)
         if operation.reads[0] in self._held and result in self._held:
             return self.outline.add("LeakyRelu", [value], out, alpha=1.0)  # keeps it float
         return value
