@@ -16,7 +16,7 @@ from compressors.coding.numbers import Bytes, Damaged, Numbers
 from compressors.coding.symbols import Array, bits_needed, pack_bits, unpack_bits
 
 MOST_SYMBOLS = 256  # of a piece's alphabet
-LARGEST_TABLE = 2**18  # counts of columns: more would take a coder seconds
+MOST_COUNTS = 2**18  # counts of columns: more would take a coder seconds
 HEAD = 4  # bytes before a piece: its coder, smallest symbol, their number, the number of figures
 TRUSTS = (1, 4, 16)  # of a column in all columns, in counts
 Figures = tuple[int, ...]
@@ -115,7 +115,7 @@ def _read_blocks(source: Source, shape: tuple[int, int], size: int, figures: Fig
 
 
 def _columns(symbols: Array, size: int) -> Iterator[tuple[float, Figures]]:
-    if min(symbols.shape) > 1 and symbols.shape[1] * size <= LARGEST_TABLE:
+    if min(symbols.shape) > 1 and symbols.shape[1] * size <= MOST_COUNTS:
         yield from ((adaptive.columns_bits(symbols, size, trust), (trust,)) for trust in TRUSTS)
 
 
@@ -124,7 +124,7 @@ def _write_columns(sink: Sink, symbols: Array, size: int, figures: Figures) -> N
 
 
 def _read_columns(source: Source, shape: tuple[int, int], size: int, figures: Figures) -> Array:
-    if shape[1] * size > LARGEST_TABLE:
+    if shape[1] * size > MOST_COUNTS:
         raise Damaged(f"{shape[1]} columns of {size} symbols are too many")
     return adaptive.decode_columns(source.ranged, shape, size, *figures)
 
@@ -152,7 +152,7 @@ def _write_neighbours(sink: Sink, symbols: Array, size: int, figures: Figures) -
 
 def _read_neighbours(source: Source, shape: tuple[int, int], size: int, figures: Figures) -> Array:
     context = neighbours.Context(*figures)
-    if size ** (context.places + 1) > neighbours.LARGEST_TABLE:
+    if context.places > neighbours.MOST_PLACES or size ** (context.places + 1) > neighbours.LARGEST_TABLE:
         raise Damaged(f"a context of {context.places} places for {size} symbols is too large")
     return neighbours.decode(source.ranged, shape, size, context)
 

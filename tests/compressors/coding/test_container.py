@@ -107,10 +107,16 @@ def test_what_was_made_to_mislead_is_refused_too(noise: bytes, place: int, more:
 
 @pytest.mark.parametrize(
     ("coder", "figures"),
-    [("range", [6, 12, 1, 8, 1]), ("range", [2**40]), ("range by column", []), ("range by neighbours", [1])],
+    [
+        ("range", [6, 12, 1, 8, 1]),
+        ("range", [2**40]),
+        ("range by column", []),
+        ("range by neighbours", [1]),
+        ("range by neighbours", [2**40, 2, 0, 2]),
+    ],
 )
 def test_figures_that_no_coder_writes_are_damage(coder: str, figures: list[int]) -> None:
-    """With a check sum that fits; a loop of 2^40 rounds would never end."""
+    """With a check sum that fits; loops of 2^40 rounds would never end."""
     plain, body = Numbers(), Numbers()
     plain.put(1, 0, 40, 0, 0, 4, 10)  # one span of 40 bytes, coded by itself, seen as 4 rows of bytes
     plain.put([row.name for row in CODERS].index(coder), 0, 7)
