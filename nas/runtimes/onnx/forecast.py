@@ -6,7 +6,7 @@ Both are sums over the network's parts, each drawn once: thousands of candidates
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -17,9 +17,10 @@ from nas.candidates.candidate import Candidate, formats_of, shapes_file
 from nas.candidates.shaping import SHAPINGS
 from nas.candidates.zeros import mask_of_plan, zeros_of
 from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
-from nas.runtimes.onnx.outline import Map, Node
+from nas.runtimes.onnx.outline import Map
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
+from nas.runtimes.onnx.pieces import Piece, letters
 from nas.runtimes.onnx.placing import fixed_operations, held_operations
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
 from nas.runtimes.onnx.sketch import (
@@ -47,33 +48,6 @@ SCALAR_BYTES = {
 }
 ZERO_POINT_BYTES, SCALE_BYTES = (tensor_bytes((), length) + 3 for length in (1, 4))  # with its name
 SIZE_SD = 4.0  # in bytes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
-    """What a file has of one part; as in Outline. `source` is its input, of elements of `source_bytes`.
-
-    out, is_held, is_signed, is_fixed: the shape of its result, and whether that is held in codes, may be negative and
-    has a scale that is a power of two.
-    """
-
-    size_bytes: int
-    node_uses: tuple[int, ...]
-    constant_uses: tuple[int, ...]
-    input_uses: int
-    grid_uses: int
-    zero_points: int
-    power_scales: int
-    scalars: tuple[tuple[str, int, int], ...]
-    restored_bits: frozenset[int]
-    unmasks: bool
-    nodes: tuple[Node, ...]
-    source: Map
-    source_bytes: int
-    out: Map
-    is_held: bool
-    is_signed: bool
-    is_fixed: bool
 
 
 class Asked(NamedTuple):
@@ -106,7 +80,7 @@ def forecast(candidate: Candidate, header: FileHeader, storage: Storage = SMALLE
 
 
 def _forecast(pieces: Sequence[Piece], header: FileHeader) -> FileForecast:
-    content = sum(piece.size_bytes for piece in pieces) + _letters(pieces)
+    content = sum(piece.size_bytes for piece in pieces) + letters(pieces)
     content += sum(SCALAR_BYTES[name] for name in {name for piece in pieces for name, _, _ in piece.scalars})
     zeros = _repeated(sum(piece.zero_points for piece in pieces), ZERO_POINTS)
     powers = _repeated(sum(piece.power_scales for piece in pieces), POWER_SCALES)
@@ -125,36 +99,6 @@ def _repeated(values: int, kinds: int) -> float:
 @lru_cache(maxsize=1 << 14)
 def _peak(piece: Piece) -> int:
     return peak_of_part(piece.nodes, piece.source, piece.source_bytes)
-
-
-def _letters(pieces: Sequence[Piece]) -> int:
-    """Letters of all numbered names: a letter for the kind and the digits of the number."""
-    total, node, constant, shared = 0, 0, 0, dict[str, int]()
-    for piece in pieces:
-        before = _name(node - 1) if node else len("image")
-        total += piece.input_uses * before + piece.grid_uses * _name(max(0, constant - 1))
-        new = 0
-        for name, uses, first in piece.scalars:
-            if name not in shared:
-                shared[name] = constant + first + new
-                new += 1
-                total += _name(shared[name])
-            total += uses * _name(shared[name])
-        total += _names(piece.node_uses, node) + _names(piece.constant_uses, constant + new)
-        node, constant = node + len(piece.node_uses), constant + len(piece.constant_uses) + new
-    return total - _name(node - 1) + len("logits")
-
-
-def _name(number: int) -> int:
-    return 1 + len(str(number))
-
-
-def _names(uses: Sequence[int], first: int) -> int:
-    if not uses:
-        return 0
-    if _name(first) == _name(first + len(uses) - 1):
-        return sum(uses) * _name(first)
-    return sum(count * _name(number) for number, count in enumerate(uses, first))
 
 
 @lru_cache(maxsize=1 << 8)

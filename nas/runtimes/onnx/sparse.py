@@ -44,7 +44,10 @@ def mask_bytes(weights: int) -> int:
 
 
 def unmasked(writer: Writer, mask: np.ndarray[Any, Any], values: str) -> str:
-    """The dense weight: `values` (kept,) where the mask is true, else 0."""
+    """The dense weight: `values` (kept,) where the mask is true, else 0. Of a layer that runs twice it is one."""
+    for node in writer.nodes:
+        if node.op_type == UNMASK and node.input[1] == values:
+            return str(node.output[0])
     bits = writer.constant(np.packbits(mask.reshape(-1))[:, None])
     shape = writer.constant(np.array(mask.shape, np.int64))
     writer.functions[UNMASK] = unmask_function

@@ -192,6 +192,19 @@ def test_a_layer_quantized_as_it_runs_is_stored_by_its_mask(tmp_path: Path) -> N
     np.testing.assert_allclose(answers, found(images()).detach().numpy(), atol=1e-3)
 
 
+def test_a_masked_layer_that_runs_twice_is_stored_and_counted_once(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shared = nn.Conv2d(40, 40, 3, padding=1)
+    set_mask(shared, kept_mask(shared.weight.detach().abs(), 12_000))
+    network = nn.Sequential(nn.Conv2d(3, 40, 1), shared, nn.ReLU(), shared, nn.AdaptiveAvgPool2d(1), Flatten())
+    network.append(nn.Linear(40, 10))
+    onnx.save(model := emit(found := fold_batch_norm(network.eval()), HEADER), tmp_path / "model.onnx")
+    assert [node.op_type for node in model.graph.node].count(UNMASK) == 1
+    assert read_costs(model).parameters == sum(parameter.numel() for parameter in network.parameters())
+    answers = Runner(tmp_path / "model.onnx", CPU).predict(images().numpy())
+    np.testing.assert_allclose(answers, found(images()).detach().numpy(), atol=1e-5)
+
+
 def test_a_small_network_is_stored_dense_where_the_function_costs_more_than_masks_save() -> None:
     network = nn.Sequential(nn.Conv2d(3, 10, 3, padding=1), nn.AdaptiveAvgPool2d(1), Flatten())
     set_mask(network[0], kept_mask(network[0].weight.detach().abs(), 135))
