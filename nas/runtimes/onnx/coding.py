@@ -98,7 +98,7 @@ def _shape(dims: tuple[int, ...]) -> tuple[int, int]:
 
 def _told(data: bytes, tensor: Stored) -> tuple[int, ...] | None:
     """The shape that a tensor of whole numbers may stand for: that of codes which operations unpack."""
-    if tensor.kind != TensorProto.INT64 or len(tensor.dims) != 1 or not 2 <= tensor.dims[0] <= 4:
+    if tensor.kind != TensorProto.INT64 or len(tensor.dims) != 1 or not 1 <= tensor.dims[0] <= 4:
         return None
     dims = tuple(np.frombuffer(data[tensor.start : tensor.stop], "<i8").tolist())
     return dims if all(0 < dim < 2**31 for dim in dims) else None

@@ -67,6 +67,14 @@ def test_planes_are_seen_as_the_codes_of_the_shape_that_the_file_tells(bits: int
     assert piece.codings[0].name == "range by column"
 
 
+def test_planes_of_what_a_mask_keeps_are_seen_as_codes_in_a_row() -> None:
+    """Their shape is a single number."""
+    codes = np.random.default_rng(0).binomial(7, 0.3, 1501)
+    planes = np.stack([np.packbits(codes >> bit & 1) for bit in range(3)]).astype(np.uint8)[:, :, None]
+    shape = numpy_helper.from_array(np.array([1501], np.int64), "shape")
+    assert view_of(model(numpy_helper.from_array(planes, "planes"), shape)) == ("3 planes", (1, 1501))
+
+
 def test_packed_bytes_are_seen_as_codes() -> None:
     codes = np.random.default_rng(0).choice(4, 999, p=[0.85, 0.05, 0.05, 0.05])
     packed = np.zeros(1000, np.uint8)
