@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from compressors.coding import adaptive, huffman, neighbours
-from compressors.coding.numbers import Bytes, Damaged, Numbers
+from compressors.coding.numbers import Damaged, NumberReader, NumberWriter
 from compressors.coding.symbols import Array, bits_needed, pack_bits, unpack_bits
 
 MOST_SYMBOLS = 256  # of a piece's alphabet
@@ -28,7 +28,7 @@ class Sink:
     def __init__(self) -> None:
         import constriction
 
-        self.plain, self.ranged = Numbers(), constriction.stream.queue.RangeEncoder()
+        self.plain, self.ranged = NumberWriter(), constriction.stream.queue.RangeEncoder()
 
     def range_coded(self) -> bytes:
         """What the range coder wrote: the highest byte of each word first, without the zeros at the end."""
@@ -38,7 +38,7 @@ class Sink:
 class Source:
     """Where coders read what they wrote into a Sink."""
 
-    def __init__(self, plain: Bytes, range_coded: bytes) -> None:
+    def __init__(self, plain: NumberReader, range_coded: bytes) -> None:
         import constriction
 
         words = np.frombuffer(range_coded + bytes(-len(range_coded) % 4), ">u4").astype(np.uint32)

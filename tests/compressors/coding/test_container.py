@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from compressors.coding.coders import CODERS
 from compressors.coding.container import MAGIC, coded, decoded
-from compressors.coding.numbers import Damaged, Numbers
+from compressors.coding.numbers import Damaged, NumberWriter
 from compressors.coding.spans import Span, as_bytes, best_piece
 from compressors.coding.squeezing import squeezed, unsqueezed
 from compressors.coding.views import VIEWS
@@ -117,7 +117,7 @@ def test_what_was_made_to_mislead_is_refused_too(noise: bytes, place: int, more:
 )
 def test_figures_that_no_coder_writes_are_damage(coder: str, figures: list[int]) -> None:
     """With a check sum that fits; loops of 2^40 rounds would never end."""
-    plain, body = Numbers(), Numbers()
+    plain, body = NumberWriter(), NumberWriter()
     plain.put(1, 0, 40, 0, 0, 4, 10)  # one span of 40 bytes, coded by itself, seen as 4 rows of bytes
     plain.put([row.name for row in CODERS].index(coder), 0, 7)
     plain.put_list(figures)
