@@ -91,5 +91,6 @@ def layer_values(name: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         entries = entries - own["zero_points"].float().reshape(each)
     if "mask" in own:
         entries = entries * own["mask"]
-    bias = own["bias_codes"].float() * own["input_scale"] * own["scales"]
+    # A layer that rounds its inputs as it runs has no grid for its bias, which is in floats.
+    bias = own["bias"] if "bias" in own else own["bias_codes"].float() * own["input_scale"] * own["scales"]
     return {"weight": entries * own["scales"].reshape(each), "bias": bias}

@@ -108,6 +108,14 @@ def test_zero_points_and_codebooks() -> None:
     np.testing.assert_allclose(found["bias"].numpy(), [0.5, -1, 1.5] * scales, rtol=1e-6)
 
 
+def test_a_dynamic_layer_has_the_weight_that_its_codes_stand_for(tmp_path: Path) -> None:
+    candidate, network = trained({"formats": {"classifier": "int8"}, "steps": {"dynamic": {"network": True}}})
+    save_file(stored_weights(network), tmp_path / "w.safetensors")
+    again, layer = restored(candidate, tmp_path / "w.safetensors", 10), network.get_submodule("classifier")
+    assert torch.allclose(again.get_submodule("classifier").weight, layer.weight, rtol=1e-6, atol=0)
+    assert torch.equal(again.get_submodule("classifier").bias, layer.bias)
+
+
 def test_what_is_not_stored_is_named(tmp_path: Path) -> None:
     candidate, network = trained(PLANS["plain"])
     file = tmp_path / "w.safetensors"
