@@ -76,6 +76,16 @@ def test_a_float_network_is_the_same(name: str, tmp_path: Path) -> None:
     assert torch.equal(again(images()), network(images()))
 
 
+def test_what_the_architecture_tells_need_not_be_stored(tmp_path: Path) -> None:
+    """Which channels a shuffle unit selects is in no state dict, as a teacher's weights are kept."""
+    candidate, network = trained(PLANS["plain"])
+    kept = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    assert kept.keys() < stored_weights(network).keys()
+    save_file(kept, tmp_path / "w.safetensors")
+    again = restored(candidate, tmp_path / "w.safetensors", 10)
+    assert torch.equal(again(images()), network(images()))
+
+
 @pytest.mark.parametrize("name", ["int8", "mixed"])
 def test_codes_become_the_values_they_stand_for(name: str, tmp_path: Path) -> None:
     candidate, network = trained(PLANS[name])
