@@ -164,7 +164,7 @@ class TrainingPipeline:
         if so_far.early is not None and request.step.name in SHAPINGS:
             so_far.early = self._reshaped(so_far.early, network, request)
         network = apply_step(network, request, options, self.batches)
-        if so_far.early is not None and request.step.name == "pruned":  # it went back to them, less some channels
+        if so_far.early is not None and request.step.name == "pruned" and request.record.kept:  # it went back to them
             so_far.early = {name: value.clone() for name, value in network.state_dict().items()}
         return network
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from compressors.batch_norm import estimate_batch_norm
 from nas.study.search import COPY_SHARE
-from nas.training.inference import Examples
 from nas.training.loop import train_stage
 from nas.training.optimization import make_optimizer
 from nas.training.pipeline import TrainingPipeline
@@ -34,9 +31,7 @@ def preview(snapshot: Snapshot, give_way: Callable[[], None]) -> nn.Module:
     later = pipeline.stages[snapshot.stage + 1 :]
     for stage in later:
         network = pipeline.change(network, stage, carried)
-        if stage is not later[-1]:
-            network = stage.method.leave(network)
-            carried.momenta = first_gradients(network, pipeline)
+        network = network if stage is later[-1] else stage.method.leave(network)
     rest, loss = _rest(pipeline, snapshot.done), pipeline.loss(network, carried.teacher)
     loss.fit(pipeline.batches)
     train_stage(
@@ -53,23 +48,6 @@ def preview(snapshot: Snapshot, give_way: Callable[[], None]) -> nn.Module:
     network = rest.method.leave(network)
     estimate_batch_norm(network, pipeline.batches)
     return pipeline.finished(network, carried)
-
-
-def first_gradients(network: nn.Module, pipeline: TrainingPipeline) -> dict[str, Tensor]:
-    """Gradients by parameter's name, summed over the examples, where an optimizer's moments rank channels.
-
-    They stand in for moments: those of the training are of layers that a step of the copy may have replaced.
-    """
-    if pipeline.options.importance.reads != "momenta":
-        return {}
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    totals = [torch.zeros_like(parameter) for parameter in parameters]
-    network.eval()
-    for images, labels in Examples(pipeline.feed):
-        found = torch.autograd.grad(F.cross_entropy(network(images), labels), parameters, allow_unused=True)
-        for total, gradient in zip(totals, found, strict=True):
-            total += 0 if gradient is None else gradient
-    return dict(zip(names, totals, strict=True))
 
 
 def copy_steps(pipeline: TrainingPipeline) -> int:

@@ -135,19 +135,6 @@ def test_what_resulted_is_what_the_network_has(tmp_path: Path) -> None:
     assert given.least(CLASSES).parameters(CLASSES) <= total < given.parameters(CLASSES)
 
 
-def test_a_rung_ranks_the_factors_channels_by_moments(tmp_path: Path) -> None:
-    """Of layers that have none yet: the copy is not trained between its steps."""
-    seen: list[dict[str, tuple[int, ...]]] = []
-
-    def look(share: float, epochs: float, snapshot: Snapshot) -> Look:
-        seen.append(shapes(preview(snapshot, lambda: None)))
-        return Look({}, 0.0)
-
-    fields = {"compression": Compression.model_validate({"importance": "momentum"})}
-    fit(pipeline(tmp_path / "c.pt", candidate(kept={"stage1.block1.inner": 8}), rungs=(0.4,), look=look, **fields))
-    assert [found["stage1.block1.conv1.2.weight"][0] for found in seen] == [8]
-
-
 def test_a_rung_factors_a_copy_and_leaves_the_training_alone(tmp_path: Path) -> None:
     seen: list[dict[str, tuple[int, ...]]] = []
 
