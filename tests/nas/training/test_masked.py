@@ -50,6 +50,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {  # p
         {"rewind": 0.5},
     ),
     "tickets": ({"steps": {"masked": RATIOS}}, {}, {"rewind": 0.5}),
+    "tickets of fewer channels": (
+        {"steps": {"masked": RATIOS}, "kept": {"stage1.block1.inner": 8}},
+        {},
+        {"rewind": 0.5},
+    ),
 }
 
 
@@ -126,7 +131,7 @@ def test_what_survives_twice_goes_back_twice(tmp_path: Path, monkeypatch: pytest
 
     for step in (compressors.pruning.step, compressors.masking.step):
         monkeypatch.setattr(step, "rewind", spy)
-    fit(pipeline(tmp_path / "a.pt", "pruned too"))
+    fit(pipeline(tmp_path / "a.pt", "tickets of fewer channels"))
     whole, left = seen
     assert torch.equal(left["stem.conv.weight"], whole["stem.conv.weight"])
     cut = "stage1.block1.expand.weight"
