@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from compressors.formats import FORMATS
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.records import Evaluation, LayerReport, Measurement, Score
+from nas.records import SIMULATED, Evaluation, LayerReport, Measurement, Score
 from nas.report.details import (
     formats_words,
     integer_kernels,
@@ -113,8 +113,8 @@ def _removed(plan: CompressionPlan) -> str:
 def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -> str:
     origin = f"read off the {measurement.origin}"
     rows = [
-        ("validation accuracy", *_score(evaluation.validation, "the split the search selected by")),
-        ("test accuracy", *_score(evaluation.test, "read only after the search")),
+        ("validation accuracy", *_score(evaluation.validation, "the split the search selected by", evaluation)),
+        ("test accuracy", *_score(evaluation.test, "read only after the search", evaluation)),
         *(
             (f"latency on {text(target)}", f"{FIGURES['latency_ms'].text(latency.latency_ms, unit=True)}",
              text(latency_words(latency)))
@@ -145,10 +145,13 @@ def _coded(measurement: Measurement) -> list[tuple[str, str, str]]:
     return [("coded size", FIGURES["coded_bytes"].text(measurement.coded_bytes, unit=True), how)]
 
 
-def _score(found: Score | None, use: str) -> tuple[str, str]:
+def _score(found: Score | None, use: str, evaluation: Evaluation) -> tuple[str, str]:
     if found is None:
         return "not measured", use
-    how = f"answers of the runtime on {found.images} images, ± one binomial standard error; {use}"
+    whose = (
+        "of a simulation in torch, not of this file," if evaluation.accuracy_source == SIMULATED else "of the runtime"
+    )
+    how = f"answers {whose} on {found.images} images, ± one binomial standard error; {use}"
     return f"{accuracy_text(found.accuracy, found.se)} %", how
 
 

@@ -215,6 +215,16 @@ def test_the_baseline_is_not_called_found(study, new_candidate, new_evaluation):
     assert "found by compact-nas (study digits-demo), which chose architecture, pruning" in heads[1]
 
 
+def test_a_simulated_accuracy_is_not_said_to_be_the_file_s(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    evaluation = new_evaluation(candidate)
+    assert "answers of the runtime on " in model_card(study, candidate, evaluation, DIGITS)
+    simulated = evaluation.model_copy(update={"accuracy_source": "simulated"})
+    card = model_card(study, candidate, simulated, DIGITS)
+    assert "answers of a simulation in torch, not of this file, on " in card
+    assert "answers of the runtime" not in card
+
+
 def test_what_was_removed_is_said(study, new_candidate, new_evaluation):
     candidate = new_candidate(study, 3)
     assert "Removed" not in model_card(study, candidate, new_evaluation(candidate), DIGITS)
