@@ -38,6 +38,7 @@ from nas.workbench import Workbench
 
 USUAL_FORMATS, USUAL_RATIOS = ("int8", "int4", "int2"), (0.25, 0.5, 0.75)
 MOST_RATIO = 0.875
+AT_ONCE = 4  # values in one table: more are too wide for a terminal
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,9 @@ def _genes(row: Mapping[str, str]) -> dict[str, str]:
 def tables_of(found: Scan) -> Iterator[Table]:
     """A table for formats and one for ratios: the change of accuracy in points, a row for each layer or group."""
     for kind, what, title in (("format", "layer", "weights"), ("ratio", "channel group", "share removed")):
-        points = [point for point in found.points if point.kind == kind]
-        if points:
+        values = list(dict.fromkeys(point.value for point in found.points if point.kind == kind))
+        for shown in (values[start : start + AT_ONCE] for start in range(0, len(values), AT_ONCE)):
+            points = [point for point in found.points if point.kind == kind and point.value in shown]
             yield _table(found, points, what, f"Accuracy by {title}, points from {100 * found.accuracy:.2f} %")
 
 

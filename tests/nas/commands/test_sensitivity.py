@@ -116,6 +116,13 @@ def test_the_tables_say_points(run: Path) -> None:
     assert f"{-100 * loss:+.1f}" in printed or "0.0" in printed
 
 
+def test_many_values_are_shown_whole(run: Path) -> None:
+    text, formats = io.StringIO(), ("int8", "int6", "int5", "int4", "int3", "int2")
+    print_scan(Console(file=text, width=60), sensitivity(run, "0", Wishes(formats, (0.5,), 20)), run)
+    assert all(f" {fmt} " in text.getvalue() for fmt in formats)
+    assert text.getvalue().count("Accuracy by") == 3
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
