@@ -304,7 +304,8 @@ def sensitivity(
         typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
     ],
     formats: Annotated[
-        str | None, typer.Option(help="Comma-separated; by default the study's, or int8, int4 and int2.")
+        str | None,
+        typer.Option(help="Comma-separated; by default the study's; int8, int4 and int2 too if that is but one."),
     ] = None,
     ratios: Annotated[
         str | None, typer.Option(help="Comma-separated; by default the study's, or 0.25, 0.5 and 0.75.")
