@@ -234,6 +234,15 @@ def test_what_was_removed_is_said(study, new_candidate, new_evaluation):
     assert f"Removed after dense training: the activations of {names[0]}." in card
 
 
+@pytest.mark.parametrize(("step", "words"), [("calibrated", "ranges calibrated"), ("dynamic", "linear layers find")])
+def test_what_was_quantized_after_training_says_so(study, new_candidate, new_evaluation, step, words):
+    candidate = new_candidate(study, 3)
+    assert "Quantized after training" not in model_card(study, candidate, new_evaluation(candidate), DIGITS)
+    plan = candidate.plan.model_copy(update={"steps": {step: {"network": True}}})
+    card = model_card(study, candidate.model_copy(update={"plan": plan}), new_evaluation(candidate), DIGITS)
+    assert re.search(rf"Quantized after training.* {words}", card)
+
+
 def test_the_coded_size_stands_where_it_was_measured(study, new_candidate, new_evaluation):
     candidate = new_candidate(study, 3)
     evaluation = new_evaluation(candidate, correct=175)
