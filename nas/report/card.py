@@ -25,6 +25,11 @@ from nas.runtimes.runtime import Usage, runtime_of
 from nas.study import Study
 from search_spaces.layers import LayerSpec
 
+UNTRAINED_FORMATS = {  # by their step
+    "calibrated": "Quantized after training, with ranges calibrated on training images.",
+    "dynamic": "Quantized after training: linear layers find the range of what they read as they run.",
+}
+
 
 def model_card(
     study: Study,
@@ -68,7 +73,7 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_removed(candidate.plan)}{_quantized(candidate.plan)}\n"
+        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_steps(candidate.plan)}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
@@ -103,20 +108,13 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
     )
 
 
-def _removed(plan: CompressionPlan) -> str:
-    """What was removed after the dense stage, in a sentence; nothing where nothing was."""
-    words = {"blocks_removed": "", "activations_removed": "the activations of "}
-    told = [f"{what}{', '.join(plan.steps[step])}" for step, what in words.items() if plan.steps.get(step)]
-    return f" Removed after dense training: {'; '.join(told)}." if told else ""
-
-
-def _quantized(plan: CompressionPlan) -> str:
-    """How formats came about without training, in a sentence; nothing where they were trained."""
-    words = {
-        "calibrated": "Quantized after training, with ranges calibrated on training images.",
-        "dynamic": "Quantized after training: linear layers find the range of what they read as they run.",
-    }
-    return "".join(f" {told}" for step, told in words.items() if step in plan.steps)
+def _steps(plan: CompressionPlan) -> str:
+    """What was removed, and how formats came about where they were not trained, in sentences."""
+    gone = {"blocks_removed": "", "activations_removed": "the activations of "}
+    told = [f"{what}{', '.join(plan.steps[step])}" for step, what in gone.items() if plan.steps.get(step)]
+    sentences = [f"Removed after dense training: {'; '.join(told)}."] if told else []
+    sentences += [words for step, words in UNTRAINED_FORMATS.items() if step in plan.steps]
+    return "".join(f" {sentence}" for sentence in sentences)
 
 
 def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -> str:
