@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from toy_runtime import Toy
 
+from compressors.plan import CompressionPlan
 from nas.data.decoding import Form
 from nas.registry import RUNTIMES
 from nas.report.card import model_card as make_card
@@ -238,7 +239,7 @@ def test_what_was_removed_is_said(study, new_candidate, new_evaluation):
 def test_what_was_quantized_after_training_says_so(study, new_candidate, new_evaluation, step, words):
     candidate = new_candidate(study, 3)
     assert "Quantized after training" not in model_card(study, candidate, new_evaluation(candidate), DIGITS)
-    plan = candidate.plan.model_copy(update={"steps": {step: {"network": True}}})
+    plan = CompressionPlan.model_validate({"formats": {"classifier": "int8"}, "steps": {step: {"network": True}}})
     card = model_card(study, candidate.model_copy(update={"plan": plan}), new_evaluation(candidate), DIGITS)
     assert re.search(rf"Quantized after training.* {words}", card)
 
