@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
+from compressors.steps import QUANTIZATIONS
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import candidates_of
@@ -75,7 +76,7 @@ def warnings_of(study: Study) -> list[str]:
         *_idle_choices(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
-        *_idle_rate(study),
+        *_idle_settings(study),
         *_limits_of_finalists(study),
     ]
 
@@ -89,14 +90,26 @@ def _unrewarded_genes(study: Study) -> Iterator[str]:
             yield f"compression.{key}: no objective or constraint rewards {reward}"
 
 
-def _idle_rate(study: Study) -> Iterator[str]:
-    """A rate is that of integer codes, and changes them while they are trained."""
-    if not study.training.rate_weight:
-        return
-    if set(study.compression.weight_format) == {"fp32"}:
-        yield "training.rate_weight: compression.weight_format draws floats alone, which have no codes: no effect"
-    elif "aware" not in study.training.quantizations:
-        yield "training.rate_weight: nothing is trained quantization-aware (training.quantization): no effect"
+def _idle_settings(study: Study) -> Iterator[str]:
+    """What is set and does nothing, as that which it is about never happens."""
+    compression, training = study.compression, study.training
+    unpruned = "compression.pruning_ratio removes nothing" if not any(compression.pruning_ratio) else ""
+    whole = f"{unpruned}, and compression.mask neither" if unpruned and not any(compression.mask_choices) else ""
+    floats = "compression.weight_format draws floats alone" if set(compression.weight_format) == {"fp32"} else ""
+    never = {
+        way: "" if way in training.quantizations else f"training.quantization is never {way}" for way in QUANTIZATIONS
+    }
+    told = {  # key -> whether it is set, and why it does nothing
+        "compression.importance": (compression.importance != "l2", unpruned),
+        "compression.pruning_scope": (compression.pruning_scope == "global", unpruned),
+        "compression.pruning_schedule": (compression.pruning_schedule == "iterative", whole),
+        "compression.rewind": (compression.rewind is not None, whole),
+        "compression.activation_bits": (compression.activation_bits != 8, floats),
+        "training.rate_weight": (bool(training.rate_weight), floats or never["aware"]),
+        "training.calibration": (training.calibration != "minmax", floats or never["static"]),
+        "training.equalization": (training.equalization, floats or never["static"]),
+    }
+    yield from (f"{key}: {why}: no effect" for key, (is_set, why) in told.items() if is_set and why)
 
 
 def _idle_choices(study: Study) -> Iterator[str]:

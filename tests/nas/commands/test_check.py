@@ -124,15 +124,30 @@ def test_every_compressor_wants_its_reward(compression: dict[str, Any], objectiv
     assert [warning.partition(":")[0] for warning in found] == ([] if key is None else [f"compression.{key}"])
 
 
-def test_a_rate_wants_codes_that_are_trained() -> None:
-    for fields in (
-        {"compression": {"weight_format": ("fp32",)}, "training": {"rate_weight": 0.1}},
-        {"training": {"rate_weight": 0.1, "quantization": "static"}},
-    ):
-        (found,) = warnings_of(make_study(**fields))
-        assert found.startswith("training.rate_weight: ")
-    both = {"rate_weight": 0.1, "quantization": {"choices": ("aware", "static")}}
-    assert warnings_of(make_study(training=both)) == []
+STATIC = {"quantization": {"choices": ("aware", "static")}, "rate_weight": 0.1, "calibration": "mse"}
+
+
+@pytest.mark.parametrize(
+    ("compression", "training", "keys"),
+    [
+        ({"weight_format": ("fp32",)}, STATIC, ["training.rate_weight", "training.calibration"]),
+        ({"weight_format": ("int8",)}, STATIC, []),
+        ({"weight_format": ("int8",)}, {**STATIC, "quantization": "static"}, ["training.rate_weight"]),
+        ({"weight_format": ("int8",)}, {"equalization": True}, ["training.equalization"]),
+        ({"activation_bits": 4}, {}, ["compression.activation_bits"]),
+        (
+            {"importance": "l1", "pruning_scope": "global", "rewind": 0.1}, {},
+            ["compression.importance", "compression.pruning_scope", "compression.rewind"],
+        ),
+        ({"importance": "l1", "pruning_scope": "global", "rewind": 0.1, "pruning_ratio": (0.5,)}, {}, []),
+        ({"pruning_schedule": "iterative"}, {}, ["compression.pruning_schedule"]),
+        ({"pruning_schedule": "iterative", "mask": {"ratio": 0.5}}, {}, []),
+    ],
+)  # fmt: skip
+def test_what_is_set_and_does_nothing(compression: dict[str, Any], training: dict[str, Any], keys: list[str]) -> None:
+    found = warnings_of(make_study(compression=compression, training=training))
+    assert [warning.partition(":")[0] for warning in found] == keys
+    assert all(warning.endswith(": no effect") for warning in found)
 
 
 def test_what_depends_on_weights_is_marked_as_a_bound() -> None:
