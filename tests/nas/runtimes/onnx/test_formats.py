@@ -164,7 +164,7 @@ def test_the_order_is_that_of_emitted_files() -> None:
     size = {name: emitted_size(name) for name in ("int8", "codebook4", "codebook2", "int2", "ternary", "binary")}  # type: ignore[arg-type]
     assert size["int8"] > size["codebook4"] > size["codebook2"]
     assert size["int2"] > size["binary"]
-    assert abs(size["int2"] - size["ternary"]) < 30
+    assert abs(size["int2"] - size["ternary"]) < 100  # zero points of activations that are equal
 
 
 def test_narrow_types_need_the_runtime_that_reads_them() -> None:
