@@ -16,9 +16,9 @@ from trainings import recipe_of
 import nas.training.pipeline
 from compressors.formats import WeightFormat
 from compressors.masking.layers import masked_layers
-from compressors.masking.request import asked
 from compressors.plan import CompressionPlan
 from compressors.quantization.modules import QuantizedLayer
+from compressors.requests.masked import asked
 from nas.candidates.candidate import Candidate
 from nas.candidates.zeros import zeros_in
 from nas.data import Images
