@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
+
+from compressors.plan import NETWORK, is_number
+from compressors.requests.shapes import GroupShape
 
 LARGEST_SHARE = 0.875  # of the channels of a group that may go, and of those of the network
-
-
-class Sized(Protocol):
-    """A channel group, as far as counts of channels go."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def width(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -42,14 +35,14 @@ def budget_of(decisions: Mapping[str, Any]) -> Budget | None:
 
     None where nothing is to go. Raises ValueError, with the key, for whatever else.
     """
-    if set(decisions) - {"network"} or not isinstance(asked := decisions.get("network", {}), Mapping):
+    if set(decisions) - {NETWORK} or not isinstance(asked := decisions.get(NETWORK, {}), Mapping):
         raise ValueError(f"pruned: expected {{'network': {{'ratio': ...}}}}, got {dict(decisions)}")
     if unknown := sorted(set(asked) - {"ratio", "grid", "groups"}):
         raise ValueError(f"pruned.network: expected ratio, grid and groups, got {', '.join(unknown)}")
     ratio, grid, groups = asked.get("ratio", 0.0), asked.get("grid", 8), asked.get("groups")
-    if not _is_number(ratio) or not 0 <= ratio <= LARGEST_SHARE:
+    if not is_number(ratio) or not 0 <= ratio <= LARGEST_SHARE:
         raise ValueError(f"pruned.network.ratio: expected 0..{LARGEST_SHARE}, got {ratio!r}")
-    if not isinstance(grid, int) or isinstance(grid, bool) or grid < 1:
+    if not isinstance(grid, int) or not is_number(grid) or grid < 1:
         raise ValueError(f"pruned.network.grid: expected a whole number from 1 on, got {grid!r}")
     if groups is not None and not (isinstance(groups, list | tuple) and all(isinstance(g, str) for g in groups)):
         raise ValueError(f"pruned.network.groups: expected names of channel groups, got {groups!r}")
@@ -62,11 +55,7 @@ def without(decisions: Mapping[str, Any], gone: Collection[str]) -> dict[str, An
     if budget is None or budget.groups is None:
         return dict(decisions)
     left = [name for name in budget.groups if name not in gone]
-    return {"network": {**decisions["network"], "groups": left}} if left else {}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return {NETWORK: {**decisions[NETWORK], "groups": left}} if left else {}
 
 
 def least_width(width: int, grid: int) -> int:
@@ -102,7 +91,7 @@ def _units(scores: Sequence[float], grid: int) -> Iterator[tuple[float, int, int
         start, place = start + size, place + 1
 
 
-def fewest(groups: Sequence[Sized], budget: Budget) -> dict[str, int]:
+def fewest(groups: Sequence[GroupShape], budget: Budget) -> dict[str, int]:
     """Group -> the fewest channels that the budget can leave it, of those that may lose any."""
     total = sum(group.width for group in groups)
     most = int(budget.ratio * total + budget.grid / 2)

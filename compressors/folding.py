@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from compressors.support import (
+    FLOATS,
     Unsupported,
     check_floats,
     check_no_hooks,
@@ -26,7 +27,6 @@ IDLE = (
 )  # fmt: skip
 Join = Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]
 """Makes one layer of a convolution and the batch norm behind it."""
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 class LeafTracer(fx.Tracer):
@@ -34,6 +34,15 @@ class LeafTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return getattr(m, "is_traced_as_leaf", False) or super().is_leaf_module(m, module_qualified_name)
+
+
+def traced(path: str, module: nn.Module) -> fx.Graph:
+    """The operations of a module. Raises Unsupported where they depend on values."""
+    try:
+        return LeafTracer().trace(module)
+    except (fx.proxy.TraceError, TypeError) as error:
+        where = f"{path or 'the network'} ({type(module).__name__})"
+        raise Unsupported(f"{where}: cannot be traced, for it is no plain graph: {error}") from None
 
 
 def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.GraphModule:
@@ -48,7 +57,7 @@ def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.Gra
     check_no_hooks("", module)
     _check_can_be_copied(module)
     source = copy.deepcopy(module).eval()
-    folded = fx.GraphModule(source, LeafTracer().trace(source))
+    folded = fx.GraphModule(source, traced("", source))
     for node in list(folded.graph.nodes):
         layer = folded.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(layer, _BatchNorm):
@@ -116,7 +125,7 @@ def _check_pair(name: str, conv: nn.Conv2d, path: str, norm: nn.BatchNorm2d) -> 
     check_own_type(name, conv, (nn.Conv2d,), "fold batch norm into")
     for own_path, layer in ((name, conv), (path, norm)):
         check_no_hooks(own_path, layer)
-        check_floats(own_path, layer, _FLOATS)
+        check_floats(own_path, layer, FLOATS)
         check_sizes(own_path, layer)
     if norm.running_mean is None or norm.running_var is None:
         raise refuse(path, norm, "track_running_stats", norm.track_running_stats, "True, with running statistics")

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from compressors.formats import BITS, WeightFormat
 
-__all__ = ["BITS", "CompressionPlan", "WeightFormat", "kept_channels"]
+__all__ = ["BITS", "NETWORK", "CompressionPlan", "WeightFormat", "is_number", "kept_channels", "whole_of"]
+
+NETWORK = "network"  # the name by which a step is told what holds for the whole network
 
 T = TypeVar("T")
 ByName = Annotated[Mapping[str, T], AfterValidator(lambda m: dict(sorted(m.items())))]
@@ -35,10 +37,23 @@ class CompressionPlan(BaseModel):
 
     def format_of(self, layer: str) -> WeightFormat:
         """The format of a layer; a factor of one, `NAME.0`, has that of the whole."""
-        if layer in self.formats:
-            return self.formats[layer]
-        whole, _, part = layer.rpartition(".")
-        return self.formats.get(whole, "fp32") if part.isdigit() else "fp32"
+        return self.formats.get(layer) or self.formats.get(whole_of(layer), "fp32")
+
+    def with_step(self, step: str, decisions: Mapping[str, Any]) -> CompressionPlan:
+        """The plan with these decisions of a further step in the place of all it has; none leave the step out."""
+        steps = {name: given for name, given in self.steps.items() if name != step}
+        return self.model_copy(update={"steps": {**steps, step: decisions} if decisions else steps})
+
+
+def whole_of(layer: str) -> str:
+    """The layer that this is a factor of, by its name, `NAME.0`; its own name where it is whole."""
+    whole, _, number = layer.rpartition(".")
+    return whole if number.isdigit() else layer
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number: `true`, which Python takes for 1, is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def kept_channels(width: int, ratio: float, grid: int) -> int:

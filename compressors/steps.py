@@ -6,295 +6,23 @@ when it is first applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Any, Protocol
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from compressors.budgets import Budget, budget_of, fewest
-from compressors.low_rank.factoring import Factoring, factoring_of
-from compressors.masking import request as masking
 from compressors.plan import CompressionPlan
+from compressors.requests import low_rank, masked, pruned, quantized, removed
+from compressors.requests.quantized import DYNAMIC_FORMATS, QUANTIZATIONS, WHOLE_NETWORK, WITHOUT_TRAINING
+from compressors.requests.shapes import GroupShape, LayerShape
+from compressors.step import ANYTHING, AnythingBut, Retraining, Step
+
+__all__ = [
+    "ANYTHING", "DENSE", "DYNAMIC_FORMATS", "FIRST_STAGE", "QUANTIZATIONS", "STEPS", "WHOLE_NETWORK",
+    "WITHOUT_TRAINING", "GroupShape", "LayerShape", "Request", "Retraining", "Step", "check_names",
+    "depends_on_weights", "least_of", "ordered", "requests_of", "retraining_of", "stage_names",
+]  # fmt: skip
 
 FIRST_STAGE = "dense"
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """Layer -> how it is factored; channel group -> channels kept later, since ranks are those of what is shipped.
-
-    `widths_are_known`: whether it is known which channels are kept, and does not depend on weights.
-    """
-
-    layers: Mapping[str, Factoring]
-    kept: Mapping[str, int] = field(default_factory=dict)
-    widths_are_known: bool = True
-
-
-@dataclass(frozen=True)
-class Prune:
-    """Channel group -> channels kept; or a budget for the network, as long as weights are not real."""
-
-    kept: Mapping[str, int]
-    budget: Budget | None = None
-
-
-@dataclass(frozen=True)
-class Quantize:
-    """Layer -> weight format, none of them fp32."""
-
-    formats: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class RemoveBlocks:
-    """Blocks, by name, whose skip is all that is left of them."""
-
-    blocks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RemoveActivations:
-    """Blocks, by name, whose activations go."""
-
-    blocks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Calibrate:
-    """Layer -> weight format, none of them fp32, of a network that is not trained with its rounding."""
-
-    formats: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class QuantizeDynamically:
-    """Linear layer -> int8: its inputs are put on a grid of their own range, image by image, when the network runs."""
-
-    formats: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Retraining:
-    """A stage of training, and what differs in it.
-
-    number: seeds its epochs; no two stages have the same. share: its default share of the whole training.
-    peak: its largest learning rate as a fraction of the first stage's, where each stage has its own schedule.
-    ceiling: the same fraction where one schedule runs over all stages; the schedule's rate is cut there.
-    is_tail: whether it may follow a schedule that is over by then, with its own `peak`.
-    with_norms: what replaces peak and ceiling where batch norm is alive in a stage that otherwise has none.
-    in_fp32: whether it trains in fp32 whatever the study says. stops_early: whether `patience` may end it.
-    """
-
-    number: int
-    share: float
-    peak: float = 1.0
-    ceiling: float = 1.0
-    in_fp32: bool = False
-    stops_early: bool = False
-    is_tail: bool = False
-    with_norms: tuple[float, float] | None = None
-
-
-class AnythingBut(Collection[str]):
-    """Every name but some."""
-
-    def __init__(self, *names: str) -> None:
-        self._names = names
-
-    def __contains__(self, name: object) -> bool:
-        return name not in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((f"anything but {' and '.join(self._names)}" if self._names else "anything",))
-
-    def __len__(self) -> int:
-        return 1
-
-
-ANYTHING: Collection[str] = AnythingBut()
-
-
-class GroupShape(Protocol):
-    """A channel group before any compression."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def width(self) -> int: ...
-
-
-class LayerShape(Protocol):
-    """A convolution or linear layer before any compression; `kind` is conv, depthwise, pointwise or linear."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def in_channels(self) -> int: ...
-
-    @property
-    def out_channels(self) -> int: ...
-
-    @property
-    def weight_count(self) -> int: ...
-
-
-Least = Callable[[CompressionPlan, Sequence[GroupShape], Sequence[LayerShape]], CompressionPlan]
-
-
-def _never(_: Any) -> bool:
-    return False
-
-
-def _as_asked(plan: CompressionPlan, *_: Any) -> CompressionPlan:
-    return plan
-
-
-@dataclass(frozen=True)
-class Step:
-    """One row: a way of making a network smaller.
-
-    asked: plan -> the frozen record of what it asks for, None: nothing. method: a compressors.pipeline.Method, or where
-    one is, as `module:attribute`. training: the stage that follows it, None: the step needs none, or the next one's
-    is enough. after: the steps that may have been applied before it; `reason` says why no others.
-    shapes_grids: its `settle` is needed by an untrained network as well, which has no range or scale without it.
-    folds: batch norm is folded when it is done. of_formats: it says how formats are brought about, and does nothing
-    where all are fp32. same_costs: all costs are those of the plan without it.
-
-    What a record asks for may depend on weights: `depends` says of a record whether it does. Its method then resolves
-    it, once weights are real, to a record that says what results; `written` puts that into a plan in the place of the
-    request. `least` makes of such a plan, for a network of these shapes, one that costs no more than whatever results.
-    """
-
-    name: str
-    asked: Callable[[CompressionPlan], Any]
-    method: Any
-    training: Retraining | None = None
-    after: Collection[str] = ()
-    reason: str = ""
-    shapes_grids: bool = False
-    folds: bool = False
-    of_formats: bool = False
-    same_costs: bool = False
-    depends: Callable[[Any], bool] = _never
-    written: Callable[[CompressionPlan, Any], CompressionPlan] = _as_asked
-    least: Least = _as_asked
-
-    def loaded(self) -> Any:
-        """The method, imported."""
-        if isinstance(self.method, str):
-            module, _, attribute = self.method.partition(":")
-            return getattr(import_module(module), attribute)
-        return self.method
-
-
-def _low_rank(plan: CompressionPlan) -> LowRank | None:
-    layers = {layer: factoring_of(layer, given) for layer, given in plan.steps.get("low_rank", {}).items()}
-    return LowRank(layers, plan.kept, "pruned" not in plan.steps) if layers else None
-
-
-def _rank_depends(record: LowRank) -> bool:
-    """A rank that a shape tells depends on weights as well where widths do."""
-    if not record.widths_are_known:
-        return not all(asked.settled for asked in record.layers.values())
-    return any(asked.depends_on_weights for asked in record.layers.values())
-
-
-def _low_rank_written(plan: CompressionPlan, record: LowRank) -> CompressionPlan:
-    return _with_factorings(plan, record.layers)
-
-
-def _least_rank(plan: CompressionPlan, *_: Any) -> CompressionPlan:
-    asked = _low_rank(plan)
-    return _with_factorings(plan, {} if asked is None else {name: one.least() for name, one in asked.layers.items()})
-
-
-def _with_factorings(plan: CompressionPlan, layers: Mapping[str, Factoring]) -> CompressionPlan:
-    others = {name: decisions for name, decisions in plan.steps.items() if name != "low_rank"}
-    decisions = {name: asked.decision() for name, asked in layers.items()}
-    return plan.model_copy(update={"steps": others | ({"low_rank": decisions} if decisions else {})})
-
-
-def _prune(plan: CompressionPlan) -> Prune | None:
-    budget = budget_of(plan.steps.get("pruned", {}))
-    if budget is not None and plan.kept:
-        raise ValueError("pruned: expected channels kept by group or a budget for the network, got both")
-    return Prune(plan.kept, budget) if plan.kept or budget is not None else None
-
-
-def _kept(plan: CompressionPlan, record: Prune) -> CompressionPlan:
-    """The plan with a count for every group that is cut in the place of a budget."""
-    steps = {name: decisions for name, decisions in plan.steps.items() if name != "pruned"}
-    return plan.model_copy(update={"kept": dict(sorted(record.kept.items())), "steps": steps})
-
-
-def _fewest(plan: CompressionPlan, groups: Sequence[GroupShape], _: Sequence[LayerShape]) -> CompressionPlan:
-    """The plan in which every group has as few channels as any way to share out the budget leaves it."""
-    record = _prune(plan)
-    if record is None or record.budget is None:
-        return plan
-    return _kept(plan, Prune(fewest(record.budget.among(groups), record.budget)))
-
-
-def _quantize(plan: CompressionPlan) -> Quantize | None:
-    formats = _integers(plan)
-    return Quantize(formats) if formats and not any(name in plan.steps for name in WITHOUT_TRAINING) else None
-
-
-def _remove_blocks(plan: CompressionPlan) -> RemoveBlocks | None:
-    blocks = _named("blocks_removed", plan)
-    return RemoveBlocks(blocks) if blocks else None
-
-
-def _remove_activations(plan: CompressionPlan) -> RemoveActivations | None:
-    blocks = _named("activations_removed", plan)
-    return RemoveActivations(blocks) if blocks else None
-
-
-def _named(step: str, plan: CompressionPlan) -> tuple[str, ...]:
-    """The names of a step that knows no more of each than that it is meant. Raises ValueError for anything else."""
-    decisions = plan.steps.get(step, {})
-    for name, value in decisions.items():
-        if value is not True:
-            raise ValueError(f"plan.steps.{step}.{name}: expected true, or no such key, got {value!r}")
-    return tuple(decisions)
-
-
-def _calibrate(plan: CompressionPlan) -> Calibrate | None:
-    return Calibrate(_integers(plan)) if _is_asked(plan, "calibrated") else None
-
-
-def _quantize_dynamically(plan: CompressionPlan) -> QuantizeDynamically | None:
-    if not _is_asked(plan, "dynamic"):
-        return None
-    formats = _integers(plan)
-    for layer in (layer for layer, fmt in formats.items() if fmt not in DYNAMIC_FORMATS):
-        raise ValueError(f"step dynamic: expected {' or '.join(DYNAMIC_FORMATS)} for {layer}, got {formats[layer]}")
-    return QuantizeDynamically(formats)
-
-
-def _integers(plan: CompressionPlan) -> dict[str, str]:
-    return {layer: fmt for layer, fmt in plan.formats.items() if fmt != "fp32"}
-
-
-def _is_asked(plan: CompressionPlan, name: str) -> bool:
-    """Whether a plan asks for a step of the whole network that is told nothing further."""
-    decisions = dict(plan.steps.get(name, {}))
-    if decisions and decisions != WHOLE_NETWORK:
-        raise ValueError(f"plan.steps.{name}: expected {WHOLE_NETWORK}, got {decisions}")
-    return bool(decisions) and bool(_integers(plan))
-
-
-WHOLE_NETWORK: Mapping[str, bool] = {"network": True}  # the decisions of a step that is told nothing further
-# How formats are brought about -> the step; `aware` is what a plan without any of the steps asks for.
-QUANTIZATIONS: Mapping[str, str] = {"aware": "quantized", "static": "calibrated", "dynamic": "dynamic"}
-WITHOUT_TRAINING = ("calibrated", "dynamic")
-DYNAMIC_FORMATS = ("fp32", "int8")
 _ONCE = "a network is quantized in one way"
 
 # A training begins with this stage, before any step.
@@ -303,68 +31,68 @@ DENSE = Retraining(number=0, share=0.5, stops_early=True)
 STEPS: dict[str, Step] = {
     "blocks_removed": Step(
         "blocks_removed",
-        asked=_remove_blocks,
-        method="compressors.removal.step:BLOCKS",
+        asked=removed.blocks_asked,
+        method="compressors.removal.step:BLOCKS_REMOVED",
         training=Retraining(number=3, share=0.1, peak=0.5),
         reason="what else a plan decides is of the blocks that stay",
     ),
     "activations_removed": Step(
         "activations_removed",
-        asked=_remove_activations,
-        method="compressors.removal.step:ACTIVATIONS",
+        asked=removed.activations_asked,
+        method="compressors.removal.step:ACTIVATIONS_REMOVED",
         training=Retraining(number=4, share=0.1, peak=0.5),
         after=("blocks_removed",),
         reason="which layers are merged depends on their sizes in the network as it is built",
     ),
     "low_rank": Step(
         "low_rank",
-        asked=_low_rank,
-        depends=_rank_depends,
-        written=_low_rank_written,
-        least=_least_rank,
+        asked=low_rank.asked,
         method="compressors.low_rank.step:LOW_RANK",
         training=Retraining(number=5, share=0.2, peak=0.5),
         after=("blocks_removed", "activations_removed"),
         reason="a layer is factored as it was trained, whole",
+        depends=low_rank.depends,
+        written=low_rank.written,
+        least=low_rank.least,
     ),
     "pruned": Step(
         "pruned",
-        asked=_prune,
+        asked=pruned.asked,
         method="compressors.pruning.step:PRUNING",
         training=Retraining(number=1, share=0.2, peak=0.5),
         after=("blocks_removed", "activations_removed", "low_rank"),
         reason="the channel groups are those of the layers that stay",
-        depends=lambda record: record.budget is not None,
-        written=_kept,
-        least=_fewest,
+        depends=pruned.depends,
+        written=pruned.written,
+        least=pruned.least,
     ),
     "masked": Step(
         "masked",
-        asked=masking.asked,
+        asked=masked.asked,
         method="compressors.masking.step:MASKING",
         training=Retraining(number=6, share=0.2, peak=0.5),
         after=("blocks_removed", "activations_removed", "low_rank", "pruned"),
         reason="what is asked of single weights is asked of those of the shipped shapes",
-        depends=masking.depends,
-        written=masking.written,
-        least=masking.least,
+        depends=masked.depends,
+        written=masked.written,
+        least=masked.least,
     ),
     # Without batch norm, where it is folded by then, quantization-aware training bears a tenth of the learning rate.
     "quantized": Step(
         "quantized",
-        asked=_quantize,
+        asked=quantized.asked,
         method="compressors.quantization.step:QUANTIZATION",
         training=Retraining(
             number=2, share=0.3, peak=0.1, ceiling=0.1, in_fp32=True, is_tail=True, with_norms=(0.5, 1.0)
         ),
-        after=AnythingBut("calibrated", "dynamic"),
+        after=AnythingBut(*WITHOUT_TRAINING),
         reason=_ONCE,
         shapes_grids=True,
         folds=True,
     ),
     "calibrated": Step(
         "calibrated",
-        asked=_calibrate,
+        asked=quantized.static_asked,
         method="compressors.quantization.static:CALIBRATED",
         after=AnythingBut("quantized", "dynamic"),
         reason=_ONCE,
@@ -375,7 +103,7 @@ STEPS: dict[str, Step] = {
     ),
     "dynamic": Step(
         "dynamic",
-        asked=_quantize_dynamically,
+        asked=quantized.dynamic_asked,
         method="compressors.quantization.dynamic:DYNAMIC",
         after=AnythingBut("quantized", "calibrated"),
         reason=_ONCE,

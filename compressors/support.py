@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 _HOOKS = {
@@ -15,6 +15,7 @@ _HOOKS = {
     "_backward_pre_hooks": "backward pre-hooks",
     "_backward_hooks": "backward hooks",
 }
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _NO_FLOATS = ("num_batches_tracked", "mask")  # buffers of counts and of marks
 
 
@@ -83,3 +84,9 @@ def check_sizes(path: str, module: nn.Conv2d | nn.Linear | nn.BatchNorm2d) -> No
         found = tuple(module.weight.shape)
     if expected != found:
         raise refuse(path, module, "weight of shape", found, f"{expected}, as the layer's sizes say")
+
+
+def memory_format_of(weight: Tensor) -> torch.memory_format:
+    """How a weight lies in memory: what takes its place lies there likewise, or every step would copy."""
+    is_last = weight.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last else torch.contiguous_format

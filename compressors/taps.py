@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from compressors.folding import LeafTracer
-from compressors.support import Unsupported
+from compressors.folding import traced
 
 
 def tapped(network: nn.Module, parts: Sequence[str]) -> fx.GraphModule:
@@ -58,11 +57,7 @@ def scale_ends(network: nn.Module, images: Tensor) -> tuple[str, ...]:
 
 def _traced(network: nn.Module) -> tuple[fx.Graph, dict[str, fx.Node]]:
     """A graph of one's own, and the last node of every part."""
-    try:
-        graph = LeafTracer().trace(network) if not isinstance(network, fx.GraphModule) else _copied(network.graph)
-    except (fx.proxy.TraceError, TypeError) as error:
-        name = type(network).__name__
-        raise Unsupported(f"{name}: what it holds inside cannot be read, for it is no plain graph: {error}") from None
+    graph = _copied(network.graph) if isinstance(network, fx.GraphModule) else traced("", network)
     found: dict[str, fx.Node] = {}
     for node in graph.nodes:
         for name in _parts(node):

@@ -74,6 +74,7 @@ def join(first: LayerSpec, second: LayerSpec) -> LayerSpec:
     return replace(first, name=second.name, out_channels=second.out_channels, output_size=second.output_size)
 
 
+@lru_cache(maxsize=1 << 14)  # so that equal parts stay one object
 def linear_part(part: Part) -> Part:
     """A block without its activations, at the widths it has."""
     assert part.site is not None

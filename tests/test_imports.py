@@ -49,7 +49,7 @@ WITHOUT_TORCH = (
     "search_spaces/architecture.py", "search_spaces/block_configs.py", "search_spaces/block_spaces.py",
     "search_spaces/kinds.py", "search_spaces/layers.py", "search_spaces/presets.py", "search_spaces/sites.py",
     "search_spaces/spaces.py", "search_spaces/trials.py", "compressors/plan.py", "compressors/formats.py",
-    "compressors/budgets.py",
+    "compressors/budgets.py", "compressors/requests/*.py", "compressors/step.py",
     "compressors/steps.py", "nas/errors.py", "nas/expected_gain.py", "nas/files.py", "nas/front.py", "nas/machine.py",
     "nas/objectives.py", "nas/on_front.py", "nas/pareto.py", "nas/records.py", "nas/seeds.py", "nas/tasks.py",
     "nas/candidates/*.py", "nas/study/*.py",

@@ -5,11 +5,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
 from compressors.low_rank.factoring import Factoring
 from compressors.low_rank.factors import METHODS, Ranks, Shape
 from compressors.low_rank.numerics import DECOMPOSITIONS, Array
-from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
+from compressors.support import (
+    Unsupported,
+    check_floats,
+    check_no_hooks,
+    check_own_type,
+    check_sizes,
+    memory_format_of,
+    refuse,
+)
 
 Layer = nn.Conv2d | nn.Linear
 
@@ -55,7 +64,8 @@ def factored(path: str, layer: nn.Module, asked: Factoring, ranks: Ranks) -> Fac
     weights = DECOMPOSITIONS[asked.method].weights(weight_of(layer), ranks)
     factors = [_factor(layer, factor) for factor in method.factors(shape, ranks)]
     for factor, weight in zip(factors, weights, strict=True):
-        factor.weight.data = torch.from_numpy(np.ascontiguousarray(weight)).to(layer.weight)
+        made = torch.from_numpy(np.ascontiguousarray(weight)).to(layer.weight)
+        factor.weight.data = made.contiguous(memory_format=memory_format_of(layer.weight))
         assert factor.bias is not None
         factor.bias.data = torch.zeros(len(weight)).to(layer.weight)
     factors[-1].bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
@@ -63,14 +73,16 @@ def factored(path: str, layer: nn.Module, asked: Factoring, ranks: Ranks) -> Fac
 
 
 def _factor(layer: Layer, shape: Shape) -> Layer:
-    """A layer of this shape; each side of the kernel pads as the original does along it."""
+    """A layer of this shape, not initialized; each side of the kernel pads as the original does along it."""
     if shape.is_linear:
-        return nn.Linear(shape.inputs, shape.outputs)
+        return skip_init(nn.Linear, shape.inputs, shape.outputs)  # type: ignore[no-any-return,no-untyped-call]
     assert isinstance(layer, nn.Conv2d)
     (down, right), (height, width) = _pair(layer.padding), shape.kernel
     padding = (down if height > 1 else 0, right if width > 1 else 0)
     groups = shape.inputs if shape.is_depthwise else 1
-    return nn.Conv2d(shape.inputs, shape.outputs, shape.kernel, shape.stride, padding, groups=groups)
+    return skip_init(  # type: ignore[no-any-return,no-untyped-call]
+        nn.Conv2d, shape.inputs, shape.outputs, shape.kernel, shape.stride, padding, groups=groups
+    )
 
 
 def _pair(value: object) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from torch import nn
 
 from compressors.low_rank.modules import Factored
+from compressors.plan import whole_of
 
 if TYPE_CHECKING:  # pruning, where it is defined, reads this module
     from compressors.pruning.importances import Group
@@ -30,9 +31,7 @@ def of_factors(decisions: Mapping[str, Decision], layers: Collection[str]) -> di
     """Decisions by layer; those of a layer that is none of `layers`, while its factors are, for each of the factors."""
     factors: dict[str, list[str]] = {}
     for name in layers:
-        whole, _, number = name.rpartition(".")
-        if number.isdigit():
-            factors.setdefault(whole, []).append(name)
+        factors.setdefault(whole_of(name), []).append(name)
     return {
         name: decision
         for layer, decision in decisions.items()

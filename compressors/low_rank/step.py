@@ -13,7 +13,7 @@ from compressors.low_rank.modules import factored, shape_of, weight_of
 from compressors.low_rank.numerics import ranks_by_weights
 from compressors.pipeline import Method, Options
 from compressors.pruning.importances import Group
-from compressors.steps import LowRank
+from compressors.requests.low_rank import LowRank
 
 
 def apply(network: nn.Module, record: LowRank, options: Options) -> nn.Module:

@@ -10,13 +10,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from compressors.masking.request import Mask
-from compressors.support import check_floats, check_no_hooks, check_own_type
+from compressors.requests.masked import Mask
+from compressors.support import FLOATS, check_floats, check_no_hooks, check_own_type
 
 MASK = "mask"
 Layer = nn.Conv2d | nn.Linear
 _KINDS = (nn.Conv2d, nn.Linear)
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def mask_of(module: nn.Module) -> Tensor | None:
@@ -30,14 +29,14 @@ def layers_of(network: nn.Module, record: Mask) -> dict[str, Layer]:
 
     Raises ValueError for names that stand for no layer, Unsupported for layers that cannot be masked.
     """
-    found = {name: layer for name, layer in _layers(network) if record.is_global or record.amount_of(name) is not None}
+    found = {name: layer for name, layer in _layers(network) if record.amount_of(name) is not None}
     names = [] if record.is_global else record.amounts
     if unknown := [name for name in names if not any(f"{layer}.".startswith(f"{name}.") for layer in found)]:
         raise ValueError(f"mask names layers the network does not have: {', '.join(unknown)}")
     for name, layer in found.items():
         check_own_type(name, layer, _KINDS, "mask weights of")
         check_no_hooks(name, layer)
-        check_floats(name, layer, _FLOATS)
+        check_floats(name, layer, FLOATS)
     return found
 
 

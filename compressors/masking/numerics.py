@@ -30,12 +30,3 @@ def shared_out(scores: Mapping[str, Tensor], zeros: int, most: Mapping[str, int]
     lowest = torch.argsort(torch.cat(list(free.values())), stable=True)[:zeros]
     counts = torch.bincount(owners[lowest], minlength=len(free))
     return dict(zip(free, counts.tolist(), strict=True))
-
-
-def share_at(final: float, done: float, *, ramp: float) -> float:
-    """The share of zeros when `done` of a stage is over: it grows to `final` over the first `ramp` of the stage.
-
-    s = s_f * (1 - (1 - t)^3): fast at first, when many weights are superfluous (Zhu and Gupta 2017, arXiv:1710.01878).
-    """
-    left = max(0.0, 1 - done / ramp)
-    return final * (1 - left**3)

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from compressors.masking.layers import Layer, hold, layers_of, masked_layers, set_mask
-from compressors.masking.numerics import count_at_most, kept_mask, share_at, shared_out
-from compressors.masking.request import WHOLE, Amount, Mask, Ranking, most_zeros
+from compressors.masking.numerics import count_at_most, kept_mask, shared_out
 from compressors.masking.scores import SCORINGS, Scores
 from compressors.pipeline import Method, Options
+from compressors.plan import NETWORK
+from compressors.ramp import cubic
+from compressors.requests.masked import Amount, Mask, Ranking, most_zeros
 from compressors.rewinding import rewind
 
 RAMP = 2 / 3  # of the stage: so long masks grow, where they do; then what is left recovers
@@ -20,19 +22,20 @@ _GOAL = "mask_goal"  # the zeros that a growing mask ends with
 
 
 def _scores(network: nn.Module, layers: Mapping[str, Layer], by: Ranking, options: Options) -> Scores:
-    return SCORINGS[by](network, layers, None if options.only_shapes else options.evidence)
+    """Where weights do not matter yet, nothing has to be known besides them."""
+    return SCORINGS["magnitude" if options.only_shapes else by](network, layers, options.evidence)
 
 
 def _resolve(network: nn.Module, record: Mask, options: Options) -> Mask:
     """The number of zeros of every layer, for the weights as they are."""
     layers = layers_of(network, record)
-    counts = _shared(network, layers, record.amounts[WHOLE], options) if record.is_global else _own(layers, record)
+    counts = _shared(network, layers, record.amounts[NETWORK], options) if record.is_global else _own(layers, record)
     rankings = {name: amount.by for name in layers if (amount := _amount(record, name))}
     return Mask({name: Amount(zeros=zeros, by=rankings[name]) for name, zeros in counts.items() if zeros})
 
 
 def _amount(record: Mask, name: str) -> Amount:
-    found = record.amounts.get(WHOLE) or record.amount_of(name)
+    found = record.amount_of(name)
     assert found is not None
     return found
 
@@ -61,6 +64,8 @@ def _apply(network: nn.Module, record: Mask, options: Options) -> nn.Module:
     layers = layers_of(network, record)
     zeros = {name: _amount(record, name).zeros_of(layer.weight.numel()) for name, layer in layers.items()}
     layers = {name: layer for name, layer in layers.items() if zeros[name]}
+    if not layers:  # a request that came down to nothing: earlier weights would be those of a network less trained
+        return network
     if options.gradual:
         for name, layer in layers.items():
             set_mask(layer, torch.ones_like(layer.weight, dtype=torch.bool))
@@ -100,7 +105,7 @@ def _grow(network: nn.Module, done: float) -> None:
     for layer, mask in masked_layers(network):
         if _GOAL in vars(layer):
             goal: int = vars(layer)[_GOAL]
-            zeros = round(share_at(goal, done, ramp=RAMP))
+            zeros = round(goal * cubic(done / RAMP))
             more = zeros - (mask.numel() - int(mask.sum()))
             if more > 0 and (zeros == goal or more * GRAINS >= goal):
                 set_mask(layer, kept_mask(layer.weight.detach().abs().where(mask, -1.0), zeros))

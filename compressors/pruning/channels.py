@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from compressors.pruning.importances import Group, Importance
-from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
+from compressors.support import FLOATS, Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
 
 _KINDS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def prune(module: nn.Module, groups: Sequence[Group], kept: Mapping[str, int], *, importance: Importance) -> None:
@@ -95,7 +94,7 @@ def _check_layer(group: Group, path: str, member: nn.Module, axis: int) -> None:
     check_own_type(path, member, _KINDS, "cut channels of")
     assert isinstance(member, _KINDS)
     check_no_hooks(path, member)
-    check_floats(path, member, _FLOATS)
+    check_floats(path, member, FLOATS)
     check_sizes(path, member)
     axes = (0,) if isinstance(member, nn.BatchNorm2d) else (0, 1)
     if isinstance(member, nn.Conv2d) and member.groups > 1:

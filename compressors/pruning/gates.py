@@ -44,18 +44,6 @@ def watched(network: nn.Module, group: Group, see: Callable[[Tensor], None]) -> 
         yield
 
 
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Inside the context the network is in eval mode; afterwards every module is in the mode it was in."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
 def _multiply(gates: Tensor) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
     def hook(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         x = inputs[0]

@@ -1,5 +1,4 @@
-"""Pruning little by little: channels become zero while the network trains on, and are cut at the end (Zhu and Gupta
-2017, arXiv:1710.01878).
+"""Pruning little by little: channels become zero while the network trains on, and are cut at the end.
 
 What is kept of it is part of the network, so that a checkpoint holds it.
 """
@@ -17,6 +16,7 @@ from compressors.evidence import Evidence
 from compressors.pruning.channels import prune
 from compressors.pruning.criteria import Criterion
 from compressors.pruning.importances import Group
+from compressors.ramp import cubic
 
 NAME = "gradual_pruning"  # of the module in the network
 # Share of the stage in which channels go. Rates fall in it: what goes late is not made up for. On digits, with three
@@ -69,9 +69,8 @@ class Gradual(nn.Module):
 
 
 def ramped(done: float) -> float:
-    """The share of the channels to go that are gone when a share of the stage is done: 1 - (1 - t)^3, in rounds."""
-    rounds = min(ROUNDS, math.floor(done / RAMP * ROUNDS + 1e-9))
-    return float(1 - (1 - rounds / ROUNDS) ** 3)
+    """The share of the channels to go that are gone when a share of the stage is done: a cubic, in rounds."""
+    return cubic(math.floor(done / RAMP * ROUNDS + 1e-9) / ROUNDS)
 
 
 def begin(network: nn.Module, gradual: Gradual, *, ranks: bool) -> nn.Module:
@@ -121,15 +120,18 @@ def hold(network: nn.Module) -> None:
 
 
 def complete(network: nn.Module) -> nn.Module:
-    """The network with its channels cut; the same object."""
+    """The network with its channels cut; the same object.
+
+    Behind a stage those are zero that go. Without one, as in a network whose weights are not real, the latest scores
+    say which: nothing is asked of data here.
+    """
     gradual = gradual_of(network)
     if gradual is not None:
-        proceed(network, 1.0)
         delattr(network, NAME)
-        prune(network, gradual.groups, gradual.kept, importance=lambda _, group: survivors(gradual, group))
+        prune(network, gradual.groups, gradual.kept, importance=lambda _, group: _places(gradual.scores(group)))
     return network
 
 
-def survivors(gradual: Gradual, group: Group) -> Tensor:
-    """Scores (width,) that are 1 for what stays and 0 for the rest."""
-    return (~gradual.gone(group)).float().cpu()
+def _places(scores: Tensor) -> Tensor:
+    """Each score's place in their order, from the lowest on; scores may be infinite, places are not."""
+    return scores.argsort().argsort().float().cpu()

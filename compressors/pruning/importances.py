@@ -43,16 +43,24 @@ def moment_norm(momenta: Mapping[str, Tensor]) -> Importance:
     """L1 norm over the optimizer's first moments of all convolution weights that go with a channel.
 
     Large moments mark what training still moves (Dettmers and Zettlemoyer 2019, arXiv:1907.04840). Members are weighed
-    as in `weight_norm`. `momenta` are by name of the parameter.
+    as in `weight_norm`; a layer that was not trained yet, as a factor just made, counts by its weight. `momenta` are
+    by name of the parameter. Raises ValueError where there are none at all.
     """
 
     def importance(module: nn.Module, group: Group) -> Tensor:
-        names = [(f"{path}.weight", axis) for path, axis, _ in weights_of(module, group)]
-        if missing := [name for name, _ in names if name not in momenta]:
-            raise ValueError(f"group {group.name}: importance momentum needs the optimizer's moments of {missing[0]}")
-        return summed_norms((rows(momenta[name], axis) for name, axis in names), group.width, 1)
+        if not momenta:
+            raise ValueError(f"group {group.name}: importance momentum needs the optimizer's moments, got none")
+        members = weights_of(module, group)
+        found = (rows(_moments(momenta, path, weight), axis) for path, axis, weight in members)
+        return summed_norms(found, group.width, 1)
 
     return importance
+
+
+def _moments(momenta: Mapping[str, Tensor], path: str, weight: Tensor) -> Tensor:
+    """Those of a layer's weight; the weight itself where they are of another one, or there are none."""
+    found = momenta.get(f"{path}.weight")
+    return weight if found is None or found.shape != weight.shape else found
 
 
 def batch_norm_scale(module: nn.Module, group: Group) -> Tensor:

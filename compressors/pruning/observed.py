@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from compressors.evidence import Evidence
-from compressors.pruning.gates import evaluating, gated, watched
+from compressors.evidence import Evidence, evaluating
+from compressors.pruning.gates import gated, watched
 from compressors.pruning.importances import Group
 
 Scores = dict[str, Tensor]

@@ -14,8 +14,8 @@ from compressors.pruning import gradual
 from compressors.pruning.channels import check, prune
 from compressors.pruning.importances import Group
 from compressors.pruning.observed import Scores
+from compressors.requests.pruned import Prune
 from compressors.rewinding import rewind
-from compressors.steps import Prune
 
 
 def _resolve(network: nn.Module, record: Prune, options: Options) -> Prune:
@@ -31,11 +31,13 @@ def _resolve(network: nn.Module, record: Prune, options: Options) -> Prune:
 def _apply(network: nn.Module, record: Prune, options: Options) -> nn.Module:
     if record.budget is not None:
         raise ValueError("pruned: expected a budget to be resolved before it is applied")
+    chosen = check(network, options.groups, record.kept)
+    if not chosen:  # a budget that came down to nothing: earlier weights would be those of a network less trained
+        return network
     if options.gradual:
-        chosen = check(network, options.groups, record.kept)
         holder = gradual.Gradual(chosen, record.kept, options.importance, options.evidence)
         return gradual.begin(network, holder, ranks=not options.only_shapes)
-    scores = _scores(network, check(network, options.groups, record.kept), options)
+    scores = _scores(network, chosen, options)
     early = options.evidence.early if options.evidence is not None else None
     if early is not None and not options.only_shapes:
         rewind(network, early)

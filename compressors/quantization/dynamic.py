@@ -13,7 +13,7 @@ from compressors.masking.layers import MASK, mask_of
 from compressors.pipeline import Method, Options
 from compressors.quantization.numerics import per_channel
 from compressors.quantization.roundings import ROUNDINGS
-from compressors.steps import QuantizeDynamically
+from compressors.requests.quantized import QuantizeDynamically
 from compressors.support import check_floats, check_no_hooks, check_own_type, check_sizes
 
 INT8 = format_named("int8")

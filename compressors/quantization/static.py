@@ -17,7 +17,7 @@ from compressors.quantization.floats import FloatRun
 from compressors.quantization.insertion import prepare
 from compressors.quantization.modules import refresh_scales
 from compressors.quantization.ranges import Histogram, bins_of, calibration_named
-from compressors.steps import Calibrate
+from compressors.requests.quantized import Calibrate
 
 _SETTINGS = "post_training"  # of GraphModule.meta, between applying the step and settling it
 

@@ -10,7 +10,7 @@ from compressors.quantization.calibration import calibrate
 from compressors.quantization.insertion import prepare
 from compressors.quantization.modules import refresh_scales
 from compressors.quantization.normed import fold_norms, freeze_norms
-from compressors.steps import Quantize
+from compressors.requests.quantized import Quantize
 
 FROZEN_FROM = 2 / 3  # of the stage: so long batch norm follows the batches, where it is kept alive
 

@@ -7,9 +7,8 @@ from collections.abc import Collection
 from torch import nn
 
 from compressors.removal.merging import merge_pairs
+from compressors.removal.parts import ACTIVATIONS, block_named
 from compressors.support import check_no_hooks
-
-ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6, nn.Hardswish)
 
 
 def remove_activations(network: nn.Module, names: Collection[str]) -> None:
@@ -33,10 +32,7 @@ def remove_activations(network: nn.Module, names: Collection[str]) -> None:
 
 def _own_activations(network: nn.Module, name: str) -> list[str]:
     """Names of the activations right below a block."""
-    try:
-        block = network.get_submodule(name)
-    except AttributeError:
-        raise ValueError(f"the network has no block {name!r}") from None
+    block = block_named(network, name)
     found = [child for child, module in block.named_children() if type(module) in ACTIVATIONS]
     if not found:
         raise ValueError(f"block {name}: expected an activation of its own to remove, got none")

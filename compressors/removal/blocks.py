@@ -8,8 +8,8 @@ from collections.abc import Collection
 import torch
 from torch import fx, nn
 
-from compressors.folding import LeafTracer
-from compressors.removal.activations import ACTIVATIONS
+from compressors.folding import traced
+from compressors.removal.parts import ACTIVATIONS, block_named
 from compressors.support import Unsupported, check_no_hooks
 
 _SUMS = (operator.add, torch.add)
@@ -33,14 +33,6 @@ def remove_blocks(network: nn.Module, names: Collection[str]) -> None:
         network.set_submodule(name, nn.Identity())
 
 
-def block_named(network: nn.Module, name: str) -> nn.Module:
-    """The module at a path. Raises ValueError where there is none."""
-    try:
-        return network.get_submodule(name)
-    except AttributeError:
-        raise ValueError(f"the network has no block {name!r}") from None
-
-
 def adds_its_input(name: str, block: nn.Module) -> bool:
     """Whether a block's result is its input plus something, with at most an activation behind the sum."""
     graph = traced(name, block)
@@ -52,11 +44,3 @@ def adds_its_input(name: str, block: nn.Module) -> bool:
         node = node.all_input_nodes[0]
     is_sum = isinstance(node, fx.Node) and node.op == "call_function" and node.target in _SUMS
     return is_sum and len(sources) == 1 and sources[0] in node.args
-
-
-def traced(name: str, block: nn.Module) -> fx.Graph:
-    """The operations of a block. Raises Unsupported where they depend on values."""
-    try:
-        return LeafTracer().trace(block)
-    except (fx.proxy.TraceError, TypeError) as error:
-        raise Unsupported(f"{name} ({type(block).__name__}): cannot be traced: {error}") from None

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import skip_init
 
-from compressors.folding import LeafTracer
-from compressors.support import check_no_hooks, check_own_type, refuse
+from compressors.folding import traced
+from compressors.support import check_no_hooks, check_own_type, memory_format_of, refuse
 
 Affine = tuple[Tensor, Tensor]
 
@@ -35,7 +35,7 @@ def merge_pairs(name: str, block: nn.Module) -> None:
     The merged layer has the second one's name and batch norm; the first and its norm become identities. In eval mode
     the block computes what it did, up to rounding. Which pairs are merged depends on shapes alone.
     """
-    while (pair := next(_pairs(block), None)) is not None:
+    while (pair := next(_pairs(name, block), None)) is not None:
         for path in filter(None, pair):
             check_no_hooks(f"{name}.{path}", block.get_submodule(path))
         _merge(block, pair)
@@ -102,7 +102,7 @@ def _merge(block: nn.Module, pair: Pair) -> None:
     ).train(second.training)  # fmt: skip
     assert isinstance(joined, nn.Conv2d)
     joined.weight.copy_(weight)
-    joined.weight.data = joined.weight.data.contiguous(memory_format=_memory_format(second.weight))
+    joined.weight.data = joined.weight.data.contiguous(memory_format=memory_format_of(second.weight))
     if joined.bias is not None:
         joined.bias.copy_(constant if second.bias is None else constant + second.bias)
     elif norm is not None and norm.running_mean is not None:
@@ -112,14 +112,9 @@ def _merge(block: nn.Module, pair: Pair) -> None:
         block.set_submodule(path, nn.Identity())
 
 
-def _memory_format(weight: Tensor) -> torch.memory_format:
-    is_last = weight.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if is_last else torch.contiguous_format
-
-
-def _pairs(block: nn.Module) -> Iterator[Pair]:
-    """Neighbours that can be merged, in order of execution."""
-    graph = LeafTracer().trace(block)
+def _pairs(name: str, block: nn.Module) -> Iterator[Pair]:
+    """Neighbours that can be merged, in order of execution. Raises Unsupported for a block that cannot be traced."""
+    graph = traced(name, block)
     for node in graph.find_nodes(op="call_module"):
         first = block.get_submodule(str(node.target))
         user, norms = _next_layer(block, node)

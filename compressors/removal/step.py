@@ -8,7 +8,7 @@ from compressors.batch_norm import estimate_batch_norm
 from compressors.pipeline import Method, Options
 from compressors.removal.activations import remove_activations
 from compressors.removal.blocks import remove_blocks
-from compressors.steps import RemoveActivations, RemoveBlocks
+from compressors.requests.removed import RemoveActivations, RemoveBlocks
 
 
 def _blocks(network: nn.Module, record: RemoveBlocks, _: Options) -> nn.Module:
@@ -21,5 +21,5 @@ def _activations(network: nn.Module, record: RemoveActivations, _: Options) -> n
     return network
 
 
-BLOCKS = Method(apply=_blocks, settle=estimate_batch_norm)
-ACTIVATIONS = Method(apply=_activations, settle=estimate_batch_norm)
+BLOCKS_REMOVED = Method(apply=_blocks, settle=estimate_batch_norm)
+ACTIVATIONS_REMOVED = Method(apply=_activations, settle=estimate_batch_norm)

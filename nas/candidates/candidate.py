@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from compressors.budgets import without
+from compressors.budgets import budget_of, without
 from compressors.formats import WeightFormat
 from compressors.plan import CompressionPlan
 from compressors.steps import STEPS, depends_on_weights, least_of, requests_of
@@ -71,8 +71,7 @@ class Candidate(BaseModel):
 
     def least(self, num_classes: int) -> Candidate:
         """A candidate that depends on no weights and costs no more than whatever this one comes down to."""
-        architecture = self.architecture
-        return self.resulting(least_of(self.plan, self.groups(), architecture.layers(num_classes)))
+        return self.resulting(least_of(self.plan, self.groups(), self.layers(num_classes)))
 
     def parameters(self, num_classes: int) -> int:
         return sum(layer.parameters for layer in self.layers(num_classes))
@@ -134,6 +133,8 @@ def canonical(candidate: Candidate) -> Candidate:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
     check_removals(architecture, plan.steps)
     left = effective(plan, widths, gone_from(architecture, plan.steps))
+    if budget := budget_of(left.steps.get("pruned", {})):
+        budget.among(groups_left(architecture, left.steps))
     check_decisions(left, architecture)
     left = with_effects(left, architecture)
     requests_of(left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from compressors.plan import NETWORK
 from nas.study import Compression
 from search_spaces.architecture import Architecture, Part
 from search_spaces.trials import Trial, ask
@@ -54,7 +55,7 @@ def draw_one(trial: Trial, *, key: str, choices: Sequence[Any]) -> dict[str, Any
     """The decision for the whole network, by the name `network`; nothing where there is none."""
     by_label = {label_of(choice): choice for choice in choices}
     decision = decision_of(by_label[ask(trial, f"network.{key}", tuple(by_label))])
-    return {} if decision is None else {"network": decision}
+    return {} if decision is None else {NETWORK: decision}
 
 
 def scope_of(name: str, block: str, compression: Compression) -> str:

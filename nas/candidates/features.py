@@ -21,6 +21,7 @@ from compressors.budgets import budget_of
 from compressors.formats import FORMATS
 from compressors.steps import WITHOUT_TRAINING
 from nas.candidates.candidate import Candidate, formats_of
+from nas.candidates.low_rank import likely_losses
 from nas.candidates.zeros import likely_shares, mask_of_plan
 from search_spaces.architecture import Part
 from search_spaces.layers import LayerSpec
@@ -194,7 +195,8 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     yield from (total.log2_bits / total.weights, total.step, pruned)
     yield from (math.log(total.reach), math.log(smallest), math.log(candidate.architecture.input_size))
     yield math.log(1 + head.width) if head is not None else 0.0
-    yield from (summed[0].step, summed[-1].step, total.factored, total.masked / total.layers)
+    factored = total.factored + likely_losses(candidate.plan.steps.get("low_rank", {}))
+    yield from (summed[0].step, summed[-1].step, factored, total.masked / total.layers)
     yield float(any(name in candidate.plan.steps for name in WITHOUT_TRAINING))
 
 

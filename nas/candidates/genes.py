@@ -32,10 +32,14 @@ def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
 
 
 def may_depend_on_weights(study: Study) -> bool:
-    """Whether a candidate of the study may depend on weights: every choice of every gene is looked at once."""
+    """Whether a candidate of the study may depend on weights: every choice of every gene is looked at once in each kind
+    of block. Nothing is removed from it, or a choice might meet no layer.
+    """
+    whole = study.compression.model_copy(update={"remove_blocks": (False,), "remove_activations": (False,)})
+    kept = study.model_copy(update={"compression": whole})
     most = max(map(len, gene_choices(study).values()), default=1)
     ways = (Pick(partial(_nth, number)) for number in range(most))
-    drawn = (sample_of(way, study) for way in ways)
+    drawn = (sample_of(way, kept, kind) for way, kind in product(ways, study.space.of_one_kind()))
     return any(candidate.depends_on_weights for candidate in drawn)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from compressors.low_rank.factoring import Factoring, factoring_of
@@ -16,6 +17,7 @@ from search_spaces.spaces import Space
 from search_spaces.trials import Pick, Trial, last
 
 TYPICAL = Shape(64, 64, (3, 3))
+LOST_AS_NOISE = 0.5  # share of weights that a rank by VBMF is taken to cost
 
 
 def draw_low_rank(
@@ -49,7 +51,14 @@ def idle_choices(space: Space, compression: Compression, *, input_channels: Lite
 
 def factored(part: Part, decisions: Mapping[str, Any]) -> Part:
     """The part with its factored layers as chains of factors; those whose ranks depend on weights are whole as yet."""
-    layers = tuple(one for layer in part.layers for one in _factors(layer, decisions.get(layer.name)))
+    given = ((layer.name, decisions.get(layer.name)) for layer in part.layers)
+    asked = tuple(None if one is None else factoring_of(name, one) for name, one in given)
+    return _factored(part, asked) if any(asked) else part
+
+
+@lru_cache(maxsize=1 << 14)  # so that equal parts stay one object
+def _factored(part: Part, asked: tuple[Factoring | None, ...]) -> Part:
+    layers = tuple(one for layer, how in zip(part.layers, asked, strict=True) for one in _factors(layer, how))
     return part if layers == part.layers else replace(part, layers=layers)
 
 
@@ -87,6 +96,14 @@ def share_left(choice: Factoring | None) -> float:
     return sum(factor.parameters for factor in asked.factors_of(TYPICAL)) / TYPICAL.parameters
 
 
+def likely_losses(decisions: Mapping[str, Any]) -> float:
+    """The sum, over layers whose ranks depend on weights, of the share of weights that they are taken to lose: the
+    larger, the less of their energy stays.
+    """
+    asked = (factoring_of(name, given) for name, given in decisions.items())
+    return sum(1 - one.energy if one.energy is not None else LOST_AS_NOISE for one in asked if one.depends_on_weights)
+
+
 def shape_of(layer: LayerSpec) -> Shape:
     return Shape(
         layer.in_channels,
@@ -102,8 +119,7 @@ def _has_effect(asked: Factoring, shape: Shape) -> bool:
     return (asked.least() if asked.depends_on_weights else asked).ranks_of(shape) is not None
 
 
-def _factors(layer: LayerSpec, given: Any) -> Iterator[LayerSpec]:
-    asked = None if given is None else factoring_of(layer.name, given)
+def _factors(layer: LayerSpec, asked: Factoring | None) -> Iterator[LayerSpec]:
     if asked is None or asked.depends_on_weights:
         yield layer
         return

@@ -1,12 +1,16 @@
-"""How the masks of a candidate's layers are drawn. No torch."""
+"""Masks in a candidate: what is drawn, which decisions a network can have, and which have an effect. No torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from compressors.plan import NETWORK
+from compressors.requests.masked import Amount
 from nas.candidates.drawing_steps import draw_each, draw_one
 from nas.study import Compression
 from search_spaces.architecture import Architecture, Part
+from search_spaces.layers import LayerSpec
 from search_spaces.trials import Trial
 
 
@@ -24,3 +28,26 @@ def draw_masks(
 
 def _layers(part: Part) -> list[str]:
     return [layer.name for layer in part.layers]
+
+
+def check_masks(decisions: Mapping[str, Any], _: Sequence[LayerSpec]) -> None:
+    """Raises ValueError for what is no amount."""
+    for name, decision in decisions.items():
+        try:
+            Amount.of(decision)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+
+def masks_with_effect(decisions: Mapping[str, Any], layers: Iterable[LayerSpec]) -> dict[str, Any]:
+    """Those by which a weight becomes zero, as far as that is known of these layers."""
+    shipped = tuple(layers)
+    return {name: decision for name, decision in decisions.items() if _has_effect(name, Amount.of(decision), shipped)}
+
+
+def _has_effect(name: str, amount: Amount, layers: Sequence[LayerSpec]) -> bool:
+    """Of the classifier, whose classes are not known, whatever may have one."""
+    own = [layer for layer in layers if layer.whole == name or layer.name == name]
+    if amount.threshold is not None or name == NETWORK or any(layer.kind == "linear" for layer in own):
+        return amount.ratio != 0 and amount.zeros != 0
+    return any(amount.zeros_of(layer.weight_count) for layer in own)

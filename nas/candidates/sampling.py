@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from compressors.formats import BITS, WeightFormat
-from compressors.plan import CompressionPlan, kept_channels
+from compressors.plan import NETWORK, CompressionPlan, kept_channels
 from compressors.steps import QUANTIZATIONS, WHOLE_NETWORK, WITHOUT_TRAINING, requests_of
 from nas.candidates.candidate import Candidate, effective
 from nas.candidates.drawing_steps import draw_each, scope_of
@@ -113,7 +113,7 @@ def draw_budget(trial: Trial, architecture: Architecture, compression: Compressi
     budget: dict[str, Any] = {"ratio": ratio, "grid": grid}
     if not compression.stage_widths:
         budget["groups"] = [group.name for group in groups]
-    return {"network": budget}
+    return {NETWORK: budget}
 
 
 def draw_formats(

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from compressors.plan import CompressionPlan
+from compressors.plan import NETWORK, CompressionPlan
 from nas.candidates.low_rank import check_low_rank, factored, with_effect
-from nas.candidates.masked import check_masks, masks_with_effect
+from nas.candidates.masking import check_masks, masks_with_effect
 from nas.candidates.removing import ACTIVATIONS, BLOCKS, without_activations, without_block
 from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
@@ -38,6 +38,9 @@ CHECKS: dict[str, Callable[[Mapping[str, Any], Sequence[LayerSpec]], None]] = {
     "masked": check_masks,
 }
 
+# Steps that may be told what holds for the whole network.
+OF_NETWORK = frozenset({"masked"})
+
 # Steps of which a file shows nothing but the layers that result.
 SHOWN_BY_LAYERS = frozenset({"low_rank"})
 
@@ -55,7 +58,8 @@ def check_decisions(plan: CompressionPlan, architecture: Architecture) -> None:
     """Raise ValueError for decisions of further steps that this architecture cannot have."""
     known = {layer.name for layer in architecture.layers(1)}
     for name, given, layers in _met(plan, architecture, CHECKS):
-        if unknown := sorted(set(given) - known - {"network"}):
+        whole = {NETWORK} if name in OF_NETWORK else set()
+        if unknown := sorted(set(given) - known - whole):
             raise ValueError(f"{name} of {unknown[0]}: this architecture does not have such a layer")
         CHECKS[name](given, layers)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from compressors.formats import BITS
-from compressors.masking.request import STEP, WHOLE, Mask, asked
 from compressors.plan import CompressionPlan
+from compressors.requests.masked import STEP, Mask, asked
 from search_spaces.architecture import Part
 from search_spaces.layers import LayerSpec
 
@@ -15,7 +15,7 @@ def mask_of_plan(plan: CompressionPlan) -> Mask | None:
 
 
 def zeros_in(layer: LayerSpec, record: Mask | None) -> int:
-    """How many weights of a layer become zero. Raises ValueError where that depends on weights."""
+    """How many weights of a layer become zero, by a record that does not depend on weights."""
     amount = None if record is None else record.amount_of(layer.name)
     return 0 if amount is None else amount.zeros_of(layer.weight_count)
 
@@ -33,7 +33,7 @@ def likely_shares(part: Part, record: Mask | None) -> tuple[float, ...]:
 
 def _likely_share(layer: LayerSpec, record: Mask) -> float:
     """Where it depends on weights it is the same in all layers, and the larger, the larger a threshold is."""
-    amount = record.amounts.get(WHOLE) or record.amount_of(layer.name)
+    amount = record.amount_of(layer.name)
     if amount is None:
         return 0.0
     if amount.threshold is not None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from compressors.masking.request import Amount
+from compressors.requests.masked import Amount
 from nas.study.section import NotNegative, Section, Share
 
 

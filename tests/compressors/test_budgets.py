@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from compressors.budgets import Budget, budget_of, fewest, least_width, shared_out, without
 from compressors.plan import CompressionPlan
-from compressors.steps import STEPS, Prune, requests_of
+from compressors.requests.pruned import Prune
+from compressors.steps import STEPS, requests_of
 
 scores = st.lists(st.floats(0, 1, width=16), min_size=1, max_size=9)
 networks = st.dictionaries(st.sampled_from("abc"), scores, min_size=1)
@@ -78,6 +79,8 @@ def test_a_group_off_the_grid_comes_down_to_it_first() -> None:
         ({"network": {"ratio": 1.0}}, r"pruned.network.ratio: expected 0..0.875, got 1.0"),
         ({"network": {"ratio": "half"}}, r"pruned.network.ratio: expected .* got 'half'"),
         ({"network": {"ratio": 0.5, "grid": 0}}, "pruned.network.grid: expected a whole number"),
+        ({"network": {"ratio": 0.5, "grid": True}}, "pruned.network.grid: expected a whole number"),
+        ({"network": {"ratio": False}}, "pruned.network.ratio: expected .* got False"),
         ({"network": {"ratio": 0.5, "groups": "a"}}, "pruned.network.groups: expected names"),
         ({"network": {"share": 0.5}}, "pruned.network: expected ratio, grid and groups, got share"),
         ({"network": 0.5}, "pruned: expected {'network'"),

@@ -3,82 +3,29 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
 import torch
-from onnxruntime import InferenceSession
-from step_examples import ARCHITECTURE, CLASSES, EXAMPLES, Example, small_network, together
-from torch import Tensor, nn
+from contract import ILLEGAL, LEGAL, ROWS, batches, check_file, compressed, file_of, images, options, same, wholes
+from step_examples import ARCHITECTURE, CLASSES, EXAMPLES, SHARED, Example, small_network, together
+from torch import nn
 from torch.nn import functional as F
 
-from compressors.evidence import Evidence
 from compressors.folding import fold_batch_norm
 from compressors.pipeline import STEPS, Method, Options, Step, apply_step, compress, requests_of, resolved
 from compressors.plan import CompressionPlan
 from compressors.steps import ordered
 from nas.candidates.candidate import Candidate
 from nas.runtimes.onnx.costs import read_costs
-from nas.runtimes.onnx.emission import FileHeader, emit
 
 torch.set_num_threads(1)
-HEADER = FileHeader(1, 8, tuple("abcd"))
-ROWS, PAIRS = tuple(STEPS), tuple(itertools.combinations(STEPS, 2))
-
-
-def images(count: int = 32) -> Tensor:
-    """On the grid of pixels, which is exact in every file."""
-    return torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(3)).mul(255).round() / 255
-
-
-def batches() -> list[Tensor]:
-    return list(images().split(16))
-
-
-def options() -> Options:
-    labels = torch.arange(16) % CLASSES
-    evidence = Evidence([(part, labels) for part in batches()])
-    return Options(groups=ARCHITECTURE.all_groups(), evidence=evidence)
-
-
-def compressed(plan: CompressionPlan, network: nn.Module | None = None) -> nn.Module:
-    return compress(network or small_network(), plan, options(), batches()).eval()
-
-
-def same(one: nn.Module, other: nn.Module) -> bool:
-    first, second = one.state_dict(), other.state_dict()
-    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def file_of(network: nn.Module) -> onnx.ModelProto:
-    return emit(network, HEADER)
-
-
-def answers(model: onnx.ModelProto) -> Tensor:
-    (logits,) = InferenceSession(model.SerializeToString()).run(None, {"image": images().numpy()})
-    return torch.from_numpy(np.asarray(logits))
-
-
-def legal(names: Sequence[str]) -> bool:
-    try:
-        ordered(names)
-    except ValueError:
-        return False
-    return True
-
-
-LEGAL = [pair for pair in PAIRS if legal(pair)]
-ILLEGAL = [pair for pair in PAIRS if not legal(pair)]
 
 
 def test_every_step_has_an_example() -> None:
-    assert sorted(set(STEPS) - set(EXAMPLES)) == []
+    assert sorted(set(STEPS) - set(EXAMPLES)) == sorted(set(STEPS) - set(SHARED)) == []
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -160,20 +107,6 @@ def test_gradients_reach_every_weight_of_its_stage(name: str) -> None:
     assert still == []
 
 
-def check_file(plan: CompressionPlan, network: nn.Module) -> None:
-    """Its parameters are those of the closed form, and the runtime answers as torch does."""
-    model = file_of(network)
-    candidate = Candidate(architecture=ARCHITECTURE, plan=plan)
-    assert read_costs(model).parameters == candidate.parameters(CLASSES)
-    with torch.no_grad():
-        expected = network(images())
-    # A code that lies on a half is rounded by kernels in other directions; with steps of powers of two many do.
-    difference, spread = (answers(model) - expected).abs(), float(expected.std())
-    assert float(difference.max()) < 0.1 * spread
-    assert float(difference.mean()) < 0.02 * spread
-    assert float((answers(model).argmax(1) == expected.argmax(1)).float().mean()) > 0.9
-
-
 @pytest.mark.parametrize("name", ROWS)
 def test_its_file_is_what_was_foretold(name: str) -> None:
     plan = EXAMPLES[name].plan
@@ -188,14 +121,6 @@ def test_so_are_those_of_its_other_requests(name: str, number: int) -> None:
     plan = EXAMPLES[name].more[number]
     assert [request.step.name for request in requests_of(plan)] == [name]
     check_file(plan, compressed(plan))
-
-
-def wholes() -> list[tuple[str, ...]]:
-    """The largest sets of steps that may go together: no two of them are ways to do the same."""
-    for size in range(len(ROWS), 0, -1):
-        if found := [names for names in itertools.combinations(ROWS, size) if legal(names)]:
-            return found
-    return []
 
 
 @pytest.mark.parametrize("names", wholes(), ids="-".join)

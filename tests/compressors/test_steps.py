@@ -8,15 +8,12 @@ import pytest
 from pydantic import JsonValue
 
 from compressors.plan import CompressionPlan
+from compressors.requests.pruned import Prune
+from compressors.requests.quantized import Calibrate, Quantize, QuantizeDynamically
+from compressors.requests.removed import RemoveActivations, RemoveBlocks
 from compressors.steps import (
     ANYTHING,
     STEPS,
-    Calibrate,
-    Prune,
-    Quantize,
-    QuantizeDynamically,
-    RemoveActivations,
-    RemoveBlocks,
     Retraining,
     Step,
     ordered,

@@ -114,5 +114,5 @@ def test_what_cannot_be_traced_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(Unsupported, match="Branching: what it holds inside cannot be read"):
+    with pytest.raises(Unsupported, match=r"the network \(Branching\): cannot be traced"):
         tapped(Branching(), [])

@@ -42,14 +42,18 @@ WHOLE = {"network": True}
 
 def small_network(seed: int = 0) -> nn.Module:
     """Dense and in eval mode, with batch norms that have seen something."""
-    network = build_network(ARCHITECTURE, CLASSES, seed=seed)
+    return shaken(build_network(ARCHITECTURE, CLASSES, seed=seed), seed)
+
+
+def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
+    """The network, in eval mode, with batch norms that have seen something and a classifier that says something."""
     random = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor, low in ((module.weight, 0.5), (module.running_var, 0.5), (module.running_mean, -0.5)):
                 tensor.data.uniform_(low, low + 1, generator=random)
             module.bias.data.uniform_(-0.2, 0.2, generator=random)
-    classifier = network.classifier
+    classifier = network.get_submodule("classifier")
     classifier.weight.data.normal_(std=0.5, generator=random)
     return network.eval()
 
@@ -141,6 +145,29 @@ EXAMPLES: dict[str, Example] = {
     ),
     "calibrated": Example(CompressionPlan.model_validate({"formats": FORMATS, "steps": {"calibrated": WHOLE}})),
     "dynamic": Example(CompressionPlan(formats={"classifier": "int8"}, steps={"dynamic": WHOLE})),
+}  # fmt: skip
+
+# What each step is asked of the very layers that others change too: a merged projection, the classifier, both ends of
+# the first stage. Each in a place of its own, as above, they might only pass each other.
+PROJECT, INTEGERS = "stage2.block1.project", {"stem.conv": "int8", "stage2.block1.project": "int4"}
+SHARED: dict[str, CompressionPlan] = {
+    name: CompressionPlan.model_validate(plan)
+    for name, plan in {
+        "blocks_removed": {"steps": {"blocks_removed": {"stage1.block2": True}}},
+        "activations_removed": {"steps": {"activations_removed": {"stage2.block1": True, "stage1.block1": True}}},
+        "low_rank": {
+            "steps": {
+                "low_rank": {PROJECT: {"method": "svd", "rank": 3}, "classifier": {"method": "svd", "rank": 2}}
+            }
+        },
+        "pruned": {"kept": {"stem.width": 4, "stage2.width": 8, "stage1.block1.inner": HALF}},
+        "masked": {
+            "steps": {"masked": {PROJECT: {"ratio": 0.5}, "classifier": {"ratio": 0.4}, "stem.conv": {"zeros": 7}}}
+        },
+        "quantized": {"formats": {**INTEGERS, "classifier": "int8"}},
+        "calibrated": {"formats": {**INTEGERS, "classifier": "int8"}, "steps": {"calibrated": WHOLE}},
+        "dynamic": {"formats": {"classifier": "int8"}, "steps": {"dynamic": WHOLE}},
+    }.items()
 }  # fmt: skip
 
 

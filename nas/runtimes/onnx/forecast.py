@@ -11,8 +11,8 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from compressors.formats import FORMATS
-from compressors.masking.request import STEP, Mask
 from compressors.plan import CompressionPlan
+from compressors.requests.masked import STEP, Mask
 from nas.candidates.candidate import Candidate, formats_of, shapes_file
 from nas.candidates.shaping import SHAPINGS
 from nas.candidates.zeros import mask_of_plan, zeros_of

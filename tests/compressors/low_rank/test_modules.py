@@ -68,6 +68,15 @@ def test_type_and_mode_are_the_layers() -> None:
     assert all(parameter.requires_grad for parameter in chain.parameters())
 
 
+def test_factors_lie_in_memory_as_the_layer_and_draw_no_random_numbers() -> None:
+    layer = conv().to(memory_format=torch.channels_last)
+    before = torch.random.get_rng_state()
+    chain = factored("a", layer, Factoring(method="svd", rank=1), (2,))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert chain[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert not chain[0].weight.is_contiguous()
+
+
 def test_every_factor_learns() -> None:
     chain = factored("a", conv(), Factoring(method="cp", rank=3), (3,))
     chain(torch.rand(2, 4, 9, 10)).square().sum().backward()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from compressors.masking.numerics import count_at_most, kept_mask, share_at, shared_out
-from compressors.masking.request import most_zeros
+from compressors.masking.numerics import count_at_most, kept_mask, shared_out
+from compressors.requests.masked import most_zeros
 
 torch.set_num_threads(1)
 
@@ -65,10 +65,3 @@ def test_of_equal_scores_the_first_go() -> None:
 
 def test_weights_at_the_threshold_count() -> None:
     assert count_at_most(torch.tensor([-0.5, 0.5, 0.6, -0.1]), 0.5) == 3
-
-
-def test_the_share_of_zeros_grows_by_a_cubic_and_stops() -> None:
-    """Zhu and Gupta, equation 1, from no zeros on."""
-    for t in (0.0, 0.25, 0.5, 1.0):
-        assert share_at(0.8, t * 0.5, ramp=0.5) == pytest.approx(0.8 + (0.0 - 0.8) * (1 - t) ** 3)
-    assert share_at(0.8, 0.9, ramp=0.5) == 0.8

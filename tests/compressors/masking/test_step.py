@@ -14,7 +14,6 @@ from torch.nn.utils import prune
 from compressors.evidence import Evidence
 from compressors.folding import fold_batch_norm
 from compressors.masking.layers import Held, hold, mask_of, masked_layers
-from compressors.masking.request import Amount, Mask
 from compressors.masking.scores import sensitivities
 from compressors.masking.step import MASKING
 from compressors.pipeline import Options, compress
@@ -22,6 +21,7 @@ from compressors.plan import CompressionPlan
 from compressors.quantization import calibrate, prepare
 from compressors.quantization.modules import QuantizedLayer
 from compressors.quantization.normed import fold_norms, freeze_norms
+from compressors.requests.masked import Amount, Mask
 from compressors.support import Unsupported
 
 torch.set_num_threads(1)
@@ -106,9 +106,10 @@ def test_sensitivity_is_what_numpy_computes_of_a_softmax() -> None:
 
 def test_sensitivity_leaves_the_network_alone() -> None:
     given = network().train()
+    given[1].eval()
     before = copy.deepcopy(given.state_dict())
     sensitivities(given, {"0": given[0]}, Evidence(examples()))
-    assert given.training
+    assert (given.training, given[0].training, given[1].training) == (True, True, False)
     assert all(torch.equal(before[name], tensor) for name, tensor in given.state_dict().items())
     assert all(parameter.grad is None for parameter in given.parameters())
 
@@ -123,8 +124,14 @@ def test_rankings_differ_and_each_does_less_harm_by_its_own_measure() -> None:
         found = MASKING.apply(network(), Mask({"5": Amount(ratio=0.5, by=by)}), options)
         lost.append(float(scores[~mask_of(found.get_submodule("5"))].sum()))
     assert lost[1] < lost[0]
-    unknown = MASKING.apply(network(), Mask({"5": Amount(ratio=0.5, by="sensitivity")}), Options())
-    assert int((unknown.get_submodule("5").weight == 0).sum()) == 54
+
+
+def test_sensitivity_needs_data_unless_shapes_alone_count() -> None:
+    record = Mask({"5": Amount(ratio=0.5, by="sensitivity")})
+    with pytest.raises(ValueError, match="expected evidence, which by: sensitivity reads, got None"):
+        MASKING.apply(network(), record, Options())
+    shape = MASKING.apply(network(), record, Options(only_shapes=True))
+    assert int((shape.get_submodule("5").weight == 0).sum()) == 54
 
 
 def early(network: nn.Module) -> dict[str, Tensor]:
@@ -149,6 +156,13 @@ def test_without_weights_of_this_network_nothing_goes_back(only_shapes: bool) ->
     known = early(network() if only_shapes else other)
     options = Options(evidence=Evidence(examples(), early=known), only_shapes=only_shapes)
     assert torch.equal(masked(options=options).get_submodule("5").weight, masked().get_submodule("5").weight)
+
+
+def test_where_nothing_becomes_zero_nothing_goes_back() -> None:
+    given = network()
+    options = Options(evidence=Evidence(examples(), early=early(given)))
+    found = MASKING.apply(copy.deepcopy(given), Mask({"5": Amount(ratio=0.0)}), options)
+    assert torch.equal(found.get_submodule("5").weight, given.get_submodule("5").weight)
 
 
 def test_factors_of_a_layer_are_masked_by_its_name() -> None:

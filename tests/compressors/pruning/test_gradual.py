@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from compressors.plan import CompressionPlan
 from compressors.pruning import IMPORTANCES, Criterion
 from compressors.pruning.gradual import RAMP, ROUNDS, gradual_of, ramped
 from compressors.pruning.step import PRUNING
+from compressors.requests.pruned import Prune
 
 torch.set_num_threads(1)
 PLAN = CompressionPlan(kept={"hidden": 2})
@@ -156,3 +158,31 @@ def test_criteria_that_call_a_zero_channel_better_bring_none_back() -> None:
         PRUNING.before_step(network, done)
         seen.append({channel for channel, gone in enumerate(zeros(network)) if gone})
     assert seen[0] < seen[1] < seen[2]
+
+
+def test_shapes_alone_need_no_data() -> None:
+    """A network that was not trained has no evidence, and costs are taken of it."""
+    batches = [torch.randn(4, 2, 3, 3).double()]
+    options = Options([HIDDEN], IMPORTANCES["taylor"], gradual=True)
+    found = compress(Small(), PLAN, options, batches, trained=False)
+    assert found.get_submodule("second").weight.shape == (3, 2, 1, 1)
+
+
+def test_what_is_restored_to_be_cut_reads_no_data() -> None:
+    """Its weights come from a checkpoint of a later stage, and one pass over data for every channel takes long."""
+    network = begun("leave_one_out", only_shapes=True)
+    gradual = gradual_of(network)
+    assert gradual is not None
+    gradual.evidence = None
+    assert PRUNING.leave(network).get_submodule("second").weight.shape == (3, 2, 1, 1)
+
+
+@pytest.mark.parametrize("gradual", [False, True])
+def test_a_budget_that_comes_down_to_nothing_changes_nothing(gradual: bool) -> None:
+    """Not even by going back to earlier weights; and the network can be copied, as for a rung."""
+    network = Small()
+    early = {name: torch.zeros_like(value) for name, value in network.state_dict().items()}
+    options = Options([HIDDEN], evidence=replace(evidence_of(network), early=early), gradual=gradual)
+    found = copy.deepcopy(PRUNING.apply(copy.deepcopy(network), Prune({}), options))
+    assert all(torch.equal(found.state_dict()[name], value) for name, value in network.state_dict().items())
+    assert len(found.state_dict()) == len(early)

@@ -8,6 +8,7 @@ from pair import MIDDLE, ROWS, Channels, Pair
 from torch import nn
 
 from compressors.pruning import IMPORTANCES, batch_norm_scale, prune, weight_norm
+from compressors.pruning.importances import moment_norm
 
 torch.set_num_threads(1)
 
@@ -60,3 +61,13 @@ def test_a_member_of_another_width_is_named() -> None:
     wide = Channels("middle", 4, MIDDLE.members)
     with pytest.raises(ValueError, match="group middle: first has 3 channels, expected 4"):
         weight_norm(1)(Pair(), wide)
+
+
+def test_a_layer_that_was_not_trained_yet_counts_by_its_weight() -> None:
+    """As a factor just made, and a merged layer that has the name of one that was trained."""
+    pair, moments = Pair(), torch.tensor([1.0, 2.0, 6.0])[:, None, None, None].expand_as(Pair().first.weight)
+    second = pair.second.weight.detach().abs().flatten()
+    expected = torch.tensor([1.0, 2.0, 6.0]) / 3 + second / second.mean()
+    for others in ({}, {"second.weight": torch.ones(1, 5, 1, 1)}):
+        found = moment_norm({"first.weight": moments, **others})(pair, MIDDLE)
+        assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5)

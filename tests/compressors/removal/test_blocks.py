@@ -12,7 +12,8 @@ from unsupported import hooked
 from compressors.pipeline import Options, apply_step, compress
 from compressors.plan import CompressionPlan
 from compressors.removal import remove_blocks
-from compressors.steps import STEPS, RemoveBlocks, Request
+from compressors.requests.removed import RemoveBlocks
+from compressors.steps import STEPS, Request
 from compressors.support import Unsupported
 from search_spaces.blocks import FusedInvertedResidual, InvertedResidual, Plain, Residual, ShuffleUnit
 

@@ -172,6 +172,15 @@ def test_unsupported_neighbours_are_named() -> None:
         merge_pairs("block", made)
 
 
+def test_a_block_that_branches_is_named() -> None:
+    class Branching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(Unsupported, match=r"block \(Branching\): cannot be traced"):
+        merge_pairs("block", Branching())
+
+
 def test_gradients_reach_the_merged_layer_in_its_mode() -> None:
     made = pair({"bias": False}, {"bias": False}, norms=True).train()
     merge_pairs("block", made)

@@ -97,6 +97,7 @@ def test_order_of_decisions_does_not_count() -> None:
         ({"formats": {"stage1.block1.inner": "int8"}}, "names stage1.block1.inner, which"),
         ({"formats": {"stem.conv": "int9"}}, "int9"),
         ({"kept": {"stage1.block1.inner": 0}}, "greater than or equal to 1"),
+        ({"steps": {"pruned": {"network": {"ratio": 0.5, "groups": ["stem.inner"]}}}}, "no channel group stem.inner"),
         ({"ranks": {}}, "ranks"),
     ],
 )

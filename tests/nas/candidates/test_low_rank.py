@@ -85,6 +85,18 @@ def test_maps_between_factors_are_those_of_the_strides() -> None:
     assert (column.kind, column.out_channels, row.in_channels) == ("conv", 4, 4)
 
 
+def test_equal_parts_are_one_object() -> None:
+    """By which what was worked out of one is found again; and other ranks make other parts."""
+    steps = {"low_rank": {"stage1.block1.conv1": {"method": "tucker", "rank": [3, 4]}}}
+    linear = {**steps, "activations_removed": {"stage1.block1": True}}
+    for given in (steps, linear):
+        one, other = (
+            Candidate(architecture=ARCHITECTURE, plan=CompressionPlan(steps=given)).parts(10)[1] for _ in range(2)
+        )
+        assert one is other
+    assert candidate(stage1__block1__conv1={"method": "svd", "rank": 3}).parts(10)[1] is not one
+
+
 def test_cp_is_pointwise_and_depthwise() -> None:
     given = candidate(stage1__block1__conv2={"method": "cp", "rank": 7})
     found = [one for one in given.layers(10) if one.whole == "stage1.block1.conv2"]
@@ -104,6 +116,7 @@ def test_a_square_layer_says_nothing_of_widths() -> None:
         ("stage2.block1.depthwise", {"method": "svd", "rank": 2}, "got a depthwise one, which has no rank to reduce"),
         ("stage2.block1.expand", {"method": "cp", "rank": 2}, "cp: expected a k x k convolution, got a pointwise one"),
         ("stage9.block1.expand", {"method": "svd", "rank": 2}, "this architecture does not have such a layer"),
+        ("network", {"method": "svd", "rank": 2}, "this architecture does not have such a layer"),
         ("stage2.block1.expand", {"method": "svd", "ratio": 1.0}, "ratio: Input should be less than 1"),
     ],
 )
@@ -182,6 +195,16 @@ def test_a_single_way_is_no_gene() -> None:
     assert set(map(str, found.values())) == {"{'method': 'svd', 'ratio': 0.5}"}
 
 
+@pytest.mark.parametrize("fields", [{}, {"remove_blocks": (True, False)}])
+@pytest.mark.parametrize("place", range(4))
+def test_weights_may_decide_wherever_the_choice_stands(place: int, fields: dict[str, Any]) -> None:
+    """Beside kinds of blocks in which it meets no layer."""
+    ways: list[Any] = [None, {"method": "svd", "ratio": 0.25}, {"method": "svd", "ratio": 0.5}]
+    assert not may_depend_on_weights(study(low_rank=tuple(ways), **fields))
+    ways.insert(place, {"method": "tucker", "energy": 0.9})
+    assert may_depend_on_weights(study(low_rank=tuple(ways), **fields))
+
+
 def test_corners_are_ordered_by_what_is_left() -> None:
     ways = (None, {"method": "svd", "ratio": 0.25}, {"method": "svd", "energy": 0.9}, {"method": "svd", "ratio": 0.75})
     given = study(low_rank=ways)
@@ -215,6 +238,16 @@ def test_the_model_of_accuracy_sees_what_layers_lost() -> None:
     lost = 1 - (16 * 4 + 4 * 3 + 4 * 3 + 4 * 24) / 3456
     assert dict(zip(features.names, features(cp, 10), strict=True))["factored"] == pytest.approx(lost)
     assert features(cp, 10).tolist() != features(given, 10).tolist()
+
+
+def test_the_model_of_accuracy_tells_choices_apart_whose_ranks_are_not_known() -> None:
+    features = Features(2, ("residual", "inverted_residual"))
+    ways: list[dict[str, Any]] = [{"energy": 0.99}, {"energy": 0.9}, {"vbmf": True}, {"energy": 0.3}]
+    given = [candidate(stage1__block1__conv1={"method": "svd", **way}) for way in ways]
+    found = [dict(zip(features.names, features(one, 10), strict=True))["factored"] for one in given]
+    assert found == sorted(found)
+    assert len(set(found)) == len(found)
+    assert found[1] == pytest.approx(0.1)
 
 
 def test_studies_that_cannot_be_are_refused_with_their_key() -> None:

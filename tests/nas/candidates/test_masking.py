@@ -9,9 +9,10 @@ import pytest
 from candidates import Recording
 from hypothesis import given
 from hypothesis import strategies as st
+from step_examples import ARCHITECTURE as FUSED
 
-from compressors.masking.request import asked
 from compressors.plan import CompressionPlan
+from compressors.requests.masked import asked
 from nas.candidates.candidate import Candidate, canonical
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
@@ -92,6 +93,16 @@ def test_what_zeroes_nothing_is_no_decision() -> None:
     assert kept.plan.steps == {"masked": {name: {"zeros": 1}}}
 
 
+def test_what_becomes_of_the_classifier_depends_on_its_classes() -> None:
+    """One weight in a hundred is none of its weights for one class, and some of those for ten."""
+    plain = drawn(None)
+    plan = CompressionPlan(steps={"masked": {"classifier": {"ratio": 0.4 / plain.layers(1)[-1].weight_count}}})
+    found = canonical(plain.model_copy(update={"plan": plan}))
+    assert zeros_in(found.layers(10)[-1], mask_of_plan(found.plan)) == 4
+    none = CompressionPlan(steps={"masked": {"classifier": {"ratio": 0.0}}})
+    assert canonical(plain.model_copy(update={"plan": none})).id == plain.id
+
+
 def test_layers_that_there_are_not_are_refused() -> None:
     plan = CompressionPlan(steps={"masked": {"stage9.block1.expand": {"ratio": 0.5}}})
     with pytest.raises(ValueError, match=r"masked of stage9.block1.expand: this architecture does not have"):
@@ -153,6 +164,17 @@ def test_no_way_to_share_out_a_budget_costs_less_than_the_bound(seed: int, ratio
     }
     resulted = whole.resulting(CompressionPlan.model_validate({**whole.plan.model_dump(), "steps": {"masked": zeros}}))
     assert whole.least(10).weight_bytes(10) == whole.weight_bytes(10) <= resulted.weight_bytes(10)
+
+
+@pytest.mark.parametrize("amount", [{"ratio": 0.99}, {"threshold": 10.0}])
+def test_a_merged_layer_may_lose_as_much_as_its_own_weights_allow(amount: dict[str, float]) -> None:
+    """It has more weights per channel than the one whose name it has."""
+    plan = CompressionPlan(steps={"activations_removed": {"stage2.block1": True}, "masked": {"network": amount}})
+    least = canonical(Candidate(architecture=FUSED, plan=plan)).least(10)
+    (merged,) = (layer for layer in least.layers(10) if layer.block == "stage2.block1")
+    stays = 1 if "threshold" in amount else merged.out_channels
+    assert merged.kernels == (3, 3)
+    assert zeros_in(merged, mask_of_plan(least.plan)) == merged.weight_count - stays
 
 
 def test_a_threshold_may_leave_one_weight_of_a_layer() -> None:

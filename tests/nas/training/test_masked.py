@@ -18,9 +18,9 @@ import compressors.pruning.step
 import nas.training.stage_run
 from compressors.formats import WeightFormat
 from compressors.masking.layers import masked_layers
-from compressors.masking.request import asked
 from compressors.plan import CompressionPlan
 from compressors.quantization.modules import QuantizedLayer
+from compressors.requests.masked import asked
 from compressors.rewinding import rewind
 from nas.candidates.candidate import Candidate
 from nas.candidates.zeros import zeros_in

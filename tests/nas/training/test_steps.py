@@ -117,3 +117,24 @@ def test_what_weights_decided_is_not_decided_again(tmp_path: Path, name: str) ->
     result = trained(tmp_path / "again.pt", plan, {})
     assert result.plan != plan
     assert not Candidate(architecture=ARCHITECTURE, plan=plan).resulting(result.plan).depends_on_weights
+
+
+ALL_BY_WEIGHTS = CompressionPlan.model_validate(
+    {
+        "formats": {"stage2.block1.project": "int4", "head.conv": "codebook3"},
+        "steps": {
+            "activations_removed": {"stage2.block1": True},
+            "low_rank": {"stage2.block1.project": {"method": "svd", "energy": 0.7}},
+            "pruned": {"network": {"ratio": 0.3, "grid": 4}},
+            "masked": {"network": {"ratio": 0.5}},
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"pruning_schedule": "iterative", "importance": "taylor"}, {"importance": "momentum"}]
+)
+def test_all_that_weights_decide_goes_together(tmp_path: Path, how: dict[str, Any]) -> None:
+    """On one merged layer: its rank, then its channels, then its zeros."""
+    check_killed(tmp_path, ALL_BY_WEIGHTS, how)

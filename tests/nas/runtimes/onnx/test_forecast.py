@@ -12,12 +12,12 @@ from torch import fx, nn
 
 from compressors.folding import fold_batch_norm
 from compressors.formats import WeightFormat
-from compressors.masking.request import asked
 from compressors.masking.step import MASKING
 from compressors.pipeline import Options, compress
 from compressors.plan import CompressionPlan
 from compressors.pruning import prune, weight_norm
 from compressors.quantization import calibrate, prepare
+from compressors.requests.masked import asked
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.registry import RUNTIMES

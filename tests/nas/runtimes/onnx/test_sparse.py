@@ -24,7 +24,7 @@ from compressors.pipeline import Options
 from compressors.quantization import calibrate, prepare
 from compressors.quantization.dynamic import DYNAMIC
 from compressors.quantization.modules import QuantizedLayer
-from compressors.steps import QuantizeDynamically
+from compressors.requests.quantized import QuantizeDynamically
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.packing import FUNCTIONS

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from compressors.masking.request import Amount, Mask, asked, depends, written
 from compressors.plan import CompressionPlan
+from compressors.requests.masked import Amount, Mask, asked, depends, written
 
 
 def plan(**decisions: Any) -> CompressionPlan:
@@ -21,6 +21,10 @@ def plan(**decisions: Any) -> CompressionPlan:
         ({"ratio": -0.1}, "mask.ratio: expected"),
         ({"threshold": -1.0}, "mask.threshold: expected a number of at least 0, got -1.0"),
         ({"zeros": 1.5}, "mask.zeros: expected an integer of at least 0, got 1.5"),
+        ({"ratio": "half"}, "mask.ratio: expected a number of at least 0 and below 1, got 'half'"),
+        ({"ratio": False}, "mask.ratio: expected a number of at least 0 and below 1, got False"),
+        ({"threshold": "0.1"}, "mask.threshold: expected a number of at least 0, got '0.1'"),
+        ({"zeros": True}, "mask.zeros: expected an integer of at least 0, got True"),
         ({"ratio": 0.5, "threshold": 0.1}, "expected one of ratio, threshold, zeros, got ratio and threshold"),
         ({}, "expected one of ratio, threshold, zeros, got none"),
         ({"ratio": 0.5, "by": "luck"}, "mask.by: expected one of magnitude, sensitivity, got 'luck'"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
-from compressors.plan import CompressionPlan
+from compressors.plan import NETWORK, CompressionPlan, is_number, whole_of
+from compressors.requests.shapes import GroupShape, LayerShape
 
 STEP = "masked"
-WHOLE = "network"  # the name under which one budget for all layers stands
 Ranking = Literal["magnitude", "sensitivity"]
 RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
 AMOUNTS = ("ratio", "threshold", "zeros")
@@ -41,12 +41,12 @@ class Amount:
         return amount
 
     def _check(self) -> None:
-        if self.ratio is not None and not 0 <= self.ratio < 1:
-            raise ValueError(f"mask.ratio: expected a number of at least 0 and below 1, got {self.ratio}")
-        if self.threshold is not None and not 0 <= self.threshold < float("inf"):
-            raise ValueError(f"mask.threshold: expected a number of at least 0, got {self.threshold}")
-        if self.zeros is not None and (not isinstance(self.zeros, int) or self.zeros < 0):
-            raise ValueError(f"mask.zeros: expected an integer of at least 0, got {self.zeros}")
+        if self.ratio is not None and not (is_number(self.ratio) and 0 <= self.ratio < 1):
+            raise ValueError(f"mask.ratio: expected a number of at least 0 and below 1, got {self.ratio!r}")
+        if self.threshold is not None and not (is_number(self.threshold) and 0 <= self.threshold < float("inf")):
+            raise ValueError(f"mask.threshold: expected a number of at least 0, got {self.threshold!r}")
+        if self.zeros is not None and not (is_number(self.zeros) and isinstance(self.zeros, int) and self.zeros >= 0):
+            raise ValueError(f"mask.zeros: expected an integer of at least 0, got {self.zeros!r}")
         if self.by not in RANKINGS:
             raise ValueError(f"mask.by: expected one of {', '.join(RANKINGS)}, got {self.by!r}")
         if self.threshold is not None and self.by != "magnitude":
@@ -75,21 +75,17 @@ class Amount:
 
 @dataclass(frozen=True)
 class Mask:
-    """Layer -> how many of its weights become zero; under WHOLE alone: how many of all together."""
+    """Layer -> how many of its weights become zero; under NETWORK alone: how many of all together."""
 
     amounts: Mapping[str, Amount]
 
     @property
     def is_global(self) -> bool:
-        return WHOLE in self.amounts
+        return NETWORK in self.amounts
 
     def amount_of(self, layer: str) -> Amount | None:
-        """What is asked of a layer; a factor of a layer has that layer's amount."""
-        while layer:
-            if layer in self.amounts:
-                return self.amounts[layer]
-            layer = layer.rpartition(".")[0]
-        return None
+        """What is asked of a layer, as of all; a factor of a layer has that layer's amount."""
+        return self.amounts.get(NETWORK) or self.amounts.get(layer) or self.amounts.get(whole_of(layer))
 
 
 def asked(plan: CompressionPlan) -> Mask | None:
@@ -98,8 +94,8 @@ def asked(plan: CompressionPlan) -> Mask | None:
     if not decisions:
         return None
     amounts = {name: _named(name, decision) for name, decision in decisions.items()}
-    if WHOLE in amounts and len(amounts) > 1:
-        raise ValueError(f"mask: expected {WHOLE} alone, got {', '.join(amounts)}")
+    if NETWORK in amounts and len(amounts) > 1:
+        raise ValueError(f"mask: expected {NETWORK} alone, got {', '.join(amounts)}")
     return Mask(amounts)
 
 
@@ -117,25 +113,10 @@ def depends(record: Mask) -> bool:
 
 def written(plan: CompressionPlan, record: Mask) -> CompressionPlan:
     """The plan with this record in the place of what it asks for."""
-    others = {name: decisions for name, decisions in plan.steps.items() if name != STEP}
-    decisions = {name: amount.to_json() for name, amount in record.amounts.items()}
-    return plan.model_copy(update={"steps": {**others, STEP: decisions} if decisions else others})
+    return plan.with_step(STEP, {name: amount.to_json() for name, amount in record.amounts.items()})
 
 
-class LayerShape(Protocol):
-    """A layer before any compression."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def out_channels(self) -> int: ...
-
-    @property
-    def weight_count(self) -> int: ...
-
-
-def least(plan: CompressionPlan, _: Sequence[object], layers: Sequence[LayerShape]) -> CompressionPlan:
+def least(plan: CompressionPlan, _: Sequence[GroupShape], layers: Sequence[LayerShape]) -> CompressionPlan:
     """The plan in which every layer has as many zeros as whatever is asked of it may come down to.
 
     As shares of the layer's weights: a layer whose inputs are fewer by then has no larger a share.
@@ -143,8 +124,7 @@ def least(plan: CompressionPlan, _: Sequence[object], layers: Sequence[LayerShap
     record = asked(plan)
     if record is None:
         return plan
-    wanted = {layer.name: record.amounts.get(WHOLE) or record.amount_of(layer.name) for layer in layers}
-    given = [(layer, amount) for layer in layers if (amount := wanted[layer.name]) is not None]
+    given = [(layer, amount) for layer in layers if (amount := record.amount_of(layer.name)) is not None]
     return written(plan, Mask({layer.name: _most(amount, layer, record.is_global) for layer, amount in given}))
 
 
