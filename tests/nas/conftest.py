@@ -31,7 +31,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
     def use(candidates: Iterable[Candidate]) -> None:
         queue = iter(candidates)
-        monkeypatch.setattr(nas.search.draws, "sample", lambda *_, **__: next(queue))
+        monkeypatch.setattr(nas.search.draws, "sample_of", lambda *_, **__: next(queue))
 
     return use
 

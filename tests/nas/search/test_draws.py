@@ -92,7 +92,9 @@ def test_attempts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nas.search.draws, "MOST_DRAWS", 7)
     draws, asked = Draws(make_study()), []
     everything = identities(draws, 24)
-    monkeypatch.setattr(nas.search.draws, "sample", lambda *given, **more: asked.append(1) or sample(*given, **more))
-    sample = nas.candidates.sampling.sample
+    monkeypatch.setattr(
+        nas.search.draws, "sample_of", lambda *given, **more: asked.append(1) or sample_of(*given, **more)
+    )
+    sample_of = nas.candidates.sampling.sample_of
     assert draws.unseen(everything, 0) is None
     assert len(asked) == 7
