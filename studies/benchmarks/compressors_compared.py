@@ -220,17 +220,29 @@ def told(found: Mapping[str, float] | None) -> str:
 
 
 def plot(found: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Accuracy against bytes, a point for each format."""
+    """Points of accuracy to fp32, with their intervals, against bytes: a point for each format."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    for row in (row for row in found if row["group"] == "formats"):
-        axes.scatter(row["size_bytes"] / 1000, 100 * row["test"], color="tab:blue" if row["beside"] else "tab:orange")
-        axes.annotate(row["variant"], (row["size_bytes"] / 1000, 100 * row["test"]), (4, 3), textcoords="offset points")
+    shown = sorted((row for row in found if row["group"] == "formats"), key=lambda row: float(row["size_bytes"]))
+    for place, row in enumerate(shown):
+        apart = row["difference"] or {"mean": 0.0, "low": 0.0, "high": 0.0}
+        mean, low, high = (100 * apart[key] for key in ("mean", "low", "high"))
+        kilobytes = row["size_bytes"] / 1000
+        axes.errorbar(
+            kilobytes, mean, [[mean - low], [high - mean]], fmt="o", color="tab:blue", ecolor="lightsteelblue"
+        )
+        end, offset = (high, 4) if place % 2 else (low, -11)
+        axes.annotate(
+            row["variant"], (kilobytes, end), (0, offset), textcoords="offset points", ha="center", fontsize=8
+        )
     axes.set_xscale("log")
+    axes.set_xticks([20, 30, 50, 100, 200, 300], ["20", "30", "50", "100", "200", "300"])
+    axes.minorticks_off()
+    axes.margins(y=0.12)
     axes.set_xlabel("file size (KB)")
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel("test accuracy, points to fp32")
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=110)
 
