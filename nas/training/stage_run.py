@@ -111,8 +111,8 @@ class StageRun:
     @property
     def _early_step(self) -> int | None:
         """The step after which the state is kept that pruning goes back to; None in other stages than the dense one."""
-        share = self._pipeline.compression.rewind
-        return None if share is None or self._index else int(round(share * self._stage.steps))
+        share: float | None = self._pipeline.compression.rewind
+        return None if share is None or self._index else round(share * self._stage.steps)
 
     def _keep_early(self) -> None:
         """Unless it is kept already; of a stage that ended earlier than planned it is the end."""
