@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from compressors.batch_norm import estimate_batch_norm
 from nas.files import write_atomically
+from nas.study import Recipe
 from nas.tasks import Rung, Verdict, rung_between
 from nas.training.carried import Carried
 from nas.training.checkpoint import VERSION, Checkpoint
@@ -24,6 +25,7 @@ from nas.training.loop import train_stage
 from nas.training.meter import Meter
 from nas.training.optimization import MovingAverage, first_moments, make_optimizer
 from nas.training.reporting import Interrupted, Report, Snapshot
+from nas.training.stages import Stage
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
 LONG_AVERAGE = 1.0  # a decay that is never reached: the average is that of about the last ninth of the steps
@@ -33,7 +35,9 @@ class StageRun:
     """One stage of a training: its optimizer, average and early stopping, and how they are kept in the checkpoint."""
 
     def __init__(self, pipeline: Any, network: nn.Module, index: int, so_far: Carried, *, report: Report) -> None:
-        training, validation, stage = pipeline.training, pipeline.validation, pipeline.stages[index]
+        training: Recipe = pipeline.training
+        validation: tuple[Tensor, Tensor] | None = pipeline.validation
+        stage: Stage = pipeline.stages[index]
         self._pipeline, self.network, self._stage, self._index = pipeline, network, stage, index
         self._so_far, self._report = so_far, report
         self._loss = pipeline.loss(network, so_far.teacher)
