@@ -26,7 +26,8 @@ def preview(snapshot: Snapshot, give_way: Callable[[], None]) -> nn.Module:
     of it: every candidate's learning rate comes down, so that one without compression is not compared while it is high.
     A copy goes back to no earlier weights: it is not trained long enough to make up for it.
     """
-    pipeline, network, carried = snapshot.pipeline, snapshot.copied(), replace(snapshot.carried, early=None)
+    pipeline: TrainingPipeline = snapshot.pipeline
+    network, carried = snapshot.copied(), replace(snapshot.carried, early=None)
     estimate_batch_norm(network, pipeline.batches)
     later = pipeline.stages[snapshot.stage + 1 :]
     for stage in later:

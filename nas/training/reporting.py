@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import nn
 
 from nas.tasks import Rung, Verdict
 from nas.training.carried import Carried
-
-if TYPE_CHECKING:
-    from nas.training.pipeline import TrainingPipeline
 
 Report = Callable[[Rung], Verdict]
 
@@ -37,7 +34,7 @@ class Snapshot:
     would go on if the stage ended here.
     """
 
-    pipeline: TrainingPipeline
+    pipeline: Any  # a TrainingPipeline, which imports this module
     stage: int
     done: float
     carried: Carried

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compressors.batch_norm import estimate_batch_norm
 from nas.files import write_atomically
+from nas.study import Recipe
 from nas.tasks import Rung, Verdict, rung_between
 from nas.training.carried import Carried
 from nas.training.checkpoint import VERSION, Checkpoint
@@ -24,9 +25,7 @@ from nas.training.loop import train_stage
 from nas.training.meter import Meter
 from nas.training.optimization import MovingAverage, first_moments, make_optimizer
 from nas.training.reporting import Interrupted, Report, Snapshot
-
-if TYPE_CHECKING:
-    from nas.training.pipeline import TrainingPipeline
+from nas.training.stages import Stage
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
 LONG_AVERAGE = 1.0  # a decay that is never reached: the average is that of about the last ninth of the steps
@@ -35,10 +34,10 @@ LONG_AVERAGE = 1.0  # a decay that is never reached: the average is that of abou
 class StageRun:
     """One stage of a training: its optimizer, average and early stopping, and how they are kept in the checkpoint."""
 
-    def __init__(
-        self, pipeline: TrainingPipeline, network: nn.Module, index: int, so_far: Carried, *, report: Report
-    ) -> None:
-        training, validation, stage = pipeline.training, pipeline.validation, pipeline.stages[index]
+    def __init__(self, pipeline: Any, network: nn.Module, index: int, so_far: Carried, *, report: Report) -> None:
+        training: Recipe = pipeline.training
+        validation: tuple[Tensor, Tensor] | None = pipeline.validation
+        stage: Stage = pipeline.stages[index]
         self._pipeline, self.network, self._stage, self._index = pipeline, network, stage, index
         self._so_far, self._report = so_far, report
         self._loss = pipeline.loss(network, so_far.teacher)
@@ -116,7 +115,7 @@ class StageRun:
     @property
     def _early_step(self) -> int | None:
         """The step after which the state is kept that pruning goes back to; None in other stages than the dense one."""
-        share = self._pipeline.compression.rewind
+        share: float | None = self._pipeline.compression.rewind
         return None if share is None or self._index else round(share * self._stage.steps)
 
     def _keep_early(self) -> None:
@@ -175,7 +174,7 @@ class StageRun:
         """How much of the schedule is over after `done` epochs of the stage."""
         stage = self._stage
         within = min(done * self._pipeline.feed.steps, stage.steps) / max(1, stage.steps)
-        return stage.start + within * (stage.stop - stage.start)
+        return float(stage.start + within * (stage.stop - stage.start))
 
     def _averaged(self) -> AbstractContextManager[None]:
         """Inside, the network has the weights that would go on, where those are an average."""
@@ -192,7 +191,7 @@ class StageRun:
     def _epochs(self, done: int) -> float:
         """Epochs of the whole training after `done` of this stage, whose last may be a part of one."""
         steps = self._pipeline.feed.steps
-        return (sum(self._so_far.steps) + min(done * steps, self._stage.steps)) / steps
+        return float((sum(self._so_far.steps) + min(done * steps, self._stage.steps)) / steps)
 
     def _save(self, epoch: int) -> None:
         state: Checkpoint = {

@@ -67,11 +67,8 @@ def test_every_stage_is_timed_and_nothing_is_saved(tmp_path: Path, monkeypatch: 
 def test_moments_rank_channels_as_in_a_run(tmp_path: Path) -> None:
     pipeline, network = pipeline_of(tmp_path)
     by_moments = replace(pipeline, compression=Compression(importance="momentum"))
-    finished, _, _ = train_a_little(by_moments, network, lambda: None, Clock())
-    layers = pipeline.candidate.layers(4)
-    assert [finished.get_submodule(layer.name).out_channels for layer in layers[:-1]] == [
-        layer.out_channels for layer in layers[:-1]
-    ]
+    _, plan, _ = train_a_little(by_moments, network, lambda: None, Clock())
+    assert plan == pipeline.candidate.plan
 
 
 def test_long_steps_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def pipeline(checkpoint: Path, plan: str, **options: Any) -> TrainingPipeline:
 
 
 def start_of(own: TrainingPipeline) -> Carried:
-    return Carried("fp32", [], None, own.candidate.plan)
+    return Carried("fp32", own.candidate.plan)
 
 
 def network(dropout: float = 0.0) -> nn.Module:
