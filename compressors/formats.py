@@ -47,6 +47,11 @@ class Format:
         return self.is_float or self.has_codebook or 0 in self.codes
 
     @property
+    def has_zero_points(self) -> bool:
+        """Whether the code of 0 is another in each channel."""
+        return self.rounding == "asymmetric"
+
+    @property
     def is_fixed_point(self) -> bool:
         """Whether all scales are powers of two, those of the layer's activations too."""
         return self.rounding == "pow2"

@@ -37,20 +37,22 @@ def parts_of(network: nn.Module) -> tuple[str, ...]:
 
 
 def scale_ends(network: nn.Module, images: Tensor) -> tuple[str, ...]:
-    """The parts that end each size of maps but that of `images` (N, C, H, W), which pass through; the largest first.
+    """The parts that end each size of maps, the largest first, for `images` (N, C, H, W).
 
-    They are stage ends of a network whose names are not known. Maps of a single pixel count as no size.
+    They are stage ends of a network whose names are not known. Of the largest size are the images themselves, enlarged
+    where the network does so: it counts as none, nor do maps of a single pixel.
     """
     graph, found = _traced(network)
     with torch.no_grad():
         ShapeProp(fx.GraphModule(network, graph)).propagate(images)
     closing = {node: part for part, node in sorted(found.items(), key=lambda item: -item[0].count("."))}
-    ends: dict[int, str] = {}
+    ends, largest = dict[int, str](), images.shape[-1]
     for node in graph.nodes:
         shape: Sequence[int] = getattr(node.meta.get("tensor_meta"), "shape", ())
-        if node in closing and len(shape) == 4:
-            ends[shape[-1]] = closing[node]
-    return tuple(ends[side] for side in sorted(ends, reverse=True) if 1 < side < images.shape[-1])
+        if len(shape) == 4:
+            largest = max(largest, shape[-1])
+            ends |= {shape[-1]: closing[node]} if node in closing else {}
+    return tuple(ends[side] for side in sorted(ends, reverse=True) if 1 < side < largest)
 
 
 def _traced(network: nn.Module) -> tuple[fx.Graph, dict[str, fx.Node]]:

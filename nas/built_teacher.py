@@ -22,6 +22,7 @@ from nas.study.recipe import BUILDERS
 LEAST_SIZE = 32  # these networks halve an image up to five times
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for which their weights were trained
 DEFAULT, NONE = "DEFAULT", "none"
+COUNTS = "num_batches_tracked"  # of batch norms, which older files lack, and no training here reads
 # They answer with more than logits while they are trained.
 WITH_SIDE_OUTPUTS = ("googlenet", "inception_v3")
 
@@ -154,6 +155,7 @@ def _read(name: str, key: str) -> Mapping[str, Tensor]:
 def _load(network: nn.Module, given: Mapping[str, Tensor], key: str) -> list[str]:
     """Load weights, but for a classifier of other classes; the names of those that stay as they were."""
     own = network.state_dict()
+    given = {**{name: value for name, value in own.items() if name.endswith(COUNTS)}, **given}
     if missing := [name for name in own if name not in given]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"{key}: expected this network's weights, got none for {missing[0]}{more}")

@@ -1,5 +1,5 @@
-"""The command line: nas init | run | train | check | cache | front | report | sensitivity | export | measure | retry |
-schema.
+"""The command line: nas init | run | train | check | cache | front | report | sensitivity | export | decode | measure |
+retry | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -237,7 +237,7 @@ def check(
             _probe(loaded, console)
 
 
-def _one_worker_s_threads(study: Study) -> None:
+def _threads_as_in_a_worker(study: Study) -> None:
     """As many threads as in a worker; to be called before torch is imported."""
     from nas.executors.local import worker_environment
     from nas.machine import threads_per_worker
@@ -246,7 +246,7 @@ def _one_worker_s_threads(study: Study) -> None:
 
 
 def _probe(study: Study, console: Console) -> None:
-    _one_worker_s_threads(study)
+    _threads_as_in_a_worker(study)
     from nas.commands.probe import probe as run_probe
     from nas.commands.probe import probe_tables
     from nas.commands.probe import warnings_of as warnings_of_probe
@@ -304,7 +304,8 @@ def sensitivity(
         typer.Argument(metavar="TRIAL", help="A trial's number, the beginning of an id, or an artifact of front.csv."),
     ],
     formats: Annotated[
-        str | None, typer.Option(help="Comma-separated; by default the study's, or int8, int4 and int2.")
+        str | None,
+        typer.Option(help="Comma-separated; by default the study's; int8, int4 and int2 too if that is but one."),
     ] = None,
     ratios: Annotated[
         str | None, typer.Option(help="Comma-separated; by default the study's, or 0.25, 0.5 and 0.75.")
@@ -320,7 +321,7 @@ def sensitivity(
 
     with _readable(folder):
         study = load_study(folder / "study.yaml")
-    _one_worker_s_threads(study)
+    _threads_as_in_a_worker(study)
     from nas.commands.report import write_report
     from nas.commands.sensitivity import Wishes, print_scan
     from nas.commands.sensitivity import sensitivity as run_scan

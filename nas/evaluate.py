@@ -28,7 +28,8 @@ from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Task, Tell, Verdict, silent
 from nas.teacher import teacher_logits, teacher_network
 from nas.training.inference import CalibrationBatches
-from nas.training.pipeline import Interrupted, Report, TrainingPipeline, always_continue, options_of
+from nas.training.pipeline import TrainingPipeline, options_of
+from nas.training.reporting import Interrupted, Report, always_continue
 from nas.workbench import Workbench, build
 
 

@@ -16,7 +16,8 @@ from nas.run_folder.paths import write_evaluation
 from nas.run_folder.rungs import spent_on
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Progress, Rung, Task, Tell, Verdict, silent
-from nas.training.pipeline import SECONDS_BETWEEN_CHECKPOINTS, Report
+from nas.training.reporting import Report
+from nas.training.stage_run import SECONDS_BETWEEN_CHECKPOINTS
 from nas.workbench import Workbench
 
 

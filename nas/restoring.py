@@ -71,9 +71,11 @@ def shape_plan(plan: CompressionPlan) -> CompressionPlan:
 @torch.no_grad()
 def _load(module: nn.Module, name: str, stored: Mapping[str, Tensor], file: Path) -> None:
     """Put what is stored of one module into it."""
-    found = layer_values(name, stored)
+    found, needed = layer_values(name, stored), module.state_dict().keys()
     for own, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
         value = found.get(own)
+        if value is None and own not in needed:
+            continue  # the architecture tells it
         if value is None or value.shape != tensor.shape:
             came = "none" if value is None else f"one of shape {tuple(value.shape)}"
             raise InputError(f"{file}: expected {name}.{own} of shape {tuple(tensor.shape)}, got {came}")
@@ -91,5 +93,6 @@ def layer_values(name: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         entries = entries - own["zero_points"].float().reshape(each)
     if "mask" in own:
         entries = entries * own["mask"]
-    bias = own["bias_codes"].float() * own["input_scale"] * own["scales"]
+    # A layer that rounds its inputs as it runs has no grid for its bias, which is in floats.
+    bias = own["bias"] if "bias" in own else own["bias_codes"].float() * own["input_scale"] * own["scales"]
     return {"weight": entries * own["scales"].reshape(each), "bias": bias}

@@ -44,7 +44,8 @@ def quantize_after_training(task: Task, bench: Workbench, clock: Clock) -> Evalu
     with clock("score"), pausing_for_measurements() as give_way:
         scores = score_file(file, bench, test=task.reads_test, give_way=give_way)
     asked = task.candidate.integer_layers(len(bench.data.class_names))
-    ran = runtime_of(study.target).integer_layers(file, study.target)
+    runtime = runtime_of(study.target)
+    ran = runtime.integer_layers(file, study.target)
     return finish(
         task,
         bench,
@@ -56,7 +57,7 @@ def quantize_after_training(task: Task, bench: Workbench, clock: Clock) -> Evalu
         model_sha256={name: sha256_of(file)},
         asked_integer=asked,
         ran_integer=tuple(layer for layer in asked if layer in ran),
-        layers=layer_reports(task.candidate, len(bench.data.class_names), ran),
+        layers=layer_reports(task.candidate, len(bench.data.class_names), ran, runtime.zeros(file).layers),
         **dict(scores),
     )
 

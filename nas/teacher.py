@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from compressors.distillation import resized
 from nas.built_teacher import bare_teacher, build_teacher
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import float_candidate, teacher_candidate
@@ -27,10 +28,10 @@ from nas.candidates.hyperparameters import middle_numbers
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
-from nas.rebuilding import WEIGHTS, float_network
+from nas.restoring import WEIGHTS, restored
 from nas.run_folder.paths import LOCK, LOGITS, folder_named
 from nas.runtimes.runtime import runtime_of
-from nas.study import Distillation, Recipe
+from nas.study import Distillation, Recipe, Study
 from nas.study.finals import NUMBERS_OF_TEACHING
 from nas.tasks import CHECKPOINT_FILE, Tell, silent
 from nas.training.augmentation import Feed, as_input
@@ -80,12 +81,12 @@ def teacher_network(bench: Workbench, recipe: Mapping[str, Any] = MappingProxyTy
     assert options is not None
     folder = bench.folder.teacher(changes)
     if options.is_built:
-        network: nn.Module = bare_teacher(options, len(bench.data.class_names), bench.input_size)
+        network: nn.Module = bare_teacher(options, len(bench.data.class_names), _size(bench.study))
         network.load_state_dict(load_file(folder / WEIGHTS))
     else:
-        network = float_network(
-            folder_named(options.architecture, bench.folder) or folder, bench, key="training.distillation"
-        )
+        folder = folder_named(options.architecture, bench.folder) or folder
+        candidate = float_candidate(folder, key="training.distillation")
+        network = _at_its_size(restored(candidate, folder / WEIGHTS, len(bench.data.class_names)), candidate)
     return bench.place(network).eval()
 
 
@@ -94,11 +95,36 @@ def untrained_teacher(bench: Workbench) -> nn.Module:
     study, options = bench.study, bench.study.training.distillation
     assert options is not None
     if options.is_built:
-        return bench.place(bare_teacher(options, len(bench.data.class_names), bench.input_size)).eval()
+        return bench.place(bare_teacher(options, len(bench.data.class_names), _size(study))).eval()
     finished = folder_named(options.architecture, bench.folder)
     key = "training.distillation.architecture"
     candidate = teacher_candidate(study, options) if finished is None else float_candidate(finished, key=key)
-    return build(candidate, bench, seed=0, dropout=0.0).eval()
+    return _at_its_size(build(candidate, bench, seed=0, dropout=0.0), candidate).eval()
+
+
+def _size(study: Study) -> int:
+    """Side in pixels of the images that a teacher is trained on: the largest of the candidates', whoever asks first."""
+    return study.space.input_sizes[-1]
+
+
+class _AtSize(nn.Module):
+    """Images (N, C, H, W) of any size in the one that a network was trained on."""
+
+    is_traced_as_leaf = True
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        return resized(images, (self.size, self.size))
+
+
+def _at_its_size(network: nn.Module, candidate: Candidate) -> nn.Module:
+    """The candidate's network, the same object, for images of its students, which may have another size."""
+    normalize = network.get_submodule("normalize")
+    network.set_submodule("normalize", nn.Sequential(_AtSize(candidate.architecture.input_size), normalize))
+    return network
 
 
 def teacher_changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,6 +141,7 @@ def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: C
     if (finished := folder_named(options.architecture, bench.folder)) is not None:
         _keep(file_logits(finished, bench, give_way), file)
         return
+    bench = bench.at(_size(study))
     recipe, candidate = training.resolved(middle_numbers(training)), teacher_candidate(study, options)
     if not options.is_built:
         train_teacher(bench, candidate, recipe, file, give_way, tell)
@@ -165,7 +192,6 @@ def train_teacher(
     It is the candidate's network, or the `network` that is given, which then takes the candidate's place.
     """
     folder, seed = file.parent, bench.study.search.seed
-    bench = bench.at(candidate.architecture.input_size)
     recipe = replace(recipe, distillation=None)
     feed = bench.feed(seed, recipe)
     pipeline = TrainingPipeline(

@@ -20,7 +20,6 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
         "the way of the data": (
             "nas/evaluate.py", "nas/rung.py", "nas/recording.py", "nas/workbench.py", "nas/teacher.py",
             "nas/shipping.py", "nas/restoring.py", "nas/scanning.py", "nas/stock.py", "nas/built_teacher.py",
-            "nas/rebuilding.py",
         ),
         "estimate": ("nas/estimate/",),
     },

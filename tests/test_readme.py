@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from compressors.formats import FORMATS
+from compressors.low_rank.factoring import CHOOSING
+from compressors.low_rank.factors import METHODS
+from compressors.steps import QUANTIZATIONS
 from nas.cli import app
+from nas.study import Compression, Search, Training
+from nas.study.compression import Importance
+from nas.study.recipe import Calibration
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "studies").glob("*.md")), ROOT / "studies" / "results" / "README.md"]
@@ -65,6 +73,16 @@ def test_the_table_of_commands_is_that_of_the_command_line() -> None:
     for name, command in group.commands.items():
         options = {option for given in command.params for option in given.opts if option.startswith("--")}
         assert set(re.findall(r"--[a-z-]+", shown[name])) == options, name
+
+
+def test_the_table_of_compressors_lists_every_method_by_keys_that_there_are() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Compressors\n")[2].partition("\n## ")[0]
+    keys = {"compression": Compression, "training": Training, "search": Search}
+    for section, key in re.findall(r"`(compression|training|search)\.(\w+)", text):
+        assert key in keys[section].model_fields, key
+    words = {word for code in re.findall(r"`([^`]+)`", text) for word in re.findall(r"\w+", code)}
+    methods = {*FORMATS, *get_args(Importance), *METHODS, *CHOOSING, *get_args(Calibration), *QUANTIZATIONS}
+    assert methods - {"fp32"} <= words
 
 
 def anchors(page: Path) -> set[str]:

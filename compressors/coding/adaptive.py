@@ -17,6 +17,7 @@ from compressors.coding.symbols import Array
 
 FIRST_BLOCK, LARGEST_BLOCK = 8, 1024
 FEWEST_SHAPED = 5  # symbols, for a prior to have a shape
+HIGHEST_POWER = 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Prior:
     weight: int = 1
     centre: int = 0
     width: int = 8
+
+    def __post_init__(self) -> None:
+        if self.power > HIGHEST_POWER:
+            raise ValueError(f"expected a power of at most {HIGHEST_POWER}, got {self.power}")
 
     def counts(self, size: int) -> Array:
         """(size,), every one above 0."""

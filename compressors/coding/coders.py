@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from compressors.coding import adaptive, huffman, neighbours
-from compressors.coding.numbers import Bytes, Damaged, Numbers
+from compressors.coding.numbers import Damaged, NumberReader, NumberWriter
 from compressors.coding.symbols import Array, bits_needed, pack_bits, unpack_bits
 
 MOST_SYMBOLS = 256  # of a piece's alphabet
-LARGEST_TABLE = 2**18  # counts of columns: more would take a coder seconds
+MOST_COUNTS = 2**18  # counts of columns: more would take a coder seconds
 HEAD = 4  # bytes before a piece: its coder, smallest symbol, their number, the number of figures
 TRUSTS = (1, 4, 16)  # of a column in all columns, in counts
 Figures = tuple[int, ...]
@@ -28,7 +28,7 @@ class Sink:
     def __init__(self) -> None:
         import constriction
 
-        self.plain, self.ranged = Numbers(), constriction.stream.queue.RangeEncoder()
+        self.plain, self.ranged = NumberWriter(), constriction.stream.queue.RangeEncoder()
 
     def range_coded(self) -> bytes:
         """What the range coder wrote: the highest byte of each word first, without the zeros at the end."""
@@ -38,7 +38,7 @@ class Sink:
 class Source:
     """Where coders read what they wrote into a Sink."""
 
-    def __init__(self, plain: Bytes, range_coded: bytes) -> None:
+    def __init__(self, plain: NumberReader, range_coded: bytes) -> None:
         import constriction
 
         words = np.frombuffer(range_coded + bytes(-len(range_coded) % 4), ">u4").astype(np.uint32)
@@ -115,7 +115,7 @@ def _read_blocks(source: Source, shape: tuple[int, int], size: int, figures: Fig
 
 
 def _columns(symbols: Array, size: int) -> Iterator[tuple[float, Figures]]:
-    if min(symbols.shape) > 1 and symbols.shape[1] * size <= LARGEST_TABLE:
+    if min(symbols.shape) > 1 and symbols.shape[1] * size <= MOST_COUNTS:
         yield from ((adaptive.columns_bits(symbols, size, trust), (trust,)) for trust in TRUSTS)
 
 
@@ -124,6 +124,8 @@ def _write_columns(sink: Sink, symbols: Array, size: int, figures: Figures) -> N
 
 
 def _read_columns(source: Source, shape: tuple[int, int], size: int, figures: Figures) -> Array:
+    if shape[1] * size > MOST_COUNTS:
+        raise Damaged(f"{shape[1]} columns of {size} symbols are too many")
     return adaptive.decode_columns(source.ranged, shape, size, *figures)
 
 
@@ -150,7 +152,7 @@ def _write_neighbours(sink: Sink, symbols: Array, size: int, figures: Figures) -
 
 def _read_neighbours(source: Source, shape: tuple[int, int], size: int, figures: Figures) -> Array:
     context = neighbours.Context(*figures)
-    if size ** (context.places + 1) > neighbours.LARGEST_TABLE:
+    if context.places > neighbours.MOST_PLACES or size ** (context.places + 1) > neighbours.LARGEST_TABLE:
         raise Damaged(f"a context of {context.places} places for {size} symbols is too large")
     return neighbours.decode(source.ranged, shape, size, context)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compressors.coding.coders import Sink, Source, read, write
-from compressors.coding.numbers import Bytes, Damaged, Numbers
+from compressors.coding.numbers import Damaged, NumberReader, NumberWriter
 from compressors.coding.spans import Span, best_piece, multiple_of
 from compressors.coding.squeezing import squeezed, unsqueezed
 from compressors.coding.symbols import Array
@@ -23,6 +23,11 @@ from compressors.coding.views import VIEWS
 MAGIC, VERSION = b"NASZ", 1
 # How a span is told from the others: coded by itself, a multiple of another, or one of a joint of this number and on.
 OWN, MULTIPLE, JOINT = 0, 1, 2
+# What reading raises where numbers in the file are not those that writing puts there.
+FORGED = (
+    ValueError, TypeError, LookupError, ArithmeticError, MemoryError, zlib.error, lzma.LZMAError,
+    AssertionError,  # of constriction
+)  # fmt: skip
 
 
 def coded(data: bytes, spans: Iterable[Span], coders: tuple[str, ...] | None = None) -> bytes:
@@ -32,7 +37,7 @@ def coded(data: bytes, spans: Iterable[Span], coders: tuple[str, ...] | None = N
     for group in groups:
         _write_group(sink, b"".join(data[span.start : span.stop] for span in group), group, coders)
     rest = _between(data, ordered)
-    body = Numbers()
+    body = NumberWriter()
     body.put(len(rest))
     for section in (rest, bytes(sink.plain.data)):
         body.put_bytes(squeezed(section))
@@ -41,7 +46,7 @@ def coded(data: bytes, spans: Iterable[Span], coders: tuple[str, ...] | None = N
     return MAGIC + bytes([VERSION]) + zlib.crc32(head).to_bytes(4, "big") + head
 
 
-def _write_index(plain: Numbers, data: bytes, spans: Sequence[Span]) -> list[list[Span]]:
+def _write_index(plain: NumberWriter, data: bytes, spans: Sequence[Span]) -> list[list[Span]]:
     """Write where every span lies and how it is coded; returns those that are coded as one, in the order of the first.
 
     Raises ValueError where spans overlap.
@@ -97,18 +102,18 @@ def decoded(blob: bytes) -> bytes:
     if zlib.crc32(blob[9:]).to_bytes(4, "big") != blob[5:9]:
         raise Damaged("is damaged: its check sum does not fit its content")
     try:
-        data = _decoded(Bytes(blob[41:]))
-    except (ValueError, AssertionError, zlib.error, lzma.LZMAError, MemoryError) as error:
+        data = _decoded(NumberReader(blob[41:]))
+    except FORGED as error:
         raise Damaged(f"is damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
     if hashlib.sha256(data).digest() != blob[9:41]:
         raise Damaged("does not give the file back that it was made from: the sha256 differs")
     return data
 
 
-def _decoded(body: Bytes) -> bytes:
+def _decoded(body: NumberReader) -> bytes:
     length = body.number()
-    rest = Bytes(unsqueezed(body.take_bytes(), length))
-    plain = Bytes(unsqueezed(body.take_bytes()))
+    rest = NumberReader(unsqueezed(body.take_bytes(), length))
+    plain = NumberReader(unsqueezed(body.take_bytes()))
     source = Source(plain, body.take_bytes())
     entries = [_entry(plain) for _ in range(plain.count())]
     found = _tensors(source, entries)
@@ -129,7 +134,7 @@ class _Entry:
     factor: bytes = b""
 
 
-def _entry(plain: Bytes) -> _Entry:
+def _entry(plain: NumberReader) -> _Entry:
     gap, size, way = plain.number(), plain.number(), plain.number()
     return _Entry(gap, size, way, plain.number(), plain.take(4)) if way == MULTIPLE else _Entry(gap, size, way)
 
@@ -142,7 +147,7 @@ def _tensors(source: Source, entries: Sequence[_Entry]) -> list[bytes]:
             groups.setdefault(index if entry.way == OWN else f"joint {entry.way}", []).append(index)
     own: dict[int, bytes] = {}
     for group in groups.values():
-        joined = Bytes(_tensor(source, sum(entries[index].size for index in group)))
+        joined = NumberReader(_tensor(source, sum(entries[index].size for index in group)))
         own |= {index: joined.take(entries[index].size) for index in group}
     found: list[bytes] = []
     for index, entry in enumerate(entries):

@@ -16,6 +16,7 @@ from compressors.coding.symbols import Array
 
 LONGEST_LAG = 64
 LARGEST_TABLE = 2**14  # counts
+MOST_PLACES = 4
 SHORTEST_LANE = 32
 FEWEST_ROWS = 9  # and columns, for these to be enough
 ROWS, COLUMNS = 0, 1  # ways of arranging; higher numbers are lengths of lanes
@@ -51,7 +52,7 @@ def contexts_for(symbols: Array, size: int) -> Iterator[Context]:
         ways.append(lane)
     for way in ways:
         rows = _rows(symbols, way)
-        places = [n for n in (1, 2, 4) if size ** (n + 1) <= LARGEST_TABLE and n < len(rows)]
+        places = [n for n in (1, 2, MOST_PLACES) if size ** (n + 1) <= LARGEST_TABLE and n < len(rows)]
         lag = _likeliest_lag(rows) if len(places) > 1 else 2
         yield from (Context(n, lag, way) for n in places)
 

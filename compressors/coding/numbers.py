@@ -11,7 +11,7 @@ class Damaged(ValueError):
     """Coded bytes that no coder here has written; the message says what is wrong with them."""
 
 
-class Numbers:
+class NumberWriter:
     """Whole numbers, written one after another."""
 
     def __init__(self) -> None:
@@ -41,8 +41,8 @@ class Numbers:
         self.data += data
 
 
-class Bytes:
-    """Reads what `Numbers` wrote. Raises Damaged where it ends too early."""
+class NumberReader:
+    """Reads what `NumberWriter` wrote. Raises Damaged where it ends too early."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0

@@ -44,6 +44,8 @@ def mean_bits(network: nn.Module) -> Tensor:
     bits, weights = torch.zeros((), device=device), 0
     for layer in layers:
         positions = layer.positions()
+        if layer.mask is not None and not layer.format.has_zero:
+            positions = positions[layer.mask]  # what is masked has no code
         bits = bits + entropy_bits(soft_histogram(positions, layer.format.codes))
         weights += positions.numel()
     return bits / max(1, weights)

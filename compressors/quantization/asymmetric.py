@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compressors.quantization.numerics import DEAD
+from compressors.quantization.numerics import DEAD, per_channel
 
 SHARES = 21  # clipping ranges tried, from the whole range to half of it
 
@@ -31,9 +31,8 @@ def range_grid(weight: Tensor, codes: range) -> tuple[Tensor, Tensor]:
 
 def shifted_codes(weight: Tensor, scales: Tensor, zero_points: Tensor, codes: range) -> Tensor:
     """The nearest code of each weight: value = (code - zero point) * scale."""
-    shape = (-1, *(1,) * (weight.dim() - 1))
-    steps = (weight * (1.0 / scales).reshape(shape)).round()
-    return (steps + zero_points.reshape(shape)).clamp(codes[0], codes[-1])
+    steps = (weight * per_channel(1.0 / scales, weight)).round()
+    return (steps + per_channel(zero_points, weight)).clamp(codes[0], codes[-1])
 
 
 def on_shifted_grid(weight: Tensor, scales: Tensor, zero_points: Tensor, codes: range) -> Tensor:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from compressors.quantization.modules import observe, refresh_scales
+from compressors.quantization.activations import observe
+from compressors.quantization.modules import refresh_scales
 
 
 @torch.no_grad()

@@ -89,14 +89,15 @@ def nearest_entries(weight: Tensor, entries: Tensor) -> Tensor:
     return order[torch.bucketize(weight.detach(), (ordered[1:] + ordered[:-1]) / 2)]
 
 
-def between(weight: Tensor, entries: Tensor) -> Tensor:
+def between(weight: Tensor, entries: Tensor, step: Tensor) -> Tensor:
     """Where weights lie among the entries in ascending order: 1.25 is a quarter of the way from entry 1 to entry 2.
 
-    Gradients reach the weights, none of those beyond the first and the last entry.
+    Entries that are nearer than a step, the unit of what is stored, are taken to be a step apart: gradients, which are
+    over the distance, stay finite. They reach the weights, none of those beyond the first and the last entry.
     """
     ordered = entries.detach().sort().values
     below = (torch.bucketize(weight.detach(), ordered) - 1).clamp(0, len(ordered) - 2)
-    gap = (ordered[below + 1] - ordered[below]).clamp(min=DEAD)
+    gap = (ordered[below + 1] - ordered[below]).maximum(step)
     return below + ((weight - ordered[below]) / gap).clamp(0, 1)
 
 
@@ -120,8 +121,9 @@ class Shared(torch.autograd.Function):
 
 
 def entry_step(entries: Tensor) -> Tensor:
-    """The step of which entries are multiples of at most LARGEST: ()."""
-    return entries.detach().abs().amax() / LARGEST
+    """The step of which entries are multiples of at most LARGEST: (). Where all are 0, that of a largest one of 1."""
+    largest = entries.detach().abs().amax()
+    return torch.where(largest > DEAD, largest, torch.ones_like(largest)) / LARGEST
 
 
 def entry_codes(entries: Tensor, step: Tensor) -> Tensor:

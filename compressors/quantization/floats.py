@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from compressors.quantization.modules import ActivationQuantizer, QuantizedLayer, SharedGrid
+from compressors.quantization.activations import ActivationQuantizer, SharedGrid
+from compressors.quantization.modules import QuantizedLayer
 
 Look = Callable[[str, Tensor], None]
 

@@ -18,13 +18,8 @@ from torch import fx, nn
 from compressors.folding import check_read_by_its_call, fold_batch_norm, only_input
 from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_named
 from compressors.low_rank.paths import of_factors
-from compressors.quantization.modules import (
-    ActivationQuantizer,
-    QuantizedConv2d,
-    QuantizedLayer,
-    QuantizedLinear,
-    SharedGrid,
-)
+from compressors.quantization.activations import ActivationQuantizer, SharedGrid
+from compressors.quantization.modules import QuantizedConv2d, QuantizedLayer, QuantizedLinear
 from compressors.quantization.normed import NormedConv2d, QuantizedNormedConv2d
 from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
 

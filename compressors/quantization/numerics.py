@@ -79,7 +79,7 @@ def learned_step(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
     Values are those of rounding to `scales`; the step's gradient is scaled by 1 / sqrt(weights of a channel * high).
     """
     low, high = codes[0], codes[-1]
-    step = per_channel(_slowed(scales, weight, high), weight)
+    step = per_channel(slowed(scales, weight, high), weight)
     ratio = (weight / step).clamp(low, high)
     on_grid: Tensor = (ratio + (ratio.round() - ratio).detach()) * step
     return on_grid
@@ -90,11 +90,11 @@ def in_steps(weight: Tensor, scales: Tensor, codes: range) -> Tensor:
 
     The gradient of a step, which all weights of its channel add to, is scaled by 1 / (weights of a channel * high).
     """
-    return weight / per_channel(_slowed(scales, weight, codes[-1], power=-1.0), weight)
+    return weight / per_channel(slowed(scales, weight, codes[-1], power=-1.0), weight)
 
 
-def _slowed(scales: Tensor, weight: Tensor, high: int, *, power: float = -0.5) -> Tensor:
-    """The scales, with gradients times a power of weights of a channel * high."""
+def slowed(scales: Tensor, weight: Tensor, high: int, *, power: float = -0.5) -> Tensor:
+    """The scales (out,), with gradients times a power of weights of a channel * high."""
     factor = (weight[0].numel() * max(1, high)) ** power
     slowed: Tensor = scales * factor + (scales - scales * factor).detach()
     return slowed

@@ -5,6 +5,7 @@ Calibrations compared by Wu et al. 2020 (arXiv:2004.09602). A wide range clips n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -49,8 +50,7 @@ def levels_of(low: float, scheme: ActivationScheme) -> int:
 
 def bins_of(low: float, scheme: ActivationScheme) -> int:
     """How many bins a histogram needs: an odd multiple of the grid's steps."""
-    levels = levels_of(low, scheme)
-    return levels * _PARTS
+    return levels_of(low, scheme) * _PARTS
 
 
 def minmax_range(seen: Histogram, _: ActivationScheme) -> Range:
@@ -140,11 +140,11 @@ def _smoothed(counts: Vector) -> Vector | None:
 def on_grid(values: Vector, low: float, high: float, scheme: ActivationScheme) -> Vector:
     """Values rounded and clipped to the scheme's grid over a range that is widened to hold zero."""
     bottom, top = min(low, 0.0), max(high, 0.0)
-    if scheme.symmetric:
-        scale, zero_point = max(-bottom, top, 1e-6) / scheme.high, 0
-    else:
-        scale = max(top - bottom, 1e-6) / scheme.levels
-        zero_point = round(-bottom / scale) + scheme.low
+    width, steps = (max(-bottom, top), scheme.high) if scheme.symmetric else (top - bottom, scheme.levels)
+    scale = max(width, 1e-6) / steps
+    if scheme.powers_of_two:
+        scale = 2.0 ** math.ceil(math.log2(scale))
+    zero_point = 0 if scheme.symmetric else round(-bottom / scale) + scheme.low
     codes = np.clip(np.round(values / scale) + zero_point, scheme.low, scheme.high)
     found: Vector = (codes - zero_point) * scale
     return found

@@ -17,6 +17,14 @@ def _nearest(weight: Tensor, grid: Grid, codes: range) -> Tensor:
     return numerics.nearest_codes(weight, grid.steps, codes)
 
 
+def _rounded(weight: Tensor, grid: Grid, codes: range) -> Tensor:
+    return numerics.rounded(weight, grid.steps, codes)
+
+
+def _learned(weight: Tensor, grid: Grid, codes: range) -> Tensor:
+    return numerics.learned_step(weight, grid.steps, codes)
+
+
 def _by_scales(scales: Callable[[Tensor, range], Tensor]) -> Callable[[Tensor, range], Grid]:
     return lambda weight, codes: Grid(scales(weight, codes))
 
@@ -58,7 +66,7 @@ def _codebook_values(weight: Tensor, grid: Grid, _: range) -> Tensor:
 
 def _codebook_positions(weight: Tensor, grid: Grid, codes: range) -> Tensor:
     assert grid.entries is not None
-    return codes[0] + codebook.between(weight, grid.entries)
+    return codes[0] + codebook.between(weight, grid.entries, grid.steps[0])
 
 
 def _asymmetric_positions(weight: Tensor, grid: Grid, codes: range) -> Tensor:
@@ -70,14 +78,14 @@ ROUNDINGS: dict[str, Rounding] = {
     "uniform": Rounding(
         fit=_by_scales(numerics.mse_scales),
         to_codes=_nearest,
-        on_grid=lambda weight, grid, codes: numerics.rounded(weight, grid.steps, codes),
-        learned=lambda weight, grid, codes: numerics.learned_step(weight, grid.steps, codes),
+        on_grid=_rounded,
+        learned=_learned,
     ),
     "ternary": Rounding(
         fit=_by_scales(lambda weight, _: signs.ternary_scales(weight)),
         to_codes=_nearest,
-        on_grid=lambda weight, grid, codes: numerics.rounded(weight, grid.steps, codes),
-        learned=lambda weight, grid, codes: numerics.learned_step(weight, grid.steps, codes),
+        on_grid=_rounded,
+        learned=_learned,
     ),
     "binary": Rounding(
         fit=_by_scales(lambda weight, _: signs.mean_magnitudes(weight)),
@@ -86,9 +94,9 @@ ROUNDINGS: dict[str, Rounding] = {
         learned=lambda weight, grid, _: signs.learned_signs(weight, grid.steps),
     ),
     "codebook": Rounding(
-        _codebook_fit,
-        _codebook_codes,
-        _codebook_values,
+        fit=_codebook_fit,
+        to_codes=_codebook_codes,
+        on_grid=_codebook_values,
         steps=_codebook_steps,
         of_channels=False,
         positions=_codebook_positions,
@@ -96,9 +104,14 @@ ROUNDINGS: dict[str, Rounding] = {
     "pow2": Rounding(
         fit=_by_scales(fixed_point.power_scales),
         to_codes=_nearest,
-        on_grid=lambda weight, grid, codes: numerics.rounded(weight, grid.steps, codes),
+        on_grid=_rounded,
         steps=lambda grid, floor: fixed_point.power_above(torch.maximum(grid.steps, floor)),
         of_channels=False,
     ),
-    "asymmetric": Rounding(_asymmetric_fit, _asymmetric_codes, _asymmetric_values, positions=_asymmetric_positions),
+    "asymmetric": Rounding(
+        fit=_asymmetric_fit,
+        to_codes=_asymmetric_codes,
+        on_grid=_asymmetric_values,
+        positions=_asymmetric_positions,
+    ),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compressors.quantization.numerics import DEAD, per_channel
+from compressors.quantization.numerics import DEAD, per_channel, slowed
 from compressors.quantization.rounding import straight_through
 
 
@@ -33,8 +33,7 @@ def on_signs(weight: Tensor, scales: Tensor) -> Tensor:
 
 def learned_signs(weight: Tensor, scales: Tensor) -> Tensor:
     """`on_signs` whose scales are trained; their gradients are scaled as those of learned steps."""
-    factor = weight[0].numel() ** -0.5
-    steps = per_channel(scales * factor + (scales - scales * factor).detach(), weight)
+    steps = per_channel(slowed(scales, weight, 1), weight)
     return straight_through(weight, torch.zeros_like(weight)) + sign_codes(weight) * steps
 
 

@@ -8,14 +8,16 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from compressors.quantization.modules import ActivationQuantizer
+from compressors.quantization.activations import ActivationQuantizer
 
-BITS = 8
+FILE_BITS = 8  # of activations in every file
 
 
 def is_simulated(network: nn.Module) -> bool:
     """Whether any activation has fewer bits than files have."""
-    return any(isinstance(module, ActivationQuantizer) and module.scheme.bits < BITS for module in network.modules())
+    return any(
+        isinstance(module, ActivationQuantizer) and module.scheme.bits < FILE_BITS for module in network.modules()
+    )
 
 
 @torch.no_grad()
@@ -25,16 +27,16 @@ def with_8_bits(network: nn.Module) -> nn.Module:
         return network
     twin = copy.deepcopy(network)
     for module in twin.modules():
-        if isinstance(module, ActivationQuantizer) and module.scheme.bits < BITS:
+        if isinstance(module, ActivationQuantizer) and module.scheme.bits < FILE_BITS:
             _widen(module)
     return twin
 
 
 def _widen(quantizer: ActivationQuantizer) -> None:
-    few, many = quantizer.scheme, replace(quantizer.scheme, bits=BITS)
+    few, many = quantizer.scheme, replace(quantizer.scheme, bits=FILE_BITS)
     steps = many.high / few.high if few.symmetric else many.levels / few.levels
     if few.powers_of_two:
-        steps = 2.0 ** (BITS - few.bits)
+        steps = 2.0 ** (FILE_BITS - few.bits)
     quantizer.scheme = many
     quantizer.scale.div_(steps)
     if not few.symmetric:

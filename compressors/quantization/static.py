@@ -10,11 +10,12 @@ from torch import Tensor, fx, nn
 
 from compressors.folding import fold_batch_norm
 from compressors.pipeline import Method, Options
+from compressors.quantization.activations import ActivationQuantizer
 from compressors.quantization.bias_correction import correct_biases
 from compressors.quantization.equalization import equalize
 from compressors.quantization.floats import FloatRun
 from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import ActivationQuantizer, refresh_scales
+from compressors.quantization.modules import refresh_scales
 from compressors.quantization.ranges import Histogram, bins_of, calibration_named
 from compressors.requests.quantized import Calibrate
 

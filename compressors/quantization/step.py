@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from compressors.pipeline import Method, Options
+from compressors.quantization.activations import observe
 from compressors.quantization.calibration import calibrate
 from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import observe, refresh_scales
+from compressors.quantization.modules import refresh_scales
 from compressors.quantization.normed import fold_norms, freeze_norms
 from compressors.requests.quantized import Quantize
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 
+from compressors.steps import QUANTIZATIONS
 from nas.candidates.candidate import Candidate
 from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import candidates_of
+from nas.candidates.genes import may_depend_on_weights
 from nas.candidates.low_rank import idle_choices
 from nas.data import class_count
 from nas.estimate.candidates import file_bytes
-from nas.records import QUALITIES
+from nas.records import COSTS
 from nas.study import Study
 
 CROWDED, TRIALS_FOR_MANY = 3, 200
-REWARD_BITS = {"size_bytes", "coded_bytes", "latency_ms", "peak_memory_bytes"}
+# Keys of genes, the costs that they may lower, and what else is to be said where a study looks at none of them.
+REWARDS: Mapping[str, tuple[frozenset[str], str]] = {
+    "weight_format": (
+        frozenset({"size_bytes", "coded_bytes", "latency_ms", "peak_memory_bytes"}), "fewer bits (size_bytes would)"
+    ),
+    "pruning_ratio": (frozenset(COSTS), "a smaller network"),
+    "mask": (frozenset({"nonzero_parameters", "size_bytes", "coded_bytes"}), "zeros (size_bytes would)"),
+    "low_rank": (frozenset(COSTS), "a smaller network"),
+    "remove_blocks": (frozenset(COSTS), "a smaller network"),
+    "remove_activations": (frozenset(COSTS), "a smaller network"),
+}  # fmt: skip
 
 
 def closed_form_costs(candidate: Candidate, num_classes: int) -> dict[str, int]:
@@ -42,15 +54,16 @@ def check_table(study: Study) -> Table:
     for column in ("network", "parameters", "MACs", "bytes", "file bytes"):
         table.add_column(column, justify="left" if column == "network" else "right", no_wrap=True)
     for name, candidate in extreme_candidates(study).items():
-        table.add_row(name, *_cells(study, candidate, classes))
-        if candidate.depends_on_weights:
+        is_bound = candidate.depends_on_weights or (name == "smallest" and may_depend_on_weights(study))
+        table.add_row(name, *_cells(study, candidate, classes, "≥ " if is_bound else ""))
+        if is_bound:
             table.caption = f"{caption} At least so much (≥) where it depends on weights."
     return table
 
 
-def _cells(study: Study, candidate: Candidate, classes: int) -> Iterator[str]:
+def _cells(study: Study, candidate: Candidate, classes: int, mark: str) -> Iterator[str]:
     """Costs, and bytes of the file."""
-    costs, mark = closed_form_costs(candidate, classes), "≥ " if candidate.depends_on_weights else ""
+    costs = closed_form_costs(candidate, classes)
     yield from (f"{mark}{cost:,}" for cost in costs.values())
     file = file_bytes(study, candidate, classes)
     yield "-" if file is None else f"{file:,.0f}"
@@ -63,7 +76,7 @@ def warnings_of(study: Study) -> list[str]:
         *_idle_choices(study),
         *_crowded_objectives(study),
         *_impossible_limits(study),
-        *_rate_of_floats(study),
+        *_idle_settings(study),
         *_limits_of_finalists(study),
     ]
 
@@ -71,18 +84,32 @@ def warnings_of(study: Study) -> list[str]:
 def _unrewarded_genes(study: Study) -> Iterator[str]:
     """Genes that change only what no objective or constraint looks at."""
     rewarded = {name.partition("@")[0] for name in (*study.objectives, *study.limits)}
-    if len(study.compression.weight_format) > 1 and not rewarded & REWARD_BITS:
-        yield "compression.weight_format: no objective or constraint rewards fewer bits (size_bytes would)"
-    if len(study.compression.pruning_ratio) > 1 and rewarded <= set(QUALITIES):
-        yield "compression.pruning_ratio: no objective or constraint rewards a smaller network"
-    if len(study.compression.low_rank_choices) > 1 and rewarded <= set(QUALITIES):
-        yield "compression.low_rank: no objective or constraint rewards a smaller network"
+    for key, (costs, reward) in REWARDS.items():
+        choices = getattr(study.compression, key)
+        if isinstance(choices, tuple) and len(choices) > 1 and not rewarded & costs:
+            yield f"compression.{key}: no objective or constraint rewards {reward}"
 
 
-def _rate_of_floats(study: Study) -> Iterator[str]:
-    """A rate is that of integer codes."""
-    if study.training.rate_weight and set(study.compression.weight_format) == {"fp32"}:
-        yield "training.rate_weight: compression.weight_format draws floats alone, which have no codes: no effect"
+def _idle_settings(study: Study) -> Iterator[str]:
+    """What is set and does nothing, as that which it is about never happens."""
+    compression, training = study.compression, study.training
+    unpruned = "compression.pruning_ratio removes nothing" if not any(compression.pruning_ratio) else ""
+    whole = f"{unpruned}, and compression.mask neither" if unpruned and not any(compression.mask_choices) else ""
+    floats = "compression.weight_format draws floats alone" if set(compression.weight_format) == {"fp32"} else ""
+    never = {
+        way: "" if way in training.quantizations else f"training.quantization is never {way}" for way in QUANTIZATIONS
+    }
+    told = {  # key -> whether it is set, and why it does nothing
+        "compression.importance": (compression.importance != "l2", unpruned),
+        "compression.pruning_scope": (compression.pruning_scope == "global", unpruned),
+        "compression.pruning_schedule": (compression.pruning_schedule == "iterative", whole),
+        "compression.rewind": (compression.rewind is not None, whole),
+        "compression.activation_bits": (compression.activation_bits != 8, floats),
+        "training.rate_weight": (bool(training.rate_weight), floats or never["aware"]),
+        "training.calibration": (training.calibration != "minmax", floats or never["static"]),
+        "training.equalization": (training.equalization, floats or never["static"]),
+    }
+    yield from (f"{key}: {why}: no effect" for key, (is_set, why) in told.items() if is_set and why)
 
 
 def _idle_choices(study: Study) -> Iterator[str]:

@@ -32,6 +32,6 @@ def decode_file(file: Path, to: Path | None = None) -> Path:
     if to.exists():
         if to.is_file() and to.read_bytes() == data:
             return to
-        raise InputError(f"--to: {to} exists and is something else")
+        raise InputError(f"{to}: exists and is something else; --to FILE writes another file")
     write_atomically(to, data)
     return to

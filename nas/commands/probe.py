@@ -28,7 +28,7 @@ from nas.machine import threads_per_worker
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.recording import Clock
-from nas.shipping import score_file, ship, verify
+from nas.shipping import score_network, ship, verify
 from nas.study import Study
 from nas.tasks import Task
 from nas.teacher import untrained_teacher
@@ -150,14 +150,15 @@ def _probed(name: str, candidate: Candidate, bench: Workbench) -> Probed:
         feed = replace(pipeline.feed, batch_size=_batch_size(candidate, pipeline.feed.batch_size, classes))
         with pausing_for_measurements() as give_way:
             network, plan, steps = train_a_little(replace(pipeline, feed=short(feed)), network, give_way, clock)
+        network = network.cpu().eval()
         with clock("emit"):
-            files = ship(network.cpu().eval(), candidate, folder, header=bench.header, targets=study.targets)
+            files = ship(network, candidate, folder, header=bench.header, targets=study.targets)
         with clock("verify"):
             verify(network, files, candidate.resulting(plan), bench)
         with clock("measure"):
             measured = measure_files(files, study.targets, origin="shipped file")
         with clock("score"):
-            score_file(files[study.target.name], bench, test=False)
+            score_network(network, files[study.target.name], bench, test=False)
     measuring = clock.seconds.pop("measure") / 2
     known = Known(name, candidate, measured.latency[study.target.name].latency_ms)
     return Probed(known, feed.batch_size, steps, sum(clock.seconds.values()), measuring)
@@ -166,7 +167,7 @@ def _probed(name: str, candidate: Candidate, bench: Workbench) -> Probed:
 def _batch_size(candidate: Candidate, wanted: int, num_classes: int) -> int:
     """The study's, or fewer images where its step may take long on a slow machine."""
     rows, usual = rows_of(candidate, batch_size=wanted, num_classes=num_classes), fitted(())
-    longest = max(float(row @ usual.get(stage, usual["quantized"])) for stage, row in rows.items())
+    longest = max(float(row @ usual[stage]) for stage, row in rows.items())
     return min(wanted, max(LEAST_BATCH, int(wanted * STEP_SECONDS / longest)))
 
 

@@ -29,7 +29,7 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
     yield from _refused_formats(study)
     yield from _told(refuse_missing_device, study.training.device)
     yield from unusable(study) if folder is None else ()
-    yield from _unusable_scans(study)
+    yield from _unusable_scans(study, folder)
     yield from _too_large_for_a_grid(study)
     yield from _told(refuse_teachers, study, folder)
 
@@ -43,11 +43,11 @@ def _refused_formats(study: Study) -> Iterator[str]:
                 yield f"compression.weight_format: {whom} does not take {name}: {reason}"
 
 
-def _unusable_scans(study: Study) -> Iterator[str]:
+def _unusable_scans(study: Study, folder: RunFolder | None) -> Iterator[str]:
     if any(map(is_scan, study.search.warm_start)):
         from nas.search.suggestions import unusable_scans  # with optuna, which takes a while
 
-        yield from unusable_scans(study)
+        yield from unusable_scans(study, folder)
 
 
 def _too_large_for_a_grid(study: Study) -> Iterator[str]:

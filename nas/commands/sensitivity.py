@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from rich.table import Table
 from compressors.formats import FORMATS
 from compressors.plan import BITS
 from nas.candidates.candidate import Candidate
+from nas.candidates.hyperparameters import middle_numbers
 from nas.candidates.sampling import prunable_groups
 from nas.commands.export import artifact_of
 from nas.data import load
@@ -37,6 +38,7 @@ from nas.workbench import Workbench
 
 USUAL_FORMATS, USUAL_RATIOS = ("int8", "int4", "int2"), (0.25, 0.5, 0.75)
 MOST_RATIO = 0.875
+AT_ONCE = 4  # values in one table: more are too wide for a terminal
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,13 @@ def sensitivity(path: Path, trial: str, wishes: Wishes, *, tell: Say = lambda *_
     candidate = trained_candidate(artifact)
     changes = changes_of(study, candidate, wishes)
     subject = subject_of(study, folder, candidate, artifact / WEIGHTS, images=wishes.images)
+    row = _row(folder, trial, artifact.parent.name)
     found = Scan(
-        trial=trial,
+        trial=row.get("number", trial),
         artifact=name,
         candidate_id=artifact.parent.name,
         candidate=json.loads((artifact / "candidate.json").read_bytes()),
-        genes=_genes(folder, artifact.parent.name),
+        genes=_genes(row),
         weights_sha256=sha256_of(artifact / WEIGHTS),
         images=len(subject.labels),
         accuracy=subject.accuracy(),
@@ -106,11 +109,11 @@ def changes_of(study: Study, candidate: Candidate, wishes: Wishes) -> Changes:
         raise InputError(f"--ratios: expected numbers above 0, at most {MOST_RATIO}, got {wrong_ratios[0]:g}")
     asked = study.compression
     searched: tuple[str, ...] = tuple(fmt for fmt in asked.weight_format if not FORMATS[fmt].is_float)
-    formats = wishes.formats or (searched if len(searched) > 1 else USUAL_FORMATS)
+    formats = wishes.formats or (searched if len(searched) > 1 else (*searched, *USUAL_FORMATS))
     ratios = wishes.ratios or tuple(ratio for ratio in asked.pruning_ratio if ratio) or USUAL_RATIOS
     return Changes(
-        formats=tuple(sorted(formats, key=BITS.__getitem__, reverse=True)),
-        ratios=tuple(sorted(ratios)),
+        formats=tuple(sorted(dict.fromkeys(formats), key=BITS.__getitem__, reverse=True)),
+        ratios=tuple(sorted(set(ratios))),
         groups=tuple(group.name for group in prunable_groups(candidate.architecture, asked)),
         grid=study.space.width_grid,
     )
@@ -122,23 +125,30 @@ def subject_of(study: Study, folder: RunFolder, candidate: Candidate, weights: P
     bench = Workbench(study, load(study.data, input_size=size, seed=study.search.seed), folder=folder)
     network = restored(candidate, weights, len(bench.data.class_names)).to(device)
     shown = bench.data.validation.evenly_spaced(images)
-    batches = list(CalibrationBatches(bench.feed(study.search.seed, study.training.resolved({}))))
+    recipe = study.training.resolved(middle_numbers(study.training))  # ranges hardly depend on it
+    batches = list(CalibrationBatches(bench.feed(study.search.seed, recipe)))
     pictures, labels = torch.from_numpy(shown.images).to(device), torch.from_numpy(shown.labels)
     return Subject(network, candidate, batches, pictures, labels)
 
 
-def _genes(folder: RunFolder, candidate_id: str) -> dict[str, str]:
-    """The genes that the search drew a candidate by."""
+def _row(folder: RunFolder, trial: str, candidate_id: str) -> Mapping[str, str]:
+    """The search trial of a candidate, of several that of this number; nothing where the search did not draw it."""
     with folder.trials.open(newline="", encoding="utf-8") as file:
-        row = next((row for row in csv.DictReader(file) if row["id"] == candidate_id), {})
+        rows = [row for row in csv.DictReader(file) if row["id"] == candidate_id]
+    return next((row for row in rows if row["number"] == trial), rows[0] if rows else {})
+
+
+def _genes(row: Mapping[str, str]) -> dict[str, str]:
+    """The genes that the search drew a candidate by."""
     return {key.removeprefix(PARAMS): value for key, value in row.items() if key.startswith(PARAMS) and value}
 
 
 def tables_of(found: Scan) -> Iterator[Table]:
     """A table for formats and one for ratios: the change of accuracy in points, a row for each layer or group."""
     for kind, what, title in (("format", "layer", "weights"), ("ratio", "channel group", "share removed")):
-        points = [point for point in found.points if point.kind == kind]
-        if points:
+        values = list(dict.fromkeys(point.value for point in found.points if point.kind == kind))
+        for shown in (values[start : start + AT_ONCE] for start in range(0, len(values), AT_ONCE)):
+            points = [point for point in found.points if point.kind == kind and point.value in shown]
             yield _table(found, points, what, f"Accuracy by {title}, points from {100 * found.accuracy:.2f} %")
 
 

@@ -14,10 +14,11 @@ from torch import nn
 from compressors.plan import CompressionPlan
 from nas.recording import Clock
 from nas.training.augmentation import Feed
+from nas.training.carried import Carried
 from nas.training.inference import CALIBRATION_BATCHES
 from nas.training.loop import train_stage
-from nas.training.optimization import MovingAverage, make_optimizer
-from nas.training.pipeline import Carried, TrainingPipeline
+from nas.training.optimization import MovingAverage, first_moments, make_optimizer
+from nas.training.pipeline import TrainingPipeline
 from nas.training.stages import Stage
 
 STEPS, WARM_UP, STAGE_SECONDS = 8, 2, 1.5
@@ -59,7 +60,7 @@ def train_a_little(
     """
     with clock("precision"):
         precision = pipeline.choose_precision(network)
-    found, carried = dict[str, float](), Carried(precision, [], None, pipeline.candidate.plan)
+    found, carried = dict[str, float](), Carried(precision, pipeline.candidate.plan)
     for stage in pipeline.stages:
         with clock("change"):
             network = pipeline.change(network, stage, carried)
@@ -84,9 +85,10 @@ def _seconds(
     carried: Carried,
     give_way: Callable[[], None],
 ) -> list[float]:
-    """Seconds of each of so many steps."""
+    """Seconds of each of so many steps; the optimizer's moments are written into `carried`."""
     timed, training, feed = Steps(give_way), pipeline.training, pipeline.feed
     loss = pipeline.loss(network, carried.teacher)
+    optimizer = make_optimizer(network, training, loss.projections)
 
     def between() -> None:
         if feed.images.device.type == "cuda":
@@ -98,11 +100,12 @@ def _seconds(
         feed,
         training,
         replace(stage, steps=steps, start=0.0, stop=1.0),
-        optimizer=make_optimizer(network, training, loss.projections),
+        optimizer=optimizer,
         loss=loss,
         average=MovingAverage(network, training.ema) if training.ema else None,
         precision=carried.precision,
         give_way=between,
         after_epoch=lambda _: timed.end(),
     )
+    carried.momenta = first_moments(network, optimizer)
     return timed.seconds

@@ -24,7 +24,7 @@ from nas.objectives import directions_of
 from nas.records import QUALITIES, State
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder
-from nas.run_folder.rows import TrialNotes, TrialRow, row_in, words_of
+from nas.run_folder.rows import BOUND, TrialNotes, TrialRow, row_in, words_of
 from nas.search.finalists import Finalists
 from nas.search.journal import Journal, repair
 from nas.search.repeats import by_trial
@@ -107,8 +107,8 @@ def chosen(trial: str, searched: Searched) -> int:
     """The search trial of a number or the beginning of an id; of a duplicate, or of one that failed, the last trial
     that evaluated the same network.
 
-    Raises InputError where there is none, or where its network cannot be trained. One that breaks a limit of quality
-    alone can: it may be trained longer.
+    Raises InputError where there is none, or where its network cannot be trained. One that breaks a limit of what
+    depends on its weights alone can: it may be trained longer, or otherwise.
     """
     number = _evaluating(_number(trial, searched.notes), searched.notes)
     row = next((row for row in searched.rows if row.number == number), None)
@@ -116,9 +116,15 @@ def chosen(trial: str, searched: Searched) -> int:
         raise InputError(f"TRIAL: trial {number} is not finished; continue the run with `nas run` first")
     if row.state is State.FAILED:
         raise InputError(f"TRIAL: trial {number} failed ({row.reason}); `nas retry` evaluates it again")
-    if row.state is State.INFEASIBLE and row.violation.keys() - set(QUALITIES):
+    if row.state is State.INFEASIBLE and _is_certain(row, searched.notes[number]):
         raise InputError(f"TRIAL: trial {number} is infeasible, however long it is trained: {row.reason}")
     return number
+
+
+def _is_certain(row: TrialRow, notes: TrialNotes) -> bool:
+    """Whether an infeasible trial breaks a limit whatever its weights are."""
+    whatever = row.violation.keys() - {*QUALITIES, "nonzero_parameters", "coded_bytes"}
+    return bool(whatever) and (BOUND in row.flags or not notes.candidate.depends_on_weights)
 
 
 def _evaluating(number: int, notes: Sequence[TrialNotes]) -> int:

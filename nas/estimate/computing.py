@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.steps import requests_of
+from compressors.steps import requests_of, retraining_of
 from nas.candidates.candidate import Candidate
 from nas.study import Recipe
 from nas.training.shares import requests_by_stage, stage_steps
@@ -103,7 +103,7 @@ def computed_by(candidate: Candidate, course: Course, num_classes: int) -> Compu
         resized = candidate.architecture.model_copy(update={"input_size": course.input_size})
         small = candidate.model_copy(update={"architecture": resized})
         smaller = rows_of(small, batch_size=course.batch_size, num_classes=num_classes)
-        rows = {stage: row if stage == "quantized" else smaller[stage] for stage, row in rows.items()}
+        rows = {stage: row if retraining_of(stage).in_fp32 else smaller[stage] for stage, row in rows.items()}
     counts = stage_steps(course.recipe.shares, list(rows), course.steps)
     return Computed(rows, dict(zip(rows, counts, strict=True)))
 

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from compressors.steps import stage_names
 from nas.candidates.candidate import Candidate
 from nas.estimate.computing import Row
 
 # Seconds of one unit of each of TERMS on a core of a 2.x GHz server; only their ratios matter once something is timed.
+_IN_FLOATS = np.array([2.5e-4, 4.0e-9, 5.0e-11, 2.0e-10, 3.0e-9])
+LAST = "quantized"  # whose rates stand for those of a stage that is not known
 USUAL: Mapping[str, Row] = {
-    "dense": np.array([2.5e-4, 4.0e-9, 5.0e-11, 2.0e-10, 3.0e-9]),
-    "pruned": np.array([2.5e-4, 4.0e-9, 5.0e-11, 2.0e-10, 3.0e-9]),
-    "quantized": np.array([4.0e-4, 8.0e-9, 5.0e-11, 2.0e-10, 1.0e-8]),
+    **dict.fromkeys(stage_names(), _IN_FLOATS),
+    LAST: np.array([4.0e-4, 8.0e-9, 5.0e-11, 2.0e-10, 1.0e-8]),
 }
 RIDGE = 0.01
-LAST = "quantized"  # whose rates stand for those of a stage that is not known
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
     from nas.data import load
     from nas.evaluate import evaluate_safely
     from nas.study.file import load_recorded
-    from nas.training.pipeline import Interrupted
+    from nas.training.reporting import Interrupted
     from nas.workbench import Workbench
 
     torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -106,17 +106,33 @@ def exclusive() -> Iterator[None]:
         gate.close()
 
 
+class GiveWay:
+    """The way of work that others measure beside: call it between two batches; it blocks while someone measures."""
+
+    def __init__(self, gate: Lock, busy: Lock) -> None:
+        self._gate, self._busy = gate, busy
+
+    def __call__(self) -> None:
+        self._busy.release()
+        self._gate.take(fcntl.LOCK_SH)
+        self._busy.take(fcntl.LOCK_SH)
+        self._gate.release()
+
+    @contextmanager
+    def to_itself(self) -> Iterator[None]:
+        """Inside, this work may measure something itself: it would wait for its own end otherwise."""
+        self._busy.release()
+        try:
+            yield
+        finally:
+            self()
+
+
 @contextmanager
-def pausing_for_measurements() -> Iterator[Callable[[], None]]:
-    """For work that gives way: call what this yields between two batches; it blocks while someone measures."""
+def pausing_for_measurements() -> Iterator[GiveWay]:
+    """For work that gives way to measurements."""
     gate, busy = open_locks()
-
-    def give_way() -> None:
-        busy.release()
-        gate.take(fcntl.LOCK_SH)
-        busy.take(fcntl.LOCK_SH)
-        gate.release()
-
+    give_way = GiveWay(gate, busy)
     try:
         give_way()
         yield give_way

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from compressors.formats import FORMATS
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.records import Evaluation, LayerReport, Measurement, Score
+from nas.records import SIMULATED, Evaluation, LayerReport, Measurement, Score
 from nas.report.details import (
     formats_words,
     integer_kernels,
@@ -24,6 +24,11 @@ from nas.run_folder.rows import words_of
 from nas.runtimes.runtime import Usage, runtime_of
 from nas.study import Study
 from search_spaces.layers import LayerSpec
+
+UNTRAINED_FORMATS = {  # by their step
+    "calibrated": "Quantized after training, with ranges calibrated on training images.",
+    "dynamic": "Quantized after training: linear layers find the range of what they read as they run.",
+}
 
 
 def model_card(
@@ -68,7 +73,7 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_removed(candidate.plan)}\n"
+        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_steps(candidate.plan)}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
@@ -103,18 +108,20 @@ def _shape(layers: Sequence[LayerSpec]) -> str:
     )
 
 
-def _removed(plan: CompressionPlan) -> str:
-    """What was removed after the dense stage, in a sentence; nothing where nothing was."""
-    words = {"blocks_removed": "", "activations_removed": "the activations of "}
-    told = [f"{what}{', '.join(plan.steps[step])}" for step, what in words.items() if plan.steps.get(step)]
-    return f" Removed after dense training: {'; '.join(told)}." if told else ""
+def _steps(plan: CompressionPlan) -> str:
+    """What was removed, and how formats came about where they were not trained, in sentences."""
+    gone = {"blocks_removed": "", "activations_removed": "the activations of "}
+    told = [f"{what}{', '.join(plan.steps[step])}" for step, what in gone.items() if plan.steps.get(step)]
+    sentences = [f"Removed after dense training: {'; '.join(told)}."] if told else []
+    sentences += [words for step, words in UNTRAINED_FORMATS.items() if step in plan.steps]
+    return "".join(f" {sentence}" for sentence in sentences)
 
 
 def _figures(evaluation: Evaluation, measurement: Measurement, file_name: str) -> str:
     origin = f"read off the {measurement.origin}"
     rows = [
-        ("validation accuracy", *_score(evaluation.validation, "the split the search selected by")),
-        ("test accuracy", *_score(evaluation.test, "read only after the search")),
+        ("validation accuracy", *_score(evaluation.validation, "the split the search selected by", evaluation)),
+        ("test accuracy", *_score(evaluation.test, "read only after the search", evaluation)),
         *(
             (f"latency on {text(target)}", f"{FIGURES['latency_ms'].text(latency.latency_ms, unit=True)}",
              text(latency_words(latency)))
@@ -145,10 +152,13 @@ def _coded(measurement: Measurement) -> list[tuple[str, str, str]]:
     return [("coded size", FIGURES["coded_bytes"].text(measurement.coded_bytes, unit=True), how)]
 
 
-def _score(found: Score | None, use: str) -> tuple[str, str]:
+def _score(found: Score | None, use: str, evaluation: Evaluation) -> tuple[str, str]:
     if found is None:
         return "not measured", use
-    how = f"answers of the runtime on {found.images} images, ± one binomial standard error; {use}"
+    whose = (
+        "of a simulation in torch, not of this file," if evaluation.accuracy_source == SIMULATED else "of the runtime"
+    )
+    how = f"answers {whose} on {found.images} images, ± one binomial standard error; {use}"
     return f"{accuracy_text(found.accuracy, found.se)} %", how
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nas.records import QUALITIES
@@ -12,7 +12,7 @@ from nas.report.figures import figure
 from nas.report.references import Reference, verdict_and_fates
 from nas.report.run import Row
 from nas.run_folder.rows import words_of
-from nas.study import Choices, Range, Study
+from nas.study import Choices, Compression, Range, Study
 from nas.study.numbers import choices_of
 
 
@@ -98,24 +98,44 @@ def _space(study: Study) -> str:
     compression = study.compression
     ratios = ", ".join(f"{ratio:g}" for ratio in compression.pruning_ratio)
     kinds = ", ".join(kind.replace("_", " ") for kind in study.space.block_spaces())
-    formats = ", ".join(compression.weight_format)
-    ranks = ", ".join("whole" if choice is None else str(choice) for choice in compression.low_rank_choices)
-    told = f"; low rank: {ranks}" if compression.low_rank is not None else ""
-    masks = [choice for choice in compression.mask_choices if choice is not None]
-    told += f"; single weights zeroed: {', '.join(map(str, masks))}" if masks else ""
-    pruning = f"pruning ratios {ratios}{_pruning(study)}"
-    return f"blocks: {kinds}; {pruning}; weights {formats}{told}; per {compression.granularity}"
+    told = [
+        f"blocks: {kinds}",
+        f"pruning ratios {ratios}{_words(_ranking(compression) if any(compression.pruning_ratio) else [])}",
+        f"weights {', '.join(compression.weight_format)}",
+        *_further(compression),
+        f"per {compression.granularity}",
+    ]
+    return "; ".join(told)
 
 
-def _pruning(study: Study) -> str:
+def _ranking(compression: Compression) -> list[str]:
     """What ranks channels and how they go, as far as it differs from the default."""
-    compression = study.compression
-    if not any(compression.pruning_ratio):
-        return ""
     told = [f"by {compression.importance.replace('_', ' ')}"] if compression.importance != "l2" else []
     told += ["of the whole network"] if compression.pruning_scope == "global" else []
-    told += ["in rounds"] if compression.pruning_schedule == "iterative" else []
-    told += [f"back to {compression.rewind:.0%} of the dense stage"] if compression.rewind is not None else []
+    return told + _schedule(compression)
+
+
+def _schedule(compression: Compression) -> list[str]:
+    told = ["in rounds"] if compression.pruning_schedule == "iterative" else []
+    return told + ([f"back to {compression.rewind:.0%} of the dense stage"] if compression.rewind is not None else [])
+
+
+def _further(compression: Compression) -> Iterator[str]:
+    """What else may be done to a network, where it may."""
+    masks = [choice for choice in compression.mask_choices if choice is not None]
+    if masks:
+        scope = ["of the whole network"] if masks[0].scope == "global" else []
+        yield f"single weights zeroed: {', '.join(map(str, masks))}{_words([*scope, *_schedule(compression)])}"
+    if any(compression.low_rank_choices):
+        ranks = ("whole" if choice is None else str(choice) for choice in compression.low_rank_choices)
+        yield f"low rank: {', '.join(ranks)}"
+    if removed := [key for key in ("blocks", "activations") if any(getattr(compression, f"remove_{key}"))]:
+        yield f"{' and '.join(removed)} removed"
+    if compression.activation_bits != 8:
+        yield f"activations of {compression.activation_bits} bits, simulated"
+
+
+def _words(told: Sequence[str]) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 

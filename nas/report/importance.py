@@ -29,7 +29,7 @@ FEWEST_TRIALS = 20
 SMALLEST_R2 = 0.05
 PENALTIES = np.logspace(0, 4, 9)
 NOT_ASKED = ""
-MOST_CHOICES = 16  # a gene with more answers than this was asked over a range
+MOST_CHOICES = 16  # a gene with more answers than this, all numbers, was asked over a range
 
 Array = NDArray[np.float64]
 
@@ -95,11 +95,20 @@ def group_features(trials: pd.DataFrame) -> dict[str, Array]:
 
 def _features(answers: NDArray[Any]) -> Array:
     """(trials, genes) -> (trials, features)."""
-    return shares_of(answers) if len(_choices(answers)) <= MOST_CHOICES else _powers(answers)
+    choices = _choices(answers)
+    return _powers(answers) if len(choices) > MOST_CHOICES and all(map(_is_number, choices)) else shares_of(answers)
 
 
 def _choices(answers: NDArray[Any]) -> list[str]:
     return sorted(set(answers.ravel().tolist()) - {NOT_ASKED})
+
+
+def _is_number(answer: str) -> bool:
+    try:
+        float(answer)
+    except ValueError:
+        return False
+    return True
 
 
 def _powers(answers: NDArray[Any]) -> Array:

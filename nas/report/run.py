@@ -13,7 +13,7 @@ from nas.records import QUALITIES, Evaluation, State
 from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
 from nas.report.references import Reference, references_of
-from nas.report.tables import disagrees, front_rows, read_finalists, read_repeats, read_trials, records
+from nas.report.tables import front_rows, kept_off, read_finalists, read_repeats, read_trials, records
 from nas.report.zeros import has_zeros
 from nas.study import Study
 from nas.study.file import load_study
@@ -41,7 +41,7 @@ class Run:
     @property
     def final(self) -> bool:
         """Whether the front stands on finalists rather than on search-time figures."""
-        standing = (self.finalists["state"] == State.COMPLETE) & ~disagrees(self.finalists)
+        standing = (self.finalists["state"] == State.COMPLETE) & ~kept_off(self.finalists)
         return bool(standing.any())
 
     @property

@@ -139,7 +139,7 @@ def stands(frame: pd.DataFrame) -> pd.Series[bool]:
     return pd.Series(found, index=frame.index, dtype=bool)
 
 
-def disagrees(frame: pd.DataFrame) -> pd.Series[bool]:
+def kept_off(frame: pd.DataFrame) -> pd.Series[bool]:
     """Rows whose accuracy is not that of their file, so that they are on no front."""
     return pd.concat([has_flag(frame, flag) for flag in OFF_THE_FRONT], axis=1).any(axis=1)
 

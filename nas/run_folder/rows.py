@@ -19,6 +19,7 @@ from nas.records import COSTS, QUALITIES, Evaluation, LayerReport, Measurement, 
 ROW = "row"  # the note under which the journal keeps a finished trial's row
 PARAMS = "params_"  # how columns of genes begin
 STRUCTURE = ("blocks", "mean_width", "kept_share", "mean_bits")
+BOUND = "bound"  # a flag: costs are not measured, but the least that they may be
 
 Identity = tuple[str, tuple[tuple[str, Number], ...]]
 
@@ -217,7 +218,7 @@ def row_of(evaluation: Evaluation, *, number: int, artifact: str, params: Mappin
         seed=evaluation.seed,
         started_at=evaluation.started_at,
         artifact=artifact,
-        flags=evaluation.flags,
+        flags=(*evaluation.flags, *((BOUND,) if measurement and measurement.origin == "bound" else ())),
         test_accuracy=test.accuracy if test else None,
         test_accuracy_se=test.se if test else None,
         balanced_accuracy=validation.balanced_accuracy if validation else None,

@@ -19,7 +19,7 @@ from nas.files import readable
 from nas.records import Fingerprint
 from nas.runtimes.cpu import fingerprint_of
 from nas.runtimes.onnx.shared import ReadsOnnx
-from nas.runtimes.onnx.unpacked import SPARSE
+from nas.runtimes.onnx.storage import Storage
 from nas.runtimes.runtime import Array, FileHeader, RuntimeRefused
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # It knows neither INT2 nor a file's own functions, which restore 1, 3, 5 and 6 bits and masked weights: those weights
 # are stored as int8 codes, and dense.
-UNPACKED = frozenset({SPARSE, *(name for name, row in FORMATS.items() if row.bits in (1, 2, 3, 5, 6))})
+STORAGE = Storage(frozenset(name for name, row in FORMATS.items() if row.bits in (1, 2, 3, 5, 6)), is_dense=True)
 REFUSED = {"int8_asymmetric": "it computes convolutions whose weights have zero points in floats"}
 LAYER_KINDS = ("convolution", "deconvolution", "fullyconnected", "matmul")
 CODES = ("u8", "i8")
@@ -143,13 +143,13 @@ class OpenVino(ReadsOnnx):
     package = "openvino"
     extra = "openvino"
     default_provider = "CPU"
-    unpacked = UNPACKED
+    storage = STORAGE
     refused = REFUSED
 
     def emit(self, network: nn.Module, header: FileHeader) -> bytes:
         from nas.runtimes.onnx.files import model_bytes
 
-        return model_bytes(network, header, unpacked=UNPACKED)
+        return model_bytes(network, header, STORAGE)
 
     def open(self, file: Path | bytes, target: Target) -> Runner:
         return Runner(file, target)

@@ -37,8 +37,6 @@ def _answer(kind: str, end: Callable[[Sequence[Any]], Any], gene: str, choices: 
         return kind
     if part == "weight_format":
         return middle(sorted(choices, key=BITS.__getitem__))
-    if part == "pruning_ratio" or (gene.startswith(GENE_PREFIX) and not isinstance(choices[0], str)):
-        return middle(sorted(choices))
-    if gene.startswith(GENE_PREFIX) or part in Compression.model_fields:
-        return middle(choices)  # a gene of a further compression step has the name of the study's key
+    if gene.startswith(GENE_PREFIX) or part in Compression.model_fields:  # a compression gene has its key's name
+        return middle(choices if isinstance(choices[0], str) else sorted(choices))
     return end(choices)

@@ -45,10 +45,10 @@ def suggestions(study: Study, folder: RunFolder | None) -> list[Values]:
     return found
 
 
-def unusable_scans(study: Study) -> Iterator[str]:
-    """Why `nas run` will refuse a scan, in a line that begins with its key."""
+def unusable_scans(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
+    """Why `nas run` will refuse a scan, in a line that begins with its key; of its own scan only with its `folder`."""
     try:
-        suggestions(study, None)
+        suggestions(study, folder)
     except InputError as error:
         yield str(error)
 

@@ -1,4 +1,4 @@
-"""The section `compression`: which pruning ratios and weight formats may be drawn."""
+"""The section `compression`: which ways of making a network smaller may be drawn."""
 
 from __future__ import annotations
 
@@ -29,16 +29,21 @@ LowRankChoices = Annotated[
 
 
 class Compression(Section):
-    """Which pruning ratios and weight formats may be drawn."""
+    """How networks are made smaller: what may be drawn, and how it is done.
 
-    pruning_ratio: Annotated[tuple[PruningRatio, ...], Field(min_length=1)] = Field(
+    Ratios, formats, masks, ways of low rank and removals are one value, or a list of choices and then searched.
+    """
+
+    pruning_ratio: Annotated[tuple[PruningRatio, ...], Field(min_length=1), BeforeValidator(one_or_several)] = Field(
         (0.0,),
-        description="Choices of the fraction of a block's inner channels that is removed; the remaining width is "
-        "rounded to the space's width_grid.",
+        json_schema_extra=or_one,
+        description="The fraction of a block's inner channels that is removed, or choices of it; the remaining width "
+        "is rounded to the space's width_grid.",
     )
-    weight_format: Annotated[tuple[WeightFormat, ...], Field(min_length=1)] = Field(
+    weight_format: Annotated[tuple[WeightFormat, ...], Field(min_length=1), BeforeValidator(one_or_several)] = Field(
         ("fp32",),
-        description="Choices of the format of weights; formats below 8 bits make the file smaller, not faster. Beside "
+        json_schema_extra=or_one,
+        description="The format of weights, or choices; formats below 8 bits make the file smaller, not faster. Beside "
         "evenly spaced integers: ternary (-s, 0, s) and binary (-s, s) with a scale per channel, codebook2, codebook3, "
         "codebook4 (4, 8 or 16 values that a layer shares), pow2 (8 bits, scales of weights and activations powers of "
         "two) and int8_asymmetric (8 bits, a zero point per channel; not for OpenVINO).",
@@ -56,7 +61,9 @@ class Compression(Section):
         "depthwise ones, and the first and the last layer.",
     )
     granularity: Literal["network", "stage", "block", "layer"] = Field(
-        "block", description="The unit that has one choice of ratio and format: its layers share it."
+        "block",
+        description="The unit that has one choice of ratio, format, mask and way of low rank: its layers share it. "
+        "Blocks and activations are removed by block where it is layer; budgets of the whole network are one gene.",
     )
     importance: Importance = Field(
         "l2",
@@ -105,7 +112,6 @@ class Compression(Section):
         "fitted to them; by default those for which training them measured better. Scales of ternary and binary "
         "weights and entries of codebooks always are.",
     )
-
     remove_blocks: Annotated[tuple[bool, ...], Field(min_length=1), BeforeValidator(one_or_several)] = Field(
         (False,),
         json_schema_extra=or_one,
@@ -178,15 +184,11 @@ class Compression(Section):
                 "rewind: expected null with pruning_schedule iterative, which ends with the weights it trained, got "
                 f"{self.rewind:g}"
             )
-        asked = {
-            "remove_blocks": any(self.remove_blocks),
-            "remove_activations": any(self.remove_activations),
-            "low_rank": any(self.low_rank_choices),
-        }
-        if self.rewind is not None and any(asked.values()):
-            name = next(name for name, is_asked in asked.items() if is_asked)
+        asked = [key for key in ("remove_blocks", "remove_activations") if any(getattr(self, key))]
+        asked += ["low_rank"] if any(self.low_rank_choices) else []
+        if self.rewind is not None and asked:
             raise ValueError(
-                f"rewind: expected null with {name}, after which the network is not that of the dense stage, got "
+                f"rewind: expected null with {asked[0]}, after which the network is not that of the dense stage, got "
                 f"{self.rewind:g}"
             )
         return self

@@ -90,8 +90,8 @@ class Finals(Section):
             return Training.model_validate(changed)
         except ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(map(str, ("finals", *first["loc"])))
-            raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
+            key, text = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+            raise ValueError(f"finals.{key}: {text}" if key else f"finals.{text}") from None
 
     def images(self, common: int | None) -> int | None:
         """How many training images finalists have, None for all; `common` is data.train_images."""

@@ -113,6 +113,13 @@ def largest(value: Searchable[float]) -> float:
     return max(value.choices) if isinstance(value, Choices) else value
 
 
+def smallest(value: Searchable[float]) -> float:
+    """The smallest value that a number may have."""
+    if isinstance(value, Range):
+        return value.low
+    return min(value.choices) if isinstance(value, Choices) else value
+
+
 def freedoms(section: Section, above: str = "") -> Iterator[tuple[str, Range[Any] | Choices[Any]]]:
     """What is searched in a section and those within it, by dotted key, in the order of the keys."""
     for key in type(section).model_fields:

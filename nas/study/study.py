@@ -121,27 +121,27 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
-    def _something_is_equalized(self) -> Study:
-        activations = {name for kind in self.space.block_spaces().values() for name in getattr(kind, "activations", ())}
-        if self.training.equalization and activations and "relu" not in activations:
-            came = ", ".join(sorted(activations))
-            raise ValueError(f"training.equalization: expected relu among the blocks' activations, got {came}")
-        return self
-
-    @model_validator(mode="after")
     def _finals_fit_training(self) -> Study:
         self.finals.over(self.training)
         return self
 
     @model_validator(mode="after")
+    def _something_is_equalized(self) -> Study:
+        activations = {name for kind in self.space.block_spaces().values() for name in getattr(kind, "activations", ())}
+        for section, recipe in self._recipes.items():
+            if recipe.equalization and activations and "relu" not in activations:
+                came = ", ".join(sorted(activations))
+                raise ValueError(f"{section}.equalization: expected relu among the blocks' activations, got {came}")
+        return self
+
+    @model_validator(mode="after")
     def _moments_are_kept(self) -> Study:
-        if self.compression.importance == "momentum":
-            for recipe in (self.training, self.final_recipe):
-                if not recipe.keeps_moments:
-                    raise ValueError(
-                        "compression.importance: momentum ranks by the optimizer's first moments, expected "
-                        "training.momentum above 0 with sgd and rmsprop, got 0"
-                    )
+        for section, recipe in self._recipes.items():
+            if self.compression.importance == "momentum" and not recipe.keeps_moments:
+                raise ValueError(
+                    "compression.importance: momentum ranks by the optimizer's first moments, expected "
+                    f"{section}.momentum above 0 with sgd and rmsprop, got 0"
+                )
         return self
 
     @model_validator(mode="after")
@@ -206,6 +206,11 @@ class Study(Section):
     def final_recipe(self) -> Training:
         """How finalists are trained."""
         return self.finals.over(self.training)
+
+    @property
+    def _recipes(self) -> dict[str, Training]:
+        """How trials and finalists are trained, by the section that says so."""
+        return {"training": self.training, "finals": self.final_recipe}
 
     @property
     def search_changes(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from compressors.steps import retraining_of, stage_names
-from nas.study.numbers import Choices, Choosable, Range, Searchable, choices_of, freedoms
+from nas.study.numbers import Choices, Choosable, Range, Searchable, choices_of, freedoms, smallest
 from nas.study.recipe import (
     BatchNorm,
     Calibration,
@@ -53,7 +53,7 @@ def _today(cycle: Any) -> Any:
 
 
 class Training(Section):
-    """How one candidate is trained: dense, then pruned, then quantization-aware.
+    """How one candidate is trained: dense, then after each step that makes it smaller, at last quantization-aware.
 
     A number may be written as {low, high, log} or {choices} and is then searched; a word and batch_size as {choices}.
     """
@@ -115,8 +115,7 @@ class Training(Section):
         "static: the network is quantized after all training, with ranges calibrated on training images; the share of "
         "the quantized stage goes to the one before. dynamic: after all training as well, of linear layers alone, "
         "whose inputs get their range as the network runs; convolutions stay fp32, and weight_format may be fp32 or "
-        "int8. "
-        "Choices are a gene of the candidate.",
+        "int8. Choices are a gene of the candidate.",
     )
     calibration: Calibration = Field(
         "minmax",
@@ -177,9 +176,11 @@ class Training(Section):
     )
     shares: Annotated[dict[StageName, Share], BeforeValidator(_by_stage)] = Field(
         {name: retraining_of(name).share for name in LISTED},
-        description="Shares of the epochs by stage: dense, pruned and quantized (quantization-aware training); their "
-        "sum is 1. A stage that a candidate does not need leaves its share to the one before it; a stage that is not "
-        "named here has its default share, and all are then scaled to a sum of 1.",
+        description="Shares of the epochs by stage: dense, those behind the steps of compression, and quantized "
+        "(quantization-aware training); their sum is 1. A stage that a candidate does not need leaves its share to the "
+        "one before it; a stage that is not named here has its default share "
+        f"({', '.join(f'{name} {retraining_of(name).share:g}' for name in stage_names() if name not in LISTED)}), and "
+        "all are then scaled to a sum of 1.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
@@ -207,11 +208,11 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _every_gene_has_an_effect(self) -> Training:
-        uses: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-            "momentum": ("optimizer", self.optimizers, ("sgd", "rmsprop")),
-            "gamma": ("schedule", (self.schedule,), ("step", "exponential")),
-        }
-        for name, (key, chosen, having) in uses.items():
+        uses = (
+            ("momentum", "optimizer", self.optimizers, ("sgd", "rmsprop")),
+            ("gamma", "schedule", (self.schedule,), ("step", "exponential")),
+        )
+        for name, key, chosen, having in uses:
             if name in self.searched and not set(chosen) & set(having):
                 came = " or ".join(chosen)
                 raise ValueError(f"{name}: searched only with {key} {' or '.join(having)}, got {key} {came}")
@@ -246,11 +247,7 @@ class Training(Section):
     @property
     def keeps_moments(self) -> bool:
         """Whether the optimizer has a first moment, whichever of the searched numbers is drawn."""
-        optimizers = self.optimizer.choices if isinstance(self.optimizer, Choices) else (self.optimizer,)
-        least = self.momentum
-        if isinstance(least, Range | Choices):
-            least = least.low if isinstance(least, Range) else min(least.choices)
-        return least > 0 or set(optimizers) <= {"adam", "adamw"}
+        return smallest(self.momentum) > 0 or set(self.optimizers) <= {"adam", "adamw"}
 
     @property
     def needs_reference(self) -> bool:

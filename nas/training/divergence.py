@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from compressors.quantization.modules import ActivationQuantizer
+from compressors.quantization.activations import ActivationQuantizer
 from nas.errors import TrainingDiverged
 
 

@@ -55,11 +55,16 @@ def _depth(part: str, parts: Collection[str]) -> float:
     """How deep in the network the end of a stage or block lies, in (0, 1]."""
     found = STAGE.fullmatch(part)
     assert found is not None
-    count, stage = len(stage_ends(parts)), int(found[1])
-    if found[2] is None:
-        return stage / count
-    blocks = sum(name.startswith(f"stage{stage}.block") and name.count(".") == 1 for name in parts)
-    return (stage - 1 + int(found[2]) / blocks) / count
+    stages, stage = stage_ends(parts), f"stage{found[1]}"
+    before, blocks = stages.index(stage), _blocks_of(stage, parts)
+    within = 1.0 if found[2] is None else (blocks.index(part) + 1) / len(blocks)
+    return (before + within) / len(stages)
+
+
+def _blocks_of(stage: str, parts: Collection[str]) -> list[str]:
+    """Those that are there, in order: others may have been removed."""
+    found = [(int(match[2]), part) for part in parts if (match := STAGE.fullmatch(part)) and match[2]]
+    return [part for _, part in sorted(found) if part.startswith(f"{stage}.")]
 
 
 def _as_deep(depth: float, ends: Sequence[str]) -> str:

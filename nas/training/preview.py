@@ -11,27 +11,28 @@ from compressors.batch_norm import estimate_batch_norm
 from nas.study.search import COPY_SHARE
 from nas.training.loop import train_stage
 from nas.training.optimization import make_optimizer
-from nas.training.pipeline import Moment, TrainingPipeline
+from nas.training.pipeline import TrainingPipeline
+from nas.training.reporting import Snapshot
 from nas.training.stages import Stage
 
 # Low formats need training: 2 to 6 bits score .30 right after calibration where a hundred steps later they score .49.
 COPY_STEPS = 100
 
 
-def preview(moment: Moment, give_way: Callable[[], None]) -> nn.Module:
+def preview(snapshot: Snapshot, give_way: Callable[[], None]) -> nn.Module:
     """A copy of the network as it would be shipped, compressed and folded.
 
     All steps of its plan are applied, and then the last stage is trained to its end in a few steps, whatever remained
     of it: every candidate's learning rate comes down, so that one without compression is not compared while it is high.
     A copy goes back to no earlier weights: it is not trained long enough to make up for it.
     """
-    pipeline, network, carried = moment.pipeline, moment.copied(), replace(moment.carried, early=None)
+    pipeline, network, carried = snapshot.pipeline, snapshot.copied(), replace(snapshot.carried, early=None)
     estimate_batch_norm(network, pipeline.batches)
-    later = pipeline.stages[moment.stage + 1 :]
+    later = pipeline.stages[snapshot.stage + 1 :]
     for stage in later:
         network = pipeline.change(network, stage, carried)
         network = network if stage is later[-1] else stage.method.leave(network)
-    rest, loss = _rest(pipeline, moment.done), pipeline.loss(network, carried.teacher)
+    rest, loss = _rest(pipeline, snapshot.done), pipeline.loss(network, carried.teacher)
     loss.fit(pipeline.batches)
     train_stage(
         network,

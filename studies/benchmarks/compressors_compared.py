@@ -40,6 +40,7 @@ SCALES: Mapping[str, tuple[Scale, int]] = {  # images, and epochs
 }
 ARCHITECTURE = resnet8("fp32").architecture
 INNER = {group.name: group.width for group in ARCHITECTURE.groups()}
+STOCK = "quantize_static"  # ONNX Runtime's own, of the fp32 network
 FORMATS = (
     "int8", "int6", "int5", "int4", "int3", "int2", "pow2", "ternary", "binary", "codebook4", "codebook3", "codebook2",
 )  # fmt: skip
@@ -132,7 +133,7 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         *(
             Variant(
                 f"{fmt}, {calibration}", after_training(fmt), (f"training.calibration={calibration}",),
-                beside=f"{fmt}, minmax" if calibration != "minmax" else "",
+                beside=f"{fmt}, minmax" if calibration != "minmax" else STOCK if fmt == "int8" else "",
             )
             for fmt in ("int8", "int4")
             for calibration in ("minmax", "percentile", "mse", "entropy")
@@ -179,24 +180,24 @@ def jobs_of(groups: Iterable[str], seeds: Sequence[int], scale: str = "digits") 
 
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Of each variant: means over the seeds, and its paired difference on test to the one beside it."""
-    by_variant: dict[tuple[str, str], list[Row]] = {}
+    by_variant: dict[str, list[Row]] = {}
     for row in [*rows, *map(_of_stock, (row for row in rows if "stock_test" in row))]:
-        by_variant.setdefault((row["group"], row["variant"]), []).append(row)
+        by_variant.setdefault(row["variant"], []).append(row)
     tests = {name: {row["seed"]: row["test"] for row in own} for name, own in by_variant.items()}
     return [
         {
-            "group": group, "variant": variant, "seeds": len(own), "beside": own[0]["beside"],
+            "group": own[0]["group"], "variant": variant, "seeds": len(own), "beside": own[0]["beside"],
             **{key: float(np.mean([row[key] for row in own])) for key in ("validation", "test", "size_bytes")},
-            "difference": difference(tests[group, variant], tests.get((group, own[0]["beside"]), {})),
+            "difference": difference(tests[variant], tests.get(own[0]["beside"], {})),
         }
-        for (group, variant), own in by_variant.items()
+        for variant, own in by_variant.items()
     ]  # fmt: skip
 
 
 def _of_stock(row: Row) -> Row:
     """ONNX Runtime's `quantize_static` of a network, as a variant of its own."""
     told = {name: row[f"stock_{name}"] for name in ("validation", "test", "size_bytes")}
-    return {**row, **told, "variant": "quantize_static", "beside": row["variant"]}
+    return {**row, **told, "variant": STOCK, "beside": row["variant"]}
 
 
 def table_of(found: Sequence[Mapping[str, Any]]) -> Table:

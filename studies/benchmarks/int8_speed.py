@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from compressors.folding import fold_batch_norm
+from compressors.quantization.activations import observe
 from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import observe, refresh_scales
+from compressors.quantization.modules import refresh_scales
 from nas.measuring.turns import exclusive
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.stock import quantize_stock

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet18, squeezenet1_1
 from torchvision.models._api import WeightsEnum
 
+from compressors.taps import scale_ends
 from nas.built_teacher import FittedInput, bare_teacher, build_teacher, refuse_unknown
 from nas.errors import InputError
 from nas.study import Distillation
@@ -44,6 +45,13 @@ def test_small_images_are_enlarged(size: int | None, own: int, expected: int) ->
     assert built.network.eval()(torch.rand(2, 1, own, own)).shape == (2, 5)
 
 
+def test_enlarged_images_end_no_stage() -> None:
+    """Of 8 pixels they become 32: maps of 16 and 8 are of the network's first stages all the same."""
+    teacher = bare_teacher(options(), 5, 8).eval()
+    found = scale_ends(teacher, torch.rand(2, 1, 8, 8))
+    assert found == ("network.relu", "network.layer1", "network.layer2", "network.layer3")
+
+
 def test_random_weights_are_those_of_the_seed() -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
@@ -70,6 +78,17 @@ def test_a_file_of_weights(tmp_path: Path, ending: str, classes: int) -> None:
         images = torch.rand(2, 3, 32, 32)
         expected = given(built.network.fitted(images))
         assert torch.equal(built.network.eval()(images), expected)
+
+
+def test_files_of_older_versions_lack_the_counts_of_batch_norms(tmp_path: Path) -> None:
+    """As torchvision's own of ResNet do."""
+    given = {n: t for n, t in resnet18(num_classes=5).state_dict().items() if not n.endswith("num_batches_tracked")}
+    assert len(given) == 102
+    save_file(given, tmp_path / "w.safetensors")
+    built = build_teacher(options(weights=str(tmp_path / "w.safetensors")), 5, 32, seed=1, key=KEY)
+    assert built.is_finished
+    found = built.network.network.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in given.items())
 
 
 def test_a_classifier_may_be_a_convolution(tmp_path: Path) -> None:

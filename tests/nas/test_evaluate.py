@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -26,7 +27,7 @@ import nas.measuring.costs
 import nas.measuring.latency
 import nas.measuring.turns
 import nas.recording
-import nas.training.pipeline
+import nas.training.stage_run
 from nas.candidates.sampling import sample, sample_of
 from nas.data import load
 from nas.errors import InputError, TrainingDiverged
@@ -40,7 +41,7 @@ from nas.registry import RUNTIMES
 from nas.run_folder.paths import read_evaluation
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
-from nas.training.pipeline import Interrupted
+from nas.training.reporting import Interrupted
 from nas.workbench import Workbench
 from search_spaces.trials import Pick
 
@@ -383,7 +384,7 @@ def test_a_full_disk_is_no_candidates_fault(bench: Workbench, tmp_path: Path, mo
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint after every epoch."""
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED, State.PRUNED])
@@ -480,6 +481,32 @@ def test_a_rung_is_an_evaluation_of_its_own(bench: Workbench, tmp_path: Path, ke
     assert resumed.seconds["train"] >= record.seconds["train"]
     assert (resumed.seconds["rung"], resumed.started_at) == (record.seconds["rung"], record.started_at)
     assert "rung" not in other.seconds
+
+
+def test_at_a_rung_a_copy_is_measured_where_costs_depend_on_weights(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the process that trains, which must not wait for itself."""
+    choice = {"ratio": 0.5, "scope": "global"}
+    bench.study = make_study(**masks(choice))
+    task = replace(task_of(bench, tmp_path), epochs=4, rungs=(0.5,))
+    monkeypatch.setattr(nas.measuring.latency, "exclusive", at_once)
+    found, record = evaluate(task, bench), read_evaluation(task.at_rung(0.5).folder)
+    assert record is not None
+    assert record.measurement is not None
+    assert record.measurement.origin == "shipped file"
+    assert set(record.measurement.latency) == {bench.study.target.name}
+    assert record.model_sha256 == {"model.onnx": sha256_of(task.at_rung(0.5).folder / "model.onnx")}
+    assert found.state is State.COMPLETE
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """`exclusive` that raises BlockingIOError where it would wait."""
+    _, busy = nas.measuring.turns.open_locks()
+    busy.take(fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield
+    busy.close()
 
 
 def test_what_is_stopped_behind_a_rung_keeps_what_it_had_reached(bench: Workbench, tmp_path: Path) -> None:

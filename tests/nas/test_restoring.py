@@ -13,6 +13,7 @@ from by_hand import different, evaluated, make_study
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from compressors.formats import FORMATS
 from compressors.pipeline import Options, compress
 from compressors.plan import CompressionPlan
 from compressors.quantization.modules import QuantizedLayer
@@ -76,6 +77,36 @@ def test_a_float_network_is_the_same(name: str, tmp_path: Path) -> None:
     assert torch.equal(again(images()), network(images()))
 
 
+def test_what_the_architecture_tells_need_not_be_stored(tmp_path: Path) -> None:
+    """Which channels a shuffle unit selects is in no state dict, as a teacher's weights are kept."""
+    candidate, network = trained(PLANS["plain"])
+    kept = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    assert kept.keys() < stored_weights(network).keys()
+    save_file(kept, tmp_path / "w.safetensors")
+    again = restored(candidate, tmp_path / "w.safetensors", 10)
+    assert torch.equal(again(images()), network(images()))
+
+
+MASKED = {"steps": {"masked": {layer.name: {"ratio": 0.5} for layer in ARCHITECTURE.layers(10)}}}
+ALL_INTEGER = {
+    name: {"formats": {layer.name: name for layer in ARCHITECTURE.layers(10)}}
+    for name, fmt in FORMATS.items()
+    if not fmt.is_float
+}
+PLANS |= ALL_INTEGER | {f"{name}, masked": {**plan, **MASKED} for name, plan in ALL_INTEGER.items()}
+
+
+@pytest.mark.parametrize("name", [*ALL_INTEGER, *(f"{name}, masked" for name in ALL_INTEGER)])
+def test_codes_of_every_format(name: str, tmp_path: Path) -> None:
+    candidate, network = trained(PLANS[name])
+    save_file(stored_weights(network), tmp_path / "w.safetensors")
+    again = restored(candidate, tmp_path / "w.safetensors", 10)
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, QuantizedLayer)}
+    for path, layer in layers.items():
+        assert torch.allclose(again.get_submodule(path).weight, layer.quantized()[0], rtol=1e-5, atol=1e-7), path
+    assert len(layers) == len(candidate.layers(10))
+
+
 @pytest.mark.parametrize("name", ["int8", "mixed"])
 def test_codes_become_the_values_they_stand_for(name: str, tmp_path: Path) -> None:
     candidate, network = trained(PLANS[name])
@@ -106,6 +137,14 @@ def test_zero_points_and_codebooks() -> None:
     expected = (book[codes] - zeros[:, None, None, None]) * scales[:, None, None, None]
     np.testing.assert_allclose(found["weight"].numpy(), expected, rtol=1e-6)
     np.testing.assert_allclose(found["bias"].numpy(), [0.5, -1, 1.5] * scales, rtol=1e-6)
+
+
+def test_a_dynamic_layer_has_the_weight_that_its_codes_stand_for(tmp_path: Path) -> None:
+    candidate, network = trained({"formats": {"classifier": "int8"}, "steps": {"dynamic": {"network": True}}})
+    save_file(stored_weights(network), tmp_path / "w.safetensors")
+    again, layer = restored(candidate, tmp_path / "w.safetensors", 10), network.get_submodule("classifier")
+    assert torch.allclose(again.get_submodule("classifier").weight, layer.weight, rtol=1e-6, atol=0)
+    assert torch.equal(again.get_submodule("classifier").bias, layer.bias)
 
 
 def test_what_is_not_stored_is_named(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_a_trained_network_is_quantized_measured_and_scored(
     assert found.candidate_id == quantized.candidate.id != trained.candidate_id
     assert found.ran_integer == found.asked_integer == tuple(quantized.candidate.plan.formats)
     assert {layer.format for layer in found.layers} == {"int8"}
+    assert all(layer.sparsity is not None for layer in found.layers)
     assert found.parity is None
     assert set(found.seconds) == {"quantize", "measure", "score"}
     assert found.test is not None

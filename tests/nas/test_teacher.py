@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import nas.teacher
-import nas.training.pipeline
+import nas.training.stage_run
 from compressors.pipeline import folded
 from compressors.plan import CompressionPlan
 from nas.built_teacher import bare_teacher
@@ -43,13 +43,14 @@ SPACE = {
 }  # fmt: skip
 
 
-def make_study(**distillation: Any) -> Study:
+def make_study(*sizes: int, **distillation: Any) -> Study:
     training = {
         "epochs": 2, "batch_size": 64, "ema": {"low": 0.5, "high": 0.9},
         "distillation": {"teacher": "reference", **distillation},
     }  # fmt: skip
     data = {"source": "digits", "train_images": 200}
-    return Study.model_validate({"name": "t", "data": data, "space": SPACE, "training": training})
+    space = {**SPACE, **({"input_size": sizes} if sizes else {})}
+    return Study.model_validate({"name": "t", "data": data, "space": space, "training": training})
 
 
 def bench(folder: Path) -> Workbench:
@@ -59,7 +60,7 @@ def bench(folder: Path) -> Workbench:
 
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -349,3 +350,39 @@ def test_before_there_is_a_teacher_one_of_its_shape_is_timed(tmp_path: Path, tea
     assert network(torch.rand(2, 1, 8, 8)).shape == taught(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     weights = [{name: p.shape for name, p in net.named_parameters() if p.dim() > 1} for net in (network, taught)]
     assert weights[0] == weights[1]
+
+
+def of_sizes(folder: Path, *sizes: int, **distillation: Any) -> tuple[Workbench, Workbench]:
+    """Benches of students of the larger and of the smaller size."""
+    study = make_study(*sizes, features_weight=1.0, **distillation)
+    large = Workbench(study, load(study.data, input_size=sizes[-1], seed=0), folder=RunFolder(folder))
+    return large, large.at(sizes[0])
+
+
+def test_smaller_students_are_taught_at_the_teacher_s_own_size(tmp_path: Path) -> None:
+    """Its answers to small images are those to the same images, enlarged."""
+    large, small = of_sizes(tmp_path, 8, 16)
+    logits = teacher_logits(small)
+    assert torch.equal(teacher_logits(large), logits)
+    images = torch.rand(4, 1, 8, 8)
+    enlarged = torch.nn.functional.interpolate(images, size=(16, 16), mode="bilinear")
+    network = teacher_network(small)
+    assert torch.equal(network(images), network(enlarged))
+    assert torch.equal(teacher_network(large)(enlarged), network(images))
+    original = torch.from_numpy(large.data.train.images[:9]) / 255
+    assert torch.allclose(network(original), logits[:9], atol=1e-5)
+    assert evaluated(small, tmp_path / "artifact").state is State.COMPLETE
+
+
+def test_a_network_of_torchvision_is_the_same_whoever_asks_first(tmp_path: Path) -> None:
+    given = bare_teacher(Distillation(teacher="torchvision.squeezenet1_1", weights="none"), 10, 8).network.state_dict()
+    save_file(given, tmp_path / "given.safetensors")
+    options = {"teacher": "torchvision.squeezenet1_1", "weights": str(tmp_path / "given.safetensors")}
+    logits = list[torch.Tensor]()
+    for asks in range(2):
+        folder = tmp_path / str(asks)
+        folder.mkdir()
+        benches = of_sizes(folder, 32, 48, **options)
+        logits.append(teacher_logits(benches[asks]))
+        assert [teacher_network(bench).get_submodule("fitted").size for bench in benches] == [48, 48]
+    assert torch.equal(*logits)

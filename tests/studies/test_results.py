@@ -100,6 +100,58 @@ def test_kinds_of_block() -> None:
     assert f"Of 148 trainings on the list {len(networks)} were made" in PAGE
 
 
+def stored(file: str) -> Any:
+    return json.loads((RESULTS / file).read_text(encoding="utf-8"))
+
+
+def tables(heading: str) -> list[list[list[str]]]:
+    """The rows of every table below a heading, heads left out."""
+    section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in found.splitlines()[2:]]
+        for found in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
+    ]
+
+
+def test_compressors_side_by_side() -> None:
+    variants = {one["variant"]: one for one in stored("compressors.json")["variants"]}
+    shown = {row[0]: row for found in tables("Compressors") for row in found if len(row) == 5}
+    assert shown.keys() == variants.keys()
+    for name, one in variants.items():
+        apart = "" if one["beside"] == name or one["difference"] is None else told(one["difference"])
+        kilobytes = f"{one['size_bytes'] / 1000:.1f}"
+        assert shown[name] == [name, per_cent(one["test"]), kilobytes, one["beside"], apart]
+
+
+def test_formats_on_cifar10() -> None:
+    (found,) = [rows for rows in tables("Compressors") if len(rows[0]) == 3]
+    assert found == [
+        [one["variant"], per_cent(one["test"]), f"{one['size_bytes'] / 1000:.1f}"]
+        for one in stored("compressors-cifar10.json")["variants"]
+    ]
+
+
+def test_criteria_beside_the_exact_change() -> None:
+    (found,) = [rows for rows in tables("Compressors") if len(rows[0]) == 4]
+    assert found == [
+        [name, f"{one['tau']:.2f}", " to ".join(f"{end:.2f}" for end in one["interval"]), f"{one['network']:.2f}"]
+        for name, one in stored("criteria.json")["criteria"].items()
+    ]
+
+
+def test_deep_compression() -> None:
+    (found,) = [rows for rows in tables("Compressors") if len(rows[0]) == 7]
+    ways = [
+        one for network in ("mlp", "lenet5") for one in stored(f"digits-deep-compression-{network}.json")["summary"]
+    ]
+    for row, one in zip(found, ways, strict=True):
+        points = "{mean:+.2f} ({low:+.2f} to {high:+.2f})".format(**one["points"])
+        assert row[:4] == [one["network"], one["way"], str(one["seeds"]), per_cent(one["accuracy"])]
+        assert row[4:] == [
+            "" if one["way"] == "dense" else points, f"{one['coded_bytes']:,.0f}", f"{one['times_smaller']:.1f}"
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize("file", sorted(path.name for path in RESULTS.iterdir() if path.name != "README.md"))
 def test_every_file_is_named(file: str) -> None:
     """By its name, or by its ending beside one that differs in it alone."""

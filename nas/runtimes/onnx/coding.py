@@ -21,7 +21,7 @@ LARGEST_JOINT = 2048  # bytes of numbers that are coded with others of their typ
 WORDS = ("words of 4 bytes",)
 # Numbers of fields of the messages ModelProto, GraphProto and TensorProto.
 GRAPH, INITIALIZER, DIMS, DATA_TYPE, RAW_DATA = 7, 5, 1, 2, 9
-VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # types of fields on the wire
+FIXED = {1: 8, 5: 4}  # bytes of fields of these types on the wire; type 0 is a number of any length, 2 has its length
 VIEWS_OF: dict[int, tuple[str, ...]] = {
     TensorProto.FLOAT: WORDS,
     TensorProto.INT32: WORDS,
@@ -74,9 +74,9 @@ def spans(data: bytes) -> list[Span]:
     """The tensors in a file's graph that are worth coding by themselves."""
     try:
         tensors = list(_tensors(data))
+        shapes = {_shape(dims) for t in tensors if (dims := _told(data, t))}
     except (ValueError, IndexError):
         return []
-    shapes = {_shape(dims) for t in tensors if (dims := _told(data, t))}
     return [_span(tensor, shapes) for tensor in tensors if tensor.stop - tensor.start >= SMALLEST]
 
 
@@ -87,7 +87,7 @@ def _span(tensor: Stored, shapes: set[tuple[int, int]]) -> Span:
         views = ("bytes", *PACKED)
         tried += [*sorted(shapes), *((1, size * 8 // bits) for bits in (1, 2, 4))]
     joint = f"type {tensor.kind}" if views == WORDS and size <= LARGEST_JOINT else ""
-    is_float = tensor.kind == TensorProto.FLOAT
+    is_float = tensor.kind == TensorProto.FLOAT and size % 4 == 0
     return Span(tensor.start, tensor.stop, views, tuple(dict.fromkeys(tried)), is_float, joint)
 
 
@@ -98,7 +98,7 @@ def _shape(dims: tuple[int, ...]) -> tuple[int, int]:
 
 def _told(data: bytes, tensor: Stored) -> tuple[int, ...] | None:
     """The shape that a tensor of whole numbers may stand for: that of codes which operations unpack."""
-    if tensor.kind != TensorProto.INT64 or len(tensor.dims) != 1 or not 2 <= tensor.dims[0] <= 4:
+    if tensor.kind != TensorProto.INT64 or len(tensor.dims) != 1 or not 1 <= tensor.dims[0] <= 4:
         return None
     dims = tuple(np.frombuffer(data[tensor.start : tensor.stop], "<i8").tolist())
     return dims if all(0 < dim < 2**31 for dim in dims) else None
@@ -143,8 +143,8 @@ def _fields(data: bytes, start: int, stop: int) -> Iterator[Field]:
                     raise ValueError(f"a field of {length} bytes, of which there are {stop - at}")
                 yield Field(tag >> 3, at, at + length)
                 at += length
-            case 1 | 5 as kind:
-                at += 8 if kind == FIXED64 else 4
+            case kind if kind in FIXED:
+                at += FIXED[kind]
             case kind:
                 raise ValueError(f"a field of type {kind}")
 

@@ -9,7 +9,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from compressors.masking.layers import mask_of
-from compressors.quantization.dynamic import DynamicLinear
+from compressors.quantization.dynamic import INT8, DynamicLinear
 from nas.runtimes.onnx.sparse import stores_mask, unmasked
 from nas.runtimes.onnx.weights import WEIGHT_SCALE
 from nas.runtimes.onnx.writer import Writer, array_of
@@ -30,6 +30,6 @@ def write_dynamic_linear(writer: Writer, source: str, name: str, module: Dynamic
 def _weight(writer: Writer, codes: np.ndarray[Any, Any], mask: Tensor | None) -> str:
     """Codes (in, out), as they are or as a mask and what that keeps."""
     marks = None if mask is None else array_of(mask).T
-    if marks is None or writer.stores_dense or not stores_mask("int8", marks.size, int(marks.sum()), 8):
+    if marks is None or not stores_mask(INT8, marks.size, int(marks.sum()), writer.storage):
         return writer.constant(np.ascontiguousarray(codes))
     return unmasked(writer, np.ascontiguousarray(marks), writer.constant(codes[marks]))

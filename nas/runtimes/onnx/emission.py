@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import onnx
@@ -14,41 +15,36 @@ from compressors.masking.layers import has_masks
 from compressors.support import Unsupported
 from nas.runtimes.onnx.model import OPSET, FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.nodes import write_node
-from nas.runtimes.onnx.unpacked import SPARSE
+from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.onnx.writer import UnknownOperation, Writer
 from nas.runtimes.runtime import FileHeader
 
 
-def emit(network: fx.GraphModule, header: FileHeader, *, unpacked: Collection[str] = frozenset()) -> onnx.ModelProto:
+def emit(network: fx.GraphModule, header: FileHeader, storage: Storage = SMALLEST) -> onnx.ModelProto:
     """The ONNX model of a folded, possibly quantized network: `image` (N, C, H, W) in [0, 1] -> `logits`.
 
-    Weights of the formats in `unpacked` are stored as int8 codes, for a runtime that cannot read them packed: a larger
-    file that computes the same; with SPARSE among them masked ones are stored dense. Raises UnknownOperation where the
-    table has no row; `emit_or_export` falls back to torch's exporter then.
+    Whatever the storage, the file computes the same. Raises UnknownOperation where the table has no row;
+    `emit_or_export` falls back to torch's exporter then.
     """
-    dense = _written(network, header, frozenset(unpacked), stores_dense=True)
-    if SPARSE in unpacked or not has_masks(network):
+    dense = _written(network, header, replace(storage, is_dense=True))
+    if storage.is_dense or not has_masks(network):
         return dense
-    sparse = _written(network, header, frozenset(unpacked), stores_dense=False)
+    sparse = _written(network, header, storage)
     return min(dense, sparse, key=onnx.ModelProto.ByteSize)  # small masks save less than their function takes
 
 
-def _written(
-    network: fx.GraphModule, header: FileHeader, unpacked: frozenset[str], *, stores_dense: bool
-) -> onnx.ModelProto:
-    writer = Writer(dict(network.named_modules()), stored_as_int8=unpacked, stores_dense=stores_dense)
+def _written(network: fx.GraphModule, header: FileHeader, storage: Storage) -> onnx.ModelProto:
+    writer = Writer(dict(network.named_modules()), storage=storage)
     for node in network.graph.nodes:
         write_node(writer, node)
     return _finish(graph_of(writer.nodes, writer.weights, header), header, writer.functions)
 
 
-def emit_or_export(
-    module: nn.Module, header: FileHeader, *, unpacked: Collection[str] = frozenset()
-) -> onnx.ModelProto:
+def emit_or_export(module: nn.Module, header: FileHeader, storage: Storage = SMALLEST) -> onnx.ModelProto:
     """The model of a float network by the table, or by `torch.onnx.export` where something is unknown to it."""
     try:
         network = module if isinstance(module, fx.GraphModule) else fold_batch_norm(module)
-        return emit(network, header, unpacked=unpacked)
+        return emit(network, header, storage)
     except (UnknownOperation, Unsupported):
         return export_with_torch(module, header)
 

@@ -7,25 +7,27 @@ from pathlib import Path
 import onnx
 from torch import fx, nn
 
+from compressors.quantization.dynamic import DynamicLinear
 from compressors.quantization.modules import QuantizedLayer
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit, emit_or_export
+from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.onnx.zeros import count_zeros
 from nas.runtimes.runtime import FileCosts, FileHeader, FileZeros
 
 
-def model_bytes(network: nn.Module, header: FileHeader, *, unpacked: frozenset[str] = frozenset()) -> bytes:
-    """The ONNX file of a network; weights of the formats in `unpacked` are stored as int8 codes.
+def model_bytes(network: nn.Module, header: FileHeader, storage: Storage = SMALLEST) -> bytes:
+    """The ONNX file of a network, its weights stored in this way.
 
     A quantized network is emitted by the table alone: torch's exporter would not keep its integers.
     """
     if isinstance(network, fx.GraphModule) and _is_quantized(network):
-        return _serialized(emit(network, header, unpacked=unpacked))
-    return _serialized(emit_or_export(network, header, unpacked=unpacked))
+        return _serialized(emit(network, header, storage))
+    return _serialized(emit_or_export(network, header, storage))
 
 
 def _is_quantized(network: nn.Module) -> bool:
-    return any(isinstance(module, QuantizedLayer) for module in network.modules())
+    return any(isinstance(module, QuantizedLayer | DynamicLinear) for module in network.modules())
 
 
 def _serialized(model: onnx.ModelProto) -> bytes:

@@ -6,7 +6,7 @@ Both are sums over the network's parts, each drawn once: thousands of candidates
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -17,9 +17,11 @@ from nas.candidates.candidate import Candidate, formats_of, shapes_file
 from nas.candidates.shaping import SHAPINGS
 from nas.candidates.zeros import mask_of_plan, zeros_of
 from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
-from nas.runtimes.onnx.outline import Map, Node
+from nas.runtimes.onnx.outline import Map
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
+from nas.runtimes.onnx.pieces import Piece, letters
+from nas.runtimes.onnx.placing import fixed_operations, held_operations
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
 from nas.runtimes.onnx.sketch import (
     BOUNDS,
@@ -29,11 +31,9 @@ from nas.runtimes.onnx.sketch import (
     SIGMOID_POWER,
     ZERO,
     Sketch,
-    fixed_operations,
-    held_operations,
 )
 from nas.runtimes.onnx.sparse import UNMASK, unmask_function
-from nas.runtimes.onnx.unpacked import SPARSE
+from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
 from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
@@ -50,33 +50,6 @@ ZERO_POINT_BYTES, SCALE_BYTES = (tensor_bytes((), length) + 3 for length in (1, 
 SIZE_SD = 4.0  # in bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
-    """What a file has of one part; as in Outline. `source` is its input, of elements of `source_bytes`.
-
-    out, is_held, is_signed, is_fixed: the shape of its result, and whether that is held in codes, may be negative and
-    has a scale that is a power of two.
-    """
-
-    size_bytes: int
-    node_uses: tuple[int, ...]
-    constant_uses: tuple[int, ...]
-    input_uses: int
-    grid_uses: int
-    zero_points: int
-    power_scales: int
-    scalars: tuple[tuple[str, int, int], ...]
-    restored_bits: frozenset[int]
-    unmasks: bool
-    nodes: tuple[Node, ...]
-    source: Map
-    source_bytes: int
-    out: Map
-    is_held: bool
-    is_signed: bool
-    is_fixed: bool
-
-
 class Asked(NamedTuple):
     """What a part asks of the result before it: that it is held in codes, and on a scale that is a power of two."""
 
@@ -87,7 +60,7 @@ class Asked(NamedTuple):
 NOTHING_ASKED = Asked(in_codes=False, fixed=False)
 
 
-def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] = frozenset()) -> FileForecast | None:
+def forecast(candidate: Candidate, header: FileHeader, storage: Storage = SMALLEST) -> FileForecast | None:
     """Size and peak memory of the file; None for kinds of blocks whose flow is not known, for steps that are not known
     here, and where shapes or zeros depend on weights.
 
@@ -99,15 +72,15 @@ def forecast(candidate: Candidate, header: FileHeader, unpacked: frozenset[str] 
         or candidate.depends_on_weights
     ):
         return None
-    mask = mask_of_plan(candidate.plan)
-    ways = [None] if mask is None or SPARSE in unpacked else [None, mask]
-    found = [_pieces(candidate, len(header.class_names), unpacked, way) for way in ways]
+    mask, dense = mask_of_plan(candidate.plan), replace(storage, is_dense=True)
+    ways = {dense} if mask is None else {dense, storage}
+    found = [_pieces(candidate, len(header.class_names), way, mask) for way in ways]
     files = [_forecast(pieces, header) for pieces in found if pieces is not None]
     return min(files, key=lambda file: file.size_bytes, default=None)
 
 
 def _forecast(pieces: Sequence[Piece], header: FileHeader) -> FileForecast:
-    content = sum(piece.size_bytes for piece in pieces) + _letters(pieces)
+    content = sum(piece.size_bytes for piece in pieces) + letters(pieces)
     content += sum(SCALAR_BYTES[name] for name in {name for piece in pieces for name, _, _ in piece.scalars})
     zeros = _repeated(sum(piece.zero_points for piece in pieces), ZERO_POINTS)
     powers = _repeated(sum(piece.power_scales for piece in pieces), POWER_SCALES)
@@ -128,36 +101,6 @@ def _peak(piece: Piece) -> int:
     return peak_of_part(piece.nodes, piece.source, piece.source_bytes)
 
 
-def _letters(pieces: Sequence[Piece]) -> int:
-    """Letters of all numbered names: a letter for the kind and the digits of the number."""
-    total, node, constant, shared = 0, 0, 0, dict[str, int]()
-    for piece in pieces:
-        before = _name(node - 1) if node else len("image")
-        total += piece.input_uses * before + piece.grid_uses * _name(max(0, constant - 1))
-        new = 0
-        for name, uses, first in piece.scalars:
-            if name not in shared:
-                shared[name] = constant + first + new
-                new += 1
-                total += _name(shared[name])
-            total += uses * _name(shared[name])
-        total += _names(piece.node_uses, node) + _names(piece.constant_uses, constant + new)
-        node, constant = node + len(piece.node_uses), constant + len(piece.constant_uses) + new
-    return total - _name(node - 1) + len("logits")
-
-
-def _name(number: int) -> int:
-    return 1 + len(str(number))
-
-
-def _names(uses: Sequence[int], first: int) -> int:
-    if not uses:
-        return 0
-    if _name(first) == _name(first + len(uses) - 1):
-        return sum(uses) * _name(first)
-    return sum(count * _name(number) for number, count in enumerate(uses, first))
-
-
 @lru_cache(maxsize=1 << 8)
 def _envelope(header: FileHeader, restored_bits: frozenset[int], unmasks: bool) -> tuple[int, int]:
     """Bytes of a model without nodes: around its graph, with the functions that restore such codes, and in it."""
@@ -168,8 +111,8 @@ def _envelope(header: FileHeader, restored_bits: frozenset[int], unmasks: bool) 
     return model_of(graph, header, functions).ByteSize() - framed(inside), inside
 
 
-def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str], mask: Mask | None) -> list[Piece] | None:
-    """The pieces of a network's parts, in order, with what this mask leaves; None where a part's flow is not known."""
+def _pieces(candidate: Candidate, num_classes: int, storage: Storage, mask: Mask | None) -> list[Piece] | None:
+    """The pieces of a network's parts, in order; None where a part's flow is not known."""
     architecture, plan = candidate.architecture, candidate.plan
     parts = candidate.parts(num_classes)
     if not all(map(_is_known, parts)):
@@ -179,7 +122,7 @@ def _pieces(candidate: Candidate, num_classes: int, unpacked: frozenset[str], ma
     pieces, source = list[Piece](), Map(architecture.input_channels, architecture.input_size)
     held, signed, fixed = False, False, False
     for part, given, next_asks in zip(parts, formats, [*asks[1:], NOTHING_ASKED], strict=True):
-        piece = _piece(part, given, source, held, signed, fixed, next_asks, unpacked, zeros_of(part, mask))
+        piece = _piece(part, given, source, held, signed, fixed, next_asks, storage, zeros_of(part, mask))
         pieces.append(piece)
         source, held, signed, fixed = piece.out, piece.is_held, piece.is_signed, piece.is_fixed
     return pieces
@@ -227,7 +170,7 @@ def _names_of(part: Part) -> list[str]:
 @lru_cache(maxsize=1 << 16)
 def _piece(
     part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, input_fixed: bool,
-    next_asks: Asked, unpacked: frozenset[str], zeros: tuple[int, ...],
+    next_asks: Asked, storage: Storage, zeros: tuple[int, ...],
 ) -> Piece:  # fmt: skip
     flow, names = _flow_of(part), _names_of(part)
     by_name = dict(zip(names, formats, strict=True))
@@ -236,7 +179,7 @@ def _piece(
     held = (held | {last} if next_asks.in_codes else held) if part.name != "classifier" else held - {last}
     fixed = _fixed(flow, by_name, input_fixed=input_fixed, output_fixed=next_asks.fixed)
     masked = dict(zip(names, zeros, strict=True)) if zeros else {}
-    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, unpacked, masked)
+    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, storage, masked)
     outline = sketch.draw(source, is_signed=input_signed)
     return Piece(
         size_bytes=outline.size_bytes,

@@ -2,15 +2,14 @@
 
 The rules that make ONNX Runtime run integer kernels: unsigned 8-bit activations between QuantizeLinear and
 DequantizeLinear, weights s8 per output channel, int32 biases on the grid of input times weight, a ReLU left to the
-saturation of the quantizer behind it, and reshapes between quantizers of one grid. How weights are stored is in
-`weights.py`.
+saturation of the quantizer behind it, and reshapes between quantizers of one grid. Rows of layers are in
+`layers.py`, how weights are stored is in `weights.py`.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,19 @@ import torch
 from torch import fx, nn
 
 from compressors.formats import ActivationScheme
-from compressors.masking.layers import mask_of
+from compressors.quantization.activations import ActivationQuantizer, SharedGrid
 from compressors.quantization.dynamic import DynamicLinear
-from compressors.quantization.insertion import CLAMPING, ChannelSelection, PixelGrid
-from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, SharedGrid
+from compressors.quantization.insertion import ChannelSelection, PixelGrid
+from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from compressors.support import Unsupported, check_no_hooks
-from nas.runtimes.onnx.dynamic import write_dynamic_linear
-from nas.runtimes.onnx.weights import dequantized, float_weight
-from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
+from nas.runtimes.onnx.layers import (
+    write_conv,
+    write_dynamic,
+    write_linear,
+    write_quantized_conv,
+    write_quantized_linear,
+)
+from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer
 
 Emit = Callable[[Writer, fx.Node, Any], str]
 
@@ -95,89 +99,6 @@ def _same_memory(writer: Writer, node: fx.Node) -> Iterator[fx.Node]:
     while node.target is torch.flatten or isinstance(writer.modules.get(str(node.target)), SharedGrid):
         node = node.all_input_nodes[0]
         yield node
-
-
-def _conv_attributes(path: str, conv: nn.Conv2d) -> dict[str, Any]:
-    if not isinstance(conv.padding, tuple) or conv.padding_mode != "zeros":
-        raise UnknownOperation(f"{path}: no ONNX rule for padding {conv.padding!r} with {conv.padding_mode}")
-    return {
-        "kernel_shape": list(conv.kernel_size),
-        "strides": list(conv.stride),
-        "pads": list(conv.padding) * 2,
-        "dilations": list(conv.dilation),
-        "group": conv.groups,
-    }
-
-
-def _conv(writer: Writer, node: fx.Node, conv: nn.Conv2d) -> str:
-    inputs = _float_inputs(writer, node, conv)
-    return _kept_float(
-        writer, node, writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(str(node.target), conv))
-    )
-
-
-def _linear(writer: Writer, node: fx.Node, linear: nn.Linear) -> str:
-    _check_matrix(writer, node)
-    inputs = _float_inputs(writer, node, linear)
-    return _kept_float(writer, node, writer.add("Gemm", inputs, name=str(node.target), transB=1))
-
-
-def _check_matrix(writer: Writer, node: fx.Node) -> None:
-    """Gemm takes matrices: refuse a linear layer that works on images."""
-    rank = _rank(writer, node.all_input_nodes[0])
-    if rank != 2:
-        raise UnknownOperation(
-            f"{node.target}: no ONNX rule for a linear layer on a tensor of {rank} dimensions, only 2"
-        )
-
-
-def _rank(writer: Writer, node: fx.Node) -> int:
-    """Dimensions of a tensor; every operation of the tables but flatten keeps them."""
-    while node.op != "placeholder":
-        if node.target is torch.flatten:
-            return 2
-        node = node.all_input_nodes[0]
-    return 4
-
-
-def _float_inputs(writer: Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -> list[str]:
-    mask = mask_of(layer)
-    kept = None if mask is None else array_of(mask)
-    inputs = [writer.source(node), float_weight(writer, str(node.target), array_of(layer.weight), kept)]
-    return inputs if layer.bias is None else [*inputs, writer.constant(array_of(layer.bias), f"{node.target}.bias")]
-
-
-def _kept_float(writer: Writer, node: fx.Node, output: str) -> str:
-    """Behind a float layer between integer tensors, a LeakyRelu of slope 1: an operation that changes nothing.
-
-    Where at most a ReLU stands between such a layer and the next quantizer, ONNX Runtime takes its float weights for
-    an oversight and rounds them to 8 bits (WeightBiasQuantization). LeakyRelu stops that and fuses with the layer.
-    """
-    reads_codes = isinstance(writer.modules.get(str(node.all_input_nodes[0].target)), Quantizer)
-    users = list(node.users)
-    clamped = len(users) == 1 and type(writer.modules.get(str(users[0].target))) in CLAMPING
-    is_quantized_again = writer.sole_quantizer(users[0] if clamped else node) is not None
-    return writer.add("LeakyRelu", [output], alpha=1.0) if reads_codes and is_quantized_again else output
-
-
-def _quantized_conv(writer: Writer, node: fx.Node, module: QuantizedConv2d) -> str:
-    inputs = [writer.source(node), *dequantized(writer, str(node.target), module.packed())]
-    return writer.add("Conv", inputs, name=str(node.target), **_conv_attributes(str(node.target), module.layer))
-
-
-def _quantized_linear(writer: Writer, node: fx.Node, module: QuantizedLinear) -> str:
-    _check_matrix(writer, node)
-    packed = module.packed()
-    if packed.zero_points is None:
-        # Without its zero point on the weight the runtime does not fuse a Gemm (a Conv it does).
-        packed = replace(packed, zero_points=torch.zeros_like(packed.scales, dtype=torch.int8))
-    inputs = [writer.source(node), *dequantized(writer, str(node.target), packed)]
-    return writer.add("Gemm", inputs, name=str(node.target), transB=1)
-
-
-def _dynamic_linear(writer: Writer, node: fx.Node, module: DynamicLinear) -> str:
-    _check_matrix(writer, node)
-    return write_dynamic_linear(writer, writer.source(node), str(node.target), module)
 
 
 def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
@@ -298,13 +219,13 @@ _BY_OP: Mapping[str, Callable[[Writer, fx.Node], None]] = {
     "get_attr": _unknown,
 }
 _MODULES: Mapping[type, Emit] = {
-    QuantizedConv2d: _quantized_conv,
-    QuantizedLinear: _quantized_linear,
-    DynamicLinear: _dynamic_linear,
+    QuantizedConv2d: write_quantized_conv,
+    QuantizedLinear: write_quantized_linear,
+    DynamicLinear: write_dynamic,
     ActivationQuantizer: _quantizer,
     SharedGrid: _quantizer,
-    nn.Conv2d: _conv,
-    nn.Linear: _linear,
+    nn.Conv2d: write_conv,
+    nn.Linear: write_linear,
     nn.ReLU: _relu,
     nn.ReLU6: _relu,
     nn.Hardswish: _hardswish,

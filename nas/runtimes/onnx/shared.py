@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.runtime import FileCosts, FileForecast, FileHeader, FileZeros, Usage
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class ReadsOnnx:
     """The part of a Runtime that depends on the file alone, not on the engine that reads it."""
 
     file_name = "model.onnx"
-    unpacked: frozenset[str] = frozenset()  # formats whose weights it is given as int8 codes
+    storage: Storage = SMALLEST  # of the weights in its files
     refused: Mapping[str, str] = MappingProxyType({})
 
     def costs(self, file: Path) -> FileCosts:
@@ -39,7 +40,7 @@ class ReadsOnnx:
     def forecast(self, candidate: Candidate, header: FileHeader) -> FileForecast | None:
         from nas.runtimes.onnx.forecast import forecast
 
-        return forecast(candidate, header, self.unpacked)
+        return forecast(candidate, header, self.storage)
 
     def class_names(self, file: Path) -> tuple[str, ...]:
         from nas.runtimes.onnx.usage import class_names

@@ -9,9 +9,11 @@ from typing import Any
 from onnx import TensorProto
 
 from compressors.formats import FORMATS, Format
-from nas.runtimes.onnx.outline import CLAMPING, KEEPING, MOVING, ROWS, Map, Outline
+from nas.runtimes.onnx.outline import CLAMPING, MOVING, ROWS, Map, Outline
 from nas.runtimes.onnx.packing import FUNCTIONS, NARROW, UNPACK
+from nas.runtimes.onnx.placing import result_of
 from nas.runtimes.onnx.sparse import UNMASK, mask_bytes, stores_mask
+from nas.runtimes.onnx.storage import Storage
 from search_spaces.flows import INPUT, Operation
 from search_spaces.layers import LayerSpec
 
@@ -22,61 +24,22 @@ FLOATS = ("fp32", DYNAMIC)
 Grid = Mapping[str, Any]  # what a quantizer reads of its grid: arguments of Outline.add
 
 
-def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, input_held: bool) -> set[int]:
-    """Operations whose results are held in codes, as far as the part decides that; INPUT too where it asks for it."""
-    held = {INPUT} if input_held else set[int]()
-    for number, operation in enumerate(flow):
-        if operation.op == "layer" and operation.layer in quantized:
-            held |= {*operation.reads, _result(flow, number)}
-    for number, operation in enumerate(flow):
-        if operation.op in KEEPING and held.issuperset(operation.reads):
-            held.add(_result(flow, number))
-    return held
-
-
-def fixed_operations(
-    flow: Sequence[Operation], layers: Collection[str], *, input_fixed: bool, output_fixed: bool
-) -> set[int]:
-    """Operations, perhaps INPUT, whose results have a scale that is a power of two: those around such `layers`, and
-    those of such results alone.
-    """
-    fixed = {len(flow) - 1} if output_fixed else set[int]()
-    fixed |= {INPUT} if input_fixed else set[int]()
-    for number, operation in enumerate(flow):
-        if operation.op == "layer" and operation.layer in layers:
-            fixed |= {*operation.reads, _result(flow, number)}
-    for number, operation in reversed(list(enumerate(flow))):
-        if number in fixed and operation.op in MOVING:
-            fixed |= set(operation.reads)
-    for number, operation in enumerate(flow):
-        if operation.op in KEEPING and fixed.issuperset(operation.reads):
-            fixed.add(_result(flow, number))
-    return fixed
-
-
-def _result(flow: Sequence[Operation], number: int) -> int:
-    """Where codes appear: behind the ReLU that alone reads an operation's result, or at once."""
-    users = [user for user, operation in enumerate(flow) if number in operation.reads]
-    return users[0] if len(users) == 1 and flow[users[0]].op in CLAMPING else number
-
-
 class Sketch:
     """A part's outline while it is drawn.
 
-    layers, formats, zeros: by the name that operations have for a layer; the zeros are those of masks that are stored
-    with what they leave where that is smaller. held: operations with results in codes; fixed: those with scales that
-    are powers of two. `unpacked`: formats that are stored as int8. The quantizer of the part's result ends it; the next
-    part begins with what reads the codes.
+    layers, formats, zeros: by the name that operations have for a layer; the zeros are those of masks. held: operations
+    with results in codes; fixed: those with scales that are powers of two. The quantizer of the part's result ends it;
+    the next part begins with what reads the codes.
     """
 
     def __init__(
         self, flow: Sequence[Operation], layers: Mapping[str, LayerSpec], formats: Mapping[str, str],
-        held: Collection[int], fixed: Collection[int], unpacked: Collection[str],
+        held: Collection[int], fixed: Collection[int], storage: Storage,
         zeros: Mapping[str, int] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         self.outline = Outline()
         self._flow, self._layers, self._formats = flow, layers, formats
-        self._held, self._fixed, self._unpacked, self._zeros = held, fixed, unpacked, zeros
+        self._held, self._fixed, self._storage, self._zeros = held, fixed, storage, zeros
         self._maps, self._signed, self._values = dict[int, Map](), dict[int, bool](), dict[int, int]()
         self._grids = dict[int, Grid]()
 
@@ -157,14 +120,14 @@ class Sketch:
         layer = self._layers[operation.layer]
         weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
         kept = layer.weight_count - self._zeros.get(operation.layer, 0)
-        is_sparse = kept < layer.weight_count and stores_mask("fp32", layer.weight_count, kept, 32)
+        is_sparse = self._is_sparse(operation, FORMATS["fp32"])
         dims, texts, restored = ((kept,) if is_sparse else _dims(layer)), [len(weight), len(bias)], list[int]()
         self.outline.constant(dims, 4 * kept if is_sparse else 4 * layer.weight_count, letters=len(weight))
         if is_sparse:
             restored, texts = [self._unmasked(layer, texts=texts[:1])], texts[1:]
         self.outline.constant((layer.out_channels,), 4 * layer.out_channels, letters=len(bias))
         value = self._layer(layer, [*reads, *restored], out, texts=texts, weight_codes=False)
-        result = _result(self._flow, number)
+        result = result_of(self._flow, number)
         if operation.reads[0] in self._held and result in self._held:
             return self.outline.add("LeakyRelu", [value], out, alpha=1.0)  # keeps it float
         return value
@@ -173,9 +136,10 @@ class Sketch:
         layer, outline = self._layers[operation.layer], self.outline
         ins, outs, scales = layer.in_channels, layer.out_channels, f"{layer.name}.weight_scale"
         codes = outline.add("DynamicQuantizeLinear", reads, self._maps[operation.reads[0]], outputs=3)
-        weight, zeros = outline.constant((ins, outs), ins * outs), outline.constant((outs,), outs)
+        restored, plain = self._weight_codes(operation, FORMATS["int8"], (ins, outs))
+        zeros = outline.constant((outs,), outs)
         sums = outline.add(
-            "MatMulInteger", [codes, codes], out, constants=[weight, zeros], later=1, name=layer.name
+            "MatMulInteger", [codes, *restored, codes], out, constants=[*plain, zeros], later=1, name=layer.name
         )  # fmt: skip
         outline.constant((outs,), 4 * outs, letters=len(scales))
         step = outline.add("Mul", [codes], out, texts=[len(scales)], later=1)
@@ -188,22 +152,29 @@ class Sketch:
         of_scales = () if row.has_codebook else (channels,)
         axis: dict[str, Any] = {} if row.has_codebook else {"axis": 0}
         count = 1 if row.has_codebook else channels
-        has_zeros = layer.kind == "linear" or row.rounding == "asymmetric"
+        has_zeros = layer.kind == "linear" or row.has_zero_points
         zeros = [outline.constant(of_scales, count)] if has_zeros else []
         outline.constant(of_scales, 4 * count, letters=len(scales))
-        restored, plain = self._weight_codes(layer, row, self._zeros.get(operation.layer, 0))
+        restored, plain = self._weight_codes(operation, row, _dims(layer))
         weight = outline.add("DequantizeLinear", restored, out, constants=[*plain, *zeros], texts=[len(scales)], **axis)
         bias = [outline.constant((channels,), 4 * channels), outline.constant(of_scales, 4 * count)]
         dequantized = outline.add("DequantizeLinear", [], out, constants=bias, **axis)
         return self._layer(layer, [*reads, weight, dequantized], out)
 
-    def _weight_codes(self, layer: LayerSpec, row: Format, zeros: int) -> tuple[list[int], list[int]]:
+    def _is_sparse(self, operation: Operation, row: Format) -> bool:
+        """Whether a layer's weight is a mask and what that keeps."""
+        weights, zeros = self._layers[operation.layer].weight_count, self._zeros.get(operation.layer, 0)
+        return zeros > 0 and stores_mask(row, weights, weights - zeros, self._storage)
+
+    def _weight_codes(self, operation: Operation, row: Format, dims: tuple[int, ...]) -> tuple[list[int], list[int]]:
         """The codes of a weight: the node that restores them, or the constant that they are."""
-        weights, bits = layer.weight_count, 8 if row.name in self._unpacked else row.bits
-        if zeros and row.rounding != "asymmetric" and stores_mask(row.name, weights, weights - zeros, bits):
-            restored, plain = self._codes((weights - zeros,), weights - zeros, row)
-            return [self._unmasked(layer, restored, plain)], []
-        return self._codes(_dims(layer), weights, row)
+        layer, zeros = self._layers[operation.layer], self._zeros.get(operation.layer, 0)
+        if self._is_sparse(operation, row):
+            kept = layer.weight_count - zeros
+            return [self._unmasked(layer, *self._codes((kept,), kept, row))], []
+        if zeros and not row.has_zero:  # which takes a third value
+            return [], [self.outline.constant(dims, layer.weight_count)]
+        return self._codes(dims, layer.weight_count, row)
 
     def _unmasked(
         self, layer: LayerSpec, reads: Sequence[int] = (), constants: Sequence[int] = (), *, texts: Sequence[int] = ()
@@ -218,7 +189,7 @@ class Sketch:
     def _codes(self, dims: tuple[int, ...], count: int, row: Format) -> tuple[list[int], list[int]]:
         """So many codes: the node that restores them, or the constant that they are."""
         outline = self.outline
-        if row.bits == 8 or row.name in self._unpacked:
+        if row.bits == 8 or row.name in self._storage.as_int8:
             return [], [outline.constant(dims, count)]
         if not row.has_codebook:
             return [self._restored(dims, count, row.bits, TensorProto.INT8)], []

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compressors.formats import FORMATS
+from compressors.formats import Format
 from nas.runtimes.onnx.packing import FUNCTIONS
+from nas.runtimes.onnx.storage import Storage
 
 if TYPE_CHECKING:
     from nas.runtimes.onnx.writer import Writer
@@ -28,11 +29,14 @@ def is_smaller(weights: int, kept: int, bits: int) -> bool:
     return sparse < -(-weights * bits // 8)
 
 
-def stores_mask(weight_format: str, weights: int, kept: int, bits: int) -> bool:
+def stores_mask(row: Format, weights: int, kept: int, storage: Storage) -> bool:
     """Whether a masked weight is stored as its mask and what that keeps: where that is smaller, and where no code of
-    the format stands for zero.
+    the format stands for zero. Not where it may be stored dense only, or where zero has no one code.
     """
-    return not FORMATS[weight_format].has_zero or is_smaller(weights, kept, bits)
+    if storage.is_dense or row.has_zero_points:
+        return False
+    bits = 8 if row.name in storage.as_int8 else row.bits
+    return not row.has_zero or is_smaller(weights, kept, bits)
 
 
 def mask_bytes(weights: int) -> int:
@@ -40,7 +44,10 @@ def mask_bytes(weights: int) -> int:
 
 
 def unmasked(writer: Writer, mask: np.ndarray[Any, Any], values: str) -> str:
-    """The dense weight: `values` (kept,) where the mask is true, else 0."""
+    """The dense weight: `values` (kept,) where the mask is true, else 0. Of a layer that runs twice it is one."""
+    for node in writer.nodes:
+        if node.op_type == UNMASK and node.input[1] == values:
+            return str(node.output[0])
     bits = writer.constant(np.packbits(mask.reshape(-1))[:, None])
     shape = writer.constant(np.array(mask.shape, np.int64))
     writer.functions[UNMASK] = unmask_function

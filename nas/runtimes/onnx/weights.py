@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from compressors.formats import BITS, FORMATS
+from compressors.formats import FORMATS
 from compressors.quantization.numerics import PackedWeight
 from nas.runtimes.onnx.packing import FUNCTIONS, NARROW, UNPACK, Codes, pack, to_planes, unpack_function
 from nas.runtimes.onnx.sparse import stores_mask, unmasked
@@ -40,28 +40,20 @@ def _int8_codes(writer: Writer, layer: str, packed: PackedWeight) -> str:
     With a codebook the packed codes are indices, of which negative ones count from the end, as Gather takes them.
     """
     codes = array_of(packed.codes)
-    if packed.mask is None:
+    if packed.mask is None or bool(packed.mask.all()):
         return _entries(writer, layer, packed, codes)
-    mask = array_of(packed.mask)
-    if _is_sparse(writer, packed, mask):
+    mask, row = array_of(packed.mask), FORMATS[packed.format]
+    if stores_mask(row, mask.size, int(mask.sum()), writer.storage):
         return unmasked(writer, mask, _entries(writer, layer, packed, codes[mask]))
-    if FORMATS[packed.format].has_zero:
+    if row.has_zero:
         return _entries(writer, layer, packed, codes)
     entries = codes if packed.codebook is None else array_of(packed.codebook)[codes]
     return writer.constant(np.where(mask, entries, 0).astype(np.int8))
 
 
-def _is_sparse(writer: Writer, packed: PackedWeight, mask: Codes) -> bool:
-    """Whether the mask and what it keeps are stored, and not all codes."""
-    if writer.stores_dense or FORMATS[packed.format].rounding == "asymmetric":  # whose zero is another in each channel
-        return False
-    bits = 8 if packed.format in writer.stored_as_int8 else BITS[packed.format]
-    return stores_mask(packed.format, mask.size, int(mask.sum()), bits)
-
-
 def _entries(writer: Writer, layer: str, packed: PackedWeight, codes: Codes) -> str:
     """What these codes of a weight stand for, in int8."""
-    if packed.format in writer.stored_as_int8:
+    if packed.format in writer.storage.as_int8:
         return writer.constant(codes if packed.codebook is None else array_of(packed.codebook)[codes])
     store = STORES.get(packed.format)
     if store is None:
@@ -75,7 +67,7 @@ def _entries(writer: Writer, layer: str, packed: PackedWeight, codes: Codes) -> 
 def float_weight(writer: Writer, layer: str, weight: Codes, mask: Codes | None) -> str:
     """A weight of floats, as it is, or as a mask and what that keeps where it has one and this is smaller."""
     name = f"{layer}.weight"
-    if mask is None or writer.stores_dense or not stores_mask("fp32", mask.size, int(mask.sum()), 32):
+    if mask is None or not stores_mask(FORMATS["fp32"], mask.size, int(mask.sum()), writer.storage):
         return writer.constant(weight, name)
     return unmasked(writer, mask, writer.constant(weight[mask], name))
 

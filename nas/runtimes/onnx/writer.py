@@ -11,8 +11,9 @@ import onnx
 from onnx import helper, numpy_helper
 from torch import Tensor, fx, nn
 
-from compressors.quantization.modules import ActivationQuantizer, SharedGrid
+from compressors.quantization.activations import ActivationQuantizer, SharedGrid
 from nas.runtimes.onnx.model import FunctionMaker
+from nas.runtimes.onnx.storage import SMALLEST, Storage
 
 Quantizer = ActivationQuantizer | SharedGrid
 
@@ -25,8 +26,6 @@ class UnknownOperation(ValueError):
 class Writer:
     """ONNX nodes and weights so far, the value name of every fx node, and the model-local functions that are called.
 
-    Weights of the formats in `stored_as_int8` are not packed; where it `stores_dense`, masked ones are stored whole.
-
     Only layers and what the runtime's graph is searched for carry long names: in a small network's file, names weigh
     as much as weights.
     """
@@ -37,8 +36,7 @@ class Writer:
     values: dict[fx.Node, str] = field(default_factory=dict)
     scalars: dict[bytes, str] = field(default_factory=dict)
     functions: dict[str, FunctionMaker] = field(default_factory=dict)
-    stored_as_int8: frozenset[str] = frozenset()
-    stores_dense: bool = False
+    storage: Storage = SMALLEST
 
     def add(self, op: str, inputs: Sequence[str], *, name: str = "", **attributes: Any) -> str:
         """Append a node; returns its one output. A layer that runs twice names its first node only."""

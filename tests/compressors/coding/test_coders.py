@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressors.coding.coders import CODERS, HEAD, MOST_SYMBOLS, Sink, Source, best_coding, read, write
-from compressors.coding.numbers import Bytes, Damaged
+from compressors.coding.numbers import Damaged, NumberReader
 
 NAMES = [coder.name for coder in CODERS if coder.name != "constant"]
 
@@ -24,7 +24,7 @@ def written(values: np.ndarray, names: tuple[str, ...] | None = None) -> tuple[b
 def test_values_survive(name: str, rows: int, columns: int, low: int, span: int, seed: int) -> None:
     values = np.random.default_rng(seed).integers(low, low + span, (rows, columns))
     plain, ranged = written(values, (name, "plain"))  # not every coder takes all values
-    assert (read(Source(Bytes(plain), ranged), (rows, columns)) == values).all()
+    assert (read(Source(NumberReader(plain), ranged), (rows, columns)) == values).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,4 +58,4 @@ def test_what_spans_too_much_is_refused() -> None:
 @pytest.mark.parametrize("head", [b"\x63\x00\x02\x00", b"\x01\x00\x00\x00", b"\x01\x00\x81\x02\x00"])
 def test_a_head_of_no_coder_is_refused(head: bytes) -> None:
     with pytest.raises(Damaged, match="coders"):
-        read(Source(Bytes(head + bytes(9)), b""), (1, 1))
+        read(Source(NumberReader(head + bytes(9)), b""), (1, 1))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressors.coding.coders import CODERS
 from compressors.coding.container import MAGIC, coded, decoded
-from compressors.coding.numbers import Damaged
+from compressors.coding.numbers import Damaged, NumberWriter
 from compressors.coding.spans import Span, as_bytes, best_piece
 from compressors.coding.squeezing import squeezed, unsqueezed
 from compressors.coding.views import VIEWS
@@ -102,6 +103,31 @@ def test_what_was_made_to_mislead_is_refused_too(noise: bytes, place: int, more:
     except Damaged:
         return
     assert found == b"weights" * 30  # zeros may stand behind what the range coder reads
+
+
+@pytest.mark.parametrize(
+    ("coder", "figures"),
+    [
+        ("range", [6, 12, 1, 8, 1]),
+        ("range", [2**40]),
+        ("range by column", []),
+        ("range by neighbours", [1]),
+        ("range by neighbours", [2**40, 2, 0, 2]),
+    ],
+)
+def test_figures_that_no_coder_writes_are_damage(coder: str, figures: list[int]) -> None:
+    """With a check sum that fits; loops of 2^40 rounds would never end."""
+    plain, body = NumberWriter(), NumberWriter()
+    plain.put(1, 0, 40, 0, 0, 4, 10)  # one span of 40 bytes, coded by itself, seen as 4 rows of bytes
+    plain.put([row.name for row in CODERS].index(coder), 0, 7)
+    plain.put_list(figures)
+    body.put(0)
+    for section in (squeezed(b""), squeezed(bytes(plain.data)), bytes(range(40))):
+        body.put_bytes(section)
+    head = bytes(32) + bytes(body.data)
+    with pytest.raises(Damaged, match="is damaged: ") as caught:
+        decoded(MAGIC + b"\x01" + zlib.crc32(head).to_bytes(4, "big") + head)
+    assert "\n" not in str(caught.value)
 
 
 def test_spans_that_overlap_are_refused() -> None:

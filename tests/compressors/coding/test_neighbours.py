@@ -12,7 +12,7 @@ from compressors.coding import adaptive, neighbours
 from compressors.coding.adaptive import Prior
 from compressors.coding.coders import Source, read
 from compressors.coding.neighbours import COLUMNS, ROWS, Context
-from compressors.coding.numbers import Bytes, Damaged, Numbers
+from compressors.coding.numbers import Damaged, NumberReader, NumberWriter
 
 
 @pytest.mark.parametrize("arranged", [ROWS, COLUMNS, 2, 7, 1000])
@@ -65,8 +65,8 @@ def test_a_long_row_is_cut_into_lanes() -> None:
 
 
 def test_a_context_of_another_program_is_refused() -> None:
-    numbers = Numbers()
+    numbers = NumberWriter()
     numbers.put(6, 0, 200)
     numbers.put_list((4, 2, ROWS, 2))
     with pytest.raises(Damaged, match="a context of 4 places for 200 symbols is too large"):
-        read(Source(Bytes(bytes(numbers.data)), b""), (2, 2))
+        read(Source(NumberReader(bytes(numbers.data)), b""), (2, 2))

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from compressors.coding.rate import entropy_bits, mean_bits, soft_histogram
 from compressors.formats import FORMATS, integer_codes
-from compressors.quantization.modules import ActivationQuantizer, QuantizedLayer, QuantizedLinear
+from compressors.masking.layers import set_mask
+from compressors.quantization.activations import ActivationQuantizer
+from compressors.quantization.modules import QuantizedLayer, QuantizedLinear
 
 CODES = integer_codes(4)
 
@@ -93,6 +95,17 @@ def test_positions_round_to_the_codes() -> None:
     for layer in (m for m in network.modules() if isinstance(m, QuantizedLayer)):
         codes = layer.positions().round().clamp(layer.format.codes[0], layer.format.codes[-1])
         assert float((codes != layer.packed().codes).float().mean()) < 0.01  # ties apart
+
+
+def test_masked_weights_of_two_values_have_no_code_and_no_bits() -> None:
+    """Of those that are kept all are above 0: one code, which takes no bits."""
+    linear = nn.Linear(4, 3)
+    linear.weight.data.abs_()
+    set_mask(linear, torch.arange(12).reshape(3, 4) % 2 == 0)
+    layer = QuantizedLinear(linear, "binary", ActivationQuantizer(fixed=(0.1, 0)))
+    with torch.no_grad():
+        layer.layer.weight.copy_(layer.quantized()[0])
+    assert float(mean_bits(layer).detach()) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("learned", [False, True])

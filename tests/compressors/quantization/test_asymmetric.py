@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from compressors.formats import FORMATS, integer_codes
+from compressors.quantization.activations import ActivationQuantizer
 from compressors.quantization.asymmetric import on_shifted_grid, range_grid, shifted_codes
-from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d
+from compressors.quantization.modules import QuantizedConv2d
 from compressors.quantization.numerics import mse_scales, rounded
 
 torch.set_num_threads(1)

@@ -11,8 +11,11 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from compressors.formats import FORMATS, Format
+from compressors.quantization.activations import ActivationQuantizer
 from compressors.quantization.codebook import (
+    LARGEST,
     ROUNDS,
+    between,
     entry_codes,
     entry_step,
     index_codes,
@@ -21,7 +24,7 @@ from compressors.quantization.codebook import (
     nearest_entries,
     on_entries,
 )
-from compressors.quantization.modules import ActivationQuantizer, QuantizedLinear
+from compressors.quantization.modules import QuantizedLinear
 
 torch.set_num_threads(1)
 
@@ -100,6 +103,17 @@ def test_an_entry_of_zero_stays_and_one_that_is_stored_as_zero_does_not() -> Non
     on_entries(torch.tensor([-0.1, 0.001, 0.8]), entries, step).sum().backward()
     assert entries.grad is not None
     assert float(entries.grad[0]) == 0.0
+
+
+def test_positions_between_nearly_equal_entries_have_the_gradients_of_a_step() -> None:
+    entries = torch.tensor([-1.0, -1.0 + 1e-6, 0.5, 1.0])
+    weight = torch.tensor([-1.0 + 5e-7, -0.25], requires_grad=True)
+    places = between(weight, entries, entry_step(entries))
+    places.sum().backward()
+    assert weight.grad is not None
+    assert places.tolist() == pytest.approx([0, 1.5], abs=1e-3)
+    assert weight.grad.tolist() == pytest.approx([LARGEST, 1 / 1.5])
+    assert float(entry_step(torch.zeros(4))) == pytest.approx(1 / LARGEST)
 
 
 @pytest.mark.parametrize("name", ["codebook2", "codebook3", "codebook4"])

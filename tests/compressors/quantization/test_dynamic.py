@@ -22,7 +22,8 @@ from compressors.quantization.dynamic import DynamicLinear, dynamic_codes
 from compressors.support import Unsupported
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import FileHeader, emit
-from nas.runtimes.onnxruntime import Runner, integer_layers
+from nas.runtimes.onnx.writer import UnknownOperation
+from nas.runtimes.onnxruntime import ONNXRUNTIME, Runner, integer_layers
 from nas.study import Target
 
 torch.set_num_threads(1)
@@ -135,3 +136,11 @@ def test_factors_of_a_layer_are_quantized_as_the_whole() -> None:
     factors = [found.get_submodule(f"classifier.{number}") for number in (0, 1)]
     assert all(isinstance(factor, DynamicLinear) for factor in factors)
     assert float(factors[0].bias.abs().sum()) == 0
+
+
+def test_what_the_table_does_not_know_is_not_exported_without_its_integers() -> None:
+    unknown = network()
+    unknown.relu = nn.Sigmoid()
+    plan = CompressionPlan(formats={"classifier": "int8"}, steps={"dynamic": {"network": True}})
+    with pytest.raises(UnknownOperation, match="relu: no ONNX rule for module Sigmoid"):
+        ONNXRUNTIME.emit(compress(unknown, plan, Options(), [images()]), HEADER)

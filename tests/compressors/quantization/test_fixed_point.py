@@ -12,8 +12,9 @@ from torch import Tensor, fx, nn
 
 from compressors.formats import ActivationScheme, integer_codes
 from compressors.quantization import calibrate, prepare
+from compressors.quantization.activations import ActivationQuantizer
 from compressors.quantization.fixed_point import power_above, power_scales
-from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d
+from compressors.quantization.modules import QuantizedConv2d
 
 torch.set_num_threads(1)
 

@@ -14,7 +14,7 @@ from compressors.folding import fold_batch_norm
 from compressors.formats import FORMATS, ActivationScheme, WeightFormat
 from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, prepare
 from compressors.quantization import calibrate as calibrate_on
-from compressors.quantization.modules import SharedGrid
+from compressors.quantization.activations import SharedGrid
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import Network, build_network

@@ -9,7 +9,8 @@ from torch import Tensor, fx, nn
 from compressors.batch_norm import estimate_batch_norm
 from compressors.folding import fold_batch_norm
 from compressors.quantization import calibrate, prepare
-from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d
+from compressors.quantization.activations import ActivationQuantizer
+from compressors.quantization.modules import QuantizedConv2d
 from compressors.quantization.normed import (
     FreezableNorm,
     NormedConv2d,

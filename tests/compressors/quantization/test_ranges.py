@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from onnxruntime.quantization.calibrate import HistogramCollector
 
 from compressors.formats import UNSIGNED_8, ActivationScheme
+from compressors.quantization.activations import ActivationQuantizer
 from compressors.quantization.ranges import (
     CALIBRATIONS,
     Histogram,
@@ -98,6 +102,17 @@ def test_a_grid_holds_zero_and_rounds_by_half_a_step(scheme: ActivationScheme, l
     found = on_grid(np.append(values, 0.0), low, high, scheme)
     assert found[-1] == 0
     assert np.abs(found[:-1] - values).max() <= side / steps * (1.01 if not scheme.symmetric else 0.51)
+
+
+@pytest.mark.parametrize("low", [-1.3, 0.0])
+@pytest.mark.parametrize("powers_of_two", [False, True])
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_a_grid_is_that_which_the_network_gets(scheme: ActivationScheme, powers_of_two: bool, low: float) -> None:
+    scheme, values = replace(scheme, powers_of_two=powers_of_two), np.linspace(-2, 3, 400)
+    quantizer = ActivationQuantizer(scheme=scheme)
+    quantizer.set_range(low, 2.1)
+    expected = quantizer(torch.from_numpy(values).float()).numpy()
+    assert (np.abs(on_grid(values, low, 2.1, scheme) - expected) < 1e-6).mean() > 0.99  # ties apart
 
 
 def test_entropy_clips_outliers_and_not_the_rest() -> None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from compressors.formats import FORMATS, STEPPED
-from compressors.quantization.modules import ActivationQuantizer, QuantizedConv2d, QuantizedLinear, refresh_scales
+from compressors.quantization.activations import ActivationQuantizer
+from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear, refresh_scales
 from compressors.quantization.normed import NormedConv2d, QuantizedNormedConv2d, freeze_norms
 from compressors.quantization.numerics import PackedWeight
 from compressors.quantization.roundings import ROUNDINGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import HEADER, MIXED, pixels, quantized
+from networks import ARCHITECTURE, HEADER, LAYERS, MIXED, quantized
 from torch import Tensor, nn
 
 from compressors.formats import ActivationScheme
@@ -12,6 +12,7 @@ from compressors.quantization import ActivationQuantizer, calibrate, prepare
 from compressors.quantization.simulated import is_simulated, with_8_bits
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.writer import UnknownOperation
+from search_spaces.network import build_network
 
 torch.set_num_threads(1)
 SCHEMES = [
@@ -65,7 +66,14 @@ def test_only_the_twin_has_a_file() -> None:
     assert emit(with_8_bits(few), HEADER).graph.node
 
 
-def test_eight_bits_are_their_own_twin_and_pixels_keep_them() -> None:
+def test_eight_bits_are_their_own_twin() -> None:
     network = quantized(MIXED)
     assert with_8_bits(network) is network
-    assert pixels().dtype.itemsize == 1
+
+
+def test_pixels_keep_their_8_bits() -> None:
+    network = build_network(ARCHITECTURE, 10, seed=0).eval()
+    prepared = prepare(network, dict.fromkeys(LAYERS, "int8"), scheme=SCHEMES[0])
+    of_pixels, *others = (m.scheme.bits for m in prepared.modules() if isinstance(m, ActivationQuantizer))
+    assert of_pixels == 8
+    assert set(others) == {4}

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.candidates.corners import extreme_candidates, teacher_candidate
+from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
 from nas.errors import InputError
 from nas.study import Study
 
@@ -77,6 +78,24 @@ def test_what_is_no_candidate_is_refused(tmp_path: Path, text: str | None) -> No
         file.write_text(text)
     with pytest.raises(InputError, match=r"training.distillation.architecture: expected a candidate.json, got"):
         teacher_candidate(make_study(architecture=str(file)))
+
+
+@pytest.mark.parametrize("text", [None, "{}", "[1]"])
+def test_a_folder_without_a_candidate_cannot_teach_by_its_maps(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "candidate.json").write_text(text)
+    with pytest.raises(InputError, match=r"^k: expected candidate.json of a network in .*, got"):
+        float_candidate(tmp_path, key="k")
+
+
+def test_only_a_float_network_teaches_by_its_maps(tmp_path: Path) -> None:
+    candidate = Candidate(architecture=extreme_candidates(make_study())["largest"].architecture)
+    (tmp_path / "candidate.json").write_text(json.dumps(candidate.to_json()))
+    assert float_candidate(tmp_path, key="k") == candidate
+    integers = candidate.model_copy(update={"plan": CompressionPlan(formats={"classifier": "int8"})})
+    (tmp_path / "candidate.json").write_text(json.dumps(integers.to_json()))
+    with pytest.raises(InputError, match=r"^k: expected a float network, .* teach, got .* with int8"):
+        float_candidate(tmp_path, key="k")
 
 
 def test_a_teacher_for_other_images_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -104,6 +105,59 @@ def test_ways_of_factoring_that_have_no_layer_or_no_reward() -> None:
     unrewarded, other = warnings_of(make_study(**fields, objectives=("accuracy",)))
     assert unrewarded == "compression.low_rank: no objective or constraint rewards a smaller network"
     assert other == idle
+
+
+@pytest.mark.parametrize(
+    ("compression", "objective", "key"),
+    [
+        ({"mask": (None, {"ratio": 0.5})}, "parameters", "mask"),
+        ({"mask": (None, {"ratio": 0.5})}, "nonzero_parameters", None),
+        ({"mask": {"ratio": 0.5}}, "parameters", None),  # no gene
+        ({"remove_activations": (False, True)}, "macro_f1", "remove_activations"),
+        ({"remove_activations": (False, True)}, "macs", None),
+        ({"weight_format": ("int8", "int4")}, "coded_bytes", None),
+        ({"weight_format": ("int8", "int4")}, "nonzero_parameters", "weight_format"),
+    ],
+)
+def test_every_compressor_wants_its_reward(compression: dict[str, Any], objective: str, key: str | None) -> None:
+    found = warnings_of(make_study(compression=compression, objectives=("accuracy", objective)))
+    assert [warning.partition(":")[0] for warning in found] == ([] if key is None else [f"compression.{key}"])
+
+
+STATIC = {"quantization": {"choices": ("aware", "static")}, "rate_weight": 0.1, "calibration": "mse"}
+
+
+@pytest.mark.parametrize(
+    ("compression", "training", "keys"),
+    [
+        ({"weight_format": ("fp32",)}, STATIC, ["training.rate_weight", "training.calibration"]),
+        ({"weight_format": ("int8",)}, STATIC, []),
+        ({"weight_format": ("int8",)}, {**STATIC, "quantization": "static"}, ["training.rate_weight"]),
+        ({"weight_format": ("int8",)}, {"equalization": True}, ["training.equalization"]),
+        ({"activation_bits": 4}, {}, ["compression.activation_bits"]),
+        (
+            {"importance": "l1", "pruning_scope": "global", "rewind": 0.1}, {},
+            ["compression.importance", "compression.pruning_scope", "compression.rewind"],
+        ),
+        ({"importance": "l1", "pruning_scope": "global", "rewind": 0.1, "pruning_ratio": (0.5,)}, {}, []),
+        ({"pruning_schedule": "iterative"}, {}, ["compression.pruning_schedule"]),
+        ({"pruning_schedule": "iterative", "mask": {"ratio": 0.5}}, {}, []),
+    ],
+)  # fmt: skip
+def test_what_is_set_and_does_nothing(compression: dict[str, Any], training: dict[str, Any], keys: list[str]) -> None:
+    found = warnings_of(make_study(compression=compression, training=training))
+    assert [warning.partition(":")[0] for warning in found] == keys
+    assert all(warning.endswith(": no effect") for warning in found)
+
+
+def test_what_depends_on_weights_is_marked_as_a_bound() -> None:
+    console = Console(width=160, color_system=None)
+    for scope, marks in (("local", 0), ("global", 3)):
+        study = make_study(compression={"pruning_scope": scope, "pruning_ratio": (0.5, 0.75)})
+        with console.capture() as capture:
+            console.print(check_table(study))
+        rows = [line for line in capture.get().splitlines() if re.search("smallest|middle|largest", line)]
+        assert [row.count("≥") for row in rows] == [marks] * 3
 
 
 @pytest.mark.parametrize("trials", [TRIALS_FOR_MANY - 1, TRIALS_FOR_MANY])

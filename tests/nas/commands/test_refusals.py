@@ -115,6 +115,13 @@ def test_a_run_asks_for_more_than_a_glance_tells(tmp_path: Path, monkeypatch: py
     assert glances == [True, False]
 
 
+def test_a_run_without_a_scan_of_its_own_is_refused_before_any_work(tmp_path: Path) -> None:
+    one = make_study(search={"warm_start": ("sensitivity",)})
+    assert list(refusals(one)) == []  # a check knows no folder
+    (problem,) = refusals(one, RunFolder(tmp_path))
+    assert problem.startswith("search.warm_start[0]: expected a scan, written by `nas sensitivity`, got none in ")
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [

@@ -90,6 +90,21 @@ def test_after_ctrl_c_it_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert sensitivity(run, "0", Wishes(("int4",), (0.5,), 50)).images <= 50
 
 
+def test_of_a_study_that_searches_numbers(run: Path) -> None:
+    searched = {"optimizer": {"choices": ("sgd", "adamw")}, "batch_size": {"choices": (32, 64)}}
+    (run / "study.yaml").write_text(dump_study(make_study(training=searched)))
+    assert sensitivity(run, "0", FEW).points
+
+
+def test_a_scan_says_the_trial_s_number_however_it_was_named(run: Path) -> None:
+    assert sensitivity(run, Candidate(architecture=ARCHITECTURE).id[:6], FEW).trial == "0"
+
+
+def test_what_is_asked_for_twice_is_tried_once(run: Path) -> None:
+    once, twice = (Wishes(("int4",) * times, (0.5,) * times, 50) for times in (1, 2))
+    assert sensitivity(run, "0", twice) == sensitivity(run, "0", once)
+
+
 def test_the_tables_say_points(run: Path) -> None:
     text = io.StringIO()
     found = sensitivity(run, "0", FEW)
@@ -99,6 +114,13 @@ def test_the_tables_say_points(run: Path) -> None:
     assert f"{100 * found.accuracy:.2f} %" in printed
     loss = found.loss(found.points[-1])
     assert f"{-100 * loss:+.1f}" in printed or "0.0" in printed
+
+
+def test_many_values_are_shown_whole(run: Path) -> None:
+    text, formats = io.StringIO(), ("int8", "int6", "int5", "int4", "int3", "int2")
+    print_scan(Console(file=text, width=60), sensitivity(run, "0", Wishes(formats, (0.5,), 20)), run)
+    assert all(f" {fmt} " in text.getvalue() for fmt in formats)
+    assert text.getvalue().count("Accuracy by") == 3
 
 
 @pytest.mark.parametrize(
@@ -146,6 +168,7 @@ def study_with(**compression: object) -> Study:
     [
         ({}, ("int8", "int4", "int2"), (0.25, 0.5, 0.75)),
         ({"weight_format": ("int8",)}, ("int8", "int4", "int2"), (0.25, 0.5, 0.75)),
+        ({"weight_format": ("fp32", "codebook3")}, ("int8", "int4", "codebook3", "int2"), (0.25, 0.5, 0.75)),
         ({"weight_format": ("int2", "fp32", "int6"), "pruning_ratio": (0.5, 0.0)}, ("int6", "int2"), (0.5,)),
     ],
 )

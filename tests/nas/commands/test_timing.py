@@ -15,6 +15,7 @@ import nas.commands.timing
 from nas.commands.timing import WARM_UP, Steps, short, train_a_little
 from nas.data import Images
 from nas.recording import Clock
+from nas.study import Compression
 from nas.training.augmentation import Feed
 from nas.training.pipeline import TrainingPipeline
 from search_spaces.network import build_network
@@ -61,6 +62,16 @@ def test_every_stage_is_timed_and_nothing_is_saved(tmp_path: Path, monkeypatch: 
     assert {"precision", "change"} <= set(clock.seconds)
     assert not list(tmp_path.iterdir())
     assert finished.eval()(torch.zeros(1, 3, *[pipeline.candidate.architecture.input_size] * 2)).shape == (1, 4)
+
+
+def test_moments_rank_channels_as_in_a_run(tmp_path: Path) -> None:
+    pipeline, network = pipeline_of(tmp_path)
+    by_moments = replace(pipeline, compression=Compression(importance="momentum"))
+    finished, _, _ = train_a_little(by_moments, network, lambda: None, Clock())
+    layers = pipeline.candidate.layers(4)
+    assert [finished.get_submodule(layer.name).out_channels for layer in layers[:-1]] == [
+        layer.out_channels for layer in layers[:-1]
+    ]
 
 
 def test_long_steps_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,6 +210,20 @@ def test_one_that_is_not_good_enough_yet_may_be_trained_on() -> None:
         chosen("0", Searched(notes, [dear]))
 
 
+def test_one_whose_weights_cost_too_much_may_be_trained_otherwise() -> None:
+    """By a rate penalty codes get cheaper; what a threshold leaves depends on weights, but a bound does not."""
+    candidate = different(1)[0]
+    notes = [TrialNotes.of(candidate, seed=0, epochs=8, training={})]
+    coded = TrialRow(0, State.INFEASIBLE, candidate.id, violation={"coded_bytes": 0.1}, reason="too much")
+    assert chosen("0", Searched(notes, [coded])) == 0
+    plan = candidate.plan.model_copy(update={"steps": {"masked": {"stem.conv": {"threshold": 0.1}}}})
+    notes = [TrialNotes.of(candidate.model_copy(update={"plan": plan}), seed=0, epochs=8, training={})]
+    large = replace(coded, violation={"size_bytes": 0.1})
+    assert chosen("0", Searched(notes, [large])) == 0
+    with pytest.raises(InputError, match="trial 0 is infeasible, however long it is trained: too much"):
+        chosen("0", Searched(notes, [replace(large, flags=("bound",))]))
+
+
 def test_a_retry_stands_for_the_trial_that_failed() -> None:
     one, two = (TrialNotes.of(candidate, seed=0, epochs=8, training={}) for candidate in different(2))
     notes = [one, replace(one, duplicate_of=0), two, replace(one, retry_of=0), replace(one, retry_of=3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compressors.steps import stage_names
 from nas.estimate.speed import USUAL, Line, Speed, Timed, fitted
 
 RANDOM = np.random.default_rng(0)
@@ -70,3 +71,13 @@ def test_a_stage_that_is_not_known_has_the_rates_of_the_last() -> None:
     speed = Speed(rates, Line(0.0), Line(0.0))
     one = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
     assert speed.seconds({"dense": one, "pruned": 2 * one, "further": one}) == 1 + 4 + 4
+
+
+def test_every_stage_that_was_timed_has_rates_of_its_own() -> None:
+    """Until then it takes as long as other stages of floats."""
+    row = random_rows(1)[0]
+    for stage in stage_names():
+        found = fitted([Timed(stage, row, 5 * float(row @ USUAL[stage])), Timed("dense", row, float(row @ USUAL["dense"]))])  # fmt: skip  # noqa: E501
+        if stage != "dense":
+            assert found[stage] == pytest.approx(5 * USUAL[stage])
+    assert all((USUAL[stage] == USUAL["dense"]).all() for stage in stage_names() if stage != "quantized")

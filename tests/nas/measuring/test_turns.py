@@ -300,3 +300,13 @@ def test_a_removed_lock_file_is_replaced_for_all(place: Path) -> None:
             busy.take(fcntl.LOCK_EX | fcntl.LOCK_NB)
         busy.close()
         gate.close()
+
+
+def test_work_that_gives_way_may_measure_itself() -> None:
+    with pausing_for_measurements() as give_way:
+        _, busy = open_locks()
+        with give_way.to_itself():
+            busy.take(fcntl.LOCK_EX | fcntl.LOCK_NB)
+            busy.release()
+        with pytest.raises(BlockingIOError):
+            busy.take(fcntl.LOCK_EX | fcntl.LOCK_NB)

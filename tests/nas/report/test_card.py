@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from toy_runtime import Toy
 
+from compressors.plan import CompressionPlan
 from nas.data.decoding import Form
 from nas.registry import RUNTIMES
 from nas.report.card import model_card as make_card
@@ -215,6 +216,16 @@ def test_the_baseline_is_not_called_found(study, new_candidate, new_evaluation):
     assert "found by compact-nas (study digits-demo), which chose architecture, pruning" in heads[1]
 
 
+def test_a_simulated_accuracy_is_not_said_to_be_the_file_s(study, new_candidate, new_evaluation):
+    candidate = new_candidate(study, 3)
+    evaluation = new_evaluation(candidate)
+    assert "answers of the runtime on " in model_card(study, candidate, evaluation, DIGITS)
+    simulated = evaluation.model_copy(update={"accuracy_source": "simulated"})
+    card = model_card(study, candidate, simulated, DIGITS)
+    assert "answers of a simulation in torch, not of this file, on " in card
+    assert "answers of the runtime" not in card
+
+
 def test_what_was_removed_is_said(study, new_candidate, new_evaluation):
     candidate = new_candidate(study, 3)
     assert "Removed" not in model_card(study, candidate, new_evaluation(candidate), DIGITS)
@@ -222,6 +233,15 @@ def test_what_was_removed_is_said(study, new_candidate, new_evaluation):
     plan = candidate.plan.model_copy(update={"steps": {"activations_removed": {names[0]: True}}})
     card = model_card(study, candidate.model_copy(update={"plan": plan}), new_evaluation(candidate), DIGITS)
     assert f"Removed after dense training: the activations of {names[0]}." in card
+
+
+@pytest.mark.parametrize(("step", "words"), [("calibrated", "ranges calibrated"), ("dynamic", "linear layers find")])
+def test_what_was_quantized_after_training_says_so(study, new_candidate, new_evaluation, step, words):
+    candidate = new_candidate(study, 3)
+    assert "Quantized after training" not in model_card(study, candidate, new_evaluation(candidate), DIGITS)
+    plan = CompressionPlan.model_validate({"formats": {"classifier": "int8"}, "steps": {step: {"network": True}}})
+    card = model_card(study, candidate.model_copy(update={"plan": plan}), new_evaluation(candidate), DIGITS)
+    assert re.search(rf"Quantized after training.* {words}", card)
 
 
 def test_the_coded_size_stands_where_it_was_measured(study, new_candidate, new_evaluation):

@@ -94,6 +94,17 @@ def test_the_space_names_kinds_ratios_and_formats() -> None:
     )
 
 
+def test_what_else_may_be_done_is_told_where_it_may() -> None:
+    mask = ({"ratio": 0.5, "scope": "global"}, None)
+    compression = {"mask": mask, "pruning_schedule": "iterative", "remove_blocks": (False, True), "activation_bits": 4}
+    told = facts_of(study_of(compression=compression))["Space"]
+    assert "; single weights zeroed: 0.5 (of the whole network, in rounds); blocks removed; activations of 4" in told
+    assert "pruning ratios 0; " in told
+    ranks = {"low_rank": (None, {"method": "svd", "ratio": 0.5}), "remove_blocks": True, "remove_activations": True}
+    told = facts_of(study_of(compression=ranks))["Space"]
+    assert told.endswith("; low rank: whole, svd ratio 0.5; blocks and activations removed; per block")
+
+
 def test_how_channels_go_is_told_where_it_is_not_as_usual() -> None:
     ratios = {"pruning_ratio": (0.0, 0.5)}
     rounds = {"importance": "leave_one_out", "pruning_scope": "global", "pruning_schedule": "iterative"}

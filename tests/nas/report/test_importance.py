@@ -40,10 +40,15 @@ def test_genes_of_one_kind_in_one_stage_are_one_group():
     assert group_of("temperature") == "temperature"
 
 
-def testshares_of_count_what_was_asked_alone():
+def test_shares_count_what_was_asked_alone():
     answers = np.array([["3", "5", ""], ["3", "", ""], ["", "", ""], ["7", "7", "3"]], dtype=object)
     expected = [[1 / 2, 1 / 2, 0], [1, 0, 0], [0, 0, 0], [1 / 3, 0, 2 / 3]]
     assert shares_of(answers) == pytest.approx(np.array(expected))
+
+
+def test_many_words_are_no_numbers():
+    frame = pd.DataFrame({f"{PARAMS}stage1.low_rank": [f"svd rank {rank}" for rank in range(20)]})
+    assert group_features(frame)["stage1.low_rank"].shape == (20, 20)
 
 
 @pytest.mark.parametrize("best", [0.001, 0.03])

@@ -69,6 +69,7 @@ def test_an_infeasible_bound_is_told_with_the_largest_cost_of_others(folder: Run
     slow = finish(search, task_of(search)).costs["latency_ms"]
     bound = measured(drawn[1]).model_copy(update={"origin": "bound", "latency": {}, "parameters": 2 * limit})
     row = finish(search, task_of(search), State.INFEASIBLE, measurement=bound, violations={"parameters": 1.0})
+    assert row.flags == ("bound",)
     assert search.journal.trials()[1].values == [0.0, slow]
     assert (row.accuracy, row.costs.get("latency_ms"), row.costs["parameters"]) == (None, None, 2 * limit)
 

@@ -16,6 +16,12 @@ def test_every_importance_may_be_named() -> None:
     assert set(get_args(Compression.model_fields["importance"].annotation)) == set(IMPORTANCES)
 
 
+def test_ratios_and_formats_are_one_value_or_choices() -> None:
+    one = Compression.model_validate({"pruning_ratio": 0.5, "weight_format": "codebook2", "remove_blocks": True})
+    assert (one.pruning_ratio, one.weight_format, one.remove_blocks) == ((0.5,), ("codebook2",), (True,))
+    assert Compression.model_validate_json('{"weight_format": "int8"}') == Compression(weight_format=("int8",))
+
+
 def test_only_integers_have_step_sizes_to_learn() -> None:
     with pytest.raises(ValidationError, match=r"expected formats with step sizes, got fp32 among \['int4', 'fp32'\]"):
         Compression(learned_step_sizes=("int4", "fp32"))
@@ -110,6 +116,23 @@ def test_equalization_wants_a_relu() -> None:
     with pytest.raises(ValidationError, match=r"training.equalization: expected relu among .*, got hardswish, relu6"):
         study({}, equalized, ("relu6", "hardswish"))
     assert study({}, equalized, ("relu6", "relu")).training.equalization
+    given = study({}, {}, ("hardswish",)).model_dump()
+    with pytest.raises(ValidationError, match=r"finals.equalization: expected relu among .*, got hardswish"):
+        Study.model_validate({**given, "finals": {"equalization": True}})
+
+
+def test_moments_that_rank_are_those_of_every_training() -> None:
+    momentum: dict[str, object] = {"importance": "momentum"}
+    words = "compression.importance: momentum ranks by the optimizer's first moments, expected {}.momentum above 0"
+    some = {"choices": ("adam", "sgd")}
+    for number in (0.0, {"choices": (0.9, 0.0)}, {"low": 0.0, "high": 0.9}):
+        with pytest.raises(ValidationError, match=words.format("training")):
+            study(momentum, {"optimizer": some, "momentum": number})
+    assert study(momentum, {"optimizer": some, "momentum": {"low": 0.1, "high": 0.9}})
+    assert study(momentum, {"optimizer": {"choices": ("adam", "adamw")}, "momentum": 0.0})
+    given = study(momentum, {}).model_dump()
+    with pytest.raises(ValidationError, match=words.format("finals")):
+        Study.model_validate({**given, "finals": {"momentum": 0.0}})
 
 
 @pytest.mark.parametrize("bits", [9, 2, True])

@@ -239,13 +239,12 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
             f"7: compression.weight_format[0]: expected one of {', '.join(FORMATS)}, got 'int9'",
         ),
         (
-            "compression:\n  weight_format: int8\n",
-            "7: compression.weight_format: expected a list of at least 1, each one of "
-            f"{', '.join(FORMATS)}, got 'int8'",
+            "compression:\n  weight_format: int9\n",
+            f"7: compression.weight_format[0]: expected one of {', '.join(FORMATS)}, got 'int9'",
         ),
         (
             "compression: {pruning_ratio: []}\n",
-            "6: compression.pruning_ratio: expected a list of at least 1, "
+            "6: compression.pruning_ratio: expected a number of at least 0 and at most 0.875 or a list of at least 1, "
             "each a number of at least 0 and at most 0.875, got []",
         ),
         (

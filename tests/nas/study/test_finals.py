@@ -96,6 +96,10 @@ def test_teachers(common: Distillation | None, finals: dict[str, Any], expected:
         ({"finals": {"epochs": 7}}, "finals.epochs: expected at least the 8 epochs of a search trial, got 7"),
         ({"finals": {"milestones": (0.5, 0.1)}}, r"finals.milestones: expected shares in ascending order, got"),
         ({"finals": {"shares": {"dense": 0.5}}}, "finals.shares: expected shares that sum to 1"),
+        (
+            {"finals": {"optimizer": "adam"}, "training": {"epochs": 8, "momentum": {"low": 0.5, "high": 0.9}}},
+            r"finals.momentum: searched only with optimizer sgd or rmsprop, got optimizer adam",
+        ),
         ({"search": {"input_size": 9}}, "search.input_size: expected 1, .* to 8, its largest input_size, got 9"),
     ],
 )

@@ -55,6 +55,15 @@ def test_parts_are_compared_with_those_of_their_depth() -> None:
     assert [pair.teacher for pair in quarter] == ["stage2", "stage2"]
 
 
+def test_depth_counts_the_blocks_that_are_left() -> None:
+    """Three of a stage's four blocks were removed: the last one, whatever its number, is the stage's end."""
+    student = network(1, 4)
+    for name in ("block1", "block2", "block3"):
+        del student.get_submodule("stage2")._modules[name]
+    found = pairs_of(("stage2.block4",), student, network(1, 1, 1, 1), IMAGES)
+    assert found == (Pair("stage2.block4", "stage4"),)
+
+
 def test_a_foreign_teacher_s_scales_are_its_stages() -> None:
     teacher = nn.Sequential(nn.Conv2d(1, 3, 2, 2), nn.Conv2d(3, 4, 2, 2), nn.Conv2d(4, 5, 2, 2), nn.Flatten())
     found = pairs_of((), network(1, 1), teacher, IMAGES)

@@ -12,9 +12,9 @@ from torch import nn
 from trainings import feed_of, recipe_of, small_network
 
 import nas.training.loop
+from compressors.quantization.activations import ActivationQuantizer
 from compressors.quantization.calibration import calibrate
 from compressors.quantization.insertion import prepare
-from compressors.quantization.modules import ActivationQuantizer
 from nas.errors import TrainingDiverged
 from nas.study import Recipe
 from nas.training.inference import CalibrationBatches, predict

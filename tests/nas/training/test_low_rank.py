@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 from trainings import recipe_of
 
-import nas.training.pipeline
+import nas.training.stage_run
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.data import Images
 from nas.study import Compression
 from nas.training.augmentation import Augmentation, Feed
-from nas.training.pipeline import Look, Moment, Trained, TrainingPipeline
+from nas.training.pipeline import Trained, TrainingPipeline
 from nas.training.preview import preview
+from nas.training.reporting import Look, Snapshot
 from search_spaces.architecture import Architecture, StageConfig, StemConfig
 from search_spaces.block_configs import ResidualConfig
 from search_spaces.network import build_network
@@ -92,7 +93,7 @@ def test_stages_are_those_of_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [5, 8, 10])
 def test_killed_and_continued_ends_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stop: int) -> None:
     """In the dense stage, in that of the factors, and when channels of the factors are cut as well."""
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     given = candidate(kept={"stage1.block1.inner": 8}, formats={"stage1.block1.conv1": "int8"})
     straight = fit(pipeline(tmp_path / "straight.pt", given))
     with pytest.raises(Killed):
@@ -106,7 +107,7 @@ def test_killed_and_continued_ends_the_same(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_early_weights_are_factored_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Pruning sets the factors back to those of the weights as they were; killed in the stage between, and without."""
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     given = candidate(kept={"stage1.block1.inner": 8})
     for rewind in (None, 0.25):
         fields = {"compression": Compression.model_validate({"rewind": rewind})}
@@ -137,8 +138,8 @@ def test_what_resulted_is_what_the_network_has(tmp_path: Path) -> None:
 def test_a_rung_factors_a_copy_and_leaves_the_training_alone(tmp_path: Path) -> None:
     seen: list[dict[str, tuple[int, ...]]] = []
 
-    def look(share: float, epochs: float, moment: Moment) -> Look:
-        seen.append(shapes(preview(moment, lambda: None)))
+    def look(share: float, epochs: float, snapshot: Snapshot) -> Look:
+        seen.append(shapes(preview(snapshot, lambda: None)))
         return Look({}, 0.0)
 
     straight = fit(pipeline(tmp_path / "straight.pt", candidate()))

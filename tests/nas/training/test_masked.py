@@ -13,12 +13,15 @@ from networks import ARCHITECTURE, LAYERS
 from torch import Tensor, nn
 from trainings import recipe_of
 
-import nas.training.pipeline
+import compressors.masking.step
+import compressors.pruning.step
+import nas.training.stage_run
 from compressors.formats import WeightFormat
 from compressors.masking.layers import masked_layers
 from compressors.plan import CompressionPlan
 from compressors.quantization.modules import QuantizedLayer
 from compressors.requests.masked import asked
+from compressors.rewinding import rewind
 from nas.candidates.candidate import Candidate
 from nas.candidates.zeros import zeros_in
 from nas.data import Images
@@ -26,6 +29,7 @@ from nas.study import Compression
 from nas.training.augmentation import Feed
 from nas.training.pipeline import Trained, TrainingPipeline
 from nas.training.preview import preview
+from nas.training.reporting import Look
 from search_spaces.network import build_network
 
 STEPS, EPOCHS = 3, 5
@@ -46,6 +50,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {  # p
         {"rewind": 0.5},
     ),
     "tickets": ({"steps": {"masked": RATIOS}}, {}, {"rewind": 0.5}),
+    "tickets of fewer channels": (
+        {"steps": {"masked": RATIOS}, "kept": {"stage1.block1.inner": 8}},
+        {},
+        {"rewind": 0.5},
+    ),
 }
 
 
@@ -55,7 +64,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -112,15 +121,33 @@ def test_zeros_stay_and_a_death_changes_nothing(tmp_path: Path, case: str) -> No
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_what_survives_twice_goes_back_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels are cut first: of a layer that lost some, masks go back to what is left of its early weights."""
+    seen = list[dict[str, Tensor]]()
+
+    def spy(network: nn.Module, early: dict[str, Tensor]) -> None:
+        seen.append(dict(early))
+        rewind(network, early)
+
+    for step in (compressors.pruning.step, compressors.masking.step):
+        monkeypatch.setattr(step, "rewind", spy)
+    fit(pipeline(tmp_path / "a.pt", "tickets of fewer channels"))
+    whole, left = seen
+    assert torch.equal(left["stem.conv.weight"], whole["stem.conv.weight"])
+    cut = "stage1.block1.expand.weight"
+    assert (len(whole[cut]), len(left[cut])) == (16, 8)
+    assert all(any(torch.equal(row, early) for early in whole[cut]) for row in left[cut])
+
+
 @pytest.mark.parametrize("case", ["growing", "one budget"])
 def test_a_copy_at_a_rung_has_all_its_zeros(tmp_path: Path, case: str) -> None:
     found: list[float] = []
 
-    def look(share: float, epochs: float, moment: Any) -> Any:
-        network = preview(moment, lambda: None)
+    def look(share: float, epochs: float, snapshot: Any) -> Any:
+        network = preview(snapshot, lambda: None)
         zeros = sum(int((~mask).sum()) for _, mask in masked_layers(network))
         found.append(zeros / sum(layer.weight_count for layer in ARCHITECTURE.layers(10)))
-        return nas.training.pipeline.Look({}, 1.0)
+        return Look({}, 1.0)
 
     fit(pipeline(tmp_path / "a.pt", case, rungs=(0.4, 0.7), look=look))
     assert found == pytest.approx([0.5 if case == "growing" else 0.6] * 2, abs=0.005)

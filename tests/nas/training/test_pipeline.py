@@ -18,8 +18,8 @@ from torch import Tensor, fx, nn
 from trainings import recipe_of
 
 import nas.training.loop
-import nas.training.pipeline
 import nas.training.preview
+import nas.training.stage_run
 from compressors.batch_norm import estimate_batch_norm
 from compressors.coding.rate import mean_bits
 from compressors.pipeline import STEPS as TABLE
@@ -34,10 +34,12 @@ from nas.runtimes.onnx.emission import FileHeader, emit
 from nas.study import Compression
 from nas.tasks import Rung, Verdict
 from nas.training.augmentation import Augmentation, Feed
+from nas.training.carried import Carried
 from nas.training.checkpoint import load_checkpoint
 from nas.training.early_stopping import EarlyStopping
-from nas.training.pipeline import Carried, Interrupted, Look, Moment, TrainingPipeline
+from nas.training.pipeline import TrainingPipeline
 from nas.training.preview import copy_steps, preview
+from nas.training.reporting import Interrupted, Look, Snapshot
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
@@ -71,7 +73,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as a worker does for tiny images: barriers cost more than they save
     yield
@@ -255,13 +257,13 @@ def test_batch_norm_is_that_of_the_weights_whenever_a_stage_is_over(
 ) -> None:
     """In a short training the running statistics are of weights that have long moved on."""
     own, seen = pipeline(tmp_path / "a.pt", plan, **options), list[nn.Module]()
-    handed_over = nas.training.pipeline.StageRun.hand_over
+    handed_over = nas.training.stage_run.StageRun.hand_over
 
     def spy(run: Any) -> None:
         handed_over(run)
         seen.append(copy.deepcopy(run.network))
 
-    monkeypatch.setattr(nas.training.pipeline.StageRun, "hand_over", spy)
+    monkeypatch.setattr(nas.training.stage_run.StageRun, "hand_over", spy)
     own.fit(network(), batches()[1])
     normed = [module for module in seen if any(type(m) is nn.BatchNorm2d for m in module.modules())]
     assert len(normed) == (2 if plan == "both" else 1)
@@ -307,9 +309,9 @@ def test_a_network_teaches_itself_with_the_average_of_its_weights(tmp_path: Path
     own = pipeline(tmp_path / "a.pt", "pruned", distillation={"teacher": "self"}, **options)
     seen, built, masters = list[Tensor](), network(), list[nn.Module]()
     with pytest.MonkeyPatch.context() as patched:
-        master = nas.training.pipeline.StageRun.master
+        master = nas.training.stage_run.StageRun.master
         patched.setattr(
-            nas.training.pipeline.StageRun, "master", lambda run: masters.append(found := master(run)) or found
+            nas.training.stage_run.StageRun, "master", lambda run: masters.append(found := master(run)) or found
         )
         own.fit(built, lambda: seen.append(built.classifier.weight.detach().clone()))
     (taught,) = masters
@@ -417,12 +419,12 @@ def test_norms_live_for_two_thirds_of_their_stage(tmp_path: Path, monkeypatch: p
 def test_patience_watches_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, watched = pipeline(tmp_path / "a.pt", "dense", ema=0.9, patience=9), list[Tensor]()
     built, raw = network(), list[Tensor]()
-    watch, after = EarlyStopping.watch, nas.training.pipeline.StageRun.watch_and_save
+    watch, after = EarlyStopping.watch, nas.training.stage_run.StageRun.watch_and_save
     monkeypatch.setattr(
         EarlyStopping, "watch", lambda s, n, f: watched.append(n.classifier.weight.detach().clone()) or watch(s, n, f)
     )
     monkeypatch.setattr(
-        nas.training.pipeline.StageRun,
+        nas.training.stage_run.StageRun,
         "watch_and_save",
         lambda run, done: raw.append(built.classifier.weight.detach().clone()) or after(run, done),
     )
@@ -455,7 +457,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
 
 
 def test_checkpoints_are_spaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
     fit(pipeline(tmp_path / "checkpoint.pt", "both"))
     assert list(tmp_path.iterdir()) == []
 
@@ -715,7 +717,7 @@ def test_a_training_told_to_pause_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, verdict: Verdict
 ) -> None:
     """Whenever the last checkpoint was."""
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 3600.0)
     own, told = pipeline(tmp_path / "a.pt", "both"), list[float]()
 
     def report(rung: Rung) -> Verdict:
@@ -746,9 +748,9 @@ def seen(network: nn.Module) -> float:
 def with_rungs(own: TrainingPipeline, looked: list[tuple[float, float, float]]) -> TrainingPipeline:
     """Rungs in every stage; each is noted with its epochs and a number of the copy, as it would be shipped."""
 
-    def look(share: float, epochs: float, moment: Moment) -> Look:
+    def look(share: float, epochs: float, snapshot: Snapshot) -> Look:
         torch.rand(1)  # a look may draw what it likes
-        looked.append((share, epochs, seen(preview(moment, lambda: None).eval())))
+        looked.append((share, epochs, seen(preview(snapshot, lambda: None).eval())))
         return Look({"accuracy": looked[-1][2]}, copy_steps(own) / STEPS)
 
     return replace(own, rungs=(0.25, 0.5, 0.7, 0.9), look=look)
@@ -851,8 +853,8 @@ def test_a_copy_gets_the_whole_plan_and_a_falling_rate(tmp_path: Path, monkeypat
     monkeypatch.setattr(nas.training.preview, "train_stage", watched)
     shapes = list[list[tuple[int, ...]]]()
 
-    def look(share: float, epochs: float, moment: Moment) -> Look:
-        copied = preview(moment, lambda: None)
+    def look(share: float, epochs: float, snapshot: Snapshot) -> Look:
+        copied = preview(snapshot, lambda: None)
         shapes.append([tuple(tensor.shape) for tensor in copied.state_dict().values()])
         return Look({}, 0)
 
@@ -891,13 +893,13 @@ def test_small_images_train_all_but_the_quantization_aware_stage(
     own = pipeline(tmp_path / "checkpoint", plan)
     small = replace(own.feed, images=own.feed.images[..., ::2, ::2].contiguous())
     seen: dict[str, set[int]] = {}
-    train_stage = nas.training.pipeline.train_stage
+    train_stage = nas.training.stage_run.train_stage
 
     def spy(network: nn.Module, feed: Feed, recipe: Any, stage: Any, **options: Any) -> int:
         seen.setdefault(stage.name, set()).add(feed.images.shape[-1])
         return train_stage(network, feed, recipe, stage, **options)
 
-    monkeypatch.setattr(nas.training.pipeline, "train_stage", spy)
+    monkeypatch.setattr(nas.training.stage_run, "train_stage", spy)
     trained = replace(own, small=small).fit(network(), lambda: None)
     expected = {"dense": {4}, "pruned": {4}, "quantized": {8}}
     assert seen == ({"dense": {4}} if plan == "dense" else expected)

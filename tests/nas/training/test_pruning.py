@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from trainings import recipe_of
 
 import compressors.pruning.step
-import nas.training.pipeline
+import nas.training.stage_run
 from compressors.plan import CompressionPlan
 from compressors.pruning.slimming import scale_sparsity
 from nas.candidates.candidate import Candidate
@@ -25,8 +25,9 @@ from nas.data import Images
 from nas.study import Compression
 from nas.training.augmentation import Feed
 from nas.training.penalties import penalties_of
-from nas.training.pipeline import Look, Moment, Trained, TrainingPipeline
+from nas.training.pipeline import Trained, TrainingPipeline
 from nas.training.preview import preview
+from nas.training.reporting import Look, Snapshot
 from search_spaces.network import build_network
 
 torch.set_num_threads(1)
@@ -50,7 +51,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
 
 def pipeline(folder: Path, way: str, **fields: Any) -> TrainingPipeline:
@@ -148,8 +149,8 @@ def test_a_copy_at_a_rung_has_its_channels_cut(tmp_path: Path, way: str) -> None
     """In every stage, and the training ends as without rungs."""
     seen: list[dict[str, Tensor]] = []
 
-    def look(_: float, __: float, moment: Moment) -> Look:
-        seen.append(preview(moment, lambda: None).state_dict())
+    def look(_: float, __: float, snapshot: Snapshot) -> Look:
+        seen.append(preview(snapshot, lambda: None).state_dict())
         return Look({}, 0.0)
 
     plain = straight(way)

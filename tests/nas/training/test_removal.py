@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from trainings import recipe_of
 
-import nas.training.pipeline
+import nas.training.stage_run
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.data import Images
@@ -44,7 +44,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

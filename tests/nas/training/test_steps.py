@@ -13,7 +13,7 @@ from step_examples import ARCHITECTURE, CLASSES, EXAMPLES, together
 from torch import Tensor
 from trainings import recipe_of
 
-import nas.training.pipeline
+import nas.training.stage_run
 from compressors.pipeline import STEPS
 from compressors.plan import CompressionPlan
 from compressors.steps import ordered
@@ -42,7 +42,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.pipeline, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

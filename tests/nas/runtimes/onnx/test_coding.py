@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compressors.coding.container import decoded
 from compressors.coding.spans import best_piece
 from compressors.coding.views import VIEWS
+from compressors.formats import FORMATS
 from nas.runtimes.onnx.coding import HUFFMAN, coded_file, spans
 from nas.runtimes.onnxruntime import ONNXRUNTIME
 
@@ -23,7 +24,7 @@ def emitted(formats: dict[str, str]) -> bytes:
     return ONNXRUNTIME.emit(quantized(formats), HEADER)
 
 
-@pytest.mark.parametrize("fmt", ["int8", "int6", "int5", "int4", "int3", "int2"])
+@pytest.mark.parametrize("fmt", [name for name, row in FORMATS.items() if not row.is_float])
 def test_every_format_comes_back_and_is_smaller(fmt: str) -> None:
     data = emitted(dict.fromkeys(LAYERS, fmt))
     blob = coded_file(data)
@@ -64,6 +65,14 @@ def test_planes_are_seen_as_the_codes_of_the_shape_that_the_file_tells(bits: int
     piece = best_piece(data[planes_span.start : planes_span.stop], planes_span)
     assert (VIEWS[piece.view].name, piece.shape) == (f"{bits} planes", (25, 40))
     assert piece.codings[0].name == "range by column"
+
+
+def test_planes_of_what_a_mask_keeps_are_seen_as_codes_in_a_row() -> None:
+    """Their shape is a single number."""
+    codes = np.random.default_rng(0).binomial(7, 0.3, 1501)
+    planes = np.stack([np.packbits(codes >> bit & 1) for bit in range(3)]).astype(np.uint8)[:, :, None]
+    shape = numpy_helper.from_array(np.array([1501], np.int64), "shape")
+    assert view_of(model(numpy_helper.from_array(planes, "planes"), shape)) == ("3 planes", (1, 1501))
 
 
 def test_packed_bytes_are_seen_as_codes() -> None:

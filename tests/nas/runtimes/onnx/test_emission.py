@@ -31,6 +31,7 @@ from nas.data import Images
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import FileHeader, emit, emit_or_export, export_with_torch
 from nas.runtimes.onnx.packing import FUNCTIONS
+from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.onnx.weights import STORES, store_planes
 from nas.runtimes.onnx.writer import UnknownOperation, Writer
 from nas.runtimes.onnxruntime import Array, Runner
@@ -317,7 +318,7 @@ def test_fewer_bits_are_fewer_bytes(fmt: WeightFormat) -> None:
 @pytest.mark.parametrize("unpacked", [("int3",), ("int2", "int3", "int5", "int6"), LOW_BITS])
 def test_unpacked_formats_are_stored_as_bytes(unpacked: tuple[str, ...]) -> None:
     network = prepared_network(random_candidate(3, *LOW_BITS), 3)
-    packed, model = emit(network, header()), emit(network, header(), unpacked=unpacked)
+    packed, model = emit(network, header()), emit(network, header(), Storage(frozenset(unpacked)))
     layers = {n: m for n, m in network.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
     assert {module.format.name for module in layers.values()} > set(unpacked[:1])
     for name, layer in layers.items():
@@ -333,7 +334,7 @@ def test_unpacked_formats_are_stored_as_bytes(unpacked: tuple[str, ...]) -> None
 def test_without_int2_a_file_needs_no_newer_opset() -> None:
     network = prepared_network(random_candidate(1, "int2"), 1)
     assert emit(network, header()).opset_import[0].version == 25
-    assert emit(network, header(), unpacked=("int2",)).opset_import[0].version == 21
+    assert emit(network, header(), Storage(frozenset({"int2"}))).opset_import[0].version == 21
 
 
 # Formats and grids that studies do not offer (yet): rows of tables, no more.
@@ -346,8 +347,8 @@ def flat_network(fmt: str, **options: Any) -> fx.GraphModule:
     return network
 
 
-def assert_agrees(network: fx.GraphModule, **options: Any) -> onnx.ModelProto:
-    model, x = emit(network, header(), **options), image(0)
+def assert_agrees(network: fx.GraphModule, storage: Storage = SMALLEST) -> onnx.ModelProto:
+    model, x = emit(network, header(), storage), image(0)
     expected = in_torch(network, x)
     assert np.allclose(in_runtime(model, x), expected, rtol=0, atol=1e-5 * span(expected))
     return model
@@ -357,7 +358,7 @@ def assert_agrees(network: fx.GraphModule, **options: Any) -> onnx.ModelProto:
 def test_a_new_width_is_a_row_of_each_table(monkeypatch: pytest.MonkeyPatch, unpacked: tuple[str, ...]) -> None:
     monkeypatch.setitem(FORMATS, "int7", Format("int7", 7, integer_codes(7)))
     monkeypatch.setitem(STORES, "int7", store_planes(7))
-    model = assert_agrees(flat_network("int7"), unpacked=unpacked)
+    model = assert_agrees(flat_network("int7"), Storage(frozenset(unpacked)))
     assert [function.name for function in model.functions] == ([] if unpacked else ["Unpack7"])
     assert int(np.abs(restored_codes(model, "linear")).max()) > 31
 
@@ -389,7 +390,7 @@ def test_a_new_rounding_is_a_row_as_well(monkeypatch: pytest.MonkeyPatch) -> Non
     network.train()(torch.from_numpy(image(0))).sum().backward()
     assert network.get_submodule("linear").layer.weight.grad is not None
     assert_agrees(network.eval())
-    assert_agrees(network, unpacked=("sign",))
+    assert_agrees(network, Storage(frozenset({"sign"})))
 
 
 def with_packed(network: fx.GraphModule, packed: PackedWeight, monkeypatch: pytest.MonkeyPatch) -> fx.GraphModule:
@@ -424,7 +425,7 @@ def test_codebooks_and_zero_points_are_stored(
         codes = torch.randint(0, 4, packed.codes.shape, generator=torch.Generator().manual_seed(0), dtype=torch.int8)
         packed = replace(packed, codes=codes, codebook=torch.tensor([-90, -7, 20, 101], dtype=torch.int8))
     expected = logits_by_hand(packed, network)
-    model = emit(with_packed(network, packed, monkeypatch), header(), unpacked=unpacked)
+    model = emit(with_packed(network, packed, monkeypatch), header(), Storage(frozenset(unpacked)))
     assert np.allclose(in_runtime(model, image(0)), expected, rtol=0, atol=1e-5 * span(expected))
     assert ("Gather" in {node.op_type for node in model.graph.node}) == (has_codebook and not unpacked)
 

@@ -24,8 +24,8 @@ from nas.registry import RUNTIMES
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.forecast import forecast
-from nas.runtimes.onnx.unpacked import SPARSE
-from nas.runtimes.openvino import UNPACKED
+from nas.runtimes.onnx.storage import SMALLEST, Storage
+from nas.runtimes.openvino import STORAGE
 from nas.runtimes.runtime import FileForecast, FileHeader
 from nas.study import Compression
 from search_spaces.flows import FLOWS
@@ -53,6 +53,7 @@ FORMATS: tuple[tuple[WeightFormat, ...], ...] = (
     ("fp32",), ("int8",), ("int4", "int2"), ("int6", "int5", "int3"), ("fp32", "int8", "int4"),
 )  # fmt: skip
 
+DENSE = Storage(is_dense=True)
 TINY = {"weight_format": ("int8",), "mask": {"ratio": 0.2}}
 
 
@@ -62,10 +63,10 @@ def drawn(space: Space, seed: int, formats: tuple[WeightFormat, ...], **fields: 
     return sample(Pick(random.Random(seed).choice), space, compression, input_channels=3)
 
 
-def file_of(candidate: Candidate, seed: int, *, unpacked: frozenset[str] = frozenset()) -> tuple[int, int]:
+def file_of(candidate: Candidate, seed: int, storage: Storage = SMALLEST) -> tuple[int, int]:
     """Size and peak memory of the candidate's emitted file."""
     header = header_of(candidate)
-    model = emit(network_of(candidate, seed), header, unpacked=unpacked)
+    model = emit(network_of(candidate, seed), header, storage)
     return len(model.SerializeToString()), read_costs(model).peak_memory_bytes
 
 
@@ -86,8 +87,8 @@ def header_of(candidate: Candidate) -> FileHeader:
     return FileHeader(3, candidate.architecture.input_size, CLASSES)
 
 
-def foretold(candidate: Candidate, unpacked: frozenset[str] = frozenset()) -> FileForecast:
-    found = forecast(candidate, header_of(candidate), unpacked)
+def foretold(candidate: Candidate, storage: Storage = SMALLEST) -> FileForecast:
+    found = forecast(candidate, header_of(candidate), storage)
     assert found is not None
     return found
 
@@ -112,9 +113,9 @@ def test_masked_weights(family: str, formats: tuple[WeightFormat, ...]) -> None:
     """Some layers are stored as masks, small ones dense; the same file either way has one size."""
     candidate = drawn(SPACES[family], 1, formats, mask=[None, {"ratio": 0.3}, {"ratio": 0.9}])
     size, peak = file_of(candidate, 1)
-    found, dense = foretold(candidate), foretold(candidate, frozenset({SPARSE}))
+    found, dense = foretold(candidate), foretold(candidate, DENSE)
     assert found.peak_memory_bytes == peak
-    plain_size = file_of(candidate, 1, unpacked=frozenset({SPARSE}))[0]
+    plain_size = file_of(candidate, 1, DENSE)[0]
     assert (found.size_bytes < dense.size_bytes) == (size < plain_size)
     assert found.size_bytes <= dense.size_bytes
     if candidate.plan.formats:
@@ -128,7 +129,7 @@ def test_masked_weights(family: str, formats: tuple[WeightFormat, ...]) -> None:
 def test_masks_too_small_to_pay_for_their_function_are_foretold_dense() -> None:
     candidate = sample(Pick(first), SPACES["mobile"], Compression.model_validate(TINY), input_channels=3)
     found = foretold(candidate)
-    assert found.size_bytes == foretold(candidate, frozenset({SPARSE})).size_bytes
+    assert found.size_bytes == foretold(candidate, DENSE).size_bytes
     assert abs(found.size_bytes - file_of(candidate, 0)[0]) <= 5 * found.size_sd
 
 
@@ -157,17 +158,17 @@ def test_further_formats_against_emitted_files(family: str, formats: tuple[Weigh
 
 def test_weights_that_a_runtime_does_not_unpack() -> None:
     candidate = drawn(SPACES["mixed"], 1, ("int3", "int2"))
-    size, peak = file_of(candidate, 1, unpacked=UNPACKED)
-    found = foretold(candidate, UNPACKED)
+    size, peak = file_of(candidate, 1, STORAGE)
+    found = foretold(candidate, STORAGE)
     assert abs(found.size_bytes - size) < 0.003 * size
     assert (found.peak_memory_bytes, foretold(candidate).size_bytes < found.size_bytes) == (peak, True)
 
 
-@pytest.mark.parametrize(("runtime", "unpacked"), [("onnxruntime", frozenset[str]()), ("openvino", UNPACKED)])
-def test_every_runtime_foretells_its_own_file(runtime: str, unpacked: frozenset[str]) -> None:
+@pytest.mark.parametrize(("runtime", "storage"), [("onnxruntime", SMALLEST), ("openvino", STORAGE)])
+def test_every_runtime_foretells_its_own_file(runtime: str, storage: Storage) -> None:
     candidate = drawn(SPACES["mobile"], 3, ("int3", "int2", "int8"))
     found = RUNTIMES[runtime].forecast(candidate, header_of(candidate))
-    assert found.size_bytes == foretold(candidate, unpacked).size_bytes
+    assert found.size_bytes == foretold(candidate, storage).size_bytes
 
 
 def test_sizes_of_quantized_files_are_right_on_average() -> None:
@@ -210,3 +211,29 @@ def test_calibrated_networks_have_the_files_of_trained_ones() -> None:
     plan = candidate.plan.model_copy(update={"steps": {"calibrated": {"network": True}}})
     calibrated = candidate.model_copy(update={"plan": plan})
     assert foretold(calibrated).size_bytes == foretold(candidate).size_bytes
+
+
+@pytest.mark.parametrize("storage", [SMALLEST, DENSE, STORAGE], ids=["smallest", "dense", "openvino"])
+@pytest.mark.parametrize("fmt", ["binary", "ternary", "codebook3", "int8_asymmetric"])
+def test_masks_of_further_formats(fmt: WeightFormat, storage: Storage) -> None:
+    """Binary weights are masked always, or bytes: with zeros among them they have three values."""
+    candidate = drawn(SPACES["mixed"], 1, (fmt,), mask=[None, {"ratio": 0.6}])
+    size, peak = file_of(candidate, 1, storage)
+    found = foretold(candidate, storage)
+    assert found.peak_memory_bytes == peak
+    assert abs(found.size_bytes - size) < max(5 * found.size_sd, 0.003 * size)
+
+
+@pytest.mark.parametrize("storage", [SMALLEST, DENSE], ids=["smallest", "dense"])
+def test_a_masked_classifier_that_is_dynamic(storage: Storage) -> None:
+    candidate = drawn(SPACES["mobile"], 0, ("fp32",), mask={"ratio": 0.9})
+    steps = candidate.plan.steps | {"dynamic": {"network": True}}
+    plan = candidate.plan.model_copy(update={"formats": {"classifier": "int8"}, "steps": steps})
+    candidate, size = candidate.model_copy(update={"plan": plan}), candidate.architecture.input_size
+    network = build_network(candidate.architecture, len(CLASSES), seed=0)
+    options = Options(groups=candidate.groups())
+    shape = compress(network, plan, options, [torch.rand(2, 3, size, size)], trained=False)
+    model = emit(shape, header_of(candidate), storage)
+    found = foretold(candidate, storage)
+    assert abs(found.size_bytes - len(model.SerializeToString())) <= found.size_sd
+    assert found.peak_memory_bytes == read_costs(model).peak_memory_bytes

@@ -29,7 +29,7 @@ from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.packing import FUNCTIONS
 from nas.runtimes.onnx.sparse import OVERHEAD_BYTES, UNMASK, is_smaller, unmask_function
-from nas.runtimes.onnx.unpacked import SPARSE
+from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.onnx.zeros import count_zeros
 from nas.runtimes.onnxruntime import Runner, integer_layers
 from nas.runtimes.openvino import OPENVINO
@@ -37,6 +37,7 @@ from nas.runtimes.runtime import FileHeader
 
 torch.set_num_threads(1)
 
+DENSE = Storage(is_dense=True)
 HEADER = FileHeader(3, 8, tuple("abcdefghij"))
 LAYERS = ("0", "3", "6", "11")
 FORMATS = ("fp32", "int8", "int6", "int5", "int4", "int3", "int2", "pow2", "ternary", "codebook4")
@@ -103,7 +104,7 @@ def _length(name: str, makers: Any, values: Any) -> int:
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_the_file_holds_the_mask_and_what_it_keeps(fmt: str, tmp_path: Path) -> None:
     network = shipped(fmt)
-    sparse, dense = emit(network, HEADER), emit(network, HEADER, unpacked=[SPARSE])
+    sparse, dense = emit(network, HEADER), emit(network, HEADER, DENSE)
     kept = {name: network.get_submodule(name) for name in LAYERS}
     kept = {name: layer.layer if isinstance(layer, QuantizedLayer) else layer for name, layer in kept.items()}
     found = stored(sparse)
@@ -121,9 +122,9 @@ def test_the_file_holds_the_mask_and_what_it_keeps(fmt: str, tmp_path: Path) -> 
 def test_it_computes_what_torch_does_on_the_same_kernels(fmt: str, tmp_path: Path) -> None:
     network = shipped(fmt)
     answers, integers = [], []
-    for number, unpacked in enumerate(([], [SPARSE])):
+    for number, storage in enumerate((SMALLEST, DENSE)):
         file = tmp_path / f"{number}.onnx"
-        onnx.save(emit(network, HEADER, unpacked=unpacked), file)
+        onnx.save(emit(network, HEADER, storage), file)
         answers.append(Runner(file, CPU).predict(images().numpy()))
         integers.append(integer_layers(file, CPU))
     assert np.array_equal(*answers)
@@ -134,7 +135,7 @@ def test_it_computes_what_torch_does_on_the_same_kernels(fmt: str, tmp_path: Pat
 @pytest.mark.parametrize("fmt", ["fp32", "int8", "int3"])
 def test_costs_are_those_of_the_dense_file_and_zeros_are_counted_in_both(fmt: str) -> None:
     network = shipped(fmt)
-    sparse, dense = emit(network, HEADER), emit(network, HEADER, unpacked=[SPARSE])
+    sparse, dense = emit(network, HEADER), emit(network, HEADER, DENSE)
     assert read_costs(sparse) == read_costs(dense)
     layers = {name: network.get_submodule(name) for name in LAYERS}
     weights = {
@@ -150,12 +151,12 @@ def test_costs_are_those_of_the_dense_file_and_zeros_are_counted_in_both(fmt: st
     assert found.nonzero_parameters == sum(int(t.count_nonzero()) for t in (*weights.values(), *biases))
 
 
-@pytest.mark.parametrize("unpacked", [[], [SPARSE], [SPARSE, "binary"]])
-def test_a_format_without_zero_has_it_by_its_mask(unpacked: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", [SMALLEST, DENSE, Storage(frozenset({"binary"}), is_dense=True)])
+def test_a_format_without_zero_has_it_by_its_mask(storage: Storage, tmp_path: Path) -> None:
     """Of two values and zero: with the mask stored always, or as int8 codes."""
     network = shipped("binary")
-    onnx.save(model := emit(network, HEADER, unpacked=unpacked), tmp_path / "model.onnx")
-    assert (list(stored(model)) == list(LAYERS)) == (not unpacked)
+    onnx.save(model := emit(network, HEADER, storage), tmp_path / "model.onnx")
+    assert (list(stored(model)) == list(LAYERS)) == (storage is SMALLEST)
     shares = count_zeros(model).layers
     assert all(shares[name] == pytest.approx(0.75, abs=0.02) for name in LAYERS)
     assert np.unique(network.get_submodule("3").quantized()[0][0].detach().numpy()).size == 3
@@ -182,13 +183,26 @@ def test_a_layer_quantized_as_it_runs_is_stored_by_its_mask(tmp_path: Path) -> N
     set_mask(layer, kept_mask(layer.weight.detach().abs(), 10_000))
     found = DYNAMIC.apply(network.eval(), QuantizeDynamically({"4": "int8"}), Options())
     assert isinstance(found, fx.GraphModule)
-    sparse, dense = emit(found, HEADER), emit(found, HEADER, unpacked=[SPARSE])
+    sparse, dense = emit(found, HEADER), emit(found, HEADER, DENSE)
     assert dense.ByteSize() - sparse.ByteSize() > 10_000 - 1_500 - 1_000
     assert count_zeros(sparse) == count_zeros(dense)
     onnx.save(sparse, tmp_path / "model.onnx")
     assert integer_layers(tmp_path / "model.onnx", CPU) == {"4"}
     answers = Runner(tmp_path / "model.onnx", CPU).predict(images().numpy())
     np.testing.assert_allclose(answers, found(images()).detach().numpy(), atol=1e-3)
+
+
+def test_a_masked_layer_that_runs_twice_is_stored_and_counted_once(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shared = nn.Conv2d(40, 40, 3, padding=1)
+    set_mask(shared, kept_mask(shared.weight.detach().abs(), 12_000))
+    network = nn.Sequential(nn.Conv2d(3, 40, 1), shared, nn.ReLU(), shared, nn.AdaptiveAvgPool2d(1), Flatten())
+    network.append(nn.Linear(40, 10))
+    onnx.save(model := emit(found := fold_batch_norm(network.eval()), HEADER), tmp_path / "model.onnx")
+    assert [node.op_type for node in model.graph.node].count(UNMASK) == 1
+    assert read_costs(model).parameters == sum(parameter.numel() for parameter in network.parameters())
+    answers = Runner(tmp_path / "model.onnx", CPU).predict(images().numpy())
+    np.testing.assert_allclose(answers, found(images()).detach().numpy(), atol=1e-5)
 
 
 def test_a_small_network_is_stored_dense_where_the_function_costs_more_than_masks_save() -> None:

@@ -1,0 +1,46 @@
+"""Which results of a part's operations are held in codes, and on which scales: `insertion.py` foretold. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from nas.runtimes.onnx.outline import CLAMPING, KEEPING, MOVING
+from search_spaces.flows import INPUT, Operation
+
+
+def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, input_held: bool) -> set[int]:
+    """Operations whose results are held in codes, as far as the part decides that; INPUT too where it asks for it."""
+    held = {INPUT} if input_held else set[int]()
+    for number, operation in enumerate(flow):
+        if operation.op == "layer" and operation.layer in quantized:
+            held |= {*operation.reads, result_of(flow, number)}
+    for number, operation in enumerate(flow):
+        if operation.op in KEEPING and held.issuperset(operation.reads):
+            held.add(result_of(flow, number))
+    return held
+
+
+def fixed_operations(
+    flow: Sequence[Operation], layers: Collection[str], *, input_fixed: bool, output_fixed: bool
+) -> set[int]:
+    """Operations, perhaps INPUT, whose results have a scale that is a power of two: those around such `layers`, and
+    those of such results alone.
+    """
+    fixed = {len(flow) - 1} if output_fixed else set[int]()
+    fixed |= {INPUT} if input_fixed else set[int]()
+    for number, operation in enumerate(flow):
+        if operation.op == "layer" and operation.layer in layers:
+            fixed |= {*operation.reads, result_of(flow, number)}
+    for number, operation in reversed(list(enumerate(flow))):
+        if number in fixed and operation.op in MOVING:
+            fixed |= set(operation.reads)
+    for number, operation in enumerate(flow):
+        if operation.op in KEEPING and fixed.issuperset(operation.reads):
+            fixed.add(result_of(flow, number))
+    return fixed
+
+
+def result_of(flow: Sequence[Operation], number: int) -> int:
+    """Where codes appear: behind the ReLU that alone reads an operation's result, or at once."""
+    users = [user for user, operation in enumerate(flow) if number in operation.reads]
+    return users[0] if len(users) == 1 and flow[users[0]].op in CLAMPING else number

@@ -1,3 +1,0 @@
-"""What a runtime may be given stored otherwise than packed. Nothing heavy is imported: a study asks without any engine."""
-
-SPARSE = "sparse"  # among names of formats whose weights are stored as int8 codes: masked weights are stored dense
