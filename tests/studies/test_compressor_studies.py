@@ -15,7 +15,7 @@ import pytest
 from compressors.formats import FORMATS
 from compressors.low_rank.factoring import CHOOSING
 from compressors.low_rank.factors import METHODS
-from compressors.masking.request import Ranking
+from compressors.requests.masked import Ranking
 from compressors.steps import QUANTIZATIONS, STEPS, requests_of
 from nas.candidates.candidate import Candidate
 from nas.study import Study
