@@ -72,7 +72,14 @@ class ActivationQuantizer(nn.Module):
         if self.scheme.powers_of_two:
             self.scale.copy_(self._power_of_two())
         if not self.scheme.symmetric:
-            self.zero_point.copy_((-bottom / self.scale).round() + self.scheme.low)
+            self.zero_point.copy_((-bottom / self.scale / self._unit).round() * self._unit + self.scheme.low)
+
+    @property
+    def _unit(self) -> int:
+        """What zero points are multiples of. On scales that are powers of two exact halves are frequent; they go to
+        the even code, and kernels that add the zero point before they round find the same one where it is even itself.
+        """
+        return 2 if self.scheme.powers_of_two else 1
 
     def _power_of_two(self) -> Tensor:
         """The scale that just holds the range; under a ceiling one that ends below it, so that nothing is clipped

@@ -144,7 +144,8 @@ def on_grid(values: Vector, low: float, high: float, scheme: ActivationScheme) -
     scale = max(width, 1e-6) / steps
     if scheme.powers_of_two:
         scale = 2.0 ** math.ceil(math.log2(scale))
-    zero_point = 0 if scheme.symmetric else round(-bottom / scale) + scheme.low
+    unit = 2 if scheme.powers_of_two else 1  # zero points are even there
+    zero_point = 0 if scheme.symmetric else round(-bottom / scale / unit) * unit + scheme.low
     codes = np.clip(np.round(values / scale) + zero_point, scheme.low, scheme.high)
     found: Vector = (codes - zero_point) * scale
     return found

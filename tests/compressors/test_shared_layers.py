@@ -99,7 +99,7 @@ def everything(fmt: str) -> CompressionPlan:
     )
 
 
-@pytest.mark.parametrize("fmt", ["fp32", "int8", "int4", "ternary", "codebook3"])
+@pytest.mark.parametrize("fmt", ["fp32", "int8", "int4", "ternary", "codebook3", "pow2"])
 def test_every_kind_of_block_bears_all_of_it(fmt: str) -> None:
     check_shared(everything(fmt), ZOO)
 

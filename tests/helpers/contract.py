@@ -88,7 +88,7 @@ def check_answers(network: nn.Module) -> None:
     model = file_of(network)
     with torch.no_grad():
         expected = network(images())
-    # A code that lies on a half is rounded by kernels in other directions; with steps of powers of two many do.
+    # Kernels round codes near a half in other directions.
     difference, spread = (answers(model) - expected).abs(), float(expected.std())
     assert float(difference.max()) < 0.1 * spread
     assert float(difference.mean()) < 0.02 * spread

@@ -16,6 +16,7 @@ from torch import fx
 
 from compressors.formats import FORMATS, WeightFormat
 from compressors.pipeline import Options, compress
+from compressors.quantization.activations import ActivationQuantizer
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.registry import RUNTIMES
@@ -121,6 +122,20 @@ def test_runtimes_compute_what_torch_does_on_integer_kernels(name: WeightFormat,
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
     ran = row.integer_layers(tmp_path / "m.onnx", target)
     assert ran == set(LAYERS) if runtime == "onnxruntime" else len(ran) >= len(LAYERS) - 1
+
+
+def test_fixed_point_is_exact(tmp_path: Path) -> None:
+    """Halves, which are frequent on such scales, are rounded alike in additions of signed codes too."""
+    network = network_in("pow2")
+    (tmp_path / "m.onnx").write_bytes(RUNTIMES["onnxruntime"].emit(network, HEADER))
+    images = pixels(64).astype(np.float32) / 255
+    with torch.no_grad():
+        expected = network(torch.from_numpy(images)).numpy()
+    found = RUNTIMES["onnxruntime"].open(tmp_path / "m.onnx", CPU).predict(images)
+    np.testing.assert_array_equal(found, expected)
+    points = [int(m.zero_point) for m in network.modules() if isinstance(m, ActivationQuantizer) and not m.is_fixed]
+    assert any(points)
+    assert all(point % 2 == 0 for point in points)
 
 
 @pytest.mark.parametrize("name", INTEGERS)
