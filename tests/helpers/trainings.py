@@ -13,6 +13,10 @@ from nas.study import Recipe, Training
 from nas.training.augmentation import Augmentation, Feed
 
 
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
 def recipe_of(**keys: Any) -> Recipe:
     """The recipe of a study whose section `training` has these keys and searches no number."""
     return Training.model_validate(keys).resolved({})

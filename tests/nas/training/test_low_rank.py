@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from trainings import recipe_of
+from trainings import Killed, recipe_of
 
 import nas.training.stage_run
 from compressors.plan import CompressionPlan
@@ -39,10 +39,6 @@ ENERGY = {
     "stage1.block1.conv1": {"method": "tucker", "energy": 0.7},
     "stage1.block1.conv2": {"method": "cp", "rank": 5},
 }
-
-
-class Killed(BaseException):
-    """Stands for kill -9."""
 
 
 def candidate(kept: dict[str, int] | None = None, formats: Any = None) -> Candidate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ import pytest
 import torch
 from networks import ARCHITECTURE, LAYERS
 from torch import Tensor, nn
-from trainings import recipe_of
+from trainings import Killed, recipe_of
 
 import compressors.masking.step
 import compressors.pruning.step
-import nas.training.stage_run
 from compressors.formats import WeightFormat
 from compressors.masking.layers import masked_layers
 from compressors.plan import CompressionPlan
@@ -31,6 +29,8 @@ from nas.training.pipeline import Trained, TrainingPipeline
 from nas.training.preview import preview
 from nas.training.reporting import Look
 from search_spaces.network import build_network
+
+pytestmark = pytest.mark.usefixtures("checkpoint_every_epoch")
 
 STEPS, EPOCHS = 3, 5
 RATIOS = {name: {"ratio": 0.5} for name in LAYERS}
@@ -56,19 +56,6 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {  # p
         {"rewind": 0.5},
     ),
 }
-
-
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
-@pytest.fixture(autouse=True)
-def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pipeline(checkpoint: Path, case: str, **more: Any) -> TrainingPipeline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ import pytest
 import torch
 from onnxruntime import InferenceSession
 from torch import Tensor, fx, nn
-from trainings import recipe_of
+from trainings import Killed, recipe_of
 
 import nas.training.loop
 import nas.training.preview
@@ -44,6 +44,8 @@ from search_spaces.architecture import Architecture, HeadConfig, StageConfig, St
 from search_spaces.block_configs import InvertedResidualConfig
 from search_spaces.network import build_network
 
+pytestmark = pytest.mark.usefixtures("checkpoint_every_epoch")
+
 STEPS, EPOCHS = 3, 8  # shares .5 .25 .25: four dense epochs, two pruned, two quantization-aware
 
 ARCHITECTURE = Architecture(
@@ -65,19 +67,6 @@ PLANS = {
     "quantized": CompressionPlan(formats=FORMATS),
     "both": CompressionPlan(kept={"stage1.block1.inner": 8}, formats=FORMATS),
 }
-
-
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
-@pytest.fixture(autouse=True)
-def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a worker does for tiny images: barriers cost more than they save
-    yield
-    torch.set_num_threads(threads)
 
 
 def pipeline(checkpoint: Path, plan: str, **options: Any) -> TrainingPipeline:

@@ -14,10 +14,9 @@ import pytest
 import torch
 from networks import ARCHITECTURE, CLASSES
 from torch import Tensor, nn
-from trainings import recipe_of
+from trainings import Killed, recipe_of
 
 import compressors.pruning.step
-import nas.training.stage_run
 from compressors.plan import CompressionPlan
 from compressors.pruning.slimming import scale_sparsity
 from nas.candidates.candidate import Candidate
@@ -29,6 +28,8 @@ from nas.training.pipeline import Trained, TrainingPipeline
 from nas.training.preview import preview
 from nas.training.reporting import Look, Snapshot
 from search_spaces.network import build_network
+
+pytestmark = pytest.mark.usefixtures("checkpoint_every_epoch")
 
 torch.set_num_threads(1)
 
@@ -43,15 +44,6 @@ WAYS: dict[str, tuple[CompressionPlan, dict[str, Any], dict[str, Any]]] = {
     "little by little, averaged": (COUNTS, {"importance": "saliency", "pruning_schedule": "iterative"}, {"ema": 0.9}),
     "rewound": (COUNTS, {"importance": "l1", "rewind": 0.3}, {"bn_sparsity": 1e-2}),
 }  # fmt: skip
-
-
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
-@pytest.fixture(autouse=True)
-def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
 
 def pipeline(folder: Path, way: str, **fields: Any) -> TrainingPipeline:

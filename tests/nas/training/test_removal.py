@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from trainings import recipe_of
+from trainings import Killed, recipe_of
 
-import nas.training.stage_run
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.data import Images
@@ -20,6 +19,8 @@ from nas.training.pipeline import TrainingPipeline
 from search_spaces.architecture import Architecture, StageConfig, StemConfig
 from search_spaces.block_configs import FusedInvertedResidualConfig, InvertedResidualConfig
 from search_spaces.network import build_network
+
+pytestmark = pytest.mark.usefixtures("checkpoint_every_epoch")
 
 EPOCHS, STEPS = 6, 3
 FUSED = FusedInvertedResidualConfig(kind="fused_inverted_residual", kernel=3, expansion=4)
@@ -36,19 +37,6 @@ PLAN = CompressionPlan(
     steps={"blocks_removed": {"stage1.block2": True}, "activations_removed": {"stage1.block1": True}},
 )
 SHARES = {"dense": 2 / 6, "blocks_removed": 1 / 6, "activations_removed": 1 / 6, "pruned": 1 / 6, "quantized": 1 / 6}
-
-
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
-@pytest.fixture(autouse=True)
-def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pipeline(checkpoint: Path) -> TrainingPipeline:

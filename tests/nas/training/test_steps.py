@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 import torch
 from step_examples import ARCHITECTURE, CLASSES, EXAMPLES, together
 from torch import Tensor
-from trainings import recipe_of
+from trainings import Killed, recipe_of
 
-import nas.training.stage_run
 from compressors.pipeline import STEPS
 from compressors.plan import CompressionPlan
 from compressors.steps import ordered
@@ -26,6 +24,8 @@ from nas.training.augmentation import Feed
 from nas.training.pipeline import Trained, TrainingPipeline
 from search_spaces.network import build_network
 
+pytestmark = pytest.mark.usefixtures("checkpoint_every_epoch")
+
 EPOCHS, STEPS_PER_EPOCH = 6, 3
 WITHOUT_TRAINING = ("calibrated", "dynamic")
 WHOLE = together(EXAMPLES[name].plan for name in STEPS if name not in WITHOUT_TRAINING)
@@ -34,19 +34,6 @@ COMPRESSIONS: dict[str, dict[str, Any]] = {
     "little by little": {"pruning_schedule": "iterative"},
     "back to early weights": {"rewind": 0.5},
 }
-
-
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
-@pytest.fixture(autouse=True)
-def _checkpoint_every_epoch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(nas.training.stage_run, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trained(
