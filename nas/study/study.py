@@ -11,10 +11,11 @@ from pydantic import Field, field_validator, model_validator
 
 from compressors.steps import DYNAMIC_FORMATS
 from nas.records import QUALITIES, Phase
+from nas.study.at_targets import in_short, short_names, unknown_target
 from nas.study.compression import Compression
 from nas.study.data import Data
 from nas.study.finals import Finals, image_limit
-from nas.study.objectives import Constraints, Objective
+from nas.study.objectives import Constraints, ObjectiveName
 from nas.study.outputs import Artifacts, ReportOptions
 from nas.study.search import AUTO_RUNGS, Search, rung_epochs
 from nas.study.section import Name, Section, each_once
@@ -32,9 +33,10 @@ class Study(Section):
     data: Data
     space: AnySpace = Field(description="Which architectures may be drawn.")
     compression: Compression = Compression()
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = Field(
+    objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = Field(
         ("accuracy", "parameters", "latency_ms", "size_bytes"),
-        description="What is traded off. Qualities, on the validation split, are maximised; costs are minimised.",
+        description="What is traded off. Qualities, on the validation split, are maximised; costs are minimised. "
+        "`latency_ms@NAME` and `size_bytes@NAME` are those of another target than the first.",
     )
     constraints: Constraints = Constraints()
     search: Search = Search()
@@ -47,14 +49,24 @@ class Study(Section):
     )
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
         (Target(name="cpu"),),
-        description="Where latency is measured; objectives and constraints refer to the first.",
+        description="Where latency is measured. `latency_ms` is that of the first, `latency_ms@NAME` that of another; "
+        "so is `size_bytes` where the other's runtime opens a file of its own. A candidate that a target does not run "
+        "is INFEASIBLE where an objective or a constraint is about that target.",
     )
     artifacts: Artifacts = Artifacts()
     report: ReportOptions = ReportOptions()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_short_names(cls, given: Any) -> Any:
+        """`latency_ms@cpu` is `latency_ms` where cpu is the first target, and is written so."""
+        if not isinstance(given, Mapping) or not isinstance(targets := given.get("targets", ()), list | tuple):
+            return given
+        return in_short(given, short_names(targets or cls.model_fields["targets"].default))
+
     @field_validator("objectives")
     @classmethod
-    def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    def _distinct(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
         each_once("objective", objectives)
         return objectives
 
@@ -63,6 +75,14 @@ class Study(Section):
     def _target_names(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         each_once("target name", [target.name for target in targets])
         return targets
+
+    @model_validator(mode="after")
+    def _targets_are_there(self) -> Study:
+        named = {f"objectives[{place}]": name for place, name in enumerate(self.objectives)}
+        for key, name in [*named.items(), *((f"constraints.{name}", name) for name in self.limits)]:
+            if problem := unknown_target(name, self.targets):
+                raise ValueError(f"{key}: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _reference_of_objectives(self) -> Study:
