@@ -269,13 +269,11 @@ def front(
     ] = None,
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives, and how surely each network is on it."""
-    from nas.report.tables import format_front, front_rows, thinned
+    from nas.report.tables import asked_objectives, format_front, front_rows, thinned
     from nas.report.terminal import print_front, why_empty
-    from nas.study.file import load_study
 
-    wanted = [name.strip() for name in objectives.split(",")] if objectives else None
     with _readable(folder):
-        names = wanted or load_study(folder / "study.yaml").objectives
+        names = asked_objectives(folder, objectives)
         if style == "table":
             print_front(Console(), folder, names, at_most=at_most)
         else:

@@ -114,7 +114,8 @@ def finish(
         **fields,
     )
     if broken := evaluation.violations:
-        reason = limits_words(broken, evaluation.known, bench.study.limits)
+        refused = evaluation.measurement.refused if evaluation.measurement is not None else {}
+        reason = limits_words(broken, evaluation.known, bench.study.limits, refused)
         evaluation = evaluation.model_copy(update={"reason": reason})
     write_evaluation(task.folder, evaluation)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from nas.candidates.candidate import Candidate
 from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
 from nas.commands.preparation import prepare, resolve
 from nas.data import load
@@ -30,6 +29,7 @@ from nas.run_folder.paths import LOGITS, RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.search.driver import Drives
 from nas.search.finalists import Finalists, teaching
+from nas.search.modelled import Calibrated
 from nas.search.references import References
 from nas.search.repeats import Repeats
 from nas.search.search import Search
@@ -116,15 +116,13 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     return not stop.asked and (bool(problem) or is_over)
 
 
-def _calibrate(
-    study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop
-) -> list[tuple[Candidate, float]]:
-    """Candidates measured for the model of latency, with their milliseconds; none where the sampler has no such model.
+def _calibrate(study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop) -> Calibrated:
+    """Candidates measured for the models of latency, with their milliseconds; none where the sampler has no such model.
 
     They are measured once per run folder.
     """
     if not seconds_of(study):
-        return []
+        return {}
     is_new = not folder.calibration.exists()
     with console.status("calibrating the model of latency") as status:
         began = time.monotonic()
@@ -139,7 +137,7 @@ def _calibrate(
         console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
     elif is_new:
         console.print(f"The model of latency is calibrated on {len(found.samples)} untrained candidates.")
-    return found.of_target(study.target.name)
+    return {name: found.of_target(target.name) for name, target in study.latencies.items()}
 
 
 def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:

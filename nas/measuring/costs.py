@@ -10,7 +10,7 @@ from typing import Literal
 
 from nas.candidates.candidate import Candidate
 from nas.measuring.latency import measure
-from nas.records import Latency, LayerReport, Measurement
+from nas.records import LayerReport, Measurement
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
 from search_spaces.layers import LayerSpec
@@ -30,10 +30,14 @@ def measure_files(
     """
     first, *others = targets
     costs = runtime_of(first).costs(files[first.name])
-    latency = {first.name: measure(files[first.name], first)}
+    latency, refused = {first.name: measure(files[first.name], first)}, dict[str, str]()
     for target in others:
-        found = None if target.name in without else _latency(files[target.name], target)
-        latency |= {target.name: found} if found else {}
+        if target.name in without:
+            continue
+        try:
+            latency[target.name] = measure(files[target.name], target)
+        except RuntimeRefused as error:
+            refused[target.name] = " ".join(str(error).split())
     return Measurement(
         origin=origin,
         parameters=costs.parameters,
@@ -41,6 +45,7 @@ def measure_files(
         size_bytes=_bytes(files[first.name]),
         peak_memory_bytes=costs.peak_memory_bytes,
         latency=latency,
+        refused=refused,
         other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
         **(costs_of_weights(files[first.name], first) if origin == "shipped file" else {}),
     )
@@ -50,13 +55,6 @@ def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
     """Costs, by name, that an untrained file says nothing of: what is not zero, and its bytes entropy-coded."""
     runtime = runtime_of(target)
     return {"nonzero_parameters": runtime.zeros(file).nonzero_parameters, "coded_bytes": len(runtime.coded(file))}
-
-
-def _latency(file: Path, target: Target) -> Latency | None:
-    try:
-        return measure(file, target)
-    except RuntimeRefused:
-        return None
 
 
 def _bytes(file: Path) -> int:

@@ -17,7 +17,7 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any, Protocol
 
-from nas.objectives import slacks
+from nas.objectives import runs_on, slacks
 from nas.records import QUALITIES, Evaluation, Phase, State
 from nas.run_folder.attempts import forget_spent
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
@@ -269,6 +269,7 @@ class Driver(ABC):
         values, known = None, evaluation.known
         is_trained = evaluation.state is not State.PRUNED  # what a copy was worth at a rung breaks no limit
         met = slacks(known, self.study.limits_in(evaluation.phase) if is_trained else self.study.cost_limits)
+        met |= runs_on(known, self.study.needed_latencies)
         if evaluation.measurement is not None and evaluation.state not in (State.FAILED, State.PRUNED):
             if evaluation.state is State.INFEASIBLE:
                 known = {**self._placeholders(known), **known}

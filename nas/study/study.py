@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compressors.steps import DYNAMIC_FORMATS
 from nas.records import QUALITIES, Phase
-from nas.study.at_targets import in_short, short_names, unknown_target
+from nas.study.at_targets import renamed, short_names, unknown_target
 from nas.study.compression import Compression
 from nas.study.data import Data
 from nas.study.finals import Finals, image_limit
@@ -56,14 +56,6 @@ class Study(Section):
     artifacts: Artifacts = Artifacts()
     report: ReportOptions = ReportOptions()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _by_short_names(cls, given: Any) -> Any:
-        """`latency_ms@cpu` is `latency_ms` where cpu is the first target, and is written so."""
-        if not isinstance(given, Mapping) or not isinstance(targets := given.get("targets", ()), list | tuple):
-            return given
-        return in_short(given, short_names(targets or cls.model_fields["targets"].default))
-
     @field_validator("objectives")
     @classmethod
     def _distinct(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
@@ -75,6 +67,28 @@ class Study(Section):
     def _target_names(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         each_once("target name", [target.name for target in targets])
         return targets
+
+    @model_validator(mode="after")
+    def _by_short_names(self) -> Study:
+        """`latency_ms@cpu` is `latency_ms` where cpu is the first target, and is written so.
+
+        Not before: what is read off JSON would no longer be seen as such.
+        """
+        short = short_names(self.targets)
+        objectives = tuple(short.get(name, name) for name in self.objectives)
+        if len(set(objectives)) < len(objectives):
+            raise ValueError(f"objectives: every objective once, got {list(objectives)}")
+        limits = renamed(dict(self.constraints), short, "constraints")
+        reference = renamed(self.report.hypervolume_reference, short, "report.hypervolume_reference")
+        found = {
+            "objectives": objectives,
+            "constraints": Constraints.model_validate(limits),
+            "report": self.report.model_copy(update={"hypervolume_reference": reference}),
+        }
+        for key, value in found.items():
+            if value != getattr(self, key):
+                object.__setattr__(self, key, value)  # frozen for everybody else
+        return self
 
     @model_validator(mode="after")
     def _targets_are_there(self) -> Study:
@@ -188,6 +202,22 @@ class Study(Section):
     def cost_limits(self) -> dict[str, float]:
         """Those of costs: what can be known before a candidate is trained."""
         return {name: limit for name, limit in self.limits.items() if name not in QUALITIES}
+
+    @property
+    def latencies(self) -> dict[str, Target]:
+        """Latencies that an objective or constraint is about, by name, with their targets."""
+        targets = {target.name: target for target in self.targets}
+        parts = {name: name.partition("@") for name in (*self.objectives, *self.limits)}
+        return {
+            name: targets[target] if at else self.target
+            for name, (cost, at, target) in parts.items()
+            if cost == "latency_ms"
+        }
+
+    @property
+    def needed_latencies(self) -> tuple[str, ...]:
+        """Those of `latencies` on targets after the first, which may refuse a file."""
+        return tuple(name for name in self.latencies if "@" in name)
 
     def limits_in(self, phase: Phase) -> dict[str, float]:
         """What binds an evaluation of this phase: trials that are trained shorter than finalists answer for costs."""

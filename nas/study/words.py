@@ -197,7 +197,8 @@ def _child(schema: Schema, part: str | int) -> Schema | None:
         items = schema.get("prefixItems", ())
         child = items[part] if part < len(items) else schema.get("items")
     else:
-        child = schema.get("properties", {}).get(part) or _by_pattern(schema, part) or schema.get("additionalProperties")
+        own = schema.get("properties", {}).get(part) or _by_pattern(schema, part)
+        child = own or schema.get("additionalProperties")
     if child:
         return resolved(child)
     options = (_child(resolved(option), part) for kind in ("anyOf", "oneOf") for option in schema.get(kind, ()))
