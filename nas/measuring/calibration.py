@@ -77,7 +77,8 @@ def seconds_of(study: Study) -> float:
 
 def targets_of(study: Study) -> tuple[Target, ...]:
     """The targets on this machine whose latency counts; what others measure is learned from the trials alone."""
-    return tuple(dict.fromkeys(study.latencies.values()))
+    here = (target for target in study.latencies.values() if target.device is None and target.agent is None)
+    return tuple(dict.fromkeys(here))
 
 
 def read_calibration(path: Path) -> Calibration | None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from nas.candidates.candidate import Candidate
-from nas.measuring.latency import measure
+from nas.measuring.places import Places, places_of
 from nas.records import LayerReport, Measurement
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
@@ -22,20 +22,24 @@ def measure_files(
     *,
     origin: Literal["untrained file", "shipped file"],
     without: Collection[str] = (),
+    places: Places | None = None,
 ) -> Measurement:
     """All costs: latencies off the file of each target by name, everything else off the first target's file.
+
+    Each target is measured at its place, by default those of `places_of`.
 
     Targets in `without`, and those after the first whose runtime refuses their file, get no latency. Raises
     RuntimeRefused where the first target's runtime does.
     """
     first, *others = targets
     costs = runtime_of(first).costs(files[first.name])
-    latency, refused = {first.name: measure(files[first.name], first)}, dict[str, str]()
+    places, refused = places or places_of(targets), dict[str, str]()
+    latency = {first.name: places[first.name].measure(files[first.name], first)}
     for target in others:
         if target.name in without:
             continue
         try:
-            latency[target.name] = measure(files[target.name], target)
+            latency[target.name] = places[target.name].measure(files[target.name], target)
         except RuntimeRefused as error:
             refused[target.name] = " ".join(str(error).split())
     return Measurement(

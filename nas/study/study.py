@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from compressors.steps import DYNAMIC_FORMATS
 from nas.records import QUALITIES, Phase
+from nas.registry import TRACKERS
 from nas.study.at_targets import renamed, short_names, unknown_target
 from nas.study.compression import Compression
 from nas.study.data import Data
@@ -54,6 +55,9 @@ class Study(Section):
         "is INFEASIBLE where an objective or a constraint is about that target.",
     )
     artifacts: Artifacts = Artifacts()
+    tracking: tuple[Annotated[str, AfterValidator(TRACKERS.known), TRACKERS.schema], ...] = Field(
+        (), description="Trackers that follow the run; by default none. One that fails never stops a search."
+    )
     report: ReportOptions = ReportOptions()
 
     @field_validator("objectives")
