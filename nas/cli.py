@@ -104,6 +104,9 @@ def run(
     study: StudyFile,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run folder itself; runs/<study name> by default.")] = None,
+    remeasure: Annotated[
+        bool, typer.Option("--remeasure", help="Measure what was measured on another device again, then go on.")
+    ] = False,
 ) -> None:
     """Run a study, or continue it in an existing run folder.
 
@@ -118,10 +121,11 @@ def run(
     console = Console()
     loaded = load_study(study, overrides or [])
     folder = out or Path("runs") / loaded.name
-    again = shlex.join(["nas", "run", str(study), *(overrides or []), "--out", str(folder)])
+    options = ["--out", str(folder), *(["--remeasure"] if remeasure else [])]
+    again = shlex.join(["nas", "run", str(study), *(overrides or []), *options])
     watchers = watchers_of(loaded, console)
     with _going_on_with(again, console, watchers), _placing(study, overrides or []):
-        ended = run_study(loaded, folder, console, watchers)
+        ended = run_study(loaded, folder, console, watchers, remeasures=remeasure)
     report_and_front(folder, console)
     watchers.ended("" if ended else "stopped before the end")
     if not ended:

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
-from nas.commands.preparation import connected, prepare, resolve
+from nas.commands.preparation import Ready, connected, prepare, resolve
+from nas.commands.remeasure import remeasure
 from nas.data import load
 from nas.errors import InputError, disk_problem
 from nas.executors.engine import Connection
@@ -28,6 +29,7 @@ from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.records import State
 from nas.registry import TRACKERS
+from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import LOGITS, RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.search.driver import Drives
@@ -42,10 +44,13 @@ from nas.study import Study
 from nas.tasks import OWN_RECIPE, Task
 
 
-def run(study: Study, path: Path, console: Console, watchers: Watchers | None = None) -> bool:
+def run(
+    study: Study, path: Path, console: Console, watchers: Watchers | None = None, *, remeasures: bool = False
+) -> bool:
     """Run or continue a study in the folder `path`; returns whether it came to its end.
 
-    Raises InputError before any work where the input cannot be used, WorkFailed where the search cannot go on.
+    `remeasures`: latencies that were measured on another device are measured again first. Raises InputError before any
+    work where the input cannot be used, WorkFailed where the search cannot go on.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -57,9 +62,17 @@ def run(study: Study, path: Path, console: Console, watchers: Watchers | None = 
         raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
     folder = RunFolder(path.resolve())
     with held(folder, console) as stop:
-        study = resolve(study, folder)
+        complete_exchange(folder.path)
+        asked, study = study, resolve(study, folder)
         with connected(study, folder) as (connection, study):
-            return _run_connected(study, folder, connection, stop, watchers or nobody())
+            ready = prepare(study, folder, console, places=connection.places, any_device=remeasures)
+            if remeasures:
+                classes, places = len(ready.search.class_names), connection.places
+                again = remeasure(study, asked, folder, places=places, num_classes=classes, stop=stop)
+                if again is None:
+                    return False
+                study = again
+            return _run_connected(study, folder, ready, connection, stop, watchers or nobody())
 
 
 def watchers_of(study: Study, console: Console) -> Watchers:
@@ -81,11 +94,11 @@ def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
         raise WorkFailed(disk_words(folder.path, problem)) from None
 
 
-def _run_connected(study: Study, folder: RunFolder, connection: Connection, stop: Stop, watchers: Watchers) -> bool:
+def _run_connected(
+    study: Study, folder: RunFolder, ready: Ready, connection: Connection, stop: Stop, watchers: Watchers
+) -> bool:
     """The search, then repeats and finalists, in a folder that this process holds."""
-    is_new, console = not folder.journal.exists(), stop.console
-    ready = prepare(study, folder, console, places=connection.places)
-    data = ready.search
+    is_new, console, data = not folder.journal.exists(), stop.console, ready.search
     outlook = outlook_of(study, train_images=ready.train_images, num_classes=len(data.class_names))
     if is_new:  # what is left of another one shows as soon as its search goes on
         announce(outlook, console)

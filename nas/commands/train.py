@@ -21,6 +21,7 @@ from nas.executors.loop import drive
 from nas.executors.view import Screen
 from nas.objectives import directions_of
 from nas.records import QUALITIES, State
+from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import BOUND, TrialNotes, TrialRow, row_in, words_of
 from nas.search.finalists import Finalists
@@ -50,6 +51,7 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
     folder = RunFolder(path.resolve())
     study = _changed(folder, overrides)
     with held(folder, console) as stop, connected(study, folder) as (connection, _):
+        complete_exchange(folder.path)
         repair(folder.journal)
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
         again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from nas.candidates.candidate import Candidate
 from nas.measuring.places import Places, places_of
-from nas.records import LayerReport, Measurement
+from nas.records import UNSTABLE, LayerReport, Measurement, parity_at
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
 from search_spaces.layers import LayerSpec
@@ -53,6 +53,14 @@ def measure_files(
         other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
         **(costs_of_weights(files[first.name], first) if origin == "shipped file" else {}),
     )
+
+
+def doubts(measurement: Measurement, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Flags of latencies that are disturbed, or missing on a target after the first."""
+    if measurement.origin == "bound":
+        return ()
+    missing = [parity_at(target.name) for target in targets if target.name not in measurement.latency]
+    return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
 
 
 def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
