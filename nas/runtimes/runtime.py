@@ -109,7 +109,8 @@ class Runtime(Protocol):
 
     `package` is what has to be installed, and `extra` the extra of this project that brings it ("": always installed).
     `default_provider` is the backend of a target that names none. `refused`: formats of weights that it does not
-    compute with in integers, and why. `emit`, `costs`, `coded`, `class_names` and `usage` work without the engine.
+    compute with in integers, and why. `emit`, `refuse_unsafe`, `costs`, `coded`, `class_names` and `usage` work without
+    the engine.
     """
 
     name: str
@@ -125,6 +126,10 @@ class Runtime(Protocol):
 
     def open(self, file: Path | bytes, target: Target) -> Runner:
         """Load a file. Raises RuntimeRefused."""
+        ...
+
+    def refuse_unsafe(self, content: bytes) -> None:
+        """Raise RuntimeRefused unless a file from elsewhere is one of this runtime's, whole, and reaches nothing else."""
         ...
 
     def costs(self, file: Path) -> FileCosts:
