@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas import __version__
-from nas.errors import InputError, disk_problem
+from nas.errors import InputError, PlaceLost, disk_problem
 
 if TYPE_CHECKING:
     from nas.executors.watching import Watchers
@@ -64,6 +64,9 @@ def main() -> None:
             raise
         console.print(f"[red]{escape(problem)}[/]", highlight=False, soft_wrap=True)
         sys.exit(code)
+    except PlaceLost as error:
+        console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -171,7 +174,7 @@ def _going_on_with(again: str, console: Console, watchers: Watchers | None = Non
     watchers = watchers or nobody()
     try:
         yield
-    except WorkFailed as error:
+    except (WorkFailed, PlaceLost) as error:
         watchers.ended(str(error))
         _fail(str(error))
     except Interrupted:

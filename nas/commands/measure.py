@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper
 from rich.table import Table
 
-from nas.commands.agent import measure_there
+from nas.commands.measuring_there import measure_there
 from nas.errors import InputError
 from nas.measuring.latency import measure
 from nas.records import Latency

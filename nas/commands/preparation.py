@@ -18,6 +18,7 @@ from nas.data.split_record import moved
 from nas.errors import InputError
 from nas.executors.engine import Connection, Engine
 from nas.files import write_atomically
+from nas.measuring.agent.greeting import greet
 from nas.measuring.latency import PROTOCOL
 from nas.measuring.places import Places, places_of
 from nas.records import Measurement
@@ -57,10 +58,12 @@ def connected(study: Study, folder: RunFolder) -> Iterator[tuple[Connection, Stu
 def prepare(
     study: Study, folder: RunFolder, console: Console, *, places: Places | None = None, record: bool = True
 ) -> Ready:
-    """Refuse another device, repair the journal, read the data, record study (if asked) and split.
+    """Ask the agents, refuse another device, repair the journal, read the data, record study (if asked) and split.
 
     `places` are where targets are measured, by default those of `places_of`.
     """
+    for notice in greet(study.targets):
+        console.print(f"[yellow]warning:[/] {escape(notice)}", soft_wrap=True)
     _refuse_another_device(study, folder, places or places_of(study.targets))
     earlier_runs(study, folder)
     if cut := repair(folder.journal):

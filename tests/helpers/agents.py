@@ -20,9 +20,26 @@ TOKEN = "a-token-of-these-tests-0123456789"
 PATIENCE = 20.0  # seconds until a test gives up; none takes that long
 
 
+# The program, with a short protocol, and with locks of its own: it waits for nobody else on this machine.
+CHILD = """
+import nas.measuring.latency, nas.measuring.turns
+nas.measuring.latency.BLOCKS = nas.measuring.latency.MAX_PASSES = 2
+nas.measuring.turns.PLACES = ()
+from nas.measuring.agent.child import main
+main()
+"""
+QUICK = f"""
+import sys
+import nas.measuring.agent.serving
+from nas.measuring.agent.__main__ import main
+nas.measuring.agent.serving.CHILD = (sys.executable, "-P", "-c", {CHILD!r})
+main()
+"""
+
+
 @dataclass
 class AgentProcess:
-    """`python -m nas.measuring.agent` with what it printed at its start."""
+    """An agent's process with what it printed at its start."""
 
     process: subprocess.Popen[str]
     url: str
@@ -43,7 +60,7 @@ class AgentProcess:
 def agent_process(*options: str, **environment: str) -> Iterator[AgentProcess]:
     """Start an agent at a free port; it is killed at the end, where it has not ended itself."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "nas.measuring.agent", "--port", "0", *options],
+        [sys.executable, "-c", QUICK, "--port", "0", *options],
         env={**os.environ, "COMPACT_NAS_AGENT_TOKEN": TOKEN, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -100,7 +117,11 @@ def server(bench: MadeUp, *, most_bytes: int = 10_000) -> Iterator[AgentServer]:
 
 def head(request: str, **headers: str) -> bytes:
     """The beginning of an HTTP request."""
-    lines = [f"{request} HTTP/1.1", "Host: agent", *(f"{key.replace('_', '-')}: {text}" for key, text in headers.items())]
+    lines = [
+        f"{request} HTTP/1.1",
+        "Host: agent",
+        *(f"{key.replace('_', '-')}: {text}" for key, text in headers.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode()
 
 

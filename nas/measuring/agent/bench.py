@@ -64,9 +64,7 @@ class Bench:
             process.kill()
             process.wait()
 
-    def _asked(
-        self, process: subprocess.Popen[bytes], question: Mapping[str, Any], file: IO[bytes] | None
-    ) -> Answer:
+    def _asked(self, process: subprocess.Popen[bytes], question: Mapping[str, Any], file: IO[bytes] | None) -> Answer:
         assert process.stdin is not None
         size = 0 if file is None else file.seek(0, os.SEEK_END)
         with self._killed_after(self.seconds, "measuring"):

@@ -7,9 +7,11 @@ the very file and target that were sent. Nothing here says what the token is.
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http import HTTPStatus
@@ -20,7 +22,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from nas.errors import InputError
+from nas.errors import InputError, PlaceLost
 from nas.measuring.agent.exchange import (
     FINGERPRINT,
     MEASURE,
@@ -33,15 +35,17 @@ from nas.measuring.agent.exchange import (
 )
 from nas.measuring.agent.tokens import client_token
 from nas.measuring.latency import PROTOCOL
-from nas.measuring.places import PlaceLost
 from nas.records import Fingerprint, Latency
-from nas.runtimes.runtime import RuntimeRefused
+from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study.targets import Target
 
 CERTIFICATE = "COMPACT_NAS_AGENT_CERTIFICATE"  # a file of certificates that are trusted besides the system's
 CONNECT_SECONDS, LONGEST_SECONDS = 10.0, 3600.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-PATIENCE_SECONDS = 300.0  # a device has started again within these
+# Of a study, whose work ends when they are over; and of somebody who looks at the screen.
+PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS = 3600.0, 5.0
+SILENT_TRIES = 3  # before users are told that an agent is waited for
+_log = logging.getLogger(__name__)
 Answer = dict[str, Any]
 Answered = TypeVar("Answered", Latency, Fingerprint)
 
@@ -61,7 +65,10 @@ class Agent:
 
     def measure(self, file: Path, target: Target) -> Latency:
         """Latency of a file on the device. Raises RuntimeRefused where the file is to blame, else PlaceLost."""
-        answer = self._ask(MEASURE, target, file.read_bytes())
+        return self._latency(file.read_bytes(), target)
+
+    def _latency(self, content: bytes, target: Target) -> Latency:
+        answer = self._ask(MEASURE, target, content)
         latency = self._record(Latency, answer.get("latency"))
         self._refuse_protocol(latency.protocol)
         return latency
@@ -71,6 +78,14 @@ class Agent:
         answer = self._ask(FINGERPRINT, target, b"")
         self._refuse_protocol(answer.get("protocol"))
         return self._record(Fingerprint, answer.get("fingerprint"))
+
+    def is_quiet(self, target: Target) -> bool:
+        """Whether the device's control network takes the same time in two passes: what noise does to it shows there.
+
+        Raises PlaceLost, RuntimeRefused.
+        """
+        control, alone = runtime_of(target).control(), target.model_copy(update={"batch": 1})
+        return self._latency(control, alone).stable
 
     def _record(self, kind: type[Answered], told: object) -> Answered:
         try:
@@ -84,17 +99,21 @@ class Agent:
 
     def _ask(self, path: str, target: Target, content: bytes) -> Answer:
         end, said = time.monotonic() + self.patience_seconds, ""
-        for pause in pauses():
+        for tries, pause in enumerate(pauses(), 1):
             try:
                 return self._once(path, target, content)
             except _Again as error:
                 said = str(error)
             except ssl.SSLCertVerificationError as error:
-                raise self._lost(f"its certificate is not trusted ({error.verify_message}); see {CERTIFICATE}") from None
+                raise self._lost(
+                    f"its certificate is not trusted ({error.verify_message}); see {CERTIFICATE}"
+                ) from None
             except (OSError, HTTPException) as error:
                 said = str(error) or type(error).__name__
             if time.monotonic() + pause > end:
                 break
+            if tries == SILENT_TRIES:
+                _log.warning("waiting for the agent at %s, which measures %s: %s", self.url, target.name, said)
             time.sleep(pause)
         raise self._lost(f"does not answer: {said}")
 
@@ -108,10 +127,8 @@ class Agent:
             connection.connect()
             connection.sock.settimeout(SILENCE_SECONDS)
             digest = sha256(content).hexdigest()
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # turned away before all is sent: the answer says why
                 self._send(connection, path, target, content, digest)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # turned away before all was sent: the answer says why
             response = connection.getresponse()
             if response.status != HTTPStatus.OK:
                 raise self._turned_away(response)
@@ -192,21 +209,14 @@ def _printable(words: str) -> str:
     return "".join(c if c.isprintable() else " " for c in words)[:300].strip()
 
 
-def agent_of(target: Target, environment: Mapping[str, str], *, patience_seconds: float = PATIENCE_SECONDS) -> Agent:
-    """The agent that a target names. Raises InputError."""
+def agent_of(target: Target, environment: Mapping[str, str]) -> Agent:
+    """The agent that a target names, with its token and the certificate of the environment. Raises InputError."""
     assert target.agent is not None, "a target without an agent"
-    return agent_at(target.agent, target.name, environment, patience_seconds=patience_seconds)
-
-
-def agent_at(
-    url: str, target: str, environment: Mapping[str, str], *, patience_seconds: float = PATIENCE_SECONDS
-) -> Agent:
-    """The agent at `url`, with a target's token and the certificate of the environment. Raises InputError."""
     try:
-        token = client_token(target, environment)
+        token = client_token(target.name, environment)
     except InputError as error:
-        raise InputError(f"target {target!r}: {error}") from None
-    return Agent(url, token, _certificate(environment), patience_seconds)
+        raise InputError(f"target {target.name!r}: {error}") from None
+    return Agent(target.agent, token, _certificate(environment))
 
 
 def _certificate(environment: Mapping[str, str]) -> Path | None:

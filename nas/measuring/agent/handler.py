@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
     def handle_expect_100(self) -> bool:
         return True  # said when the file is wanted, not before the token was looked at
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Nothing: what a client sends is not printed as it came."""
 
     def _serve(self, routes: Mapping[str, Callable[[], None]]) -> None:
@@ -100,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
     def _measure(self) -> None:
         expected = self.headers.get(SHA256_HEADER, "").lower()
         if (length := self._length()) is None:
-            return
+            return None
         with tempfile.TemporaryFile(prefix="nas-agent-") as file:  # without a name: nothing stays after a crash
             if self.headers.get("Expect", "").lower() == "100-continue":
                 self.send_response_only(HTTPStatus.CONTINUE)
@@ -111,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
                 return self._turn_away(HTTPStatus.BAD_REQUEST, "the file ended before its end")
             if digest != expected:
                 return self._turn_away(HTTPStatus.UNPROCESSABLE_ENTITY, "the file is not the one of its sha256")
-            self._answer(self.door.desk.submit(self._question(MEASURE), file), digest, f"measure {digest[:12]}")
+            return self._answer(self.door.desk.submit(self._question(MEASURE), file), digest, f"measure {digest[:12]}")
 
     def _length(self) -> int | None:
         """Bytes of the file; where they cannot be told or are too many, the client has been turned away."""

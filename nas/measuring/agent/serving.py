@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import InputError
-from nas.measuring.agent.bench import Bench
+from nas.measuring.agent.bench import CHILD, Bench
 from nas.measuring.agent.desk import Desk
 from nas.measuring.agent.exchange import DEFAULT_PORT
 from nas.measuring.agent.server import AgentServer
@@ -45,7 +45,7 @@ def serve(options: Options, environment: Mapping[str, str] = os.environ) -> None
     context = tls(options)
     token, is_new = agent_token(options.token_file, environment)
     told = _told_to_end()
-    desk = Desk(Bench(options.seconds, options.gigabytes))
+    desk = Desk(Bench(options.seconds, options.gigabytes, CHILD))
     with _listening(options, token, desk) as server:
         if context is not None:  # the handshake is made in the connection's own thread
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

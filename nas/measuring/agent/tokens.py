@@ -45,7 +45,9 @@ def _of_file(file: Path) -> tuple[str, bool]:
     try:
         with file.open(encoding="ascii", errors="replace") as stream:
             if os.fstat(stream.fileno()).st_mode & _OPEN_TO_OTHERS:
-                raise InputError(f"--token-file {file}: expected a file that its owner alone may read: chmod 600 {file}")
+                raise InputError(
+                    f"--token-file {file}: expected a file that its owner alone may read: chmod 600 {file}"
+                )
             return checked(stream.read(4096).strip(), f"--token-file {file}"), False
     except FileNotFoundError:
         token = new_token()

@@ -16,12 +16,11 @@ import pytest
 from agents import TOKEN, MadeUp, server
 
 import nas.measuring.agent.client
-from nas.errors import InputError
+from nas.errors import InputError, PlaceLost
 from nas.measuring.agent.client import CERTIFICATE, Agent, agent_at, pauses
 from nas.measuring.agent.exchange import target_text
 from nas.measuring.agent.tokens import VARIABLE
 from nas.measuring.latency import PROTOCOL
-from nas.measuring.places import PlaceLost
 from nas.records import Fingerprint, Latency
 from nas.runtimes.runtime import RuntimeRefused
 from nas.study import Target
@@ -32,7 +31,12 @@ FINGERPRINT = Fingerprint(
     device="Cortex-A76", instruction_sets=("asimd",), runtime="onnxruntime 1.30", provider="x", threads=2, batch=1
 )
 LATENCY = Latency(
-    latency_ms=2.5, stable=True, protocol=PROTOCOL, control_ms=0.5, fingerprint=FINGERPRINT, passes_us=((2500.0, 2600.0),)
+    latency_ms=2.5,
+    stable=True,
+    protocol=PROTOCOL,
+    control_ms=0.5,
+    fingerprint=FINGERPRINT,
+    passes_us=((2500.0, 2600.0),),
 )
 ABOUT = {"sha256": sha256(CONTENT).hexdigest(), "target": json.loads(target_text(TARGET))}
 GOOD = {**ABOUT, "latency": LATENCY.model_dump(mode="json")}
@@ -131,8 +135,12 @@ def test_what_may_be_better_next_time_is_tried_again(file: Path, waited: list[fl
         pytest.param(plain("401 No"), "does not know the token", id="token"),
         pytest.param(plain("404 No", "what?"), "answers as no agent does: 404 what\\?", id="another server"),
         pytest.param(plain("302 Moved"), "answers as no agent does: 302", id="a redirection is not followed"),
-        pytest.param(chunked(json.dumps({**ABOUT, "wrong": "no such\n\x1b[31m provider"})), "no such  \\[31m", id="wrong"),
-        pytest.param(chunked(json.dumps({**ABOUT, "latency": {**GOOD["latency"], "latency_ms": -1}})), "form", id="< 0"),
+        pytest.param(
+            chunked(json.dumps({**ABOUT, "wrong": "no such\n\x1b[31m provider"})), "no such  \\[31m", id="wrong"
+        ),
+        pytest.param(
+            chunked(json.dumps({**ABOUT, "latency": {**GOOD["latency"], "latency_ms": -1}})), "form", id="< 0"
+        ),
         pytest.param(chunked(json.dumps(ABOUT)), "another form", id="no latency"),
         pytest.param(
             chunked(json.dumps({**ABOUT, "latency": {**GOOD["latency"], "protocol": "v1"}})), "protocol \\(v1", id="v1"

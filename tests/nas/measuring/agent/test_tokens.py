@@ -51,7 +51,9 @@ def test_a_file_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
         agent_token(tmp_path / "no" / "token", {})
 
 
-@pytest.mark.parametrize("token", ["", "short-fifteen-1", "spaces within it are no token", "é" * 20, GOOD + "\n" + GOOD])
+@pytest.mark.parametrize(
+    "token", ["", "short-fifteen-1", "spaces within it are no token", "é" * 20, GOOD + "\n" + GOOD]
+)
 def test_an_error_does_not_repeat_a_token(token: str) -> None:
     with pytest.raises(InputError, match=f"got {len(token)} characters") as error:
         agent_token(None, {VARIABLE: token})

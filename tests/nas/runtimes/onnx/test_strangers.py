@@ -124,13 +124,19 @@ def test_what_passes(model: Callable[[], Model]) -> None:
         ),
         pytest.param(lambda: model_of(helper.make_node("Evil", [], ["c"], domain="x.y")), "x.y:Evil", id="a domain"),
         pytest.param(
-            lambda: model_of(within(helper.make_node("Evil", [], ["c"], domain="x.y"))), "x.y:Evil", id="a domain within"
+            lambda: model_of(within(helper.make_node("Evil", [], ["c"], domain="x.y"))),
+            "x.y:Evil",
+            id="a domain within",
         ),
         pytest.param(
-            lambda: in_a_function(helper.make_node("other", [], ["c"], domain="own")), "own:other", id="no such function"
+            lambda: in_a_function(helper.make_node("other", [], ["c"], domain="own")),
+            "own:other",
+            id="no such function",
         ),
         pytest.param(
-            lambda: model_of(helper.make_node("EPContext", [], ["c"], domain="com.microsoft")), "EPContext", id="context"
+            lambda: model_of(helper.make_node("EPContext", [], ["c"], domain="com.microsoft")),
+            "EPContext",
+            id="context",
         ),
         pytest.param(two_inputs, "one input, got 2", id="two inputs"),
         pytest.param(integers, "float32 images", id="integers"),
@@ -147,7 +153,11 @@ def test_what_is_refused(model: Callable[[], Model], words: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "got none"), (pickle.dumps(print), "something else|got none"), (b"PK\x03\x04" + bytes(90), "something else")],
+    [
+        (b"", "got none"),
+        (pickle.dumps(print), "something else|got none"),
+        (b"PK\x03\x04" + bytes(90), "something else"),
+    ],
 )
 def test_what_is_no_graph(content: bytes, words: str) -> None:
     with pytest.raises(RuntimeRefused, match=words):
