@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
+from nas.commands.mirroring import mirrored
 from nas.commands.preparation import connected, prepare, resolve
 from nas.data import load
 from nas.errors import InputError, disk_problem
@@ -94,7 +95,8 @@ def _run_connected(study: Study, folder: RunFolder, connection: Connection, stop
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
     watchers.began(study, folder)
-    with connection.open(setup_of(study, folder, workers=study.search.worker_count)) as executor:
+    setup = setup_of(study, folder, workers=study.search.worker_count)
+    with mirrored(study, folder, console), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
         repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)

@@ -8,6 +8,7 @@ duplicates stay behind. Numbers are given anew, the runs one after the other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from nas.study import Study
 
 PHASES: Mapping[Phase, str] = {"search": "", "repeat": "/repeat", "final": "/final", "reference": "/reference"}
 MERGED_FROM = "merged_from"  # the note that says which trial of which folder it was
-NUMBERED = ("retry_of", "duplicate_of", RUNGS)  # notes that are of no use, or mean something else, under a new number
+NUMBERED = ("retry_of", "duplicate_of")  # notes of other numbers
 BEST_FIRST = (State.COMPLETE, State.INFEASIBLE, State.PRUNED, State.FAILED)
 
 
@@ -73,11 +74,20 @@ class Moved:
 
 
 @dataclass
+class Counts:
+    """Of one run: `unfinished` trials that stay behind, evaluations `taken` by phase, those `known` already."""
+
+    unfinished: int
+    taken: Counter[Phase] = field(default_factory=Counter)
+    known: int = 0
+
+
+@dataclass
 class Merged:
-    """Evaluations in order of phase and number; `counts` is by run: how many came into each phase, what stayed."""
+    """Evaluations in order of phase and number, and what came of each run."""
 
     moved: list[Moved] = field(default_factory=list)
-    counts: list[dict[str, int]] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
 
     def of(self, phase: Phase) -> list[Moved]:
         return [one for one in self.moved if one.phase == phase]
@@ -104,26 +114,42 @@ def _evaluated(run: int, phase: Phase, trials: Iterable[FrozenTrial]) -> Iterato
 def merge_runs(runs: Sequence[Run]) -> Merged:
     """What the merged run holds."""
     everything = [one for run in runs for one in run.evaluated]
-    searched, again = _searched(_once(one for one in everything if one.phase == "search"))
-    numbers: dict[Identity, int] = {one.notes.identity: number for number, one in enumerate(searched)}
-    known = {(one.notes.identity, one.notes.seed) for one in searched}
-    repeats = [*again, *(one for one in everything if one.phase == "repeat")]
-    repeats = [one for one in repeats if (one.notes.identity, one.notes.seed) not in known]
-    chosen: dict[Phase, list[Evaluated]] = {
-        "search": searched,
-        "repeat": _once(repeats),
-        "final": _once(one for one in everything if one.phase == "final"),
-        "reference": [one for one in everything if one.phase == "reference" and one.run == _first_with(everything)],
-    }
-    merged = Merged(counts=[{"unfinished": run.unfinished} for run in runs])
+    chosen = _chosen(everything)
+    new = {one.notes.identity: number for number, one in enumerate(chosen["search"])}
+    numbers = {(one.run, one.trial.number): new[one.notes.identity] for one in everything if one.phase == "search"}
+    merged = Merged(counts=[Counts(run.unfinished) for run in runs])
     for phase, ones in chosen.items():
         for number, one in enumerate(ones):
-            merged.moved.append(_moved(one, phase, number, numbers, runs[one.run].folder))
-            own = merged.counts[one.run]
-            own[phase] = own.get(phase, 0) + 1
-    for run, own in zip(runs, merged.counts, strict=True):
-        own["left"] = len(run.evaluated) - sum(own.get(phase, 0) for phase in PHASES)
+            trial = _search_trial(one, phase, numbers)
+            merged.moved.append(_moved(one, phase, number, trial, runs[one.run], without=_useless(runs[0].study)))
+            merged.counts[one.run].taken[phase] += 1
+    for run, counts in zip(runs, merged.counts, strict=True):
+        counts.known = len(run.evaluated) - counts.taken.total()
     return merged
+
+
+def _chosen(everything: Sequence[Evaluated]) -> dict[Phase, list[Evaluated]]:
+    """What becomes of which phase, in order of number."""
+    of: dict[Phase, list[Evaluated]] = {phase: [one for one in everything if one.phase == phase] for phase in PHASES}
+    searched, again = _searched(_once(of["search"]))
+    known = {(one.notes.identity, one.notes.seed) for one in searched}
+    repeats = [one for one in [*again, *of["repeat"]] if (one.notes.identity, one.notes.seed) not in known]
+    first = of["reference"][0].run if of["reference"] else None  # they are the same in all
+    references = [one for one in of["reference"] if one.run == first]
+    return {"search": searched, "repeat": _once(repeats), "final": _once(of["final"]), "reference": references}
+
+
+def _useless(study: Study) -> set[str]:
+    """Notes that are of no use under a new number, which decides what bracket of rungs a trial belongs to."""
+    return {*NUMBERED, *([RUNGS] if study.search.brackets > 1 else [])}
+
+
+def _search_trial(one: Evaluated, phase: Phase, numbers: Mapping[tuple[int, int], int]) -> int | None:
+    """The new number of the search trial that a repeat or a finalist belongs to."""
+    if phase not in ("repeat", "final"):
+        return None
+    own = one.trial.number if one.phase == "search" else one.notes.search_trial
+    return None if own is None else numbers[one.run, own]
 
 
 def _once(ones: Iterable[Evaluated]) -> list[Evaluated]:
@@ -146,28 +172,22 @@ def _searched(ones: Sequence[Evaluated]) -> tuple[list[Evaluated], list[Evaluate
     return chosen, others
 
 
-def _first_with(everything: Sequence[Evaluated]) -> int | None:
-    """The first run that has references: they are the same in all."""
-    return next((one.run for one in everything if one.phase == "reference"), None)
-
-
 def _moved(
-    one: Evaluated, phase: Phase, number: int, numbers: Mapping[Identity, int], source: RunFolder
-) -> Moved:  # fmt: skip
+    one: Evaluated, phase: Phase, number: int, search_trial: int | None, run: Run, *, without: set[str]
+) -> Moved:
     """The evaluation under its new number: its row, its notes, and where its files are."""
-    is_again = phase != one.phase
-    artifact = one.row.artifact
+    is_again, artifact = phase != one.phase, one.row.artifact
     if is_again:
-        artifact = source.relative(source.artifact(one.notes.id, phase, one.notes.seed, one.notes.settings))
-    search_trial = numbers.get(one.notes.identity) if phase in ("repeat", "final") else None
+        folder = run.folder.artifact(one.notes.id, phase, one.notes.seed, one.notes.settings)
+        artifact = run.folder.relative(folder)
     notes = replace(one.notes, retry_of=None, duplicate_of=None, search_trial=search_trial)
     row = replace(one.row, number=number, trial=search_trial, retry_of=None, artifact=artifact)
     if is_again:
         row = replace(row, rung=None, expected_gain=None, params={})
-    kept = {key: value for key, value in one.trial.user_attrs.items() if key not in NUMBERED}
-    came: dict[str, Any] = {MERGED_FROM: [str(source.path), one.trial.number]}
+    kept = {key: value for key, value in one.trial.user_attrs.items() if key not in without}
+    came: dict[str, Any] = {MERGED_FROM: [run.folder.path.name, one.trial.number]}
     trial = _trial(one.trial, is_again=is_again, notes={**kept, **notes.to_json(), **came, ROW: row.to_json()})
-    return Moved(phase, trial, row, source.path / one.row.artifact, artifact)
+    return Moved(phase, trial, row, run.folder.path / one.row.artifact, artifact)
 
 
 def _trial(trial: FrozenTrial, *, is_again: bool, notes: Mapping[str, Any]) -> FrozenTrial:

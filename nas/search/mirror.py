@@ -20,7 +20,7 @@ from nas.study.storage_url import driver_url
 
 POLL_SECONDS = 1.0
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
-END_SECONDS = 10.0  # for which the end of a run waits for the last records
+END_SECONDS = 10.0
 CONNECTION = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 20_000}
 ENGINE: dict[str, Any] = {"pool_size": 1, "connect_args": CONNECTION}
 Say = Callable[[str], None]

@@ -12,11 +12,11 @@ SECRETS = ("password", "sslpassword")
 HOW = "it is read from PGPASSWORD, ~/.pgpass or a service file (postgresql://?service=NAME)"
 
 
-def storage_url(url: str) -> str:
+def storage_url(url: object) -> str:
     """`url`, if it may stand in a study. Raises ValueError otherwise; the words hold no part that may be secret."""
     expected = "expected postgresql://USER@HOST:PORT/DATABASE"
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in SCHEMES:
+    scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
+    if not isinstance(url, str) or not separator or scheme not in SCHEMES:
         other = f"a url of {scheme.partition('+')[0]!r}" if separator else "something else"
         raise ValueError(f"{expected}, got {other}; the file study.log is the record, and needs no database")
     try:
