@@ -1,5 +1,5 @@
-"""The command line: nas init | run | train | check | cache | front | report | sensitivity | export | decode | measure |
-retry | schema.
+"""The command line: nas init | run | merge | train | check | cache | front | report | sensitivity | export | decode |
+measure | retry | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -132,6 +132,29 @@ def run(
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
 
+@app.command(epilog="Example:  nas merge runs/digits-0 runs/digits-1 --to runs/digits")
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR ...", help="Run folders of one study; they are only read.")
+    ],
+    to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
+) -> None:
+    """Join runs of one study into one run folder, which `nas run` can continue.
+
+    Every evaluation stands once, under a new number; a candidate that another seed trained as well has repeats of it.
+    The runs must have the same data, split, training and device; how they proposed candidates may differ.
+    """
+    from nas.commands.merge import lines_of
+    from nas.commands.merge import merge as merge_runs
+    from nas.commands.report import report_and_front
+
+    console = Console()
+    with console.status("merging"):
+        runs, merged = merge_runs(folders, to)
+    console.print(lines_of(runs, merged), markup=False, highlight=False, soft_wrap=True)
+    report_and_front(to, console)
+
+
 @app.command(epilog="Example:  nas train runs/digits 18 finals.epochs=60 finals.train_images=all")
 def train(
     folder: Folder,
@@ -234,6 +257,7 @@ def check(
     """Validate a study; show its data, the size of its space and its smallest, middle and largest network."""
     from nas.commands.check import check_table, warnings_of
     from nas.commands.data import look_at_data
+    from nas.commands.mirroring import storage_warnings
     from nas.commands.refusals import refuse
     from nas.study.file import load_study
 
@@ -242,7 +266,7 @@ def check(
     with _placing(study, overrides or []):
         look_at_data(loaded, console)
         console.print(check_table(loaded))
-        for warning in warnings_of(loaded):
+        for warning in (*warnings_of(loaded), *storage_warnings(loaded)):
             console.print(f"[yellow]warning:[/] {escape(warning)}")
         refuse(loaded)
         if probe:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
+from nas.commands.mirroring import mirrored
 from nas.commands.preparation import Ready, connected, prepare, resolve
 from nas.commands.remeasure import remeasure
 from nas.data import load
@@ -107,7 +108,8 @@ def _run_connected(
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
     watchers.began(study, folder)
-    with connection.open(setup_of(study, folder, workers=study.search.worker_count)) as executor:
+    setup = setup_of(study, folder, workers=study.search.worker_count)
+    with mirrored(study, folder, console), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
         repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from nas.commands.export import DIGITS_OF_AN_ID
 from nas.commands.forecasts import of_finals, outlook_of
+from nas.commands.mirroring import mirrored
 from nas.commands.preparation import connected, prepare
 from nas.commands.run import held, setup_of
 from nas.errors import InputError
@@ -73,7 +74,7 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         classes = len(ready.finals.class_names)
         forecast = of_finals(outlook_of(study, train_images=ready.train_images, num_classes=classes), finalists)
         screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
-        with connection.open(setup_of(study, folder, workers=1)) as executor:
+        with mirrored(study, folder, console), connection.open(setup_of(study, folder, workers=1)) as executor:
             drive(finalists, executor, stop, screen)
         return next(iter(_rows(finalists, own)), None)
 
