@@ -1,5 +1,5 @@
-"""The command line: nas init | run | train | check | cache | front | report | sensitivity | export | decode | measure |
-retry | schema.
+"""The command line: nas init | run | train | check | cache | front | report | status | logs | sensitivity | export |
+decode | measure | retry | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -296,6 +296,42 @@ def report(folder: Folder) -> None:
     print(folder / "report.html")
 
 
+@app.command(epilog="Example:  nas status runs/digits --watch")
+def status(
+    folder: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Renewed until the run is over, or Ctrl-C.")] = False,
+    style: Annotated[Literal["text", "json"], typer.Option("--format")] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Say how a run stands: states, rate, front, what is expected, what runs, what failed.
+
+    On any machine that sees the folder; nothing is written and no lock is taken.
+    """
+    from nas.commands.status import show_status
+
+    with _there(folder):
+        show_status(folder, "json" if as_json else style, watch=watch, console=Console())
+
+
+@app.command(epilog="Example:  nas logs runs/digits --trial 17 --level debug")
+def logs(
+    folder: Folder,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for further lines, until Ctrl-C.")] = False,
+    trial: Annotated[str | None, typer.Option(help="Of one network: a trial's number or the beginning of an id.")] = None,
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="The least that is shown.")
+    ] = "info",
+) -> None:
+    """Print what happened in a run folder: drivers, trials, workers that died, warnings."""
+    from nas.commands.logs import Wanted
+    from nas.commands.logs import logs as lines_of
+    from nas.run_folder.log import Level
+
+    with _there(folder):
+        for line in lines_of(folder, Wanted(Level.named(level), trial), follow=follow):
+            print(line, flush=follow)
+
+
 @app.command(epilog="Example:  nas sensitivity runs/digits 17 --formats int8,int4,int2 --ratios 0.25,0.5")
 def sensitivity(
     folder: Folder,
@@ -453,12 +489,21 @@ def schema(
 @contextmanager
 def _readable(folder: Path) -> Iterator[Any]:
     """A run folder that a reading command can use, or one clear error."""
-    try:
+    with _there(folder):
         if not (folder / "study.yaml").exists():
             raise InputError(f"{folder}: expected a run folder, with study.yaml in it")
         if not (folder / "trials.csv").exists():
             raise InputError(f"{folder}: holds no trials.csv yet; has the run started?")
         yield
+
+
+@contextmanager
+def _there(folder: Path) -> Iterator[None]:
+    """Where files of a folder cannot be read, one clear error."""
+    try:
+        yield
+    except BrokenPipeError:  # what it is printed to has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission") from None
     except OSError as error:
