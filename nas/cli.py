@@ -317,7 +317,9 @@ def status(
 def logs(
     folder: Folder,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for further lines, until Ctrl-C.")] = False,
-    trial: Annotated[str | None, typer.Option(help="Of one network: a trial's number or the beginning of an id.")] = None,
+    trial: Annotated[
+        str | None, typer.Option(help="Of one network: a trial's number or the beginning of an id.")
+    ] = None,
     level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(help="The least that is shown.")
     ] = "info",

@@ -1,4 +1,4 @@
-"""What writes the heartbeat of a run while its driver works: a thread, because an evaluation may be silent for hours."""
+"""What writes a run's heartbeat while its driver works: a thread, because an evaluation may be silent for hours."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,14 +15,14 @@ from nas.executors.heart import Heart
 from nas.executors.pool import Broke, Died, Event, Paused, Refused, Reported, Told, TookTooLong
 from nas.executors.view import words_of
 from nas.records import Evaluation, State
-from nas.run_folder.heartbeat import Ending, RunningTask
+from nas.run_folder.heartbeat import RunningTask
 from nas.run_folder.log import Level, LogFile
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.study import Study
 from nas.tasks import Progress, Task
 
-BEHIND = {State.FAILED: Level.WARNING}
+SHOWN = {"yellow": Level.WARNING, "red": Level.ERROR}  # colours of what is printed for people to notice
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class RunLog:
     def over(self, task: Task, evaluation: Evaluation, row: TrialRow) -> None:
         self._forget(task)
         told = {"state": row.state, "attempts": row.attempts, "took_seconds": row.seconds, "artifact": row.artifact}
-        self._write(BEHIND.get(row.state, Level.INFO), "over", task, _outcome(row), **told)
+        self._write(Level.WARNING if row.state is State.FAILED else Level.INFO, "over", task, _outcome(row), **told)
 
     def ended(self, folder: RunFolder, problem: str) -> None:
         self._log.close()
@@ -145,15 +145,13 @@ def _outcome(row: TrialRow) -> str:
 class WarningsSeen(RenderHook):
     """While it is a console's hook, whatever is printed in yellow or red goes into the log too."""
 
-    LEVELS = {"yellow": Level.WARNING, "red": Level.ERROR}
-
     def __init__(self, log: RunLog) -> None:
         self._log = log
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         for text in (one for one in renderables if isinstance(one, Text)):
             styles = {str(span.style) for span in text.spans} | {str(text.style)}
-            level = max((level for colour, level in self.LEVELS.items() if colour in styles), default=None)
+            level = max((level for colour, level in SHOWN.items() if colour in styles), default=None)
             if level is not None:
                 self._log.note(level, "shown", text.plain.removeprefix("warning: "))
         return renderables

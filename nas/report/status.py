@@ -160,9 +160,9 @@ class _Able:
 
 def _standing(table: Table, objectives: Sequence[str]) -> _Able:
     nothing = _Able(np.empty((0, len(objectives))))
-    if not {"state", "flags", "id", *objectives} <= table.keys():
+    if not {"state", "id", *objectives} <= table.keys():
         return nothing
-    ends = zip(table["state"], table["flags"], strict=True)
+    ends = zip(table["state"], table.get("flags", [""] * len(table["state"])), strict=True)
     rows = [row for row, (state, flags) in enumerate(ends) if may_stand(state, flags.split())]
     rows = [row for row in rows if all(table[name][row] for name in objectives)]
     if not rows:
@@ -243,9 +243,7 @@ def _left(sign: Sign, rate: Rate | None, wanted: int) -> tuple[float | None, boo
 def _further(study: Study, finalists: Table, references: Table, repeats: Table) -> dict[str, Further]:
     asked = study.search.finalists
     tables = {"finalists": (finalists, asked), "references": (references, 0), "repeats": (repeats, 0)}
-    return {
-        name: _count(table.get("state", ()), wanted) for name, (table, wanted) in tables.items() if table or wanted
-    }
+    return {name: _count(table.get("state", ()), wanted) for name, (table, wanted) in tables.items() if table or wanted}
 
 
 def _count(states: Sequence[str], wanted: int) -> Further:

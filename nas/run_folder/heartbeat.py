@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from nas.process import Process, uptime
@@ -169,5 +168,3 @@ def look(folder: RunFolder, *, sleep: Callable[[float], object] = time.sleep) ->
 def next_beat(beat: Heartbeat, **changes: Any) -> Heartbeat:
     """A later beat of the same process."""
     return replace(beat, count=beat.count + 1, time=now(), uptime=uptime(), **changes)
-
-

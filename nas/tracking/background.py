@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from nas.executors.pool import Event, Reported, Told
 from nas.records import QUALITIES, Evaluation, State
@@ -19,7 +18,7 @@ from nas.run_folder.rows import TrialRow
 from nas.study import Study
 from nas.tasks import Task
 from nas.tracking.record import begun, finished, finished_in
-from nas.tracking.tracker import OpenStore, Store, artifacts_of, tracked_run, without_secrets
+from nas.tracking.tracker import Store, artifacts_of, tracked_run, without_secrets
 
 END_SECONDS = 60.0  # that the end of a run waits for a tracker
 MOST_QUEUED = 2000
