@@ -113,6 +113,7 @@ def run(
     from nas.commands.report import report_and_front
     from nas.commands.run import run as run_study
     from nas.commands.run import watchers_of
+    from nas.executors.watching import STOPPED
     from nas.study.file import load_study
 
     console = Console()
@@ -120,10 +121,11 @@ def run(
     folder = out or Path("runs") / loaded.name
     again = shlex.join(["nas", "run", str(study), *(overrides or []), "--out", str(folder)])
     watchers = watchers_of(loaded, console)
-    with _going_on_with(again, console, watchers), _placing(study, overrides or []):
-        ended = run_study(loaded, folder, console, watchers)
-    report_and_front(folder, console)
-    watchers.ended("" if ended else "stopped before the end")
+    with _going_on_with(again, console, watchers):
+        with _placing(study, overrides or []):
+            ended = run_study(loaded, folder, console, watchers)
+        report_and_front(folder, console)
+        watchers.ended("" if ended else STOPPED)
     if not ended:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
@@ -143,13 +145,20 @@ def train(
     After a kill the same command goes on.
     """
     from nas.commands.report import report_and_front
+    from nas.commands.run import watchers_of
     from nas.commands.train import train as train_trial
+    from nas.executors.watching import STOPPED
+    from nas.study.file import load_recorded
 
     console = Console()
     again = shlex.join(["nas", "train", str(folder), trial, *(overrides or [])])
-    with _readable(folder), _going_on_with(again, console), _placing(folder / "study.yaml", overrides or []):
-        row = train_trial(folder, trial, overrides or [], console)
-    report_and_front(folder, console)
+    with _readable(folder):
+        watchers = watchers_of(load_recorded(folder / "study.yaml"), console)
+        with _going_on_with(again, console, watchers):
+            with _placing(folder / "study.yaml", overrides or []):
+                row = train_trial(folder, trial, overrides or [], console, watchers)
+            report_and_front(folder, console)
+            watchers.ended("" if row is not None else STOPPED)
     if row is None:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
     elif row.state == "FAILED":
@@ -166,6 +175,7 @@ def _fail(words: str) -> NoReturn:
 def _going_on_with(again: str, console: Console, watchers: Watchers | None = None) -> Iterator[None]:
     """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
     from nas.executors.loop import Interrupted, WorkFailed
+    from nas.executors.watching import INTERRUPTED as BY_USER
     from nas.executors.watching import nobody
 
     watchers = watchers or nobody()
@@ -175,9 +185,13 @@ def _going_on_with(again: str, console: Console, watchers: Watchers | None = Non
         watchers.ended(str(error))
         _fail(str(error))
     except Interrupted:
-        watchers.ended("interrupted")
+        watchers.ended(BY_USER)
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+    except BaseException as error:
+        by_user = isinstance(error, KeyboardInterrupt)
+        watchers.ended(BY_USER if by_user else str(error) or type(error).__name__)
+        raise
 
 
 @contextmanager

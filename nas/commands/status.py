@@ -33,7 +33,8 @@ def show_status(
     """
     folder = RunFolder(path)
     if not folder.study.exists():
-        raise InputError(f"{path}: expected a run folder, with study.yaml in it")
+        begins = "; a driver may be reading the data still" if folder.lock.exists() else ""
+        raise InputError(f"{path}: expected a run folder, with study.yaml in it{begins}")
     if watch:
         _watch(folder, style, console, sleep)
     else:

@@ -53,8 +53,7 @@ def life_words(sign: Sign) -> str:
             ago = "" if sign.seconds_ago is None else f"; last sign {duration(max(0.0, sign.seconds_ago))} ago"
             return f"running {who} since {clock(beat.began)}, {duration(beat.seconds)}{_engine(beat)}{ago}"
         case Life.OVER:
-            problem = f"; the search ended early: {beat.problem}" if beat.problem else ""
-            return f"finished at {clock(beat.time)} {who}, after {duration(beat.seconds)}{problem}"
+            return f"finished at {clock(beat.time)} {who}, after {duration(beat.seconds)}"
         case Life.STOPPED:
             return f"stopped at {clock(beat.time)} {who}; the same command goes on"
         case Life.FAILED:

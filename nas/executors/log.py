@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import ConsoleRenderable, RenderHook
+from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.text import Text
 
 from nas import __version__
 from nas.executors.heart import Heart
 from nas.executors.pool import Broke, Died, Event, Paused, Refused, Reported, Told, TookTooLong
 from nas.executors.view import words_of
+from nas.executors.watching import INTERRUPTED, STOPPED
 from nas.records import Evaluation, State
-from nas.run_folder.heartbeat import RunningTask
+from nas.run_folder.heartbeat import Ending, RunningTask
 from nas.run_folder.log import Level, LogFile
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
@@ -35,27 +36,32 @@ class _Running:
 class RunLog:
     """run.log, a line for every event, and heartbeat.json every two seconds, from `began` to `ended`."""
 
-    def __init__(self, *, engine: str = "", workers: int = 0) -> None:
-        self._engine, self._workers = engine, workers
+    name = "run.log"
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
         self._running: dict[tuple[str, int], _Running] = {}
         self._left: float | None = None
 
     def began(self, study: Study, folder: RunFolder) -> None:
         self._log = LogFile(folder)
-        self._heart = Heart(folder, self._says, engine=self._engine, workers=self._workers)
+        engine, workers = study.search.engine, study.search.worker_count
+        self._heart = Heart(folder, self._says, engine=engine, workers=workers)
         process = self._heart.process
         self._log.write(
             Level.INFO,
             "began",
             f"{study.name}: a driver began on {process.host} (process {process.pid}), compact-nas {__version__}, "
-            f"engine {self._engine}, {self._workers} workers",
+            f"engine {engine}, {workers} worker{'s' if workers > 1 else ''}",
             pid=process.pid,
             host=process.host,
-            engine=self._engine,
-            workers=self._workers,
+            engine=engine,
+            workers=workers,
             version=__version__,
         )
         self._heart.start()
+        if self._console is not None:
+            self._console.push_render_hook(WarningsSeen(self))
 
     def started(self, task: Task) -> None:
         self._running[_key(task)] = _Running(task, time.monotonic())
@@ -88,12 +94,18 @@ class RunLog:
             case Refused(reason):
                 self._log.write(Level.ERROR, "refused", f"a worker refuses the study: {reason}")
 
-    def over(self, task: Task, evaluation: Evaluation, row: TrialRow) -> None:
+    def over(self, task: Task, evaluation: Evaluation | None, row: TrialRow) -> None:
         self._forget(task)
         told = {"state": row.state, "attempts": row.attempts, "took_seconds": row.seconds, "artifact": row.artifact}
         self._write(Level.WARNING if row.state is State.FAILED else Level.INFO, "over", task, _outcome(row), **told)
 
     def ended(self, folder: RunFolder, problem: str) -> None:
+        if self._console is not None:
+            self._console.pop_render_hook()
+        ending = _ending(problem)
+        level = Level.ERROR if ending is Ending.FAILED else Level.INFO
+        self._heart.stop(ending=ending, problem=problem if ending is Ending.FAILED else "")
+        self._log.write(level, "ended", f"the driver ended: {problem or 'all is done'}", ending=ending)
         self._log.close()
 
     def note(self, level: Level, event: str, words: str) -> None:
@@ -127,6 +139,12 @@ class RunLog:
 def name_of(task: Task) -> str:
     """How the log names an evaluation: `trial 12 (ab12cd34)`."""
     return f"{'trial' if task.phase == 'search' else task.phase} {task.number} ({task.candidate.id[:8]})"
+
+
+def _ending(problem: str) -> Ending:
+    if not problem:
+        return Ending.OVER
+    return Ending.STOPPED if problem in (STOPPED, INTERRUPTED) else Ending.FAILED
 
 
 def _key(task: Task) -> tuple[str, int]:

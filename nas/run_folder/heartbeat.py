@@ -61,8 +61,7 @@ class Heartbeat:
     """One beat.
 
     `time` is what the machine's clock said (ISO 8601, UTC), `uptime` its seconds since it started, `seconds` how long
-    this process has been at work. `left_seconds` are expected until all is done. `problem` says why it FAILED, or why
-    it was OVER before its goal.
+    this process has been at work. `left_seconds` are expected until all is done. `problem` says why it FAILED.
     """
 
     process: Process

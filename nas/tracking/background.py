@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from nas.executors.pool import Event, Reported, Told
+from nas.executors.watching import INTERRUPTED
 from nas.records import QUALITIES, Evaluation, State
 from nas.registry import TRACKERS
 from nas.run_folder.paths import RunFolder
@@ -18,9 +19,9 @@ from nas.run_folder.rows import TrialRow
 from nas.study import Study
 from nas.tasks import Task
 from nas.tracking.record import begun, finished, finished_in
-from nas.tracking.tracker import Store, artifacts_of, tracked_run, without_secrets
+from nas.tracking.tracker import OpenStore, Store, TrackedRun, artifacts_of, tracked_run, without_secrets
 
-END_SECONDS = 60.0  # that the end of a run waits for a tracker
+END_SECONDS, HASTE_SECONDS = 60.0, 3.0  # that the end of a run waits for a tracker, and the second Ctrl-C
 MOST_QUEUED = 2000
 Job = Callable[[Store], object]
 
@@ -45,7 +46,8 @@ class Background:
 
     def began(self, study: Study, folder: RunFolder) -> None:
         self._study, self._folder = study, folder
-        self._thread = threading.Thread(target=self._work, name=f"tracker {self.name}", daemon=True)
+        run = tracked_run(study, folder)  # here, where trackers follow each other: they share its key
+        self._thread = threading.Thread(target=self._work, args=(run,), name=f"tracker {self.name}", daemon=True)
         self._thread.start()
 
     def started(self, task: Task) -> None:
@@ -80,10 +82,11 @@ class Background:
             self._jobs.append(last)
             self._ends = True
             self._changed.notify()
-        self._thread.join(END_SECONDS)
+        seconds = HASTE_SECONDS if problem == INTERRUPTED else END_SECONDS
+        self._thread.join(seconds)
         self._raise()
         if self._thread.is_alive():
-            raise TrackerFailed(f"not done after {END_SECONDS:.0f} s; what is missing is told at the next `nas run`")
+            raise TrackerFailed(f"not done after {seconds:.0f} s; what is missing is told at the next `nas run`")
 
     def _reached(self, task: Task, epochs: float, values: Mapping[str, float]) -> None:
         """Tell of every epoch once."""
@@ -117,10 +120,11 @@ class Background:
         if self._problem:
             raise TrackerFailed(self._problem)
 
-    def _work(self) -> None:
+    def _work(self, run: TrackedRun) -> None:
         """The thread."""
         try:
-            store: Store = TRACKERS[self.name](tracked_run(self._study, self._folder))
+            open_store: OpenStore = TRACKERS[self.name]
+            store = open_store(run)
             catch_up(store, self._folder)
             while (job := self._next()) is not None:
                 job(store)

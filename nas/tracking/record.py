@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 
 from nas.records import Phase, State
 from nas.run_folder.columns import finalist_columns, kind_of, reference_columns, repeat_columns, trial_columns
@@ -39,9 +38,9 @@ class Tracked:
     key: str
     name: str
     state: State | None = None
-    params: Mapping[str, str] = MappingProxyType({})
-    metrics: Mapping[str, float] = MappingProxyType({})
-    tags: Mapping[str, str] = MappingProxyType({})
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     epochs: float = 0.0
     began: float | None = None
     ended: float | None = None

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from by_hand import different, evaluated, make_study
+from tracked import Example
 
-from nas.records import Evaluation, State
+from nas.records import State
 from nas.run_folder.columns import finalist_columns, trial_columns
 from nas.run_folder.paths import RunFolder
-from nas.run_folder.rows import TrialRow, row_of
+from nas.run_folder.rows import row_of
 from nas.run_folder.tables import write_rows
-from nas.study import Study
 from nas.study.file import dump_study
 from nas.tasks import Task
-
-
-@dataclass
-class Example:
-    """What a driver knows: tasks, and evaluations and rows of the search's two that ended and of the finalist."""
-
-    study: Study
-    folder: RunFolder
-    tasks: list[Task]
-    evaluations: list[Evaluation]
-    rows: list[TrialRow]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Example
+from tracked import Example
 
 pytest.importorskip("mlflow")
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from conftest import Example
+from tracked import Example
 
 from nas.records import State
 from nas.tracking.record import begun, finished, finished_in

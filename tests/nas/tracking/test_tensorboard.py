@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Example
+from tracked import Example
 
 pytest.importorskip("tensorboard")
 
