@@ -1,5 +1,5 @@
-"""The command line: nas init | run | merge | train | check | cache | front | report | sensitivity | export | decode |
-measure | retry | schema.
+"""The command line: nas init | run | merge | train | check | cache | front | report | status | logs | sensitivity |
+export | decode | measure | retry | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -116,6 +116,7 @@ def run(
     from nas.commands.report import report_and_front
     from nas.commands.run import run as run_study
     from nas.commands.run import watchers_of
+    from nas.executors.watching import STOPPED
     from nas.study.file import load_study
 
     console = Console()
@@ -124,10 +125,11 @@ def run(
     options = ["--out", str(folder), *(["--remeasure"] if remeasure else [])]
     again = shlex.join(["nas", "run", str(study), *(overrides or []), *options])
     watchers = watchers_of(loaded, console)
-    with _going_on_with(again, console, watchers), _placing(study, overrides or []):
-        ended = run_study(loaded, folder, console, watchers, remeasures=remeasure)
-    report_and_front(folder, console)
-    watchers.ended("" if ended else "stopped before the end")
+    with _going_on_with(again, console, watchers):
+        with _placing(study, overrides or []):
+            ended = run_study(loaded, folder, console, watchers, remeasures=remeasure)
+        report_and_front(folder, console)
+        watchers.ended("" if ended else STOPPED)
     if not ended:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
@@ -170,13 +172,20 @@ def train(
     After a kill the same command goes on.
     """
     from nas.commands.report import report_and_front
+    from nas.commands.run import watchers_of
     from nas.commands.train import train as train_trial
+    from nas.executors.watching import STOPPED
+    from nas.study.file import load_recorded
 
     console = Console()
     again = shlex.join(["nas", "train", str(folder), trial, *(overrides or [])])
-    with _readable(folder), _going_on_with(again, console), _placing(folder / "study.yaml", overrides or []):
-        row = train_trial(folder, trial, overrides or [], console)
-    report_and_front(folder, console)
+    with _readable(folder):
+        watchers = watchers_of(load_recorded(folder / "study.yaml"), console)
+        with _going_on_with(again, console, watchers):
+            with _placing(folder / "study.yaml", overrides or []):
+                row = train_trial(folder, trial, overrides or [], console, watchers)
+            report_and_front(folder, console)
+            watchers.ended("" if row is not None else STOPPED)
     if row is None:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
     elif row.state == "FAILED":
@@ -193,6 +202,7 @@ def _fail(words: str) -> NoReturn:
 def _going_on_with(again: str, console: Console, watchers: Watchers | None = None) -> Iterator[None]:
     """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
     from nas.executors.loop import Interrupted, WorkFailed
+    from nas.executors.watching import INTERRUPTED as BY_USER
     from nas.executors.watching import nobody
 
     watchers = watchers or nobody()
@@ -202,9 +212,13 @@ def _going_on_with(again: str, console: Console, watchers: Watchers | None = Non
         watchers.ended(str(error))
         _fail(str(error))
     except Interrupted:
-        watchers.ended("interrupted")
+        watchers.ended(BY_USER)
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+    except BaseException as error:
+        by_user = isinstance(error, KeyboardInterrupt)
+        watchers.ended(BY_USER if by_user else str(error) or type(error).__name__)
+        raise
 
 
 @contextmanager
@@ -328,6 +342,44 @@ def report(folder: Folder) -> None:
     with _readable(folder):
         write_report(folder, load_study(folder / "study.yaml"), Console())
     print(folder / "report.html")
+
+
+@app.command(epilog="Example:  nas status runs/digits --watch")
+def status(
+    folder: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Renewed until the run is over, or Ctrl-C.")] = False,
+    style: Annotated[Literal["text", "json"], typer.Option("--format")] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Say how a run stands: states, rate, front, what is expected, what runs, what failed.
+
+    On any machine that sees the folder; nothing is written and no lock is taken.
+    """
+    from nas.commands.status import show_status
+
+    with _there(folder):
+        show_status(folder, "json" if as_json else style, watch=watch, console=Console())
+
+
+@app.command(epilog="Example:  nas logs runs/digits --trial 17 --level debug")
+def logs(
+    folder: Folder,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for further lines, until Ctrl-C.")] = False,
+    trial: Annotated[
+        str | None, typer.Option(help="Of one network: a trial's number or the beginning of an id.")
+    ] = None,
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="The least that is shown.")
+    ] = "info",
+) -> None:
+    """Print what happened in a run folder: drivers, trials, workers that died, warnings."""
+    from nas.commands.logs import Wanted
+    from nas.commands.logs import logs as lines_of
+    from nas.run_folder.log import Level
+
+    with _there(folder):
+        for line in lines_of(folder, Wanted(Level.named(level), trial), follow=follow):
+            print(line, flush=follow)
 
 
 @app.command(epilog="Example:  nas sensitivity runs/digits 17 --formats int8,int4,int2 --ratios 0.25,0.5")
@@ -487,12 +539,21 @@ def schema(
 @contextmanager
 def _readable(folder: Path) -> Iterator[Any]:
     """A run folder that a reading command can use, or one clear error."""
-    try:
+    with _there(folder):
         if not (folder / "study.yaml").exists():
             raise InputError(f"{folder}: expected a run folder, with study.yaml in it")
         if not (folder / "trials.csv").exists():
             raise InputError(f"{folder}: holds no trials.csv yet; has the run started?")
         yield
+
+
+@contextmanager
+def _there(folder: Path) -> Iterator[None]:
+    """Where files of a folder cannot be read, one clear error."""
+    try:
+        yield
+    except BrokenPipeError:  # what it is printed to has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission") from None
     except OSError as error:

@@ -56,4 +56,6 @@ RUNTIMES = Registry(
     {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
 )
 ENGINES = Registry({"local": "nas.executors.local:LOCAL"})
-TRACKERS = Registry({})
+TRACKERS = Registry(
+    {"tensorboard": "nas.tracking.tensorboard:open_tensorboard", "mlflow": "nas.tracking.mlflow:open_mlflow"},
+)

@@ -21,6 +21,7 @@ from nas.commands.remeasure import remeasure
 from nas.data import load
 from nas.errors import InputError, disk_problem
 from nas.executors.engine import Connection
+from nas.executors.log import RunLog
 from nas.executors.loop import Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, no_limit
 from nas.executors.view import Forecast, Screen
@@ -29,7 +30,6 @@ from nas.files import sole_holder
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.records import State
-from nas.registry import TRACKERS
 from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import LOGITS, RunFolder
 from nas.run_folder.rows import TrialRow
@@ -43,6 +43,7 @@ from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study
 from nas.tasks import OWN_RECIPE, Task
+from nas.tracking.background import Background
 
 
 def run(
@@ -78,7 +79,7 @@ def run(
 
 def watchers_of(study: Study, console: Console) -> Watchers:
     """Who hears of a run of this study."""
-    return Watchers([TRACKERS[name]() for name in study.tracking], console)
+    return Watchers([RunLog(console), *map(Background, study.tracking)], console)
 
 
 @contextmanager
@@ -100,6 +101,7 @@ def _run_connected(
 ) -> bool:
     """The search, then repeats and finalists, in a folder that this process holds."""
     is_new, console, data = not folder.journal.exists(), stop.console, ready.search
+    watchers.began(study, folder)
     outlook = outlook_of(study, train_images=ready.train_images, num_classes=len(data.class_names))
     if is_new:  # what is left of another one shows as soon as its search goes on
         announce(outlook, console)
@@ -107,7 +109,6 @@ def _run_connected(
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
-    watchers.began(study, folder)
     setup = setup_of(study, folder, workers=study.search.worker_count)
     with mirrored(study, folder, console), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)

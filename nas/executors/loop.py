@@ -114,6 +114,7 @@ def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen, watche
             if stop.presses > 1:
                 raise Interrupted
             view.tick(executor.running)
+            watchers.expects(view.left_seconds)
             for event in executor.wait(WAIT_SECONDS):
                 start_deaths = _start_deaths(event, start_deaths)
                 watchers.happened(event)
