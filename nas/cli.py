@@ -1,5 +1,5 @@
 """The command line: nas init | run | merge | train | check | cache | front | report | status | logs | sensitivity |
-export | decode | measure | retry | schema.
+export | decode | measure | agent | retry | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas import __version__
-from nas.errors import InputError, disk_problem
+from nas.errors import InputError, PlaceLost, disk_problem
 
 if TYPE_CHECKING:
     from nas.executors.watching import Watchers
@@ -64,6 +64,9 @@ def main() -> None:
             raise
         console.print(f"[red]{escape(problem)}[/]", highlight=False, soft_wrap=True)
         sys.exit(code)
+    except PlaceLost as error:
+        console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -208,7 +211,7 @@ def _going_on_with(again: str, console: Console, watchers: Watchers | None = Non
     watchers = watchers or nobody()
     try:
         yield
-    except WorkFailed as error:
+    except (WorkFailed, PlaceLost) as error:
         watchers.ended(str(error))
         _fail(str(error))
     except Interrupted:
@@ -465,6 +468,9 @@ def measure(
     threads: Annotated[int, typer.Option(min=1, help="Threads of one call.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images of one call.")] = 1,
     style: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
+    agent: Annotated[
+        str | None, typer.Option(metavar="URL", help="Time it on a device, where `nas agent` listens at this address.")
+    ] = None,
 ) -> None:
     """Measure an ONNX file as a search does.
 
@@ -472,11 +478,32 @@ def measure(
     """
     from nas.commands.measure import as_json, as_table, measure_model
 
-    measured = measure_model(model, threads=threads, batch=batch)
+    measured = measure_model(model, threads=threads, batch=batch, agent=agent)
     if style == "json":
         print(as_json(measured))
     else:
         Console().print(as_table(measured))
+
+
+@app.command(epilog="Example:  nas agent --host 0.0.0.0 --token-file agent.token --certificate c.pem --key k.pem")
+def agent(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8947,
+    token_file: Annotated[Path | None, typer.Option(help="Holds the token; made where it is missing.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file: https instead of http.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="One measurement may take.")] = 120,
+    megabytes: Annotated[float, typer.Option(min=0.001, help="A file may have.")] = 64,
+    gigabytes: Annotated[float, typer.Option(min=0, help="Of memory a measurement may take; 0 is no limit.")] = 2,
+) -> None:
+    """Measure files on this device for studies that run elsewhere, as targets: [{agent: "http://HOST:PORT"}] says.
+
+    Whoever asks must know the token: that of the file, else of the variable COMPACT_NAS_AGENT_TOKEN, else a new one,
+    which is shown once. SIGTERM or Ctrl-C ends the agent after the measurement it is at.
+    """
+    from nas.measuring.agent.serving import Options, serve
+
+    serve(Options(host, port, token_file, certificate, key, seconds, megabytes, gigabytes))
 
 
 @app.command(epilog="Example:  nas retry runs/digits 3 17")

@@ -20,6 +20,7 @@ from nas.errors import InputError
 from nas.executors.engine import Connection, Engine
 from nas.files import write_atomically
 from nas.measuring.again import changes
+from nas.measuring.agent.greeting import greet
 from nas.measuring.places import Places, places_of
 from nas.records import Latency
 from nas.registry import ENGINES
@@ -66,11 +67,13 @@ def prepare(
     record: bool = True,
     any_device: bool = False,
 ) -> Ready:
-    """Refuse another device unless `any_device` will do, repair the journal, read the data, record study (if asked)
-    and split.
+    """Ask the agents, refuse another device unless `any_device` will do, repair the journal, read the data, record study
+    (if asked) and split.
 
     `places` are where targets are measured, by default those of `places_of`.
     """
+    for notice in greet(study.targets):
+        console.print(f"[yellow]warning:[/] {escape(notice)}", soft_wrap=True)
     if not any_device:
         _refuse_another_device(study, folder, places or places_of(study.targets))
     earlier_runs(study, folder)
