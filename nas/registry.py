@@ -56,3 +56,10 @@ RUNTIMES = Registry(
     {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
 )
 ENGINES = Registry({"local": "nas.executors.local:open_local"})
+JOBS = Registry(
+    {
+        "ray": "nas.jobs.ray:RAY",
+        "kubernetes": "nas.jobs.kubernetes:KUBERNETES",
+        "slurm": "nas.jobs.slurm:SLURM",
+    }
+)
