@@ -118,9 +118,12 @@ def _directives(job: Job, options: SlurmOptions) -> Iterator[str]:
 
 
 _SIGNALS = """\
-driver= told=
-tell() { told=yes; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null; }
+driver='' told=''
+tell() { told=${told:-$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)}; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null; }
 trap tell TERM
+# The time limit is announced to this script, preemption to steps alone: this one passes it on.
+srun --overlap --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" -- \\
+  bash -c 'trap "kill -TERM $0; exit" TERM; sleep infinity & wait' $$ &>/dev/null &
 """
 
 
@@ -138,7 +141,8 @@ while wait "$driver"; code=$?; kill -0 "$driver" 2>/dev/null; do :; done  # a si
 
 def _ending(restarts: int) -> str:
     return f"""\
-if [ -n "$told" ] && [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {restarts} ]; then
+# Not what was cancelled: its state is COMPLETING when the notice comes.
+if [ "$told" = RUNNING ] && [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {restarts} ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"
