@@ -55,7 +55,8 @@ class Registry(MutableMapping[str, Any]):
 RUNTIMES = Registry(
     {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
 )
-ENGINES = Registry({"local": "nas.executors.local:open_local"})
+ENGINES = Registry({"local": "nas.executors.local:LOCAL"})
+TRACKERS = Registry({})
 JOBS = Registry(
     {
         "ray": "nas.jobs.ray:RAY",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ RAY_VERSION = "2.60.0"
 STOCK_IMAGE = f"rayproject/ray:{RAY_VERSION}-py312"
 NAME_LENGTH = 47  # KubeRay makes names of 63 characters out of it
 
+DEVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,40}[A-Za-z0-9])?")  # as the value of a label
 Label = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=NAME_LENGTH)]
 Named = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([kMGTP]i?)?$")]
@@ -98,6 +100,9 @@ def conflicts(options: KubernetesOptions, devices: tuple[str, ...]) -> Iterator[
         return
     if options.image is None and not options.pip and options.working_dir is None:
         yield "--set image: expected an image with compact-nas, or pip or working_dir that bring it, got none of them"
+    for device in devices:
+        if not DEVICE.fullmatch(device):
+            yield f"targets.device: expected letters, digits and _.- with --to kubernetes, got {device!r}"
     if options.measuring_node and len(devices) > 1:
         came = ", ".join(devices)
         yield f"--set measuring_node: expected targets of one device at most, whose machine it is, got {came}"

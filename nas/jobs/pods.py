@@ -26,7 +26,7 @@ def cluster_spec(name: str, job: Job, options: KubernetesOptions) -> Part:
         },
         "workerGroupSpecs": [
             _group("training", options.workers, {"spec": _trains(name, job, options)}),
-            *(_measuring(device, options) for device in job.devices),
+            *(_measuring(number, device, options) for number, device in enumerate(job.devices)),
         ],
     }
 
@@ -70,7 +70,7 @@ def _trains(name: str, job: Job, options: KubernetesOptions) -> Part:
     return {**_pod(container, options), "securityContext": {"fsGroup": 1000}, "volumes": [_runs(name, options)]}
 
 
-def _measuring(device: str, options: KubernetesOptions) -> Part:
+def _measuring(number: int, device: str, options: KubernetesOptions) -> Part:
     """One node that offers a target's resource and no CPU, on a machine with the label, whatever else keeps pods off it."""
     container = _container("ray-worker", options, options.measuring_cpus, options.measuring_memory)
     pod = {
@@ -78,8 +78,7 @@ def _measuring(device: str, options: KubernetesOptions) -> Part:
         "nodeSelector": dict(options.measuring_node) or {MEASURES: device},
         "tolerations": [{"key": MEASURES, "operator": "Exists"}],
     }
-    name = f"measuring-{device.lower().replace('_', '-').replace('.', '-')}"
-    return _group(name, 1, {"spec": pod}, resources={"CPU": "0", device: "1"}, labels={MEASURES: device})
+    return _group(f"measuring-{number}", 1, {"spec": pod}, resources={"CPU": "0", device: "1"}, labels={MEASURES: device})
 
 
 def _pod(container: Part, options: KubernetesOptions) -> Part:

@@ -93,7 +93,7 @@ def send(address: str, request: Mapping[str, Any]) -> str:
     try:
         from ray.job_submission import JobSubmissionClient
     except ImportError:
-        raise SubmitFailed("--to ray needs Ray's client: pip install 'compact-nas[ray]'") from None
+        raise SubmitFailed("--to ray needs Ray's client: pip install 'compact-nas[jobs]'") from None
     try:
         return str(JobSubmissionClient(address).submit_job(**request))
     except (ConnectionError, RuntimeError, ValueError) as error:  # RuntimeError: an answer other than 200

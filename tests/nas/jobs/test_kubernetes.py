@@ -146,6 +146,8 @@ def test_the_engine_must_be_ray_and_one_machine_measures_for_one_device() -> Non
     assert refused(LOCAL, IMAGE) == ["search.engine: expected ray with --to kubernetes, got local"]
     (told,) = refused(replace(JOB, devices=("pi5", "tpu")), IMAGE, "measuring_node=a=b")
     assert told.endswith("got pi5, tpu")
+    (told,) = refused(replace(JOB, devices=("a b",)), IMAGE)
+    assert told == "targets.device: expected letters, digits and _.- with --to kubernetes, got 'a b'"
     assert not refused(JOB, "cluster=c", "submission_mode=HTTPMode")
     assert not refused(JOB, "pip=compact-nas")
 
