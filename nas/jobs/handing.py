@@ -13,7 +13,7 @@ def hand_to(command: Sequence[str], text: str) -> str:
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise SubmitFailed(f"{command[0]}: not found on this machine; --dry-run prints what it would be given") from None
+        raise SubmitFailed(f"{command[0]}: not found on this machine; --dry-run prints what it would get") from None
     if done.returncode:
         words = done.stderr.strip() or done.stdout.strip() or "it said nothing"
         raise SubmitFailed(f"{command[0]} ended with exit code {done.returncode}: {words}")

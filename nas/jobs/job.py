@@ -1,4 +1,4 @@
-"""What is handed to a cluster, and what a way to hand it over consists of. A row of `nas.registry.JOBS` is a `Backend`."""
+"""What is handed to a cluster, and what a way to do so consists of: a row of `nas.registry.JOBS` is a `Backend`."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ class Backend(Generic[O]):
 
 
 def on_ray(study: Study) -> list[str]:
-    """The overrides of a study that runs on a Ray cluster: as many trials at once as it has room for, unless it says."""
+    """The overrides of a study that runs on a Ray cluster: as many trials at once as fit there, unless it says."""
     workers = [] if "workers" in study.search.model_fields_set else ["search.workers=auto"]
     return ["search.engine=ray", *workers]

@@ -103,7 +103,7 @@ def _on_own_cluster(name: str, job: Job, options: KubernetesOptions) -> Manifest
 
 
 def _on_given_cluster(job: Job, options: KubernetesOptions) -> Manifest:
-    """No retry, which would be a new cluster; no end of the cluster; and HTTPMode, which takes the entrypoint as it is."""
+    """No retry, which would be a new cluster; no end of it; and HTTPMode, which takes the entrypoint as it is."""
     return {
         "entrypoint": "set -e\n" + run_with_study(job, options.runs),
         **_runtime_env(options),

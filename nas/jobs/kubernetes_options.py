@@ -34,8 +34,8 @@ class KubernetesOptions(Options):
 
     name: Label | None = Field(
         None,
-        description="Name of the RayJob: lower-case letters, digits and hyphens, at most 47 characters; by default made "
-        "of the study's.",
+        description="Name of the RayJob: lower-case letters, digits and hyphens, at most 47 characters; by default "
+        "made of the study's.",
     )
     namespace: Label | None = Field(None, description="Namespace; kubectl's own by default.")
     image: Line | None = Field(
@@ -61,8 +61,8 @@ class KubernetesOptions(Options):
     measuring_memory: Quantity = Field("4Gi", description="Memory of a node that measures, as 4Gi.")
     measuring_node: Pairs = Field(
         {},
-        description="Labels of the machine that measures, NAME=VALUE,NAME=VALUE; by default compact-nas/measures=DEVICE "
-        "for a target with a device, and any machine for the head.",
+        description="Labels of the machine that measures, NAME=VALUE,NAME=VALUE; by default "
+        "compact-nas/measures=DEVICE for a target with a device, and any machine for the head.",
     )
     runs: AbsolutePath = Field(
         "/runs", description="Where the volume of the run folders is mounted; this study's is runs/<study name>."

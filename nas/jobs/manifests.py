@@ -31,10 +31,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    if _PLAIN.fullmatch(value) and value.lower() not in _TAKEN:
-        style = None
-    else:
-        style = "|" if "\n" in value else '"'
+    is_plain = _PLAIN.fullmatch(value) and value.lower() not in _TAKEN
+    style = None if is_plain else "|" if "\n" in value else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

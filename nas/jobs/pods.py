@@ -52,7 +52,10 @@ def _head(name: str, job: Job, options: KubernetesOptions) -> Part:
         {"name": "dashboard", "containerPort": 8265},
         {"name": "client", "containerPort": 10001},
     ]
-    container["volumeMounts"] = [{"name": "study", "mountPath": STUDY_FOLDER}, {"name": "runs", "mountPath": options.runs}]
+    container["volumeMounts"] = [
+        {"name": "study", "mountPath": STUDY_FOLDER},
+        {"name": "runs", "mountPath": options.runs},
+    ]
     volumes: list[Part] = [{"name": "study", "configMap": {"name": f"{name}-study"}}, _runs(name, options)]
     if options.data_volume:
         container["volumeMounts"].append({"name": "data", "mountPath": options.data, "readOnly": True})
@@ -71,14 +74,16 @@ def _trains(name: str, job: Job, options: KubernetesOptions) -> Part:
 
 
 def _measuring(number: int, device: str, options: KubernetesOptions) -> Part:
-    """One node that offers a target's resource and no CPU, on a machine with the label, whatever else keeps pods off it."""
+    """One node that offers a target's resource and no CPU, on a machine with the label, whatever taint keeps pods off."""
     container = _container("ray-worker", options, options.measuring_cpus, options.measuring_memory)
     pod = {
         **_pod(container, options),
         "nodeSelector": dict(options.measuring_node) or {MEASURES: device},
         "tolerations": [{"key": MEASURES, "operator": "Exists"}],
     }
-    return _group(f"measuring-{number}", 1, {"spec": pod}, resources={"CPU": "0", device: "1"}, labels={MEASURES: device})
+    return _group(
+        f"measuring-{number}", 1, {"spec": pod}, resources={"CPU": "0", device: "1"}, labels={MEASURES: device}
+    )
 
 
 def _pod(container: Part, options: KubernetesOptions) -> Part:

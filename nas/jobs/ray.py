@@ -31,15 +31,16 @@ class RayOptions(Options):
     )
     code: Literal["installed", "upload"] = Field(
         "installed",
-        description="How compact-nas gets there. installed: it is there; upload: that of this machine is sent along, its "
-        "dependencies are there.",
+        description="How compact-nas gets there. installed: it is there; upload: that of this machine is sent along, "
+        "its dependencies are there.",
     )
     pip: Lines = Field((), description="Packages that Ray installs for the job, comma-separated.")
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = Field(
         None, description="The job's id, of letters, digits and _.-; Ray's own by default."
     )
     driver: Line | None = Field(
-        None, description="Custom resource of the node that the driver runs on, which also measures; by default the head."
+        None,
+        description="Custom resource of the node where the driver runs, which also measures; by default the head.",
     )
     notice_seconds: NotNegative = Field(
         120, description="What `ray job stop` leaves the driver to save what runs before it is killed."

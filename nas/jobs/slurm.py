@@ -1,7 +1,7 @@
 """An sbatch script: one node by the study's own engine, or a Ray cluster of several for as long as the job lasts.
 
-Before its time limit Slurm sends TERM to the script alone; the script sends it on, waits until the driver has saved what
-runs, and queues the job again, which goes on with the run folder. https://slurm.schedmd.com/sbatch.html
+Before its time limit Slurm sends TERM to the script alone; the script sends it on, waits until the driver has saved
+what runs, and queues the job again, which goes on with the run folder. https://slurm.schedmd.com/sbatch.html
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class SlurmOptions(Options):
         None, description="Folder of the virtual environment with compact-nas; by default that of whoever submits."
     )
     runs: Line = Field(
-        "runs", description="Folder of run folders that all nodes see, from where sbatch is called; this study's is "
-        "runs/<study name>."
+        "runs",
+        description="Folder of run folders that all nodes see, from where sbatch is called; this study's is "
+        "runs/<study name>.",
     )
     log: Directive = Field("%x-%j.log", description="File for what the driver prints; %x is the job's name, %j its id.")
 
@@ -119,7 +120,10 @@ def _directives(job: Job, options: SlurmOptions) -> Iterator[str]:
 
 _SIGNALS = """\
 driver='' told=''
-tell() { told=${told:-$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)}; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null; }
+tell() {
+  told=${told:-$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)}
+  [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null
+}
 trap tell TERM
 # The time limit is announced to this script, preemption to steps alone: this one passes it on.
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" -- \\

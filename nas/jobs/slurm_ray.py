@@ -36,9 +36,9 @@ clean() {{
 }}
 trap clean EXIT
 address=$(hostname -I | cut -d' ' -f1):$(free_port)
-on "${{nodes[0]}}" ray start --head --block --node-ip-address="${{address%:*}}" --port="${{address##*:}}" --num-cpus=0 \\
-  --num-gpus=0 --include-dashboard=false --ray-client-server-port="$(free_port)" --min-worker-port=0 \\
-  --max-worker-port=0 --temp-dir="$folder"
+on "${{nodes[0]}}" ray start --head --block --node-ip-address="${{address%:*}}" --port="${{address##*:}}" \\
+  --num-cpus=0 --num-gpus=0 --include-dashboard=false --ray-client-server-port="$(free_port)" \\
+  --min-worker-port=0 --max-worker-port=0 --temp-dir="$folder"
 for _ in {{1..60}}; do ray health-check --address="$address" &>/dev/null && break; sleep 1; done
 offers=() nothing='{{}}'
 {offers}

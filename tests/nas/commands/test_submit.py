@@ -155,7 +155,7 @@ def test_a_refusal_of_the_cluster_is_told_with_exit_code_1(
     assert err == "sbatch ended with exit code 3: sbatch: error: no such partition\n"
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     code, _, err = submit(study, "--to", "kubernetes", "--set", "image=a")
-    assert (code, err) == (1, "kubectl: not found on this machine; --dry-run prints what it would be given\n")
+    assert (code, err) == (1, "kubectl: not found on this machine; --dry-run prints what it would get\n")
 
 
 def test_a_job_that_was_there_already_says_how_to_go_on(
@@ -164,5 +164,3 @@ def test_a_job_that_was_there_already_says_how_to_go_on(
     stand_in(tmp_path, "kubectl", "echo rayjob.ray.io/tiny unchanged", monkeypatch)
     _, out, _ = submit(study, "--to", "kubernetes", "--set", "image=a", "--set", "namespace=team")
     assert "kubectl delete rayjob tiny --namespace team" in out
-
-

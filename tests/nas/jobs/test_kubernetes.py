@@ -50,7 +50,11 @@ def refused(job: Job, *given: str) -> list[str]:
     ("job", "given", "file"),
     [
         (WITH_DEVICE, [IMAGE, "secret=tokens", "data_volume=pictures", "gpus=1", "deadline_seconds=3600"], "own"),
-        (JOB, ["cluster=team", "pip=compact-nas>=0.1,psycopg[binary]", "labels=kueue.x-k8s.io/queue-name=team"], "given"),
+        (
+            JOB,
+            ["cluster=team", "pip=compact-nas>=0.1,psycopg[binary]", "labels=kueue.x-k8s.io/queue-name=team"],
+            "given",
+        ),
     ],
 )
 def test_the_text_is_the_recorded_one(job: Job, given: Sequence[str], file: str) -> None:
@@ -60,7 +64,12 @@ def test_the_text_is_the_recorded_one(job: Job, given: Sequence[str], file: str)
 
 
 def test_the_schema_refuses_what_kuberay_does() -> None:
-    spec = {"entrypoint": "x", "clusterSelector": {"ray.io/cluster": "a"}, "submissionMode": "HTTPMode", "backoffLimit": 0}
+    spec = {
+        "entrypoint": "x",
+        "clusterSelector": {"ray.io/cluster": "a"},
+        "submissionMode": "HTTPMode",
+        "backoffLimit": 0,
+    }
     job: dict[str, Any] = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "a"}, "spec": spec}
     jsonschema.validate(job, SCHEMA)
     for wrong in ({"backoffLimit": 1}, {"submissionMode": "SidecarMode"}, {"ttlSecondsAfterFinished": 1}, {"x": 1}):
@@ -73,7 +82,9 @@ def test_nothing_trains_on_the_head_and_the_run_folder_outlives_the_job() -> Non
     spec = found["RayJob"]["spec"]
     head = spec["rayClusterSpec"]["headGroupSpec"]
     assert head["resources"] == {"CPU": "0"}
-    assert {"name": "runs", "persistentVolumeClaim": {"claimName": "digits-runs"}} in head["template"]["spec"]["volumes"]
+    assert {"name": "runs", "persistentVolumeClaim": {"claimName": "digits-runs"}} in head["template"]["spec"][
+        "volumes"
+    ]
     assert found["PersistentVolumeClaim"]["metadata"]["name"] == "digits-runs"
     assert found["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert (spec["backoffLimit"], spec["shutdownAfterJobFinishes"]) == (3, True)

@@ -19,7 +19,9 @@ def test_everything_comes_back(manifest: dict[str, object]) -> None:
     assert list(yaml.safe_load_all(text)) == [manifest, {"after": [manifest]}]
 
 
-@pytest.mark.parametrize("word", ["yes", "No", "on", "~", "null", "1e3", "0x1F", "1_000", "12:30", "2026-01-01", ".inf", ""])
+@pytest.mark.parametrize(
+    "word", ["yes", "No", "on", "~", "null", "1e3", "0x1F", "1_000", "12:30", "2026-01-01", ".inf", ""]
+)
 def test_what_some_parser_takes_for_something_else_is_quoted(word: str) -> None:
     text = dump_manifests([{"key": word}])
     assert text == f'---\nkey: "{word}"\n'

@@ -20,7 +20,13 @@ def said(record: type[Options], *given: str) -> str:
 
 def test_text_becomes_what_the_option_holds() -> None:
     read = read_options(SlurmOptions, ["nodes=4", "time=60", "exclusive=true", "modules=cuda/12, gcc", "account=123"])
-    assert (read.nodes, read.time, read.exclusive, read.modules, read.account) == (4, "60", True, ("cuda/12", "gcc"), "123")
+    assert (read.nodes, read.time, read.exclusive, read.modules, read.account) == (
+        4,
+        "60",
+        True,
+        ("cuda/12", "gcc"),
+        "123",
+    )
     assert read_options(KubernetesOptions, ["labels=a=b,c=d=e"]).labels == {"a": "b", "c": "d=e"}
 
 
@@ -75,7 +81,7 @@ def test_every_option_says_what_it_is_for(to: str) -> None:
     rows = list(option_rows(JOBS[to].options))
     assert len(rows) > 5
     assert all(name and meaning.endswith(".") for name, _, meaning in rows)
-    assert dict((name, default) for name, default, _ in rows)["runs"]
+    assert {name: default for name, default, _ in rows}["runs"]
 
 
 def test_defaults_are_shown_as_they_would_be_written() -> None:

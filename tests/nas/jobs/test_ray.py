@@ -29,7 +29,9 @@ def test_the_request_is_the_recorded_one(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_driver_stays_on_the_head_unless_a_resource_is_named() -> None:
-    assert not {"entrypoint_num_cpus", "entrypoint_num_gpus", "entrypoint_resources"} & request_of(JOB, options()).keys()
+    assert (
+        not {"entrypoint_num_cpus", "entrypoint_num_gpus", "entrypoint_resources"} & request_of(JOB, options()).keys()
+    )
     assert request_of(JOB, options("driver=quiet"))["entrypoint_resources"] == {"quiet": 1.0}
 
 

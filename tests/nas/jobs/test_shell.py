@@ -62,5 +62,13 @@ def test_the_study_is_written_and_run_with_the_very_values(stand_in: dict[str, s
     script = "set -e\n" + run_with_study(awkward, "~/all runs")
     done = subprocess.run(["sh", "-c", script], env=stand_in, cwd=tmp_path, capture_output=True, text=True, check=True)
     out = f"{stand_in['HOME']}/all runs/digits"
-    assert json.loads(done.stdout) == ["-m", "nas.cli", "run", f"{out}/submitted.yaml", *awkward.overrides, "--out", out]
+    assert json.loads(done.stdout) == [
+        "-m",
+        "nas.cli",
+        "run",
+        f"{out}/submitted.yaml",
+        *awkward.overrides,
+        "--out",
+        out,
+    ]
     assert Path(out, "submitted.yaml").read_text() == awkward.text

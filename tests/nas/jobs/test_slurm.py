@@ -76,7 +76,12 @@ class Stage:
         file.chmod(0o755)
 
     def start(self, text: str, **environment: str) -> subprocess.Popen[bytes]:
-        slurm = {"SLURM_CPUS_PER_TASK": "2", "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_JOB_NODELIST": "n[1-3]"}
+        slurm = {
+            "SLURM_CPUS_PER_TASK": "2",
+            "SLURM_JOB_ID": "7",
+            "SLURMD_NODENAME": "n1",
+            "SLURM_JOB_NODELIST": "n[1-3]",
+        }
         variables = {**os.environ, **slurm, **environment, "PATH": f"{self.folder}:/usr/bin:/bin"}
         return subprocess.Popen(["bash", "-c", text], env=variables, cwd=self.folder)
 
@@ -152,5 +157,7 @@ def test_every_node_offers_what_it_is_there_for(stage: Stage) -> None:
     (driver,) = [call for call in stage.calls if call.startswith("nas run")]
     assert f":{port} --out" in driver
     assert f":{port} " in measuring
-    nodes = [call.partition("--nodelist=")[2].split()[0] for call in stage.calls if "ray start" in call and "srun" in call]
+    nodes = [
+        call.partition("--nodelist=")[2].split()[0] for call in stage.calls if "ray start" in call and "srun" in call
+    ]
     assert sorted(nodes) == ["n1", "n2", "n3"]
