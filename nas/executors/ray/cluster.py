@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -91,7 +92,7 @@ class Cluster:
         """What every node that is there has, by the node's id."""
         import ray
 
-        return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+        return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
 
     def room(self, need: Resources) -> int:
         """How many trials that `need` as much have room, whatever else runs."""
@@ -101,7 +102,11 @@ class Cluster:
         """Call a plain function on one node, beside what runs there."""
         import ray
 
-        return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=pinned(node_id)).remote(*arguments)
+        return (
+            ray.remote(function)
+            .options(num_cpus=0, max_retries=0, scheduling_strategy=pinned(node_id))
+            .remote(*arguments)
+        )
 
     def settled(self, calls: Sequence[Ref], seconds: float) -> None:
         """Wait for calls, whatever they come to."""
@@ -150,7 +155,8 @@ def connected(address: str | None, runtime_env: Mapping[str, Any]) -> Iterator[C
         with _keeping_handlers(), chdir(tempfile.gettempdir()):
             _join(address, runtime_env)
         try:
-            yield _cluster(is_own=False, runtime_env={})
+            with _quiet():
+                yield _cluster(is_own=False, runtime_env={})
         finally:
             _leave()
     else:
@@ -158,7 +164,8 @@ def connected(address: str | None, runtime_env: Mapping[str, Any]) -> Iterator[C
             with _keeping_handlers(), chdir(folder):
                 _start(folder, runtime_env)
             try:
-                yield _cluster(is_own=True, runtime_env={}, scratch=str(folder))
+                with _quiet():
+                    yield _cluster(is_own=True, runtime_env={}, scratch=str(folder))
             finally:
                 _leave()
 
@@ -183,7 +190,7 @@ def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
     import ray
 
     try:
-        ray.init(address=address, runtime_env=dict(runtime_env) or None, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, runtime_env=dict(runtime_env) or None, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
@@ -203,7 +210,7 @@ def _start(folder: Path, runtime_env: Mapping[str, Any]) -> None:
             include_dashboard=False,
             runtime_env=dict(runtime_env) or None,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             _temp_dir=str(folder),
             _node_ip_address="127.0.0.1",
         )
@@ -219,6 +226,21 @@ def _leave() -> None:
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
     leaving.join(SHUTDOWN_SECONDS)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray prints the last log of a node that died on the driver's screen; the run tells the same in a line."""
+    from ray._private import worker
+
+    kept = getattr(worker, "print_to_stdstream", None)
+    if kept is not None:
+        worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        if kept is not None:
+            worker.print_to_stdstream = kept
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _require_room(room: int, cluster: Cluster, options: RayOptions) -> None:
 def _elsewhere(study: Study) -> Iterator[str]:
     """Files outside the run folder that a node would need."""
     options = study.training.distillation
-    for key, value in (() if options is None else (("architecture", options.architecture), ("weights", options.weights))):
+    for key, value in () if options is None else (("architecture", options.architecture), ("weights", options.weights)):
         is_file = value is not None and value not in ("DEFAULT", "none") and not value.startswith(BUILDERS)
         if is_file:
             yield (

@@ -19,14 +19,18 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_places(targets: Sequence[Target], cluster: Cluster, runtime_env: Mapping[str, Any]) -> Iterator[Mapping[str, NodePlace]]:
+def open_places(
+    targets: Sequence[Target], cluster: Cluster, runtime_env: Mapping[str, Any]
+) -> Iterator[Mapping[str, NodePlace]]:
     """Where each target is measured, once its noise was looked at. Raises InputError where no node has the device."""
     _require_devices(targets, cluster)
     here, actors = places_of(targets), dict[str, Handle]()
     try:
         for target in targets:
             options = measuring_options(target, cluster, runtime_env)
-            actors[target.name] = cluster.start(MeasuringActor, target.model_dump_json(), here[target.name], options=options)
+            actors[target.name] = cluster.start(
+                MeasuringActor, target.model_dump_json(), here[target.name], options=options
+            )
         yield {target.name: _place(target, actors[target.name]) for target in targets}
     finally:
         for actor in actors.values():

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from nas.errors import InputError
 from nas.executors.ray.deaths import last_line
 from nas.files import write_atomically
 from nas.measuring.places import HERE, Place, PlaceLost
@@ -125,7 +126,9 @@ class NodePlace:
             raise PlaceLost(f"{self.name}: a latency of another file came back")
         latency = Latency.model_validate(answer["latency"])
         if latency.fingerprint != self.expected:
-            raise PlaceLost(f"{self.name}: measures on another device now: {difference(self.expected, latency.fingerprint)}")
+            raise PlaceLost(
+                f"{self.name}: measures on another device now: {difference(self.expected, latency.fingerprint)}"
+            )
         return latency
 
     @contextmanager

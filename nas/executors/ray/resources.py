@@ -11,7 +11,7 @@ SLACK = 1e-6  # Ray counts in ten thousandths
 
 def room_for(need: Resources, nodes: Iterable[Resources]) -> int:
     """How many trials that `need` as much each fit on the nodes; one lies on one node."""
-    return sum(map(lambda node: _fits(need, node), nodes))
+    return sum(_fits(need, node) for node in nodes)
 
 
 def _fits(need: Resources, node: Resources) -> int:

@@ -80,7 +80,9 @@ class Bench:
         return self.folder.path
 
 
-def opened(setup: NodeSetup, folder: RunFolder, box: Mailbox, get: Callable[[Ref], Any], site: Mapping[str, str]) -> Bench:
+def opened(
+    setup: NodeSetup, folder: RunFolder, box: Mailbox, get: Callable[[Ref], Any], site: Mapping[str, str]
+) -> Bench:
     """Everything that all candidates need. Raises InputError where this node cannot serve the study."""
     import torch
     import torch._dynamo  # what torch.optim imports at its first step: no candidate's time or memory should hold it
@@ -88,7 +90,9 @@ def opened(setup: NodeSetup, folder: RunFolder, box: Mailbox, get: Callable[[Ref
     from nas.workbench import Workbench
 
     if setup.version != __version__:
-        raise InputError(f"{platform.node()}: expected compact-nas {setup.version}, as the driver has, got {__version__}")
+        raise InputError(
+            f"{platform.node()}: expected compact-nas {setup.version}, as the driver has, got {__version__}"
+        )
     # Images out of the object store are read-only, and nothing here writes into them.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     torch.set_num_threads(setup.threads)
@@ -97,9 +101,7 @@ def opened(setup: NodeSetup, folder: RunFolder, box: Mailbox, get: Callable[[Ref
     study = load_recorded(folder.study)
     data = NodeData(setup.sets, get)
     found = data.read(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
-    places = {
-        name: replace(place, waiting=lambda waits: box.put(waits=waits)) for name, place in setup.places.items()
-    }
+    places = {name: replace(place, waiting=lambda waits: box.put(waits=waits)) for name, place in setup.places.items()}
     bench = Workbench(study, found, folder=folder, places=places, read=data.read, site=site)
     bench.read_all()
     if study.search.trial_gigabytes is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,8 @@ from nas.executors.pool import (
     Paused,
     Refused,
     Reported,
-    TookTooLong,
     Told,
+    TookTooLong,
 )
 from nas.executors.ray.actor import TrialActor, remove_scratch
 from nas.executors.ray.assignments import Assignments
@@ -125,12 +125,12 @@ class RayWorkers:
         """What an answered poll means."""
         found = self.cluster.messages(place.poll, node=place.node, node_id=place.node_id)
         if isinstance(found, Death):
-            return [self._lost(place, found)]
+            return self._lost(place, found)
         if found is None:
             now = time.monotonic()
             place.unreachable_since = place.unreachable_since or now
             if now - place.unreachable_since > UNREACHABLE_SECONDS:
-                return [self._lost(place, Death(f"the node {place.node} does not answer any more", False))]
+                return self._lost(place, Death(f"the node {place.node} does not answer any more", False))
             time.sleep(0.1)  # a call to an actor that is out of reach fails at once
             place.poll = self.cluster.poll(place.actor, place.heard)
             return []
@@ -142,7 +142,7 @@ class RayWorkers:
             try:
                 events += self._event(place, message)
             except (ParcelError, ArtifactError) as error:
-                events.append(self._lost(place, Death(f"its files cannot be used: {error}", True)))
+                events += self._lost(place, Death(f"its files cannot be used: {error}", True))
                 break
         return events
 
@@ -154,7 +154,7 @@ class RayWorkers:
         if "refused" in message:
             return [Refused(message["refused"])]
         if "crashed" in message:
-            return [self._lost(place, Death(f"worker on {place.node or 'a node'} failed: {message['crashed']}", True))]
+            return self._lost(place, Death(f"worker on {place.node or 'a node'} failed: {message['crashed']}", True))
         if "notice" in message:
             return [Noticed(message["notice"])]
         if task is None:
@@ -182,14 +182,15 @@ class RayWorkers:
         self.assignments.ended(place.task)
         place.task, place.waits_since = None, None
 
-    def _lost(self, place: Place, death: Death) -> Died:
+    def _lost(self, place: Place, death: Death) -> list[Event]:
         """Forget a place; `_fit` puts another one where it was."""
         task, started = place.task, place.is_ready
         self._free(place)
         self.cluster.kill(place.actor)
         self._places.remove(place)
         self._looked = float("-inf")
-        return Died(task, death.reason, started=started, blamed=death.blamed)
+        died = Died(task, death.reason, started=started, blamed=death.blamed)
+        return [died] if death.blamed else [Noticed(death.reason), died]
 
     def _late(self) -> list[Event]:
         """End what is over the limit."""
