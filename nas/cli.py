@@ -1,5 +1,5 @@
 """The command line: nas init | run | merge | train | check | cache | front | report | status | logs | sensitivity |
-export | decode | measure | agent | retry | schema.
+export | decode | measure | agent | retry | submit | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -550,6 +550,40 @@ def cache(
     Console().print(cache_table(folder))
     if clear:
         print(f"Removed {megabytes(remove_all(folder))}.")
+
+
+@app.command(epilog="Example:  nas submit studies/digits.yaml --to slurm search.trials=480 --set nodes=4 --dry-run")
+def submit(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="A study file, e.g. studies/digits.yaml.")
+    ] = None,
+    overrides: Overrides = None,
+    to: Annotated[str, typer.Option("--to", metavar="ray|kubernetes|slurm", help="Who is to run it.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="An option of the job; may be repeated.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job and submit nothing.")] = False,
+    options: Annotated[bool, typer.Option("--options", help="List what --set takes, and submit nothing.")] = False,
+) -> None:
+    """Hand a study to a cluster: Ray's job API, a KubeRay RayJob, or an sbatch script of Slurm.
+
+    KEY=VALUE are keys of the study, --set are options of the job. Whatever ends the job, submitting it again goes on
+    with its run folder.
+    """
+    from nas.commands.submit import options_table
+    from nas.commands.submit import submit as submit_study
+    from nas.jobs.job import SubmitFailed
+
+    if options:
+        Console().print(options_table(to))
+        return
+    if study is None:
+        raise InputError("STUDY: expected a study file, got nothing")
+    try:
+        said = submit_study(study, overrides or [], to, settings or [], dry_run=dry_run)
+    except SubmitFailed as error:
+        _fail(str(error))
+    print(said, end="" if dry_run else "\n")
 
 
 @app.command(epilog="Example:  nas schema > study.schema.json")

@@ -59,3 +59,10 @@ ENGINES = Registry({"local": "nas.executors.local:LOCAL"})
 TRACKERS = Registry(
     {"tensorboard": "nas.tracking.tensorboard:open_tensorboard", "mlflow": "nas.tracking.mlflow:open_mlflow"},
 )
+JOBS = Registry(
+    {
+        "ray": "nas.jobs.ray:RAY",
+        "kubernetes": "nas.jobs.kubernetes:KUBERNETES",
+        "slurm": "nas.jobs.slurm:SLURM",
+    }
+)
