@@ -44,6 +44,13 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
     Raises InputError before any work where the input cannot be used, WorkFailed where the search cannot go on.
     """
+    folder = folder_at(path)
+    with held(folder, console) as stop:
+        return _run_locked(study, folder, console, stop)
+
+
+def folder_at(path: Path) -> RunFolder:
+    """The run folder at `path`, made where there is none. Raises InputError where it cannot be written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -52,9 +59,7 @@ def run(study: Study, path: Path, console: Console) -> bool:
         raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
     if not os.access(path, os.W_OK):
         raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
-    folder = RunFolder(path.resolve())
-    with held(folder, console) as stop:
-        return _run_locked(study, folder, console, stop)
+    return RunFolder(path.resolve())
 
 
 @contextmanager
@@ -80,7 +85,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     outlook = outlook_of(study, train_images=ready.train_images, num_classes=len(data.class_names))
     if is_new:  # what is left of another one shows as soon as its search goes on
         announce(outlook, console)
-    measured = _calibrate(study, folder, len(data.class_names), console, stop)
+    measured = calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
@@ -116,7 +121,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     return not stop.asked and (bool(problem) or is_over)
 
 
-def _calibrate(
+def calibrate(
     study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop
 ) -> list[tuple[Candidate, float]]:
     """Candidates measured for the model of latency, with their milliseconds; none where the sampler has no such model.
