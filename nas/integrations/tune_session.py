@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nas.commands.preparation import prepare, resolve
+from nas.commands.refusals import refuse
 from nas.commands.run import calibrate, folder_at, setup_of
 from nas.errors import InputError
 from nas.executors.loop import Stop, take
@@ -55,6 +56,8 @@ class TuneSession:
         self._held.enter_context(sole_holder(folder.lock))
         try:
             self.study = study = resolve(study, folder)
+            refuse(study, folder)
+            _refuse_devices(study)
             names = prepare(study, folder, console).search.class_names
             measured = calibrate(study, folder, len(names), console, Stop(console=console))
             self.driver = Search(study, folder, class_names=names, calibrated=measured)
@@ -238,7 +241,8 @@ def reopened(study: Study, path: Path) -> TuneSession:
     return opened(study, path)
 
 
-def refuse_other_phases(study: Study) -> None:
-    """Raise InputError for what only `nas run` can do."""
-    if study.search.engine != "local":
-        raise InputError(f"search.engine: inside Ray Tune expected local, got {study.search.engine}")
+def _refuse_devices(study: Study) -> None:
+    """Raise InputError for targets that only the engine `ray` sends files to."""
+    for index, target in enumerate(study.targets):
+        if target.device is not None:
+            raise InputError(f"targets[{index}].device: inside Ray Tune expected none, got {target.device!r}")

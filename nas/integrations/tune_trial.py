@@ -193,11 +193,19 @@ def bench_of(study_text: str, home: Path, cwd: str, threads: int) -> Workbench:
     study = parse_study(study_text, Path("study.yaml"))
     with chdir(cwd if Path(cwd).is_dir() else "."):
         data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
-        bench = Workbench(study, data, folder=RunFolder(home))
+        bench = Workbench(study, data, folder=RunFolder(home), site=_site())
         bench.read_all()
     if study.search.trial_gigabytes is not None:
         limit_memory(study.search.trial_gigabytes)
     return bench
+
+
+def _site() -> dict[str, str]:
+    """Where this process is, as evaluations record it."""
+    import ray
+
+    context = ray.get_runtime_context()
+    return {"engine": "ray tune", "node": context.get_node_id(), "actor": context.get_actor_id() or ""}
 
 
 def _threads() -> int:

@@ -26,7 +26,7 @@ def tuner_of(study_file: Path, overrides: list[str], out: Path, *, cpus: float =
             search_alg=search,
             scheduler=CompactScheduler(search),
             num_samples=-1,  # the study says how many
-            max_concurrent_trials=study.search.workers,
+            max_concurrent_trials=study.search.worker_count,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(name=f"{out.name}-tune", storage_path=str(out.resolve().parent)),
