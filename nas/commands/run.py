@@ -54,15 +54,7 @@ def run(
     `remeasures`: latencies that were measured on another device are measured again first. Raises InputError before any
     work where the input cannot be used, WorkFailed where the search cannot go on.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if disk_problem(error) and error.errno != errno.EROFS:
-            raise
-        raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
-    if not os.access(path, os.W_OK):
-        raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
-    folder = RunFolder(path.resolve())
+    folder = folder_at(path)
     with held(folder, console) as stop:
         complete_exchange(folder.path)
         asked, study = study, resolve(study, folder)
@@ -75,6 +67,19 @@ def run(
                     return False
                 study = again
             return _run_connected(study, folder, ready, connection, stop, watchers or nobody())
+
+
+def folder_at(path: Path) -> RunFolder:
+    """The run folder at `path`, made where there is none. Raises InputError where it cannot be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if disk_problem(error) and error.errno != errno.EROFS:
+            raise
+        raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
+    return RunFolder(path.resolve())
 
 
 def watchers_of(study: Study, console: Console) -> Watchers:
@@ -105,7 +110,7 @@ def _run_connected(
     outlook = outlook_of(study, train_images=ready.train_images, num_classes=len(data.class_names))
     if is_new:  # what is left of another one shows as soon as its search goes on
         announce(outlook, console)
-    measured = _calibrate(study, folder, len(data.class_names), console, stop)
+    measured = calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
@@ -142,7 +147,7 @@ def _run_connected(
     return not stop.asked and (bool(problem) or is_over)
 
 
-def _calibrate(study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop) -> Calibrated:
+def calibrate(study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop) -> Calibrated:
     """Candidates measured for the models of latency, with their milliseconds; none where the sampler has no such model.
 
     They are measured once per run folder.
