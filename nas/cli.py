@@ -106,8 +106,8 @@ def run(
 ) -> None:
     """Run a study, or continue it in an existing run folder.
 
-    Ctrl-C once finishes the running trials and exits; twice stops at once. Nothing finished is lost: the same command
-    continues.
+    Ctrl-C once finishes the running trials and exits; twice stops at once. SIGTERM pauses them at their next checkpoint
+    and exits with 143, within 25 seconds. Nothing finished is lost: the same command continues.
     """
     from nas.commands.report import report_and_front
     from nas.commands.run import run as run_study
@@ -161,7 +161,8 @@ def _fail(words: str) -> NoReturn:
 @contextmanager
 def _going_on_with(again: str, console: Console) -> Iterator[None]:
     """Say why work ended before its end; `again` is the command that goes on."""
-    from nas.executors.loop import Interrupted, WorkFailed
+    from nas.executors.loop import WorkFailed
+    from nas.executors.stopping import TERMINATED, Interrupted, Terminated
 
     try:
         yield
@@ -170,6 +171,9 @@ def _going_on_with(again: str, console: Console) -> Iterator[None]:
     except Interrupted:
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+    except Terminated:
+        console.print(f"Terminated; no report was written. Go on with:  {escape(again)}", soft_wrap=True)
+        raise typer.Exit(TERMINATED) from None
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, o
 from nas.commands.preparation import prepare, resolve
 from nas.data import load
 from nas.errors import InputError, disk_problem
-from nas.executors.loop import Stop, WorkFailed, disk_words, drive
+from nas.executors.loop import WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor, no_limit
+from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
 from nas.files import sole_holder
 from nas.machine import threads_per_worker
@@ -59,7 +60,7 @@ def run(study: Study, path: Path, console: Console) -> bool:
 
 @contextmanager
 def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
-    """A run folder that this process alone works in; Ctrl-C is counted."""
+    """A run folder that this process alone works in; Ctrl-C is counted, and SIGTERM heard."""
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
             yield stop

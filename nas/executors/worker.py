@@ -27,7 +27,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--answers", type=int, required=True, help="descriptor that answers are written to")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
+    # The driver decides what they mean. Batch systems send SIGTERM to every process of a job: to die of it here would be
+    # held against the candidate.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     die_with(arguments.driver)
     os.set_inheritable(arguments.answers, False)  # a child that lives on would hide this process's end
     line = Line(sys.stdin, os.fdopen(arguments.answers, "w", buffering=1, encoding="utf-8"))
