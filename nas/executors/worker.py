@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from nas.errors import InputError, disk_problem
-from nas.machine import limit_memory
+from nas.machine import is_spent, limit_memory
 from nas.run_folder.paths import RunFolder
 from nas.tasks import Progress, Rung, Task, Verdict
 
@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--answers", type=int, required=True, help="descriptor that answers are written to")
     arguments = parser.parse_args()
-    # The driver decides what they mean. Batch systems send SIGTERM to every process of a job: to die of it here would be
-    # held against the candidate.
+    # The driver decides what they mean. Batch systems send SIGTERM to every process of a job: a worker that died of it
+    # would be held against its candidate.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     die_with(arguments.driver)
@@ -111,7 +111,7 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
                 raise
             line.say(broke=problem)
         else:
-            line.say(done=task.number)
+            line.say(done=task.number, spent=is_spent(study.search.trial_gigabytes))
 
 
 if __name__ == "__main__":
