@@ -25,6 +25,7 @@ from nas import __version__
 from nas.errors import InputError, disk_problem
 
 if TYPE_CHECKING:
+    from nas.executors.watching import Watchers
     from nas.study import Study
 
 app = typer.Typer(
@@ -111,15 +112,18 @@ def run(
     """
     from nas.commands.report import report_and_front
     from nas.commands.run import run as run_study
+    from nas.commands.run import watchers_of
     from nas.study.file import load_study
 
     console = Console()
     loaded = load_study(study, overrides or [])
     folder = out or Path("runs") / loaded.name
     again = shlex.join(["nas", "run", str(study), *(overrides or []), "--out", str(folder)])
-    with _going_on_with(again, console), _placing(study, overrides or []):
-        ended = run_study(loaded, folder, console)
+    watchers = watchers_of(loaded, console)
+    with _going_on_with(again, console, watchers), _placing(study, overrides or []):
+        ended = run_study(loaded, folder, console, watchers)
     report_and_front(folder, console)
+    watchers.ended("" if ended else "stopped before the end")
     if not ended:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
 
@@ -159,19 +163,24 @@ def _fail(words: str) -> NoReturn:
 
 
 @contextmanager
-def _going_on_with(again: str, console: Console) -> Iterator[None]:
-    """Say why work ended before its end; `again` is the command that goes on."""
+def _going_on_with(again: str, console: Console, watchers: Watchers | None = None) -> Iterator[None]:
+    """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
     from nas.executors.loop import WorkFailed
     from nas.executors.stopping import TERMINATED, Interrupted, Terminated
+    from nas.executors.watching import nobody
 
+    watchers = watchers or nobody()
     try:
         yield
     except WorkFailed as error:
+        watchers.ended(str(error))
         _fail(str(error))
     except Interrupted:
+        watchers.ended("interrupted")
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     except Terminated:
+        watchers.ended("terminated")
         console.print(f"Terminated; no report was written. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(TERMINATED) from None
 
@@ -246,7 +255,7 @@ def _threads_as_in_a_worker(study: Study) -> None:
     from nas.executors.local import worker_environment
     from nas.machine import threads_per_worker
 
-    os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
+    os.environ.update(worker_environment(threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])))
 
 
 def _probe(study: Study, console: Console) -> None:

@@ -16,6 +16,7 @@ from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
 from nas.measuring.bounds import bound_of
 from nas.measuring.costs import measure_files
+from nas.measuring.places import PlaceLost
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import excesses
 from nas.recording import Clock, finish, noting
@@ -64,7 +65,8 @@ def evaluate(
     with clock("verify"), pausing_for_measurements():
         verified = verify(network, files, task.candidate.resulting(trained.plan), bench)
     with clock("measure"):
-        measurement = measure_files(files, study.targets, origin="shipped file", without=verified.doubtful_targets)
+        doubtful = verified.doubtful_targets
+        measurement = measure_files(files, study.targets, origin="shipped file", without=doubtful, places=bench.places)
     with clock("score"), pausing_for_measurements() as give_way:
         scores = score_network(network, files[study.target.name], bench, test=task.reads_test, give_way=give_way)
 
@@ -127,7 +129,7 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
         with clock("emit"):
             files = emit_files(shape, task.folder / "untrained", bench.header, bench.study.targets)
         with clock("measure"):
-            costs = measure_files(files, bench.study.targets, origin="untrained file")
+            costs = measure_files(files, bench.study.targets, origin="untrained file", places=bench.places)
         for leftover in (task.folder / "untrained").iterdir():
             leftover.unlink()
         (task.folder / "untrained").rmdir()
@@ -150,8 +152,8 @@ def evaluate_safely(
 ) -> Evaluation:
     """`evaluate`, with a STOP recorded as PRUNED, and whatever else it raises as FAILED with its reason.
 
-    Only a PAUSE and what is wrong with the disk are raised: they say nothing about the candidate. `tell` hears what it
-    is at.
+    Only a PAUSE, a lost place and what is wrong with the disk are raised: they say nothing about the candidate. `tell`
+    hears what it is at.
     """
     clock = Clock.of(task, tell)
     try:
@@ -166,7 +168,7 @@ def evaluate_safely(
         seen = pruned_fields(last_record(task))
         return finish(task, bench, clock, State.PRUNED, epochs=rung.epochs, reason=reason, **seen)
     except Exception as error:
-        if disk_problem(error):
+        if disk_problem(error) or isinstance(error, PlaceLost):
             raise
         kind, reason = type(error).__name__, failure(error, bench.study.search.trial_gigabytes)
         if clock.part == "teach":

@@ -184,7 +184,10 @@ class Scores(Record):
 
 
 class Versions(Record):
-    """What an evaluation was made with. In JSON the `runtimes`' versions stand beside the others, by package."""
+    """What an evaluation was made with. In JSON the `runtimes`' versions stand beside the others, by package.
+
+    `engine`, `node` and `actor` say where, unless it was a process of the driver's machine.
+    """
 
     compact_nas: str = ""
     torch: str = ""
@@ -193,6 +196,9 @@ class Versions(Record):
     system: str = ""
     training_device: str = ""
     training_threads: Count = 0
+    engine: str = ""
+    node: str = ""
+    actor: str = ""
 
     @model_validator(mode="before")
     @classmethod

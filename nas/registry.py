@@ -55,4 +55,5 @@ class Registry(MutableMapping[str, Any]):
 RUNTIMES = Registry(
     {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
 )
-ENGINES = Registry({"local": "nas.executors.local:open_local"})
+ENGINES = Registry({"local": "nas.executors.local:LOCAL"})
+TRACKERS = Registry({})

@@ -54,7 +54,7 @@ def _worth(network: nn.Module, folder: Path, bench: Workbench, costs: Measuremen
     files = emit_files(network, folder, bench.header, [first, *(others if depends else ())])
     if depends:
         with give_way.to_itself():
-            costs = measure_files(files, bench.study.targets, origin="shipped file")
+            costs = measure_files(files, bench.study.targets, origin="shipped file", places=bench.places)
     else:
         costs = costs.model_copy(update=costs_of_weights(files[first.name], first))
     scores = score_network(network, files[first.name], bench, test=False, give_way=give_way)

@@ -40,7 +40,7 @@ def quantize_after_training(task: Task, bench: Workbench, clock: Clock) -> Evalu
     write_atomically(task.folder / "candidate.json", json.dumps(task.candidate.to_json(), indent=1))
     with clock("measure"):
         files = {target.name: file for target in study.targets}
-        measurement = measure_files(files, study.targets, origin="shipped file")
+        measurement = measure_files(files, study.targets, origin="shipped file", places=bench.places)
     with clock("score"), pausing_for_measurements() as give_way:
         scores = score_file(file, bench, test=task.reads_test, give_way=give_way)
     asked = task.candidate.integer_layers(len(bench.data.class_names))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -12,10 +14,11 @@ from torch import nn
 from nas import __version__
 from nas.candidates.candidate import Candidate
 from nas.data import DataSet, load
+from nas.measuring.places import Places
 from nas.records import Measurement, Versions
 from nas.run_folder.paths import RunFolder
 from nas.runtimes.runtime import FileHeader, runtime_of
-from nas.study import Recipe, Study
+from nas.study import Data, Recipe, Study
 from nas.study.numbers import choices_of
 from nas.tasks import Task
 from nas.training.augmentation import Augmentation, Feed, as_input
@@ -35,18 +38,28 @@ def build(candidate: Candidate, bench: Workbench, *, seed: int, dropout: float) 
     return bench.place(network)
 
 
+class ReadData(Protocol):
+    """Reads a data set in a size, with the split of a seed, as `nas.data.load` does."""
+
+    def __call__(self, data: Data, *, input_size: int, seed: int) -> DataSet: ...
+
+
 @dataclass
 class Workbench:
     """One per process, and one beside it for every other size and number of training images.
 
     `structure_costs` is a cache by structure id; each entry holds all targets. `folder` is the run folder, where there
-    is one. `study.data` says what this bench holds.
+    is one. `study.data` says what this bench holds; `read` reads what those beside it hold. `places` are where each
+    target is measured, None for those of `places_of`; `site` says where evaluations are made, in fields of `Versions`.
     """
 
     study: Study
     data: DataSet
     structure_costs: dict[str, Measurement] = field(default_factory=dict)
     folder: RunFolder | None = None
+    read: ReadData = load
+    places: Places | None = None
+    site: Mapping[str, str] = field(default_factory=dict)
     of_size: dict[tuple[int, int | None], Workbench] = field(default_factory=dict)
     _precisions: dict[bool, Precision] = field(default_factory=dict)
 
@@ -83,8 +96,8 @@ class Workbench:
         self.of_size.setdefault(own, self)
         if wanted not in self.of_size:
             study = self.study.model_copy(update={"data": self.study.data_of(train_images)})
-            data = load(study.data, input_size=input_size, seed=study.search.seed)
-            self.of_size[wanted] = Workbench(study, data, self.structure_costs, self.folder, self.of_size)
+            data = self.read(study.data, input_size=input_size, seed=study.search.seed)
+            self.of_size[wanted] = replace(self, study=study, data=data, _precisions={})
         return self.of_size[wanted]
 
     @cached_property
@@ -149,4 +162,5 @@ class Workbench:
             system=f"{platform.system()} {platform.machine()}",
             training_device=str(self.device),
             training_threads=torch.get_num_threads(),
+            **self.site,
         )

@@ -43,7 +43,10 @@ LIBRARIES = {
     "optuna": ("nas/search/*.py", "nas/samplers/**/*.py"),
     "onnxruntime": ("nas/runtimes/**/*.py",),
     "openvino": ("nas/runtimes/**/*.py",),
-    "ray": (),
+    "ray": ("nas/executors/ray/*.py", "nas/integrations/ray_tune.py", "nas/jobs/ray.py"),
+    "mlflow": ("nas/tracking/*.py",),
+    "tensorboard": ("nas/tracking/*.py",),
+    "psycopg": ("nas/search/*.py",),
 }
 WITHOUT_TORCH = (
     "search_spaces/architecture.py", "search_spaces/block_configs.py", "search_spaces/block_spaces.py",

@@ -65,7 +65,7 @@ def measured_speed(study: Study, say: Callable[[str], None] = lambda _: None) ->
     from nas.executors.local import worker_environment
     from nas.machine import threads_per_worker
 
-    os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
+    os.environ.update(worker_environment(threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])))
     from nas.commands.probe import measure_speed
 
     return measure_speed(study, say=say)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -15,11 +16,13 @@ from nas.data.describe import describe
 from nas.data.of_study import loaded_of
 from nas.data.split_record import moved
 from nas.errors import InputError
+from nas.executors.engine import Connection, Engine
 from nas.files import write_atomically
 from nas.measuring.latency import PROTOCOL
+from nas.measuring.places import Places, places_of
 from nas.records import Measurement
+from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
-from nas.runtimes.runtime import fingerprint
 from nas.search.earlier import earlier_runs
 from nas.search.journal import repair
 from nas.search.sampling import default_population
@@ -41,10 +44,24 @@ class Ready:
         return max(len(self.search.train), len(self.finals.train))
 
 
-def prepare(study: Study, folder: RunFolder, console: Console, *, record: bool = True) -> Ready:
-    """Refuse what cannot be run here, repair the journal, read the data, record study (if asked) and split."""
+@contextmanager
+def connected(study: Study, folder: RunFolder) -> Iterator[tuple[Connection, Study]]:
+    """Refuse what cannot be run here, and reach the study's engine; the study with its number of workers there."""
     refuse(study, folder)
-    _refuse_another_device(study, folder)
+    engine: Engine = ENGINES[study.search.engine]
+    with engine.connect(study, folder) as connection:
+        search = study.search.model_copy(update={"workers": connection.workers})
+        yield connection, study.model_copy(update={"search": search})
+
+
+def prepare(
+    study: Study, folder: RunFolder, console: Console, *, places: Places | None = None, record: bool = True
+) -> Ready:
+    """Refuse another device, repair the journal, read the data, record study (if asked) and split.
+
+    `places` are where targets are measured, by default those of `places_of`.
+    """
+    _refuse_another_device(study, folder, places or places_of(study.targets))
     earlier_runs(study, folder)
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
@@ -133,13 +150,13 @@ def _keep_split(study: Study, folder: RunFolder, data: DataSet) -> None:
     write_atomically(folder.split, text)
 
 
-def _refuse_another_device(study: Study, folder: RunFolder) -> None:
+def _refuse_another_device(study: Study, folder: RunFolder, places: Places) -> None:
     """Raises InputError where the run's latencies were measured on another device, runtime or by another protocol."""
     found = map(read_evaluation, (folder.path / "artifacts").glob("*/*"))
     measurement = next((e.measurement for e in found if e is not None and e.measurement is not None), None)
     if measurement is None:
         return
-    if different := measured_otherwise(measurement, study.targets):
+    if different := measured_otherwise(measurement, study.targets, places):
         lines = "\n  ".join(different)
         raise InputError(
             f"{folder.path}: its latencies were measured in another way than they would be here; "
@@ -148,14 +165,14 @@ def _refuse_another_device(study: Study, folder: RunFolder) -> None:
         )
 
 
-def measured_otherwise(measurement: Measurement, targets: Sequence[Target]) -> list[str]:
+def measured_otherwise(measurement: Measurement, targets: Sequence[Target], places: Places) -> list[str]:
     """What would differ from the recorded measurements of latency, a line each; targets after the first are named."""
     lines = []
     for target in targets:
         if (measured := measurement.latency.get(target.name)) is None:
             continue
         recorded = {**measured.fingerprint.model_dump(mode="json"), "protocol": measured.protocol}
-        here = {**fingerprint(target).model_dump(mode="json"), "protocol": PROTOCOL}
+        here = {**places[target.name].fingerprint(target).model_dump(mode="json"), "protocol": PROTOCOL}
         name = "" if target == targets[0] else f"{target.name}: "
         lines += [f"{name}{key}: {recorded[key]} -> {here[key]}" for key in here if recorded[key] != here[key]]
     return lines

@@ -82,7 +82,7 @@ def probe(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Probe
     """
     refuse(study)
     size = study.space.input_sizes[-1]
-    torch.set_num_threads(threads_per_worker(study.search.workers, size))
+    torch.set_num_threads(threads_per_worker(study.search.worker_count, size))
     say("reading the data")
     began = time.perf_counter()
     bench = Workbench(study, load(study.data_of(_most_images(study)), input_size=size, seed=study.search.seed))
@@ -156,7 +156,7 @@ def _probed(name: str, candidate: Candidate, bench: Workbench) -> Probed:
         with clock("verify"):
             verify(network, files, candidate.resulting(plan), bench)
         with clock("measure"):
-            measured = measure_files(files, study.targets, origin="shipped file")
+            measured = measure_files(files, study.targets, origin="shipped file", places=bench.places)
         with clock("score"):
             score_network(network, files[study.target.name], bench, test=False)
     measuring = clock.seconds.pop("measure") / 2
@@ -212,7 +212,7 @@ def estimate_table(study: Study, seconds: Estimate) -> Table:
     """Ranges of the parts and of the whole."""
     search = study.search
     table = Table(title="Time", show_header=False, box=None, title_justify="left")
-    trials = f"{search.trials} trials of {study.search_epochs} epochs, {search.workers} worker(s)"
+    trials = f"{search.trials} trials of {study.search_epochs} epochs, {search.worker_count} worker(s)"
     table.add_row("search", span(seconds.search), trials)
     table.add_row("finalists", span(seconds.finalists), f"{search.finalists} of {study.final_epochs} epochs")
     table.add_row("the study", f"{span(seconds.total)}, about {duration(seconds.total.middle)}", "")

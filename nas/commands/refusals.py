@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
 from nas.errors import InputError
+from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
 from nas.search.earlier import unusable
@@ -25,6 +26,7 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
 
     `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
     """
+    yield from ENGINES[study.search.engine].refused(study)
     yield from missing(study.targets, at_a_glance=folder is None)
     yield from _refused_formats(study)
     yield from _told(refuse_missing_device, study.training.device)

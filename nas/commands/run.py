@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -15,18 +16,20 @@ from rich.markup import escape
 
 from nas.candidates.candidate import Candidate
 from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
-from nas.commands.preparation import prepare, resolve
+from nas.commands.preparation import connected, prepare, resolve
 from nas.data import load
 from nas.errors import InputError, disk_problem
+from nas.executors.engine import Connection
 from nas.executors.loop import WorkFailed, disk_words, drive
-from nas.executors.pool import Executor, ExecutorSetup, OpenExecutor, no_limit
+from nas.executors.pool import Executor, ExecutorSetup, no_limit
 from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
+from nas.executors.watching import Watchers, nobody
 from nas.files import sole_holder
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.records import State
-from nas.registry import ENGINES
+from nas.registry import TRACKERS
 from nas.run_folder.paths import LOGITS, RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.search.driver import Drives
@@ -40,7 +43,7 @@ from nas.study import Study
 from nas.tasks import OWN_RECIPE, Task
 
 
-def run(study: Study, path: Path, console: Console) -> bool:
+def run(study: Study, path: Path, console: Console, watchers: Watchers | None = None) -> bool:
     """Run or continue a study in the folder `path`; returns whether it came to its end.
 
     Raises InputError before any work where the input cannot be used, WorkFailed where the search cannot go on.
@@ -55,7 +58,14 @@ def run(study: Study, path: Path, console: Console) -> bool:
         raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
     folder = RunFolder(path.resolve())
     with held(folder, console) as stop:
-        return _run_locked(study, folder, console, stop)
+        study = resolve(study, folder)
+        with connected(study, folder) as (connection, study):
+            return _run_connected(study, folder, connection, stop, watchers or nobody())
+
+
+def watchers_of(study: Study, console: Console) -> Watchers:
+    """Who hears of a run of this study."""
+    return Watchers([TRACKERS[name]() for name in study.tracking], console)
 
 
 @contextmanager
@@ -72,11 +82,10 @@ def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
         raise WorkFailed(disk_words(folder.path, problem)) from None
 
 
-def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -> bool:
+def _run_connected(study: Study, folder: RunFolder, connection: Connection, stop: Stop, watchers: Watchers) -> bool:
     """The search, then repeats and finalists, in a folder that this process holds."""
-    study = resolve(study, folder)
-    is_new = not folder.journal.exists()
-    ready = prepare(study, folder, console)
+    is_new, console = not folder.journal.exists(), stop.console
+    ready = prepare(study, folder, console, places=connection.places)
     data = ready.search
     outlook = outlook_of(study, train_images=ready.train_images, num_classes=len(data.class_names))
     if is_new:  # what is left of another one shows as soon as its search goes on
@@ -85,9 +94,10 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
-    open_executor: OpenExecutor = ENGINES[study.search.engine]
-    with open_executor(setup_of(study, folder, workers=study.search.workers)) as executor:
-        problem = _drive_search(search, executor, stop, console, of_search(outlook, search))
+    watchers.began(study, folder)
+    with connection.open(setup_of(study, folder, workers=study.search.worker_count)) as executor:
+        work = Work(executor, stop, console, watchers)
+        problem = _drive_search(search, work, of_search(outlook, search))
         repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
 
         def write() -> None:
@@ -98,7 +108,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
         write()
         if not stop.asked and repeats.unfinished:
             forecast = of_repeats(outlook, repeats)
-            _drive_further(repeats, "repeats", repeats.budget, executor, stop, console, forecast, after=write)
+            _drive_further(repeats, "repeats", repeats.budget, work, forecast, after=write)
         if not stop.asked and search.count(State.COMPLETE):
             if study.search.finalists:
                 finalists.choose(search, repeats.by_trial())
@@ -108,7 +118,7 @@ def _run_locked(study: Study, folder: RunFolder, console: Console, stop: Stop) -
             last, total = Together((finalists, references)), len(finalists.journal.trials()) + references.total
             forecast = of_finals(outlook, last)
             title = "finalists and baseline" if study.baseline else "finalists"
-            _drive_further(last, title, total, executor, stop, console, forecast, after=write)
+            _drive_further(last, title, total, work, forecast, after=write)
     if problem and not search.count(State.COMPLETE):
         raise WorkFailed(problem)
     if problem:
@@ -141,6 +151,19 @@ def _calibrate(
     elif is_new:
         console.print(f"The model of latency is calibrated on {len(found.samples)} untrained candidates.")
     return found.of_target(study.target.name)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the drives of one run share."""
+
+    executor: Executor
+    stop: Stop
+    console: Console
+    watchers: Watchers
+
+    def drive(self, driver: Drives, screen: Screen) -> str:
+        return drive(driver, self.executor, self.stop, screen, self.watchers)
 
 
 def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:
@@ -180,7 +203,7 @@ def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
     return folder.awaits_teacher or (study.training.needs_reference and not own.exists())
 
 
-def _drive_search(search: Search, executor: Executor, stop: Stop, console: Console, forecast: Forecast) -> str:
+def _drive_search(search: Search, work: Work, forecast: Forecast) -> str:
     """Run the search to its end or to Ctrl-C; trials.csv grows with every finished trial."""
     upkeep = Upkeep(search)
 
@@ -189,17 +212,15 @@ def _drive_search(search: Search, executor: Executor, stop: Stop, console: Conso
         return _counts(search)
 
     trials = search.study.search.trials
-    screen = Screen(console, "search", trials, lambda: search.count(State.COMPLETE), after, forecast)
-    return drive(search, executor, stop, screen)
+    screen = Screen(work.console, "search", trials, lambda: search.count(State.COMPLETE), after, forecast)
+    return work.drive(search, screen)
 
 
 def _drive_further(
     driver: Drives,
     title: str,
     total: int,
-    executor: Executor,
-    stop: Stop,
-    console: Console,
+    work: Work,
     forecast: Forecast,
     *,
     after: Callable[[], None],
@@ -210,7 +231,7 @@ def _drive_further(
         after()
         return ""
 
-    drive(driver, executor, stop, Screen(console, title, total, lambda: len(driver.rows()), note, forecast))
+    work.drive(driver, Screen(work.console, title, total, lambda: len(driver.rows()), note, forecast))
 
 
 def _counts(search: Search) -> str:

@@ -14,15 +14,13 @@ from rich.console import Console
 
 from nas.commands.export import DIGITS_OF_AN_ID
 from nas.commands.forecasts import of_finals, outlook_of
-from nas.commands.preparation import prepare
+from nas.commands.preparation import connected, prepare
 from nas.commands.run import held, setup_of
 from nas.errors import InputError
 from nas.executors.loop import drive
-from nas.executors.pool import OpenExecutor
 from nas.executors.view import Screen
 from nas.objectives import directions_of
 from nas.records import QUALITIES, State
-from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import BOUND, TrialNotes, TrialRow, row_in, words_of
 from nas.search.finalists import Finalists
@@ -51,14 +49,14 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
     """
     folder = RunFolder(path.resolve())
     study = _changed(folder, overrides)
-    with held(folder, console) as stop:
+    with held(folder, console) as stop, connected(study, folder) as (connection, _):
         repair(folder.journal)
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
         again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)
         number = chosen(trial, searched)
         finalists = Finalists(study, folder)
         _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
-        ready = prepare(study, folder, console, record=False)
+        ready = prepare(study, folder, console, places=connection.places, record=False)
         ready.finals.load_test()  # files that cannot be read are named now
         own = finalists.add(number, searched.notes[number], searched.rows)
         finalists.only(own)
@@ -73,8 +71,7 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
         classes = len(ready.finals.class_names)
         forecast = of_finals(outlook_of(study, train_images=ready.train_images, num_classes=classes), finalists)
         screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
-        open_executor: OpenExecutor = ENGINES[study.search.engine]
-        with open_executor(setup_of(study, folder, workers=1)) as executor:
+        with connection.open(setup_of(study, folder, workers=1)) as executor:
             drive(finalists, executor, stop, screen)
         return next(iter(_rows(finalists, own)), None)
 

@@ -106,7 +106,7 @@ class Outlook:
         del self._trained[:-LAST]
 
     def _learn(self) -> None:
-        workers = self.plan.study.search.workers
+        workers = self.plan.study.search.worker_count
         around = Line(_mean(self._around)) if self._around else USUAL_AROUND
         measuring = Line(_mean(self._measuring) / workers) if self._measuring else USUAL_MEASURING  # waits are in it
         speed = Speed(fitted(list(self._timed.values())), around, measuring, USUAL_START)
@@ -173,7 +173,7 @@ class Outlook:
 
     @property
     def _workers(self) -> int:
-        return self.plan.study.search.workers
+        return self.plan.study.search.worker_count
 
 
 def _key(task: Task) -> Key:

@@ -82,7 +82,7 @@ class Plan:
 
     def measuring(self, candidate: Candidate) -> float:
         """One measurement, in the seconds of all workers."""
-        return self.study.search.workers * self.speed.measuring.at(candidate.macs(self.num_classes))
+        return self.study.search.worker_count * self.speed.measuring.at(candidate.macs(self.num_classes))
 
     def _images(self, limit: int | None) -> int:
         return self.train_images if limit is None else min(limit, self.train_images)

@@ -95,12 +95,12 @@ def search_seconds(plan: Plan, larger: bool) -> float:
     jobs += cycled([plan.job(one, load=plan.load) for one in draws], rest)
     broken = expected.excluded_anchors + round(expected.excluded * rest)
     jobs += cycled([plan.infeasible(one) for one in draws], broken)
-    asks = ASK_SECONDS * trials / search.workers if search.sampler in MODELLING else 0.0
-    whole = makespan(jobs, search.workers) + asks
+    asks = ASK_SECONDS * trials / search.worker_count if search.sampler in MODELLING else 0.0
+    whole = makespan(jobs, search.worker_count) + asks
     allowed = math.inf if search.hours is None else 3600 * search.hours
     done = min(1.0, allowed / whole) * trials
     repeats = cycled([plan.job(one) for one in draws], int(search.repeat_share * done))
-    return min(whole, allowed + max(jobs)) + makespan(repeats, search.workers)
+    return min(whole, allowed + max(jobs)) + makespan(repeats, search.worker_count)
 
 
 def trials_of(plan: Plan) -> int:
@@ -121,7 +121,7 @@ def after_search(plan: Plan, larger: bool) -> float:
     pool = half(pool, plan, larger) if larger else half(half(pool, plan, larger), plan, larger)
     jobs = sorted((plan.job(one, final=True) for one in spread(pool, search.finalists)), reverse=True)
     jobs += [plan.job(one, final=True) for one in baselines(plan.study)]
-    return last_teacher(plan) + makespan(jobs, search.workers)
+    return last_teacher(plan) + makespan(jobs, search.worker_count)
 
 
 def last_teacher(plan: Plan) -> float:

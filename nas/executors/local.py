@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from nas.executors.engine import OnThisMachine
 from nas.executors.pool import (
     Broke,
     Died,
@@ -22,6 +23,7 @@ from nas.executors.pool import (
     Executor,
     ExecutorSetup,
     Finished,
+    Noticed,
     Paused,
     Refused,
     Reported,
@@ -45,6 +47,9 @@ START_SECONDS = 600.0
 def open_local(setup: ExecutorSetup) -> AbstractContextManager[Executor]:
     """The engine `local`: one worker process per place."""
     return LocalWorkers(setup.folder.path, setup.workers, setup.threads, setup.limit_minutes, setup.excused)
+
+
+LOCAL = OnThisMachine(open_local)  # a row of nas.registry.ENGINES
 
 
 @dataclass
@@ -214,9 +219,11 @@ class LocalWorkers:
 
 
 def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
-    """The event that a worker's answer stands for; after every answer but reports and progress the worker is idle."""
+    """The event that a worker's answer stands for; it is idle after all but notices, reports and progress."""
     if "refused" in answer:
         return Refused(answer["refused"])
+    if "notice" in answer:
+        return Noticed(answer["notice"])
     if not worker.started:
         worker.started, worker.since = True, time.monotonic()
     if "ready" in answer:

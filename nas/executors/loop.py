@@ -5,9 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.errors import InputError
-from nas.executors.pool import Broke, Died, Event, Executor, Finished, Paused, Refused, Reported, Told, TookTooLong
+from nas.executors.pool import (
+    Broke,
+    Died,
+    Event,
+    Executor,
+    Finished,
+    Noticed,
+    Paused,
+    Refused,
+    Reported,
+    Told,
+    TookTooLong,
+)
 from nas.executors.stopping import Stop, Terminated
 from nas.executors.view import Screen, View
+from nas.executors.watching import Watchers, nobody
 from nas.records import Evaluation
 from nas.run_folder.artifacts import ArtifactError, pack, unpack
 from nas.run_folder.paths import read_evaluation
@@ -27,18 +40,19 @@ def disk_words(path: Path, problem: str) -> str:
     return f"{path}: {problem}; nothing finished is lost, the same command goes on"
 
 
-def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen) -> str:
+def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen, watchers: Watchers | None = None) -> str:
     """Fill free places, take what they finish; returns the driver's problem, if it has one.
 
     Raises InputError where a worker refuses the study, WorkFailed where no worker can go on, Interrupted at the second
     Ctrl-C, Terminated after SIGTERM: once what was running is paused or finished, or the notice is over.
     """
-    start_deaths = 0
+    start_deaths, watchers = 0, watchers or nobody()
     with screen.showing() as view, stop.watching(lambda: view.left_of(executor.running)):
         while True:
             answer: Task | Wait | Done | None = None
             while executor.idle and not stop.asked and isinstance(answer := driver.propose(), Task):
                 executor.submit(answer)
+                watchers.started(answer)
             if isinstance(answer, Done) or (stop.asked and not executor.running):
                 view.show(None)  # the end changes counts too: what is paused then is PRUNED
                 if stop.is_terminated:
@@ -48,7 +62,11 @@ def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen) -> str
             view.tick(executor.running)
             for event in executor.wait(WAIT_SECONDS):
                 start_deaths = _start_deaths(event, start_deaths)
-                row = _handle(event, driver, executor, view, stop)
+                watchers.happened(event)
+                if isinstance(event, Reported):
+                    executor.answer(event.task, stop.verdict(driver.report(event.task, event.rung)))
+                    continue
+                row = _handle(event, driver, view, watchers)
                 if row is not None:
                     view.show(row)
 
@@ -64,31 +82,40 @@ def _start_deaths(event: Event, before: int) -> int:
     return before + 1
 
 
-def _handle(event: Event, driver: Drives, executor: Executor, view: View, stop: Stop) -> TrialRow | None:
-    """Tell the driver what happened; returns the row of a trial that is over by it."""
+def _handle(event: Event, driver: Drives, view: View, watchers: Watchers) -> TrialRow | None:
+    """Tell the driver what happened, and the watchers of a trial that is over by it, whose row is returned."""
     match event:
         case Refused(reason):
             raise InputError(reason)
         case Broke(_, reason):
             raise WorkFailed(disk_words(driver.folder.path, reason))
-        case Reported(task, rung):
-            executor.answer(task, stop.verdict(driver.report(task, rung)))
         case Told(task, progress):
             view.heard(task, progress)
+        case Noticed(text):
+            view.notice(text)
         case Paused(task):
             driver.paused(task)
-        case Died(task, reason, started):
-            return driver.died(task, reason, started=started) if task else None
+        case Died(Task() as task, reason, started, blamed):
+            return _over(watchers, task, driver.died(task, reason, started=started and blamed))
         case TookTooLong(task):
-            return driver.took_too_long(task)
+            return _over(watchers, task, driver.took_too_long(task))
         case Finished(task, artifact):
             try:
                 evaluation = take(task, artifact)
             except ArtifactError as error:  # as useless as no result
-                return driver.died(task, f"its result cannot be used: {error}")
+                return _over(watchers, task, driver.died(task, f"its result cannot be used: {error}"))
             view.finished(task, evaluation)
-            return driver.finish(task, evaluation)
+            return _over(watchers, task, driver.finish(task, evaluation), evaluation)
     return None
+
+
+def _over(
+    watchers: Watchers, task: Task, row: TrialRow | None, evaluation: Evaluation | None = None
+) -> TrialRow | None:
+    """Tell the watchers of a trial that is over, if it is; returns its row."""
+    if row is not None:
+        watchers.over(task, evaluation, row)
+    return row
 
 
 def take(task: Task, artifact: Path | bytes) -> Evaluation:

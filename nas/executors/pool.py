@@ -27,11 +27,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker process ended, over a task if it had one; `started` says whether it had ever become ready."""
+    """A worker process ended, over a task if it had one; `started` says whether it had ever become ready.
+
+    `blamed` says whether the task may be why: not where the machine that it ran on is gone.
+    """
 
     task: Task | None
     reason: str
     started: bool
+    blamed: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,10 @@ class TookTooLong:
 
 @dataclass(frozen=True)
 class Broke:
-    """A worker found that nothing can be evaluated any more, a full disk for example; its task is unfinished."""
+    """A worker found that nothing can be evaluated any more; its task is unfinished.
+
+    The disk is full, for example, or the place where latency is measured does not answer.
+    """
 
     task: Task
     reason: str
@@ -73,13 +80,20 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Noticed:
+    """What users should know of a worker or a machine, in a sentence; the work goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Paused:
     """A worker saved a checkpoint of its task and is free again, because the driver answered PAUSE."""
 
     task: Task
 
 
-Event = Finished | Died | TookTooLong | Broke | Refused | Reported | Told | Paused
+Event = Finished | Died | TookTooLong | Broke | Refused | Reported | Told | Noticed | Paused
 
 
 class Executor(Protocol):
@@ -126,4 +140,4 @@ class ExecutorSetup:
     excused: Callable[[], bool] = never
 
 
-OpenExecutor = Callable[[ExecutorSetup], AbstractContextManager[Executor]]  # a row of nas.registry.ENGINES
+OpenExecutor = Callable[[ExecutorSetup], AbstractContextManager[Executor]]

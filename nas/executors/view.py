@@ -104,6 +104,10 @@ class View:
         if not self.is_terminal and told.budget:
             self._log(task, told)
 
+    def notice(self, text: str) -> None:
+        """What users should know, in a line of its own."""
+        self.bars.console.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+
     def finished(self, task: Task, evaluation: Evaluation) -> None:
         if self.screen.forecast is not None:
             self.screen.forecast.outlook.finished(task, evaluation)

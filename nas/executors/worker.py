@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from nas.errors import InputError, disk_problem
+from nas.executors.notices import tell_notices
 from nas.machine import is_spent, limit_memory
 from nas.run_folder.paths import RunFolder
 from nas.tasks import Progress, Rung, Task, Verdict
@@ -87,6 +88,7 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
 
     from nas.data import load
     from nas.evaluate import evaluate_safely
+    from nas.measuring.places import PlaceLost
     from nas.study.file import load_recorded
     from nas.training.reporting import Interrupted
     from nas.workbench import Workbench
@@ -98,6 +100,7 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
     bench.read_all()  # now, so that no candidate's time holds it
     if study.search.trial_gigabytes is not None:
         limit_memory(study.search.trial_gigabytes)
+    tell_notices(lambda text: line.say(notice=text))
     line.say(ready=os.getpid())
     while text := line.hear():
         task = Task.from_line(text)
@@ -106,8 +109,10 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
         except Interrupted:  # the driver said PAUSE: the checkpoint is written
             line.say(paused=task.number)
         except Exception as error:
-            # A full disk is no fault of the candidate: it stays unfinished, and the driver ends the run.
-            if (problem := disk_problem(error)) is None:
+            # A full disk is no fault of the candidate: it stays unfinished, and the driver ends the run. Nor is it that
+            # nobody measures its file.
+            problem = str(error) if isinstance(error, PlaceLost) else disk_problem(error)
+            if problem is None:
                 raise
             line.say(broke=problem)
         else:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from nas.candidates.candidate import Candidate
-from nas.measuring.latency import measure
+from nas.measuring.places import Place, Places, places_of
 from nas.records import Latency, LayerReport, Measurement
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
@@ -22,17 +22,21 @@ def measure_files(
     *,
     origin: Literal["untrained file", "shipped file"],
     without: Collection[str] = (),
+    places: Places | None = None,
 ) -> Measurement:
     """All costs: latencies off the file of each target by name, everything else off the first target's file.
+
+    Each target is measured at its place, by default those of `places_of`.
 
     Targets in `without`, and those after the first whose runtime refuses their file, get no latency. Raises
     RuntimeRefused where the first target's runtime does.
     """
     first, *others = targets
     costs = runtime_of(first).costs(files[first.name])
-    latency = {first.name: measure(files[first.name], first)}
+    places = places or places_of(targets)
+    latency = {first.name: places[first.name].measure(files[first.name], first)}
     for target in others:
-        found = None if target.name in without else _latency(files[target.name], target)
+        found = None if target.name in without else _latency(files[target.name], target, places[target.name])
         latency |= {target.name: found} if found else {}
     return Measurement(
         origin=origin,
@@ -52,9 +56,9 @@ def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
     return {"nonzero_parameters": runtime.zeros(file).nonzero_parameters, "coded_bytes": len(runtime.coded(file))}
 
 
-def _latency(file: Path, target: Target) -> Latency | None:
+def _latency(file: Path, target: Target, place: Place) -> Latency | None:
     try:
-        return measure(file, target)
+        return place.measure(file, target)
     except RuntimeRefused:
         return None
 

@@ -16,7 +16,7 @@ def expected_per_hour(trials: pd.DataFrame, study: Study) -> float | None:
     able = trials[trials["state"] != State.DUPLICATE].sort_values("number")
     rows = records(able[["expected_gain", "seconds"]])
     gains, seconds = [row["expected_gain"] for row in rows], [row["seconds"] for row in rows]
-    return gain_per_hour(gains, seconds, workers=study.search.workers)
+    return gain_per_hour(gains, seconds, workers=study.search.worker_count)
 
 
 def outlook_words(gain: float | None) -> str:

@@ -279,7 +279,7 @@ class Search(Driver):
         """By what share the hypervolume is expected to grow per further hour; None where the sampler does not say."""
         rows = [row for row in self.rows() if row.state is not State.DUPLICATE]
         gains, seconds = [row.expected_gain for row in rows], [row.seconds for row in rows]
-        return gain_per_hour(gains, seconds, workers=self.study.search.workers)
+        return gain_per_hour(gains, seconds, workers=self.study.search.worker_count)
 
     def _gaining_little(self) -> str:
         """That little more is expected; reckoned only where the study asks, since `propose` is polled."""

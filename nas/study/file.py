@@ -20,12 +20,16 @@ from nas.study.words import SCHEMA, describe, dotted, explain, is_integer_choice
 
 COMMAND_LINE = 0
 PRESET = "preset"  # the key that fills others
+ANY = "*"  # an index
 CHANGEABLE = (
     ("search", "trials"),
     ("search", "hours"),
     ("search", "epoch_budget"),
     ("search", "workers"),
     ("search", "engine"),
+    ("search", "ray"),
+    ("search", "storage"),
+    ("tracking",),
     ("search", "trial_minutes"),
     ("search", "trial_gigabytes"),
     ("search", "finalists"),
@@ -37,6 +41,8 @@ CHANGEABLE = (
     ("data", "group_scope"),  # the split itself is compared with the recorded one
     ("artifacts",),
     ("report",),
+    ("targets", ANY, "device"),  # whether it measures as the others did is seen by its fingerprint
+    ("targets", ANY, "agent"),
 )
 
 
@@ -270,8 +276,13 @@ def _leaves(data: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 def _changes(old: Study, new: Study, *, ignore: Sequence[KeyPath]) -> list[str]:
     before, after = dict(_settings(old.model_dump(mode="json"))), dict(_settings(new.model_dump(mode="json")))
     changed = [key for key in dict.fromkeys([*before, *after]) if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
-    frozen = [key for key in changed if not any(key[: len(prefix)] == prefix for prefix in ignore)]
+    frozen = [key for key in changed if not any(_begins(key, prefix) for prefix in ignore)]
     return [f"{dotted(key)}: {_setting(before, key)} -> {_setting(after, key)}" for key in frozen]
+
+
+def _begins(key: KeyPath, prefix: KeyPath) -> bool:
+    """Whether a key is `prefix` or below it."""
+    return len(key) >= len(prefix) and all(own in (part, ANY) for part, own in zip(key, prefix, strict=False))
 
 
 _ABSENT = object()

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from nas.machine import cores
 from nas.registry import ENGINES
+from nas.study.cluster import RayOptions
 from nas.study.section import AboveZero, AtLeastOne, Section, each_once, one_or_several, or_one
 
 MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told what to believe, and says what it expects
@@ -68,10 +70,14 @@ class Search(Section):
     engine: Annotated[str, AfterValidator(ENGINES.known), ENGINES.schema] = Field(
         "local", description="What runs the trials. local: processes on this machine."
     )
-    workers: AtLeastOne = Field(
+    workers: AtLeastOne | Literal["auto"] = Field(
         1,
         description="Processes that evaluate candidates at the same time. They share the machine's cores; with images "
-        "below 32 pixels each uses one core.",
+        "below 32 pixels each uses one core. auto: as many as there are cores, or as a cluster's resources allow.",
+    )
+    ray: RayOptions = RayOptions()
+    storage: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="A database that mirrors the journal for shared reading; by default none."
     )
     trial_minutes: AboveZero | None = Field(
         None,
@@ -145,6 +151,11 @@ class Search(Section):
         description="Epochs of training that the search may spend in all trials, those of copies at rungs included; it "
         "ends when the next piece of a training no longer fits. By default no limit.",
     )
+
+    @property
+    def worker_count(self) -> int:
+        """`workers` as a number; auto stands for the cores of this machine."""
+        return cores() if self.workers == "auto" else self.workers
 
     @model_validator(mode="after")
     def _rungs_rise(self) -> Search:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from compressors.steps import DYNAMIC_FORMATS
 from nas.records import QUALITIES, Phase
+from nas.registry import TRACKERS
 from nas.study.compression import Compression
 from nas.study.data import Data
 from nas.study.finals import Finals, image_limit
@@ -50,6 +51,9 @@ class Study(Section):
         description="Where latency is measured; objectives and constraints refer to the first.",
     )
     artifacts: Artifacts = Artifacts()
+    tracking: tuple[Annotated[str, AfterValidator(TRACKERS.known), TRACKERS.schema], ...] = Field(
+        (), description="Trackers that follow the run; by default none. One that fails never stops a search."
+    )
     report: ReportOptions = ReportOptions()
 
     @field_validator("objectives")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from nas.registry import RUNTIMES
 from nas.study.section import AtLeastOne, Name, Section
@@ -14,7 +14,7 @@ DEFAULT_RUNTIME = "onnxruntime"
 
 
 class Target(Section):
-    """Where latency counts: one runtime on this machine."""
+    """Where latency counts: one runtime on this machine, on a node of a cluster or beside an agent."""
 
     name: Name = Field(description="Stands behind latency_ms@ in tables, for all targets but the first.")
     runtime: RuntimeName = Field(DEFAULT_RUNTIME, description="What runs the file.")
@@ -25,6 +25,26 @@ class Target(Section):
     )
     threads: AtLeastOne = Field(1, description="Threads of one call.")
     batch: AtLeastOne = Field(1, description="Images of one call.")
+    device: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="The custom resource of the Ray node that measures it, `ray start --resources='{\"pi5\": 1}'` for "
+        "pi5; by default the driver's machine measures.",
+    )
+    agent: Annotated[str, Field(pattern=r"^https?://[^/@\s]+/?$")] | None = Field(
+        None,
+        description="Address of the `nas agent` that measures it, http://HOST:PORT or https://HOST:PORT; by default "
+        "none.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Target:
+        if self.device is not None and self.agent is not None:
+            raise ValueError("agent: expected device or agent, got both")
+        return self
 
     @model_validator(mode="before")
     @classmethod

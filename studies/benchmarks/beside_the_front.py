@@ -96,8 +96,8 @@ def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
     """Through the study's own workers, dear ones first; what has an evaluation is not done again."""
     waiting = [task for task in tasks if read_evaluation(task.folder) is None]
     waiting.sort(key=lambda task: task.candidate.macs(1), reverse=True)  # no worker is left with a dear one at the end
-    threads = threads_per_worker(study.search.workers, study.space.input_sizes[-1])
-    with LocalWorkers(folder.path, study.search.workers, threads) as pool:
+    threads = threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])
+    with LocalWorkers(folder.path, study.search.worker_count, threads) as pool:
         while waiting or pool.running:
             while waiting and pool.idle:
                 pool.submit(waiting.pop(0))
@@ -107,7 +107,8 @@ def evaluate_all(folder: RunFolder, study: Study, tasks: list[Task]) -> None:
                 if isinstance(event, Reported):
                     pool.answer(event.task, Verdict.CONTINUE)
                     continue
-                print(event.task and event.task.candidate.id, type(event).__name__, flush=True)
+                task = getattr(event, "task", None)
+                print(task and task.candidate.id, type(event).__name__, flush=True)
 
 
 def points_of(rows: Rows, objectives: tuple[str, ...]) -> Points:

@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     study = load_study(arguments.study, arguments.overrides)
-    os.environ.update(worker_environment(threads_per_worker(study.search.workers, study.space.input_sizes[-1])))
+    os.environ.update(worker_environment(threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])))
     remove_run(arguments.out)
 
     began = time.time()

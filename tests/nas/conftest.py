@@ -14,6 +14,7 @@ from rich.console import Console
 import nas.commands.run
 import nas.search.draws
 from nas.candidates.candidate import Candidate
+from nas.executors.engine import OnThisMachine
 from nas.executors.pool import ExecutorSetup
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder
@@ -49,7 +50,7 @@ def run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Run:
         def workers(setup: ExecutorSetup) -> Workers:
             return Workers(setup.folder.path, setup.workers, setup.threads, press or {})
 
-        monkeypatch.setitem(ENGINES, "local", workers)
+        monkeypatch.setitem(ENGINES, "local", OnThisMachine(workers))
         options = {"trials": 6, "finalists": 2, "workers": 2, "sampler": "nsga2", **search}
         return nas.commands.run.run(make_study(**options), folder.path, Console(quiet=True))
 

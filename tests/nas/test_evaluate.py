@@ -23,8 +23,8 @@ from torch import nn
 from toy_runtime import Toy
 
 import nas.evaluate
-import nas.measuring.costs
 import nas.measuring.latency
+import nas.measuring.places
 import nas.measuring.turns
 import nas.recording
 import nas.training.stage_run
@@ -167,8 +167,8 @@ def test_a_disturbed_latency_is_flagged_and_told_of_no_other_network(
         latency = measure(file, target)
         return latency.model_copy(update={"stable": stable, "latency_ms": found[-1]})
 
-    measure = nas.measuring.costs.measure
-    monkeypatch.setattr(nas.measuring.costs, "measure", timed)
+    measure = nas.measuring.places.measure
+    monkeypatch.setattr(nas.measuring.places, "measure", timed)
     bench = replace(bench, study=make_study(constraints={"latency_ms": {"max": 1.0}}))
     candidate = sample(Pick(min), bench.study.space, bench.study.compression, input_channels=1)
     for seed in range(2):

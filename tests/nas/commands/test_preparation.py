@@ -12,9 +12,11 @@ from drawn import draw, study
 from rich.console import Console
 
 import nas.commands.preparation
-from nas.commands.preparation import _keep_split, measured_otherwise, prepare, resolve
+import nas.measuring.places
+from nas.commands.preparation import _keep_split, connected, measured_otherwise, prepare, resolve
 from nas.data import load
 from nas.errors import InputError
+from nas.measuring.places import places_of
 from nas.run_folder.paths import RunFolder
 from nas.runtimes.onnxruntime import fingerprint
 from nas.study import Study, Target
@@ -39,12 +41,12 @@ def test_a_run_does_not_go_on_with_other_latencies(
     recorded = fingerprint(make_study().target)
     assert run(trials=7)
     another = recorded.model_copy(update={"runtime": "onnxruntime 0.1"})
-    monkeypatch.setattr(nas.commands.preparation, "fingerprint", lambda _: another)
+    monkeypatch.setattr(nas.measuring.places, "fingerprint", lambda _: another)
     before = folder.study.read_text(), folder.journal.read_bytes()
     with pytest.raises(InputError, match=r"recorded -> here:\n  runtime: .* -> onnxruntime 0\.1\n"):
         run(trials=8)
     assert (folder.study.read_text(), folder.journal.read_bytes()) == before
-    monkeypatch.setattr(nas.commands.preparation, "fingerprint", lambda _: recorded)
+    monkeypatch.setattr(nas.measuring.places, "fingerprint", lambda _: recorded)
     monkeypatch.setattr(nas.commands.preparation, "PROTOCOL", "median of 3")
     with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
         run(trials=8)
@@ -55,8 +57,8 @@ def test_every_target_is_measured_as_before() -> None:
     recorded = measured(different(1)[0])
     both = recorded.model_copy(update={"latency": dict.fromkeys(("cpu", "wide"), recorded.latency["cpu"])})
     targets = [Target(name="cpu"), Target(name="wide", threads=2), Target(name="ov", runtime="openvino")]
-    assert measured_otherwise(both, targets) == ["wide: threads: 1 -> 2"]
-    assert measured_otherwise(recorded, targets) == []
+    assert measured_otherwise(both, targets, places_of(targets)) == ["wide: threads: 1 -> 2"]
+    assert measured_otherwise(recorded, targets, places_of(targets)) == []
 
 
 def test_a_run_does_not_go_on_with_another_split(folder: RunFolder, run: Run) -> None:
@@ -125,7 +127,8 @@ def test_what_cannot_be_run_is_told_at_once_and_before_data_are_read(
         | {"targets": ({"name": "ov", "runtime": "openvino"},), "training": {"device": "cuda"}}
     )
     with pytest.raises(InputError) as refused:
-        prepare(one, folder, Console(quiet=True))
+        with connected(one, folder):
+            pytest.fail("an engine was reached")
     keys = [line.partition(":")[0] for line in str(refused.value).splitlines()]
     assert keys == ["targets[0].runtime", "training.device", "search.sampler"]
     assert not folder.study.exists()

@@ -20,6 +20,7 @@ import nas.measuring.calibration
 import nas.measuring.latency_design
 from nas.data import DataSet, Images, load
 from nas.errors import InputError
+from nas.executors.engine import OnThisMachine
 from nas.executors.pool import ExecutorSetup, Finished
 from nas.records import Evaluation, State
 from nas.registry import ENGINES
@@ -118,7 +119,7 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
         given.append(setup)
         return Workers(setup.folder.path, setup.workers, setup.threads)
 
-    monkeypatch.setitem(ENGINES, "local", workers)
+    monkeypatch.setitem(ENGINES, "local", OnThisMachine(workers))
     training = {"distillation": {"teacher": "reference"}}
     study = make_study(trials=1, finalists=1, epochs=2, trial_minutes=0.5, training=training)
     assert nas.commands.run.run(study, folder.path, Console(quiet=True))
@@ -143,7 +144,7 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
 
 
 def test_only_a_run_that_begins_is_announced(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES, "local", lambda setup: Workers(setup.folder.path, 1, 1))
+    monkeypatch.setitem(ENGINES, "local", OnThisMachine(lambda setup: Workers(setup.folder.path, 1, 1)))
     said = []
     for trials in (2, 3):
         console = Console(width=200)
@@ -175,7 +176,9 @@ def test_latency_is_calibrated_before_the_search_and_once(
     study = made.model_copy(update={"objectives": ("accuracy", "latency_ms")})
     monkeypatch.setattr(nas.measuring.latency_design, "DRAWN", 30)
     monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(ENGINES, "local", lambda setup: Workers(setup.folder.path, setup.workers, setup.threads, {}))
+    monkeypatch.setitem(
+        ENGINES, "local", OnThisMachine(lambda setup: Workers(setup.folder.path, setup.workers, setup.threads, {}))
+    )
     script = "import sys\nprint(sys.argv[1])"
     lines = [{"number": i, "latency_ms": {"cpu": measured(c).cost("latency_ms", "cpu")}} for i, c in enumerate(
         nas.measuring.latency_design.design(study, 10, 10)

@@ -14,6 +14,7 @@ import nas.commands.run
 from nas.commands.retry import retry
 from nas.commands.train import Searched, chosen, train
 from nas.errors import InputError
+from nas.executors.engine import OnThisMachine
 from nas.executors.pool import ExecutorSetup, Finished
 from nas.records import State
 from nas.registry import ENGINES
@@ -47,7 +48,7 @@ def by_hand(setup: ExecutorSetup) -> Workers:
 
 @pytest.fixture(autouse=True)
 def _workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENGINES, "local", by_hand)
+    monkeypatch.setitem(ENGINES, "local", OnThisMachine(by_hand))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of six complete trials and two finalists."""
     path = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(ENGINES, "local", by_hand)
+        patched.setitem(ENGINES, "local", OnThisMachine(by_hand))
         assert nas.commands.run.run(STUDY, path, Console(quiet=True))
     return path
 
@@ -133,7 +134,7 @@ def test_after_a_death_the_same_command_goes_on(ended: RunFolder, monkeypatch: p
         return Dying(setup.folder.path, setup.workers, setup.threads)
 
     with monkeypatch.context() as patched:
-        patched.setitem(ENGINES, "local", dying)
+        patched.setitem(ENGINES, "local", OnThisMachine(dying))
         with pytest.raises(KeyboardInterrupt):
             trained(ended, trial, "finals.epochs=9")
     (task,) = tasks
@@ -158,7 +159,7 @@ def test_only_the_one_that_is_asked_for_is_trained(ended: RunFolder) -> None:
 def test_one_that_failed_is_queued_again_by_retry(ended: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = complete(ended)[0]
     with monkeypatch.context() as patched:
-        patched.setitem(ENGINES, "local", lambda setup: Failing(setup.folder.path, 1, 1))
+        patched.setitem(ENGINES, "local", OnThisMachine(lambda setup: Failing(setup.folder.path, 1, 1)))
         row = trained(ended, trial, "finals.epochs=9")
     assert row is not None
     assert row.state is State.FAILED

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import nas.commands.run
 from nas.candidates.candidate import Candidate
+from nas.executors.engine import OnThisMachine
 from nas.executors.loop import take
 from nas.executors.pool import Event, Executor, ExecutorSetup, Finished, Paused, Reported, Told
 from nas.files import write_atomically
@@ -80,7 +81,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         place.mkdir(exist_ok=True)
         yield Toy(setup, place)
 
-    monkeypatch.setitem(ENGINES, "toy", open_toy)
+    monkeypatch.setitem(ENGINES, "toy", OnThisMachine(open_toy))
 
 
 def setup_in(path: Path, workers: int) -> ExecutorSetup:
@@ -126,7 +127,7 @@ engines = pytest.mark.parametrize("engine", ["toy", *ENGINES])
 @contextmanager
 def opened(engine: str, path: Path, workers: int = 1) -> Iterator[Opened]:
     setup = setup_in(path, workers)
-    with ENGINES[engine](setup) as executor:
+    with ENGINES[engine].connect(setup.study, setup.folder) as connection, connection.open(setup) as executor:
         yield Opened(executor, setup)
 
 

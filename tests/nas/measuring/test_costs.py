@@ -9,7 +9,7 @@ import pytest
 from by_hand import measured
 from networks import ARCHITECTURE, CLASSES, CPU, HEADER, LAYERS, MIXED, quantized
 
-import nas.measuring.costs
+import nas.measuring.places
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.measuring.costs import layer_reports, measure_files
@@ -33,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, str]]:
             raise RuntimeRefused("no")
         return like.model_copy(update={"latency_ms": file.stat().st_size / 1e3})
 
-    monkeypatch.setattr(nas.measuring.costs, "measure", measure)
+    monkeypatch.setattr(nas.measuring.places, "measure", measure)
     return asked
 
 

@@ -215,8 +215,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("search:\n  hours: 0\n", "7: search.hours: expected a number above 0 or null, got 0"),
         ("search:\n  hours: .nan\n", "7: search.hours: expected a number above 0 or null, got nan"),
         ("search:\n  hours: true\n", "7: search.hours: expected a number above 0 or null, got true"),
-        ("search:\n  workers: true\n", "7: search.workers: expected an integer of at least 1, got true"),
-        ("search:\n  workers: 1.0\n", "7: search.workers: expected an integer of at least 1, got 1.0"),
+        ("search:\n  workers: true\n", "7: search.workers: expected an integer of at least 1 or auto, got true"),
+        ("search:\n  workers: 1.0\n", "7: search.workers: expected an integer of at least 1 or auto, got 1.0"),
         (
             "search:\n  sampler: nsga9\n",
             "7: search.sampler: expected one of random, tpe, nsga2, nsga3, pareto, grid, got 'nsga9'",
@@ -695,7 +695,7 @@ def test_override_inside_a_list(tmp_path: Path, key: str, extra: str, name: str)
         ("targets.x=b", "targets.x: expected an index below 1, got 'x'"),
         ("name.x=1", "name.x: expected a mapping or list to set it in, got 'tiny'"),
         ("targets.0.threads=0", "targets[0].threads: expected an integer of at least 1, got 0"),
-        ("search.workers=true", "search.workers: expected an integer of at least 1, got true"),
+        ("search.workers=true", "search.workers: expected an integer of at least 1 or auto, got true"),
     ],
 )
 def test_wrong_override(tmp_path: Path, override: str, expected: str) -> None:
@@ -753,6 +753,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
         "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
         "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.group_scope", "artifacts", "report",
+        "search.ray", "search.storage", "tracking", "targets.*.device", "targets.*.agent",
     }  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def test_the_breadth_of_a_study_passes() -> None:
     [
         ({"search": {"trails": 3}}, ".search.trails: unknown"),
         ({"search": {"trials": 0}}, ".search.trials: 0"),
-        ({"search": {"workers": 1.5}}, ".search.workers: no integer"),
+        ({"search": {"workers": 1.5}}, ".search.workers: fits none"),
         ({"search": {"hours": 0}}, ".search.hours: fits none"),
         ({"objectives": ["speed"]}, ".objectives[0]: 'speed'"),
         ({"constraints": {"accuracy": {"max": 1}}}, ".constraints.accuracy: fits none"),

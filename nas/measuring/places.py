@@ -1,0 +1,49 @@
+"""Places where latency is measured: this machine, and others that take a file and answer with its latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from nas.measuring.latency import measure
+from nas.records import Fingerprint, Latency
+from nas.runtimes.runtime import fingerprint
+from nas.study import Target
+
+
+class PlaceLost(Exception):
+    """A place does not answer any more, which says nothing about the candidate; the message names it and says why."""
+
+
+class Place(Protocol):
+    """Measures files on targets, one at a time, by the protocol of `nas.measuring.latency`."""
+
+    def measure(self, file: Path, target: Target) -> Latency:
+        """Latency of one file. Raises RuntimeRefused, and PlaceLost where the place is gone for longer than it may."""
+        ...
+
+    def fingerprint(self, target: Target) -> Fingerprint:
+        """What latencies measured there depend on besides the file. Raises PlaceLost."""
+        ...
+
+
+Places = Mapping[str, Place]  # by the name of the target
+
+
+class ThisMachine:
+    """Measures here; training in other processes of this machine pauses meanwhile."""
+
+    def measure(self, file: Path, target: Target) -> Latency:
+        return measure(file, target)
+
+    def fingerprint(self, target: Target) -> Fingerprint:
+        return fingerprint(target)
+
+
+HERE = ThisMachine()
+
+
+def places_of(targets: Sequence[Target]) -> Places:
+    """Where a process that no engine tells otherwise measures each target."""
+    return {target.name: HERE for target in targets}

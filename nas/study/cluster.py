@@ -1,0 +1,36 @@
+"""The section `search.ray`: what a trial takes of a cluster, and how its files travel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from nas.study.section import AboveZero, Section
+
+
+class RayOptions(Section):
+    """What a trial takes of a Ray cluster; read with engine ray only."""
+
+    address: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="The cluster that trials run on: auto for the one of this machine, or HOST:PORT. By default a Ray "
+        "of its own on this machine, ended with the run.",
+    )
+    cpus: AboveZero = Field(1.0, description="Cores of a trial.")
+    gpus: Annotated[float, Field(ge=0)] = Field(0.0, description="GPUs of a trial; below 1 several trials share one.")
+    resources: Mapping[str, AboveZero] = Field({}, description="Further resources of a trial, by Ray's names.")
+    runtime_env: Mapping[str, Any] = Field(
+        {}, description="The runtime environment of trials, as Ray describes it: working_dir, pip, env_vars, ..."
+    )
+    shared: bool = Field(
+        False,
+        description="Whether every node sees the run folder at the same path. Then checkpoints and files are written "
+        "there; otherwise they travel through Ray's object store.",
+    )
+    checkpoint_seconds: AboveZero = Field(
+        30.0,
+        description="Seconds between two checkpoints of a trial that are sent to the driver, at least, so that a trial "
+        "whose node is lost goes on elsewhere.",
+    )
