@@ -1,5 +1,7 @@
 """The package's worker, with a log of every epoch that is reported, and candidates that misbehave where they are told.
 
+    studies/benchmarks/faults/audited_worker.py FOLDER --driver PID --answers DESCRIPTOR
+
 FAULTS_EPOCHS names the log, FAULTS_CHECKPOINT_SECONDS how often a checkpoint is written at most, and FAULTS_MISBEHAVE
 what one trial does after its first epoch: `hang:3` or `hog:3`.
 """
@@ -78,7 +80,7 @@ def often() -> None:
     nas.training.stage_run.SECONDS_BETWEEN_CHECKPOINTS = float(os.environ.get("FAULTS_CHECKPOINT_SECONDS", "2"))
 
 
-if __name__ == "__main__":  # started by studies/benchmarks/faults/audited_driver.py
+if __name__ == "__main__":
     assert Path(os.environ["FAULTS_EPOCHS"]).is_absolute()
     nas.executors.worker.Line = AuditedLine  # type: ignore[misc]
     serve = nas.executors.worker.serve

@@ -28,7 +28,7 @@ def misbehaving(ground: Ground, how: str, reason: str, **limit: float) -> Outcom
     row = next(row for row in table(run.folder / "trials.csv") if row["number"] == str(TRIAL))
     as_expected = row["state"] == "FAILED" and row["reason"].startswith(reason) and row["attempts"] == "1"
     outcome.expect(as_expected, f"trial {TRIAL}: {row['state']}, {row['reason']!r}, attempts {row['attempts']}")
-    outcome.expect(len(failures(run.folder)) == 1, f"failed: {failures(run.folder)}")
+    outcome.expect(failures(run.folder).total() == 1, f"failed: {dict(failures(run.folder))}")
     before = finished(run.folder)
     outcome.expect(run.finish() == 0, "the same command again failed")
     compare(outcome, before, run.folder)

@@ -78,5 +78,5 @@ def fill_until_the_end(run: Run, outcome: Outcome, after_s: Iterator[float], gro
     code = ended(driver)
     compare(outcome, before, run.folder)
     over(outcome, run, code)
-    outcome.expect(not failures(run.folder), f"failed: {failures(run.folder)}")
+    outcome.expect(not failures(run.folder), f"failed: {dict(failures(run.folder))}")
     outcome.continued += sum(taken > 1 for taken in attempts(run.folder).values())

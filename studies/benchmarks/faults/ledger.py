@@ -123,9 +123,9 @@ def mistakes(folder: Path, *, goal: int) -> list[str]:
     return [words for words, is_wrong in checks.items() if is_wrong]
 
 
-def failures(folder: Path) -> list[str]:
-    """Reasons of failed trials."""
-    return [row["reason"] for row in table(folder / "trials.csv") if row["state"] == "FAILED"]
+def failures(folder: Path) -> Counter[str]:
+    """Reasons of failed trials, with how often each came."""
+    return Counter(row["reason"] for row in table(folder / "trials.csv") if row["state"] == "FAILED")
 
 
 def attempts(folder: Path) -> dict[str, int]:

@@ -39,7 +39,7 @@ def notice(ground: Ground) -> Outcome:
         code = ended(driver)
         compare(outcome, before, run.folder)
         over(outcome, run, code)
-        outcome.expect(not failures(run.folder), f"failed: {failures(run.folder)}")
+        outcome.expect(not failures(run.folder), f"failed: {dict(failures(run.folder))}")
         outcome.continued += sum(taken > 1 for taken in attempts(run.folder).values())
     outcome.notes.append(f"gone {max(leaving_s):.1f} s after SIGTERM at most")
     return outcome

@@ -19,6 +19,7 @@ from ledger import Finished, changed, epochs_again, finished, lost, mistakes, si
 from outcome import Outcome
 
 MARK = "FAULTS_RUN"
+SOURCES = Path(__file__).parents[3]  # what is tried is what lies here, whatever is installed
 DRIVER = Path(__file__).with_name("audited_driver.py")
 POLL_SECONDS = 0.05
 LONGEST_SECONDS = 300.0  # of a run, or of the way back into one: beyond it something hangs
@@ -82,7 +83,8 @@ class Run:
         """Begin or continue the run; what it prints is added to `output`."""
         nas = [sys.executable, str(DRIVER)] if self.audited else [sys.executable, "-P", "-m", "nas.cli"]
         command = [*self.before, *nas, "run", str(self.file), *overrides, "--out", str(self.folder)]
-        own = {MARK: self.mark, "FAULTS_EPOCHS": str(self.epochs), "FAULTS_CHECKPOINT_SECONDS": "0"}
+        path = os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH"))))
+        own = {"PYTHONPATH": path, MARK: self.mark, "FAULTS_EPOCHS": str(self.epochs), "FAULTS_CHECKPOINT_SECONDS": "0"}
         environment = {**os.environ, **own, **self.environment, **environment}
         with self.output.open("ab") as printed:
             return subprocess.Popen(command, stdout=printed, stderr=printed, env=environment, cwd=self.place)

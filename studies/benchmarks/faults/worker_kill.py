@@ -31,6 +31,6 @@ def worker_kill(ground: Ground) -> Outcome:
         code = ended(driver)
         compare(outcome, before, run.folder)
         over(outcome, run, code)
-        outcome.expect(not failures(run.folder), f"failed: {failures(run.folder)}")
+        outcome.expect(not failures(run.folder), f"failed: {dict(failures(run.folder))}")
         outcome.continued += sum(number > 1 for number in attempts(run.folder).values())
     return outcome
