@@ -66,11 +66,11 @@ def sleep_by_select() -> None:
     are not faked.
     """
 
-    def sleep(seconds: float) -> None:
-        select.select([], [], [], seconds)
+    def sleep(seconds: float, /) -> None:
+        select.select([], [], [], float(seconds))
 
     if "libfaketime" in os.environ.get("LD_PRELOAD", ""):
-        time.sleep = sleep
+        time.sleep = sleep  # type: ignore[assignment]
 
 
 def often() -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ledger import attempts, failures, finished
+from ledger import finished
 from outcome import Ground, Outcome
-from runs import Moment, Run, compare, ended, ended_within, moments, over, quick
+from runs import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
 
 DISK_BYTES = 64 * 10**6
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 10.0
@@ -78,5 +78,4 @@ def fill_until_the_end(run: Run, outcome: Outcome, after_s: Iterator[float], gro
     code = ended(driver)
     compare(outcome, before, run.folder)
     over(outcome, run, code)
-    outcome.expect(not failures(run.folder), f"failed: {dict(failures(run.folder))}")
-    outcome.continued += sum(taken > 1 for taken in attempts(run.folder).values())
+    nothing_failed(outcome, run)

@@ -6,9 +6,9 @@ import os
 import signal
 import time
 
-from ledger import attempts, failures, finished
+from ledger import finished
 from outcome import Ground, Outcome
-from runs import Moment, Run, compare, ended, ended_within, kill, moments, over, quick
+from runs import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 
 NOTICE_SECONDS = 30.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 16.0
@@ -39,7 +39,6 @@ def notice(ground: Ground) -> Outcome:
         code = ended(driver)
         compare(outcome, before, run.folder)
         over(outcome, run, code)
-        outcome.expect(not failures(run.folder), f"failed: {dict(failures(run.folder))}")
-        outcome.continued += sum(taken > 1 for taken in attempts(run.folder).values())
+        nothing_failed(outcome, run)
     outcome.notes.append(f"gone {max(leaving_s):.1f} s after SIGTERM at most")
     return outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import signal
@@ -9,16 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import yaml
-from ledger import Finished, changed, epochs_again, finished, lost, mistakes, signs_of_life
-from outcome import Outcome
+from ledger import Finished, attempts, changed, epochs_again, failures, finished, lost, mistakes, signs_of_life
+from outcome import Ground, Outcome
 
 MARK = "FAULTS_RUN"
+PR_SET_CHILD_SUBREAPER = 36
 SOURCES = Path(__file__).parents[3]  # what is tried is what lies here, whatever is installed
 DRIVER = Path(__file__).with_name("audited_driver.py")
 POLL_SECONDS = 0.05
@@ -44,7 +47,8 @@ def quick(**search: Any) -> dict[str, Any]:
 class Run:
     """A study in a run folder. Every process that comes of it carries the mark in its environment.
 
-    `before` are words that the driver's command begins with; `audited` says whether its workers log their epochs.
+    `before` are words that the driver's command begins with; `audited` says whether its workers log their epochs,
+    `in_cluster` whether it joins a Ray cluster that outlives it.
     """
 
     place: Path
@@ -52,6 +56,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     before: tuple[str, ...] = ()
     audited: bool = True
+    in_cluster: bool = False
     mark: str = field(default_factory=lambda: uuid4().hex)
 
     def __post_init__(self) -> None:
@@ -94,8 +99,12 @@ class Run:
         return ended(self.start(*overrides, **environment))
 
     def processes(self) -> list[int]:
-        """All that came of this run and lives."""
-        return [pid for pid in processes() if f"{MARK}={self.mark}".encode() in environment_of(pid)]
+        """All that came of this run and lives. Ray's workers overwrite their environment, and are known by name."""
+        mark = f"{MARK}={self.mark}".encode()
+        marked = {pid for pid in processes() if mark in environment_of(pid)}
+        idle = b"ray::IDLE" if self.in_cluster else b"-"  # a cluster's, which stay
+        named = {pid for pid in descendants() if b"ray::" in (words := command_of(pid)) and idle not in words}
+        return sorted(marked | named)
 
     def workers(self) -> list[int]:
         """Worker processes."""
@@ -107,7 +116,8 @@ class Run:
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return len(left)
 
     def last_line(self) -> str:
@@ -117,6 +127,30 @@ class Run:
 
     def printed(self, words: str) -> bool:
         return words in " ".join(self.output.read_text(encoding="utf-8", errors="replace").split())
+
+
+def adopt() -> None:
+    """Become the parent of every descendant whose own parent has ended, so that none can hide."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def descendants() -> list[int]:
+    """Living processes that came of this one, by their parents."""
+    parents = {pid: parent for pid in processes() if (parent := parent_of(pid))}
+    found, own = list[int](), {os.getpid()}
+    while more := [pid for pid, parent in parents.items() if parent in own and pid not in own]:
+        own.update(more)
+        found += more
+    return found
+
+
+def parent_of(pid: int) -> int | None:
+    """None for what has ended, zombies included."""
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state == "Z" else int(parent)
 
 
 def processes() -> list[int]:
@@ -208,6 +242,40 @@ def over(outcome: Outcome, run: Run, code: int) -> None:
     outcome.orphans += run.orphans()
     if run.audited:
         outcome.count_epochs(epochs_again(run.epochs))
+
+
+def strike_until_enough(
+    ground: Ground,
+    outcome: Outcome,
+    make: Callable[[int], Run],
+    strike: Callable[[Run], bool],
+    after_s: Iterator[float],
+) -> None:
+    """Runs whose driver goes on, one after the other, until there were enough strikes.
+
+    `make` makes one by its number; `strike` does the fault, and says whether there was anything to do it to.
+    """
+    number = 0
+    while outcome.times < ground.times:
+        run = make(number)
+        driver, before, number = run.start(), finished(run.folder), number + 1
+        while outcome.times < ground.times and not ended_within(driver, next(after_s)):
+            moment = Moment.of(run)
+            if strike(run):
+                outcome.times += 1
+                moment.note_recovery(outcome, driver)
+                ground.say(f"{outcome.times}: {outcome.recovery_s[-1:]} s to recover")
+            before = compare(outcome, before, run.folder)
+        code = ended(driver)
+        compare(outcome, before, run.folder)
+        over(outcome, run, code)
+        nothing_failed(outcome, run)
+
+
+def nothing_failed(outcome: Outcome, run: Run) -> None:
+    """No candidate was blamed; counts those that took more than one attempt."""
+    outcome.expect(not failures(run.folder), f"failed: {dict(failures(run.folder))}")
+    outcome.continued += sum(taken > 1 for taken in attempts(run.folder).values())
 
 
 def moments(seed: int, shortest: float, longest: float) -> Iterator[float]:

@@ -23,7 +23,11 @@ from disk import full_disk, no_mounts
 from driver_kill import driver_kill, driver_kill_alone
 from notice import notice
 from outcome import Fault, Ground, Outcome, show
+from ray_faults import ray_driver, ray_head, ray_late, ray_node, ray_worker
+from ray_ground import no_ray
+from ray_measuring import no_other_cpu, ray_cpu, ray_measuring
 from rich.console import Console
+from runs import adopt
 from torn_journal import torn_journal
 from two_drivers import two_drivers
 from worker_kill import worker_kill
@@ -37,6 +41,13 @@ FAULTS: Mapping[str, Fault] = {
     "hog": Fault("a candidate that allocates without bound", hog),
     "hang": Fault("a candidate that hangs", hang),
     "clock": Fault("clock set back and forward", clock, times=3, needs=no_faketime),
+    "ray-driver": Fault("Ray: kill -9 of the driver, its own Ray", ray_driver, times=10, needs=no_ray),
+    "ray-worker": Fault("Ray: kill -9 of a trial's actor", ray_worker, times=5, needs=no_ray),
+    "ray-node": Fault("Ray: a node is lost, another joins", ray_node, times=4, needs=no_ray),
+    "ray-measuring": Fault("Ray: the measuring node is lost, and comes back", ray_measuring, times=2, needs=no_ray),
+    "ray-head": Fault("Ray: the head is lost", ray_head, needs=no_ray),
+    "ray-late": Fault("Ray: a node joins late", ray_late, needs=no_ray),
+    "ray-cpu": Fault("Ray: the measuring node comes back with another CPU", ray_cpu, needs=no_other_cpu),
     "two-drivers": Fault("two drivers on one study", two_drivers, times=5),
     "torn-journal": Fault("a torn journal", torn_journal, times=6),
 }
@@ -60,6 +71,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.faults if name not in FAULTS]:
         parser.error(f"FAULT: expected {', '.join(FAULTS)}, got {', '.join(unknown)}")
+    adopt()
     scratch = arguments.keep or Path(tempfile.mkdtemp(prefix="faults-"))
     found: dict[str, Outcome] = {}
     console = Console()
