@@ -113,8 +113,8 @@ def run(
 ) -> None:
     """Run a study, or continue it in an existing run folder.
 
-    Ctrl-C once finishes the running trials and exits; twice stops at once. Nothing finished is lost: the same command
-    continues.
+    Ctrl-C once finishes the running trials and exits; twice stops at once. SIGTERM pauses them at their next checkpoint
+    and exits with 143, within 25 seconds. Nothing finished is lost: the same command continues.
     """
     from nas.commands.report import report_and_front
     from nas.commands.run import run as run_study
@@ -204,7 +204,8 @@ def _fail(words: str) -> NoReturn:
 @contextmanager
 def _going_on_with(again: str, console: Console, watchers: Watchers | None = None) -> Iterator[None]:
     """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
-    from nas.executors.loop import Interrupted, WorkFailed
+    from nas.executors.loop import WorkFailed
+    from nas.executors.stopping import TERMINATED, Interrupted, Terminated
     from nas.executors.watching import INTERRUPTED as BY_USER
     from nas.executors.watching import nobody
 
@@ -218,6 +219,10 @@ def _going_on_with(again: str, console: Console, watchers: Watchers | None = Non
         watchers.ended(BY_USER)
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+    except Terminated:
+        watchers.ended("terminated")
+        console.print(f"Terminated; no report was written. Go on with:  {escape(again)}", soft_wrap=True)
+        raise typer.Exit(TERMINATED) from None
     except BaseException as error:
         by_user = isinstance(error, KeyboardInterrupt)
         watchers.ended(BY_USER if by_user else str(error) or type(error).__name__)

@@ -22,8 +22,9 @@ from nas.data import load
 from nas.errors import InputError, disk_problem
 from nas.executors.engine import Connection
 from nas.executors.log import RunLog
-from nas.executors.loop import Stop, WorkFailed, disk_words, drive
+from nas.executors.loop import WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, no_limit
+from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
 from nas.executors.watching import Watchers, nobody
 from nas.files import sole_holder
@@ -89,7 +90,7 @@ def watchers_of(study: Study, console: Console) -> Watchers:
 
 @contextmanager
 def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
-    """A run folder that this process alone works in; Ctrl-C is counted."""
+    """A run folder that this process alone works in; Ctrl-C is counted, and SIGTERM heard."""
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
             yield stop
