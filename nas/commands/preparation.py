@@ -67,10 +67,10 @@ def prepare(
     record: bool = True,
     any_device: bool = False,
 ) -> Ready:
-    """Ask the agents, refuse another device unless `any_device` will do, repair the journal, read the data, record
-    study (if asked) and split.
+    """Ask the agents, repair the journal, read the data, record study (if asked) and split.
 
-    `places` are where targets are measured, by default those of `places_of`.
+    Another device is refused first, unless `any_device` will do. `places` are where targets are measured, by default
+    those of `places_of`.
     """
     for notice in greet(study.targets):
         console.print(f"[yellow]warning:[/] {escape(notice)}", soft_wrap=True)

@@ -17,7 +17,8 @@ from typing import Any
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.errors import InputError
-from nas.executors.loop import Stop, WorkFailed
+from nas.executors.loop import WorkFailed
+from nas.executors.stopping import Stop
 from nas.files import write_atomically
 from nas.measuring.again import outdated, with_latencies
 from nas.measuring.places import PlaceLost, Places

@@ -15,20 +15,22 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
+from nas.commands.mirroring import mirrored
 from nas.commands.preparation import Ready, connected, prepare, resolve
 from nas.commands.remeasure import remeasure
 from nas.data import load
 from nas.errors import InputError, disk_problem
 from nas.executors.engine import Connection
-from nas.executors.loop import Stop, WorkFailed, disk_words, drive
+from nas.executors.log import RunLog
+from nas.executors.loop import WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, no_limit
+from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
 from nas.executors.watching import Watchers, nobody
 from nas.files import sole_holder
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.records import State
-from nas.registry import TRACKERS
 from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import LOGITS, RunFolder
 from nas.run_folder.rows import TrialRow
@@ -42,6 +44,7 @@ from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study
 from nas.tasks import OWN_RECIPE, Task
+from nas.tracking.background import Background
 
 
 def run(
@@ -52,15 +55,7 @@ def run(
     `remeasures`: latencies that were measured on another device are measured again first. Raises InputError before any
     work where the input cannot be used, WorkFailed where the search cannot go on.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if disk_problem(error) and error.errno != errno.EROFS:
-            raise
-        raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
-    if not os.access(path, os.W_OK):
-        raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
-    folder = RunFolder(path.resolve())
+    folder = folder_at(path)
     with held(folder, console) as stop:
         complete_exchange(folder.path)
         asked, study = study, resolve(study, folder)
@@ -75,14 +70,27 @@ def run(
             return _run_connected(study, folder, ready, connection, stop, watchers or nobody())
 
 
+def folder_at(path: Path) -> RunFolder:
+    """The run folder at `path`, made where there is none. Raises InputError where it cannot be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if disk_problem(error) and error.errno != errno.EROFS:
+            raise
+        raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
+    return RunFolder(path.resolve())
+
+
 def watchers_of(study: Study, console: Console) -> Watchers:
     """Who hears of a run of this study."""
-    return Watchers([TRACKERS[name]() for name in study.tracking], console)
+    return Watchers([RunLog(console), *map(Background, study.tracking)], console)
 
 
 @contextmanager
 def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
-    """A run folder that this process alone works in; Ctrl-C is counted."""
+    """A run folder that this process alone works in; Ctrl-C is counted, and SIGTERM heard."""
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
             yield stop
@@ -99,15 +107,16 @@ def _run_connected(
 ) -> bool:
     """The search, then repeats and finalists, in a folder that this process holds."""
     is_new, console, data = not folder.journal.exists(), stop.console, ready.search
+    watchers.began(study, folder)
     outlook = outlook_of(study, train_images=ready.train_images, num_classes=len(data.class_names))
     if is_new:  # what is left of another one shows as soon as its search goes on
         announce(outlook, console)
-    measured = _calibrate(study, folder, len(data.class_names), console, stop)
+    measured = calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
-    watchers.began(study, folder)
-    with connection.open(setup_of(study, folder, workers=study.search.worker_count)) as executor:
+    setup = setup_of(study, folder, workers=study.search.worker_count)
+    with mirrored(study, folder, console), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
         repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
@@ -139,7 +148,7 @@ def _run_connected(
     return not stop.asked and (bool(problem) or is_over)
 
 
-def _calibrate(study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop) -> Calibrated:
+def calibrate(study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop) -> Calibrated:
     """Candidates measured for the models of latency, with their milliseconds; none where the sampler has no such model.
 
     They are measured once per run folder.

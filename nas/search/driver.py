@@ -106,6 +106,14 @@ class Driver(ABC):
         """Whether the training of `task` goes on after `rung`; asked between epochs."""
         return Verdict.CONTINUE
 
+    def take_up(self, number: int) -> Task | None:
+        """The waiting task of a trial that somebody goes on with unasked; None where it does not wait."""
+        task = next((task for task in self._waiting if task.number == number), None)
+        if task is not None:
+            self._waiting.remove(task)
+            self._start(task)
+        return task
+
     @property
     def waiting(self) -> list[Task]:
         """What is known to be evaluated next, in this order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -70,19 +70,37 @@ def repair(journal: Path) -> int:
     if not journal.exists():
         return 0
     content = journal.read_bytes()
+    lines, damaged = _sound_lines(content, journal)
+    kept = b"".join(line + b"\n" for line in lines)
+    if content.startswith(kept):
+        os.truncate(journal, len(kept))
+    else:
+        write_atomically(journal, kept)
+    return len(damaged) if damaged.strip() else 0
+
+
+def sound_records(journal: Path) -> Iterator[Mapping[str, Any]]:
+    """The records of a journal that another process may own: what `repair` would leave of it, and nothing is written.
+
+    Raises InputError where there is no such file, or where `repair` would.
+    """
+    try:
+        content = journal.read_bytes()
+    except OSError as error:
+        raise InputError(f"{journal}: cannot be read: {error.strerror}") from None
+    lines, _ = _sound_lines(content, journal)
+    return map(json.loads, lines)
+
+
+def _sound_lines(content: bytes, journal: Path) -> tuple[list[bytes], bytes]:
+    """The lines that hold records, and the damaged end."""
     *lines, torn = content.split(b"\n")
     sound = [number for number, line in enumerate(lines) if _is_record(line)]
     end = sound[-1] + 1 if sound else 0
     for number in sorted(set(range(end)) - set(sound)):
         if lines[number].strip():
             raise InputError(_damaged(journal, number + 1, repr(lines[number][:40].decode(errors="replace"))))
-    kept = b"".join(lines[number] + b"\n" for number in sound)
-    if content.startswith(kept):
-        os.truncate(journal, len(kept))
-    else:
-        write_atomically(journal, kept)
-    damaged = b"\n".join([*lines[end:], torn])
-    return len(damaged) if damaged.strip() else 0
+    return [lines[number] for number in sound], b"\n".join([*lines[end:], torn])
 
 
 def attributes_of(constraints: Mapping[str, float]) -> dict[str, Any]:

@@ -139,8 +139,11 @@ def halving_of(study: Study) -> Halving | None:
     return Halving(study.rungs, study.search.brackets, scales)
 
 
-def write_pruned(task: Task, study: Study) -> Evaluation:
-    """Record that a task's training ends at its last rung, with what it has reached there."""
+def write_pruned(task: Task, study: Study, *, reason: str = "") -> Evaluation:
+    """Record that a task's training ends at its last rung, with what it has reached there.
+
+    Without a `reason` it is that the search has ended.
+    """
     spent = spent_on(task)
     record = last_record(task) or Evaluation(
         candidate_id=task.candidate.id,
@@ -157,7 +160,7 @@ def write_pruned(task: Task, study: Study) -> Evaluation:
     where = f"at {record.epochs:g} of {task.epochs} epochs" if record.epochs else "before its first rung"
     own: dict[str, Any] = {"phase": task.phase, "state": State.PRUNED, "attempts": task.attempt, "model_sha256": {}}
     own |= {"seconds": dict(spent.seconds), "started_at": spent.started_at}
-    evaluation = record.model_copy(update={**own, "reason": f"paused {where} when the search ended"})
+    evaluation = record.model_copy(update={**own, "reason": reason or f"paused {where} when the search ended"})
     write_evaluation(task.folder, evaluation)
     forget_spent(task.folder)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)

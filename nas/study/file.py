@@ -38,6 +38,7 @@ CHANGEABLE = (
     ("finals",),
     ("baseline",),
     ("data", "cache"),
+    ("data", "split_seed"),
     ("data", "group_scope"),  # the split itself is compared with the recorded one
     ("artifacts",),
     ("report",),
@@ -123,9 +124,9 @@ def difference(old: Study, new: Study) -> list[str]:
     return _changes(old, new, ignore=())
 
 
-def frozen_difference(old: Study, new: Study) -> list[str]:
-    """`difference` without the keys that may change in a run folder that exists."""
-    return _changes(old, new, ignore=CHANGEABLE)
+def frozen_difference(old: Study, new: Study, *, also: Sequence[KeyPath] = ()) -> list[str]:
+    """`difference` without the keys that may change in a run folder that exists, and without some `also`."""
+    return _changes(old, new, ignore=(*CHANGEABLE, *also))
 
 
 def _document(path: Path, overrides: Sequence[str]) -> Document:

@@ -755,8 +755,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
         "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
-        "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.group_scope", "artifacts", "report",
-        "search.ray", "search.storage", "tracking", "targets.*.device", "targets.*.agent",
+        "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.split_seed", "data.group_scope",
+        "artifacts", "report", "search.ray", "search.storage", "tracking", "targets.*.device", "targets.*.agent",
     }  # fmt: skip
 
 
