@@ -24,7 +24,7 @@ from nas.executors.log import RunLog
 from nas.executors.loop import Stop, WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, no_limit
 from nas.executors.view import Forecast, Screen
-from nas.executors.watching import Watchers, nobody
+from nas.executors.watching import Watcher, Watchers, nobody
 from nas.files import sole_holder
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
@@ -65,7 +65,8 @@ def run(study: Study, path: Path, console: Console, watchers: Watchers | None = 
 
 def watchers_of(study: Study, console: Console) -> Watchers:
     """Who hears of a run of this study."""
-    return Watchers([RunLog(console), *map(Background, study.tracking)], console)
+    trackers: list[Watcher] = [Background(name) for name in study.tracking]
+    return Watchers([RunLog(console), *trackers], console)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def test_a_run_with_a_child_for_every_trial(example: Example, request: pytest.Fi
     first, second = sorted(children, key=lambda child: str(child.info.run_name))
     assert {child.data.tags[PARENT] for child in children} == {parent.info.run_id}
     assert first.info.run_name == f"trial 0 {example.rows[0].id[:8]}"
-    assert first.data.params == {"head.width": "16", "act": "relu", "seed": "0"}
+    assert first.data.params == {"head.width": "16", "head.weight_format": "int8", "seed": "0"}
     assert first.data.metrics["accuracy"] == example.rows[0].accuracy
     assert first.data.metrics["latency_ms/pi5"] == 2.0
     assert first.data.tags["artifact"] == example.rows[0].artifact
