@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
+from nas.commands.mirroring import refused_storage
 from nas.errors import InputError
 from nas.registry import ENGINES, TRACKERS
 from nas.run_folder.paths import RunFolder, folder_named
@@ -27,6 +28,7 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
     `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
     """
     yield from ENGINES[study.search.engine].refused(study)
+    yield from refused_storage(study)
     yield from missing(study.targets, at_a_glance=folder is None)
     yield from _absent_trackers(study)
     yield from _refused_formats(study)
