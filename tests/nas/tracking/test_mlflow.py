@@ -17,14 +17,15 @@ from nas.tracking.tracker import artifacts_of, tracked_run
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store whose tables are made once: that takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
-    MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # artifacts go where it is made
+        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
     return str(folder)
 
 
 @pytest.fixture(autouse=True)
 def store_here(database: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Every test has an experiment of its own in it."""
-    monkeypatch.chdir(database)  # where artifacts go
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}/mlflow.db")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
 
