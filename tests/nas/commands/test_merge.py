@@ -402,7 +402,7 @@ def test_a_damaged_journal_is_named(pair: Pair) -> None:
     whole = pair[0].journal.read_bytes()
     for damage, what in ((b'"params"', "trial 0 of 't' cannot be used"), (b'"candidate"', "a record cannot be")):
         pair[1].journal.write_bytes(whole.replace(damage, b'"x"'))
-        refused(pair, rf"b.*: {what}")
+        refused((pair[1], pair[0]), rf"b.*: {what}")
 
 
 def test_what_is_no_pair_of_runs(pair: Pair) -> None:
