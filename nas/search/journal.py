@@ -103,6 +103,14 @@ def _sound_lines(content: bytes, journal: Path) -> tuple[list[bytes], bytes]:
     return [lines[number] for number in sound], b"\n".join([*lines[end:], torn])
 
 
+def attributes_of(constraints: Mapping[str, float]) -> dict[str, Any]:
+    """Constraints as Optuna keeps them among the system attributes of a trial."""
+    scratch = optuna.trial.create_trial(state=TrialState.FAIL)
+    for name, value in constraints.items():
+        scratch.set_constraint(name, value)
+    return scratch.system_attrs
+
+
 def _is_record(line: bytes) -> bool:
     try:
         record = json.loads(line)
@@ -123,7 +131,7 @@ def _damaged(journal: Path, line: int, what: str) -> str:
     )
 
 
-def _storage_of(journal: Path) -> JournalStorage:
+def storage_of(journal: Path) -> JournalStorage:
     """Raises InputError where its records cannot be replayed."""
     file = JournalFile(journal)
     try:
@@ -136,7 +144,7 @@ class Journal:
     """One Optuna study in the journal file, and its copy in memory. A single process writes."""
 
     def __init__(self, file: Path, name: str, directions: Sequence[Direction]) -> None:
-        self._storage = _storage_of(file)
+        self._storage = storage_of(file)
         self._study = optuna.create_study(
             storage=self._storage, study_name=name, directions=list(directions), load_if_exists=True
         )
@@ -208,15 +216,12 @@ class Journal:
         pruned: bool = False,
     ) -> None:
         """Finish a trial: COMPLETE with values, FAIL or PRUNED without; constraints are met where zero or less."""
-        scratch = optuna.trial.create_trial(state=TrialState.FAIL)
-        for name, value in constraints.items():
-            scratch.set_constraint(name, value)
         without = TrialState.PRUNED if pruned else TrialState.FAIL
         state = without if values is None else TrialState.COMPLETE
         for storage, trial_id in self._both(number):
             for key, value in notes.items():
                 storage.set_trial_user_attr(trial_id, key, value)
-            for key, value in scratch.system_attrs.items():
+            for key, value in attributes_of(constraints).items():
                 storage.set_trial_system_attr(trial_id, key, value)
             storage.set_trial_state_values(trial_id, state, values)
 
