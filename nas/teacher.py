@@ -30,9 +30,9 @@ from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
 from nas.restoring import WEIGHTS, restored
 from nas.run_folder.paths import LOCK, LOGITS, folder_named
-from nas.runtimes.runtime import runtime_of
+from nas.runtimes.runtime import opened_here, runtime_of
 from nas.study import Distillation, Recipe, Study
-from nas.study.finals import NUMBERS_OF_TEACHING
+from nas.study.finals import teacher_changes
 from nas.tasks import CHECKPOINT_FILE, Tell, silent
 from nas.training.augmentation import Feed, as_input
 from nas.training.divergence import require_finite
@@ -127,12 +127,6 @@ def _at_its_size(network: nn.Module, candidate: Candidate) -> nn.Module:
     return network
 
 
-def teacher_changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What a teacher depends on, of its student's recipe: not how much it counts, nor that it is the reference."""
-    kept = {key: value for key, value in recipe.items() if key not in NUMBERS_OF_TEACHING}
-    return {key: value for key, value in kept.items() if (key, value) != ("teacher", "reference")}
-
-
 def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: Callable[[], None], tell: Tell) -> None:
     """Write the logits of a teacher to `file`: of a finished one as they are, of another after its training."""
     study = bench.study
@@ -160,7 +154,7 @@ def file_logits(folder: Path, bench: Workbench, give_way: Callable[[], None]) ->
     file = folder / runtime.file_name
     if not file.exists():
         raise InputError(f"finals.teacher: expected a folder that holds {runtime.file_name}, got {folder}")
-    runner = runtime.open(file, study.target)
+    runner = runtime.open(file, opened_here(study.target))
     channels, size, _ = runner.input_shape()
     if channels != study.data.input_channels:
         raise InputError(f"finals.teacher: expected a network of {study.data.input_channels} channels, got {channels}")

@@ -1,9 +1,9 @@
 """For every test: one thread, because small tensors on a busy machine only wait for each other; no deadlines."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import chdir
 
 import pytest
 from hypothesis import settings
@@ -14,13 +14,27 @@ settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """A Ray of this test run's own: one node that says it has 8 cores."""
+def ray_cluster() -> Iterator[str]:
+    """A Ray of this test run alone, which this process is connected to: 8 logical cores on one node; its address.
+
+    What uses it is of the group `ray` (pytest.mark.xdist_group), so that it is started once.
+    """
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    place = tempfile.mkdtemp(prefix="r", dir="/tmp")  # short: paths of sockets have a limit
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, object_store_memory=2 * 10**8, _temp_dir=place)
-    yield
-    ray.shutdown()
-    shutil.rmtree(place, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        with chdir(folder):  # Ray puts the current folder at the front of its workers' path
+            ray.init(
+                address="local",
+                num_cpus=8,
+                object_store_memory=200 * 10**6,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=40,
+                _temp_dir=folder,
+                _node_ip_address="127.0.0.1",
+            )
+        try:
+            yield ray.get_runtime_context().gcs_address
+        finally:
+            ray.shutdown()

@@ -18,7 +18,8 @@ from nas.commands.preparation import prepare, resolve
 from nas.commands.refusals import refuse
 from nas.commands.run import calibrate, folder_at, setup_of
 from nas.errors import InputError
-from nas.executors.loop import Stop, take
+from nas.executors.loop import take
+from nas.executors.stopping import Stop
 from nas.files import sole_holder, write_atomically
 from nas.integrations.tune_trial import MARK, OWN, Order, unpacked
 from nas.records import State

@@ -21,6 +21,7 @@ from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task
 
 PASSED = "halving:passed"  # how many of its rungs a trial has left behind
+UNRUN_MS = 1e9  # what a latency that no target gives counts as: longer than that of any network
 SPENT = "halving:spent"  # epochs of its training at its last rung, and epochs of all copies that were scored
 
 
@@ -80,7 +81,7 @@ class Rungs:
         trial = self._journal.trials()[number]
         if rung.share is None or rung.scores is None or rung.share in rung_values(trial):
             return
-        values = [rung.scores[name] for name in self._study.objectives]
+        values = [rung.scores.get(name, UNRUN_MS) for name in self._study.objectives]
         _, copies = trial.user_attrs.get(SPENT, (0.0, 0.0))
         self._journal.note(number, SPENT, [rung.epochs, copies + rung.copy_epochs])
         self._journal.note(number, RUNGS, with_rung(trial, rung.share, values))

@@ -57,8 +57,8 @@ def test_every_target_is_measured_as_before() -> None:
     recorded = measured(different(1)[0])
     both = recorded.model_copy(update={"latency": dict.fromkeys(("cpu", "wide"), recorded.latency["cpu"])})
     targets = [Target(name="cpu"), Target(name="wide", threads=2), Target(name="ov", runtime="openvino")]
-    assert measured_otherwise(both, targets, places_of(targets)) == ["wide: threads: 1 -> 2"]
-    assert measured_otherwise(recorded, targets, places_of(targets)) == []
+    assert measured_otherwise(both.latency, targets, places_of(targets)) == ["wide: threads: 1 -> 2"]
+    assert measured_otherwise(recorded.latency, targets, places_of(targets)) == []
 
 
 def test_a_run_does_not_go_on_with_another_split(folder: RunFolder, run: Run) -> None:
