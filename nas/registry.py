@@ -55,7 +55,7 @@ class Registry(MutableMapping[str, Any]):
 RUNTIMES = Registry(
     {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
 )
-ENGINES = Registry({"local": "nas.executors.local:LOCAL"})
+ENGINES = Registry({"local": "nas.executors.local:LOCAL", "ray": "nas.executors.ray.engine:RAY"})
 TRACKERS = Registry({})
 JOBS = Registry(
     {
