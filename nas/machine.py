@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import resource
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from nas.errors import InputError
 
 GIGABYTE = 10**9
+_PR_SET_PDEATHSIG = 1
 # Left for a candidate above what libraries and images take: less than this trains nothing.
 LEAST_ROOM = 10**8
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of cgroups v2 and v1
@@ -85,3 +88,14 @@ def data_bytes() -> int:
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory could not be had: Python's, torch's and ONNX Runtime's ways of saying it."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when its parent ends (elsewhere than on Linux, the end of stdin does).
+
+    Where `parent` has ended already, this process ends at once. The kernel looks at the thread that started it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(f"process {parent}, which this one was to end with, is gone")

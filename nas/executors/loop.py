@@ -60,6 +60,7 @@ def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen, watche
                 return answer.problem if isinstance(answer, Done) else ""
             stop.check()
             view.tick(executor.running)
+            watchers.expects(view.left_seconds)
             for event in executor.wait(WAIT_SECONDS):
                 start_deaths = _start_deaths(event, start_deaths)
                 watchers.happened(event)

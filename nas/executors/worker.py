@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import signal
@@ -13,11 +12,10 @@ from typing import Any, TextIO
 
 from nas.errors import InputError, disk_problem
 from nas.executors.notices import tell_notices
-from nas.machine import is_spent, limit_memory
+from nas.machine import die_with, is_spent, limit_memory
 from nas.run_folder.paths import RunFolder
 from nas.tasks import Progress, Rung, Task, Verdict
 
-_PR_SET_PDEATHSIG = 1
 GONE = "the driver is gone"
 
 
@@ -71,14 +69,6 @@ class Line:
         if not (answer := self.hear()):
             sys.exit(GONE)
         return Verdict(json.loads(answer)["verdict"])
-
-
-def die_with(driver: int) -> None:
-    """Have the kernel end this process when its parent ends (elsewhere than on Linux, the end of stdin does)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != driver:
-        sys.exit(GONE)
 
 
 def serve(folder: RunFolder, threads: int, line: Line) -> None:
