@@ -6,6 +6,7 @@ import pytest
 from by_hand import drive, evaluated, finish, make_study, row, task_of
 from optuna.trial import TrialState
 
+import nas.search.modelled
 from nas.measuring.again import with_latencies
 from nas.records import Evaluation, State
 from nas.run_folder.paths import RunFolder, read_evaluation
@@ -31,10 +32,12 @@ def thrice(evaluation: Evaluation, study: Study) -> Evaluation:
 
 
 @pytest.mark.parametrize("sampler", ["nsga2", "pareto"])
-def test_a_copy_goes_on_as_the_original_does(folder: RunFolder, sampler: str) -> None:
-    study = with_latency(make_study(trials=14, sampler=sampler, calibration=0.0, finalists=2))
+def test_a_copy_goes_on_as_the_original_does(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, sampler: str) -> None:
+    monkeypatch.setattr(nas.search.modelled, "POOL_SIZE", 60)
+    monkeypatch.setattr(nas.search.modelled, "STARTUP", 4)
+    study = with_latency(make_study(trials=10, sampler=sampler, calibration=0.0, finalists=2))
     search = Search(study, folder)
-    for _ in range(11):
+    for _ in range(7):
         finish(search, task_of(search))
     task_of(search)
     finalists = Finalists(study, folder)
@@ -43,7 +46,7 @@ def test_a_copy_goes_on_as_the_original_does(folder: RunFolder, sampler: str) ->
     copied = rewritten(folder, study, lambda _: None)
     before = folder.journal.read_text()
     expected = [task_of(Search(study, folder)).candidate.id, drive(Search(study, folder)).problem]
-    ended = [one.candidate.id for one in map(Search(study, folder).notes, range(14))]
+    ended = [one.candidate.id for one in map(Search(study, folder).notes, range(10))]
     folder.journal.write_text(copied)
     for record in (folder.path / "artifacts").glob("*/search-*/evaluation.json"):
         if record.parent.parent.name not in {one.id for one in known[0]}:
@@ -56,7 +59,7 @@ def test_a_copy_goes_on_as_the_original_does(folder: RunFolder, sampler: str) ->
         trial.user_attrs["id"] for trial in known[1]
     ]
     assert [task_of(again).candidate.id, drive(Search(study, folder)).problem] == expected
-    assert [one.candidate.id for one in map(Search(study, folder).notes, range(14))] == ended
+    assert [one.candidate.id for one in map(Search(study, folder).notes, range(10))] == ended
     assert copied.count("\n") < before.count("\n")
 
 
