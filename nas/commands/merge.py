@@ -17,6 +17,7 @@ from nas.errors import InputError
 from nas.files import is_locked, write_atomically
 from nas.records import State
 from nas.run_folder.columns import repeat_columns, trial_columns
+from nas.run_folder.exchange import is_half_done
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.tables import write_rows
 from nas.search.finalists import Finalists
@@ -72,6 +73,8 @@ def _folders(paths: Sequence[Path], to: Path) -> list[RunFolder]:
             raise InputError(f"{paths[number]}: expected every run once, got it twice")
         if folder.lock.exists() and is_locked(folder.lock):
             raise InputError(f"{paths[number]}: a `nas run` works in this folder; stop it first, nothing is lost")
+        if is_half_done(folder.path):
+            raise InputError(f"{paths[number]}: its files were being exchanged; `nas run` completes that first")
     return folders
 
 

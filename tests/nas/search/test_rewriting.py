@@ -6,6 +6,7 @@ import pytest
 from by_hand import drive, evaluated, finish, make_study, row, task_of
 from optuna.trial import TrialState
 
+import nas.search.modelled
 from nas.measuring.again import with_latencies
 from nas.records import Evaluation, State
 from nas.run_folder.paths import RunFolder, read_evaluation
@@ -31,20 +32,22 @@ def thrice(evaluation: Evaluation, study: Study) -> Evaluation:
 
 
 @pytest.mark.parametrize("sampler", ["nsga2", "pareto"])
-def test_a_copy_goes_on_as_the_original_does(folder: RunFolder, sampler: str) -> None:
-    study = with_latency(make_study(trials=14, sampler=sampler, calibration=0.0, finalists=2))
+def test_a_copy_goes_on_as_the_original_does(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, sampler: str) -> None:
+    monkeypatch.setattr(nas.search.modelled, "POOL_SIZE", 60)
+    monkeypatch.setattr(nas.search.modelled, "STARTUP", 4)
+    study = with_latency(make_study(trials=10, sampler=sampler, calibration=0.0, finalists=2))
     search = Search(study, folder)
-    for _ in range(11):
+    for _ in range(7):
         finish(search, task_of(search))
     task_of(search)
     finalists = Finalists(study, folder)
     finalists.choose(search)
     known = Search(study, folder).rows(), finalists.journal.trials()
     copied = rewritten(folder, study, lambda _: None)
-    before = folder.journal.read_bytes()
+    before = folder.journal.read_text()
     expected = [task_of(Search(study, folder)).candidate.id, drive(Search(study, folder)).problem]
-    ended = [one.candidate.id for one in map(Search(study, folder).notes, range(14))]
-    folder.journal.write_bytes(copied)
+    ended = [one.candidate.id for one in map(Search(study, folder).notes, range(10))]
+    folder.journal.write_text(copied)
     for record in (folder.path / "artifacts").glob("*/search-*/evaluation.json"):
         if record.parent.parent.name not in {one.id for one in known[0]}:
             record.unlink()
@@ -56,8 +59,8 @@ def test_a_copy_goes_on_as_the_original_does(folder: RunFolder, sampler: str) ->
         trial.user_attrs["id"] for trial in known[1]
     ]
     assert [task_of(again).candidate.id, drive(Search(study, folder)).problem] == expected
-    assert [one.candidate.id for one in map(Search(study, folder).notes, range(14))] == ended
-    assert copied.count(b"\n") < before.count(b"\n")
+    assert [one.candidate.id for one in map(Search(study, folder).notes, range(10))] == ended
+    assert copied.count("\n") < before.count("\n")
 
 
 def test_rows_values_and_constraints_follow_the_records(folder: RunFolder) -> None:
@@ -70,7 +73,7 @@ def test_rows_values_and_constraints_follow_the_records(folder: RunFolder) -> No
         record = read_evaluation(folder.path / artifact)
         return None if record is None else thrice(record, study)
 
-    folder.journal.write_bytes(rewritten(folder, study, given))
+    folder.journal.write_text(rewritten(folder, study, given))
     after = Search(study, folder)
     changed = set()
     for old, new in zip(before, after.journal.trials(), strict=True):
@@ -95,7 +98,7 @@ def test_what_was_reached_at_rungs_follows_too(folder: RunFolder) -> None:
     own = task.at_rung(0.5)
     place, record = folder.relative(own.folder), evaluated(own, study)
     copied = rewritten(folder, study, lambda name: thrice(record, study) if name == place else None)
-    folder.journal.write_bytes(copied)
+    folder.journal.write_text(copied)
     (noted,) = Search(study, folder).journal.trials()[0].user_attrs[RUNGS].values()
     assert record.measurement is not None
     assert noted == [0.5, pytest.approx(3 * record.measurement.latency["cpu"].latency_ms)]
