@@ -65,7 +65,7 @@ class Background:
             case _:
                 self._raise()
 
-    def over(self, task: Task, evaluation: Evaluation, row: TrialRow) -> None:
+    def over(self, task: Task, evaluation: Evaluation | None, row: TrialRow) -> None:
         trial = finished(task.phase, row, self._study)
         self._epochs.pop((task.phase, task.number), None)
         self._tell(lambda store: store.end(trial))

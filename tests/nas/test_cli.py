@@ -435,6 +435,19 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-P", "-m", "nas.cli", *map(str, arguments)]
 
 
+def check_status_and_logs(nas: Nas, out: Path) -> None:
+    told = json.loads(nas("status", out, "--json").out)
+    assert (told["life"], told["states"]["complete"], told["further"]["finalists"]["complete"]) == ("over", 3, 2)
+    assert told["driver"]["pid"] == os.getpid()
+    assert "3 of 3 trials complete" in nas("status", out).out
+    said = nas("logs", out).out
+    assert said.count("is complete after") == 5
+    assert said.splitlines()[-1].endswith("the driver ended: all is done")
+    own = nas("logs", out, "--trial", "0").out.splitlines()
+    assert own[0].endswith("begins")
+    assert len(own) < len(said.splitlines())
+
+
 def test_a_run_from_end_to_end(nas: Nas, study: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "run"
     leftover = out / ".split.json.123.tmp"  # of a run that was killed at once
@@ -451,6 +464,7 @@ def test_a_run_from_end_to_end(nas: Nas, study: Path, tmp_path: Path) -> None:
     check_front_command(nas, out, front)
     check_export(nas, out, front[0], tmp_path)
     check_sensitivity(nas, out, front[0])
+    check_status_and_logs(nas, out)
 
     again = nas("run", study, "--out", out)
     assert again.code == 0
@@ -680,6 +694,9 @@ def test_stopped_and_continued(nas: Nas, study: Path, tmp_path: Path, how: signa
         assert "Stopped before the end. Go on with:" in said
         assert len(before) < 6
         assert "holds" not in nas("front", out).err
+        assert json.loads(nas("status", out, "--json").out)["life"] == "stopped"
+    if how == signal.SIGKILL:
+        assert json.loads(nas("status", out, "--json").out)["life"] == "lost"
     assert nas("run", study, "search.trials=6", "--out", out).code == 0
     after = rows_of(out / "trials.csv")
     assert after[: len(before)] == before
