@@ -69,8 +69,8 @@ def prepare(
 ) -> Ready:
     """Ask the agents, repair the journal, read the data, record study (if asked) and split.
 
-    Another device is refused first, unless `any_device` will do. `places` are where
-    targets are measured, by default those of `places_of`.
+    Another device is refused first, unless `any_device` will do. `places` are where targets are measured, by default
+    those of `places_of`.
     """
     for notice in greet(study.targets):
         console.print(f"[yellow]warning:[/] {escape(notice)}", soft_wrap=True)

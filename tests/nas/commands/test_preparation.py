@@ -12,6 +12,7 @@ from drawn import draw, study
 from rich.console import Console
 
 import nas.commands.preparation
+import nas.measuring.again
 import nas.measuring.places
 from nas.commands.preparation import _keep_split, connected, measured_otherwise, prepare, resolve
 from nas.data import load
@@ -47,7 +48,7 @@ def test_a_run_does_not_go_on_with_other_latencies(
         run(trials=8)
     assert (folder.study.read_text(), folder.journal.read_bytes()) == before
     monkeypatch.setattr(nas.measuring.places, "fingerprint", lambda _: recorded)
-    monkeypatch.setattr(nas.commands.preparation, "PROTOCOL", "median of 3")
+    monkeypatch.setattr(nas.measuring.again, "PROTOCOL", "median of 3")
     with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
         run(trials=8)
 
