@@ -162,13 +162,14 @@ def lines_of(runs: Sequence[Run], merged: Merged) -> str:
 
 
 def _line(run: Run, counts: Counts) -> str:
-    words = {
-        "trials": counts.taken["search"],
-        "repeats": counts.taken["repeat"],
-        "finalists": counts.taken["final"],
-        "references": counts.taken["reference"],
-        "known from another": counts.known,
-        "unfinished, left behind": counts.unfinished,
+    taken = {
+        "trial": counts.taken["search"],
+        "repeat": counts.taken["repeat"],
+        "finalist": counts.taken["final"],
+        "reference": counts.taken["reference"],
     }
-    told = ", ".join(f"{count} {what}" for what, count in words.items() if count or what == "trials")
+    words = [f"{count} {what}{'s' * (count != 1)}" for what, count in taken.items() if count or what == "trial"]
+    words += [f"{counts.known} known from another"] * bool(counts.known)
+    words += [f"{counts.unfinished} unfinished, left behind"] * bool(counts.unfinished)
+    told = ", ".join(words)
     return f"{run.folder.path.name}: {told}"

@@ -117,7 +117,7 @@ def _run_connected(
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
     setup = setup_of(study, folder, workers=study.search.worker_count)
-    with mirrored(study, folder, console), connection.open(setup) as executor:
+    with mirrored(study, folder, console, watchers), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
         repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)

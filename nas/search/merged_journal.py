@@ -18,8 +18,8 @@ from nas.study import Study
 
 def write_journal(file: Path, study: Study, merged: Merged) -> None:
     """One Optuna study for each phase that holds something, with its trials in order of number."""
-    backend = Collected()
-    storage = JournalStorage(backend)
+    records = Collected()  # in a file each of them would be synced on its own
+    storage = JournalStorage(records)
     for phase, suffix in PHASES.items():
         if not (moved := merged.of(phase)):
             continue
@@ -31,4 +31,4 @@ def write_journal(file: Path, study: Study, merged: Merged) -> None:
             except ValueError as error:
                 folder, number = one.trial.user_attrs[MERGED_FROM]
                 raise InputError(unusable(Path(folder), f"trial {number} of {own.study_name!r}", error)) from error
-    write_atomically(file, backend.lines())
+    write_atomically(file, records.lines())

@@ -21,7 +21,8 @@ from nas.commands import mirroring
 from nas.commands.mirroring import refused_storage, storage_warnings
 from nas.commands.refusals import refusals
 from nas.executors.engine import OnThisMachine
-from nas.executors.pool import ExecutorSetup, Finished
+from nas.executors.pool import Event, ExecutorSetup, Finished, Noticed
+from nas.executors.watching import Watchers
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder
 from nas.search.mirror import open_database
@@ -61,8 +62,29 @@ class Scripted(Workers):
         return super().wait(seconds)
 
 
+class Heard:
+    """A watcher that keeps the notices."""
+
+    name = "heard"
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def happened(self, event: Event) -> None:
+        if isinstance(event, Noticed):
+            self.notices.append(event.text)
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
 @pytest.fixture
-def run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def run(folder: RunFolder, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run a study of this url; what the screen showed."""
 
     def start(url: str, at: Callable[[int, io.StringIO], None] = lambda *_: None) -> str:
@@ -75,7 +97,8 @@ def run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str
 
         monkeypatch.setitem(ENGINES, "local", OnThisMachine(workers))
         study = study_of(url, folder.path.parent.name)
-        assert nas.commands.run.run(study, folder.path, Console(file=screen, width=200))
+        console = Console(file=screen, width=200)
+        assert nas.commands.run.run(study, folder.path, console, Watchers([heard], console))
         return screen.getvalue()
 
     return start
@@ -126,11 +149,12 @@ def test_a_server_that_is_restarted_under_a_run_misses_nothing(
 
 @on_postgres
 def test_without_a_server_the_run_is_the_same_and_the_next_one_copies_it(
-    folder: RunFolder, run: Callable[..., str], server: Server
+    folder: RunFolder, run: Callable[..., str], server: Server, heard: Heard
 ) -> None:
     shown = run(f"postgresql://nas@127.0.0.1:{free_port()}/nas")
     assert shown.count("the search goes on") == 1
     assert shown.count("the next `nas run` copies the rest") == 1
+    assert ["goes on" in heard.notices[0], "copies the rest" in heard.notices[1]] == [True, True]
     trials = read(folder, "trials")
     assert sum(row["state"] == "COMPLETE" for row in trials) == 6
     again = run(server.socket_url)
