@@ -83,7 +83,9 @@ class TuneSession:
 
     def close(self) -> None:
         """Let go of the folder; the front stands in it."""
-        write_front(self.driver, Repeats(self.driver), Finalists(self.study, self.driver.folder))
+        write_front(
+            self.driver, Repeats(self.driver), Finalists(self.study, self.driver.folder, beside=self.driver.journal)
+        )
         (self.driver.folder.path / MARK).unlink(missing_ok=True)
         self._held.close()
 
