@@ -91,9 +91,11 @@ class Upkeep:
         """Write the hypervolume's reference point into study.yaml once a generation's worth of trials is complete."""
         study = self._search.study
         population = study.search.population or default_population(study.search.trials)
-        if self._has_reference_point or self._search.count(State.COMPLETE) < population:
+        if self._has_reference_point:
             return
         complete = [row for row in rows if row.state is State.COMPLETE]
+        if len(complete) < population:
+            return
         # Of these alone, so that a driver that died before it could write fixes the same point.
         fixed = with_reference_point(study, complete[:population])
         write_atomically(self._search.folder.study, dump_study(fixed))
