@@ -120,7 +120,8 @@ def _run_connected(
     with mirrored(study, folder, console, watchers), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
-        repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
+        repeats, finalists = Repeats(search), Finalists(study, folder, beside=search.journal)
+        references = References(study, folder, beside=search.journal)
 
         def write() -> None:
             write_repeats(repeats)

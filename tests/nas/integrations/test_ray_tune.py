@@ -146,12 +146,13 @@ def test_a_run_with_rungs_is_broken_off_and_restored(ray_cluster: None, tmp_path
     assert all(trained[f"{row['number']} {epoch}"] == 1 for row in before.values() for epoch in (1, 2))
     assert sum(count > 1 for count in trained.values()) <= 2 * 4  # at most what two trials had in hand
     reached = Counter(line.split()[0] for line in trained)
-    assert all(reached[row["number"]] == (4 if row["state"] == "COMPLETE" else 2) for row in evaluated)
+    assert all(reached[row["number"]] == 4 for row in complete)
+    assert all(reached[row["number"]] <= 2 for row in evaluated if row["state"] == "PRUNED")
 
     best = results.get_best_result("accuracy", "max").metrics
     assert best is not None
     assert (best["state"], best["accuracy"]) == ("COMPLETE", max(float(row["accuracy"]) for row in complete))
-    paused = [result.metrics for result in results if result.metrics and result.metrics["state"] == "TRAINING"]
+    paused = [result.metrics for result in results if result.metrics and result.metrics.get("state") == "TRAINING"]
     assert paused
     assert all(math.isnan(metrics["accuracy"]) for metrics in paused)
     assert list((tmp_path / "tune").rglob("events.out.tfevents*"))
