@@ -212,6 +212,32 @@ def test_one_at_a_time_and_no_more_wait_than_there_are_places(agent: AgentServer
     assert told == {sha256(bytes([n])).hexdigest() for n in range(PLACES)}
 
 
+def test_at_its_end_what_is_measured_is_answered_and_who_waits_is_told(agent: AgentServer, bench: MadeUp) -> None:
+    bench.go_on.clear()
+    bench.answers.append({"latency": 1})
+    connections = [socket.create_connection(("127.0.0.1", port_of(agent)), timeout=PATIENCE) for _ in range(2)]
+    for connection in connections:
+        connection.sendall(sending())
+        assert connection.recv(10)
+        while not bench.asked:
+            time.sleep(0.01)
+    agent.desk.leave()
+    bench.go_on.set()
+    first, second = map(all_of, connections)
+    assert b'"latency": 1' in first
+    assert b'"unable": "the agent ends"' in second
+    late = said(port_of(agent), sending())
+    assert answer_in(late)["unable"] == "the agent ends"
+    assert len(bench.asked) == 1
+
+
+def test_a_failure_within_the_agent_ends_no_more_than_one_request(agent: AgentServer, bench: MadeUp) -> None:
+    bench.answers.append(None)  # type: ignore[arg-type]
+    assert answer_in(said(port_of(agent), sending()))["unable"] == "internal error: TypeError"
+    bench.answers.append({"latency": 1})
+    assert answer_in(said(port_of(agent), sending()))["latency"] == 1
+
+
 def test_more_connections_than_there_may_be_are_closed(agent: AgentServer) -> None:
     most = nas.measuring.agent.server.MOST_CONNECTIONS
     idle = [socket.create_connection(("127.0.0.1", port_of(agent))) for _ in range(most)]

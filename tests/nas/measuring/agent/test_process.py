@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agents import PATIENCE, TOKEN, AgentProcess, agent_process, bearer, head, said
+from networks import HEADER, quantized
 from onnx import TensorProto, helper, numpy_helper
 
 from nas.errors import PlaceLost
@@ -26,7 +27,7 @@ from nas.measuring.agent.client import Agent
 from nas.measuring.latency import PROTOCOL
 from nas.records import Latency
 from nas.runtimes.onnx.control import control_file
-from nas.runtimes.onnxruntime import fingerprint
+from nas.runtimes.onnxruntime import ONNXRUNTIME, fingerprint
 from nas.runtimes.runtime import RuntimeRefused
 from nas.study import Target
 
@@ -94,6 +95,13 @@ def test_a_device_measures_by_the_protocol_of_records(agent: Agent, file: Path) 
     two = TARGET.model_copy(update={"threads": 2})
     assert agent.measure(file, two).fingerprint.threads == 2
     assert isinstance(agent.is_quiet(TARGET), bool)
+
+
+def test_the_device_says_what_it_runs_as_integers(agent: Agent, file: Path) -> None:
+    file.write_bytes(ONNXRUNTIME.emit(quantized({"stem": "int8", "classifier": "int8"}), HEADER))
+    here = ONNXRUNTIME.integer_layers(file, TARGET)
+    assert here
+    assert agent.measure(file, TARGET).integer_layers == tuple(sorted(here))
 
 
 @pytest.mark.parametrize(
