@@ -68,6 +68,15 @@ def limit_memory(gigabytes: float) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
+def is_spent(gigabytes: float | None) -> bool:
+    """Whether this process, which may hold no more than `gigabytes`, has no room left to go on in.
+
+    A heap does not shrink: where a candidate has filled it, what later ones need beside it (code made at run time, new
+    threads' stacks) cannot be had, and each of them would fail.
+    """
+    return gigabytes is not None and data_bytes() > gigabytes * GIGABYTE - LEAST_ROOM
+
+
 def data_bytes() -> int:
     """Private writable memory of this process, as RLIMIT_DATA counts it; 0 where the system does not tell."""
     if sys.platform != "linux":

@@ -32,7 +32,7 @@ from nas.restoring import WEIGHTS, restored
 from nas.run_folder.paths import LOCK, LOGITS, folder_named
 from nas.runtimes.runtime import opened_here, runtime_of
 from nas.study import Distillation, Recipe, Study
-from nas.study.finals import NUMBERS_OF_TEACHING
+from nas.study.finals import teacher_changes
 from nas.tasks import CHECKPOINT_FILE, Tell, silent
 from nas.training.augmentation import Feed, as_input
 from nas.training.divergence import require_finite
@@ -125,12 +125,6 @@ def _at_its_size(network: nn.Module, candidate: Candidate) -> nn.Module:
     normalize = network.get_submodule("normalize")
     network.set_submodule("normalize", nn.Sequential(_AtSize(candidate.architecture.input_size), normalize))
     return network
-
-
-def teacher_changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What a teacher depends on, of its student's recipe: not how much it counts, nor that it is the reference."""
-    kept = {key: value for key, value in recipe.items() if key not in NUMBERS_OF_TEACHING}
-    return {key: value for key, value in kept.items() if (key, value) != ("teacher", "reference")}
 
 
 def _teach(bench: Workbench, changes: Mapping[str, Any], file: Path, give_way: Callable[[], None], tell: Tell) -> None:

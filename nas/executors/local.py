@@ -68,6 +68,7 @@ class _Worker:
     task: Task | None = None
     part: str = ""  # what the task is at
     started: bool = False
+    spent: bool = False  # its memory is used up: no task after this one
     since: float = field(default_factory=time.monotonic)
     unread: bytes = b""  # the beginning of a line
 
@@ -173,6 +174,10 @@ class LocalWorkers:
                 self._replace(worker)
             else:
                 events += [event for answer in answers if (event := _event_of(worker, answer))]
+                if worker.spent:
+                    worker.process.kill()
+                    worker.process.wait()
+                    self._replace(worker)
         return events + self._late()
 
     def _late(self) -> list[Event]:
@@ -244,7 +249,7 @@ def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
         return Told(task, Progress(**answer["progress"]))
     if "rung" in answer:
         return Reported(task, Rung(**answer["rung"]))
-    worker.task = None
+    worker.task, worker.spent = None, answer.get("spent", False)
     if "broke" in answer:
         return Broke(task, answer["broke"])
     return Paused(task) if "paused" in answer else Finished(task, task.folder)

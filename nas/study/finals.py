@@ -121,3 +121,9 @@ def image_limit(own: int | Literal["all"] | None, common: int | None) -> int | N
     if own is None:
         return common
     return None if own == "all" else own
+
+
+def teacher_changes(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a teacher depends on, of its student's recipe: not how much it counts, nor that it is the reference."""
+    kept = {key: value for key, value in recipe.items() if key not in NUMBERS_OF_TEACHING}
+    return {key: value for key, value in kept.items() if (key, value) != ("teacher", "reference")}

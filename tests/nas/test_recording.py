@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from by_hand import different, evaluated, make_study, measured
+from by_hand import different, evaluated, make_study
 
 import nas.recording
-from nas.recording import Clock, floats_elsewhere, noting
+from nas.recording import Clock, noting
 from nas.run_folder.attempts import Spent, note_spent, spent_before
 from nas.run_folder.paths import write_evaluation
 from nas.tasks import Rung, Task, Verdict
-
-DEVICES = {"more": ("head", "other", "stem"), "same": ("head", "stem"), "less": ("stem",), "none": ()}
 
 
 @pytest.fixture
@@ -45,15 +43,6 @@ def test_a_lost_attempt_has_noted_its_seconds_and_the_next_goes_on_from_them(tas
     with again("train"):
         now[0] += 10.0
     assert again.so_far() == {"train": 16.0}
-
-
-def test_layers_that_are_floats_on_a_device_alone_are_flagged() -> None:
-    """What runs as floats here too says nothing of the device, nor does one that was not asked."""
-    measurement = measured(different(1)[0])
-    (latency,) = measurement.latency.values()
-    asked = {name: latency.model_copy(update={"integer_layers": layers}) for name, layers in DEVICES.items()}
-    told = measurement.model_copy(update={"latency": {"cpu": latency, **asked}})
-    assert floats_elsewhere(told, ["stem", "head"]) == ("floats@less", "floats@none")
 
 
 def test_a_pause_is_noted_at_once(task: Task, now: list[float]) -> None:

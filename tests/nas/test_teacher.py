@@ -31,8 +31,9 @@ from nas.runtimes.runtime import runtime_of
 from nas.shipping import emit_files, ship
 from nas.study import Distillation, Study
 from nas.study.file import dump_study
+from nas.study.finals import teacher_changes
 from nas.tasks import Task
-from nas.teacher import teacher_changes, teacher_logits, teacher_network, untrained_teacher
+from nas.teacher import teacher_logits, teacher_network, untrained_teacher
 from nas.workbench import Workbench, build
 from search_spaces.spaces import PRESETS
 

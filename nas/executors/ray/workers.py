@@ -1,0 +1,256 @@
+"""Trials on the places of a cluster: an Executor over actors that are reused, and replaced when they are gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.executors.loop import WorkFailed
+from nas.executors.pool import (
+    Broke,
+    Died,
+    Event,
+    ExecutorSetup,
+    Finished,
+    Noticed,
+    Paused,
+    Refused,
+    Reported,
+    Told,
+    TookTooLong,
+)
+from nas.executors.ray.actor import TrialActor, remove_scratch
+from nas.executors.ray.assignments import Assignments
+from nas.executors.ray.cluster import Cluster, Handle, Ref
+from nas.executors.ray.deaths import Death
+from nas.executors.ray.mailbox import Message
+from nas.executors.ray.parcels import ParcelError
+from nas.executors.ray.resources import Resources
+from nas.executors.ray.serving import NodeSetup
+from nas.run_folder.artifacts import ArtifactError
+from nas.tasks import Progress, Rung, Task, Verdict
+
+LOOK_SECONDS = 3.0  # between looks at what nodes there are
+UNREACHABLE_SECONDS = 120.0  # after which an actor that does not answer counts as gone with its node
+CLOSE_SECONDS = 5.0
+
+
+@dataclass
+class Place:
+    """An actor, and what it is at."""
+
+    actor: Handle
+    poll: Ref
+    heard: int = 0
+    node: str = ""  # what users call the node it is on; "" before it is ready
+    node_id: str = ""
+    scratch: str = ""
+    task: Task | None = None
+    since: float = 0.0
+    waits_since: float | None = None  # for a measurement
+    unreachable_since: float | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.node)
+
+
+@dataclass
+class RayWorkers:
+    """As many places as `setup.workers`, or as the nodes have room for where that `follows` them. A context manager.
+
+    A task is given to the next place that is ready, and waits until its teacher is there. It may take `limit_minutes`
+    from then on; time in which a teacher is trained or a measurement is waited for does not count.
+    """
+
+    setup: ExecutorSetup
+    cluster: Cluster
+    node_setup: NodeSetup
+    assignments: Assignments
+    options: Mapping[str, Any]
+    need: Resources
+    follows: bool = False
+    worker: type = TrialActor
+    _places: list[Place] = field(default_factory=list)
+    _queue: list[Task] = field(default_factory=list)
+    _room: int = 0
+    _looked: float = float("-inf")
+
+    def __enter__(self) -> RayWorkers:
+        self._fit()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.cluster.answers():
+            self._close()
+
+    @property
+    def idle(self) -> int:
+        ready = sum(place.is_ready for place in self._places)
+        most = max(self._room, ready) if self.follows else min(self.setup.workers, max(self._room, ready))
+        return max(0, most - len(self.running))
+
+    @property
+    def running(self) -> list[Task]:
+        return [*(place.task for place in self._places if place.task is not None), *self._queue]
+
+    def submit(self, task: Task) -> None:
+        self._queue.append(task)
+        self._give()
+
+    def answer(self, task: Task, verdict: Verdict) -> None:
+        for place in self._places:
+            if place.task == task:
+                place.actor.answer.remote(str(verdict))
+
+    def wait(self, timeout: float) -> list[Event]:
+        """Raises WorkFailed where the cluster's head is gone."""
+        if self.cluster.head_is_gone():
+            raise WorkFailed(
+                f"the Ray cluster at {self.cluster.address} does not answer any more; nothing finished is lost, "
+                "the same command goes on"
+            )
+        events: list[Event] = []
+        polls = {place.poll: place for place in self._places}
+        for poll in self.cluster.ready(list(polls), timeout):
+            events += self._heard(polls[poll])
+        events += self._late()
+        self._fit()
+        self._give()
+        return events
+
+    def _heard(self, place: Place) -> list[Event]:
+        """What an answered poll means."""
+        found = self.cluster.messages(place.poll, node=place.node, node_id=place.node_id)
+        if isinstance(found, Death):
+            return self._lost(place, found)
+        if found is None:
+            now = time.monotonic()
+            place.unreachable_since = place.unreachable_since or now
+            if now - place.unreachable_since > UNREACHABLE_SECONDS:
+                return self._lost(place, Death(f"the node {place.node} does not answer any more", False))
+            time.sleep(0.1)  # a call to an actor that is out of reach fails at once
+            place.poll = self.cluster.poll(place.actor, place.heard)
+            return []
+        place.unreachable_since = None
+        place.heard += len(found)
+        place.poll = self.cluster.poll(place.actor, place.heard)
+        events: list[Event] = []
+        for message in found:
+            try:
+                events += self._event(place, message)
+            except (ParcelError, ArtifactError) as error:
+                events += self._lost(place, Death(f"its files cannot be used: {error}", True))
+                break
+        return events
+
+    def _event(self, place: Place, message: Message) -> list[Event]:
+        task = place.task
+        if (ready := message.get("ready")) is not None:
+            place.node, place.node_id, place.scratch = ready["node"], ready["node_id"], ready["scratch"]
+            return []
+        if "refused" in message:
+            return [Refused(message["refused"])]
+        if "crashed" in message:
+            return self._lost(place, Death(f"worker on {place.node or 'a node'} failed: {message['crashed']}", True))
+        if "notice" in message:
+            return [Noticed(message["notice"])]
+        if task is None:
+            return []
+        if "waits" in message:
+            place.since, place.waits_since = _waited(place, waits=message["waits"])
+            return []
+        if "parcel" in message:
+            self.assignments.take(task, message["parcel"])
+        if "progress" in message:
+            return [Told(task, Progress(**message["progress"]))]
+        if "rung" in message:
+            return [Reported(task, Rung(**message["rung"]))]
+        if message.keys() == {"parcel"}:
+            return []
+        self._free(place)
+        if "broke" in message:
+            return [Broke(task, message["broke"])]
+        if "paused" in message:
+            self.assignments.take(task, message["paused"])
+            return [Paused(task)]
+        return [Finished(task, task.folder if message["done"] is None else message["done"])]
+
+    def _free(self, place: Place) -> None:
+        self.assignments.ended(place.task)
+        place.task, place.waits_since = None, None
+
+    def _lost(self, place: Place, death: Death) -> list[Event]:
+        """Forget a place; `_fit` puts another one where it was."""
+        task, started = place.task, place.is_ready
+        self._free(place)
+        self.cluster.kill(place.actor)
+        self._places.remove(place)
+        self._looked = float("-inf")
+        died = Died(task, death.reason, started=started, blamed=death.blamed)
+        return [died] if death.blamed else [Noticed(death.reason), died]
+
+    def _late(self) -> list[Event]:
+        """End what is over the limit."""
+        events: list[Event] = []
+        now = time.monotonic()
+        excused = self.assignments.teaches or self.setup.excused()
+        for place in [place for place in self._places if place.task is not None and place.waits_since is None]:
+            assert place.task is not None
+            limit = self.setup.limit_minutes(place.task)
+            if limit is not None and excused:
+                place.since = now
+            elif limit is not None and now - place.since > 60 * limit:
+                events.append(TookTooLong(place.task))
+                self._lost(place, Death("over the limit", True))
+        return events
+
+    def _give(self) -> None:
+        """Give waiting tasks to places that are ready and free."""
+        for task in list(self._queue):
+            place = next((place for place in self._places if place.is_ready and place.task is None), None)
+            if place is None:
+                return
+            if self.assignments.may_start(task):
+                self._queue.remove(task)
+                place.task, place.since = task, time.monotonic()
+                place.actor.begin.remote(self.assignments.of(task))
+
+    def _fit(self) -> None:
+        """As many places as are wanted now; those that follow the nodes and have nothing to do go with them."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked, self._room = now, self.cluster.room(self.need)
+        wanted = self._room if self.follows else self.setup.workers
+        for place in [place for place in self._places if place.task is None and not place.is_ready]:
+            if len(self._places) > wanted:
+                self.cluster.kill(place.actor)
+                self._places.remove(place)
+        while len(self._places) < wanted:
+            actor = self.cluster.start(self.worker, self.node_setup, self.cluster.scratch, options=self.options)
+            self._places.append(Place(actor, self.cluster.poll(actor, 0)))
+
+    def _close(self) -> None:
+        """End all actors; nothing of theirs stays on their nodes."""
+        idle = [place for place in self._places if place.is_ready and place.task is None]
+        self.cluster.settled([place.actor.close.remote() for place in idle], CLOSE_SECONDS)
+        for place in self._places:
+            self.cluster.kill(place.actor)
+        left: dict[str, list[str]] = {}
+        for place in self._places:
+            if place.task is not None:
+                left.setdefault(place.node_id, []).append(place.scratch)
+        there = self.cluster.nodes()
+        calls = [self.cluster.on_node(node, remove_scratch, own) for node, own in left.items() if node in there]
+        self.cluster.settled(calls, CLOSE_SECONDS)
+
+
+def _waited(place: Place, *, waits: bool) -> tuple[float, float | None]:
+    """When the place's time began, less what it has waited, and since when it waits."""
+    now = time.monotonic()
+    if waits or place.waits_since is None:
+        return place.since, now if waits else None
+    return place.since + now - place.waits_since, None
