@@ -25,7 +25,7 @@ from PIL import Image
 
 from nas import cli
 from nas.commands import preparation
-from nas.executors.loop import Interrupted
+from nas.executors.stopping import Interrupted
 from nas.files import sha256_of, sole_holder
 from nas.measuring.agent.server import AgentServer
 from nas.measuring.latency import PROTOCOL

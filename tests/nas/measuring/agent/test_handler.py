@@ -68,6 +68,17 @@ def test_a_file_is_measured_as_it_was_sent(agent: AgentServer, bench: MadeUp) ->
     assert bench.asked == [("/measure", FILE)]
 
 
+def test_a_client_that_asks_first_is_told_to_go_on_once_its_token_was_seen(agent: AgentServer, bench: MadeUp) -> None:
+    before, _, content = sending(Expect="100-continue").partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", port_of(agent)), timeout=PATIENCE) as connection:
+        connection.sendall(before + b"\r\n\r\n")
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(content)
+        assert answer_in(all_of(connection))["sha256"] == DIGEST
+    wrong = sending(token="x" * 20, Expect="100-continue").partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    assert said(port_of(agent), wrong).startswith(b"HTTP/1.1 401 ")
+
+
 def test_what_the_measuring_process_read_counts_and_not_what_was_sent(agent: AgentServer, bench: MadeUp) -> None:
     bench.answers.append({"sha256": "of another file"})
     assert answer_in(said(port_of(agent), sending()))["sha256"] == "of another file"
