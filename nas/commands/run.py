@@ -59,7 +59,7 @@ def run(
     with held(folder, console) as stop:
         complete_exchange(folder.path)
         asked, study = study, resolve(study, folder)
-        with connected(study, folder) as (connection, study):
+        with connected(study, folder, console) as (connection, study):
             ready = prepare(study, folder, console, places=connection.places, any_device=remeasures)
             if remeasures:
                 classes, places = len(ready.search.class_names), connection.places

@@ -54,7 +54,7 @@ def train(
     """
     folder = RunFolder(path.resolve())
     study = _changed(folder, overrides)
-    with held(folder, console) as stop, connected(study, folder) as (connection, _):
+    with held(folder, console) as stop, connected(study, folder, console) as (connection, _):
         complete_exchange(folder.path)
         repair(folder.journal)
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))

@@ -128,7 +128,7 @@ def test_what_cannot_be_run_is_told_at_once_and_before_data_are_read(
         | {"targets": ({"name": "ov", "runtime": "openvino"},), "training": {"device": "cuda"}}
     )
     with pytest.raises(InputError) as refused:
-        with connected(one, folder):
+        with connected(one, folder, Console(quiet=True)):
             pytest.fail("an engine was reached")
     keys = [line.partition(":")[0] for line in str(refused.value).splitlines()]
     assert keys == ["targets[0].runtime", "training.device", "search.sampler"]
