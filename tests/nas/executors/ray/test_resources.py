@@ -13,7 +13,9 @@ from nas.executors.ray.resources import room_for, words_of
     st.sampled_from([0.0, 0.1, 0.5, 1.0]),
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 2)), max_size=4),
 )
-def test_room_is_what_packing_one_after_the_other_comes_to(cpus: float, gpus: float, nodes: list[tuple[int, int]]) -> None:
+def test_room_is_what_packing_one_after_the_other_comes_to(
+    cpus: float, gpus: float, nodes: list[tuple[int, int]]
+) -> None:
     count = 0
     for cores, cards in nodes:
         left = [round(cores * 10_000), round(cards * 10_000)]
