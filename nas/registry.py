@@ -56,7 +56,9 @@ RUNTIMES = Registry(
     {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
 )
 ENGINES = Registry({"local": "nas.executors.local:LOCAL", "ray": "nas.executors.ray.engine:RAY"})
-TRACKERS = Registry({})
+TRACKERS = Registry(
+    {"tensorboard": "nas.tracking.tensorboard:open_tensorboard", "mlflow": "nas.tracking.mlflow:open_mlflow"},
+)
 JOBS = Registry(
     {
         "ray": "nas.jobs.ray:RAY",

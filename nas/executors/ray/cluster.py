@@ -23,6 +23,9 @@ from nas.executors.ray.scratch import own_scratch
 from nas.machine import cores
 
 POLL_SECONDS = 30.0
+SHUTDOWN_SECONDS = 20.0
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # with 0 a Ray serves its own machine alone; read when ray is imported
+OWN = "cn-ray-"  # begin of the folder of a Ray that is started for one run
 HEAD_SECONDS, HEAD_TRIES = 2.0, 3
 Handle = Any  # of an actor
 Ref = Any  # to a result
@@ -39,6 +42,7 @@ class Cluster:
     scratch: str = ""
     _asked: float = field(default_factory=time.monotonic)
     _silences: int = 0
+    _nodes: dict[str, Resources] = field(default_factory=dict)
 
     def put(self, value: Any) -> Ref:
         import ray
@@ -85,14 +89,19 @@ class Cluster:
     def kill(self, actor: Handle) -> None:
         import ray
 
+        if not self.answers():
+            return  # it is gone with its cluster
         with suppress(ray.exceptions.RayError, ValueError):
             ray.kill(actor, no_restart=True)
 
     def nodes(self) -> dict[str, Resources]:
-        """What every node that is there has, by the node's id."""
+        """What every node that is there has, by the node's id; what was known last where the head does not answer."""
         import ray
 
-        return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+        if self.answers():  # a call to a head that is gone takes a minute, and then ends this process
+            found = ray.nodes()  # type: ignore[no-untyped-call]
+            self._nodes = {node["NodeID"]: node["Resources"] for node in found if node["Alive"]}
+        return self._nodes
 
     def room(self, need: Resources) -> int:
         """How many trials that `need` as much have room, whatever else runs."""
@@ -115,13 +124,16 @@ class Cluster:
         if calls:
             ray.wait(list(calls), num_returns=len(calls), timeout=seconds)
 
+    def answers(self) -> bool:
+        """Whether somebody listens at the head's address now: calls to one that is gone would end this process."""
+        return _answers(self.address)
+
     def head_is_gone(self) -> bool:
         """Whether nobody listens any more at the head's address, asked a few times."""
         now = time.monotonic()
-        if now - self._asked < HEAD_SECONDS:
-            return False
-        self._asked = now
-        self._silences = 0 if _answers(self.address) else self._silences + 1
+        if now - self._asked >= HEAD_SECONDS:
+            self._asked = now
+            self._silences = 0 if self.answers() else self._silences + 1
         return self._silences >= HEAD_TRIES
 
 
@@ -142,11 +154,14 @@ def _answers(address: str) -> bool:
 
 
 @contextmanager
-def connected(address: str | None, runtime_env: Mapping[str, Any]) -> Iterator[Cluster]:
+def connected(address: str | None, runtime_env: Mapping[str, Any], *, cpus: int = 0) -> Iterator[Cluster]:
     """The cluster at `address` (auto or host:port), or a Ray that lives as long as this block on this machine.
 
-    A Ray that this process is connected to already is used as it is. Raises InputError where there is none.
+    The latter counts as having `cpus` cores, or as many as there are. A Ray that this process is connected to already
+    is used as it is. Raises InputError where there is none.
     """
+    if address is None:
+        os.environ.setdefault(LOOPBACK, "0")
     import ray
 
     if ray.is_initialized():
@@ -154,24 +169,24 @@ def connected(address: str | None, runtime_env: Mapping[str, Any]) -> Iterator[C
     elif address is not None:
         with _keeping_handlers(), chdir(tempfile.gettempdir()):
             _join(address, runtime_env)
-        try:
-            with _quiet():
-                yield _cluster(is_own=False, runtime_env={})
-        finally:
-            _leave()
+        with _left(_cluster(is_own=False, runtime_env={})) as cluster:
+            yield cluster
     else:
         with own_scratch(_short_folder(), prefix=OWN) as folder:
             with _keeping_handlers(), chdir(folder):
-                _start(folder, runtime_env)
-            try:
-                with _quiet():
-                    yield _cluster(is_own=True, runtime_env={}, scratch=str(folder))
-            finally:
-                _leave()
+                _start(folder, runtime_env, max(cpus, cores()))
+            with _left(_cluster(is_own=True, runtime_env={}, scratch=str(folder))) as cluster:
+                yield cluster
 
 
-OWN = "cn-ray-"
-SHUTDOWN_SECONDS = 20.0
+@contextmanager
+def _left(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, which is left at the end of the block."""
+    try:
+        with _quiet():
+            yield cluster
+    finally:
+        _leave(cluster.address)
 
 
 def _short_folder() -> str:
@@ -190,7 +205,9 @@ def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
     import ray
 
     try:
-        ray.init(address=address, runtime_env=dict(runtime_env) or None, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address=address, runtime_env=dict(runtime_env) or None, log_to_driver=False, logging_level=logging.ERROR
+        )
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
@@ -199,33 +216,32 @@ def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
         ) from None
 
 
-def _start(folder: Path, runtime_env: Mapping[str, Any]) -> None:
+def _start(folder: Path, runtime_env: Mapping[str, Any], cpus: int) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(
             address="local",
-            num_cpus=cores(),
+            num_cpus=cpus,
             include_dashboard=False,
             runtime_env=dict(runtime_env) or None,
             log_to_driver=False,
             logging_level=logging.ERROR,
             _temp_dir=str(folder),
-            _node_ip_address="127.0.0.1",
         )
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         _leave()
         raise InputError(f"search.engine: Ray does not start: {' '.join(str(error).split())[:300]}") from None
 
 
-def _leave() -> None:
-    """Disconnect; where the head is gone Ray may wait for it for ever, and is left alone then."""
+def _leave(address: str | None = None) -> None:
+    """Disconnect, for SHUTDOWN_SECONDS at most; where the head is gone there is nobody to take leave of."""
     import ray
 
     leaving = threading.Thread(target=ray.shutdown, daemon=True)
     leaving.start()
-    leaving.join(SHUTDOWN_SECONDS)
+    leaving.join(SHUTDOWN_SECONDS if address is None or _answers(address) else 0.0)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.cluster.head_is_gone():
+        if self.cluster.answers():
             self._close()
 
     @property

@@ -121,7 +121,8 @@ def candidate() -> Candidate:
     return different(1)[0]
 
 
-engines = pytest.mark.parametrize("engine", ["toy", *ENGINES])
+OF_RAY = [pytest.param("ray", marks=pytest.mark.xdist_group("ray"))]
+engines = pytest.mark.parametrize("engine", ["toy", *(name for name in ENGINES if name != "ray"), *OF_RAY])
 
 
 @contextmanager
@@ -132,8 +133,12 @@ def opened(engine: str, path: Path, workers: int = 1) -> Iterator[Opened]:
 
 
 @engines
-def test_an_executor_keeps_its_promises(engine: str, toy: None, tmp_path: Path, candidate: Candidate) -> None:
+def test_an_executor_keeps_its_promises(
+    engine: str, toy: None, tmp_path: Path, candidate: Candidate, request: pytest.FixtureRequest
+) -> None:
     """One executor for all of them: a worker takes seconds to start."""
+    if engine == "ray":
+        request.getfixturevalue("ray_cluster")
     with opened(engine, tmp_path / "run") as found:
         a_task_ends_with_its_files(found, candidate)
         a_stopped_task_is_pruned(found, candidate)

@@ -30,10 +30,8 @@ def test_round_trip_keeps_content_and_writes_marks_last(tmp_path: Path) -> None:
     assert parcel == files
     assert {name.rpartition("/")[2] for name in list(parcel)[-2:]} == {"evaluation.json", "logits.npy"}
     written(parcel, tmp_path / "two", below={"a"})
-    found = {
-        path.relative_to(tmp_path / "two").as_posix(): path.read_bytes() for path in (tmp_path / "two").rglob("*.*")
-    }
-    assert found == files
+    two = tmp_path / "two"
+    assert {path.relative_to(two).as_posix(): path.read_bytes() for path in two.rglob("*.*")} == files
 
 
 def test_nothing_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
