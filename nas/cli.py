@@ -1,5 +1,5 @@
-"""The command line: nas init | run | train | check | cache | front | report | sensitivity | export | decode | measure |
-retry | schema.
+"""The command line: nas init | run | merge | train | check | cache | front | report | status | logs | sensitivity |
+export | decode | measure | agent | retry | submit | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas import __version__
-from nas.errors import InputError, disk_problem
+from nas.errors import InputError, PlaceLost, disk_problem
 
 if TYPE_CHECKING:
     from nas.executors.watching import Watchers
@@ -64,6 +64,9 @@ def main() -> None:
             raise
         console.print(f"[red]{escape(problem)}[/]", highlight=False, soft_wrap=True)
         sys.exit(code)
+    except PlaceLost as error:
+        console.print(f"[red]{escape(str(error))}[/]", highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -104,28 +107,57 @@ def run(
     study: StudyFile,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run folder itself; runs/<study name> by default.")] = None,
+    remeasure: Annotated[
+        bool, typer.Option("--remeasure", help="Measure what was measured on another device again, then go on.")
+    ] = False,
 ) -> None:
     """Run a study, or continue it in an existing run folder.
 
-    Ctrl-C once finishes the running trials and exits; twice stops at once. Nothing finished is lost: the same command
-    continues.
+    Ctrl-C once finishes the running trials and exits; twice stops at once. SIGTERM pauses them at their next checkpoint
+    and exits with 143, within 25 seconds. Nothing finished is lost: the same command continues.
     """
     from nas.commands.report import report_and_front
     from nas.commands.run import run as run_study
     from nas.commands.run import watchers_of
+    from nas.executors.watching import STOPPED
     from nas.study.file import load_study
 
     console = Console()
     loaded = load_study(study, overrides or [])
     folder = out or Path("runs") / loaded.name
-    again = shlex.join(["nas", "run", str(study), *(overrides or []), "--out", str(folder)])
+    options = ["--out", str(folder), *(["--remeasure"] if remeasure else [])]
+    again = shlex.join(["nas", "run", str(study), *(overrides or []), *options])
     watchers = watchers_of(loaded, console)
-    with _going_on_with(again, console, watchers), _placing(study, overrides or []):
-        ended = run_study(loaded, folder, console, watchers)
-    report_and_front(folder, console)
-    watchers.ended("" if ended else "stopped before the end")
+    with _going_on_with(again, console, watchers):
+        with _placing(study, overrides or []):
+            ended = run_study(loaded, folder, console, watchers, remeasures=remeasure)
+        report_and_front(folder, console)
+        watchers.ended("" if ended else STOPPED)
     if not ended:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
+
+
+@app.command(epilog="Example:  nas merge runs/digits-0 runs/digits-1 --to runs/digits")
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR DIR ...", help="Run folders of one study; they are only read.")
+    ],
+    to: Annotated[Path, typer.Option(help="A new or an empty folder.")],
+) -> None:
+    """Join runs of one study into one run folder, which `nas run` can continue.
+
+    Every evaluation stands once, under a new number; a candidate that another seed trained as well has repeats of it.
+    The runs must have the same data, split, training and device; how they proposed candidates may differ.
+    """
+    from nas.commands.merge import lines_of
+    from nas.commands.merge import merge as merge_runs
+    from nas.commands.report import report_and_front
+
+    console = Console()
+    with console.status("merging"):
+        runs, merged = merge_runs(folders, to)
+    console.print(lines_of(runs, merged), markup=False, highlight=False, soft_wrap=True)
+    report_and_front(to, console)
 
 
 @app.command(epilog="Example:  nas train runs/digits 18 finals.epochs=60 finals.train_images=all")
@@ -143,13 +175,20 @@ def train(
     After a kill the same command goes on.
     """
     from nas.commands.report import report_and_front
+    from nas.commands.run import watchers_of
     from nas.commands.train import train as train_trial
+    from nas.executors.watching import STOPPED
+    from nas.study.file import load_recorded
 
     console = Console()
     again = shlex.join(["nas", "train", str(folder), trial, *(overrides or [])])
-    with _readable(folder), _going_on_with(again, console), _placing(folder / "study.yaml", overrides or []):
-        row = train_trial(folder, trial, overrides or [], console)
-    report_and_front(folder, console)
+    with _readable(folder):
+        watchers = watchers_of(load_recorded(folder / "study.yaml"), console)
+        with _going_on_with(again, console, watchers):
+            with _placing(folder / "study.yaml", overrides or []):
+                row = train_trial(folder, trial, overrides or [], console, watchers)
+            report_and_front(folder, console)
+            watchers.ended("" if row is not None else STOPPED)
     if row is None:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
     elif row.state == "FAILED":
@@ -165,19 +204,27 @@ def _fail(words: str) -> NoReturn:
 @contextmanager
 def _going_on_with(again: str, console: Console, watchers: Watchers | None = None) -> Iterator[None]:
     """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
-    from nas.executors.loop import Interrupted, WorkFailed
-    from nas.executors.watching import nobody
+    from nas.executors.loop import WorkFailed
+    from nas.executors.stopping import TERMINATED, Interrupted, Terminated
+    from nas.executors.watching import HASTY, nobody
 
-    watchers = watchers or nobody()
+    watchers, (by_user, by_system) = watchers or nobody(), HASTY
     try:
         yield
-    except WorkFailed as error:
+    except (WorkFailed, PlaceLost) as error:
         watchers.ended(str(error))
         _fail(str(error))
     except Interrupted:
-        watchers.ended("interrupted")
+        watchers.ended(by_user)
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+    except Terminated:
+        watchers.ended(by_system)
+        console.print(f"Terminated; no report was written. Go on with:  {escape(again)}", soft_wrap=True)
+        raise typer.Exit(TERMINATED) from None
+    except BaseException as error:
+        watchers.ended(by_user if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__)
+        raise
 
 
 @contextmanager
@@ -230,6 +277,7 @@ def check(
     """Validate a study; show its data, the size of its space and its smallest, middle and largest network."""
     from nas.commands.check import check_table, warnings_of
     from nas.commands.data import look_at_data
+    from nas.commands.mirroring import storage_warnings
     from nas.commands.refusals import refuse
     from nas.study.file import load_study
 
@@ -238,7 +286,7 @@ def check(
     with _placing(study, overrides or []):
         look_at_data(loaded, console)
         console.print(check_table(loaded))
-        for warning in warnings_of(loaded):
+        for warning in (*warnings_of(loaded), *storage_warnings(loaded)):
             console.print(f"[yellow]warning:[/] {escape(warning)}")
         refuse(loaded)
         if probe:
@@ -277,13 +325,11 @@ def front(
     ] = None,
 ) -> None:
     """Print the Pareto front of a run, over any subset of the objectives, and how surely each network is on it."""
-    from nas.report.tables import format_front, front_rows, thinned
+    from nas.report.tables import asked_objectives, format_front, front_rows, thinned
     from nas.report.terminal import print_front, why_empty
-    from nas.study.file import load_study
 
-    wanted = [name.strip() for name in objectives.split(",")] if objectives else None
     with _readable(folder):
-        names = wanted or load_study(folder / "study.yaml").objectives
+        names = asked_objectives(folder, objectives)
         if style == "table":
             print_front(Console(), folder, names, at_most=at_most)
         else:
@@ -302,6 +348,44 @@ def report(folder: Folder) -> None:
     with _readable(folder):
         write_report(folder, load_study(folder / "study.yaml"), Console())
     print(folder / "report.html")
+
+
+@app.command(epilog="Example:  nas status runs/digits --watch")
+def status(
+    folder: Folder,
+    watch: Annotated[bool, typer.Option("--watch", help="Renewed until the run is over, or Ctrl-C.")] = False,
+    style: Annotated[Literal["text", "json"], typer.Option("--format")] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Say how a run stands: states, rate, front, what is expected, what runs, what failed.
+
+    On any machine that sees the folder; nothing is written and no lock is taken.
+    """
+    from nas.commands.status import show_status
+
+    with _there(folder):
+        show_status(folder, "json" if as_json else style, watch=watch, console=Console())
+
+
+@app.command(epilog="Example:  nas logs runs/digits --trial 17 --level debug")
+def logs(
+    folder: Folder,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for further lines, until Ctrl-C.")] = False,
+    trial: Annotated[
+        str | None, typer.Option(help="Of one network: a trial's number or the beginning of an id.")
+    ] = None,
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="The least that is shown.")
+    ] = "info",
+) -> None:
+    """Print what happened in a run folder: drivers, trials, workers that died, warnings."""
+    from nas.commands.logs import Wanted
+    from nas.commands.logs import logs as lines_of
+    from nas.run_folder.log import Level
+
+    with _there(folder):
+        for line in lines_of(folder, Wanted(Level.named(level), trial), follow=follow):
+            print(line, flush=follow)
 
 
 @app.command(epilog="Example:  nas sensitivity runs/digits 17 --formats int8,int4,int2 --ratios 0.25,0.5")
@@ -387,6 +471,9 @@ def measure(
     threads: Annotated[int, typer.Option(min=1, help="Threads of one call.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images of one call.")] = 1,
     style: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
+    agent: Annotated[
+        str | None, typer.Option(metavar="URL", help="Time it on a device, where `nas agent` listens at this address.")
+    ] = None,
 ) -> None:
     """Measure an ONNX file as a search does.
 
@@ -394,11 +481,32 @@ def measure(
     """
     from nas.commands.measure import as_json, as_table, measure_model
 
-    measured = measure_model(model, threads=threads, batch=batch)
+    measured = measure_model(model, threads=threads, batch=batch, agent=agent)
     if style == "json":
         print(as_json(measured))
     else:
         Console().print(as_table(measured))
+
+
+@app.command(epilog="Example:  nas agent --host 0.0.0.0 --token-file agent.token --certificate c.pem --key k.pem")
+def agent(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8947,
+    token_file: Annotated[Path | None, typer.Option(help="Holds the token; made where it is missing.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file: https instead of http.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="One measurement may take.")] = 120,
+    megabytes: Annotated[float, typer.Option(min=0.001, help="A file may have.")] = 64,
+    gigabytes: Annotated[float, typer.Option(min=0, help="Of memory a measurement may take; 0 is no limit.")] = 2,
+) -> None:
+    """Measure files on this device for studies that run elsewhere, as targets: [{agent: "http://HOST:PORT"}] says.
+
+    Whoever asks must know the token: that of the file, else of the variable COMPACT_NAS_AGENT_TOKEN, else a new one,
+    which is shown once. SIGTERM or Ctrl-C ends the agent after the measurement it is at.
+    """
+    from nas.measuring.agent.serving import Options, serve
+
+    serve(Options(host, port, token_file, certificate, key, seconds, megabytes, gigabytes))
 
 
 @app.command(epilog="Example:  nas retry runs/digits 3 17")
@@ -447,6 +555,40 @@ def cache(
         print(f"Removed {megabytes(remove_all(folder))}.")
 
 
+@app.command(epilog="Example:  nas submit studies/digits.yaml --to slurm search.trials=480 --set nodes=4 --dry-run")
+def submit(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="A study file, e.g. studies/digits.yaml.")
+    ] = None,
+    overrides: Overrides = None,
+    to: Annotated[str, typer.Option("--to", metavar="ray|kubernetes|slurm", help="Who is to run it.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="OPTION=VALUE", help="An option of the job; may be repeated.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job and submit nothing.")] = False,
+    options: Annotated[bool, typer.Option("--options", help="List what --set takes, and submit nothing.")] = False,
+) -> None:
+    """Hand a study to a cluster: Ray's job API, a KubeRay RayJob, or an sbatch script of Slurm.
+
+    KEY=VALUE are keys of the study, --set are options of the job. Whatever ends the job, submitting it again goes on
+    with its run folder.
+    """
+    from nas.commands.submit import options_table
+    from nas.commands.submit import submit as submit_study
+    from nas.jobs.job import SubmitFailed
+
+    if options:
+        Console().print(options_table(to))
+        return
+    if study is None:
+        raise InputError("STUDY: expected a study file, got nothing")
+    try:
+        said = submit_study(study, overrides or [], to, settings or [], dry_run=dry_run)
+    except SubmitFailed as error:
+        _fail(str(error))
+    print(said, end="" if dry_run else "\n")
+
+
 @app.command(epilog="Example:  nas schema > study.schema.json")
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="All keys in tables, for readers.")] = False,
@@ -461,12 +603,21 @@ def schema(
 @contextmanager
 def _readable(folder: Path) -> Iterator[Any]:
     """A run folder that a reading command can use, or one clear error."""
-    try:
+    with _there(folder):
         if not (folder / "study.yaml").exists():
             raise InputError(f"{folder}: expected a run folder, with study.yaml in it")
         if not (folder / "trials.csv").exists():
             raise InputError(f"{folder}: holds no trials.csv yet; has the run started?")
         yield
+
+
+@contextmanager
+def _there(folder: Path) -> Iterator[None]:
+    """Where files of a folder cannot be read, one clear error."""
+    try:
+        yield
+    except BrokenPipeError:  # what it is printed to has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission") from None
     except OSError as error:

@@ -23,6 +23,12 @@ class TrainingDiverged(CandidateFailed):
         super().__init__(f"training diverged: {what}")
 
 
+class PlaceLost(Exception):
+    """Where latency is measured nobody answers any more, which says nothing about the candidate; the message names the
+    place and says why.
+    """
+
+
 def disk_problem(error: BaseException) -> str | None:
     """What is wrong with the disk (full, over quota, read-only, broken), or None where `error` is about something else.
 

@@ -18,7 +18,7 @@ from nas.measuring.bounds import bound_of
 from nas.measuring.costs import measure_files
 from nas.measuring.places import PlaceLost
 from nas.measuring.turns import pausing_for_measurements
-from nas.objectives import excesses
+from nas.objectives import excesses, not_run
 from nas.recording import Clock, finish, noting
 from nas.records import Evaluation, Measurement, State
 from nas.run_folder.rungs import last_record, pruned_fields
@@ -142,9 +142,11 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
 def broken_constraints(values: Mapping[str, float], study: Study, task: Task) -> dict[str, float]:
     """By how much, relative to its limit, each broken constraint is missed by the costs and qualities known so far.
 
-    None for a task without constraints.
+    A latency that the study needs, and its target does not give, is missed too. None for a task without constraints.
     """
-    return excesses(values, study.limits_in(task.phase)) if task.is_constrained else {}
+    if not task.is_constrained:
+        return {}
+    return excesses(values, study.limits_in(task.phase)) | not_run(values, study.needed_latencies)
 
 
 def evaluate_safely(

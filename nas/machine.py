@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import resource
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from nas.errors import InputError
 
 GIGABYTE = 10**9
+_PR_SET_PDEATHSIG = 1
 # Left for a candidate above what libraries and images take: less than this trains nothing.
 LEAST_ROOM = 10**8
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of cgroups v2 and v1
@@ -65,6 +68,15 @@ def limit_memory(gigabytes: float) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
+def is_spent(gigabytes: float | None) -> bool:
+    """Whether this process, which may hold no more than `gigabytes`, has no room left to go on in.
+
+    A heap does not shrink: where a candidate has filled it, what later ones need beside it (code made at run time, new
+    threads' stacks) cannot be had, and each of them would fail.
+    """
+    return gigabytes is not None and data_bytes() > gigabytes * GIGABYTE - LEAST_ROOM
+
+
 def data_bytes() -> int:
     """Private writable memory of this process, as RLIMIT_DATA counts it; 0 where the system does not tell."""
     if sys.platform != "linux":
@@ -76,3 +88,14 @@ def data_bytes() -> int:
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory could not be had: Python's, torch's and ONNX Runtime's ways of saying it."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when its parent ends (elsewhere than on Linux, the end of stdin does).
+
+    Where `parent` has ended already, this process ends at once. The kernel looks at the thread that started it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(f"process {parent}, which this one was to end with, is gone")

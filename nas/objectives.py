@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from nas.records import PARITY, QUALITIES, SIMULATED, State
 Points = NDArray[np.float64]
 
 MARGIN = 1.1  # the reference point lies this factor beyond the worst complete trial, so that it too adds something
+NOT_RUN = 1.0  # the excess of a latency that its target does not give: as if it were twice its limit
 SMALLEST_COST = 1e-12  # costs are compared by ratio; a cost of exactly 0 has no logarithm
 
 
@@ -59,9 +61,45 @@ def excesses(values: Mapping[str, float], limits: Mapping[str, float]) -> dict[s
     return {name: slack for name, slack in slacks(values, limits).items() if slack > 0}
 
 
-def limits_words(broken: Iterable[str], values: Mapping[str, float], limits: Mapping[str, float]) -> str:
-    """What came of the constraints that are broken: `latency_ms 2.63, limit 0.3; accuracy 0.87, limit 0.9`."""
-    return "; ".join(f"{name} {_beside(values[name], limits[name])}" for name in broken)
+def not_run(values: Mapping[str, float], needed: Iterable[str]) -> dict[str, float]:
+    """NOT_RUN for each of the `needed` latencies that is not among `values`, which hold the first target's.
+
+    Empty while nothing is measured.
+    """
+    return {name: NOT_RUN for name in needed if "latency_ms" in values and name not in values}
+
+
+def runs_on(values: Mapping[str, float], needed: Iterable[str]) -> dict[str, float]:
+    """Whether each target of the `needed` latencies runs the file, as constraints that a sampler can learn.
+
+    The same for all trials: -NOT_RUN where it does and NOT_RUN where not; empty while nothing is measured.
+    """
+    missing = not_run(values, needed)
+    told = {name: missing.get(name, -NOT_RUN) for name in needed if "latency_ms" in values}
+    return {f"runs@{name.partition('@')[2]}": value for name, value in told.items()}
+
+
+def limits_words(
+    broken: Iterable[str],
+    values: Mapping[str, float],
+    limits: Mapping[str, float],
+    refused: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """What came of the constraints that are broken: `latency_ms 2.63, limit 0.3; accuracy 0.87, limit 0.9`.
+
+    Of a latency without a value: that its target does not run the file, and what it said, `refused` by target.
+    """
+    return "; ".join(
+        f"{name} {_beside(values[name], limits[name])}" if name in values else unrun_words(name, refused)
+        for name in broken
+    )
+
+
+def unrun_words(name: str, refused: Mapping[str, str] = MappingProxyType({})) -> str:
+    """That the target of a latency does not run the file, and what it said."""
+    target = name.partition("@")[2]
+    said = f" ({refused[target]})" if target in refused else ""
+    return f"{name} was not measured, for target {target} does not run the file as it should{said}"
 
 
 def _beside(value: float, limit: float) -> str:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from nas.measuring.costs import doubts
 from nas.objectives import limits_words
-from nas.records import SIMULATED, UNSTABLE, Evaluation, Measurement, State, parity_at
+from nas.records import SIMULATED, Evaluation, Measurement, State
 from nas.run_folder.attempts import Spent, forget_spent, note_spent
 from nas.run_folder.paths import write_evaluation
 from nas.run_folder.rungs import spent_on
-from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Progress, Rung, Task, Tell, Verdict, silent
 from nas.training.reporting import Report
 from nas.training.stage_run import SECONDS_BETWEEN_CHECKPOINTS
@@ -81,20 +81,12 @@ def noting(task: Task, clock: Clock, report: Report) -> Report:
     return told
 
 
-def doubts(measurement: Measurement, study: Study) -> tuple[str, ...]:
-    """Flags of latencies that are disturbed, or missing on a target after the first."""
-    if measurement.origin == "bound":
-        return ()
-    missing = [parity_at(target.name) for target in study.targets if target.name not in measurement.latency]
-    return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
-
-
 def finish(
     task: Task, bench: Workbench, clock: Clock, state: State, *, flags: tuple[str, ...] = (), **fields: Any
 ) -> Evaluation:
     """Make the record and write it: from here on the evaluation is done. `flags` are of its verification."""
     measurement: Measurement | None = fields.get("measurement")
-    unsure = doubts(measurement, bench.study) if measurement is not None else ()
+    unsure = doubts(measurement, bench.study.targets) if measurement is not None else ()
     unsure += (SIMULATED,) if fields.get("accuracy_source") == SIMULATED else ()
     evaluation = Evaluation(
         candidate_id=task.candidate.id,
@@ -114,7 +106,8 @@ def finish(
         **fields,
     )
     if broken := evaluation.violations:
-        reason = limits_words(broken, evaluation.known, bench.study.limits)
+        refused = evaluation.measurement.refused if evaluation.measurement is not None else {}
+        reason = limits_words(broken, evaluation.known, bench.study.limits, refused)
         evaluation = evaluation.model_copy(update={"reason": reason})
     write_evaluation(task.folder, evaluation)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)

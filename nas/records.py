@@ -224,7 +224,8 @@ class Measurement(Record):
     of shipped files; None: not counted.
 
     `latency` is by target; one after the first is missing where its runtime does not run the file as it should.
-    `other_size_bytes` is the size of the file that every target of another runtime than the first opens.
+    `other_size_bytes` is the size of the file that every target of another runtime than the first opens. `refused` is
+    what the runtimes of targets without a latency said, by target.
     """
 
     origin: Literal["untrained file", "shipped file", "bound"]
@@ -234,6 +235,7 @@ class Measurement(Record):
     peak_memory_bytes: Count
     latency: Mapping[str, Latency]
     other_size_bytes: Mapping[str, Annotated[int, Field(ge=1)]] = {}
+    refused: Mapping[str, str] = {}
     nonzero_parameters: Count | None = None
     coded_bytes: Count | None = None
 
@@ -267,8 +269,9 @@ class Measurement(Record):
         return all(latency.stable for latency in self.latency.values())
 
     def costs(self, target: str) -> dict[str, float]:
-        """Those of COSTS that are known, by name."""
-        return {name: self.cost(name, target) for name in COSTS if self._knows(name, target)}
+        """Those of COSTS that are known, by name, and `other_costs` for `target` the default."""
+        own = {name: self.cost(name, target) for name in COSTS if self._knows(name, target)}
+        return own | self.other_costs(target)
 
     def _knows(self, name: str, target: str) -> bool:
         if name == "latency_ms":
@@ -323,7 +326,7 @@ class Evaluation(Record):
 
     @property
     def known(self) -> dict[str, float]:
-        """Costs on the first target and validation qualities by name, as far as they were measured."""
+        """Costs and validation qualities by name, as far as they were measured."""
         costs = self.measurement.costs(self.target) if self.measurement is not None else {}
         return costs | (self.validation.qualities if self.validation is not None else {})
 

@@ -56,4 +56,13 @@ RUNTIMES = Registry(
     {"onnxruntime": "nas.runtimes.onnxruntime:ONNXRUNTIME", "openvino": "nas.runtimes.openvino:OPENVINO"},
 )
 ENGINES = Registry({"local": "nas.executors.local:LOCAL", "ray": "nas.executors.ray.engine:RAY"})
-TRACKERS = Registry({})
+TRACKERS = Registry(
+    {"tensorboard": "nas.tracking.tensorboard:open_tensorboard", "mlflow": "nas.tracking.mlflow:open_mlflow"},
+)
+JOBS = Registry(
+    {
+        "ray": "nas.jobs.ray:RAY",
+        "kubernetes": "nas.jobs.kubernetes:KUBERNETES",
+        "slurm": "nas.jobs.slurm:SLURM",
+    }
+)

@@ -19,7 +19,7 @@ from nas.files import write_atomically
 from nas.measuring import parity
 from nas.measuring.scoring import Predicts, score_runner
 from nas.records import Scores, Verification
-from nas.runtimes.runtime import Array, FileHeader, file_names, runtime_of
+from nas.runtimes.runtime import Array, FileHeader, file_names, opened_here, runtime_of
 from nas.study import Target
 from nas.training.inference import PREDICTED, predict
 from nas.workbench import Workbench
@@ -73,7 +73,8 @@ def score_file(file: Path, bench: Workbench, *, test: bool, give_way: Callable[[
 
     `give_way` is called before every batch.
     """
-    return _score(runtime_of(bench.study.target).open(file, bench.study.target), bench, test=test, give_way=give_way)
+    target = opened_here(bench.study.target)
+    return _score(runtime_of(target).open(file, target), bench, test=test, give_way=give_way)
 
 
 def _score(runner: Predicts, bench: Workbench, *, test: bool, give_way: Callable[[], None]) -> Scores:

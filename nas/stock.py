@@ -15,7 +15,7 @@ from nas.recording import Clock, finish
 from nas.records import Evaluation, State
 from nas.run_folder.paths import read_evaluation
 from nas.runtimes.onnx.stock import quantize_stock
-from nas.runtimes.runtime import Array, file_names, runtime_of
+from nas.runtimes.runtime import Array, file_names, opened_here, runtime_of
 from nas.shipping import score_file
 from nas.tasks import Task
 from nas.workbench import Workbench
@@ -45,7 +45,7 @@ def quantize_after_training(task: Task, bench: Workbench, clock: Clock) -> Evalu
         scores = score_file(file, bench, test=task.reads_test, give_way=give_way)
     asked = task.candidate.integer_layers(len(bench.data.class_names))
     runtime = runtime_of(study.target)
-    ran = runtime.integer_layers(file, study.target)
+    ran = runtime.integer_layers(file, opened_here(study.target))
     return finish(
         task,
         bench,

@@ -30,7 +30,7 @@ from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
 from nas.restoring import WEIGHTS, restored
 from nas.run_folder.paths import LOCK, LOGITS, folder_named
-from nas.runtimes.runtime import runtime_of
+from nas.runtimes.runtime import opened_here, runtime_of
 from nas.study import Distillation, Recipe, Study
 from nas.study.finals import teacher_changes
 from nas.tasks import CHECKPOINT_FILE, Tell, silent
@@ -154,7 +154,7 @@ def file_logits(folder: Path, bench: Workbench, give_way: Callable[[], None]) ->
     file = folder / runtime.file_name
     if not file.exists():
         raise InputError(f"finals.teacher: expected a folder that holds {runtime.file_name}, got {folder}")
-    runner = runtime.open(file, study.target)
+    runner = runtime.open(file, opened_here(study.target))
     channels, size, _ = runner.input_shape()
     if channels != study.data.input_channels:
         raise InputError(f"finals.teacher: expected a network of {study.data.input_channels} channels, got {channels}")

@@ -17,7 +17,7 @@ from nas.data import DataSet, load
 from nas.measuring.places import Places
 from nas.records import Measurement, Versions
 from nas.run_folder.paths import RunFolder
-from nas.runtimes.runtime import FileHeader, runtime_of
+from nas.runtimes.runtime import FileHeader, opens_here, runtime_of
 from nas.study import Data, Recipe, Study
 from nas.study.numbers import choices_of
 from nas.tasks import Task
@@ -152,7 +152,7 @@ class Workbench:
     def versions(self) -> Versions:
         """What evaluations here are made with."""
         runtimes: dict[str, str] = {}
-        for target in self.study.targets:
+        for target in filter(opens_here, self.study.targets):
             runtimes |= runtime_of(target).versions()
         return Versions(
             compact_nas=__version__,

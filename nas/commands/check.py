@@ -15,6 +15,7 @@ from nas.candidates.genes import may_depend_on_weights
 from nas.candidates.low_rank import idle_choices
 from nas.data import class_count
 from nas.estimate.candidates import file_bytes
+from nas.measuring.agent.greeting import doubts_of_agents
 from nas.records import COSTS
 from nas.study import Study
 
@@ -78,6 +79,7 @@ def warnings_of(study: Study) -> list[str]:
         *_impossible_limits(study),
         *_idle_settings(study),
         *_limits_of_finalists(study),
+        *doubts_of_agents(study.targets),
     ]
 
 

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper
 from rich.table import Table
 
+from nas.commands.measuring_there import measure_there
 from nas.errors import InputError
 from nas.measuring.latency import measure
 from nas.records import Latency
@@ -41,17 +42,25 @@ class Measured:
         return f"unknown: {'; '.join(self.costs.unknown)}" if self.costs.unknown else ""
 
 
-def measure_model(file: Path, *, threads: int, batch: int) -> Measured:
-    """Measure an ONNX file with one float32 input of four dimensions. Raises InputError where that cannot be."""
+def measure_model(file: Path, *, threads: int, batch: int, agent: str | None = None) -> Measured:
+    """Measure an ONNX file with one float32 input of four dimensions, here or by the agent at an address.
+
+    Raises InputError where that cannot be.
+    """
     model = read_model(file)
     name, shape = image_input(model, file)
     if isinstance(shape[0], int) and shape[0] not in (0, batch):
         raise InputError(f"--batch: expected {shape[0]}, which {file} is fixed to, got {batch}")
+    target = Target(name="cpu", threads=threads, batch=batch)
+    latency = _measure_here(file, target) if agent is None else measure_there(file, target, agent)
+    return Measured(file, name, shape, size_of(file), count(model), latency)
+
+
+def _measure_here(file: Path, target: Target) -> Latency:
     try:
-        latency = measure(file, Target(name="cpu", threads=threads, batch=batch))
+        return measure(file, target)
     except RuntimeRefused as error:
         raise InputError(f"{file}: ONNX Runtime cannot run it: {error}") from None
-    return Measured(file, name, shape, size_of(file), count(model), latency)
 
 
 def read_model(file: Path) -> onnx.ModelProto:

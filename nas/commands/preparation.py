@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,9 +19,10 @@ from nas.data.split_record import moved
 from nas.errors import InputError
 from nas.executors.engine import Connection, Engine
 from nas.files import write_atomically
-from nas.measuring.latency import PROTOCOL
+from nas.measuring.again import changes
+from nas.measuring.agent.greeting import greet
 from nas.measuring.places import Places, places_of
-from nas.records import Measurement
+from nas.records import Latency
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.search.earlier import earlier_runs
@@ -29,6 +31,8 @@ from nas.search.sampling import default_population
 from nas.study import Study, Target
 from nas.study.file import CHANGEABLE, dump_study, frozen_difference, load_recorded
 from nas.study.search import is_scan
+
+MOST_LOOKED_AT = 200  # records in which latencies of all targets are looked for
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,23 @@ def connected(study: Study, folder: RunFolder) -> Iterator[tuple[Connection, Stu
 
 
 def prepare(
-    study: Study, folder: RunFolder, console: Console, *, places: Places | None = None, record: bool = True
+    study: Study,
+    folder: RunFolder,
+    console: Console,
+    *,
+    places: Places | None = None,
+    record: bool = True,
+    any_device: bool = False,
 ) -> Ready:
-    """Refuse another device, repair the journal, read the data, record study (if asked) and split.
+    """Ask the agents, repair the journal, read the data, record study (if asked) and split.
 
-    `places` are where targets are measured, by default those of `places_of`.
+    Another device is refused first, unless `any_device` will do. `places` are where targets are measured, by default
+    those of `places_of`.
     """
-    _refuse_another_device(study, folder, places or places_of(study.targets))
+    for notice in greet(study.targets):
+        console.print(f"[yellow]warning:[/] {escape(notice)}", soft_wrap=True)
+    if not any_device:
+        _refuse_another_device(study, folder, places or places_of(study.targets))
     earlier_runs(study, folder)
     if cut := repair(folder.journal):
         console.print(f"[yellow]{folder.journal.name}: a torn last record of {cut} bytes was removed.[/]")
@@ -152,27 +166,34 @@ def _keep_split(study: Study, folder: RunFolder, data: DataSet) -> None:
 
 def _refuse_another_device(study: Study, folder: RunFolder, places: Places) -> None:
     """Raises InputError where the run's latencies were measured on another device, runtime or by another protocol."""
-    found = map(read_evaluation, (folder.path / "artifacts").glob("*/*"))
-    measurement = next((e.measurement for e in found if e is not None and e.measurement is not None), None)
-    if measurement is None:
-        return
-    if different := measured_otherwise(measurement, study.targets, places):
+    if different := measured_otherwise(_recorded_latencies(study, folder), study.targets, places):
         lines = "\n  ".join(different)
         raise InputError(
             f"{folder.path}: its latencies were measured in another way than they would be here; "
             f"recorded -> here:\n  {lines}\n"
-            "Continue it where it was started, or start again with another --out."
+            "Continue it where it was started, measure its latencies again here (nas run --remeasure), or start again "
+            "with another --out."
         )
 
 
-def measured_otherwise(measurement: Measurement, targets: Sequence[Target], places: Places) -> list[str]:
-    """What would differ from the recorded measurements of latency, a line each; targets after the first are named."""
+def _recorded_latencies(study: Study, folder: RunFolder) -> dict[str, Latency]:
+    """The first latency found on each target; one that no file of many runs on is looked for in a few records."""
+    found: dict[str, Latency] = {}
+    for artifact in islice((folder.path / "artifacts").glob("*/*"), MOST_LOOKED_AT):
+        evaluation = read_evaluation(artifact)
+        if evaluation is not None and evaluation.measurement is not None:
+            found = {**evaluation.measurement.latency, **found}
+        if all(target.name in found for target in study.targets):
+            break
+    return found
+
+
+def measured_otherwise(latencies: Mapping[str, Latency], targets: Sequence[Target], places: Places) -> list[str]:
+    """What would differ from the recorded latencies by target, a line each; targets after the first are named."""
     lines = []
     for target in targets:
-        if (measured := measurement.latency.get(target.name)) is None:
-            continue
-        recorded = {**measured.fingerprint.model_dump(mode="json"), "protocol": measured.protocol}
-        here = {**places[target.name].fingerprint(target).model_dump(mode="json"), "protocol": PROTOCOL}
-        name = "" if target == targets[0] else f"{target.name}: "
-        lines += [f"{name}{key}: {recorded[key]} -> {here[key]}" for key in here if recorded[key] != here[key]]
+        if target.name in latencies:
+            name = "" if target == targets[0] else f"{target.name}: "
+            here = places[target.name].fingerprint(target)
+            lines += [f"{name}{change}" for change in changes(latencies[target.name], here)]
     return lines

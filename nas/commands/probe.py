@@ -25,6 +25,7 @@ from nas.estimate.computing import rows_of
 from nas.estimate.words import duration, span
 from nas.evaluate import pipeline_of, structure_costs
 from nas.machine import threads_per_worker
+from nas.measuring.agent.greeting import greet
 from nas.measuring.costs import measure_files
 from nas.measuring.turns import pausing_for_measurements
 from nas.recording import Clock
@@ -81,6 +82,8 @@ def probe(study: Study, *, say: Callable[[str], None] = lambda _: None) -> Probe
     Raises InputError where the study cannot be run here.
     """
     refuse(study)
+    for notice in greet(study.targets):
+        say(notice)
     size = study.space.input_sizes[-1]
     torch.set_num_threads(threads_per_worker(study.search.worker_count, size))
     say("reading the data")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
+from nas.commands.mirroring import refused_storage
 from nas.errors import InputError
-from nas.registry import ENGINES
+from nas.registry import ENGINES, TRACKERS
 from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
 from nas.search.earlier import unusable
@@ -27,13 +28,24 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
     `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
     """
     yield from ENGINES[study.search.engine].refused(study)
+    yield from refused_storage(study)
     yield from missing(study.targets, at_a_glance=folder is None)
+    yield from _absent_trackers(study)
     yield from _refused_formats(study)
     yield from _told(refuse_missing_device, study.training.device)
     yield from unusable(study) if folder is None else ()
     yield from _unusable_scans(study, folder)
     yield from _too_large_for_a_grid(study)
     yield from _told(refuse_teachers, study, folder)
+
+
+def _absent_trackers(study: Study) -> Iterator[str]:
+    """Trackers whose library, the extra of the same name, is not installed."""
+    for name in study.tracking:
+        try:
+            TRACKERS[name]
+        except ImportError as error:
+            yield f"tracking: {name} is not installed (pip install 'compact-nas[{name}]'): {error}"
 
 
 def _refused_formats(study: Study) -> Iterator[str]:

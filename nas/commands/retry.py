@@ -14,6 +14,7 @@ from nas.errors import InputError
 from nas.files import sole_holder
 from nas.objectives import directions_of
 from nas.records import Phase, State
+from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialNotes, TrialRow, row_in
 from nas.search.journal import Journal, repair
@@ -62,6 +63,7 @@ def retry(path: Path, trials: Sequence[int] = ()) -> list[Retried]:
     folder = RunFolder(path)
     study = load_recorded(folder.study)
     with sole_holder(folder.lock):
+        complete_exchange(folder.path)
         repair(folder.journal)
         journals: Journals = {
             "search": Journal(folder.journal, study.name, directions_of(study.objectives)),

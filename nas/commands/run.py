@@ -14,25 +14,29 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from nas.candidates.candidate import Candidate
 from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, outlook_of
-from nas.commands.preparation import connected, prepare, resolve
+from nas.commands.mirroring import mirrored
+from nas.commands.preparation import Ready, connected, prepare, resolve
+from nas.commands.remeasure import remeasure
 from nas.data import load
 from nas.errors import InputError, disk_problem
 from nas.executors.engine import Connection
-from nas.executors.loop import Stop, WorkFailed, disk_words, drive
+from nas.executors.log import RunLog
+from nas.executors.loop import WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, no_limit
+from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
-from nas.executors.watching import Watchers, nobody
+from nas.executors.watching import Watcher, Watchers, nobody
 from nas.files import sole_holder
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.records import State
-from nas.registry import TRACKERS
+from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import LOGITS, RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.search.driver import Drives
 from nas.search.finalists import Finalists, teaching
+from nas.search.modelled import Calibrated
 from nas.search.references import References
 from nas.search.repeats import Repeats
 from nas.search.search import Search
@@ -40,13 +44,34 @@ from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study
 from nas.tasks import OWN_RECIPE, Task
+from nas.tracking.background import Background
 
 
-def run(study: Study, path: Path, console: Console, watchers: Watchers | None = None) -> bool:
+def run(
+    study: Study, path: Path, console: Console, watchers: Watchers | None = None, *, remeasures: bool = False
+) -> bool:
     """Run or continue a study in the folder `path`; returns whether it came to its end.
 
-    Raises InputError before any work where the input cannot be used, WorkFailed where the search cannot go on.
+    `remeasures`: latencies that were measured on another device are measured again first. Raises InputError before any
+    work where the input cannot be used, WorkFailed where the search cannot go on.
     """
+    folder = folder_at(path)
+    with held(folder, console) as stop:
+        complete_exchange(folder.path)
+        asked, study = study, resolve(study, folder)
+        with connected(study, folder) as (connection, study):
+            ready = prepare(study, folder, console, places=connection.places, any_device=remeasures)
+            if remeasures:
+                classes, places = len(ready.search.class_names), connection.places
+                again = remeasure(study, asked, folder, places=places, num_classes=classes, stop=stop)
+                if again is None:
+                    return False
+                study = again
+            return _run_connected(study, folder, ready, connection, stop, watchers or nobody())
+
+
+def folder_at(path: Path) -> RunFolder:
+    """The run folder at `path`, made where there is none. Raises InputError where it cannot be written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,21 +80,18 @@ def run(study: Study, path: Path, console: Console, watchers: Watchers | None = 
         raise InputError(f"--out: cannot make the folder {path}: {error.strerror}") from None
     if not os.access(path, os.W_OK):
         raise InputError(f"--out: {path}: no permission to write, or a read-only file system")
-    folder = RunFolder(path.resolve())
-    with held(folder, console) as stop:
-        study = resolve(study, folder)
-        with connected(study, folder) as (connection, study):
-            return _run_connected(study, folder, connection, stop, watchers or nobody())
+    return RunFolder(path.resolve())
 
 
 def watchers_of(study: Study, console: Console) -> Watchers:
     """Who hears of a run of this study."""
-    return Watchers([TRACKERS[name]() for name in study.tracking], console)
+    trackers: list[Watcher] = [Background(name) for name in study.tracking]
+    return Watchers([RunLog(console), *trackers], console)
 
 
 @contextmanager
 def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
-    """A run folder that this process alone works in; Ctrl-C is counted."""
+    """A run folder that this process alone works in; Ctrl-C is counted, and SIGTERM heard."""
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
             yield stop
@@ -81,20 +103,21 @@ def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
         raise WorkFailed(disk_words(folder.path, problem)) from None
 
 
-def _run_connected(study: Study, folder: RunFolder, connection: Connection, stop: Stop, watchers: Watchers) -> bool:
+def _run_connected(
+    study: Study, folder: RunFolder, ready: Ready, connection: Connection, stop: Stop, watchers: Watchers
+) -> bool:
     """The search, then repeats and finalists, in a folder that this process holds."""
-    is_new, console = not folder.journal.exists(), stop.console
-    ready = prepare(study, folder, console, places=connection.places)
-    data = ready.search
+    is_new, console, data = not folder.journal.exists(), stop.console, ready.search
+    watchers.began(study, folder)
     outlook = outlook_of(study, train_images=ready.train_images, num_classes=len(data.class_names))
     if is_new:  # what is left of another one shows as soon as its search goes on
         announce(outlook, console)
-    measured = _calibrate(study, folder, len(data.class_names), console, stop)
+    measured = calibrate(study, folder, len(data.class_names), console, stop)
     search = Search(study, folder, class_names=data.class_names, calibrated=measured)
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
-    watchers.began(study, folder)
-    with connection.open(setup_of(study, folder, workers=study.search.worker_count)) as executor:
+    setup = setup_of(study, folder, workers=study.search.worker_count)
+    with mirrored(study, folder, console), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
         repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
@@ -126,15 +149,13 @@ def _run_connected(study: Study, folder: RunFolder, connection: Connection, stop
     return not stop.asked and (bool(problem) or is_over)
 
 
-def _calibrate(
-    study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop
-) -> list[tuple[Candidate, float]]:
-    """Candidates measured for the model of latency, with their milliseconds; none where the sampler has no such model.
+def calibrate(study: Study, folder: RunFolder, num_classes: int, console: Console, stop: Stop) -> Calibrated:
+    """Candidates measured for the models of latency, with their milliseconds; none where the sampler has no such model.
 
     They are measured once per run folder.
     """
     if not seconds_of(study):
-        return []
+        return {}
     is_new = not folder.calibration.exists()
     with console.status("calibrating the model of latency") as status:
         began = time.monotonic()
@@ -149,7 +170,7 @@ def _calibrate(
         console.print(f"[yellow]warning:[/] latency is learned from the trials alone: {escape(problem)}")
     elif is_new:
         console.print(f"The model of latency is calibrated on {len(found.samples)} untrained candidates.")
-    return found.of_target(study.target.name)
+    return {name: found.of_target(target.name) for name, target in study.latencies.items()}
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,16 @@ from rich.console import Console
 
 from nas.commands.export import DIGITS_OF_AN_ID
 from nas.commands.forecasts import of_finals, outlook_of
+from nas.commands.mirroring import mirrored
 from nas.commands.preparation import connected, prepare
 from nas.commands.run import held, setup_of
 from nas.errors import InputError
 from nas.executors.loop import drive
 from nas.executors.view import Screen
+from nas.executors.watching import Watchers, nobody
 from nas.objectives import directions_of
 from nas.records import QUALITIES, State
+from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import BOUND, TrialNotes, TrialRow, row_in, words_of
 from nas.search.finalists import Finalists
@@ -41,7 +44,9 @@ class Searched:
     rows: list[TrialRow]
 
 
-def train(path: Path, trial: str, overrides: Sequence[str], console: Console) -> TrialRow | None:
+def train(
+    path: Path, trial: str, overrides: Sequence[str], console: Console, watchers: Watchers | None = None
+) -> TrialRow | None:
     """Train a trial's network by the run's `finals` with these changes; its row, None where it was stopped before.
 
     Raises InputError where the trial cannot be trained, where anything but `finals` would change, or where it is
@@ -50,6 +55,7 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
     folder = RunFolder(path.resolve())
     study = _changed(folder, overrides)
     with held(folder, console) as stop, connected(study, folder) as (connection, _):
+        complete_exchange(folder.path)
         repair(folder.journal)
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
         again = by_trial(_finished(Journal(folder.journal, f"{study.name}/repeat", ["maximize"])).rows)
@@ -70,9 +76,11 @@ def train(path: Path, trial: str, overrides: Sequence[str], console: Console) ->
 
         classes = len(ready.finals.class_names)
         forecast = of_finals(outlook_of(study, train_images=ready.train_images, num_classes=classes), finalists)
+        watchers = watchers or nobody()
+        watchers.began(study, folder)
         screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
-        with connection.open(setup_of(study, folder, workers=1)) as executor:
-            drive(finalists, executor, stop, screen)
+        with mirrored(study, folder, console), connection.open(setup_of(study, folder, workers=1)) as executor:
+            drive(finalists, executor, stop, screen, watchers)
         return next(iter(_rows(finalists, own)), None)
 
 

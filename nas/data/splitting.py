@@ -13,8 +13,10 @@ KEYS = {"test": "test", "val": "validation"}
 
 
 def split_listing(listing: Listing, data: Data, seed: int) -> Split:
-    """Stratified by class; where the listing knows groups, each stays in one part."""
-    random = np.random.default_rng(seed)
+    """Stratified by class; where the listing knows groups, each stays in one part. `data.split_seed` stands above
+    `seed`, the study's.
+    """
+    random = np.random.default_rng(seed if data.split_seed is None else data.split_seed)
     train = listing.given["train"]
     parts = {name: listing.given[name] for name in KEYS if name in listing.given}
     if listing.groups is not None:

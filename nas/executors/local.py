@@ -46,7 +46,15 @@ START_SECONDS = 600.0
 
 def open_local(setup: ExecutorSetup) -> AbstractContextManager[Executor]:
     """The engine `local`: one worker process per place."""
-    return LocalWorkers(setup.folder.path, setup.workers, setup.threads, setup.limit_minutes, setup.excused)
+    elsewhere = any(target.is_elsewhere for target in setup.study.targets)
+    return LocalWorkers(
+        setup.folder.path,
+        setup.workers,
+        setup.threads,
+        setup.limit_minutes,
+        setup.excused,
+        waits_for_devices=elsewhere,
+    )
 
 
 LOCAL = OnThisMachine(open_local)  # a row of nas.registry.ENGINES
@@ -58,7 +66,9 @@ class _Worker:
     answers: int  # a descriptor that only the worker's own lines come through
     errors: IO[bytes]
     task: Task | None = None
+    part: str = ""  # what the task is at
     started: bool = False
+    spent: bool = False  # its memory is used up: no task after this one
     since: float = field(default_factory=time.monotonic)
     unread: bytes = b""  # the beginning of a line
 
@@ -98,8 +108,9 @@ class LocalWorkers:
     """`count` processes over one run folder. Use as a context manager; leaving it ends them all.
 
     A task may take `limit_minutes` from its submission, or from when its worker was ready, if that came later; time
-    while `excused` says so, because workers do something that serves all candidates, does not count. `command` starts a
-    worker; the run folder and the worker's options are appended.
+    while `excused` says so, because workers do something that serves all candidates, does not count. Nor does that of
+    measuring where it `waits_for_devices` elsewhere. `command` starts a worker; the run folder and the worker's options
+    are appended.
     """
 
     folder: Path
@@ -107,6 +118,7 @@ class LocalWorkers:
     threads: int
     limit_minutes: Callable[[Task], float | None] = no_limit
     excused: Callable[[], bool] = never
+    waits_for_devices: bool = False
     command: Sequence[str] = WORKER
     _workers: list[_Worker] = field(default_factory=list)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
@@ -140,7 +152,7 @@ class LocalWorkers:
     def submit(self, task: Task) -> None:
         """Give a task to an idle worker."""
         worker = next(worker for worker in self._workers if worker.task is None)
-        worker.task = task
+        worker.task, worker.part = task, ""
         if worker.started:
             worker.since = time.monotonic()
         worker.send(task.to_line())
@@ -162,6 +174,10 @@ class LocalWorkers:
                 self._replace(worker)
             else:
                 events += [event for answer in answers if (event := _event_of(worker, answer))]
+                if worker.spent:
+                    worker.process.kill()
+                    worker.process.wait()
+                    self._replace(worker)
         return events + self._late()
 
     def _late(self) -> list[Event]:
@@ -170,7 +186,7 @@ class LocalWorkers:
         now = time.monotonic()
         for worker in list(self._workers):
             limit = self.limit_minutes(worker.task) if worker.task else None
-            if limit is not None and worker.started and self.excused():
+            if limit is not None and worker.started and (self._measures_elsewhere(worker) or self.excused()):
                 worker.since = now
             if not worker.started and now - worker.since > START_SECONDS:
                 events.append(Died(worker.task, f"worker not ready after {START_SECONDS:.0f} s", started=False))
@@ -182,6 +198,9 @@ class LocalWorkers:
             worker.process.wait()
             self._replace(worker)
         return events
+
+    def _measures_elsewhere(self, worker: _Worker) -> bool:
+        return self.waits_for_devices and worker.part == "measure"
 
     def _start(self) -> None:
         answers, theirs = os.pipe()
@@ -226,10 +245,11 @@ def _event_of(worker: _Worker, answer: dict[str, Any]) -> Event | None:
     task = worker.task
     assert task is not None, f"an idle worker said {answer}"
     if "progress" in answer:
+        worker.part = answer["progress"]["part"]
         return Told(task, Progress(**answer["progress"]))
     if "rung" in answer:
         return Reported(task, Rung(**answer["rung"]))
-    worker.task = None
+    worker.task, worker.spent = None, answer.get("spent", False)
     if "broke" in answer:
         return Broke(task, answer["broke"])
     return Paused(task) if "paused" in answer else Finished(task, task.folder)

@@ -1,14 +1,8 @@
-"""The loop around any executor: free places are filled, results are taken, the terminal shows them, Ctrl-C ends it."""
+"""The loop around any executor: free places are filled, results are taken, the terminal shows them, signals end it."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-
-from rich.console import Console
 
 from nas.errors import InputError
 from nas.executors.pool import (
@@ -24,6 +18,7 @@ from nas.executors.pool import (
     Told,
     TookTooLong,
 )
+from nas.executors.stopping import Stop, Terminated
 from nas.executors.view import Screen, View
 from nas.executors.watching import Watchers, nobody
 from nas.records import Evaluation
@@ -41,56 +36,6 @@ class WorkFailed(Exception):
     """The search cannot go on; the message says why."""
 
 
-class Interrupted(Exception):
-    """Ctrl-C was pressed twice."""
-
-
-def nothing_known() -> str:
-    return ""
-
-
-@dataclass
-class Stop:
-    """Ctrl-C, counted: once means finish what is running, twice means now.
-
-    While `watched` somebody looks at `presses` and ends the work in order; else the second one is raised at once.
-    """
-
-    presses: int = 0
-    console: Console = field(default_factory=Console)
-    watched: bool = False
-    left: Callable[[], str] = nothing_known
-
-    @contextmanager
-    def listening(self) -> Iterator[Stop]:
-        previous = signal.signal(signal.SIGINT, self._pressed)
-        try:
-            yield self
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-    def _pressed(self, *_: object) -> None:
-        self.presses += 1
-        if self.presses == 1:
-            left = f", about {words}" if (words := self.left()) else ""
-            self.console.print(f"[yellow]Finishing what is running{left}; press Ctrl-C again to stop now.[/]")
-        elif not self.watched or self.presses > 2:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def watching(self, left: Callable[[], str] = nothing_known) -> Iterator[None]:
-        """While it lasts somebody looks; `left` says how long what runs still takes."""
-        self.watched, self.left = True, left
-        try:
-            yield
-        finally:
-            self.watched, self.left = False, nothing_known
-
-    @property
-    def asked(self) -> bool:
-        return self.presses > 0
-
-
 def disk_words(path: Path, problem: str) -> str:
     return f"{path}: {problem}; nothing finished is lost, the same command goes on"
 
@@ -99,7 +44,7 @@ def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen, watche
     """Fill free places, take what they finish; returns the driver's problem, if it has one.
 
     Raises InputError where a worker refuses the study, WorkFailed where no worker can go on, Interrupted at the second
-    Ctrl-C.
+    Ctrl-C, Terminated after SIGTERM: once what was running is paused or finished, or the notice is over.
     """
     start_deaths, watchers = 0, watchers or nobody()
     with screen.showing() as view, stop.watching(lambda: view.left_of(executor.running)):
@@ -110,14 +55,19 @@ def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen, watche
                 watchers.started(answer)
             if isinstance(answer, Done) or (stop.asked and not executor.running):
                 view.show(None)  # the end changes counts too: what is paused then is PRUNED
+                if stop.is_terminated:
+                    raise Terminated
                 return answer.problem if isinstance(answer, Done) else ""
-            if stop.presses > 1:
-                raise Interrupted
+            stop.check()
             view.tick(executor.running)
+            watchers.expects(view.left_seconds)
             for event in executor.wait(WAIT_SECONDS):
                 start_deaths = _start_deaths(event, start_deaths)
                 watchers.happened(event)
-                row = _handle(event, driver, executor, view, watchers)
+                if isinstance(event, Reported):
+                    executor.answer(event.task, stop.verdict(driver.report(event.task, event.rung)))
+                    continue
+                row = _handle(event, driver, view, watchers)
                 if row is not None:
                     view.show(row)
 
@@ -133,15 +83,13 @@ def _start_deaths(event: Event, before: int) -> int:
     return before + 1
 
 
-def _handle(event: Event, driver: Drives, executor: Executor, view: View, watchers: Watchers) -> TrialRow | None:
+def _handle(event: Event, driver: Drives, view: View, watchers: Watchers) -> TrialRow | None:
     """Tell the driver what happened, and the watchers of a trial that is over by it, whose row is returned."""
     match event:
         case Refused(reason):
             raise InputError(reason)
         case Broke(_, reason):
             raise WorkFailed(disk_words(driver.folder.path, reason))
-        case Reported(task, rung):
-            executor.answer(task, driver.report(task, rung))
         case Told(task, progress):
             view.heard(task, progress)
         case Noticed(text):

@@ -48,9 +48,13 @@ class Forecast:
     left: Callable[[Sequence[Task]], float]
     further: Callable[[], float] = lambda: 0.0
 
-    def words(self, running: Sequence[Task]) -> str:
+    def seconds(self, running: Sequence[Task]) -> tuple[float, float]:
+        """Until this drive ends, and from then until the whole run does."""
+        return self.left(running), self.further()
+
+    @staticmethod
+    def words(left: float, further: float) -> str:
         """When this drive and the whole run end."""
-        left, further = self.left(running), self.further()
         own = f"about {duration(left)} left"
         return own if further < 1 else f"{own}, all about {duration(left + further)}"
 
@@ -88,6 +92,7 @@ class View:
     screen: Screen
     bars: Bars
     bar: TaskID
+    left_seconds: float | None = None  # until all is done
     _counts: str = ""
     _expected: str = ""
     _said: dict[Key, Progress] = field(default_factory=dict)
@@ -137,8 +142,12 @@ class View:
             self._print(f"{self.screen.title}: {words}")
 
     def expected(self, running: Sequence[Task]) -> str:
-        forecast = self.screen.forecast
-        return "" if forecast is None else forecast.words(running)
+        """The forecast in words; how long all takes is kept."""
+        if (forecast := self.screen.forecast) is None:
+            return ""
+        left, further = forecast.seconds(running)
+        self.left_seconds = left + further
+        return forecast.words(left, further)
 
     def left_of(self, running: Sequence[Task]) -> str:
         """How long those that run still take, in words; empty where nothing is known."""

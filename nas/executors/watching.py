@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +15,10 @@ from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.study import Study
 from nas.tasks import Task
+
+STOPPED, INTERRUPTED, TERMINATED = "stopped before the end", "interrupted", "terminated"
+WISHES = (STOPPED, INTERRUPTED, TERMINATED)  # ends that are no problem
+HASTY = (INTERRUPTED, TERMINATED)  # ends that wait for nobody
 
 
 class Watcher(Protocol):
@@ -38,6 +42,14 @@ class Watcher(Protocol):
         """The driver is done and the report is written; `problem` says why where it ended otherwise."""
 
 
+@runtime_checkable
+class Expecting(Protocol):
+    """A watcher that hears of the forecast too, as often as it changes."""
+
+    def expects(self, seconds: float) -> None:
+        """Seconds until all is done."""
+
+
 @dataclass
 class Watchers:
     """Several watchers; one that raises is dropped with a warning, and the run goes on."""
@@ -59,6 +71,11 @@ class Watchers:
 
     def happened(self, event: Event) -> None:
         self._each(lambda watcher: watcher.happened(event))
+
+    def expects(self, seconds: float | None) -> None:
+        """How long all that is left takes, where that is known."""
+        if seconds is not None:
+            self._each(lambda watcher: watcher.expects(seconds) if isinstance(watcher, Expecting) else None)
 
     def over(self, task: Task, evaluation: Evaluation | None, row: TrialRow) -> None:
         self._each(lambda watcher: watcher.over(task, evaluation, row))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import signal
@@ -13,11 +12,10 @@ from typing import Any, TextIO
 
 from nas.errors import InputError, disk_problem
 from nas.executors.notices import tell_notices
-from nas.machine import limit_memory
+from nas.machine import die_with, is_spent, limit_memory
 from nas.run_folder.paths import RunFolder
 from nas.tasks import Progress, Rung, Task, Verdict
 
-_PR_SET_PDEATHSIG = 1
 GONE = "the driver is gone"
 
 
@@ -28,7 +26,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--answers", type=int, required=True, help="descriptor that answers are written to")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
+    # The driver decides what they mean. Batch systems send SIGTERM to every process of a job: a worker that died of it
+    # would be held against its candidate.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     die_with(arguments.driver)
     os.set_inheritable(arguments.answers, False)  # a child that lives on would hide this process's end
     line = Line(sys.stdin, os.fdopen(arguments.answers, "w", buffering=1, encoding="utf-8"))
@@ -70,14 +71,6 @@ class Line:
         return Verdict(json.loads(answer)["verdict"])
 
 
-def die_with(driver: int) -> None:
-    """Have the kernel end this process when its parent ends (elsewhere than on Linux, the end of stdin does)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != driver:
-        sys.exit(GONE)
-
-
 def serve(folder: RunFolder, threads: int, line: Line) -> None:
     """Evaluate tasks until the driver's line ends."""
     import torch
@@ -113,7 +106,7 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
                 raise
             line.say(broke=problem)
         else:
-            line.say(done=task.number)
+            line.say(done=task.number, spent=is_spent(study.search.trial_gigabytes))
 
 
 if __name__ == "__main__":

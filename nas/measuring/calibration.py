@@ -71,9 +71,14 @@ class Calibration(Record):
 def seconds_of(study: Study) -> float:
     """Seconds at most that a study wants its latency model calibrated for; 0 where nothing predicts latency."""
     asked = study.search.calibration
-    counts = {*study.objectives, *study.limits}
-    predicts = str(study.search.sampler) == "pareto" and any(name.startswith("latency_ms") for name in counts)
+    predicts = str(study.search.sampler) == "pareto" and bool(targets_of(study))
     return (MOST_SECONDS if asked == "auto" else float(asked)) if predicts else 0.0
+
+
+def targets_of(study: Study) -> tuple[Target, ...]:
+    """The targets on this machine whose latency counts; what others measure is learned from the trials alone."""
+    here = (target for target in study.latencies.values() if target.device is None and target.agent is None)
+    return tuple(dict.fromkeys(here))
 
 
 def read_calibration(path: Path) -> Calibration | None:
@@ -123,7 +128,7 @@ def _key(study: Study, num_classes: int) -> str:
         study.data.input_channels,
         study.space.model_dump(mode="json"),
         study.compression.model_dump(mode="json"),
-        [[target.name, fingerprint(target).model_dump(mode="json")] for target in study.targets],
+        [[target.name, fingerprint(target).model_dump(mode="json")] for target in targets_of(study)],
     ]
     return key_of(json.dumps(told, sort_keys=True))
 
@@ -132,7 +137,8 @@ def _measure(study: Study, num_classes: int, stopped: Callable[[], bool]) -> tup
     """Have the process measure until the time is over, or enough is known."""
     candidates = design(study, num_classes, MOST_CANDIDATES)
     told = tuple(candidate.to_json() for candidate in candidates)
-    job = Job(num_classes=num_classes, targets=study.targets, seconds=seconds_of(study), candidates=told)
+    targets = targets_of(study)
+    job = Job(num_classes=num_classes, targets=targets, seconds=seconds_of(study), candidates=told)
     works = [work_of(candidate, num_classes) for candidate in candidates]
     samples: list[Sample] = []
     with tempfile.TemporaryFile() as errors, _benchmark(job, errors) as lines:
@@ -140,10 +146,10 @@ def _measure(study: Study, num_classes: int, stopped: Callable[[], bool]) -> tup
             answer = json.loads(line)
             samples.append(Sample(candidate=told[answer["number"]], latency_ms=answer["latency_ms"]))
             looks = study.search.calibration == "auto" and len(samples) % LOOK_EVERY == 0
-            if stopped() or (looks and _is_enough(samples, works, study.targets, num_classes)):
+            if stopped() or (looks and _is_enough(samples, works, targets, num_classes)):
                 break
         problem = "" if samples else _last_line(errors)
-    prints = {target.name: fingerprint(target) for target in study.targets}
+    prints = {target.name: fingerprint(target) for target in targets}
     found = Calibration(protocol=PROTOCOL, fingerprints=prints, num_classes=num_classes, samples=tuple(samples))
     return found, problem
 

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from nas.candidates.candidate import Candidate
-from nas.measuring.places import Place, Places, places_of
-from nas.records import Latency, LayerReport, Measurement
+from nas.measuring.places import Places, places_of
+from nas.records import UNSTABLE, LayerReport, Measurement, parity_at
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
 from search_spaces.layers import LayerSpec
@@ -33,11 +33,15 @@ def measure_files(
     """
     first, *others = targets
     costs = runtime_of(first).costs(files[first.name])
-    places = places or places_of(targets)
+    places, refused = places or places_of(targets), dict[str, str]()
     latency = {first.name: places[first.name].measure(files[first.name], first)}
     for target in others:
-        found = None if target.name in without else _latency(files[target.name], target, places[target.name])
-        latency |= {target.name: found} if found else {}
+        if target.name in without:
+            continue
+        try:
+            latency[target.name] = places[target.name].measure(files[target.name], target)
+        except RuntimeRefused as error:
+            refused[target.name] = " ".join(str(error).split())
     return Measurement(
         origin=origin,
         parameters=costs.parameters,
@@ -45,22 +49,24 @@ def measure_files(
         size_bytes=_bytes(files[first.name]),
         peak_memory_bytes=costs.peak_memory_bytes,
         latency=latency,
+        refused=refused,
         other_size_bytes={t.name: _bytes(files[t.name]) for t in others if t.runtime != first.runtime},
         **(costs_of_weights(files[first.name], first) if origin == "shipped file" else {}),
     )
+
+
+def doubts(measurement: Measurement, targets: Sequence[Target]) -> tuple[str, ...]:
+    """Flags of latencies that are disturbed, or missing on a target after the first."""
+    if measurement.origin == "bound":
+        return ()
+    missing = [parity_at(target.name) for target in targets if target.name not in measurement.latency]
+    return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
 
 
 def costs_of_weights(file: Path, target: Target) -> dict[str, int]:
     """Costs, by name, that an untrained file says nothing of: what is not zero, and its bytes entropy-coded."""
     runtime = runtime_of(target)
     return {"nonzero_parameters": runtime.zeros(file).nonzero_parameters, "coded_bytes": len(runtime.coded(file))}
-
-
-def _latency(file: Path, target: Target, place: Place) -> Latency | None:
-    try:
-        return place.measure(file, target)
-    except RuntimeRefused:
-        return None
 
 
 def _bytes(file: Path) -> int:

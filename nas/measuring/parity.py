@@ -13,7 +13,7 @@ from nas.errors import CandidateFailed, TrainingDiverged
 from nas.measuring.costs import layer_reports
 from nas.measuring.scoring import as_float
 from nas.records import PARITY, Parity, Verification, parity_at
-from nas.runtimes.runtime import Array, Runner, RuntimeRefused, runtime_of
+from nas.runtimes.runtime import Array, Runner, RuntimeRefused, opened_here, opens_here, runtime_of
 from nas.study import Target
 
 GRID_STEPS, FLOAT_TOLERANCE = 3, 0.01
@@ -35,19 +35,21 @@ def verify(
     """Which layers run as integers on the first target, and whether every runtime computes what the network does.
 
     `files` are by target's name; `expected` are torch's logits (N, classes) of `images`. Targets after the first are
-    checked where their runtime or provider is another; what is wrong there flags them alone.
+    checked where their runtime or provider is another, if it can be opened here; what is wrong there flags them alone.
     Raises ParityBroken where accuracies on the first target differ by more than a point, and more than one image.
     """
     first, *others = targets
     integer_head = "classifier" in candidate.plan.formats
-    parity = parity_of(runtime_of(first).open(files[first.name], first), images, expected, integer_head=integer_head)
+    here = opened_here(first)
+    parity = parity_of(runtime_of(first).open(files[first.name], here), images, expected, integer_head=integer_head)
     if parity.is_broken:
         raise ParityBroken(f"parity broken: accuracy in runtime and torch differ by {parity.accuracy_difference:.1%}")
-    ran = runtime_of(first).integer_layers(files[first.name], first)
+    ran = runtime_of(first).integer_layers(files[first.name], here)
     asked = candidate.integer_layers(num_classes)
-    found = {t: _checked(files[t.name], t, images, expected, integer_head=integer_head) for t in _unlike(first, others)}
-    broken = [checked for checked, other in found.items() if not (other and other.holds)]
-    doubtful = [target.name for target in others if any(_alike(target, checked) for checked in broken)]
+    checked = [target for target in _unlike(first, others) if opens_here(target)]
+    found = {t: _checked(files[t.name], t, images, expected, integer_head=integer_head) for t in checked}
+    broken = [target for target, other in found.items() if not (other and other.holds)]
+    doubtful = [target.name for target in others if any(_alike(target, wrong) for wrong in broken)]
     return Verification(
         asked_integer=asked,
         ran_integer=tuple(name for name in asked if name in ran),
@@ -66,7 +68,9 @@ def parity_of(runner: Runner, images: Images, expected: Array, *, integer_head: 
 def _checked(file: Path, target: Target, images: Images, expected: Array, *, integer_head: bool) -> Parity | None:
     """Parity on a target after the first; None where its runtime refuses the file or gives NaN."""
     try:
-        return parity_of(runtime_of(target).open(file, target), images, expected, integer_head=integer_head)
+        return parity_of(
+            runtime_of(target).open(file, opened_here(target)), images, expected, integer_head=integer_head
+        )
     except (RuntimeRefused, ParityBroken):
         return None
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from nas.errors import PlaceLost as PlaceLost
+from nas.measuring.agent.client import agent_of
 from nas.measuring.latency import measure
 from nas.records import Fingerprint, Latency
 from nas.runtimes.runtime import fingerprint
 from nas.study import Target
-
-
-class PlaceLost(Exception):
-    """A place does not answer any more, which says nothing about the candidate; the message names it and says why."""
 
 
 class Place(Protocol):
@@ -45,5 +44,8 @@ HERE = ThisMachine()
 
 
 def places_of(targets: Sequence[Target]) -> Places:
-    """Where a process that no engine tells otherwise measures each target."""
-    return {target.name: HERE for target in targets}
+    """Where a process that no engine tells otherwise measures each target: here, or by the agent that it names.
+
+    Raises InputError where the environment lacks an agent's token.
+    """
+    return {t.name: HERE if t.agent is None else agent_of(t, os.environ) for t in targets}

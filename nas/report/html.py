@@ -69,8 +69,10 @@ def render(run: Run, importance: Sequence[ObjectiveImportance] = ()) -> str:
         data=summary.data_words(run.study),
         states=summary.state_counts(run.trials),
         verdict=verdict(run.references, run.front, run.study.objectives),
-        offer=summary.offer(run.front, complete=bool((run.trials["state"] == State.COMPLETE).any())),
-        tiles=summary.tiles(run.front),
+        offer=summary.offer(
+            run.front, run.study.objectives, complete=bool((run.trials["state"] == State.COMPLETE).any())
+        ),
+        tiles=summary.tiles(run.front, run.study.objectives),
         machine=machine_facts(run.evaluations),
         axes=axes,
         columns=[axis for axis in axes if axis.is_cost],

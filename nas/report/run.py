@@ -99,7 +99,8 @@ def other_qualities(study: Study) -> list[Figure]:
 def default_axes(study: Study, axes: Sequence[Figure]) -> tuple[str, str]:
     """The quality over latency or the first cost that is an objective; costs alone where no quality is asked for."""
     known = [axis.key for axis in axes]
-    wanted = [key for key in ("latency_ms", "size_bytes") if key in study.objectives]
+    preferred = ("latency_ms", "size_bytes")  # on whatever target
+    wanted = [key for cost in preferred for key in study.objectives if key.partition("@")[0] == cost]
     costs = [key for key in (*wanted, *study.objectives, *known) if key in known and key not in QUALITIES]
     costs = list(dict.fromkeys(costs)) or ["latency_ms"]
     quality = next((key for key in study.objectives if key in QUALITIES), "accuracy")

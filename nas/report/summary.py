@@ -95,10 +95,16 @@ def best(rows: Sequence[Row], key: str) -> Row | None:
     return max(able, key=lambda r: r[key]) if key == "accuracy" else min(able, key=lambda r: r[key])
 
 
-def tiles(rows: Sequence[Row]) -> list[Tile]:
-    """The extremes of the front: most accurate, smallest, fastest."""
+def ends(objectives: Sequence[str]) -> list[tuple[str, str, str]]:
+    """In what a front has extremes, with words for them: ENDS, and latencies on further targets that are objectives."""
+    others = [(name, name.partition("@")[2]) for name in objectives if name.startswith("latency_ms@")]
+    return [*ENDS, *((name, f"Fastest on {target}", f"latency on {target} from") for name, target in others)]
+
+
+def tiles(rows: Sequence[Row], objectives: Sequence[str] = ()) -> list[Tile]:
+    """The extremes of the front: most accurate, smallest, fastest on every target that an objective is about."""
     found = []
-    for key, label, _ in ENDS:
+    for key, label, _ in ends(objectives):
         row = best(rows, key)
         if row is not None:
             found.append(Tile(label, _value(row, key), figure(key).unit, _note(row, key)))
@@ -112,25 +118,25 @@ def _value(row: Row, key: str) -> str:
 def _note(row: Row, key: str) -> str:
     if key != "accuracy":
         accuracy = figure("accuracy").text(row["accuracy"], unit=True)
-        shaky = ", not stable" if key == "latency_ms" and UNSTABLE in str(row.get("flags") or "") else ""
+        shaky = ", not stable" if key.startswith("latency_ms") and UNSTABLE in str(row.get("flags") or "") else ""
         return f"trial {row['trial']}, accuracy {accuracy}{shaky}"
     test = f", test {accuracy_text(row['test_accuracy'], row['test_accuracy_se'])} %"
     return f"trial {row['trial']}{test if present(row['test_accuracy']) else ', test not read yet'}"
 
 
-def offer(rows: Sequence[Row], *, complete: bool) -> str:
+def offer(rows: Sequence[Row], objectives: Sequence[str] = (), *, complete: bool) -> str:
     """One sentence: what the front offers, or why it is empty; `complete` says whether any trial is complete."""
     if not rows and complete:
         return "No complete trial can stand on a front, so there is none to choose from."
     if not rows:
         return "No trial is complete yet, so there is no front to choose from."
-    ends = [
+    extremes = [
         f"{lead} {_value(row, key)}{FIXED}{figure(key).unit}"
-        for key, _, lead in ENDS
+        for key, _, lead in ends(objectives)
         if (row := best(rows, key)) is not None
     ]
     networks = "One network is" if len(rows) == 1 else f"{len(rows)} networks are"
-    return f"{networks} on the front: {', '.join(ends)}."
+    return f"{networks} on the front: {', '.join(extremes)}."
 
 
 def problems(

@@ -27,6 +27,7 @@ from nas.run_folder.columns import (
     TRIAL_COLUMNS,
     kind_of,
 )
+from nas.study.at_targets import short_names
 from nas.study.file import load_study
 
 LATER = tuple(name for name in FRONT_COLUMNS if name.startswith("test_") or name in ("seeds", "mean_accuracy"))
@@ -83,6 +84,14 @@ def _typed(values: list[str], name: str, path: Path) -> pd.Series[Any]:
     except ValueError as error:
         raise InputError(f"{path.name}, column {name}: expected numbers ({error})") from error
     return numbers.astype(dtype)
+
+
+def asked_objectives(folder: Path, asked: str | None) -> tuple[str, ...]:
+    """Objectives as a user lists them, by commas, under their columns' names; without any, those of the study."""
+    study = load_study(folder / "study.yaml")
+    names = [name.strip() for name in asked.split(",")] if asked else study.objectives
+    short = short_names(study.targets)
+    return tuple(short.get(name, name) for name in names)
 
 
 def front_rows(folder: Path, objectives: Sequence[str] | None = None) -> pd.DataFrame:

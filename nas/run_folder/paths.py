@@ -73,6 +73,26 @@ class RunFolder:
         """What was measured before the search to predict latency; no result."""
         return self.path / "calibration.json"
 
+    @property
+    def log(self) -> Path:
+        """What happened, a line each."""
+        return self.path / "run.log"
+
+    @property
+    def older_log(self) -> Path:
+        """The log before it had grown too long."""
+        return self.path / "run.log.1"
+
+    @property
+    def heartbeat(self) -> Path:
+        """The last sign of life of the process that works here."""
+        return self.path / "heartbeat.json"
+
+    @property
+    def tracking(self) -> Path:
+        """By which name trackers know this run."""
+        return self.path / "tracking.json"
+
     def artifact(
         self, candidate_id: str, phase: Phase, seed: int, settings: Mapping[str, Any] = MappingProxyType({})
     ) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from compressors.plan import BITS
 from nas.candidates.candidate import Candidate
 from nas.candidates.hyperparameters import Number, Numbers
-from nas.records import COSTS, QUALITIES, Evaluation, LayerReport, Measurement, State
+from nas.records import COSTS, QUALITIES, Evaluation, LayerReport, State
 
 ROW = "row"  # the note under which the journal keeps a finished trial's row
 PARAMS = "params_"  # how columns of genes begin
@@ -161,10 +161,14 @@ class TrialRow:
     def accuracy_in_search(self) -> float | None:
         return self.accuracy if self.trial is None else self.search_accuracy
 
+    def measured(self, objective: str) -> float | None:
+        """An objective by its column's name; None where it was not measured."""
+        found: float | None = getattr(self, objective) if objective in QUALITIES else self.costs.get(objective)
+        return found
+
     def value(self, objective: str) -> float:
         """An objective by its column's name. Raises ValueError where it was not measured."""
-        found: float | None = getattr(self, objective) if objective in QUALITIES else self.costs.get(objective)
-        if found is None:
+        if (found := self.measured(objective)) is None:
             raise ValueError(f"trial {self.shown}: expected a value of {objective}, got none ({self.state})")
         return found
 
@@ -226,7 +230,7 @@ def row_of(evaluation: Evaluation, *, number: int, artifact: str, params: Mappin
         log_loss=validation.log_loss if validation else None,
         test_balanced_accuracy=test.balanced_accuracy if test else None,
         test_macro_f1=test.macro_f1 if test else None,
-        costs=_costs(measurement, evaluation.target) if measurement else {},
+        costs=measurement.costs(evaluation.target) if measurement else {},
         structure=structure_of(evaluation.layers),
         params=params,
     )
@@ -262,10 +266,6 @@ def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str,
             yield from _leaves(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value if isinstance(value, str) else json.dumps(value).replace(" ", "")
-
-
-def _costs(measurement: Measurement, target: str) -> dict[str, float]:
-    return measurement.costs(target) | measurement.other_costs(target)
 
 
 def _violation_text(violations: Mapping[str, float]) -> str:

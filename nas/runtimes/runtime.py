@@ -109,7 +109,8 @@ class Runtime(Protocol):
 
     `package` is what has to be installed, and `extra` the extra of this project that brings it ("": always installed).
     `default_provider` is the backend of a target that names none. `refused`: formats of weights that it does not
-    compute with in integers, and why. `emit`, `costs`, `coded`, `class_names` and `usage` work without the engine.
+    compute with in integers, and why. `emit`, `refuse_unsafe`, `costs`, `coded`, `class_names` and `usage` work without
+    the engine.
     """
 
     name: str
@@ -125,6 +126,10 @@ class Runtime(Protocol):
 
     def open(self, file: Path | bytes, target: Target) -> Runner:
         """Load a file. Raises RuntimeRefused."""
+        ...
+
+    def refuse_unsafe(self, content: bytes) -> None:
+        """Raise RuntimeRefused unless a file from elsewhere is whole, this runtime's, and reaches nothing outside."""
         ...
 
     def costs(self, file: Path) -> FileCosts:
@@ -178,6 +183,20 @@ def runtime_of(target: Target) -> Runtime:
     return runtime
 
 
+def opened_here(target: Target) -> Target:
+    """A target as this machine opens its file, to see what it computes: where another machine measures it, that may
+    have providers that this one lacks.
+    """
+    if not target.is_elsewhere:
+        return target
+    return target.model_copy(update={"provider": runtime_of(target).default_provider})
+
+
+def opens_here(target: Target) -> bool:
+    """Whether a target's files can be opened on this machine: where another one measures it, the package may lack."""
+    return not target.is_elsewhere or find_spec(runtime_of(target).package) is not None
+
+
 def fingerprint(target: Target) -> Fingerprint:
     """What latencies on this machine depend on."""
     return runtime_of(target).fingerprint(target)
@@ -203,10 +222,11 @@ def refuse_missing(targets: Sequence[Target]) -> None:
 def missing(targets: Sequence[Target], *, at_a_glance: bool = False) -> list[str]:
     """A line for each target whose runtime is not installed here or lacks the provider; begins with the study's key.
 
+    Of targets that another machine measures only the first is needed here, with any provider: its files are scored.
     `at_a_glance`: a package that is installed is taken to have its default provider, without the time to import it.
     """
-    indexed = enumerate(targets)
-    problems = [_missing(f"targets[{i}]", t) for i, t in indexed if not (at_a_glance and _seems_usable(t))]
+    asked = [(i, opened_here(t)) for i, t in enumerate(targets) if i == 0 or not t.is_elsewhere]
+    problems = [_missing(f"targets[{i}]", t) for i, t in asked if not (at_a_glance and _seems_usable(t))]
     return [problem for problem in problems if problem]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.hyperparameters import Numbers
 from nas.measuring.latency_terms import Work
 from nas.runtimes.runtime import FileForecast
+
+Version = tuple[tuple[int, ...] | None, ...]  # of the models of several latencies: the trials that each rests on
 
 
 class Identity:
@@ -33,12 +34,12 @@ class Identity:
 class Described:
     """A candidate, the numbers it is trained by, and what has been worked out of it.
 
-    latency_ms: mean and standard deviation by the model of `version`.
+    latencies: mean and standard deviation in milliseconds of each by name, by the models of `version`.
     """
 
     candidate: Candidate
     numbers: Numbers
-    latency_ms: tuple[float, float] = (math.nan, math.nan)
-    version: tuple[int, ...] | None = None
+    latencies: dict[str, tuple[float, float]] = field(default_factory=dict)
+    version: Version | None = None
     work: Work | None = None
-    file: FileForecast | None = None
+    files: dict[str, FileForecast | None] = field(default_factory=dict)  # by target

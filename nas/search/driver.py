@@ -17,13 +17,13 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any, Protocol
 
-from nas.objectives import slacks
-from nas.records import QUALITIES, Evaluation, Phase, State
+from nas.records import Evaluation, Phase, State
 from nas.run_folder.attempts import forget_spent
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of, words_of
 from nas.run_folder.rungs import spent_on
 from nas.search.journal import Direction, Journal, RecordedTrial
+from nas.search.telling import told_of
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
 
@@ -105,6 +105,14 @@ class Driver(ABC):
     def report(self, task: Task, rung: Rung) -> Verdict:
         """Whether the training of `task` goes on after `rung`; asked between epochs."""
         return Verdict.CONTINUE
+
+    def take_up(self, number: int) -> Task | None:
+        """The waiting task of a trial that somebody goes on with unasked; None where it does not wait."""
+        task = next((task for task in self._waiting if task.number == number), None)
+        if task is not None:
+            self._waiting.remove(task)
+            self._start(task)
+        return task
 
     @property
     def waiting(self) -> list[Task]:
@@ -265,22 +273,6 @@ class Driver(ABC):
         return replace(row, retry_of=notes.retry_of, recipe=words_of(notes.recipe) or None)
 
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
-        """INFEASIBLE is COMPLETE to samplers, with what was measured and the worst of what was not."""
-        values, known = None, evaluation.known
-        is_trained = evaluation.state is not State.PRUNED  # what a copy was worth at a rung breaks no limit
-        met = slacks(known, self.study.limits_in(evaluation.phase) if is_trained else self.study.cost_limits)
-        if evaluation.measurement is not None and evaluation.state not in (State.FAILED, State.PRUNED):
-            if evaluation.state is State.INFEASIBLE:
-                known = {**self._placeholders(known), **known}
-            values = [known[name] for name in self.study.objectives]
-        pruned = evaluation.state is State.PRUNED
-        self.journal.tell(row.number, values, constraints=met, notes={ROW: row.to_json()}, pruned=pruned)
-
-    def _placeholders(self, known: Mapping[str, float]) -> dict[str, float]:
-        """The worst value of every objective that is not `known`: of a cost the largest that any trial had."""
-        missing = [name for name in self.study.objectives if name not in known]
-        rows = self.rows() if set(missing) - set(QUALITIES) else []
-        return {
-            name: 0.0 if name in QUALITIES else max((row.costs[name] for row in rows if name in row.costs), default=1.0)
-            for name in missing
-        }
+        told = told_of(evaluation, self.study, self.rows)
+        notes = {ROW: row.to_json()}
+        self.journal.tell(row.number, told.values, constraints=told.constraints, notes=notes, pruned=told.pruned)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from nas.objectives import unrun_words
 from nas.records import QUALITIES, State
 from nas.run_folder.rows import TrialRow
 
@@ -40,7 +41,10 @@ def trained_in_vain(rows: Sequence[TrialRow], limits: Mapping[str, float], most:
 def _most_broken(rows: Sequence[TrialRow], limits: Mapping[str, float]) -> str:
     """The constraint that most of the rows break, and how near they come to it."""
     name, count = Counter(name for row in rows for name in row.violation).most_common(1)[0]
-    values = [row.value(name) for row in rows if name in row.violation]
+    found = [row.measured(name) for row in rows if name in row.violation]
+    values = [value for value in found if value is not None]
+    if not values:
+        return f"{unrun_words(name)}: so it is with {count} of them"
     bound, nearest = (
         ("min", f"best has {max(values):g}") if name in QUALITIES else ("max", f"least has {min(values):g}")
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -70,19 +70,45 @@ def repair(journal: Path) -> int:
     if not journal.exists():
         return 0
     content = journal.read_bytes()
+    lines, damaged = _sound_lines(content, journal)
+    kept = b"".join(line + b"\n" for line in lines)
+    if content.startswith(kept):
+        os.truncate(journal, len(kept))
+    else:
+        write_atomically(journal, kept)
+    return len(damaged) if damaged.strip() else 0
+
+
+def sound_records(journal: Path) -> Iterator[Mapping[str, Any]]:
+    """The records of a journal that another process may own: what `repair` would leave of it, and nothing is written.
+
+    Raises InputError where there is no such file, or where `repair` would.
+    """
+    try:
+        content = journal.read_bytes()
+    except OSError as error:
+        raise InputError(f"{journal}: cannot be read: {error.strerror}") from None
+    lines, _ = _sound_lines(content, journal)
+    return map(json.loads, lines)
+
+
+def _sound_lines(content: bytes, journal: Path) -> tuple[list[bytes], bytes]:
+    """The lines that hold records, and the damaged end."""
     *lines, torn = content.split(b"\n")
     sound = [number for number, line in enumerate(lines) if _is_record(line)]
     end = sound[-1] + 1 if sound else 0
     for number in sorted(set(range(end)) - set(sound)):
         if lines[number].strip():
             raise InputError(_damaged(journal, number + 1, repr(lines[number][:40].decode(errors="replace"))))
-    kept = b"".join(lines[number] + b"\n" for number in sound)
-    if content.startswith(kept):
-        os.truncate(journal, len(kept))
-    else:
-        write_atomically(journal, kept)
-    damaged = b"\n".join([*lines[end:], torn])
-    return len(damaged) if damaged.strip() else 0
+    return [lines[number] for number in sound], b"\n".join([*lines[end:], torn])
+
+
+def attributes_of(constraints: Mapping[str, float]) -> dict[str, Any]:
+    """Constraints as Optuna keeps them among the system attributes of a trial."""
+    scratch = optuna.trial.create_trial(state=TrialState.FAIL)
+    for name, value in constraints.items():
+        scratch.set_constraint(name, value)
+    return scratch.system_attrs
 
 
 def _is_record(line: bytes) -> bool:
@@ -93,6 +119,11 @@ def _is_record(line: bytes) -> bool:
     return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
 
 
+def unusable(journal: Path, what: str, error: Exception) -> str:
+    """That records of a journal make no sense, in words."""
+    return f"{journal}: {what} cannot be used ({error}); restore the file from a copy"
+
+
 def _damaged(journal: Path, line: int, what: str) -> str:
     return (
         f"{journal}, line {line}: expected a record of the journal, got {what}; records behind it may refer to it. "
@@ -100,7 +131,7 @@ def _damaged(journal: Path, line: int, what: str) -> str:
     )
 
 
-def _storage_of(journal: Path) -> JournalStorage:
+def storage_of(journal: Path) -> JournalStorage:
     """Raises InputError where its records cannot be replayed."""
     file = JournalFile(journal)
     try:
@@ -113,7 +144,7 @@ class Journal:
     """One Optuna study in the journal file, and its copy in memory. A single process writes."""
 
     def __init__(self, file: Path, name: str, directions: Sequence[Direction]) -> None:
-        self._storage = _storage_of(file)
+        self._storage = storage_of(file)
         self._study = optuna.create_study(
             storage=self._storage, study_name=name, directions=list(directions), load_if_exists=True
         )
@@ -122,7 +153,10 @@ class Journal:
         self._copy_id = self._memory.get_study_id_from_name(name)
         self._study_id = self._storage.get_study_id_from_name(name)
         for trial in self._study.get_trials(deepcopy=False):
-            self._copy.add_trial(trial)
+            try:
+                self._copy.add_trial(trial)
+            except ValueError as error:  # its records can be replayed, and do not fit together
+                raise InputError(unusable(file, f"trial {trial.number} of {name!r}", error)) from error
         self._sampler_state: dict[str, Any] = self._study.user_attrs.get(SAMPLER_STATE, {})
         for key, value in self._sampler_state.items():
             self._memory.set_study_system_attr(self._copy_id, key, value)
@@ -182,15 +216,12 @@ class Journal:
         pruned: bool = False,
     ) -> None:
         """Finish a trial: COMPLETE with values, FAIL or PRUNED without; constraints are met where zero or less."""
-        scratch = optuna.trial.create_trial(state=TrialState.FAIL)
-        for name, value in constraints.items():
-            scratch.set_constraint(name, value)
         without = TrialState.PRUNED if pruned else TrialState.FAIL
         state = without if values is None else TrialState.COMPLETE
         for storage, trial_id in self._both(number):
             for key, value in notes.items():
                 storage.set_trial_user_attr(trial_id, key, value)
-            for key, value in scratch.system_attrs.items():
+            for key, value in attributes_of(constraints).items():
                 storage.set_trial_system_attr(trial_id, key, value)
             storage.set_trial_state_values(trial_id, state, values)
 

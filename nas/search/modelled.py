@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from nas.candidates.candidate import Candidate
 from nas.data import class_count
@@ -22,26 +23,27 @@ WARM_STARTUP = (
     3  # where earlier runs tell of candidates (studies/benchmarks/search/warm_start.py: .958, not .894, after 5)
 )
 POOL_SIZE = 2000  # candidates that are compared in an ask
-Calibrated = Sequence[tuple[Candidate, float]]
-Measured = Iterable[tuple[int, Candidate, float]]
+Calibrated = Mapping[str, Sequence[tuple[Candidate, float]]]
+Measured = Iterable[tuple[int, Candidate, Mapping[str, float]]]
+NOTHING: Calibrated = MappingProxyType({})
 
 
 class Modelled:
-    """The Pareto sampler of a study, and the latency model behind it.
+    """The Pareto sampler of a study, and the models of the latencies that the study is about.
 
     `class_names` are the data's (none: as many short ones as it has), `calibrated` candidates that were measured before
-    the search, with their milliseconds on the first target, `earlier` the runs by whose accuracies it is warmed up.
+    the search, by latency, with their milliseconds, `earlier` the runs by whose accuracies it is warmed up.
     """
 
     def __init__(
         self,
         study: Study,
         class_names: Sequence[str] = (),
-        calibrated: Calibrated = (),
+        calibrated: Calibrated = NOTHING,
         earlier: Sequence[EarlierRun] = (),
     ) -> None:
         names = class_names or [f"class {number}" for number in range(class_count(study.data))]
-        self._latencies = Latencies(len(names), calibrated)
+        self._latencies = {name: Latencies(len(names), calibrated.get(name, ())) for name in study.latencies}
         self.proposals = Proposals(study, names, self._latencies)
         self._sampler = ParetoSampler(
             self.proposals.space,
@@ -56,8 +58,10 @@ class Modelled:
         )
 
     def sampler(self, measured: Measured) -> ParetoSampler:
-        """For the next ask; `measured` are trials with a latency so far: number, candidate and milliseconds."""
-        self._latencies.update(measured)
+        """For the next ask; `measured` are trials with a latency so far: number, candidate and costs by name."""
+        trials = list(measured)
+        for name, latencies in self._latencies.items():
+            latencies.update((number, candidate, costs[name]) for number, candidate, costs in trials if name in costs)
         return self._sampler
 
 

@@ -21,29 +21,31 @@ from nas.records import QUALITIES
 from nas.runtimes.runtime import FileForecast, FileHeader, runtime_of
 from nas.samplers.spaces.problem import Entry, Known, Scale
 from nas.samplers.spaces.recording import GivenTrial, Params
-from nas.search.described import Described, Identity
+from nas.search.described import Described, Identity, Version
 from nas.search.draws import Draws, GeneTrial
 from nas.search.latencies import Latencies
 from nas.study import Choices, Range, Study
 
 KEPT = 25_000  # candidates that are kept from ask to ask
 DIGITS = 6  # of predicted latencies: the last bits depend on how many are predicted at once, an ask must not
-LATENCY = "latency_ms"
 
 
 class Proposals:
     """A study as `ParetoSampler` takes it: `space`, `costs`, `constraints`, `features` and `scales`.
 
-    `class_names` are the data's: they stand in the file.
+    `class_names` are the data's: they stand in the file. `latencies` are the models of those that the study is about,
+    by name.
     """
 
-    def __init__(self, study: Study, class_names: Sequence[str], latencies: Latencies) -> None:
-        self._study, self._draws, self._latencies = study, Draws(study), latencies
+    def __init__(self, study: Study, class_names: Sequence[str], latencies: Mapping[str, Latencies]) -> None:
+        self._study, self._draws = study, Draws(study)
+        self._latencies = {name: latencies[name] for name in study.latencies}
         self._num_classes, self._features = len(class_names), Features.of(study.space)
-        self._runtime = runtime_of(study.target)
+        self._runtimes = {target.name: runtime_of(target) for target in study.targets}
         sizes, channels = study.space.input_sizes, study.data.input_channels
         self._headers = {size: FileHeader(channels, size, tuple(class_names)) for size in sizes}
         self._known: dict[int, tuple[Params, Described]] = {}
+        self._foretold: dict[str, bool] = {}  # by target
         self.costs, self.constraints = Costs(self), Constraints(self)
 
     @property
@@ -61,9 +63,9 @@ class Proposals:
         return ["linear" if name in QUALITIES else "log" for name in self._study.objectives]
 
     @property
-    def version(self) -> tuple[int, ...] | None:
+    def version(self) -> Version:
         """Changes when predictions do."""
-        return self._latencies.version
+        return tuple(latencies.version for latencies in self._latencies.values())
 
     def space(self, trial: GeneTrial) -> Identity:
         """Draw a candidate; returns what it comes down to."""
@@ -85,13 +87,18 @@ class Proposals:
 
     def prepare(self, many: Sequence[Params]) -> None:
         """Predict the latencies of many candidates at once, which takes a fraction of the time of one by one."""
-        if not self._wants_latency:
+        if not self._latencies:
             return
-        waiting = [one for one in map(self.described, many) if one.version != self.version]
-        if waiting:
-            works = [self._work(one) for one in waiting]
-            for one, (mean, sd) in zip(waiting, self._latencies.predict_all(works).tolist(), strict=True):
-                one.latency_ms, one.version = (_rounded(mean), _rounded(sd)), self.version
+        version = self.version
+        waiting = [one for one in map(self.described, many) if one.version != version]
+        if not waiting:
+            return
+        works = [self._work(one) for one in waiting]
+        for name, latencies in self._latencies.items():
+            for one, (mean, sd) in zip(waiting, latencies.predict_all(works).tolist(), strict=True):
+                one.latencies[name] = _rounded(mean), _rounded(sd)
+        for one in waiting:
+            one.version = version
 
     def cost(self, params: Params, name: str) -> Entry:
         """A cost as the sampler takes it: a number, (mean, standard deviation), or None where only trials tell.
@@ -102,16 +109,18 @@ class Proposals:
         if self._is_told_by_trials:
             return None
         described = self.described(params)
-        match name:
+        cost, _, target = name.partition("@")
+        match cost:
             case "parameters":
                 return float(described.candidate.parameters(self._num_classes))
             case "macs":
                 return float(described.candidate.macs(self._num_classes))
             case "latency_ms":
                 self.prepare([params])
-                return described.latency_ms
-            case "size_bytes" | "peak_memory_bytes" if (file := self._file(described)) is not None:
-                return file.size_bytes if name == "size_bytes" else float(file.peak_memory_bytes)
+                return described.latencies[name]
+            case "size_bytes" | "peak_memory_bytes":
+                file = self._file(described, target or self._study.target.name)
+                return None if file is None else float(getattr(file, cost))
         return None
 
     @cached_property
@@ -119,17 +128,13 @@ class Proposals:
         """Whether costs may depend on weights."""
         return may_depend_on_weights(self._study)
 
-    @cached_property
-    def _wants_latency(self) -> bool:
-        return LATENCY in (*self._study.objectives, *self._study.limits)
-
-    @cached_property
-    def _foretells(self) -> bool:
+    def _foretells(self, target: str) -> bool:
         """Whether the files of this space can be foretold; then it is of a network of every kind."""
-        spaces = [self._study.model_copy(update={"space": space}) for space in self._study.space.of_one_kind()]
-        return all(
-            self._forecast(candidate) is not None for one in spaces for candidate in extreme_candidates(one).values()
-        )
+        if target not in self._foretold:
+            spaces = [self._study.model_copy(update={"space": space}) for space in self._study.space.of_one_kind()]
+            corners = (candidate for one in spaces for candidate in extreme_candidates(one).values())
+            self._foretold[target] = all(self._forecast(corner, target) is not None for corner in corners)
+        return self._foretold[target]
 
     def _draw(self, trial: GeneTrial) -> tuple[Described, Identity]:
         candidate, numbers = self._draws(trial)
@@ -149,13 +154,13 @@ class Proposals:
             described.work = work_of(described.candidate, self._num_classes)
         return described.work
 
-    def _file(self, described: Described) -> FileForecast | None:
-        if described.file is None and self._foretells:
-            described.file = self._forecast(described.candidate)
-        return described.file
+    def _file(self, described: Described, target: str) -> FileForecast | None:
+        if target not in described.files:
+            described.files[target] = self._forecast(described.candidate, target) if self._foretells(target) else None
+        return described.files[target]
 
-    def _forecast(self, candidate: Candidate) -> FileForecast | None:
-        return self._runtime.forecast(candidate, self._headers[candidate.architecture.input_size])
+    def _forecast(self, candidate: Candidate, target: str) -> FileForecast | None:
+        return self._runtimes[target].forecast(candidate, self._headers[candidate.architecture.input_size])
 
     def _places(self, numbers: Numbers) -> list[float]:
         """Searched training numbers, each from 0 at its lowest to 1 at its highest; words by a 1 at their place."""
@@ -191,7 +196,7 @@ class Costs:
         self._proposals, self._objectives = proposals, proposals.objectives
 
     @property
-    def version(self) -> tuple[int, ...] | None:
+    def version(self) -> Version:
         return self._proposals.version
 
     def prepare(self, many: Sequence[Params]) -> None:
@@ -208,7 +213,7 @@ class Constraints:
         self._proposals, self._limits = proposals, proposals.limits
 
     @property
-    def version(self) -> tuple[int, ...] | None:
+    def version(self) -> Version:
         return self._proposals.version
 
     def __call__(self, params: Params) -> Mapping[str, Known]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 
 from nas.records import Evaluation, Phase, State
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow
@@ -66,6 +67,11 @@ class Repeats(Driver):
             counts[trial] = counts.get(trial, 0) + 1
         return counts
 
+    def _seeds(self, trial: int) -> set[int]:
+        """Those that a search trial's candidate was trained with; of a merged run they may be any."""
+        notes = map(self.notes, range(len(self.journal.trials())))
+        return {self._search.notes(trial).seed} | {own.seed for own in notes if own.search_trial == trial}
+
     def _next(self) -> TrialRow | None:
         rows, begun = standing(self._search.rows()), self._begun()
         return most_ambiguous(rows, self._sure(rows), [1 + begun.get(row.number, 0) for row in rows])
@@ -80,7 +86,9 @@ class Repeats(Driver):
 
     def _notes(self, row: TrialRow) -> TrialNotes:
         searched = self._search.notes(row.number)
-        seed = self.study.search.seed + FIRST_SEED + self._begun().get(row.number, 0)
+        first = self.study.search.seed + FIRST_SEED + self._begun().get(row.number, 0)
+        taken = self._seeds(row.number)
+        seed = next(seed for seed in count(first) if seed not in taken)
         return TrialNotes(
             searched.candidate_json, searched.id, seed, searched.epochs, searched.training, search_trial=row.number
         )

@@ -21,6 +21,7 @@ from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task
 
 PASSED = "halving:passed"  # how many of its rungs a trial has left behind
+UNRUN_MS = 1e9  # what a latency that no target gives counts as: longer than that of any network
 SPENT = "halving:spent"  # epochs of its training at its last rung, and epochs of all copies that were scored
 
 
@@ -80,7 +81,7 @@ class Rungs:
         trial = self._journal.trials()[number]
         if rung.share is None or rung.scores is None or rung.share in rung_values(trial):
             return
-        values = [rung.scores[name] for name in self._study.objectives]
+        values = [rung.scores.get(name, UNRUN_MS) for name in self._study.objectives]
         _, copies = trial.user_attrs.get(SPENT, (0.0, 0.0))
         self._journal.note(number, SPENT, [rung.epochs, copies + rung.copy_epochs])
         self._journal.note(number, RUNGS, with_rung(trial, rung.share, values))
@@ -138,8 +139,11 @@ def halving_of(study: Study) -> Halving | None:
     return Halving(study.rungs, study.search.brackets, scales)
 
 
-def write_pruned(task: Task, study: Study) -> Evaluation:
-    """Record that a task's training ends at its last rung, with what it has reached there."""
+def write_pruned(task: Task, study: Study, *, reason: str = "") -> Evaluation:
+    """Record that a task's training ends at its last rung, with what it has reached there.
+
+    Without a `reason` it is that the search has ended.
+    """
     spent = spent_on(task)
     record = last_record(task) or Evaluation(
         candidate_id=task.candidate.id,
@@ -156,7 +160,7 @@ def write_pruned(task: Task, study: Study) -> Evaluation:
     where = f"at {record.epochs:g} of {task.epochs} epochs" if record.epochs else "before its first rung"
     own: dict[str, Any] = {"phase": task.phase, "state": State.PRUNED, "attempts": task.attempt, "model_sha256": {}}
     own |= {"seconds": dict(spent.seconds), "started_at": spent.started_at}
-    evaluation = record.model_copy(update={**own, "reason": f"paused {where} when the search ended"})
+    evaluation = record.model_copy(update={**own, "reason": reason or f"paused {where} when the search ended"})
     write_evaluation(task.folder, evaluation)
     forget_spent(task.folder)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from nas.samplers.given import Anchored, Replayed
 from nas.samplers.named import make_sampler, seed_of
 from nas.search.anchors import anchors
 from nas.search.earlier import earlier_runs
-from nas.search.modelled import Calibrated, Modelled, grid_of
+from nas.search.modelled import Calibrated, Measured, Modelled, grid_of
 from nas.study import Study
 
 LATENCY = "latency_ms"
@@ -33,7 +33,7 @@ class Sampling:
         self._class_names, self._calibrated = class_names, calibrated
         self._anchors = anchors(study)
         self._grid = grid_of(study) if study.search.sampler == "grid" else None
-        self._measured: dict[int, tuple[int, Candidate, float]] = {}
+        self._measured: dict[int, tuple[int, Candidate, Mapping[str, float]]] = {}
 
     @property
     def anchored(self) -> int:
@@ -69,14 +69,12 @@ class Sampling:
         """The Pareto sampler and its models, made at the first ask."""
         return Modelled(self._study, self._class_names, self._calibrated, earlier_runs(self._study, self._folder))
 
-    def _latencies(
-        self, rows: Sequence[TrialRow], notes: Callable[[int], TrialNotes]
-    ) -> Iterable[tuple[int, Candidate, float]]:
-        """Number, candidate and latency of every trial that was measured undisturbed, infeasible ones too."""
+    def _latencies(self, rows: Sequence[TrialRow], notes: Callable[[int], TrialNotes]) -> Measured:
+        """Number, candidate and costs of every trial that was measured undisturbed, infeasible ones too."""
         for row in rows:
             own = row.state is not State.DUPLICATE and LATENCY in row.costs and UNSTABLE not in row.flags
             if own and row.number not in self._measured:
-                self._measured[row.number] = row.number, notes(row.number).candidate, row.costs[LATENCY]
+                self._measured[row.number] = row.number, notes(row.number).candidate, row.costs
         return self._measured.values()
 
 

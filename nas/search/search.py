@@ -24,7 +24,7 @@ from nas.search.draws import Draws
 from nas.search.driver import WAIT, Done, Driver, Wait
 from nas.search.endings import WINDOW, failing, gaining_little, infeasible, spent, trained_in_vain
 from nas.search.journal import RecordedTrial
-from nas.search.modelled import Calibrated
+from nas.search.modelled import NOTHING, Calibrated
 from nas.search.rungs import Rungs, is_paused, last_rung, write_pruned
 from nas.search.sampling import Sampling
 from nas.search.suggestions import suggestions
@@ -47,7 +47,7 @@ class Search(Driver):
     is_search = True
 
     def __init__(
-        self, study: Study, folder: RunFolder, *, class_names: Sequence[str] = (), calibrated: Calibrated = ()
+        self, study: Study, folder: RunFolder, *, class_names: Sequence[str] = (), calibrated: Calibrated = NOTHING
     ) -> None:
         super().__init__(study, folder, study.name, directions_of(study.objectives))
         self.sampling = Sampling(study, folder, class_names, calibrated)

@@ -77,6 +77,11 @@ class Data(Section):
     test: Share = Field(
         0.1, description="Fraction of train, stratified by class, that becomes the test split where there is none."
     )
+    split_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        None,
+        description="Seed of the parts that are cut from train; by default search.seed. With one of its own, searches "
+        "with different seeds have the same split, and `nas merge` can join them.",
+    )
     group_pattern: str | None = Field(
         None,
         description="image_folder: a regular expression that is searched in a file's path below its class folder. "

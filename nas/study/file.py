@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from nas.errors import InputError
 from nas.study import Study
 from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
-from nas.study.words import SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
+from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
 
 COMMAND_LINE = 0
 PRESET = "preset"  # the key that fills others
@@ -38,6 +38,7 @@ CHANGEABLE = (
     ("finals",),
     ("baseline",),
     ("data", "cache"),
+    ("data", "split_seed"),
     ("data", "group_scope"),  # the split itself is compared with the recorded one
     ("artifacts",),
     ("report",),
@@ -104,10 +105,10 @@ def placed(message: str, path: Path, overrides: Sequence[str] = ()) -> str:
 
 
 def _placed(line: str, path: Path, overrides: Sequence[str]) -> str:
-    found = re.match(r"([a-z_]+(?:\[\d+\]|\.[a-z_]+)*): ", line)
+    found = re.match(rf"({KEY}(?:\[\d+\]|\.{KEY})*): ", line)
     if found is None:
         return line
-    key: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[a-z_]+|\d+", found[1]))
+    key: KeyPath = tuple(int(part) if part.isdigit() else part for part in re.findall(rf"{KEY}|\d+", found[1]))
     if key[0] not in SCHEMA["properties"]:
         return line
     return _line(Problem(_document(path, overrides).line_of(key), key, line[found.end() :]), path)
@@ -123,9 +124,9 @@ def difference(old: Study, new: Study) -> list[str]:
     return _changes(old, new, ignore=())
 
 
-def frozen_difference(old: Study, new: Study) -> list[str]:
-    """`difference` without the keys that may change in a run folder that exists."""
-    return _changes(old, new, ignore=CHANGEABLE)
+def frozen_difference(old: Study, new: Study, *, also: Sequence[KeyPath] = ()) -> list[str]:
+    """`difference` without the keys that may change in a run folder that exists, and without some `also`."""
+    return _changes(old, new, ignore=(*CHANGEABLE, *also))
 
 
 def _document(path: Path, overrides: Sequence[str]) -> Document:

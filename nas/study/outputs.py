@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from nas.study.objectives import Objective
+from nas.study.objectives import ObjectiveName
 from nas.study.section import Section
 
 
@@ -24,7 +24,7 @@ class ReportOptions(Section):
     """Title of the report, and reference point of its hypervolume."""
 
     title: str | None = Field(None, description="Heading of the report; by default the study's name.")
-    hypervolume_reference: dict[Objective, float] = Field(
+    hypervolume_reference: dict[ObjectiveName, float] = Field(
         {},
         description="Reference point of the hypervolume: a value for every objective, in the units of trials.csv. By "
         "default the run chooses it when its first generation is complete and writes it into its study.yaml.",

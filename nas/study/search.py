@@ -12,6 +12,7 @@ from nas.machine import cores
 from nas.registry import ENGINES
 from nas.study.cluster import RayOptions
 from nas.study.section import AboveZero, AtLeastOne, Section, each_once, one_or_several, or_one
+from nas.study.storage_url import storage_url
 
 MODELLING = ("pareto",)  # samplers with a model of accuracy: it can be told what to believe, and says what it expects
 
@@ -77,8 +78,12 @@ class Search(Section):
         "below 32 pixels each uses one core. auto: as many as there are cores, or as a cluster's resources allow.",
     )
     ray: RayOptions = RayOptions()
-    storage: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="A database that mirrors the journal for shared reading; by default none."
+    storage: Annotated[str, BeforeValidator(storage_url)] | None = Field(
+        None,
+        description="A PostgreSQL database, postgresql://USER@HOST:PORT/DATABASE, into which the journal study.log is "
+        "copied for shared reading, by optuna-dashboard say; the file stays the record, and a database that is away "
+        "stops nothing. The password is read from PGPASSWORD, ~/.pgpass or a service file (postgresql://?service=NAME) "
+        "and must not stand here. By default none.",
     )
     trial_minutes: AboveZero | None = Field(
         None,

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 # The word behind a number's bounds names ranges and choices of it in the schema: RangeOfShares.
 Share = Annotated[float, Field(ge=0, lt=1), "Shares"]

@@ -12,10 +12,11 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from compressors.steps import DYNAMIC_FORMATS
 from nas.records import QUALITIES, Phase
 from nas.registry import TRACKERS
+from nas.study.at_targets import renamed, short_names, unknown_target
 from nas.study.compression import Compression
 from nas.study.data import Data
 from nas.study.finals import Finals, image_limit
-from nas.study.objectives import Constraints, Objective
+from nas.study.objectives import Constraints, ObjectiveName
 from nas.study.outputs import Artifacts, ReportOptions
 from nas.study.search import AUTO_RUNGS, Search, rung_epochs
 from nas.study.section import Name, Section, each_once
@@ -33,9 +34,10 @@ class Study(Section):
     data: Data
     space: AnySpace = Field(description="Which architectures may be drawn.")
     compression: Compression = Compression()
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1)] = Field(
+    objectives: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)] = Field(
         ("accuracy", "parameters", "latency_ms", "size_bytes"),
-        description="What is traded off. Qualities, on the validation split, are maximised; costs are minimised.",
+        description="What is traded off. Qualities, on the validation split, are maximised; costs are minimised. "
+        "`latency_ms@NAME` and `size_bytes@NAME` are those of another target than the first.",
     )
     constraints: Constraints = Constraints()
     search: Search = Search()
@@ -48,7 +50,9 @@ class Study(Section):
     )
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
         (Target(name="cpu"),),
-        description="Where latency is measured; objectives and constraints refer to the first.",
+        description="Where latency is measured. `latency_ms` is that of the first, `latency_ms@NAME` that of another; "
+        "so is `size_bytes` where the other's runtime opens a file of its own. A candidate that a target does not run "
+        "is INFEASIBLE where an objective or a constraint is about that target.",
     )
     artifacts: Artifacts = Artifacts()
     tracking: tuple[Annotated[str, AfterValidator(TRACKERS.known), TRACKERS.schema], ...] = Field(
@@ -58,7 +62,7 @@ class Study(Section):
 
     @field_validator("objectives")
     @classmethod
-    def _distinct(cls, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    def _distinct(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
         each_once("objective", objectives)
         return objectives
 
@@ -67,6 +71,36 @@ class Study(Section):
     def _target_names(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         each_once("target name", [target.name for target in targets])
         return targets
+
+    @model_validator(mode="after")
+    def _by_short_names(self) -> Study:
+        """`latency_ms@cpu` is `latency_ms` where cpu is the first target, and is written so.
+
+        Not before: what is read off JSON would no longer be seen as such.
+        """
+        short = short_names(self.targets)
+        objectives = tuple(short.get(name, name) for name in self.objectives)
+        if len(set(objectives)) < len(objectives):
+            raise ValueError(f"objectives: every objective once, got {list(objectives)}")
+        limits = renamed(dict(self.constraints), short, "constraints")
+        reference = renamed(self.report.hypervolume_reference, short, "report.hypervolume_reference")
+        found = {
+            "objectives": objectives,
+            "constraints": Constraints.model_validate(limits),
+            "report": self.report.model_copy(update={"hypervolume_reference": reference}),
+        }
+        for key, value in found.items():
+            if value != getattr(self, key):
+                object.__setattr__(self, key, value)  # frozen for everybody else
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_there(self) -> Study:
+        named = {f"objectives[{place}]": name for place, name in enumerate(self.objectives)}
+        for key, name in [*named.items(), *((f"constraints.{name}", name) for name in self.limits)]:
+            if problem := unknown_target(name, self.targets):
+                raise ValueError(f"{key}: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _reference_of_objectives(self) -> Study:
@@ -172,6 +206,22 @@ class Study(Section):
     def cost_limits(self) -> dict[str, float]:
         """Those of costs: what can be known before a candidate is trained."""
         return {name: limit for name, limit in self.limits.items() if name not in QUALITIES}
+
+    @property
+    def latencies(self) -> dict[str, Target]:
+        """Latencies that an objective or constraint is about, by name, with their targets."""
+        targets = {target.name: target for target in self.targets}
+        parts = {name: name.partition("@") for name in (*self.objectives, *self.limits)}
+        return {
+            name: targets[target] if at else self.target
+            for name, (cost, at, target) in parts.items()
+            if cost == "latency_ms"
+        }
+
+    @property
+    def needed_latencies(self) -> tuple[str, ...]:
+        """Those of `latencies` on targets after the first, which may refuse a file."""
+        return tuple(name for name in self.latencies if "@" in name)
 
     def limits_in(self, phase: Phase) -> dict[str, float]:
         """What binds an evaluation of this phase: trials that are trained shorter than finalists answer for costs."""

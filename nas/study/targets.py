@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from nas.registry import RUNTIMES
+from nas.study.addresses import agent_url
 from nas.study.section import AtLeastOne, Name, Section
 
 RuntimeName = Annotated[str, AfterValidator(RUNTIMES.known), RUNTIMES.schema]
@@ -30,11 +31,17 @@ class Target(Section):
         description="The custom resource of the Ray node that measures it, `ray start --resources='{\"pi5\": 1}'` for "
         "pi5; by default the driver's machine measures.",
     )
-    agent: Annotated[str, Field(pattern=r"^https?://[^/@\s]+/?$")] | None = Field(
+    agent: Annotated[str, AfterValidator(agent_url)] | None = Field(
         None,
         description="Address of the `nas agent` that measures it, http://HOST:PORT or https://HOST:PORT; by default "
-        "none.",
+        "none. Its token is read from the variable COMPACT_NAS_AGENT_TOKEN_NAME, with the target's name, or "
+        "COMPACT_NAS_AGENT_TOKEN.",
     )
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is not the driver's machine that measures it."""
+        return self.device is not None or self.agent is not None
 
     @model_serializer(mode="wrap")
     def _given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

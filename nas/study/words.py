@@ -10,12 +10,14 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from nas.study import Study
+from nas.study.at_targets import AT_TARGET, WAYS
 from nas.study.located_yaml import KeyPath
 
 Schema = Mapping[str, Any]
 
 SCHEMA: Schema = Study.model_json_schema()
 FEW = 3  # keys of a section that are listed where something else came
+KEY = r"[a-z_]+(?:@[A-Za-z0-9_-]+)?"  # a part of a dotted key, as messages begin with
 TAG = "family"  # the key by which the records of a union differ
 
 
@@ -30,7 +32,7 @@ def explain(error: ErrorDetails) -> tuple[KeyPath, str]:
         tags = ", ".join(str(_tag(member)) for member in _members(schema))
         return (*key, TAG), f"expected one of {tags}, got {show(error['input'].get(TAG))}"
     if loc and loc[-1] == "[key]":
-        return key, _unknown(str(key[-1]), schema_at(key[:-1])["propertyNames"]["enum"])
+        return key, _unknown(str(key[-1]), _names(schema_at(key[:-1])["propertyNames"]))
     if error["type"] == "value_error":
         return _narrowed(key, schema, str(error["ctx"]["error"]))
     came = "nothing" if error["type"] == "missing" else show(error["input"])
@@ -111,11 +113,19 @@ def _number(noun: str, schema: Schema) -> str:
 def _mapping(schema: Schema) -> str:
     own = list(schema.get("properties", ()))
     least = f" of at least {schema['minProperties']}" if "minProperties" in schema else ""
-    names = schema.get("propertyNames", {}).get("enum") or (own if len(own) <= FEW else [])
+    names = _names(schema.get("propertyNames", {})) or (own if len(own) <= FEW else [])
     return f"a mapping{least}" + (f" with keys among {', '.join(names)}" if names else "")
 
 
+def _names(schema: Schema) -> list[str]:
+    """The names that keys of a mapping may have."""
+    ways = [name for option in schema.get("anyOf", ()) for name in _names(option)]
+    return [*schema.get("enum", ()), *ways, *([WAYS] if schema.get("pattern") == AT_TARGET else [])]
+
+
 def _text(schema: Schema) -> str:
+    if schema.get("pattern") == AT_TARGET:
+        return WAYS
     pattern = f" matching {schema['pattern']}" if "pattern" in schema else ""
     return f"text of at most {schema['maxLength']} characters{pattern}" if "maxLength" in schema else "text"
 
@@ -134,7 +144,8 @@ _WORDS: Mapping[str, Callable[[Schema], str]] = {
 def _keys(schema: Schema) -> list[str]:
     """The keys that a mapping may have, in every way to write it."""
     options = [option for kind in ("anyOf", "oneOf") for option in schema.get(kind, ())]
-    return [*schema.get("properties", ()), *(key for option in options for key in _keys(resolved(option)))]
+    ways = [WAYS] if AT_TARGET in schema.get("patternProperties", ()) else []
+    return [*schema.get("properties", ()), *ways, *(key for option in options for key in _keys(resolved(option)))]
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
@@ -145,10 +156,10 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 def _narrowed(key: KeyPath, schema: Schema, text: str) -> tuple[KeyPath, str]:
     """The message of a section's own check may begin with a key inside it: `stages[0].widths: expected ...`."""
-    found = re.match(r"([a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*): (.*)", text, re.DOTALL)
+    found = re.match(rf"({KEY}(?:\[\d+\])?(?:\.{KEY})*): (.*)", text, re.DOTALL)
     if found is None:
         return key, text
-    parts = [int(part) if part.isdigit() else part for part in re.findall(r"[a-z_]+|\d+", found[1])]
+    parts = [int(part) if part.isdigit() else part for part in re.findall(rf"{KEY}|\d+", found[1])]
     return ((*key, *parts), found[2]) if _child(schema, parts[0]) is not None else (key, text)
 
 
@@ -186,11 +197,17 @@ def _child(schema: Schema, part: str | int) -> Schema | None:
         items = schema.get("prefixItems", ())
         child = items[part] if part < len(items) else schema.get("items")
     else:
-        child = schema.get("properties", {}).get(part) or schema.get("additionalProperties")
+        own = schema.get("properties", {}).get(part) or _by_pattern(schema, part)
+        child = own or schema.get("additionalProperties")
     if child:
         return resolved(child)
     options = (_child(resolved(option), part) for kind in ("anyOf", "oneOf") for option in schema.get(kind, ()))
     return next((found for found in options if found is not None), None)
+
+
+def _by_pattern(schema: Schema, part: str) -> Schema | None:
+    found = (own for pattern, own in schema.get("patternProperties", {}).items() if re.search(pattern, part))
+    return next(found, None)
 
 
 def resolved(schema: Schema) -> Schema:

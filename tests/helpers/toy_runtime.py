@@ -78,6 +78,10 @@ class Toy:
             return file
         return file.read_bytes() if file.exists() else b""
 
+    def refuse_unsafe(self, content: bytes) -> None:
+        if not content.startswith(b"toy: "):
+            raise RuntimeRefused("no toy")
+
     def costs(self, file: Path) -> FileCosts:
         network, _ = self.networks[file.read_bytes()]
         layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from by_hand import Run, Script, Workers, make_study
+from postgres import Server, serving
 from rich.console import Console
 
 import nas.commands.run
@@ -55,3 +56,10 @@ def run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Run:
         return nas.commands.run.run(make_study(**options), folder.path, Console(quiet=True))
 
     return start
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server; a test may stop and start it."""
+    with serving() as server:
+        yield server

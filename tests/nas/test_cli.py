@@ -24,6 +24,7 @@ from PIL import Image
 
 from nas import cli
 from nas.commands import preparation
+from nas.executors.loop import Interrupted
 from nas.files import sole_holder
 from nas.records import State
 from nas.run_folder.rows import TrialRow
@@ -236,6 +237,24 @@ def test_measure_of_no_model(nas: Nas, study: Path, tmp_path: Path) -> None:
     assert_wrong_input(nas("measure", tmp_path / "none.onnx"), "none.onnx: cannot be read: No such file")
     assert_wrong_input(nas("measure", study), "tiny.yaml: expected an ONNX file, got something else")
     assert_wrong_input(nas("measure", study, "--threads", "0"), "Usage: ")
+
+
+def test_a_run_that_measures_again_is_continued_so(
+    nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+
+    def stopped(*_: object, remeasures: bool) -> bool:
+        given.append(remeasures)
+        raise Interrupted
+
+    monkeypatch.setattr("nas.commands.run.run", stopped)
+    for options in ((), ("--remeasure",)):
+        said = nas("run", study, "--out", tmp_path / "run", *options)
+        again = shlex.join(["nas", "run", str(study), "--out", str(tmp_path / "run"), *options])
+        assert said.code == 130
+        assert said.out.endswith(f"Go on with:  {again}\n")
+    assert given == [False, True]
 
 
 def test_a_full_disk_is_one_message(nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

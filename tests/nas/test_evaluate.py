@@ -691,3 +691,47 @@ def test_words_are_recorded_as_they_were_drawn(bench: Workbench, tmp_path: Path)
     assert found.training == numbers
     assert type(found.training["batch_size"]) is int
     assert Task.from_line(task.to_line()) == task
+
+
+@pytest.mark.parametrize(
+    "needs", [{"objectives": ("accuracy", "latency_ms@t")}, {"constraints": {"latency_ms@t": {"max": 9.0}}}]
+)
+@pytest.mark.parametrize(
+    ("toy", "is_trained", "said"),
+    [
+        pytest.param(Toy(refuses=True), False, " (no such toy)", id="known before training"),
+        pytest.param(Toy(lambda logits: logits + 1), True, "", id="known of the trained file"),
+    ],
+)
+def test_a_target_that_counts_and_does_not_run_the_file(
+    bench: Workbench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    needs: dict[str, Any],
+    toy: Toy,
+    is_trained: bool,
+    said: str,
+) -> None:
+    monkeypatch.setitem(RUNTIMES, "toy", toy)
+    study = make_study(targets=({"name": "cpu"}, {"name": "t", "runtime": "toy"}), **needs)
+    bench = replace(bench, study=study, of_size={})
+    evaluation = evaluate(task_of(bench, tmp_path), bench)
+    assert (evaluation.state, bool(evaluation.epochs)) == (State.INFEASIBLE, is_trained)
+    assert evaluation.violations == {"latency_ms@t": 1.0}
+    assert evaluation.reason == (
+        f"latency_ms@t was not measured, for target t does not run the file as it should{said}"
+    )
+
+
+@pytest.mark.parametrize(("most", "state"), [(0.008, State.COMPLETE), (0.0035, State.INFEASIBLE)])
+def test_a_limit_on_another_target(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, state: State
+) -> None:
+    """The toy takes 0.007 ms whatever it runs."""
+    monkeypatch.setitem(RUNTIMES, "toy", Toy())
+    targets = ({"name": "cpu"}, {"name": "t", "runtime": "toy"})
+    bench = replace(bench, study=make_study(targets=targets, constraints={"latency_ms@t": {"max": most}}), of_size={})
+    evaluation = evaluate(task_of(bench, tmp_path), bench)
+    assert (evaluation.state, bool(evaluation.epochs)) == (state, state is State.COMPLETE)
+    broken = {"latency_ms@t": pytest.approx(1.0)} if state is State.INFEASIBLE else {}
+    assert evaluation.violations == broken

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nas.machine
-from nas.machine import cores, memory_bytes, threads_per_worker
+from nas.machine import GIGABYTE, LEAST_ROOM, cores, data_bytes, is_spent, memory_bytes, threads_per_worker
 
 
 def test_cores_are_those_that_may_be_used() -> None:
@@ -46,3 +46,12 @@ def test_threads_per_worker(workers: int, input_size: int) -> None:
 def test_eight_cores_are_shared(workers: int, input_size: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nas.machine, "cores", lambda: 8)
     assert threads_per_worker(workers, input_size) == expected
+
+
+def test_a_process_is_spent_where_no_room_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_spent(None)
+    held = data_bytes()
+    assert held > 10**6
+    assert is_spent((held + LEAST_ROOM / 2) / GIGABYTE)
+    monkeypatch.setattr(nas.machine, "data_bytes", lambda: 2 * 10**9)
+    assert [is_spent(limit) for limit in (1.9, 2.0, 2.09, 2.11, 3.0)] == [True, True, True, False, False]

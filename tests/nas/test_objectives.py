@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.objectives import as_minimised, excesses, limits_words, may_stand, minimised, slacks
+from nas.objectives import (
+    as_minimised,
+    excesses,
+    limits_words,
+    may_stand,
+    minimised,
+    not_run,
+    runs_on,
+    slacks,
+)
 from nas.pareto import non_dominated
 from nas.records import State
 
@@ -51,3 +60,16 @@ def test_a_quality_is_violated_below_its_limit_and_what_is_unknown_is_not() -> N
 )
 def test_a_broken_limit_is_told_with_what_came(name: str, value: float, limit: float, words: str) -> None:
     assert limits_words([name], {name: value}, {name: limit}) == words
+
+
+def test_a_latency_that_a_target_does_not_give_is_missed() -> None:
+    needed = ("latency_ms@a", "latency_ms@b")
+    found = {"latency_ms": 1.0, "latency_ms@a": 2.0}
+    assert not_run(found, needed) == {"latency_ms@b": 1.0}
+    assert runs_on(found, needed) == {"runs@a": -1.0, "runs@b": 1.0}
+    bound = {"parameters": 3.0}  # nothing is measured yet
+    assert not_run(bound, needed) == runs_on(bound, needed) == {}
+    words = limits_words(["macs", "latency_ms@b"], {"macs": 2.0}, {"macs": 1.0}, {"b": "no kernel"})
+    assert words == (
+        "macs 2, limit 1; latency_ms@b was not measured, for target b does not run the file as it should (no kernel)"
+    )

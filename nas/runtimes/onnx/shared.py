@@ -32,6 +32,11 @@ class ReadsOnnx:
 
         return coded_file(file.read_bytes())
 
+    def refuse_unsafe(self, content: bytes) -> None:
+        from nas.runtimes.onnx.strangers import refuse_unsafe
+
+        refuse_unsafe(content)
+
     def zeros(self, file: Path) -> FileZeros:
         from nas.runtimes.onnx.files import file_zeros
 

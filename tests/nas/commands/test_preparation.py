@@ -12,6 +12,7 @@ from drawn import draw, study
 from rich.console import Console
 
 import nas.commands.preparation
+import nas.measuring.again
 import nas.measuring.places
 from nas.commands.preparation import _keep_split, connected, measured_otherwise, prepare, resolve
 from nas.data import load
@@ -47,7 +48,7 @@ def test_a_run_does_not_go_on_with_other_latencies(
         run(trials=8)
     assert (folder.study.read_text(), folder.journal.read_bytes()) == before
     monkeypatch.setattr(nas.measuring.places, "fingerprint", lambda _: recorded)
-    monkeypatch.setattr(nas.commands.preparation, "PROTOCOL", "median of 3")
+    monkeypatch.setattr(nas.measuring.again, "PROTOCOL", "median of 3")
     with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
         run(trials=8)
 
@@ -57,8 +58,8 @@ def test_every_target_is_measured_as_before() -> None:
     recorded = measured(different(1)[0])
     both = recorded.model_copy(update={"latency": dict.fromkeys(("cpu", "wide"), recorded.latency["cpu"])})
     targets = [Target(name="cpu"), Target(name="wide", threads=2), Target(name="ov", runtime="openvino")]
-    assert measured_otherwise(both, targets, places_of(targets)) == ["wide: threads: 1 -> 2"]
-    assert measured_otherwise(recorded, targets, places_of(targets)) == []
+    assert measured_otherwise(both.latency, targets, places_of(targets)) == ["wide: threads: 1 -> 2"]
+    assert measured_otherwise(recorded.latency, targets, places_of(targets)) == []
 
 
 def test_a_run_does_not_go_on_with_another_split(folder: RunFolder, run: Run) -> None:

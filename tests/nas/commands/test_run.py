@@ -188,8 +188,8 @@ def test_latency_is_calibrated_before_the_search_and_once(
     given: list[int] = []
     original = Search.__init__
 
-    def listening(self: Search, *args: Any, calibrated: Any = (), **options: Any) -> None:
-        given.append(len(calibrated))
+    def listening(self: Search, *args: Any, calibrated: Any, **options: Any) -> None:
+        given.append(len(calibrated["latency_ms"]))
         original(self, *args, calibrated=calibrated, **options)
 
     monkeypatch.setattr(Search, "__init__", listening)

@@ -328,6 +328,19 @@ def test_a_worker_that_broke_leaves_its_task_unfinished(folder: RunFolder) -> No
         assert (pool.idle, pool.running) == (1, [])
 
 
+def test_a_worker_whose_memory_is_used_up_is_replaced_and_nobody_is_blamed(folder: RunFolder) -> None:
+    tasks = [make_task(folder, number) for number in range(2)]
+    with stub(folder, "say(done=0, spent=not task['number'])") as pool:
+        before = pool.pids
+        pool.submit(tasks[0])
+        assert next_event(pool) == Finished(tasks[0], tasks[0].folder)
+        between = pool.pids
+        assert (pool.idle, between != before, any(map(alive, before))) == (1, True, False)
+        pool.submit(tasks[1])
+        assert next_event(pool) == Finished(tasks[1], tasks[1].folder)
+        assert pool.pids == between  # not spent
+
+
 def test_a_line_that_comes_in_pieces(folder: RunFolder) -> None:
     task = make_task(folder, 0)
     body = 'answers.write(\'{"rung": {"epo\'); answers.flush(); time.sleep(0.5); say_rest()'

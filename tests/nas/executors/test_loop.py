@@ -14,12 +14,14 @@ from by_hand import Run, Workers, different, evaluated, make_study, read
 from rich.console import Console
 
 import nas.executors.loop
+import nas.executors.stopping
 from nas.errors import InputError
 from nas.estimate import Expected, Plan
 from nas.estimate.outlook import Outlook, usual_speed
 from nas.estimate.words import duration
-from nas.executors.loop import Stop, drive
+from nas.executors.loop import drive
 from nas.executors.pool import Broke, Died, Event, Finished, Paused, Refused, Reported, Told, TookTooLong
+from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
 from nas.records import State
 from nas.run_folder.artifacts import pack
@@ -44,7 +46,7 @@ def test_ctrl_c_once_finishes_what_is_running(folder: RunFolder, run: Run) -> No
 
 def test_ctrl_c_twice_stops_now_and_is_no_death(folder: RunFolder, run: Run) -> None:
     for _ in range(4):
-        with pytest.raises(nas.executors.loop.Interrupted):
+        with pytest.raises(nas.executors.stopping.Interrupted):
             run({0: 2}, trials=30)
     trials = Search(make_study(trials=30, workers=2), folder).journal.trials()
     assert {trial.user_attrs["deaths"] for trial in trials} == {0}

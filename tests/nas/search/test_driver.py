@@ -32,11 +32,12 @@ from nas.run_folder.attempts import Spent, note_spent, spent_before
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import TrialRow, row_in
 from nas.search.driver import Done
+from nas.search.endings import infeasible
 from nas.search.finalists import Finalists, finalists_of
 from nas.search.journal import repair
 from nas.search.search import Search
 from nas.search.standing import front_of
-from nas.study import Study
+from nas.study import Study, Target
 from nas.tasks import Rung, Task, Verdict
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
@@ -72,6 +73,26 @@ def test_an_infeasible_bound_is_told_with_the_largest_cost_of_others(folder: Run
     assert row.flags == ("bound",)
     assert search.journal.trials()[1].values == [0.0, slow]
     assert (row.accuracy, row.costs.get("latency_ms"), row.costs["parameters"]) == (None, None, 2 * limit)
+
+
+def test_a_target_that_does_not_run_a_file_is_told_as_a_constraint(folder: RunFolder, script: Script) -> None:
+    """Every trial says whether it runs; the value of one that does not is the worst that any trial had."""
+    drawn = different(2)
+    script(drawn)
+    study = make_study(trials=2).model_copy(
+        update={"objectives": ("accuracy", "latency_ms@b"), "targets": (Target(name="cpu"), Target(name="b"))}
+    )
+    search = Search(study, folder)
+    both = measured(drawn[0])
+    both = both.model_copy(update={"latency": {**both.latency, "b": both.latency["cpu"]}})
+    runs = finish(search, task_of(search), measurement=both)
+    row = finish(search, task_of(search), State.INFEASIBLE, violations={"latency_ms@b": 1.0})
+    first, second = search.journal.trials()
+    assert (first.constraints, second.constraints) == ({"runs@b": -1.0}, {"runs@b": 1.0})
+    assert second.values == [0.0, runs.costs["latency_ms@b"]] == [0.0, first.values[1]]
+    assert (row.state, "latency_ms@b" in row.costs) == ("INFEASIBLE", False)
+    words = infeasible([row] * 100, study.limits)
+    assert words.endswith("does not run the file as it should: so it is with 100 of them")
 
 
 def test_a_quality_below_its_limit_is_told_with_its_value(folder: RunFolder) -> None:

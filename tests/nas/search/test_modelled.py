@@ -113,7 +113,7 @@ def test_latencies_measured_before_the_search_are_used(folder: RunFolder) -> Non
     study = pareto_study()
     task = task_of(Search(study, folder))
     latency = measured(task.candidate).latency["cpu"].latency_ms
-    search = Search(study, folder, calibrated=[(task.candidate, latency)] * 5)
+    search = Search(study, folder, calibrated={"latency_ms": [(task.candidate, latency)] * 5})
     params = search.journal.trials()[0].params
     entry = search.sampling.modelled.proposals.costs(params)[1]
     assert isinstance(entry, tuple)

@@ -19,7 +19,7 @@ from nas.samplers.spaces.recording import GivenTrial, UnitTrial, UnknownGene
 from nas.search.draws import Draws
 from nas.search.latencies import Latencies
 from nas.search.proposals import Proposals
-from nas.study import Study
+from nas.study import Constraints, Study, Target
 
 CLASSES = tuple("0123456789")
 
@@ -28,8 +28,9 @@ def with_objectives(study: Study, *objectives: str) -> Study:
     return study.model_copy(update={"objectives": objectives})
 
 
-def proposals_of(study: Study, latencies: Latencies | None = None) -> Proposals:
-    return Proposals(study, CLASSES, latencies or Latencies(len(CLASSES)))
+def proposals_of(study: Study, **latencies: Latencies) -> Proposals:
+    untaught = {name: Latencies(len(CLASSES)) for name in study.latencies}
+    return Proposals(study, CLASSES, untaught | latencies)
 
 
 def drawn(proposals: Proposals, seed: int) -> UnitTrial:
@@ -56,7 +57,7 @@ def test_costs_are_those_of_the_candidate() -> None:
 def test_latency_is_a_models_word() -> None:
     study = with_objectives(make_study(constraints={"latency_ms": 0.02, "parameters": 1e3}), "accuracy", "latency_ms")
     latencies = Latencies(10)
-    proposals = proposals_of(study, latencies)
+    proposals = proposals_of(study, latency_ms=latencies)
     params = drawn(proposals, 1).params
     before, version = proposals.costs(params), proposals.costs.version
     samples = [(number, one, measured(one).latency["cpu"].latency_ms) for number, one in enumerate(different(8))]
@@ -71,6 +72,27 @@ def test_latency_is_a_models_word() -> None:
     assert slacks["parameters"] == proposals.described(params).candidate.parameters(10) / 1e3 - 1
 
 
+def test_every_target_has_a_model_of_its_own() -> None:
+    """Twice as slow on the board, whose model alone learns of it; and the file of each runtime."""
+    targets = [Target(name="cpu"), Target(name="board", runtime="openvino"), Target(name="idle")]
+    objectives = ("latency_ms", "latency_ms@board", "size_bytes@board")
+    study = with_objectives(make_study().model_copy(update={"targets": targets}), *objectives)
+    latencies = {"latency_ms": Latencies(10), "latency_ms@board": Latencies(10)}
+    proposals = proposals_of(study, **latencies)
+    params, before = drawn(proposals, 1).params, proposals.version
+    samples = [(number, one, measured(one).latency["cpu"].latency_ms) for number, one in enumerate(different(8))]
+    latencies["latency_ms"].update(samples)
+    latencies["latency_ms@board"].update((number, one, 2 * ms) for number, one, ms in samples)
+    (mean, _), (slower, _), size = proposals.costs(params)  # type: ignore[misc]
+    assert slower == pytest.approx(2 * mean, rel=1e-3)
+    assert proposals.version != before
+    file = RUNTIMES["openvino"].forecast(proposals.described(params).candidate, FileHeader(1, 8, CLASSES))
+    assert size == file.size_bytes
+    limited = study.model_copy(update={"constraints": Constraints.model_validate({"latency_ms@board": {"max": 2.0}})})
+    again = proposals_of(limited, **latencies)
+    assert again.constraints(params)["latency_ms@board"] == (slower / 2 - 1, again.costs(params)[1][1] / 2)  # type: ignore[index]
+
+
 def test_a_prediction_does_not_depend_on_what_else_is_predicted() -> None:
     study = with_objectives(make_study(), "accuracy", "latency_ms")
     samples = [(number, one, measured(one).latency["cpu"].latency_ms) for number, one in enumerate(different(8))]
@@ -78,7 +100,7 @@ def test_a_prediction_does_not_depend_on_what_else_is_predicted() -> None:
     for together in (1, 7, 40):
         latencies = Latencies(10)
         latencies.update(samples)
-        proposals = proposals_of(study, latencies)
+        proposals = proposals_of(study, latency_ms=latencies)
         many = [drawn(proposals, seed).params for seed in range(40)]
         for start in range(0, 40, together):
             proposals.costs.prepare(many[start : start + together])

@@ -47,6 +47,7 @@ MOBILE = BASE + "  family: mobile\n"
 
 NAME_RULE = "text of at most 80 characters matching ^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 COST_NAMES = ", ".join(COSTS)
+AT_TARGET = "latency_ms@TARGET, size_bytes@TARGET"
 SECTIONS = ", ".join(Study.model_fields)
 MOBILE_KEYS, MIXED_KEYS = (", ".join(kind.model_fields) for kind in (MobileSpace, MixedSpace))
 KINDS = "residual, fused_inverted_residual, inverted_residual, shuffle, plain"
@@ -277,7 +278,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         (
             "objectives: [speed]\n",
-            f"6: objectives[0]: expected one of accuracy, balanced_accuracy, macro_f1, {COST_NAMES}, got 'speed'",
+            f"6: objectives[0]: expected one of accuracy, balanced_accuracy, macro_f1, {COST_NAMES}, {AT_TARGET}, "
+            "got 'speed'",
         ),
         (
             "training: {learning_rate: fast}\n",
@@ -374,7 +376,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ("objectives: [macs, macs]\n", "6: objectives: every objective once, got ['macs', 'macs']"),
         (
             "constraints:\n  mac: {max: 1}\n",
-            f"7: constraints.mac: unknown key, expected one of {', '.join(OBJECTIVES)}; did you mean 'macs'?",
+            f"7: constraints.mac: unknown key, expected one of {', '.join(OBJECTIVES)}, {AT_TARGET}; "
+            "did you mean 'macs'?",
         ),
         ("constraints:\n  macs: {}\n", "7: constraints.macs.max: expected a number above 0, got nothing"),
         ("constraints: {macs: 9}\n", "6: constraints.macs: expected a mapping with keys among max or null, got 9"),
@@ -752,8 +755,8 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
     assert {dotted(key) for key in CHANGEABLE} == {
         "search.trials", "search.hours", "search.workers", "search.engine", "search.trial_minutes",
         "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
-        "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.group_scope", "artifacts", "report",
-        "search.ray", "search.storage", "tracking", "targets.*.device", "targets.*.agent",
+        "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.split_seed", "data.group_scope",
+        "artifacts", "report", "search.ray", "search.storage", "tracking", "targets.*.device", "targets.*.agent",
     }  # fmt: skip
 
 

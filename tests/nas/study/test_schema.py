@@ -54,8 +54,12 @@ def _properties(value: Any, properties: Mapping[str, Any], schema: Mapping[str, 
     if not isinstance(value, dict):
         return
     for key, part in value.items():
+        matching = [own for pattern, own in schema.get("patternProperties", {}).items() if re.search(pattern, key)]
         if key in properties:
             yield from faults(part, properties[key], f"{where}.{key}")
+        elif matching:
+            for own in matching:
+                yield from faults(part, own, f"{where}.{key}")
         elif schema.get("additionalProperties") is False:
             yield f"{where}.{key}: unknown"
 
@@ -98,6 +102,7 @@ def _when(wrong: Any) -> Any:
 
 
 CHECKS = {
+    "patternProperties": lambda *_: (),  # beside `properties`, which looks at them
     "type": _type, "anyOf": _any, "oneOf": _one, "properties": _properties, "additionalProperties": _mapping,
     "items": _items, "propertyNames": _names, "prefixItems": _prefix, "$ref": _reference,
     "enum": _when(lambda v, b: v not in b), "const": _when(lambda v, b: v != b),
@@ -154,7 +159,10 @@ def test_the_breadth_of_a_study_passes() -> None:
         ({"search": {"trials": 0}}, ".search.trials: 0"),
         ({"search": {"workers": 1.5}}, ".search.workers: fits none"),
         ({"search": {"hours": 0}}, ".search.hours: fits none"),
-        ({"objectives": ["speed"]}, ".objectives[0]: 'speed'"),
+        ({"objectives": ["speed"]}, ".objectives[0]: fits none"),
+        ({"objectives": ["macs@cpu"]}, ".objectives[0]: fits none"),
+        ({"constraints": {"macs@cpu": {"max": 1}}}, ".constraints.macs@cpu: unknown"),
+        ({"constraints": {"latency_ms@cpu": {"max": 0}}}, ".constraints.latency_ms@cpu.max: 0"),
         ({"constraints": {"accuracy": {"max": 1}}}, ".constraints.accuracy: fits none"),
         ({"space": {"kernels": [3]}}, ".space: fits none"),
         ({"name": "a b"}, ".name: 'a b'"),

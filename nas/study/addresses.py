@@ -1,0 +1,25 @@
+"""Addresses of other machines in a study: they say where, and never hold a secret."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def agent_url(text: str) -> str:
+    """`http://host:port` or `https://host:port`, without a slash at the end. Raises ValueError, which repeats no
+    password.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"expected http://host:port or https://host:port ({error})") from None
+    if "@" in text:
+        raise ValueError("expected no user and no password in it: the token is read from the environment")
+    is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_bare or not text.isprintable():
+        raise ValueError(f"expected http://host:port or https://host:port, got {text!r}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if " " in host:
+        raise ValueError(f"expected http://host:port or https://host:port, got {text!r}")
+    return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
