@@ -162,7 +162,7 @@ def test_on_a_shared_disk_nothing_is_sent(tmp_path: Path, home: RunFolder) -> No
     node = Node(study, home.path, tmp_path / "one", is_shared=True)
     node.root = home.path
     messages = node.evaluate(Assignment(task.to_line()), node.open(), ["continue"] * 2)
-    assert messages[-1] == {"done": None}
+    assert messages[-1] == {"done": None, "spent": False}
     assert not any(message.get("parcel") for message in messages)
     evaluation = read_evaluation(task.folder)
     assert evaluation is not None
