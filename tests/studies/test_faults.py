@@ -83,7 +83,7 @@ def test_what_is_wrong_with_a_run_is_found(module: Module, folder: RunFolder) ->
 
 
 def test_what_was_lost_or_done_again_is_counted(module: Module, folder: RunFolder) -> None:
-    runs, outcome = module("runs"), module("outcome").Outcome()
+    runs, outcome = module("one_run"), module("outcome").Outcome()
     search = Search(STUDY, folder)
     tasks = [task_of(search) for _ in range(3)]
     for task in tasks:
@@ -139,7 +139,7 @@ def test_a_filled_disk_has_no_byte_left(module: Module, tmp_path: Path, monkeypa
 
 
 def test_processes_are_known_by_their_mark(module: Module, tmp_path: Path) -> None:
-    runs = module("runs")
+    runs = module("one_run")
     run, other = (runs.Run(tmp_path / name, runs.quick()) for name in "ab")
     code = "import subprocess, sys; subprocess.run(['sleep', '60'])"
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, runs.MARK: run.mark})

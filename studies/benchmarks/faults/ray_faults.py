@@ -12,10 +12,9 @@ from pathlib import Path
 
 from driver_kill import kill_until_the_end
 from ledger import finished
+from one_run import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
 from outcome import Ground, Outcome
 from ray_ground import HEAD, TRIALS, actors, cluster, on_ray, ray_run
-
-from runs import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
 
 START_SECONDS = 25.0  # of a run on Ray, on a busy machine
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 12.0

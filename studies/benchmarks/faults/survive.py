@@ -22,6 +22,7 @@ from clock import clock, no_faketime
 from disk import full_disk, no_mounts
 from driver_kill import driver_kill, driver_kill_alone
 from notice import notice
+from one_run import adopt
 from outcome import Fault, Ground, Outcome, show
 from ray_faults import ray_driver, ray_head, ray_late, ray_node, ray_worker
 from ray_ground import no_ray
@@ -30,8 +31,6 @@ from rich.console import Console
 from torn_journal import torn_journal
 from two_drivers import two_drivers
 from worker_kill import worker_kill
-
-from runs import adopt
 
 FAULTS: Mapping[str, Fault] = {
     "driver": Fault("kill -9 of the driver, two workers", driver_kill, times=30),
