@@ -146,7 +146,10 @@ def test_processes_are_known_by_their_mark(module: Module, tmp_path: Path) -> No
     try:
         assert runs.wait_for(lambda: len(run.processes()) == 2, 20)
         assert parent.pid in run.processes()
+        assert set(run.processes()) <= set(runs.descendants())
+        assert runs.descendants(parent.pid) == [pid for pid in run.processes() if pid != parent.pid]
         runs.kill(parent)
+        assert runs.descendants(parent.pid) == []
         assert len(run.processes()) == 1  # the child of what was killed
         assert other.processes() == []
         assert run.orphans(0.0) == 1

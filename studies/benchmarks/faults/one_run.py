@@ -25,7 +25,7 @@ PR_SET_CHILD_SUBREAPER = 36
 SOURCES = Path(__file__).parents[3]  # what is tried is what lies here, whatever is installed
 DRIVER = Path(__file__).with_name("audited_driver.py")
 POLL_SECONDS = 0.05
-LONGEST_SECONDS = 300.0  # of a run, or of the way back into one: beyond it something hangs
+LONGEST_SECONDS = 900.0  # of a run, or of the way back into one: beyond it something hangs
 ORPHAN_SECONDS = 10.0  # in which processes may end by themselves
 QUICK: Mapping[str, Any] = {
     "name": "faults",
@@ -134,10 +134,10 @@ def adopt() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def descendants() -> list[int]:
-    """Living processes that came of this one, by their parents."""
+def descendants(of: int | None = None) -> list[int]:
+    """Living processes that came of one, this one by default, by their parents."""
     parents = {pid: parent for pid in processes() if (parent := parent_of(pid))}
-    found, own = list[int](), {os.getpid()}
+    found, own = list[int](), {os.getpid() if of is None else of}
     while more := [pid for pid, parent in parents.items() if parent in own and pid not in own]:
         own.update(more)
         found += more
