@@ -26,7 +26,7 @@ SOURCES = Path(__file__).parents[3]  # what is tried is what lies here, whatever
 DRIVER = Path(__file__).with_name("audited_driver.py")
 POLL_SECONDS = 0.05
 LONGEST_SECONDS = 900.0  # of a run, or of the way back into one: beyond it something hangs
-ORPHAN_SECONDS = 10.0  # in which processes may end by themselves
+ORPHAN_SECONDS = 20.0  # in which processes may end by themselves
 QUICK: Mapping[str, Any] = {
     "name": "faults",
     "data": {"source": "digits", "train_images": 400, "validation": 0.2, "test": 0.2},
@@ -48,7 +48,7 @@ class Run:
     """A study in a run folder. Every process that comes of it carries the mark in its environment.
 
     `before` are words that the driver's command begins with; `audited` says whether its workers log their epochs,
-    `in_cluster` whether it joins a Ray cluster that outlives it.
+    `in_cluster` whether it joins a Ray cluster that outlives it. `left` are the orphans that there were.
     """
 
     place: Path
@@ -58,6 +58,7 @@ class Run:
     audited: bool = True
     in_cluster: bool = False
     mark: str = field(default_factory=lambda: uuid4().hex)
+    left: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.place.mkdir(parents=True, exist_ok=True)
@@ -116,6 +117,7 @@ class Run:
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         for pid in left:
+            self.left.append(command_of(pid).replace(b"\0", b" ").decode(errors="replace").strip()[:100])
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return len(left)
@@ -240,6 +242,7 @@ def over(outcome: Outcome, run: Run, code: int) -> None:
     outcome.expect(code == 0, f"exit code {code}: {run.last_line()}")
     outcome.problems += mistakes(run.folder, goal=run.goal)
     outcome.orphans += run.orphans()
+    outcome.notes += [f"left behind: {command}" for command in run.left]
     if run.audited:
         outcome.count_epochs(epochs_again(run.epochs))
 

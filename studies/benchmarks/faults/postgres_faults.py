@@ -61,15 +61,16 @@ class Server:
     def make(self) -> None:
         if os.geteuid() == 0:
             os.chown(self.folder, pwd.getpwnam("nobody").pw_uid, -1)
-        command = [self.binaries / "initdb", "-D", "data", "--auth=trust", "-E", "UTF8", "-U", USER]
+        command = [str(self.binaries / "initdb"), "-D", "data", "--auth=trust", "-E", "UTF8", "-U", USER]
         subprocess.run(command, **self.how, check=True, stdout=subprocess.DEVNULL)
 
     def start(self) -> None:
         options = ["-D", "data", "-p", str(self.port), "-k", str(self.folder), "-c", "listen_addresses=127.0.0.1"]
         with (self.folder / "server.txt").open("ab") as printed:
-            command = [self.binaries / "postgres", *options]
-            self.process = subprocess.Popen(command, stdout=printed, stderr=printed, **self.how)
-        ready = [self.binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+            command = [str(self.binaries / "postgres"), *options]
+            process: subprocess.Popen[bytes] = subprocess.Popen(command, stdout=printed, stderr=printed, **self.how)
+        self.process = process
+        ready = [str(self.binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         if not wait_for(lambda: subprocess.run(ready, **self.how, check=False).returncode == 0, 60.0):
             raise RuntimeError(f"the server does not start: {(self.folder / 'server.txt').read_text()}")
 
