@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,10 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from one_run import SOURCES, Run, descendants, kill, moments, quick, strike_until_enough, wait_for
+from one_run import SOURCES, Run, descendants, is_running, kill, moments, quick, strike_until_enough, wait_for
 from outcome import Ground, Outcome
 
-TOKEN = "a token that only this fault knows"
+TOKEN = secrets.token_urlsafe(24)
 VARIABLE = "COMPACT_NAS_AGENT_TOKEN"
 AWAY_SECONDS = 4.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 10.0
@@ -73,8 +74,8 @@ def listens(port: int) -> bool:
 
 
 def is_measuring(agent: int) -> bool:
-    """Whether the agent has a child at work: each measurement is a process of its own."""
-    return any(pid != agent for pid in descendants(agent))
+    """Whether the process that the agent measures in is at work just now."""
+    return any(is_running(pid) for pid in descendants(agent))
 
 
 def free_port() -> int:

@@ -21,6 +21,7 @@ from ledger import Finished, attempts, changed, epochs_again, failures, finished
 from outcome import Ground, Outcome
 
 MARK = "FAULTS_RUN"
+ACTORS = (b"ray::TrialActor", b"ray::MeasuringActor")
 PR_SET_CHILD_SUBREAPER = 36
 SOURCES = Path(__file__).parents[3]  # what is tried is what lies here, whatever is installed
 DRIVER = Path(__file__).with_name("audited_driver.py")
@@ -103,8 +104,8 @@ class Run:
         """All that came of this run and lives. Ray's workers overwrite their environment, and are known by name."""
         mark = f"{MARK}={self.mark}".encode()
         marked = {pid for pid in processes() if mark in environment_of(pid)}
-        idle = b"ray::IDLE" if self.in_cluster else b"-"  # a cluster's, which stay
-        named = {pid for pid in descendants() if b"ray::" in (words := command_of(pid)) and idle not in words}
+        names = ACTORS if self.in_cluster else (b"ray::",)  # the rest is the cluster's, and stays
+        named = {pid for pid in descendants() if any(name in command_of(pid) for name in names)}
         return sorted(marked | named)
 
     def workers(self) -> list[int]:
@@ -153,6 +154,14 @@ def parent_of(pid: int) -> int | None:
     except OSError:
         return None
     return None if state == "Z" else int(parent)
+
+
+def is_running(pid: int) -> bool:
+    """Whether it computes just now."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "R"
+    except OSError:
+        return False
 
 
 def processes() -> list[int]:
