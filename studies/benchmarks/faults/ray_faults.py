@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from driver_kill import kill_until_the_end
-from ledger import finished
+from ledger import finished, signs_of_life
 from one_run import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
 from outcome import Ground, Outcome
 from ray_ground import HEAD, TRIALS, actors, cluster, on_ray, ray_run
@@ -54,8 +54,8 @@ def ray_node(ground: Ground) -> Outcome:
     outcome, rng = Outcome(), random.Random(ground.seed)
     with cluster([HEAD, TRIALS, TRIALS]) as nodes:
 
-        def strike(_: Run) -> bool:
-            if not actors("TrialActor"):
+        def strike(run: Run) -> bool:
+            if not signs_of_life(run.folder) or not actors("TrialActor"):
                 return False
             nodes.kill(rng.choice(nodes.nodes[1:]))
             nodes.add(TRIALS)
