@@ -26,7 +26,7 @@ from nas.executors.loop import WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, no_limit
 from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
-from nas.executors.watching import Watchers, nobody
+from nas.executors.watching import Watcher, Watchers, nobody
 from nas.files import sole_holder
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
@@ -59,7 +59,7 @@ def run(
     with held(folder, console) as stop:
         complete_exchange(folder.path)
         asked, study = study, resolve(study, folder)
-        with connected(study, folder) as (connection, study):
+        with connected(study, folder, console) as (connection, study):
             ready = prepare(study, folder, console, places=connection.places, any_device=remeasures)
             if remeasures:
                 classes, places = len(ready.search.class_names), connection.places
@@ -85,7 +85,8 @@ def folder_at(path: Path) -> RunFolder:
 
 def watchers_of(study: Study, console: Console) -> Watchers:
     """Who hears of a run of this study."""
-    return Watchers([RunLog(console), *map(Background, study.tracking)], console)
+    trackers: list[Watcher] = [Background(name) for name in study.tracking]
+    return Watchers([RunLog(console), *trackers], console)
 
 
 @contextmanager
@@ -116,7 +117,7 @@ def _run_connected(
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
     setup = setup_of(study, folder, workers=study.search.worker_count)
-    with mirrored(study, folder, console), connection.open(setup) as executor:
+    with mirrored(study, folder, console, watchers), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
         repeats, finalists = Repeats(search), Finalists(study, folder, beside=search.journal)

@@ -25,6 +25,7 @@ from nas.files import sole_holder, write_atomically
 from nas.integrations.tune_trial import MARK, OWN, Order, unpacked
 from nas.records import State
 from nas.run_folder.artifacts import EVALUATION_FILE, ArtifactError
+from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import read_evaluation
 from nas.search.driver import WAIT, Done, Wait
 from nas.search.finalists import Finalists
@@ -56,6 +57,7 @@ class TuneSession:
         console = console or Console(stderr=True)
         folder = folder_at(path)
         self._held.enter_context(sole_holder(folder.lock))
+        complete_exchange(folder.path)
         try:
             self.study = study = resolve(study, folder)
             refuse(study, folder)

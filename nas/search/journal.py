@@ -121,6 +121,11 @@ def _is_record(line: bytes) -> bool:
     return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
 
 
+def unusable(journal: Path, what: str, error: Exception) -> str:
+    """That records of a journal make no sense, in words."""
+    return f"{journal}: {what} cannot be used ({error}); restore the file from a copy"
+
+
 def _damaged(journal: Path, line: int, what: str) -> str:
     return (
         f"{journal}, line {line}: expected a record of the journal, got {what}; records behind it may refer to it. "
@@ -164,7 +169,10 @@ class Journal:
         self._common = Common()
         for trial in self._study.get_trials(deepcopy=False):
             self._common.keep_once(trial)
-            self._copy.add_trial(_shell(trial))
+            try:
+                self._copy.add_trial(_shell(trial))
+            except ValueError as error:  # its records can be replayed, and do not fit together
+                raise InputError(unusable(file, f"trial {trial.number} of {name!r}", error)) from error
             self._share(trial.number)
         self._sampler_state: dict[str, Any] = self._study.user_attrs.get(SAMPLER_STATE, {})
         for key, value in self._sampler_state.items():

@@ -56,7 +56,10 @@ class Study(Section):
     )
     artifacts: Artifacts = Artifacts()
     tracking: tuple[Annotated[str, AfterValidator(TRACKERS.known), TRACKERS.schema], ...] = Field(
-        (), description="Trackers that follow the run; by default none. One that fails never stops a search."
+        (),
+        description="Trackers that follow the run; by default none. tensorboard writes event files into the run folder, "
+        "mlflow tells the server that MLFLOW_TRACKING_URI names, in the experiment MLFLOW_EXPERIMENT_NAME. One that "
+        "fails never stops a search.",
     )
     report: ReportOptions = ReportOptions()
 
@@ -65,6 +68,12 @@ class Study(Section):
     def _distinct(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
         each_once("objective", objectives)
         return objectives
+
+    @field_validator("tracking")
+    @classmethod
+    def _each_tracker_once(cls, tracking: tuple[str, ...]) -> tuple[str, ...]:
+        each_once("tracker", tracking)
+        return tracking
 
     @field_validator("targets")
     @classmethod

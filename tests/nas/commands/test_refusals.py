@@ -11,6 +11,7 @@ import pytest
 import nas.commands.refusals
 from nas.commands.refusals import refusals, refuse, refuse_teachers
 from nas.errors import InputError
+from nas.registry import TRACKERS
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 
@@ -42,6 +43,14 @@ def test_a_folder_that_is_no_earlier_run(tmp_path: Path) -> None:
 def test_a_target_that_is_not_here() -> None:
     (problem,) = refusals(make_study(targets=({"name": "x", "provider": "NowhereExecutionProvider"},)))
     assert problem.startswith("targets[0].provider: ")
+
+
+def test_a_tracker_whose_library_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRACKERS, "mlflow", "no_such_library:open")
+    (problem,) = refusals(make_study(tracking=("mlflow",)))
+    assert problem == (
+        "tracking: mlflow is not installed (pip install 'compact-nas[mlflow]'): No module named 'no_such_library'"
+    )
 
 
 def test_a_format_that_a_target_does_not_take() -> None:

@@ -59,6 +59,20 @@ def test_one_that_raises_is_dropped_with_one_line_and_the_others_go_on(
     assert capsys.readouterr().out.split("\n")[0] == "warning: tracker is told nothing more: no [room] for happened"
 
 
+@dataclass
+class Planner(Listener):
+    def expects(self, seconds: float) -> None:
+        self._hear(f"expects {seconds:g}")
+
+
+def test_who_cares_for_the_forecast_hears_of_it() -> None:
+    listener, planner = Listener(), Planner()
+    watchers = Watchers([listener, planner], Console())
+    watchers.expects(None)
+    watchers.expects(7.5)
+    assert (listener.heard, planner.heard) == ([], ["expects 7.5"])
+
+
 def test_the_end_is_told_once_and_only_behind_a_beginning(tmp_path: Path) -> None:
     listener = Listener()
     watchers = Watchers([listener], Console())
