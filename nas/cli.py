@@ -206,26 +206,24 @@ def _going_on_with(again: str, console: Console, watchers: Watchers | None = Non
     """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
     from nas.executors.loop import WorkFailed
     from nas.executors.stopping import TERMINATED, Interrupted, Terminated
-    from nas.executors.watching import INTERRUPTED as BY_USER
-    from nas.executors.watching import nobody
+    from nas.executors.watching import HASTY, nobody
 
-    watchers = watchers or nobody()
+    watchers, (by_user, by_system) = watchers or nobody(), HASTY
     try:
         yield
     except (WorkFailed, PlaceLost) as error:
         watchers.ended(str(error))
         _fail(str(error))
     except Interrupted:
-        watchers.ended(BY_USER)
+        watchers.ended(by_user)
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     except Terminated:
-        watchers.ended("terminated")
+        watchers.ended(by_system)
         console.print(f"Terminated; no report was written. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(TERMINATED) from None
     except BaseException as error:
-        by_user = isinstance(error, KeyboardInterrupt)
-        watchers.ended(BY_USER if by_user else str(error) or type(error).__name__)
+        watchers.ended(by_user if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__)
         raise
 
 

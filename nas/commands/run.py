@@ -26,7 +26,7 @@ from nas.executors.loop import WorkFailed, disk_words, drive
 from nas.executors.pool import Executor, ExecutorSetup, no_limit
 from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
-from nas.executors.watching import Watchers, nobody
+from nas.executors.watching import Watcher, Watchers, nobody
 from nas.files import sole_holder
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
@@ -85,7 +85,8 @@ def folder_at(path: Path) -> RunFolder:
 
 def watchers_of(study: Study, console: Console) -> Watchers:
     """Who hears of a run of this study."""
-    return Watchers([RunLog(console), *map(Background, study.tracking)], console)
+    trackers: list[Watcher] = [Background(name) for name in study.tracking]
+    return Watchers([RunLog(console), *trackers], console)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from nas.estimate.words import duration
 from nas.records import State
 from nas.report.figures import figure, significant
 from nas.report.status import Status
-from nas.run_folder.heartbeat import Heartbeat, Life, Sign
+from nas.run_folder.heartbeat import Heartbeat, Life, RunningTask, Sign
 
 LABEL_WIDTH = 10
 SHOWN_RUNNING = 16
@@ -108,9 +108,7 @@ def _front(status: Status) -> str:
 
 
 def _running(sign: Sign) -> list[str]:
-    if sign.beat is None or sign.life is not Life.RUNNING:
-        return []
-    tasks = sign.beat.running
+    tasks = _tasks(sign)
     shown = [
         f"{'trial' if task.phase == 'search' else task.phase} {task.number}, {task.id}: {task.words}, "
         f"for {duration(task.seconds)}"
@@ -144,7 +142,7 @@ def as_json(status: Status) -> str:
     return json.dumps(told, indent=2, allow_nan=False) + "\n"
 
 
-def _tasks(sign: Sign) -> Sequence[object]:
+def _tasks(sign: Sign) -> Sequence[RunningTask]:
     return () if sign.beat is None or sign.life is not Life.RUNNING else sign.beat.running
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from nas import __version__
 from nas.executors.heart import Heart
 from nas.executors.pool import Broke, Died, Event, Paused, Refused, Reported, Told, TookTooLong
 from nas.executors.view import words_of
-from nas.executors.watching import INTERRUPTED, STOPPED
+from nas.executors.watching import WISHES
 from nas.records import Evaluation, State
 from nas.run_folder.heartbeat import Ending, RunningTask
 from nas.run_folder.log import Level, LogFile
@@ -48,7 +49,7 @@ class RunLog:
         engine, workers = study.search.engine, study.search.worker_count
         self._heart = Heart(folder, self._says, engine=engine, workers=workers)
         process = self._heart.process
-        self._log.write(
+        self._put(
             Level.INFO,
             "began",
             f"{study.name}: a driver began on {process.host} (process {process.pid}), compact-nas {__version__}, "
@@ -92,7 +93,7 @@ class RunLog:
                 self._forget(task)
                 self._write(Level.ERROR, "broke", task, f"cannot go on: {reason}")
             case Refused(reason):
-                self._log.write(Level.ERROR, "refused", f"a worker refuses the study: {reason}")
+                self._put(Level.ERROR, "refused", f"a worker refuses the study: {reason}")
 
     def over(self, task: Task, evaluation: Evaluation | None, row: TrialRow) -> None:
         self._forget(task)
@@ -105,23 +106,28 @@ class RunLog:
         ending = _ending(problem)
         level = Level.ERROR if ending is Ending.FAILED else Level.INFO
         self._heart.stop(ending=ending, problem=problem if ending is Ending.FAILED else "")
-        self._log.write(level, "ended", f"the driver ended: {problem or 'all is done'}", ending=ending)
+        self._put(level, "ended", f"the driver ended: {problem or 'all is done'}", ending=ending)
         self._log.close()
 
     def note(self, level: Level, event: str, words: str) -> None:
         """A line that belongs to no evaluation."""
-        self._log.write(level, event, words)
+        self._put(level, event, words)
 
     def _died(self, died: Died) -> None:
         if died.task is None:
-            self._log.write(Level.WARNING, "died", f"an idle worker died: {died.reason}")
+            self._put(Level.WARNING, "died", f"an idle worker died: {died.reason}")
         else:
             self._forget(died.task)
             self._write(Level.WARNING, "died", died.task, f"lost its worker: {died.reason}")
 
     def _write(self, level: Level, event: str, task: Task, words: str, **more: Any) -> None:
         told = {"phase": task.phase, "number": task.number, "id": task.candidate.id, **more}
-        self._log.write(level, event, f"{name_of(task)} {words}", **told)
+        self._put(level, event, f"{name_of(task)} {words}", **told)
+
+    def _put(self, level: Level, event: str, words: str, **more: Any) -> None:
+        """A line that the disk does not take is left out: what is wrong with the disk is told by what needs it."""
+        with suppress(OSError):
+            self._log.write(level, event, words, **more)
 
     def _forget(self, task: Task) -> None:
         self._running.pop(_key(task), None)
@@ -144,7 +150,7 @@ def name_of(task: Task) -> str:
 def _ending(problem: str) -> Ending:
     if not problem:
         return Ending.OVER
-    return Ending.STOPPED if problem in (STOPPED, INTERRUPTED) else Ending.FAILED
+    return Ending.STOPPED if problem in WISHES else Ending.FAILED
 
 
 def _key(task: Task) -> tuple[str, int]:

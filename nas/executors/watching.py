@@ -16,7 +16,9 @@ from nas.run_folder.rows import TrialRow
 from nas.study import Study
 from nas.tasks import Task
 
-STOPPED, INTERRUPTED = "stopped before the end", "interrupted"  # problems that are none: a user's wish
+STOPPED, INTERRUPTED, TERMINATED = "stopped before the end", "interrupted", "terminated"
+WISHES = (STOPPED, INTERRUPTED, TERMINATED)  # ends that are no problem
+HASTY = (INTERRUPTED, TERMINATED)  # ends that wait for nobody
 
 
 class Watcher(Protocol):

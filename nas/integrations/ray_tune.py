@@ -74,11 +74,11 @@ class CompactSearch(Searcher):
         """The driver behind it, opened at its first use in this process."""
         return opened(self.study, self.folder)
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Called by Tune at the beginning of each run."""
+    def begin(self) -> None:
+        """A new run of Tune, with a scheduler: what an earlier one left running is proposed again."""
+        self.has_scheduler = True
         self._fresh.clear()
-        reopened(self.study, self.folder).most = self._most
-        return True
+        reopened(self.study, self.folder)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         self._most = max_concurrent
@@ -88,6 +88,7 @@ class CompactSearch(Searcher):
         """The config of a new trial; None where Tune is to wait, or a paused one is to go on."""
         if not self.has_scheduler:
             raise InputError("CompactSearch: expected TuneConfig(scheduler=CompactScheduler(search)), got another one")
+        self.session.most = self._most
         answer = self.session.propose()
         if isinstance(answer, Done):
             return Searcher.FINISHED
@@ -135,7 +136,8 @@ class CompactScheduler(TrialScheduler):
         return self._search.session
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        self._search.has_scheduler = True
+        """Called by Tune at the beginning of each run; a searcher's is not always."""
+        self._search.begin()
         self._live = {}
         return True
 

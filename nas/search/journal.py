@@ -119,6 +119,11 @@ def _is_record(line: bytes) -> bool:
     return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
 
 
+def unusable(journal: Path, what: str, error: Exception) -> str:
+    """That records of a journal make no sense, in words."""
+    return f"{journal}: {what} cannot be used ({error}); restore the file from a copy"
+
+
 def _damaged(journal: Path, line: int, what: str) -> str:
     return (
         f"{journal}, line {line}: expected a record of the journal, got {what}; records behind it may refer to it. "
@@ -148,7 +153,10 @@ class Journal:
         self._copy_id = self._memory.get_study_id_from_name(name)
         self._study_id = self._storage.get_study_id_from_name(name)
         for trial in self._study.get_trials(deepcopy=False):
-            self._copy.add_trial(trial)
+            try:
+                self._copy.add_trial(trial)
+            except ValueError as error:  # its records can be replayed, and do not fit together
+                raise InputError(unusable(file, f"trial {trial.number} of {name!r}", error)) from error
         self._sampler_state: dict[str, Any] = self._study.user_attrs.get(SAMPLER_STATE, {})
         for key, value in self._sampler_state.items():
             self._memory.set_study_system_attr(self._copy_id, key, value)

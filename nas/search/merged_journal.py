@@ -7,11 +7,12 @@ from pathlib import Path
 import optuna
 from optuna.storages import JournalStorage
 
+from nas.errors import InputError
 from nas.files import write_atomically
 from nas.objectives import directions_of
 from nas.search.collected import Collected
-from nas.search.journal import Direction
-from nas.search.merging import PHASES, Merged
+from nas.search.journal import Direction, unusable
+from nas.search.merging import MERGED_FROM, PHASES, Merged
 from nas.study import Study
 
 
@@ -25,5 +26,9 @@ def write_journal(file: Path, study: Study, merged: Merged) -> None:
         directions: list[Direction] = directions_of(study.objectives) if phase == "search" else ["maximize"]
         own = optuna.create_study(storage=storage, study_name=f"{study.name}{suffix}", directions=directions)
         for one in moved:
-            own.add_trial(one.trial)
+            try:
+                own.add_trial(one.trial)
+            except ValueError as error:
+                folder, number = one.trial.user_attrs[MERGED_FROM]
+                raise InputError(unusable(Path(folder), f"trial {number} of {own.study_name!r}", error)) from error
     write_atomically(file, backend.lines())

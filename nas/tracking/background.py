@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from nas.executors.pool import Event, Reported, Told
-from nas.executors.watching import INTERRUPTED
+from nas.executors.watching import HASTY
 from nas.records import QUALITIES, Evaluation, State
 from nas.registry import TRACKERS
 from nas.run_folder.paths import RunFolder
@@ -21,7 +21,7 @@ from nas.tasks import Task
 from nas.tracking.record import begun, finished, finished_in
 from nas.tracking.tracker import OpenStore, Store, TrackedRun, artifacts_of, tracked_run, without_secrets
 
-END_SECONDS, HASTE_SECONDS = 60.0, 3.0  # that the end of a run waits for a tracker, and the second Ctrl-C
+END_SECONDS, HASTE_SECONDS = 60.0, 3.0  # that the end of a run waits for a tracker, and one in haste
 MOST_QUEUED = 2000
 Job = Callable[[Store], object]
 
@@ -82,7 +82,7 @@ class Background:
             self._jobs.append(last)
             self._ends = True
             self._changed.notify()
-        seconds = HASTE_SECONDS if problem == INTERRUPTED else END_SECONDS
+        seconds = HASTE_SECONDS if problem in HASTY else END_SECONDS
         self._thread.join(seconds)
         self._raise()
         if self._thread.is_alive():

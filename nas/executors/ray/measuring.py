@@ -7,7 +7,6 @@ dies, and gives it the calls that it owes; a call waits until then, LOST_SECONDS
 from __future__ import annotations
 
 import hashlib
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 from nas.errors import InputError
 from nas.executors.ray.deaths import last_line
+from nas.executors.ray.whereabouts import whereabouts
 from nas.files import write_atomically
 from nas.measuring.places import HERE, Place, PlaceLost
 from nas.records import Fingerprint, Latency, Record
@@ -43,7 +43,7 @@ class MeasuringActor:
             time.sleep(CALM_SECONDS if attempt else 0)
             if stable := self._control_is_stable():
                 break
-        return {"node": socket.gethostname(), "fingerprint": print_.model_dump(), "stable": stable}
+        return {"node": whereabouts()["node"], "fingerprint": print_.model_dump(), "stable": stable}
 
     def _control_is_stable(self) -> bool:
         alone = self._target.model_copy(update={"batch": 1})
@@ -127,7 +127,7 @@ class NodePlace:
         latency = Latency.model_validate(answer["latency"])
         if latency.fingerprint != self.expected:
             raise PlaceLost(
-                f"{self.name}: measures on another device now: {difference(self.expected, latency.fingerprint)}"
+                f"{self.name}: measured on another device now: {difference(self.expected, latency.fingerprint)}"
             )
         return latency
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ledger import failures, finished, table
 from outcome import Ground, Outcome
+
 from runs import Run, compare, over, quick
 
 GIGABYTES, MINUTES = 3.0, 1.0

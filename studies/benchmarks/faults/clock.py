@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ledger import attempts, finished
 from outcome import Ground, Outcome
+
 from runs import Run, compare, ended, ended_within, over, quick
 
 LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ledger import finished
 from outcome import Ground, Outcome
+
 from runs import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
 
 DISK_BYTES = 64 * 10**6

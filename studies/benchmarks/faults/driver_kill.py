@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ledger import attempts, finished, trials, what_was_found
 from outcome import Ground, Outcome
+
 from runs import Moment, Run, compare, ended, ended_within, kill, moments, over, quick
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.3, 14.0

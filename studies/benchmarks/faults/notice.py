@@ -8,6 +8,7 @@ import time
 
 from ledger import finished
 from outcome import Ground, Outcome
+
 from runs import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 
 NOTICE_SECONDS = 30.0

@@ -14,6 +14,7 @@ from driver_kill import kill_until_the_end
 from ledger import finished
 from outcome import Ground, Outcome
 from ray_ground import HEAD, TRIALS, actors, cluster, on_ray, ray_run
+
 from runs import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
 
 START_SECONDS = 25.0  # of a run on Ray, on a busy machine

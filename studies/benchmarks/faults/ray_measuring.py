@@ -16,6 +16,7 @@ from pathlib import Path
 from ledger import finished
 from outcome import Ground, Outcome
 from ray_ground import HEAD, METER, TRIALS, actors, cluster, no_ray, ray_run
+
 from runs import Run, compare, ended, moments, nothing_failed, over, strike_until_enough, wait_for
 
 MEASURING = {"CPU": 0, METER: 1}

@@ -108,7 +108,7 @@ class Run:
 
     def workers(self) -> list[int]:
         """Worker processes."""
-        return [pid for pid in self.processes() if b"worker" in command_of(pid)]
+        return [pid for pid in self.processes() if b"audited_worker.py" in command_of(pid)]
 
     def orphans(self, seconds: float = ORPHAN_SECONDS) -> int:
         """How many processes are left once nothing should be; what does not end by itself is ended here."""

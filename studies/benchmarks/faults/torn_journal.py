@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ledger import finished
 from outcome import Ground, Outcome
+
 from runs import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 5.0, 14.0

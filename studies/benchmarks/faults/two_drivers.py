@@ -6,6 +6,7 @@ import subprocess
 
 from ledger import finished
 from outcome import Ground, Outcome
+
 from runs import Run, compare, ended, ended_within, kill, moments, over, quick, wait_for
 
 WRONG_INPUT = 2

@@ -7,6 +7,7 @@ import random
 import signal
 
 from outcome import Ground, Outcome
+
 from runs import Run, moments, quick, strike_until_enough
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 3.0, 9.0

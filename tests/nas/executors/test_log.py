@@ -14,11 +14,11 @@ from nas.executors import heart
 from nas.executors.heart import Heart
 from nas.executors.log import RunLog
 from nas.executors.pool import Broke, Died, Paused, Refused, Reported, Told, TookTooLong
-from nas.executors.watching import INTERRUPTED, STOPPED
+from nas.executors.watching import INTERRUPTED, STOPPED, TERMINATED
 from nas.process import Process
 from nas.records import State
 from nas.run_folder.heartbeat import Ending, Heartbeat, Life, look, read_heartbeat
-from nas.run_folder.log import Level, LogLine, read_log
+from nas.run_folder.log import Level, LogFile, LogLine, read_log
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import row_of
 from nas.tasks import Progress, Rung, Task
@@ -63,6 +63,7 @@ def test_a_driver_says_who_it_is_and_how_it_ended(folder: RunFolder) -> None:
     [
         (STOPPED, Ending.STOPPED, Level.INFO),
         (INTERRUPTED, Ending.STOPPED, Level.INFO),
+        (TERMINATED, Ending.STOPPED, Level.INFO),
         ("no space left", Ending.FAILED, Level.ERROR),
     ],
 )
@@ -172,3 +173,23 @@ def test_a_disk_that_takes_no_beat_is_tried_again(folder: RunFolder, monkeypatch
     wait_for(lambda: folder.heartbeat.exists())
     own.stop(ending=Ending.OVER)
     assert json.loads(folder.heartbeat.read_text())["ending"] == "over"
+
+
+def test_a_line_that_the_disk_does_not_take_stops_nobody(
+    folder: RunFolder, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where it is a warning on the screen that is to be noted."""
+    console = Console(file=io.StringIO())
+    log = RunLog(console)
+    log.began(STUDY, folder)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogFile, "write", full)
+        log.started(task)
+        console.print("[yellow]The disk is full.[/]")
+    log.ended(folder, "no space")
+    assert [line.event for line in read_log(folder)] == ["began", "ended"]
+    assert look(folder).life is Life.FAILED

@@ -38,12 +38,12 @@ def example(tmp_path: Path) -> Example:
             evaluation,
             number=task.number,
             artifact=folder.relative(task.folder),
-            params={"head.width": 16, "act": "relu"},
+            params={"head.width": 16, "head.weight_format": "int8"},
         )
         for evaluation, task in zip(told, (tasks[0], tasks[1], tasks[3]), strict=True)
     ]
     folder.study.write_text(dump_study(study))
-    write_rows(folder.trials, [*trial_columns(study), "params_act"], rows[:2])
+    write_rows(folder.trials, trial_columns(study), rows[:2])
     write_rows(folder.finalists, finalist_columns(study), rows[2:])
     (folder.path / "front.csv").write_text("trial,id\n0,ab|c\n")
     (folder.path / "report.html").write_text("<p>report</p>")

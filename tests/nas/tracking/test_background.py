@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -174,7 +175,7 @@ def test_a_slow_store_holds_nobody_up(
     with pytest.raises(background.TrackerFailed, match="not done after 0 s; what is missing is told at the next"):
         tracker.ended(example.folder, INTERRUPTED)
     gate.set()
-    wait_for(lambda: opening.stores[0].calls[-1][0] == "close")
+    wait_for(lambda: opening.stores[0].calls[-1:] and opening.stores[0].calls[-1][0] == "close")
     assert len(opening.stores[0].calls) <= 5 + 2  # the queue is bounded; its end is always told
 
 
@@ -183,7 +184,7 @@ def test_a_broken_store_ends_the_tracker_and_not_the_search(without_tables: Exam
         raise ConnectionError("https://me:secret@host/api\nrefused")
 
     opening.wait = fail
-    example, console = without_tables, Console(record=True, width=300, quiet=False, file=open("/dev/null", "w"))
+    example, console = without_tables, Console(record=True, width=300, quiet=False, file=io.StringIO())
     watchers = Watchers([Background("toy")], console)
     watchers.began(example.study, example.folder)
     watchers.over(example.tasks[0], example.evaluations[0], example.rows[0])

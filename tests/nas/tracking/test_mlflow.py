@@ -17,14 +17,15 @@ from nas.tracking.tracker import artifacts_of, tracked_run
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store whose tables are made once: that takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
-    MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # artifacts go where it is made
+        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
     return str(folder)
 
 
 @pytest.fixture(autouse=True)
 def store_here(database: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Every test has an experiment of its own in it."""
-    monkeypatch.chdir(database)  # where artifacts go
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}/mlflow.db")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
 
@@ -60,7 +61,7 @@ def test_a_run_with_a_child_for_every_trial(example: Example, request: pytest.Fi
     first, second = sorted(children, key=lambda child: str(child.info.run_name))
     assert {child.data.tags[PARENT] for child in children} == {parent.info.run_id}
     assert first.info.run_name == f"trial 0 {example.rows[0].id[:8]}"
-    assert first.data.params == {"head.width": "16", "act": "relu", "seed": "0"}
+    assert first.data.params == {"head.width": "16", "head.weight_format": "int8", "seed": "0"}
     assert first.data.metrics["accuracy"] == example.rows[0].accuracy
     assert first.data.metrics["latency_ms/pi5"] == 2.0
     assert first.data.tags["artifact"] == example.rows[0].artifact

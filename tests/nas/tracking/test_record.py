@@ -18,7 +18,7 @@ def test_an_end_is_the_same_from_the_row_and_from_the_table(example: Example) ->
     assert found["search-0"] == at_once
     assert at_once.metrics["accuracy"] == first.accuracy
     assert at_once.metrics["parameters"] == first.costs["parameters"]
-    assert at_once.params == {"head.width": "16", "act": "relu", "seed": "0"}
+    assert at_once.params == {"head.width": "16", "head.weight_format": "int8", "seed": "0"}
     assert at_once.tags["artifact"] == first.artifact
     assert (at_once.state, at_once.epochs) == (State.COMPLETE, 8.0)
     assert at_once.began == 1893456000.0  # 2030-01-01 UTC, by `date -ud 2030-01-01 +%s`

@@ -51,7 +51,7 @@ def test_a_trial_s_course_figures_and_genes_are_read_back(example: Example) -> N
     metadata: Any = reader.SummaryMetadata(SESSION_START_INFO_TAG)
     genes = parse_session_start_info_plugin_data(metadata.plugin_data.content).hparams
     assert genes["head.width"].number_value == 16
-    assert genes["act"].string_value == "relu"
+    assert genes["head.weight_format"].string_value == "int8"
     text = reader.Tensors("about")[0].tensor_proto.string_val[0].decode()
     assert f"artifact: {row.artifact}" in text
     assert "state: COMPLETE" in text
