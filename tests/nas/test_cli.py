@@ -24,7 +24,7 @@ from PIL import Image
 
 from nas import cli
 from nas.commands import preparation
-from nas.executors.loop import Interrupted
+from nas.executors.stopping import Interrupted
 from nas.files import sole_holder
 from nas.records import State
 from nas.run_folder.rows import TrialRow
