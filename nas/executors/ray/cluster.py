@@ -99,7 +99,7 @@ class Cluster:
         import ray
 
         if self.answers():  # a call to a head that is gone takes a minute, and then ends this process
-            found = ray.nodes()  # type: ignore[no-untyped-call]
+            found = ray.nodes()
             self._nodes = {node["NodeID"]: node["Resources"] for node in found if node["Alive"]}
         return self._nodes
 

@@ -183,6 +183,16 @@ def test_a_task_waits_for_a_place_that_is_ready_and_its_messages_become_events(
     assert begun(actor) == [0, 1, 2]
 
 
+def test_an_actor_whose_memory_is_used_up_gets_no_further_task(opened: Opened, tasks: list[Task]) -> None:
+    workers, cluster = opened()
+    workers.submit(tasks[0])
+    said(workers, cluster.actors[0], READY)
+    assert said(workers, cluster.actors[0], {"done": b"tar", "spent": True}) == [Finished(tasks[0], b"tar")]
+    workers.submit(tasks[1])
+    said(workers, cluster.actors[1], READY)
+    assert (cluster.killed, begun(cluster.actors[1])) == ([cluster.actors[0]], [1])
+
+
 def test_what_is_gone_is_replaced(opened: Opened, tasks: list[Task]) -> None:
     workers, cluster = opened()
     workers.submit(tasks[0])
