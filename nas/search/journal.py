@@ -158,7 +158,7 @@ class Journal:
     def __init__(
         self, file: Path, name: str, directions: Sequence[Direction], *, beside: Journal | None = None
     ) -> None:
-        self._storage = storage_of(file) if beside is None else beside._storage
+        self._storage: JournalStorage = storage_of(file) if beside is None else beside._storage
         self._study = optuna.create_study(
             storage=self._storage, study_name=name, directions=list(directions), load_if_exists=True
         )

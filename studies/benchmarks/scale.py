@@ -160,7 +160,7 @@ def many_trials(trials: int) -> Large:
         study, folder = study_in(Path(place), trials)
         search = Search(study, folder)
         upkeep, worked = Upkeep(search), 0.0
-        os.fsync = lambda _: None  # only the figures of a restart and of reading count here
+        os.fsync = lambda fd: None  # only the figures of a restart and of reading count here
         try:
             while True:
                 before = time.process_time()

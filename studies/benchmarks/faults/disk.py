@@ -11,10 +11,6 @@ from pathlib import Path
 from ledger import finished
 from one_run import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
-<<<<<<< HEAD
-from runs import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
-=======
->>>>>>> faults
 
 DISK_BYTES = 64 * 10**6
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 10.0

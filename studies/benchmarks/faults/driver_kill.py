@@ -8,10 +8,6 @@ from collections.abc import Iterator
 from ledger import attempts, finished, trials, what_was_found
 from one_run import Moment, Run, compare, ended, ended_within, kill, moments, over, quick
 from outcome import Ground, Outcome
-<<<<<<< HEAD
-from runs import Moment, Run, compare, ended, ended_within, kill, moments, over, quick
-=======
->>>>>>> faults
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.3, 14.0
 

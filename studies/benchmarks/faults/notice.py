@@ -9,10 +9,6 @@ import time
 from ledger import finished
 from one_run import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
-<<<<<<< HEAD
-from runs import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
-=======
->>>>>>> faults
 
 NOTICE_SECONDS = 30.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 16.0

@@ -15,10 +15,6 @@ from ledger import finished, signs_of_life
 from one_run import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
 from outcome import Ground, Outcome
 from ray_ground import HEAD, TRIALS, actors, cluster, on_ray, ray_run
-<<<<<<< HEAD
-from runs import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
-=======
->>>>>>> faults
 
 START_SECONDS = 25.0  # of a run on Ray, on a busy machine
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 12.0

@@ -9,10 +9,6 @@ from pathlib import Path
 from ledger import finished
 from one_run import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
-<<<<<<< HEAD
-from runs import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
-=======
->>>>>>> faults
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 5.0, 14.0
 

@@ -7,10 +7,6 @@ import subprocess
 from ledger import finished
 from one_run import Run, compare, ended, ended_within, kill, moments, over, quick, wait_for
 from outcome import Ground, Outcome
-<<<<<<< HEAD
-from runs import Run, compare, ended, ended_within, kill, moments, over, quick, wait_for
-=======
->>>>>>> faults
 
 WRONG_INPUT = 2
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 4.0

@@ -8,10 +8,6 @@ import signal
 
 from one_run import Run, moments, quick, strike_until_enough
 from outcome import Ground, Outcome
-<<<<<<< HEAD
-from runs import Run, moments, quick, strike_until_enough
-=======
->>>>>>> faults
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 3.0, 9.0
 
