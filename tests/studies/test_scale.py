@@ -15,7 +15,6 @@ from nas.candidates.candidate import Candidate
 from nas.records import Evaluation
 from nas.tasks import Task
 
-
 FOLDER = Path(__file__).parents[2] / "studies" / "benchmarks"
 
 
