@@ -1,6 +1,10 @@
 """A worker whose trials only sleep: it reads tasks and answers as a worker does, and imports neither torch nor nas.
 
-Started by `scale.py` in place of `nas.executors.worker`. Accuracy and costs are invented from the candidate's id.
+Started by `scale.py` in place of `nas.executors.worker`, as that one is:
+
+    python studies/benchmarks/sleeper.py SECONDS FOLDER --driver PID --threads 1 --answers DESCRIPTOR
+
+Accuracy and costs are invented from the candidate's id.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from rich.console import Console
 from nas.candidates.candidate import Candidate
 from nas.estimate import Expected, Plan
 from nas.estimate.outlook import Outlook, usual_speed
-from nas.executors.view import LINE_SECONDS, SILENT_SECONDS, TICK_SECONDS, Forecast, Screen, View, words_of
+from nas.executors.view import LINE_SECONDS, MOST_BARS, SILENT_SECONDS, TICK_SECONDS, Forecast, Screen, View, words_of
 from nas.tasks import Progress, Task
 
 
@@ -120,6 +120,19 @@ def test_in_a_terminal_every_running_task_has_a_bar_until_it_ends(candidate: Can
         view.tick([])
         assert view.bars.tasks == [main]
     assert main.fields["note"] == "1 failed"
+
+
+def test_of_hundreds_that_run_a_terminal_shows_some_and_the_next_as_they_end(
+    candidate: Candidate, clock: list[float]
+) -> None:
+    tasks = [task_of(candidate, number) for number in range(3 * MOST_BARS)]
+    with seen(None, terminal=True) as (view, _):
+        view.tick(tasks)
+        assert len(view.bars.tasks) == 1 + MOST_BARS
+        clock[0] += TICK_SECONDS
+        view.tick(tasks[MOST_BARS - 1 :])
+        shown = [bar.description.split()[0] for bar in view.bars.tasks[1:]]
+        assert shown == [str(number) for number in range(MOST_BARS - 1, 2 * MOST_BARS - 1)]
 
 
 def test_nothing_is_reckoned_more_often_than_once_a_second(candidate: Candidate, clock: list[float]) -> None:
