@@ -52,7 +52,9 @@ class Cluster:
         command = [sys.executable, "-m", "nas.cli", "submit", "tiny.yaml", "--to", "ray"]
         given = ["--set", f"address={self.address}", "--set", f"runs={folder}/the runs", *more]
         variables = {**self.environment, **environment}
-        return subprocess.run([*command, *given], cwd=folder, env=variables, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [*command, *given], cwd=folder, env=variables, capture_output=True, text=True, check=False
+        )
 
 
 @pytest.fixture
@@ -60,11 +62,19 @@ def cluster() -> Iterator[Cluster]:
     """It has its own ports and folder, and is dead when the test is over."""
     dashboard = free_port()
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    environment = {**os.environ, **token, "PYTHONPATH": str(ROOT)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the entrypoint's `python` is this one
+    environment = {**os.environ, **token, "PYTHONPATH": str(ROOT), "PATH": path}
     with TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        ports = [f"--{name}={free_port()}" for name in ("port", "ray-client-server-port", "dashboard-agent-listen-port")]
+        ports = [
+            f"--{name}={free_port()}" for name in ("port", "ray-client-server-port", "dashboard-agent-listen-port")
+        ]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *ports]
-        command += [f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--num-cpus=2", f"--temp-dir={folder}"]
+        command += [
+            f"--dashboard-port={dashboard}",
+            "--dashboard-host=127.0.0.1",
+            "--num-cpus=2",
+            f"--temp-dir={folder}",
+        ]
         command += ["--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
         with Path(folder, "log").open("w") as log:
             head = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
@@ -75,7 +85,9 @@ def cluster() -> Iterator[Cluster]:
         finally:
             head.terminate()
             head.wait(60)
-            left = subprocess.run(["pgrep", "--list-full", "--full", folder], capture_output=True, text=True, check=False)
+            left = subprocess.run(
+                ["pgrep", "--list-full", "--full", folder], capture_output=True, text=True, check=False
+            )
     assert left.stdout == ""
 
 
