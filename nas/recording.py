@@ -86,7 +86,7 @@ def finish(
 ) -> Evaluation:
     """Make the record and write it: from here on the evaluation is done. `flags` are of its verification."""
     measurement: Measurement | None = fields.get("measurement")
-    unsure = doubts(measurement, bench.study.targets) if measurement is not None else ()
+    unsure = doubts(measurement, bench.study.targets, fields.get("ran_integer", ())) if measurement is not None else ()
     unsure += (SIMULATED,) if fields.get("accuracy_source") == SIMULATED else ()
     evaluation = Evaluation(
         candidate_id=task.candidate.id,

@@ -38,6 +38,11 @@ def parity_at(target: str) -> str:
     return f"{PARITY}@{target}"
 
 
+def floats_at(target: str) -> str:
+    """A flag: the device of `target` runs layers as floats that run as integers on this machine."""
+    return f"floats@{target}"
+
+
 class State(StrEnum):
     """How an evaluation stands. Only COMPLETE ones count as trials and enter fronts."""
 
@@ -91,7 +96,8 @@ class Fingerprint(Record):
 class Latency(Record):
     """One file's latency on one target. `passes_us` are the raw samples, one row per pass, in microseconds.
 
-    `control_ms` is the control network's; earlier versions wrote it as `reference_ms`.
+    `control_ms` is the control network's; earlier versions wrote it as `reference_ms`. `integer_layers` are those that
+    run as integer kernels there, as an agent says; None where nobody asked.
     """
 
     latency_ms: Milliseconds
@@ -100,6 +106,11 @@ class Latency(Record):
     control_ms: Milliseconds
     fingerprint: Fingerprint
     passes_us: tuple[tuple[float, ...], ...]
+    integer_layers: tuple[str, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _known(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
 
     @model_validator(mode="before")
     @classmethod

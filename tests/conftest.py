@@ -19,9 +19,9 @@ def ray_cluster() -> Iterator[str]:
 
     What uses it is of the group `ray` (pytest.mark.xdist_group), so that it is started once.
     """
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     import ray
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     with tempfile.TemporaryDirectory(prefix="r-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         with chdir(folder):  # Ray puts the current folder at the front of its workers' path
             ray.init(
@@ -32,7 +32,6 @@ def ray_cluster() -> Iterator[str]:
                 log_to_driver=False,
                 logging_level=40,
                 _temp_dir=folder,
-                _node_ip_address="127.0.0.1",
             )
         try:
             yield ray.get_runtime_context().gcs_address

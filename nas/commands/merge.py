@@ -17,6 +17,7 @@ from nas.errors import InputError
 from nas.files import is_locked, write_atomically
 from nas.records import State
 from nas.run_folder.columns import repeat_columns, trial_columns
+from nas.run_folder.exchange import is_half_done
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.tables import write_rows
 from nas.search.finalists import Finalists
@@ -72,6 +73,8 @@ def _folders(paths: Sequence[Path], to: Path) -> list[RunFolder]:
             raise InputError(f"{paths[number]}: expected every run once, got it twice")
         if folder.lock.exists() and is_locked(folder.lock):
             raise InputError(f"{paths[number]}: a `nas run` works in this folder; stop it first, nothing is lost")
+        if is_half_done(folder.path):
+            raise InputError(f"{paths[number]}: its files were being exchanged; `nas run` completes that first")
     return folders
 
 
@@ -159,13 +162,14 @@ def lines_of(runs: Sequence[Run], merged: Merged) -> str:
 
 
 def _line(run: Run, counts: Counts) -> str:
-    words = {
-        "trials": counts.taken["search"],
-        "repeats": counts.taken["repeat"],
-        "finalists": counts.taken["final"],
-        "references": counts.taken["reference"],
-        "known from another": counts.known,
-        "unfinished, left behind": counts.unfinished,
+    taken = {
+        "trial": counts.taken["search"],
+        "repeat": counts.taken["repeat"],
+        "finalist": counts.taken["final"],
+        "reference": counts.taken["reference"],
     }
-    told = ", ".join(f"{count} {what}" for what, count in words.items() if count or what == "trials")
+    words = [f"{count} {what}{'s' * (count != 1)}" for what, count in taken.items() if count or what == "trial"]
+    words += [f"{counts.known} known from another"] * bool(counts.known)
+    words += [f"{counts.unfinished} unfinished, left behind"] * bool(counts.unfinished)
+    told = ", ".join(words)
     return f"{run.folder.path.name}: {told}"

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from rich.console import Console
 from rich.markup import escape
 
+from nas.executors.pool import Noticed
+from nas.executors.watching import Watchers
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 
@@ -16,8 +18,11 @@ END_SECONDS, HURRIED_SECONDS = 10.0, 1.0  # for which the last records are waite
 
 
 @contextmanager
-def mirrored(study: Study, folder: RunFolder, console: Console) -> Iterator[None]:
-    """Copy the run's journal into the study's database meanwhile; nothing is done where there is none."""
+def mirrored(study: Study, folder: RunFolder, console: Console, watchers: Watchers) -> Iterator[None]:
+    """Copy the run's journal into the study's database meanwhile; nothing is done where there is none.
+
+    What becomes of the database is told on the screen and to watchers.
+    """
     url = study.search.storage
     if url is None:
         yield
@@ -25,6 +30,7 @@ def mirrored(study: Study, folder: RunFolder, console: Console) -> Iterator[None
     from nas.search.mirror import Mirror, open_database  # with SQLAlchemy, which takes a while
 
     def say(words: str) -> None:
+        watchers.happened(Noticed(words))
         console.print(f"[yellow]{escape(words)}[/]", highlight=False, soft_wrap=True)
 
     mirror, seconds = Mirror(folder.journal, lambda: open_database(url), say), HURRIED_SECONDS

@@ -49,9 +49,11 @@ class Ready:
 
 
 @contextmanager
-def connected(study: Study, folder: RunFolder) -> Iterator[tuple[Connection, Study]]:
-    """Refuse what cannot be run here, and reach the study's engine; the study with its number of workers there."""
+def connected(study: Study, folder: RunFolder, console: Console) -> Iterator[tuple[Connection, Study]]:
+    """Refuse what cannot be run here, ask the agents, and reach the engine; the study with its workers there."""
     refuse(study, folder)
+    for notice in greet(study.targets):
+        console.print(f"[yellow]warning:[/] {escape(notice)}", soft_wrap=True)
     engine: Engine = ENGINES[study.search.engine]
     with engine.connect(study, folder) as connection:
         search = study.search.model_copy(update={"workers": connection.workers})
@@ -67,13 +69,11 @@ def prepare(
     record: bool = True,
     any_device: bool = False,
 ) -> Ready:
-    """Ask the agents, repair the journal, read the data, record study (if asked) and split.
+    """Repair the journal, read the data, record study (if asked) and split.
 
-    Another device is refused first, unless `any_device` will do. `places` are where
-    targets are measured, by default those of `places_of`.
+    Another device is refused first, unless `any_device` will do. `places` are where targets are measured, by default
+    those of `places_of`.
     """
-    for notice in greet(study.targets):
-        console.print(f"[yellow]warning:[/] {escape(notice)}", soft_wrap=True)
     if not any_device:
         _refuse_another_device(study, folder, places or places_of(study.targets))
     earlier_runs(study, folder)

@@ -166,7 +166,7 @@ def _exchange(study: Study, folder: RunFolder, artifacts: Sequence[Path]) -> Non
     names = {folder.relative(artifact) for artifact in artifacts}
     journal = rewritten(folder, study, lambda name: _successor(folder.path / name) if name in names else None)
     write_atomically(folder.path / (folder.journal.name + BACKUP), folder.journal.read_bytes())
-    after = {folder.journal.name: journal, folder.study.name: dump_study(study).encode()}
+    after = {folder.journal.name: journal, folder.study.name: dump_study(study)}
     for name, content in after.items():
         write_atomically(folder.path / f".{name}.again", content)
     exchange(

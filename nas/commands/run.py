@@ -59,7 +59,7 @@ def run(
     with held(folder, console) as stop:
         complete_exchange(folder.path)
         asked, study = study, resolve(study, folder)
-        with connected(study, folder) as (connection, study):
+        with connected(study, folder, console) as (connection, study):
             ready = prepare(study, folder, console, places=connection.places, any_device=remeasures)
             if remeasures:
                 classes, places = len(ready.search.class_names), connection.places
@@ -117,10 +117,11 @@ def _run_connected(
     if isinstance(study.finals.teacher, int):
         teaching(study.finals.teacher, search.rows())  # before any work
     setup = setup_of(study, folder, workers=study.search.worker_count)
-    with mirrored(study, folder, console), connection.open(setup) as executor:
+    with mirrored(study, folder, console, watchers), connection.open(setup) as executor:
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
-        repeats, finalists, references = Repeats(search), Finalists(study, folder), References(study, folder)
+        repeats, finalists = Repeats(search), Finalists(study, folder, beside=search.journal)
+        references = References(study, folder, beside=search.journal)
 
         def write() -> None:
             write_repeats(repeats)

@@ -32,7 +32,7 @@ def job_of(study: Path, overrides: Sequence[str], backend: Backend[Options], opt
     job = Job(
         name=loaded.name,
         text=study.read_text(encoding="utf-8"),
-        path=study.resolve(),
+        path=study,
         overrides=given,
         engine=loaded.search.engine,
         devices=devices_of(loaded),

@@ -54,7 +54,7 @@ def train(
     """
     folder = RunFolder(path.resolve())
     study = _changed(folder, overrides)
-    with held(folder, console) as stop, connected(study, folder) as (connection, _):
+    with held(folder, console) as stop, connected(study, folder, console) as (connection, _):
         complete_exchange(folder.path)
         repair(folder.journal)
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
@@ -79,7 +79,10 @@ def train(
         watchers = watchers or nobody()
         watchers.began(study, folder)
         screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
-        with mirrored(study, folder, console), connection.open(setup_of(study, folder, workers=1)) as executor:
+        with (
+            mirrored(study, folder, console, watchers),
+            connection.open(setup_of(study, folder, workers=1)) as executor,
+        ):
             drive(finalists, executor, stop, screen, watchers)
         return next(iter(_rows(finalists, own)), None)
 

@@ -25,6 +25,7 @@ from nas.tasks import Progress, Task
 TICK_SECONDS = 1.0
 LINE_SECONDS, SILENT_SECONDS = 5.0, 30.0
 BAR_WIDTH = 16
+MOST_BARS = 16  # of what runs: a terminal has no room for hundreds, and drawing them ten times a second takes a core
 DOING = {
     "build": "building",
     "prune": "pruning an untrained copy",
@@ -190,6 +191,8 @@ class View:
     def _move(self, task: Task) -> None:
         """The bar of a running task."""
         key, told = key_of(task), self._said.get(key_of(task))
+        if key not in self._rows and len(self._rows) >= MOST_BARS:
+            return
         if key not in self._rows:
             self._rows[key] = self.bars.add_task(label_of(task), total=task.epochs, count="", note="")
         self.bars.update(self._rows[key], note=self.words(task))

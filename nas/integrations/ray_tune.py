@@ -74,11 +74,11 @@ class CompactSearch(Searcher):
         """The driver behind it, opened at its first use in this process."""
         return opened(self.study, self.folder)
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Called by Tune at the beginning of each run."""
+    def begin(self) -> TuneSession:
+        """A new run of Tune, with a scheduler: what an earlier one left running is proposed again."""
+        self.has_scheduler = True
         self._fresh.clear()
-        reopened(self.study, self.folder).most = self._most
-        return True
+        return reopened(self.study, self.folder)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         self._most = max_concurrent
@@ -88,6 +88,7 @@ class CompactSearch(Searcher):
         """The config of a new trial; None where Tune is to wait, or a paused one is to go on."""
         if not self.has_scheduler:
             raise InputError("CompactSearch: expected TuneConfig(scheduler=CompactScheduler(search)), got another one")
+        self.session.most = self._most
         answer = self.session.propose()
         if isinstance(answer, Done):
             return Searcher.FINISHED
@@ -129,14 +130,16 @@ class CompactScheduler(TrialScheduler):
         super().__init__()
         self._search = search
         self._live: dict[str, Trial] = {}
+        self._fetched: set[str] = set()
 
     @property
     def session(self) -> TuneSession:
         return self._search.session
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        self._search.has_scheduler = True
-        self._live = {}
+        """Called by Tune at the beginning of each run; a searcher's is not always."""
+        self._live, self._fetched = {}, set()
+        self._search.begin().fetch = self._fetch
         return True
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -203,14 +206,23 @@ class CompactScheduler(TrialScheduler):
         """How many trials are in which state."""
         return self.session.words()
 
+    def _fetch(self) -> None:
+        """Bring what paused trials have reached into the run folder."""
+        for name, trial in self._live.items():
+            if trial.status == Trial.PAUSED and trial.checkpoint is not None and name not in self._fetched:
+                self._fetched.add(name)
+                with trial.checkpoint.as_directory() as files:
+                    self.session.keep(_number_of(trial), Path(files))
+
     def _give(self, trial: Trial) -> None:
         """Tell a trial what its worker is to do now: attempts and the place of its files may have changed."""
+        self._fetched.discard(trial.trial_id)
         order = self.session.order(self.session.task(_number_of(trial)))
         trial.set_config({**trial.config, "order": order})
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its scheduler down at the beginning; trials are Tune's to remember."""
-        return {**vars(self), "_live": {}}
+        return {**vars(self), "_live": {}, "_fetched": set()}
 
 
 def _number_of(trial: Trial) -> int:

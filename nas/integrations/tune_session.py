@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ from nas.files import sole_holder, write_atomically
 from nas.integrations.tune_trial import MARK, OWN, Order, unpacked
 from nas.records import State
 from nas.run_folder.artifacts import EVALUATION_FILE, ArtifactError
+from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import read_evaluation
 from nas.search.driver import WAIT, Done, Wait
 from nas.search.finalists import Finalists
@@ -55,6 +57,7 @@ class TuneSession:
         console = console or Console(stderr=True)
         folder = folder_at(path)
         self._held.enter_context(sole_holder(folder.lock))
+        complete_exchange(folder.path)
         try:
             self.study = study = resolve(study, folder)
             refuse(study, folder)
@@ -78,10 +81,13 @@ class TuneSession:
         self._since: dict[int, float] = {}
         self._why: dict[int, str] = {}
         self.done: Done | None = None
+        self.fetch: Callable[[], None] = lambda: None  # brings what paused trials have left elsewhere
 
     def close(self) -> None:
         """Let go of the folder; the front stands in it."""
-        write_front(self.driver, Repeats(self.driver), Finalists(self.study, self.driver.folder))
+        write_front(
+            self.driver, Repeats(self.driver), Finalists(self.study, self.driver.folder, beside=self.driver.journal)
+        )
         (self.driver.folder.path / MARK).unlink(missing_ok=True)
         self._held.close()
 
@@ -93,6 +99,7 @@ class TuneSession:
         """A trial that Tune does not have yet. One that it has paused is noted as promoted instead."""
         if self.done is not None:
             return self.done
+        self.fetch()
         if self.most is not None and len(self._running) >= self.most:
             return WAIT
         answer = self.driver.propose()
@@ -168,6 +175,11 @@ class TuneSession:
         self._end(number)
         self.driver.finish(task, evaluation)
         self._upkeep()
+
+    def keep(self, number: int, files: Path) -> None:
+        """Keep what a paused trial has reached; `files` is the folder of its last checkpoint."""
+        if number in self._tasks and not self._is_finished(number):
+            unpacked(files, self._tasks[number])
 
     def _bring(self, task: Task, files: Path | None) -> None:
         if files is None or read_evaluation(task.folder) is not None:

@@ -117,7 +117,7 @@ def evaluate_trial(config: Mapping[str, Any], study_text: str, cwd: str) -> None
     from ray import tune
 
     order = Order.from_json(config["order"])
-    with _task_here(order) as task, tempfile.TemporaryDirectory() as parcels:
+    with task_here(order) as task, tempfile.TemporaryDirectory() as parcels:
         if (saved := tune.get_checkpoint()) is not None:
             with saved.as_directory() as place:
                 unpacked(Path(place), task)
@@ -161,7 +161,7 @@ def _evaluated(task: Task, bench: Workbench, parcels: Path, reporting: Reporting
 
 
 @contextmanager
-def _task_here(order: Order) -> Iterator[Task]:
+def task_here(order: Order) -> Iterator[Task]:
     """The task with a folder that this node has: the driver's own where the disk is shared, else one for a while."""
     task, mark = order.task, order.run / MARK
     with ExitStack() as stack:

@@ -21,8 +21,8 @@ class SubmitFailed(Exception):
 class Job:
     """A study that is to run elsewhere.
 
-    text: of its file, as the user wrote it. overrides: KEY=VALUE, in order. devices: the Ray resources by which targets
-    are measured. shared: whether all nodes see the run folder.
+    text: of its file, as the user wrote it. path: of that file, as the user gave it. overrides: KEY=VALUE, in order.
+    devices: the Ray resources by which targets are measured. shared: whether all nodes see the run folder.
     """
 
     name: str

@@ -74,7 +74,7 @@ def _trains(name: str, job: Job, options: KubernetesOptions) -> Part:
 
 
 def _measuring(number: int, device: str, options: KubernetesOptions) -> Part:
-    """One node that offers a target's resource and no CPU, on a machine with the label, whatever taint keeps pods off."""
+    """One node that offers a target's resource and no CPU, on a machine with the label, whatever taint it has."""
     container = _container("ray-worker", options, options.measuring_cpus, options.measuring_memory)
     pod = {
         **_pod(container, options),

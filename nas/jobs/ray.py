@@ -92,18 +92,21 @@ def _submit(job: Job, options: RayOptions) -> str:
 def send(address: str, request: Mapping[str, Any]) -> str:
     """Submit a request to the job API at `address`; returns the job's id. Raises SubmitFailed."""
     try:
+        from ray.exceptions import RayError
         from ray.job_submission import JobSubmissionClient
     except ImportError:
         raise SubmitFailed("--to ray needs Ray's client: pip install 'compact-nas[jobs]'") from None
     try:
         return str(JobSubmissionClient(address).submit_job(**request))
-    except (ConnectionError, RuntimeError, ValueError) as error:  # RuntimeError: an answer other than 200
+    # RuntimeError: an answer other than 200; RayError: a token that is missing or wrong.
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         raise SubmitFailed(f"{address} did not take the job: {_first_words(error)}") from None
 
 
 def _first_words(error: Exception) -> str:
-    """What an error says, without the traceback that a server may have put into it."""
-    return str(error).partition("Traceback (most recent call last)")[0].strip(" :\n") or type(error).__name__
+    """What an error says first, without advice and a server's traceback."""
+    words = str(error).partition("Traceback (most recent call last)")[0].partition("\n\n")[0]
+    return words.strip(" :\n") or type(error).__name__
 
 
 RAY = Backend(RayOptions, _settings, _refused, request_text, _submit)

@@ -30,13 +30,13 @@ def words(values: Iterable[str]) -> str:
 
 
 def run_with_study(job: Job, runs: str) -> str:
-    """Commands that write the study into the run folder and run it there: for a machine that does not have the file.
+    """Commands that write the study beside its run folder and run it there: for a machine that does not have the file.
 
     The last one replaces the shell, so that a signal reaches the driver.
     """
     return f"""\
 out={path_word(run_folder(job, runs))}
-mkdir -p -- "$out"
-printf '%s' {quote(job.text)} > "$out"/submitted.yaml
-exec {NAS} run "$out"/submitted.yaml {words(job.overrides)} --out "$out"
+mkdir -p -- {path_word(runs)}
+printf '%s' {quote(job.text)} > "$out".yaml
+exec {NAS} run "$out".yaml {words(job.overrides)} --out "$out"
 """

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from nas.measuring.costs import doubts
 from nas.measuring.latency import PROTOCOL
 from nas.objectives import excesses, limits_words, not_run
-from nas.records import UNSTABLE, Evaluation, Fingerprint, Latency, State
+from nas.records import UNSTABLE, Evaluation, Fingerprint, Latency, State, floats_at
 from nas.study import Study, Target
 
 UNCONSTRAINED = ("repeat", "reference", "rung")  # phases whose evaluations break no limit
@@ -47,8 +47,8 @@ def with_latencies(evaluation: Evaluation, found: Mapping[str, Latency | str], s
     timed = {name: latency for name, latency in found.items() if isinstance(latency, Latency)}
     told = {**evaluation.measurement.refused, **refused}
     measurement = evaluation.measurement.model_copy(update={"latency": {**kept, **timed}, "refused": told})
-    own = (flag for flag in evaluation.flags if flag != UNSTABLE)
-    flags = tuple(dict.fromkeys((*own, *doubts(measurement, study.targets))))
+    own = (flag for flag in evaluation.flags if flag != UNSTABLE and not flag.startswith(floats_at("")))
+    flags = tuple(dict.fromkeys((*own, *doubts(measurement, study.targets, evaluation.ran_integer))))
     return judged(evaluation.model_copy(update={"measurement": measurement, "flags": flags}), study)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from nas.candidates.candidate import Candidate
 from nas.measuring.places import Places, places_of
-from nas.records import UNSTABLE, LayerReport, Measurement, parity_at
+from nas.records import UNSTABLE, LayerReport, Measurement, floats_at, parity_at
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
 from search_spaces.layers import LayerSpec
@@ -55,12 +55,17 @@ def measure_files(
     )
 
 
-def doubts(measurement: Measurement, targets: Sequence[Target]) -> tuple[str, ...]:
-    """Flags of latencies that are disturbed, or missing on a target after the first."""
+def doubts(measurement: Measurement, targets: Sequence[Target], ran_integer: Collection[str] = ()) -> tuple[str, ...]:
+    """Flags of latencies that are disturbed, or missing on a target after the first.
+
+    And of devices that say that they run layers as floats of those that run as integers here, `ran_integer`.
+    """
     if measurement.origin == "bound":
         return ()
     missing = [parity_at(target.name) for target in targets if target.name not in measurement.latency]
-    return (*missing, *(() if measurement.is_stable else (UNSTABLE,)))
+    told = {name: latency.integer_layers for name, latency in measurement.latency.items()}
+    floats = [floats_at(name) for name, there in told.items() if there is not None and set(ran_integer) - set(there)]
+    return (*missing, *floats, *(() if measurement.is_stable else (UNSTABLE,)))
 
 
 def costs_of_weights(file: Path, target: Target) -> dict[str, int]:

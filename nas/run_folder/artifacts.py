@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from nas.files import write_atomically
 from nas.records import Evaluation
+from nas.run_folder.attempts import forget_spent
 from nas.tasks import CHECKPOINT_FILE, Task
 
 EVALUATION_FILE = "evaluation.json"
@@ -44,7 +45,8 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def unpack(data: bytes, task: Task, *, limit_bytes: int = LIMIT_BYTES) -> None:
-    """Write what `pack` made into the task's folder, evaluation.json last, and remove the checkpoint it supersedes.
+    """Write what `pack` made into the task's folder, evaluation.json last, and remove the checkpoint and the note of
+    attempts that it supersedes.
 
     Raises ArtifactError before anything is written where the archive is torn, holds more than `limit_bytes` or
     LIMIT_FILES, anything but regular files within the folder, or no valid evaluation.json of this task at its end.
@@ -60,6 +62,7 @@ def unpack(data: bytes, task: Task, *, limit_bytes: int = LIMIT_BYTES) -> None:
         write_atomically(task.folder / name, content)
     write_atomically(task.folder / EVALUATION_FILE, evaluation)
     (task.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    forget_spent(task.folder)
 
 
 def _check_evaluation(text: bytes, task: Task) -> None:

@@ -21,6 +21,11 @@ def exchange(folder: Path, successors: Mapping[str, str], *, removed: Sequence[s
     complete_exchange(folder)
 
 
+def is_half_done(folder: Path) -> bool:
+    """Whether an exchange was decided and is not complete."""
+    return (folder / MARKER).exists()
+
+
 def complete_exchange(folder: Path) -> bool:
     """Do what is left of an exchange that was decided; returns whether there was one.
 

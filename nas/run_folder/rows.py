@@ -6,6 +6,7 @@ Both are kept in the journal as flat JSON, in the form that earlier versions wro
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -187,7 +188,7 @@ class TrialRow:
             **known | {"state": State(row["state"]), "flags": tuple(row.get("flags", ()))},
             costs={name: row[name] for name in row if name.partition("@")[0] in COSTS},
             structure={name: row[name] for name in STRUCTURE if name in row},
-            params={name.removeprefix(PARAMS): row[name] for name in row if name.startswith(PARAMS)},
+            params={sys.intern(name.removeprefix(PARAMS)): row[name] for name in row if name.startswith(PARAMS)},
         )
 
 

@@ -103,7 +103,7 @@ def integer_layers(file: Path, target: Target) -> frozenset[str]:
     """Layers that the runtime's optimized graph runs as integer kernels, known by their weight scales' names."""
     import onnx
 
-    from nas.runtimes.onnx.weights import WEIGHT_SCALE
+    from nas.runtimes.onnx.layer_names import WEIGHT_SCALE
 
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"

@@ -159,7 +159,7 @@ class OpenVino(ReadsOnnx):
 
         OpenVINO names operations after the file's nodes, those that it splits after the node's output.
         """
-        from nas.runtimes.onnx.files import layer_outputs
+        from nas.runtimes.onnx.layer_names import layer_outputs
 
         ran = set(Runner(file, target).integer_operations())
         return frozenset(name for name, output in layer_outputs(file) if {name, f"{name}/WithoutBiases", output} & ran)

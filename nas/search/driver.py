@@ -87,9 +87,17 @@ class Driver(ABC):
     reads_test: bool = False
     is_constrained: bool = True
 
-    def __init__(self, study: Study, folder: RunFolder, name: str, directions: list[Direction]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        folder: RunFolder,
+        name: str,
+        directions: list[Direction],
+        *,
+        beside: Journal | None = None,
+    ) -> None:
         self.study, self.folder = study, folder
-        self.journal = Journal(folder.journal, name, directions)
+        self.journal = Journal(folder.journal, name, directions, beside=beside)
         self._waiting: list[Task] = []
         self._running: dict[int, Task] = {}
         self._rows: list[TrialRow] = []

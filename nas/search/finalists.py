@@ -13,6 +13,7 @@ from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow
 from nas.runtimes.runtime import runtime_of
 from nas.search.driver import WAIT, Done, Driver, Wait
+from nas.search.journal import Journal
 from nas.search.search import Search
 from nas.search.standing import points_of, standing
 from nas.search.sureness import NO_REPEATS, Repeated, averaged
@@ -28,8 +29,8 @@ class Finalists(Driver):
     phase: Phase = "final"
     reads_test = True
 
-    def __init__(self, study: Study, folder: RunFolder) -> None:
-        super().__init__(study, folder, f"{study.name}/final", ["maximize"])
+    def __init__(self, study: Study, folder: RunFolder, *, beside: Journal | None = None) -> None:
+        super().__init__(study, folder, f"{study.name}/final", ["maximize"], beside=beside)
 
     def choose(self, search: Search, repeats: Repeated = NO_REPEATS) -> None:
         """Enqueue the finalists that are not there yet, chosen by means over seeds where there are `repeats`."""

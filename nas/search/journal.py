@@ -6,6 +6,7 @@ RUNNING trial; results are told to both. Stock Optuna opens the file.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InputError
 from nas.files import write_atomically
+from nas.search.common import Common, same
 
 T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]
@@ -119,6 +121,11 @@ def _is_record(line: bytes) -> bool:
     return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
 
 
+def unusable(journal: Path, what: str, error: Exception) -> str:
+    """That records of a journal make no sense, in words."""
+    return f"{journal}: {what} cannot be used ({error}); restore the file from a copy"
+
+
 def _damaged(journal: Path, line: int, what: str) -> str:
     return (
         f"{journal}, line {line}: expected a record of the journal, got {what}; records behind it may refer to it. "
@@ -135,11 +142,23 @@ def storage_of(journal: Path) -> JournalStorage:
         raise InputError(_damaged(journal, file.line, f"one that cannot be replayed ({error})")) from error
 
 
-class Journal:
-    """One Optuna study in the journal file, and its copy in memory. A single process writes."""
+def _shell(trial: FrozenTrial) -> FrozenTrial:
+    """A trial without what is large and shared afterwards: a storage copies whatever it is given."""
+    shell = copy.copy(trial)
+    shell.params, shell.distributions, shell.user_attrs = {}, {}, {}
+    return shell
 
-    def __init__(self, file: Path, name: str, directions: Sequence[Direction]) -> None:
-        self._storage = storage_of(file)
+
+class Journal:
+    """One Optuna study in the journal file, and its copy in memory. A single process writes.
+
+    One `beside` another of the same file shares what was read of it: reading takes seconds where trials are many.
+    """
+
+    def __init__(
+        self, file: Path, name: str, directions: Sequence[Direction], *, beside: Journal | None = None
+    ) -> None:
+        self._storage: JournalStorage = storage_of(file) if beside is None else beside._storage
         self._study = optuna.create_study(
             storage=self._storage, study_name=name, directions=list(directions), load_if_exists=True
         )
@@ -147,8 +166,14 @@ class Journal:
         self._copy = optuna.create_study(storage=self._memory, study_name=name, directions=list(directions))
         self._copy_id = self._memory.get_study_id_from_name(name)
         self._study_id = self._storage.get_study_id_from_name(name)
+        self._common = Common()
         for trial in self._study.get_trials(deepcopy=False):
-            self._copy.add_trial(trial)
+            self._common.keep_once(trial)
+            try:
+                self._copy.add_trial(_shell(trial))
+            except ValueError as error:  # its records can be replayed, and do not fit together
+                raise InputError(unusable(file, f"trial {trial.number} of {name!r}", error)) from error
+            self._share(trial.number)
         self._sampler_state: dict[str, Any] = self._study.user_attrs.get(SAMPLER_STATE, {})
         for key, value in self._sampler_state.items():
             self._memory.set_study_system_attr(self._copy_id, key, value)
@@ -216,6 +241,16 @@ class Journal:
             for key, value in attributes_of(constraints).items():
                 storage.set_trial_system_attr(trial_id, key, value)
             storage.set_trial_state_values(trial_id, state, values)
+        self._common.keep_once(self._recorded(number))
+        self._share(number)
+
+    def _recorded(self, number: int) -> FrozenTrial:
+        """A trial as the file's storage holds it; not a copy."""
+        return self._storage.get_trial(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+
+    def _share(self, number: int) -> None:
+        """Have the copy in memory hold what the file's storage holds."""
+        same(self.trials()[number], self._recorded(number))
 
     def _both(self, number: int) -> list[tuple[BaseStorage, int]]:
         """The file and the memory, each with its own id of a trial."""

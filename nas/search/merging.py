@@ -17,11 +17,12 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from nas.candidates.hyperparameters import suffix_of
+from nas.errors import InputError
 from nas.records import Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.reached import RUNGS
-from nas.search.journal import sound_records
+from nas.search.journal import sound_records, unusable
 from nas.search.replay import Replay
 from nas.study import Study
 
@@ -96,10 +97,13 @@ class Merged:
 def read_run(number: int, folder: RunFolder, study: Study) -> Run:
     """The finished trials in a run's journal, which is not touched. Raises InputError where it is damaged."""
     replay = Replay()
-    for record in sound_records(folder.journal):
-        replay.apply(record)
-    trials = {phase: replay.named(f"{study.name}{suffix}") for phase, suffix in PHASES.items()}
-    found = [one for phase in PHASES for one in _evaluated(number, phase, trials[phase])]
+    try:
+        for record in sound_records(folder.journal):
+            replay.apply(record)
+        trials = {phase: replay.named(f"{study.name}{suffix}") for phase, suffix in PHASES.items()}
+        found = [one for phase in PHASES for one in _evaluated(number, phase, trials[phase])]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(unusable(folder.journal, "a record", error)) from error
     left = sum(not trial.state.is_finished() for own in trials.values() for trial in own)
     return Run(folder, study, found, left)
 

@@ -16,6 +16,7 @@ from nas.records import Evaluation, Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in
 from nas.search.driver import WAIT, Done, Driver, Wait
+from nas.search.journal import Journal
 from nas.study import Study
 from nas.study.finals import TEACHING
 from nas.tasks import Task
@@ -29,9 +30,9 @@ class References(Driver):
     phase: Phase = "reference"
     is_constrained = False  # it is shown with its costs, whatever they are
 
-    def __init__(self, study: Study, folder: RunFolder) -> None:
+    def __init__(self, study: Study, folder: RunFolder, *, beside: Journal | None = None) -> None:
         self.reads_test = bool(study.search.finalists)  # as the front it is compared with
-        super().__init__(study, folder, f"{study.name}/reference", ["maximize"])
+        super().__init__(study, folder, f"{study.name}/reference", ["maximize"], beside=beside)
 
     def choose(self) -> None:
         """Enqueue what is not there yet and can be made now: the quantized file, once there is one in float32."""

@@ -32,7 +32,9 @@ class Repeats(Driver):
     def __init__(self, search: Search) -> None:
         self._search = search
         self._sureness: tuple[tuple[int, int], list[float]] | None = None
-        super().__init__(search.study, search.folder, f"{search.study.name}/repeat", ["maximize"])
+        super().__init__(
+            search.study, search.folder, f"{search.study.name}/repeat", ["maximize"], beside=search.journal
+        )
 
     @property
     def budget(self) -> int:

@@ -7,21 +7,20 @@ evaluations.
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
 from nas.records import Evaluation, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of
 from nas.samplers.reached import RUNGS
+from nas.search.collected import Collected
 from nas.search.journal import RecordedTrial, attributes_of, storage_of
 from nas.search.telling import told_of
 from nas.study import Study
@@ -29,25 +28,9 @@ from nas.study import Study
 Given = Callable[[str], Evaluation | None]  # the new record in an artifact folder, by its name in the run folder
 
 
-class Records(BaseJournalBackend):
-    """A journal that is written in one go; `lines` are its records as a file holds them."""
-
-    def __init__(self) -> None:
-        self._logs: list[dict[str, Any]] = []
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self._logs += logs
-
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        return self._logs[log_number_from:]
-
-    def lines(self) -> bytes:
-        return b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in self._logs)
-
-
-def rewritten(folder: RunFolder, study: Study, given: Given) -> bytes:
+def rewritten(folder: RunFolder, study: Study, given: Given) -> str:
     """The run's journal with the records that are `given`; those that are not stay as they are."""
-    before, records = storage_of(folder.journal), Records()
+    before, records = storage_of(folder.journal), Collected()
     storage = JournalStorage(records)
     for known in before.get_all_studies():
         trials = before.get_all_trials(known._study_id, deepcopy=False)

@@ -277,6 +277,8 @@ class Search(Driver):
 
     def gain_per_hour(self) -> float | None:
         """By what share the hypervolume is expected to grow per further hour; None where the sampler does not say."""
+        if all(row.expected_gain is None for row in self._newest()):
+            return None  # a sampler without a model: no need to look at every row
         rows = [row for row in self.rows() if row.state is not State.DUPLICATE]
         gains, seconds = [row.expected_gain for row in rows], [row.seconds for row in rows]
         return gain_per_hour(gains, seconds, workers=self.study.search.worker_count)

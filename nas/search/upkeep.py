@@ -5,8 +5,9 @@ Every step looks at the folder and does what is missing, so that a death between
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
+from itertools import islice
 
 from nas.files import write_atomically
 from nas.front import fronts
@@ -73,15 +74,15 @@ class Upkeep:
         if count_rows(search.folder.trials, self._columns) != len(rows):
             write_rows(search.folder.trials, self._columns, rows)
         self._written = {row.number for row in rows}
-        self._trimmed: set[int] = set()
+        self._looked_at: set[int] = set()
+        self._kept: list[TrialRow] = []
         self._has_reference_point = bool(search.study.report.hypervolume_reference)
 
     def __call__(self) -> None:
         rows = self._search.rows()
-        for row in rows:
-            if row.number not in self._written:
-                append_row(self._search.folder.trials, self._columns, row)
-                self._written.add(row.number)
+        for row in new_rows(rows, self._written):
+            append_row(self._search.folder.trials, self._columns, row)
+            self._written.add(row.number)
         self._fix_reference_point(rows)
         if self._search.study.artifacts.keep == "front":
             self._trim(rows)
@@ -89,9 +90,11 @@ class Upkeep:
     def _fix_reference_point(self, rows: Sequence[TrialRow]) -> None:
         """Write the hypervolume's reference point into study.yaml once a generation's worth of trials is complete."""
         study = self._search.study
-        complete = [row for row in rows if row.state is State.COMPLETE]
         population = study.search.population or default_population(study.search.trials)
-        if self._has_reference_point or len(complete) < population:
+        if self._has_reference_point:
+            return
+        complete = [row for row in rows if row.state is State.COMPLETE]
+        if len(complete) < population:
             return
         # Of these alone, so that a driver that died before it could write fixes the same point.
         fixed = with_reference_point(study, complete[:population])
@@ -99,13 +102,26 @@ class Upkeep:
         self._has_reference_point = True
 
     def _trim(self, rows: Sequence[TrialRow]) -> None:
-        wanted = {row.artifact for row in worth_keeping(rows, self._search.study)}
-        for row in rows:
-            # Each trial once: a failed one shares its folder with a retry that may be at work there.
-            if row.number in self._trimmed or row.artifact in wanted:
-                continue
-            _drop_bulky(self._search.folder, row, self._search.study)
-            self._trimmed.add(row.number)
+        """Compare new rows with those that were worth keeping: one that was not never is, however many come.
+
+        Each trial once: a failed one shares its folder with a retry that may be at work there.
+        """
+        if not (new := new_rows(rows, self._looked_at)):
+            return
+        able = [*self._kept, *new]
+        wanted = {row.artifact for row in worth_keeping(able, self._search.study)}
+        for row in able:
+            if row.artifact not in wanted:
+                _drop_bulky(self._search.folder, row, self._search.study)
+        self._kept = [row for row in able if row.artifact in wanted]
+        self._looked_at |= {row.number for row in new}
+
+
+def new_rows(rows: Sequence[TrialRow], known: Set[int]) -> list[TrialRow]:
+    """The rows that are not `known` by number, in their order; as a rule they are among the last."""
+    missing = len(rows) - len(known)
+    found = islice((row for row in reversed(rows) if row.number not in known), missing)
+    return list(found)[::-1]
 
 
 def _drop_bulky(folder: RunFolder, row: TrialRow, study: Study) -> None:

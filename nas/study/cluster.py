@@ -15,12 +15,17 @@ class RayOptions(Section):
 
     address: Annotated[str, Field(min_length=1)] | None = Field(
         None,
-        description="The cluster that trials run on: auto for the one of this machine, or HOST:PORT. By default a Ray "
-        "of its own on this machine, ended with the run.",
+        description="The cluster that trials run on: auto for the one that this machine belongs to, or HOST:PORT of "
+        "its head. By default a Ray of its own on this machine, ended with the run.",
     )
-    cpus: AboveZero = Field(1.0, description="Cores of a trial.")
+    cpus: AboveZero = Field(
+        1.0,
+        description="Cores of a trial, and threads that it trains on; with images below 32 pixels it trains on one.",
+    )
     gpus: Annotated[float, Field(ge=0)] = Field(0.0, description="GPUs of a trial; below 1 several trials share one.")
-    resources: Mapping[str, AboveZero] = Field({}, description="Further resources of a trial, by Ray's names.")
+    resources: Mapping[str, AboveZero] = Field(
+        {}, description="Further resources of a trial, by the names that nodes offer them under: {a100: 0.5}."
+    )
     runtime_env: Mapping[str, Any] = Field(
         {}, description="The runtime environment of trials, as Ray describes it: working_dir, pip, env_vars, ..."
     )

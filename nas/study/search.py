@@ -69,7 +69,8 @@ class Search(Section):
         "same candidates.",
     )
     engine: Annotated[str, AfterValidator(ENGINES.known), ENGINES.schema] = Field(
-        "local", description="What runs the trials. local: processes on this machine."
+        "local",
+        description="What runs the trials. local: processes on this machine; ray: actors of a Ray cluster, see ray.",
     )
     workers: AtLeastOne | Literal["auto"] = Field(
         1,

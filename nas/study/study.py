@@ -58,7 +58,7 @@ class Study(Section):
     tracking: tuple[Annotated[str, AfterValidator(TRACKERS.known), TRACKERS.schema], ...] = Field(
         (),
         description="Trackers that follow the run; by default none. tensorboard writes event files into the run "
-        "folder; mlflow tells the server that MLFLOW_TRACKING_URI names, in the experiment MLFLOW_EXPERIMENT_NAME. One "
+        "folder, mlflow tells the server that MLFLOW_TRACKING_URI names, in the experiment MLFLOW_EXPERIMENT_NAME. One "
         "that fails never stops a search.",
     )
     report: ReportOptions = ReportOptions()

@@ -20,6 +20,7 @@ class Checkpoint(TypedDict):
     stage before it. `plan` is the candidate's with what its requests came down to so far, as JSON; None: the
     candidate's own. `master` averages the weights of a network that will teach itself, `projections` are trained beside
     the network, where hidden values teach it. `early` is the state early in the dense stage that pruning goes back to.
+    `within` are the steps done of the epoch after `epoch`, with `generator`, the state that dropout draws from.
     """
 
     version: int
@@ -36,6 +37,8 @@ class Checkpoint(TypedDict):
     projections: NotRequired[list[Tensor]]
     plan: dict[str, Any] | None
     early: dict[str, Any] | None
+    within: NotRequired[int]
+    generator: NotRequired[Tensor]
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:

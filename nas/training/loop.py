@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,13 @@ from nas.training.stages import Stage, learning_rate
 MAX_GRADIENT_NORM = 5.0
 
 
+class Within(NamedTuple):
+    """A place within an epoch: the steps done of it, and the state of the generator that dropout draws from."""
+
+    steps: int
+    generator: Tensor
+
+
 def train_stage(
     network: nn.Module,
     feed: Feed,
@@ -31,6 +40,7 @@ def train_stage(
     stage: Stage,
     *,
     start_epoch: int = 0,
+    within: Within | None = None,
     optimizer: torch.optim.Optimizer,
     loss: Loss | None = None,
     average: MovingAverage | None = None,
@@ -42,6 +52,7 @@ def train_stage(
 ) -> int:
     """Train `network` in place through a stage, from its `start_epoch` on; returns the steps then done.
 
+    `within` says how much of that epoch is done; what its beginning did to the network is then done, too.
     The last epoch of a stage may be a part of one. `give_way` is called before every batch, `after_epoch` with the
     number of finished epochs, `after_step` with the steps done and the loss of the last; no epoch begins once
     `is_over`. `average` follows every step. Raises TrainingDiverged where the loss, a weight, a statistic, a scale or
@@ -56,13 +67,17 @@ def train_stage(
     done = start_epoch
     while done < epochs and not is_over():
         network.train()
-        stage.method.begin_epoch(network, done / epochs)
+        first, generator = (within.steps, within.generator) if within is not None else (0, None)
+        if within is None:
+            stage.method.begin_epoch(network, done / epochs)
+        within = None
         losses = torch.zeros((), device=feed.labels.device)
         seed = epoch_seed(stage.name, done)
-        numbers = range(done * feed.steps, min((done + 1) * feed.steps, stage.steps))
+        numbers = range(done * feed.steps + first, min((done + 1) * feed.steps, stage.steps))
+        batches = islice(feed.epoch(seed), first, None)  # those before are drawn, too: each depends on the one before
         where = f"epoch {done + 1} of the {stage.name} stage"
-        with _dropping(network, feed, seed), overflow_diverges(where):
-            for number, batch in zip(numbers, feed.epoch(seed), strict=False):
+        with _dropping(network, feed, seed, generator), overflow_diverges(where):
+            for number, batch in zip(numbers, batches, strict=False):
                 give_way()
                 stage.method.before_step(network, number / stage.steps)
                 losses += (own := step(batch, learning_rate(recipe, stage, number / stage.steps)))
@@ -131,8 +146,8 @@ class _Step:
 
 
 @contextmanager
-def _dropping(network: nn.Module, feed: Feed, seed: int) -> Iterator[None]:
-    """Seed torch's global generator, from which dropout draws, and restore its state afterwards."""
+def _dropping(network: nn.Module, feed: Feed, seed: int, generator: Tensor | None) -> Iterator[None]:
+    """Seed torch's global generator, from which dropout draws, or put it in a state, and restore its own afterwards."""
     drops = any(isinstance(module, nn.Dropout) for module in network.modules())
     device = feed.images.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], enabled=drops):
@@ -140,7 +155,21 @@ def _dropping(network: nn.Module, feed: Feed, seed: int) -> Iterator[None]:
             torch.cuda.manual_seed(feed.seed * 1_000_003 + seed)
         elif drops:
             torch.default_generator.manual_seed(feed.seed * 1_000_003 + seed)
+        if generator is not None:
+            _put_generator(device, generator)
         yield
+
+
+def generator_of(device: torch.device) -> Tensor:
+    """The state of torch's global generator, from which dropout on a device draws."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _put_generator(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 def epoch_seed(stage: str, epoch: int) -> int:

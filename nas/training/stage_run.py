@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,13 +22,14 @@ from nas.training.carried import Carried
 from nas.training.checkpoint import VERSION, Checkpoint
 from nas.training.early_stopping import EarlyStopping
 from nas.training.inference import CalibrationBatches
-from nas.training.loop import train_stage
+from nas.training.loop import Within, generator_of, train_stage
 from nas.training.meter import Meter
 from nas.training.optimization import MovingAverage, first_moments, make_optimizer
 from nas.training.reporting import Interrupted, Report, Snapshot
 from nas.training.stages import Stage
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+SECONDS_WITHIN_EPOCH = 20.0  # between those within a long epoch: within the notice that schedulers give
 LONG_AVERAGE = 1.0  # a decay that is never reached: the average is that of about the last ninth of the steps
 
 
@@ -49,7 +51,8 @@ class StageRun:
         if training.patience is not None and validation is not None and stage.retraining.stops_early:
             self._stopping = EarlyStopping(*validation, training.patience)
         self._last_saved = time.monotonic()
-        self._saved = 0  # finished epochs of the stage that the checkpoint holds
+        self._saved = 0, 0  # finished epochs of the stage that the checkpoint holds, and steps of the next
+        self._within: Within | None = None
 
     def train(self, saved: Checkpoint | None, give_way: Callable[[], None]) -> nn.Module:
         """Train through the stage, from a checkpoint of it on where there is one; the network that goes on.
@@ -59,7 +62,7 @@ class StageRun:
         start = 0 if saved is None else self._restore(saved)
         if saved is None:
             self._loss.fit(CalibrationBatches(self._pipeline.feed_of(self._stage)))
-        if start and (share := self._rung_at(start)) is not None:
+        if start and self._within is None and (share := self._rung_at(start)) is not None:
             self._tell(self._seen(share, start), start)
         done = train_stage(
             self.network,
@@ -67,6 +70,7 @@ class StageRun:
             self._pipeline.training,
             self._stage,
             start_epoch=start,
+            within=self._within,
             optimizer=self._optimizer,
             loss=self._loss,
             average=self._average,
@@ -109,8 +113,16 @@ class StageRun:
             meter(done, loss)
             if done == early:
                 self._keep_early()
+            if time.monotonic() - self._last_saved >= SECONDS_WITHIN_EPOCH:
+                self._save_within(done)
 
         return after
+
+    def _save_within(self, done: int) -> None:
+        """A checkpoint after `done` steps of the stage, unless its epoch is over by now: that one is saved there."""
+        epoch, steps = divmod(done, self._pipeline.feed.steps)
+        if steps and done < self._stage.steps:
+            self._save(epoch, Within(steps, generator_of(self._pipeline.feed.images.device)))
 
     @property
     def _early_step(self) -> int | None:
@@ -152,7 +164,7 @@ class StageRun:
         """Report; unless the answer is CONTINUE, end, with the stage's `done` epochs saved."""
         verdict = self._report(rung)
         if verdict is not Verdict.CONTINUE:
-            if done != self._saved:
+            if (done, 0) != self._saved:
                 self._save(done)
             raise Interrupted(verdict, rung)
 
@@ -193,7 +205,7 @@ class StageRun:
         steps = self._pipeline.feed.steps
         return float((sum(self._so_far.steps) + min(done * steps, self._stage.steps)) / steps)
 
-    def _save(self, epoch: int) -> None:
+    def _save(self, epoch: int, within: Within | None = None) -> None:
         state: Checkpoint = {
             "version": VERSION,
             "stage": self._index,
@@ -210,13 +222,20 @@ class StageRun:
             "plan": self._so_far.plan.model_dump(mode="json"),
             "early": self._so_far.early,
         }
+        if within is not None:
+            state["within"], state["generator"] = within
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self._pipeline.checkpoint, buffer.getvalue())
-        self._saved, self._last_saved = epoch, time.monotonic()
+        self._saved, self._last_saved = (epoch, 0 if within is None else within.steps), time.monotonic()
 
     def _restore(self, saved: Checkpoint) -> int:
         """Load what was saved; returns the number of finished epochs of the stage."""
+        if steps := saved.get("within", 0):
+            self._within = Within(steps, saved["generator"])
+            # Flags that no checkpoint holds; scales that it sets of the weights are in the checkpoint.
+            epochs = math.ceil(self._stage.steps / self._pipeline.feed.steps)
+            self._stage.method.begin_epoch(self.network, saved["epoch"] / epochs)
         self.network.load_state_dict(saved["network"])
         self._optimizer.load_state_dict(saved["optimizer"])
         with torch.no_grad():
@@ -230,5 +249,5 @@ class StageRun:
                 self._master.load_state_dict(master)
         if self._stopping is not None and saved["stopping"] is not None:
             self._stopping.load_state_dict(saved["stopping"])
-        self._saved = saved["epoch"]
-        return self._saved
+        self._saved = saved["epoch"], steps
+        return saved["epoch"]

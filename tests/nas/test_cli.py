@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +20,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agents import TOKEN, MadeUp, server
 from PIL import Image
 
 from nas import cli
 from nas.commands import preparation
-from nas.files import sole_holder
+from nas.executors.stopping import Interrupted
+from nas.files import sha256_of, sole_holder
+from nas.measuring.agent.server import AgentServer
+from nas.measuring.latency import PROTOCOL
 from nas.records import State
 from nas.run_folder.rows import TrialRow
+from nas.runtimes.onnx.control import control_file
 from nas.study.file import CHANGEABLE
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -91,6 +96,53 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 
 
 # Single commands
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, MadeUp]]:
+    """The address of an agent whose measuring is made up, with its token in the environment."""
+    monkeypatch.setenv("COMPACT_NAS_AGENT_TOKEN", TOKEN)
+    monkeypatch.setattr(AgentServer, "note", lambda *_: None)  # its log is of another process
+    bench = MadeUp()
+    with server(bench) as found:
+        yield f"http://127.0.0.1:{found.server_address[1]}", bench
+
+
+def test_a_file_is_measured_on_a_device(nas: Nas, tmp_path: Path, device: tuple[str, MadeUp]) -> None:
+    url, bench = device
+    (file := tmp_path / "model.onnx").write_bytes(control_file())
+    fingerprint = {
+        "device": "Cortex-A76", "instruction_sets": [], "runtime": "r", "provider": "p", "threads": 2, "batch": 1
+    }  # fmt: skip
+    latency = {"latency_ms": 12.5, "stable": True, "control_ms": 1.0, "fingerprint": fingerprint, "passes_us": [[1.0]]}
+    bench.answers.append({"sha256": sha256_of(file), "latency": {**latency, "protocol": PROTOCOL}})
+    said = nas("measure", file, "--agent", url, "--threads", 2, "--format", "json")
+    assert (said.code, said.err) == (0, "")
+    told = json.loads(said.out)
+    assert (told["latency_ms"], told["fingerprint"]["device"], told["macs"]) == (12.5, "Cortex-A76", 589824)
+    assert bench.asked == [("/measure", file.read_bytes())]
+    bench.answers.append({"sha256": sha256_of(file), "refused": "no kernel"})
+    refused = nas("measure", file, "--agent", url)
+    assert_wrong_input(refused, f"{file}: the agent's runtime cannot run it: on cpu: no kernel")
+    assert_wrong_input(nas("measure", file, "--agent", "cam:1"), "--agent: expected http://host:port")
+
+
+def test_an_agent_that_cannot_be_used_is_a_warning_of_check_and_the_end_of_a_run(
+    nas: Nas, study: Path, tmp_path: Path, device: tuple[str, MadeUp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _ = device
+    study.write_text(f"{STUDY}targets: [{{name: cpu}}, {{name: cam, agent: '{url}'}}]\n")
+    monkeypatch.setenv("COMPACT_NAS_AGENT_TOKEN_CAM", "another-token-than-the-agents")
+    words = f"the agent at {url} does not know the token"
+    checked = nas("check", study)
+    assert (checked.code, checked.err) == (0, "")
+    assert f"warning: targets[1].agent: {words}" in checked.out
+    ended = nas("run", study, "--out", tmp_path / "run")
+    assert (ended.code, ended.err.strip()) == (1, words)
+    assert not (tmp_path / "run" / "study.log").exists()
+    monkeypatch.delenv("COMPACT_NAS_AGENT_TOKEN_CAM")
+    monkeypatch.delenv("COMPACT_NAS_AGENT_TOKEN")
+    assert_wrong_input(nas("run", study, "--out", tmp_path / "run"), "target 'cam': set COMPACT_NAS_AGENT_TOKEN_CAM or")
 
 
 def test_check(nas: Nas, study: Path) -> None:
@@ -236,6 +288,24 @@ def test_measure_of_no_model(nas: Nas, study: Path, tmp_path: Path) -> None:
     assert_wrong_input(nas("measure", tmp_path / "none.onnx"), "none.onnx: cannot be read: No such file")
     assert_wrong_input(nas("measure", study), "tiny.yaml: expected an ONNX file, got something else")
     assert_wrong_input(nas("measure", study, "--threads", "0"), "Usage: ")
+
+
+def test_a_run_that_measures_again_is_continued_so(
+    nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+
+    def stopped(*_: object, remeasures: bool) -> bool:
+        given.append(remeasures)
+        raise Interrupted
+
+    monkeypatch.setattr("nas.commands.run.run", stopped)
+    for options in ((), ("--remeasure",)):
+        said = nas("run", study, "--out", tmp_path / "run", *options)
+        again = shlex.join(["nas", "run", str(study), "--out", str(tmp_path / "run"), *options])
+        assert said.code == 130
+        assert said.out.endswith(f"Go on with:  {again}\n")
+    assert given == [False, True]
 
 
 def test_a_full_disk_is_one_message(nas: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_what_is_wrong_with_a_run_is_found(module: Module, folder: RunFolder) ->
 
 
 def test_what_was_lost_or_done_again_is_counted(module: Module, folder: RunFolder) -> None:
-    runs, outcome = module("runs"), module("outcome").Outcome()
+    runs, outcome = module("one_run"), module("outcome").Outcome()
     search = Search(STUDY, folder)
     tasks = [task_of(search) for _ in range(3)]
     for task in tasks:
@@ -139,14 +139,17 @@ def test_a_filled_disk_has_no_byte_left(module: Module, tmp_path: Path, monkeypa
 
 
 def test_processes_are_known_by_their_mark(module: Module, tmp_path: Path) -> None:
-    runs = module("runs")
+    runs = module("one_run")
     run, other = (runs.Run(tmp_path / name, runs.quick()) for name in "ab")
     code = "import subprocess, sys; subprocess.run(['sleep', '60'])"
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, runs.MARK: run.mark})
     try:
         assert runs.wait_for(lambda: len(run.processes()) == 2, 20)
         assert parent.pid in run.processes()
+        assert set(run.processes()) <= set(runs.descendants())
+        assert runs.descendants(parent.pid) == [pid for pid in run.processes() if pid != parent.pid]
         runs.kill(parent)
+        assert runs.descendants(parent.pid) == []
         assert len(run.processes()) == 1  # the child of what was killed
         assert other.processes() == []
         assert run.orphans(0.0) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import shutil
-import socket
 import threading
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from nas.errors import InputError
 from nas.executors.ray.mailbox import Mailbox, Message
 from nas.executors.ray.scratch import own_scratch
 from nas.executors.ray.serving import Assignment, NodeSetup, evaluate_one, opened
+from nas.executors.ray.whereabouts import whereabouts
 from nas.run_folder.paths import RunFolder
 
 
@@ -62,15 +62,6 @@ class TrialActor:
             self._box.put(ready={**where, "scratch": str(own)})
             while (assignment := self._tasks.get()) is not None:
                 evaluate_one(assignment, bench, self._box, self._verdicts)
-
-
-def whereabouts() -> dict[str, str]:
-    """The node (host and the begin of Ray's id) and the actor that this process is."""
-    import ray
-
-    context = ray.get_runtime_context()
-    node = context.get_node_id()
-    return {"node": f"{socket.gethostname()}/{node[:8]}", "node_id": node, "actor": context.get_actor_id() or ""}
 
 
 def remove_scratch(folders: list[str]) -> None:

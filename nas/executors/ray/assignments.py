@@ -10,9 +10,9 @@ from nas.executors.ray.datasets import DriverData, Ref
 from nas.executors.ray.parcels import Parcel, folders_of, packed, progress_of, written
 from nas.executors.ray.serving import Assignment
 from nas.executors.ray.teachers import Teachers, finished_teacher, teacher_of
-from nas.run_folder.paths import RunFolder
+from nas.run_folder.paths import LOGITS, RunFolder
 from nas.study import Study
-from nas.tasks import Task
+from nas.tasks import CHECKPOINT_FILE, Task
 
 
 @dataclass
@@ -55,6 +55,8 @@ class Assignments:
         teacher = self._teacher_of(task)
         below = {*folders_of(task, self.folder.path), *([] if teacher is None else [teacher])}
         written(parcel, self.folder.path, below=below)
+        if teacher is not None and f"{teacher}/{LOGITS}" in parcel:
+            (self.folder.path / teacher / CHECKPOINT_FILE).unlink(missing_ok=True)
         self._teachers.settle()
 
     def ended(self, task: Task | None) -> None:

@@ -24,6 +24,7 @@ from nas.machine import cores
 
 POLL_SECONDS = 30.0
 SHUTDOWN_SECONDS = 20.0
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # with 0 a Ray serves its own machine alone; read when ray is imported
 OWN = "cn-ray-"  # begin of the folder of a Ray that is started for one run
 HEAD_SECONDS, HEAD_TRIES = 2.0, 3
 Handle = Any  # of an actor
@@ -98,7 +99,7 @@ class Cluster:
         import ray
 
         if self.answers():  # a call to a head that is gone takes a minute, and then ends this process
-            found = ray.nodes()  # type: ignore[no-untyped-call]
+            found = ray.nodes()
             self._nodes = {node["NodeID"]: node["Resources"] for node in found if node["Alive"]}
         return self._nodes
 
@@ -153,11 +154,14 @@ def _answers(address: str) -> bool:
 
 
 @contextmanager
-def connected(address: str | None, runtime_env: Mapping[str, Any]) -> Iterator[Cluster]:
+def connected(address: str | None, runtime_env: Mapping[str, Any], *, cpus: int = 0) -> Iterator[Cluster]:
     """The cluster at `address` (auto or host:port), or a Ray that lives as long as this block on this machine.
 
-    A Ray that this process is connected to already is used as it is. Raises InputError where there is none.
+    The latter counts as having `cpus` cores, or as many as there are. A Ray that this process is connected to already
+    is used as it is. Raises InputError where there is none.
     """
+    if address is None:
+        os.environ.setdefault(LOOPBACK, "0")
     import ray
 
     if ray.is_initialized():
@@ -170,7 +174,7 @@ def connected(address: str | None, runtime_env: Mapping[str, Any]) -> Iterator[C
     else:
         with own_scratch(_short_folder(), prefix=OWN) as folder:
             with _keeping_handlers(), chdir(folder):
-                _start(folder, runtime_env)
+                _start(folder, runtime_env, max(cpus, cores()))
             with _left(_cluster(is_own=True, runtime_env={}, scratch=str(folder))) as cluster:
                 yield cluster
 
@@ -212,20 +216,19 @@ def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
         ) from None
 
 
-def _start(folder: Path, runtime_env: Mapping[str, Any]) -> None:
+def _start(folder: Path, runtime_env: Mapping[str, Any], cpus: int) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(
             address="local",
-            num_cpus=cores(),
+            num_cpus=cpus,
             include_dashboard=False,
             runtime_env=dict(runtime_env) or None,
             log_to_driver=False,
             logging_level=logging.ERROR,
             _temp_dir=str(folder),
-            _node_ip_address="127.0.0.1",
         )
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         _leave()

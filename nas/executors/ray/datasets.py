@@ -67,8 +67,10 @@ class NodeData:
     tests: dict[Key, Ref] = field(default_factory=dict)  # of the tasks so far that may read one
 
     def read(self, data: Data, *, input_size: int, seed: int) -> DataSet:
-        """As `nas.data.load` does."""
+        """As `nas.data.load` does, which reads what is not in the store."""
         key = input_size, data.train_images
+        if key not in self.sets:
+            return load(data, input_size=input_size, seed=seed)
         stored: StoredSet = self.get(self.sets[key])
         nothing = Split((), (), ())  # which images these are is the driver's to know
         return DataSet(stored.class_names, stored.train, stored.validation, nothing, partial(self._test, key))

@@ -41,7 +41,8 @@ class RayEngine:
     @contextmanager
     def connect(self, study: Study, folder: RunFolder) -> Iterator[Connection]:
         options = study.search.ray
-        with connected(options.address, options.runtime_env) as cluster:
+        asked = 0 if study.search.workers == "auto" else math.ceil(study.search.workers * options.cpus)
+        with connected(options.address, options.runtime_env, cpus=asked) as cluster:
             room = cluster.room(need_of(options))
             if study.search.workers == "auto" or cluster.is_own:
                 _require_room(room, cluster, options)

@@ -1,13 +1,14 @@
 """Latency on a node of its own: an actor that measures one file at a time, and what trials see of it.
 
 The actor lies on the driver's machine, or on a node that offers the target's `device`. Ray starts it again when it
-dies, and gives it the calls that it owes; a call waits until then, LOST_SECONDS at most.
+dies, and gives it the calls that it owes; a call waits until then, and for all that came before it, LOST_SECONDS at
+most.
 """
 
 from __future__ import annotations
 
 import hashlib
-import socket
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,13 +19,15 @@ from typing import Any
 
 from nas.errors import InputError
 from nas.executors.ray.deaths import last_line
+from nas.executors.ray.whereabouts import whereabouts
 from nas.files import write_atomically
 from nas.measuring.places import HERE, Place, PlaceLost
 from nas.records import Fingerprint, Latency, Record
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
 
-LOST_SECONDS = 600.0
+LOST_SECONDS, TELL_SECONDS = 4200.0, 120.0  # the former longer than an agent is waited for
+_log = logging.getLogger(__name__)
 START_SECONDS = 600.0
 CALM_TRIES, CALM_SECONDS = 3, 2.0
 Handle = Any  # of an actor
@@ -43,7 +46,7 @@ class MeasuringActor:
             time.sleep(CALM_SECONDS if attempt else 0)
             if stable := self._control_is_stable():
                 break
-        return {"node": socket.gethostname(), "fingerprint": print_.model_dump(), "stable": stable}
+        return {"node": whereabouts()["node"], "fingerprint": print_.model_dump(), "stable": stable}
 
     def _control_is_stable(self) -> bool:
         alone = self._target.model_copy(update={"batch": 1})
@@ -127,7 +130,7 @@ class NodePlace:
         latency = Latency.model_validate(answer["latency"])
         if latency.fingerprint != self.expected:
             raise PlaceLost(
-                f"{self.name}: measures on another device now: {difference(self.expected, latency.fingerprint)}"
+                f"{self.name}: measured on another device now: {difference(self.expected, latency.fingerprint)}"
             )
         return latency
 
@@ -142,8 +145,11 @@ class NodePlace:
     def _ask(self, content: bytes, sha256: str) -> dict[str, Any]:
         import ray
 
+        call = self.actor.measure.remote(content, sha256)
         try:
-            answer: dict[str, Any] = ray.get(self.actor.measure.remote(content, sha256), timeout=self.lost_seconds)
+            if self.lost_seconds > TELL_SECONDS and not ray.wait([call], timeout=TELL_SECONDS)[0]:
+                _log.warning("%s: a measurement is waited for longer than %.0f s", self.name, TELL_SECONDS)
+            answer: dict[str, Any] = ray.get(call, timeout=self.lost_seconds)
         except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError) as error:
             late = isinstance(error, ray.exceptions.GetTimeoutError)
             why = f"did not answer within {self.lost_seconds:.0f} s" if late else "is gone"

@@ -26,7 +26,7 @@ from nas.executors.ray.mailbox import Mailbox
 from nas.executors.ray.measuring import NodePlace
 from nas.executors.ray.parcels import Parcel, packed, progress_of, written
 from nas.files import write_atomically
-from nas.machine import limit_memory
+from nas.machine import is_spent, limit_memory
 from nas.measuring.places import PlaceLost
 from nas.run_folder.artifacts import pack
 from nas.run_folder.paths import LOGITS, RunFolder
@@ -133,7 +133,8 @@ def evaluate_one(assignment: Assignment, bench: Bench, box: Mailbox, verdicts: q
         box.put(broke=f"{socket.gethostname()}: {problem}")
     else:
         talk.hand_over_teacher()
-        box.put(done=None if bench.setup.is_shared else pack(task.folder))
+        spent = is_spent(bench.workbench.study.search.trial_gigabytes)
+        box.put(done=None if bench.setup.is_shared else pack(task.folder), spent=spent)
     if not bench.setup.is_shared:
         _forget(task)
 

@@ -176,19 +176,30 @@ class RayWorkers:
         if "paused" in message:
             self.assignments.take(task, message["paused"])
             return [Paused(task)]
+        if message.get("spent"):
+            self._retire(place)
         return [Finished(task, task.folder if message["done"] is None else message["done"])]
 
     def _free(self, place: Place) -> None:
         self.assignments.ended(place.task)
         place.task, place.waits_since = None, None
 
-    def _lost(self, place: Place, death: Death) -> list[Event]:
-        """Forget a place; `_fit` puts another one where it was."""
-        task, started = place.task, place.is_ready
-        self._free(place)
+    def _retire(self, place: Place) -> None:
+        """End an idle actor whose memory is used up."""
+        self.cluster.settled([place.actor.close.remote()], CLOSE_SECONDS)
+        self._forget(place)
+
+    def _forget(self, place: Place) -> None:
+        """`_fit` puts another one where it was."""
         self.cluster.kill(place.actor)
         self._places.remove(place)
         self._looked = float("-inf")
+
+    def _lost(self, place: Place, death: Death) -> list[Event]:
+        """A place whose actor is gone, or is to go."""
+        task, started = place.task, place.is_ready
+        self._free(place)
+        self._forget(place)
         died = Died(task, death.reason, started=started, blamed=death.blamed)
         return [died] if death.blamed else [Noticed(death.reason), died]
 

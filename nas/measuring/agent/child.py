@@ -11,8 +11,10 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import IO, Any
 
 from pydantic import ValidationError
@@ -88,11 +90,21 @@ def _measured(runtime: Runtime, target: Target, content: bytes) -> dict[str, Any
         runtime.refuse_unsafe(content)
         if _batch_bytes(runtime, content, target) > MOST_BATCH_BYTES:
             return {Outcome.WRONG: f"target.batch: expected images of {MOST_BATCH_BYTES} bytes at most, got more"}
-        return {"latency": measure(content, target).model_dump(mode="json")}
+        latency = measure(content, target).model_copy(
+            update={"integer_layers": _integer_layers(runtime, target, content)}
+        )
+        return {"latency": latency.model_dump(mode="json")}
     except (CandidateFailed, MemoryError, RuntimeError) as error:
         if not isinstance(error, RuntimeRefused) and not ran_out_of_memory(error):
             raise
         return {Outcome.REFUSED: "out of memory" if ran_out_of_memory(error) else str(error)}
+
+
+def _integer_layers(runtime: Runtime, target: Target, content: bytes) -> tuple[str, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / runtime.file_name
+        file.write_bytes(content)
+        return tuple(sorted(runtime.integer_layers(file, target)))
 
 
 def _batch_bytes(runtime: Runtime, content: bytes, target: Target) -> int:

@@ -44,9 +44,9 @@ def serve(options: Options, environment: Mapping[str, str] = os.environ) -> None
     """Listen until SIGTERM or SIGINT. Raises InputError where that cannot be begun."""
     context = tls(options)
     token, is_new = agent_token(options.token_file, environment)
-    told = _told_to_end()
     desk = Desk(Bench(options.seconds, options.gigabytes, CHILD))
     with _listening(options, token, desk) as server:
+        told = _told_to_end()
         if context is not None:  # the handshake is made in the connection's own thread
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         for line in greeting(options, server.server_address[1], token if is_new else None):

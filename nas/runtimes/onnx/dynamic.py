@@ -10,8 +10,8 @@ from torch import Tensor
 
 from compressors.masking.layers import mask_of
 from compressors.quantization.dynamic import INT8, DynamicLinear
+from nas.runtimes.onnx.layer_names import WEIGHT_SCALE
 from nas.runtimes.onnx.sparse import stores_mask, unmasked
-from nas.runtimes.onnx.weights import WEIGHT_SCALE
 from nas.runtimes.onnx.writer import Writer, array_of
 
 

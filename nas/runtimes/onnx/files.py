@@ -43,9 +43,3 @@ def file_costs(file: Path) -> FileCosts:
 def file_zeros(file: Path) -> FileZeros:
     """What of the file's parameters is zero."""
     return count_zeros(onnx.load(file))
-
-
-def layer_outputs(file: Path) -> list[tuple[str, str]]:
-    """Name and output of every named node: the layers, each once."""
-    nodes = onnx.load(file, load_external_data=False).graph.node
-    return [(node.name, node.output[0]) for node in nodes if node.name]

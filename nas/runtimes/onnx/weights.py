@@ -14,11 +14,10 @@ from onnx import TensorProto, helper
 
 from compressors.formats import FORMATS
 from compressors.quantization.numerics import PackedWeight
+from nas.runtimes.onnx.layer_names import WEIGHT_SCALE
 from nas.runtimes.onnx.packing import FUNCTIONS, NARROW, UNPACK, Codes, pack, to_planes, unpack_function
 from nas.runtimes.onnx.sparse import stores_mask, unmasked
 from nas.runtimes.onnx.writer import UnknownOperation, Writer, array_of
-
-WEIGHT_SCALE = ".weight_scale"
 
 
 def dequantized(writer: Writer, layer: str, packed: PackedWeight) -> tuple[str, str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ledger import failures, finished, table
+from one_run import Run, compare, over, quick
 from outcome import Ground, Outcome
-
-from runs import Run, compare, over, quick
 
 GIGABYTES, MINUTES = 3.0, 1.0
 TRIAL = 2  # the one that misbehaves

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ledger import attempts, finished
+from one_run import Run, compare, ended, ended_within, over, quick
 from outcome import Ground, Outcome
-
-from runs import Run, compare, ended, ended_within, over, quick
 
 LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
 JUMPS = ("-2d", "+3d", "-1h")

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ledger import finished
+from one_run import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
-
-from runs import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
 
 DISK_BYTES = 64 * 10**6
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 10.0

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ledger import attempts, finished, trials, what_was_found
+from one_run import Moment, Run, compare, ended, ended_within, kill, moments, over, quick
 from outcome import Ground, Outcome
-
-from runs import Moment, Run, compare, ended, ended_within, kill, moments, over, quick
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.3, 14.0
 

@@ -7,9 +7,8 @@ import signal
 import time
 
 from ledger import finished
+from one_run import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
-
-from runs import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 
 NOTICE_SECONDS = 30.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 16.0

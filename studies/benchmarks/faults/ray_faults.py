@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from driver_kill import kill_until_the_end
-from ledger import finished
+from ledger import finished, signs_of_life
+from one_run import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
 from outcome import Ground, Outcome
 from ray_ground import HEAD, TRIALS, actors, cluster, on_ray, ray_run
-
-from runs import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
 
 START_SECONDS = 25.0  # of a run on Ray, on a busy machine
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 12.0
@@ -55,8 +54,8 @@ def ray_node(ground: Ground) -> Outcome:
     outcome, rng = Outcome(), random.Random(ground.seed)
     with cluster([HEAD, TRIALS, TRIALS]) as nodes:
 
-        def strike(_: Run) -> bool:
-            if not actors("TrialActor"):
+        def strike(run: Run) -> bool:
+            if not signs_of_life(run.folder) or not actors("TrialActor"):
                 return False
             nodes.kill(rng.choice(nodes.nodes[1:]))
             nodes.add(TRIALS)

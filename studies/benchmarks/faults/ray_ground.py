@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runs import Run, command_of, descendants, quick
+from one_run import Run, command_of, descendants, quick
 
 if TYPE_CHECKING:
     from clusters import Nodes

@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ledger import finished
+from one_run import Run, compare, ended, moments, nothing_failed, over, strike_until_enough, wait_for
 from outcome import Ground, Outcome
 from ray_ground import HEAD, METER, TRIALS, actors, cluster, no_ray, ray_run
-
-from runs import Run, compare, ended, moments, nothing_failed, over, strike_until_enough, wait_for
 
 MEASURING = {"CPU": 0, METER: 1}
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 10.0

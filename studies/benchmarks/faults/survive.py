@@ -17,12 +17,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent_faults import agent_kill
 from candidates_that_misbehave import hang, hog
 from clock import clock, no_faketime
 from disk import full_disk, no_mounts
 from driver_kill import driver_kill, driver_kill_alone
 from notice import notice
+from one_run import adopt
 from outcome import Fault, Ground, Outcome, show
+from postgres_faults import no_postgres, postgres_restart
 from ray_faults import ray_driver, ray_head, ray_late, ray_node, ray_worker
 from ray_ground import no_ray
 from ray_measuring import no_other_cpu, ray_cpu, ray_measuring
@@ -30,8 +33,6 @@ from rich.console import Console
 from torn_journal import torn_journal
 from two_drivers import two_drivers
 from worker_kill import worker_kill
-
-from runs import adopt
 
 FAULTS: Mapping[str, Fault] = {
     "driver": Fault("kill -9 of the driver, two workers", driver_kill, times=30),
@@ -49,6 +50,8 @@ FAULTS: Mapping[str, Fault] = {
     "ray-head": Fault("Ray: the head is lost", ray_head, needs=no_ray),
     "ray-late": Fault("Ray: a node joins late", ray_late, needs=no_ray),
     "ray-cpu": Fault("Ray: the measuring node comes back with another CPU", ray_cpu, needs=no_other_cpu),
+    "agent": Fault("kill -9 of the agent in mid-measurement", agent_kill, times=3),
+    "postgres": Fault("PostgreSQL restarted", postgres_restart, times=3, needs=no_postgres),
     "two-drivers": Fault("two drivers on one study", two_drivers, times=5),
     "torn-journal": Fault("a torn journal", torn_journal, times=6),
 }

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger import finished
+from one_run import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
-
-from runs import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 5.0, 14.0
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 
 from ledger import finished
+from one_run import Run, compare, ended, ended_within, kill, moments, over, quick, wait_for
 from outcome import Ground, Outcome
-
-from runs import Run, compare, ended, ended_within, kill, moments, over, quick, wait_for
 
 WRONG_INPUT = 2
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 4.0

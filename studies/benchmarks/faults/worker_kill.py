@@ -6,9 +6,8 @@ import os
 import random
 import signal
 
+from one_run import Run, moments, quick, strike_until_enough
 from outcome import Ground, Outcome
-
-from runs import Run, moments, quick, strike_until_enough
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 3.0, 9.0
 

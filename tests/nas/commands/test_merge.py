@@ -399,6 +399,10 @@ def test_a_teacher_by_its_number_is_refused(pair: Pair) -> None:
 def test_a_damaged_journal_is_named(pair: Pair) -> None:
     pair[1].journal.write_bytes(b"garbage\n" + pair[1].journal.read_bytes())
     refused(pair, r"b/study\.log, line 1: expected a record of the journal")
+    whole = pair[0].journal.read_bytes()
+    for damage, what in ((b'"params"', "trial 0 of 't' cannot be used"), (b'"candidate"', "a record cannot be")):
+        pair[1].journal.write_bytes(whole.replace(damage, b'"x"'))
+        refused((pair[1], pair[0]), rf"b.*: {what}")
 
 
 def test_what_is_no_pair_of_runs(pair: Pair) -> None:

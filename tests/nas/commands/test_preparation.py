@@ -12,6 +12,7 @@ from drawn import draw, study
 from rich.console import Console
 
 import nas.commands.preparation
+import nas.measuring.again
 import nas.measuring.places
 from nas.commands.preparation import _keep_split, connected, measured_otherwise, prepare, resolve
 from nas.data import load
@@ -47,7 +48,7 @@ def test_a_run_does_not_go_on_with_other_latencies(
         run(trials=8)
     assert (folder.study.read_text(), folder.journal.read_bytes()) == before
     monkeypatch.setattr(nas.measuring.places, "fingerprint", lambda _: recorded)
-    monkeypatch.setattr(nas.commands.preparation, "PROTOCOL", "median of 3")
+    monkeypatch.setattr(nas.measuring.again, "PROTOCOL", "median of 3")
     with pytest.raises(InputError, match=r"  protocol: .* -> median of 3"):
         run(trials=8)
 
@@ -127,7 +128,7 @@ def test_what_cannot_be_run_is_told_at_once_and_before_data_are_read(
         | {"targets": ({"name": "ov", "runtime": "openvino"},), "training": {"device": "cuda"}}
     )
     with pytest.raises(InputError) as refused:
-        with connected(one, folder):
+        with connected(one, folder, Console(quiet=True)):
             pytest.fail("an engine was reached")
     keys = [line.partition(":")[0] for line in str(refused.value).splitlines()]
     assert keys == ["targets[0].runtime", "training.device", "search.sampler"]

@@ -226,6 +226,18 @@ def test_what_is_for_all_candidates_does_not_count(folder: RunFolder) -> None:
         assert next_event(pool) == TookTooLong(hanging)
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_waiting_for_a_device_does_not_count(folder: RunFolder, elsewhere: bool) -> None:
+    """What it does afterwards does; here measuring itself is part of a trial's work."""
+    hanging = make_task(folder, 0)
+    body = "(folder / 'begun').touch(); say(progress={'part': 'measure'}); time.sleep(1.5); "
+    body += "(folder / 'measured').touch(); say(progress={'part': 'score'}); time.sleep(60)"
+    with stub(folder, body, limit_minutes=lambda _: 0.7 / 60, waits_for_devices=elsewhere) as pool:
+        pool.submit(hanging)
+        assert next_event(pool) == TookTooLong(hanging)
+        assert (folder.path / "measured").exists() == elsewhere
+
+
 def test_a_worker_that_is_never_ready_has_not_started(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nas.executors.local, "START_SECONDS", 0.5)
     task = make_task(folder, 0)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import tempfile
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import by_hand
 import pytest
 from by_hand import COMPRESSION, SPACE, read
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.logger import TBXLoggerCallback
 
 from nas.errors import InputError
 from nas.files import sole_holder
-from nas.integrations.ray_tune import CompactScheduler, CompactSearch, trainable
+from nas.integrations.ray_tune import CompactScheduler, CompactSearch
 from nas.integrations.tune_session import opened
-from nas.run_folder.paths import RunFolder
+from nas.integrations.tune_trial import Order, metrics_of, packed, result_of, task_here, unpacked
+from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.study import Study
 from nas.study.located_yaml import dump_yaml
+from nas.tasks import Rung
 
 pytestmark = [pytest.mark.xdist_group("ray")]
 SCRIPT = Path(__file__).parents[3] / "studies/cluster/tune_script.py"
@@ -47,17 +54,13 @@ def script() -> ModuleType:
     return module
 
 
-def ids(folder: RunFolder) -> list[str]:
-    return [row["id"] for row in sorted(read(folder, "trials"), key=lambda row: int(row["number"]))]
-
-
 def test_the_script_of_the_readme(ray_cluster: None, tmp_path: Path) -> None:
-    (tmp_path / "study.yaml").write_text(dump_yaml(settings(trials=2)))
-    tuner = script().tuner_of(tmp_path / "study.yaml", ["search.trials=3"], tmp_path / "run")
+    (tmp_path / "study.yaml").write_text(dump_yaml(settings(trials=5)))
+    tuner = script().tuner_of(tmp_path / "study.yaml", ["search.trials=2"], tmp_path / "run")
     found = tuner.fit().get_dataframe().set_index("number")
     folder = RunFolder(tmp_path / "run")
     rows = {int(row["number"]): row for row in read(folder, "trials")}
-    assert found.index.tolist() == sorted(rows) == [0, 1, 2]
+    assert found.index.tolist() == sorted(rows) == [0, 1]
     for number, row in rows.items():
         assert row["state"] == found.state[number] == "COMPLETE"
         assert float(row["accuracy"]) == pytest.approx(found.accuracy[number])
@@ -80,12 +83,40 @@ class Broken(tune.Callback):
             raise RuntimeError("broken off")
 
 
+def by_hand_in_tune(study: Study, log: Path) -> Callable[[dict[str, Any]], None]:
+    """What stands for a training on a node without the driver's disk: 4 epochs in no time, each noted in `log`."""
+    cloudpickle.register_pickle_by_value(by_hand)
+
+    def candidate(config: dict[str, Any]) -> None:
+        order = replace(Order.from_json(config["order"]), word="of another disk")
+        with task_here(order) as task, tempfile.TemporaryDirectory() as parcels:
+            if (saved := tune.get_checkpoint()) is not None:
+                with saved.as_directory() as place:
+                    unpacked(Path(place), task)
+            task.folder.mkdir(parents=True, exist_ok=True)
+            reached = task.folder / "epochs"
+            found = by_hand.evaluated(task, study)
+            for epoch in range(int(reached.read_text()) + 1 if reached.exists() else 1, 5):
+                reached.write_text(str(epoch))
+                with log.open("a") as out:
+                    out.write(f"{task.number} {epoch}\n")
+                scores = {name: found.known[name] for name in study.objectives}
+                rung = Rung(epoch, 4, 0.5, scores) if epoch == 2 else Rung(epoch, 4)
+                files = tune.Checkpoint.from_directory(packed(task, Path(parcels) / str(epoch))) if epoch == 2 else None
+                tune.report(metrics_of(task, study.objectives, rung), checkpoint=files)
+            write_evaluation(task.folder, found)
+            files = tune.Checkpoint.from_directory(packed(task, Path(parcels) / "end"))
+            tune.report(result_of(task, study.objectives, found), checkpoint=files)
+
+    return candidate
+
+
 def test_a_run_with_rungs_is_broken_off_and_restored(ray_cluster: None, tmp_path: Path) -> None:
     """Trials pause and go on, nothing finished is done again, TensorBoard's files are written."""
-    study, folder = settings(trials=3, rungs=[0.5], seed=4), RunFolder(tmp_path / "run")
-    study["training"] = {"epochs": 4}
-    search = CompactSearch(study, folder.path)
-    evaluate = tune.with_resources(trainable(study), {"cpu": 1})
+    study, folder = by_hand.make_study(trials=3, sampler="random", rungs=(0.5,), finalists=0), tmp_path / "run"
+    study = study.model_copy(update={"training": study.training.model_copy(update={"epochs": 4})})
+    search = CompactSearch(study, folder)
+    evaluate = tune.with_resources(by_hand_in_tune(study, tmp_path / "log"), {"cpu": 1})
     config = tune.TuneConfig(
         search_alg=search,
         scheduler=CompactScheduler(search),
@@ -97,24 +128,32 @@ def test_a_run_with_rungs_is_broken_off_and_restored(ray_cluster: None, tmp_path
     where = tune.RunConfig(name="tune", storage_path=str(tmp_path), callbacks=callbacks, verbose=0)
     with pytest.raises(Exception, match="broken off"):
         tune.Tuner(evaluate, tune_config=config, run_config=where).fit()
-    before = {row["number"]: row for row in read(folder, "trials")}
-    asked = len(opened(search.study, folder.path).driver.journal.trials())
+    before = {row["number"]: row for row in read(RunFolder(folder), "trials")}
+    asked = len(opened(search.study, search.folder).driver.journal.trials())
 
     results = tune.Tuner.restore(str(tmp_path / "tune"), evaluate).fit()
-    rows = {row["number"]: row for row in read(folder, "trials")}
-    states = Counter(row["state"] for row in rows.values())
-    assert states["COMPLETE"] == 3
-    assert set(states) <= {"COMPLETE", "PRUNED", "DUPLICATE"}
-    assert {number: rows[number] for number in before} == before
-    assert len(rows) >= asked >= 2
+    rows = {row["number"]: row for row in read(RunFolder(folder), "trials")}
     evaluated = [row for row in rows.values() if row["state"] != "DUPLICATE"]
-    assert len({(row["id"], row["seed"]) for row in evaluated}) == len(evaluated)
-    assert all(float(row["epochs"]) == 4 for row in evaluated if row["state"] == "COMPLETE")
-    best = results.get_best_result("accuracy", "max")
-    assert best.metrics is not None
-    assert best.metrics["state"] == "COMPLETE"
-    assert best.metrics["accuracy"] == max(float(row["accuracy"]) for row in evaluated if row["state"] == "COMPLETE")
-    paused = [result.metrics for result in results if result.metrics and result.metrics["state"] == "TRAINING"]
+    complete = [row for row in evaluated if row["state"] == "COMPLETE"]
+    assert len(complete) == 3
+    assert {row["state"] for row in evaluated} == {"COMPLETE", "PRUNED"}
+    assert {number: rows[number] for number in before} == before
+    assert len(rows) >= asked > 2
+    assert len({row["id"] for row in evaluated}) == len(evaluated)
+    assert all((folder / row["artifact"] / "evaluation.json").exists() for row in evaluated)
+
+    trained = Counter((tmp_path / "log").read_text().splitlines())
+    assert all(trained[f"{row['number']} {epoch}"] == 1 for row in before.values() for epoch in (1, 2))
+    assert sum(count > 1 for count in trained.values()) <= 2 * 4  # at most what two trials had in hand
+    reached = Counter(line.split()[0] for line in trained)
+    assert all(reached[row["number"]] == 4 for row in complete)
+    assert all(reached[row["number"]] <= 2 for row in evaluated if row["state"] == "PRUNED")
+
+    best = results.get_best_result("accuracy", "max").metrics
+    assert best is not None
+    assert (best["state"], best["accuracy"]) == ("COMPLETE", max(float(row["accuracy"]) for row in complete))
+    paused = [result.metrics for result in results if result.metrics and result.metrics.get("state") == "TRAINING"]
+    assert paused
     assert all(math.isnan(metrics["accuracy"]) for metrics in paused)
     assert list((tmp_path / "tune").rglob("events.out.tfevents*"))
 

@@ -13,9 +13,10 @@ from rich.console import Console
 from nas.errors import InputError
 from nas.files import sole_holder
 from nas.integrations.tune_session import Standing, TuneSession
-from nas.integrations.tune_trial import MARK, OWN, Order
+from nas.integrations.tune_trial import MARK, OWN, RUNGS, Order
 from nas.records import State
 from nas.run_folder.paths import RunFolder, write_evaluation
+from nas.run_folder.rungs import last_record
 from nas.search.driver import WAIT, Done
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task, Verdict
@@ -95,6 +96,16 @@ def test_the_best_paused_trial_is_promoted_and_not_proposed_as_a_new_one(session
         assert session.is_promoted(better.number)
         assert session.report(better.number, half(better, 0.9)) is Verdict.CONTINUE  # said once more by its worker
     assert not session.is_promoted(worse.number)
+
+
+def test_what_a_paused_trial_has_reached_elsewhere_is_kept(session: TuneSession, tmp_path: Path) -> None:
+    task = proposed(session)
+    session.report(task.number, half(task, 0.5))
+    rung = task.at_rung(0.5)
+    record = evaluated(rung, session.study, epochs=4)
+    write_evaluation(tmp_path / RUNGS / rung.folder.name, record)
+    session.keep(task.number, tmp_path)
+    assert last_record(task) == record
 
 
 def test_what_tune_remembers_stands_as_the_journal_says(session: TuneSession, tmp_path: Path) -> None:

@@ -66,9 +66,9 @@ def test_the_study_is_written_and_run_with_the_very_values(stand_in: dict[str, s
         "-m",
         "nas.cli",
         "run",
-        f"{out}/submitted.yaml",
+        f"{out}.yaml",
         *awkward.overrides,
         "--out",
         out,
     ]
-    assert Path(out, "submitted.yaml").read_text() == awkward.text
+    assert Path(f"{out}.yaml").read_text() == awkward.text

@@ -18,7 +18,7 @@ from nas.errors import InputError
 from nas.measuring.calibration import Calibration, calibrated, read_calibration, seconds_of
 from nas.measuring.latency_design import design
 from nas.runtimes.runtime import fingerprint
-from nas.study import Study
+from nas.study import Study, Target
 
 SCRIPT = """
 import json, sys
@@ -48,6 +48,18 @@ def answering(monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]], *, s
 def answers(study: Study, count: int) -> list[dict[str, Any]]:
     candidates = design(study, CLASSES, count)
     return [{"number": i, "latency_ms": {"cpu": latency_ms(candidate)}} for i, candidate in enumerate(candidates)]
+
+
+def test_only_targets_of_this_machine_that_count_are_measured(study: Study) -> None:
+    """What an agent or another node measures is learned from the trials; without any, there is nothing to calibrate."""
+    own, agent = Target(name="cpu"), Target(name="cam", agent="http://127.0.0.1:9")
+    idle, device = Target(name="idle"), Target(name="pi5", device="pi5")
+    objectives = ("accuracy", "latency_ms", "latency_ms@cam", "latency_ms@pi5")
+    several = study.model_copy(update={"targets": (own, agent, idle, device), "objectives": objectives})
+    assert calibration.targets_of(several) == (own,)
+    assert calibration.seconds_of(several) == 5
+    away = several.model_copy(update={"objectives": ("accuracy", "latency_ms@cam")})
+    assert (calibration.targets_of(away), calibration.seconds_of(away)) == ((), 0)
 
 
 def test_what_was_measured_is_kept_with_the_run_and_for_the_user(

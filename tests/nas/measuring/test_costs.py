@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from by_hand import measured
+from by_hand import different, measured
 from networks import ARCHITECTURE, CLASSES, CPU, HEADER, LAYERS, MIXED, quantized
 
 import nas.measuring.places
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.measuring.costs import layer_reports, measure_files
+from nas.measuring.costs import doubts, layer_reports, measure_files
 from nas.records import Latency
 from nas.runtimes.onnxruntime import ONNXRUNTIME
 from nas.runtimes.runtime import FileHeader, RuntimeRefused
 from nas.study import Target
 
 OTHER, THIRD = Target(name="other", runtime="openvino"), Target(name="third", runtime="openvino", threads=2)
+
+DEVICES = {"more": ("head", "other", "stem"), "same": ("head", "stem"), "less": ("stem",), "none": ()}
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +108,13 @@ def test_reports_of_layers_as_shipped() -> None:
     assert (found["head.conv"].format, found["head.conv"].ran) == ("int4", "float")
     expand = found["stage1.block1.expand"]
     assert (expand.out_channels, expand.unpruned_channels, expand.parameters) == (8, 16, 8 * 8 + 8)
+
+
+def test_layers_that_are_floats_on_a_device_alone_are_flagged() -> None:
+    """What runs as floats here too says nothing of the device, nor does one that was not asked."""
+    measurement = measured(different(1)[0])
+    (latency,) = measurement.latency.values()
+    asked = {name: latency.model_copy(update={"integer_layers": layers}) for name, layers in DEVICES.items()}
+    told = measurement.model_copy(update={"latency": {"cpu": latency, **asked}})
+    assert doubts(told, [], ["stem", "head"]) == ("floats@less", "floats@none")
+    assert doubts(told, []) == ()

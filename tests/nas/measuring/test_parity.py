@@ -132,15 +132,21 @@ def test_logits_that_are_not_finite_are_called_so(poison: float) -> None:
 CANDIDATE = Candidate(architecture=ARCHITECTURE, plan=CompressionPlan(formats=MIXED))
 
 
-def verified(folder: Path, monkeypatch: pytest.MonkeyPatch, *toys: Toy, wide: bool = False) -> Verification:
-    """Of a network that is right on all images; each toy is a target of its own, `wide` the twin of the last."""
+def verified(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *toys: Toy, wide: bool = False, there: str | None = None
+) -> Verification:
+    """Of a network that is right on all images; each toy is a target of its own, `wide` the twin of the last.
+
+    `there` is a provider that this machine lacks, of a device that all targets are measured on.
+    """
     network = quantized(MIXED)
     with torch.no_grad():
         expected = network(torch.from_numpy(as_float(pixels()))).numpy()
     targets, files = [], dict[str, Path]()
     for number, toy in enumerate(toys):
         monkeypatch.setitem(RUNTIMES, f"toy{number}", toy)
-        targets.append(Target(name=f"t{number}", runtime=f"toy{number}"))
+        device = {} if there is None else {"agent": "http://pi5:8947", "provider": there}
+        targets.append(Target.model_validate({"name": f"t{number}", "runtime": f"toy{number}", **device}))
         files[f"t{number}"] = folder / str(number)
         files[f"t{number}"].write_bytes(toy.emit(network, HEADER))
     if wide:
@@ -205,3 +211,15 @@ def test_another_runtime_is_checked_once_and_flags_its_own_targets_alone(
 def test_another_number_of_threads_is_no_other_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = verified(tmp_path, monkeypatch, Toy(shifted), wide=True)
     assert (found.flags, found.other_parity) == (("parity",), {})
+
+
+def test_files_of_devices_are_opened_here_by_whatever_this_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that is not installed here leaves its target unchecked, and without a flag."""
+    first, other, absent = Toy(), Toy(), Toy(upside_down)
+    first.package = other.package = "numpy"
+    found = verified(tmp_path, monkeypatch, first, other, absent, there="npu")
+    assert found.parity.holds
+    assert set(found.other_parity) == {"t1"}
+    assert found.flags == ()

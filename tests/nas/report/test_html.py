@@ -372,6 +372,8 @@ def test_every_targets_latency_is_an_axis_even_when_front_csv_has_no_column(make
     assert keys[:3] == ["accuracy", "latency_ms", "latency_ms@cpu2"]
     assert all(row["latency_ms@cpu2"] < row["latency_ms"] for row in run.front)
     assert default_axes(run.study, shown_figures(run)) == ("latency_ms", "accuracy")
+    other = run.study.model_copy(update={"objectives": ("accuracy", "size_bytes", "latency_ms@cpu2")})
+    assert default_axes(other, shown_figures(run)) == ("latency_ms@cpu2", "accuracy")
 
 
 @pytest.mark.parametrize("artifact", ["", "../outside", "artifacts/gone"])

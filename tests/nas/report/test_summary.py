@@ -75,6 +75,16 @@ def test_the_offer_names_the_fronts_ends(make_run):
     assert tiles(rows)[1].note.startswith(f"trial {smallest['trial']}, ")
 
 
+def test_every_target_that_counts_has_its_fastest(make_run):
+    rows = read_run(make_run().path).front
+    fastest = min(rows, key=lambda r: r["latency_ms@cpu2"])
+    *usual, tile = tiles(rows, ("accuracy", "latency_ms@cpu2"))
+    assert usual == tiles(rows)
+    assert (tile.label, tile.unit) == ("Fastest on cpu2", "ms")
+    assert tile.note.startswith(f"trial {fastest['trial']}, ")
+    assert "latency on cpu2 from " in offer(rows, ("latency_ms@cpu2",), complete=True)
+
+
 def test_dates_span_the_first_start_and_the_last_end(make_run):
     run = make_run(trials=3, finalists=0)
     starts = iter(["2026-03-02T23:50:00+00:00", "", "2026-03-02T23:58:30+00:00"])

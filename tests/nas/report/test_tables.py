@@ -7,6 +7,7 @@ import pytest
 
 from nas.errors import InputError
 from nas.report.tables import (
+    asked_objectives,
     format_front,
     front_rows,
     read_finalists,
@@ -108,6 +109,13 @@ def test_another_targets_latency_is_an_objective(make_run):
     run = make_run(trials=40, finalists=0)
     wanted = ["accuracy", "latency_ms@cpu2"]
     assert set(front_rows(run.path, wanted)["trial"]) == brute_force(run.state("COMPLETE"), wanted)
+
+
+def test_objectives_are_listed_as_a_study_writes_them(make_run):
+    run = make_run(trials=3, finalists=0)
+    assert asked_objectives(run.path, None) == run.study.objectives
+    name = run.study.target.name
+    assert asked_objectives(run.path, f"accuracy, latency_ms@{name},macs") == ("accuracy", "latency_ms", "macs")
 
 
 def test_a_finalist_that_failed_or_disagrees_with_its_network_is_not_on_the_front(make_run):

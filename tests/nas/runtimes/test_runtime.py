@@ -79,6 +79,15 @@ def test_a_provider_that_the_package_lacks_is_refused_with_those_it_has() -> Non
     assert line.endswith("which the installed onnxruntime has, got 'XNNPACKExecutionProvider'")
 
 
+def test_what_another_machine_measures_needs_no_more_here_than_to_score_the_first_targets_file(hidden: None) -> None:
+    """With whatever provider: the device's may be one that this machine lacks."""
+    there = {"provider": "XNNPACKExecutionProvider", "agent": "http://pi5:8947"}
+    refuse_missing((CPU.model_copy(update=there), OV.model_copy(update={"agent": "http://pi5:8947"})))
+    refuse_missing((CPU, OV.model_copy(update={"device": "pi5"})))
+    (line,) = missing((OV.model_copy(update={"agent": "http://pi5:8947"}), CPU))
+    assert line.startswith("targets[0].runtime: target 'ov' needs the package openvino")
+
+
 def test_every_target_that_cannot_be_used_has_its_line(hidden: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RUNTIMES, "toy", Toy())
     toy = Target(name="t", runtime="toy", provider="shelf")

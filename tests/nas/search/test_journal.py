@@ -253,6 +253,15 @@ def test_a_record_that_cannot_be_replayed_is_named(tmp_path: Path, record: dict[
         Journal(file, "study", DIRECTIONS)
 
 
+def test_records_that_do_not_fit_together_are_named(tmp_path: Path) -> None:
+    """One key of a whole line is damaged: it can be replayed, and no trial comes of it."""
+    file = tmp_path / "study.log"
+    fill(file)
+    file.write_bytes(file.read_bytes().replace(b'"params"', b'"parame"', 2).replace(b'"parame"', b'"params"', 1))
+    with pytest.raises(InputError, match=r"study\.log: trial 1 of 'study' cannot be used \(Inconsistent parameters"):
+        Journal(file, "study", DIRECTIONS)
+
+
 @given(st.data())
 def test_whatever_is_damaged_is_repaired_or_named(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -269,4 +278,4 @@ def test_whatever_is_damaged_is_repaired_or_named(
         repair(file)
         Journal(file, "study", DIRECTIONS)
     except InputError as error:
-        assert re.match(r".*damaged\.log, line \d+: ", str(error))  # noqa: PT017
+        assert re.match(r".*damaged\.log(, line|: trial) \d+", str(error))  # noqa: PT017

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import psycopg
@@ -122,7 +123,11 @@ def test_a_journal_that_comes_later_is_found(tmp_path: Path, no_fsync: None) -> 
 
 
 @on_postgres
-def test_postgresql_goes_away_and_comes_back(file: Path, journal: Journal, server: Server) -> None:
+def test_postgresql_goes_away_and_comes_back(
+    file: Path, journal: Journal, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurried = SimpleNamespace(sleep=lambda _: None)  # Optuna tries five times itself, seconds apart
+    monkeypatch.setattr("optuna.storages._rdb.storage.time", hurried)
     said, reader = list[str](), open_database(server.socket_url)
     mirror = Mirror(file, lambda: open_database(server.socket_url), said.append, poll_seconds=0.02)
     mirror.start()

@@ -165,6 +165,15 @@ def test_what_a_pruned_trial_took_holds_its_lost_attempts(folder: RunFolder) -> 
     assert (pruned.seconds, pruned.started_at, pruned.measurement) == ({"train": 1.0}, "2031", None)
 
 
+def test_a_rung_where_a_target_gives_no_latency_is_the_worst(folder: RunFolder) -> None:
+    study = rungs_study().model_copy(update={"objectives": ("accuracy", "latency_ms@b")})
+    search = Search(study, folder)
+    task = task_of(search)
+    search.report(task, Rung(2, 8, 0.25, {"accuracy": 0.5, "latency_ms": 1.0}))
+    (values,) = rung_values(search.journal.trials()[task.number]).values()
+    assert values == [0.5, 1e9]
+
+
 def test_a_paused_trial_has_no_row_until_it_is_told(folder: RunFolder) -> None:
     study = rungs_study()
     write_atomically(folder.study, dump_study(study))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,23 @@ def test_the_front_is_that_of_final_accuracies(folder: RunFolder) -> None:
 
 def scored(number: int) -> Score:
     return Score(accuracy=number / 100, se=0.01, images=100, macro_f1=number / 100)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6)), min_size=1, max_size=20), st.randoms())
+def test_files_are_those_that_a_look_at_every_row_would_keep(
+    figures: list[tuple[int, int]], order: random.Random
+) -> None:
+    """However rows come: what was not worth keeping once never is again, since its file is gone."""
+    study = make_study(keep="front", finalists=3, population=100)
+    rows = [row(number, accuracy / 6, 10 * size) for number, (accuracy, size) in enumerate(figures)]
+    order.shuffle(rows)
+    with tempfile.TemporaryDirectory() as place:
+        told = Told(study, Path(place))
+        upkeep, dropped = Upkeep(told), set[int]()  # type: ignore[arg-type]
+        for one in rows:
+            told.add(one)
+            told.told.sort(key=lambda known: known.number)
+            upkeep()
+            numbers = {known.number for known in told.told}
+            dropped |= numbers - {known.number for known in worth_keeping(told.told, study)}
+            assert set(told.whole()) == numbers - dropped

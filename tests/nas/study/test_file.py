@@ -269,8 +269,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
             "7: training.shares.pruned: expected a number of at least 0 and below 1, got 'half'",
         ),
         ("training: {cycle: epoch}\n", "6: training.cycle: expected one of whole, stage, tail, got 'epoch'"),
-        ("search: {engine: lokal}\n", "6: search.engine: expected one of local, got 'lokal'"),
-        ("search: {engine: 5}\n", "6: search.engine: expected one of local, got 5"),
+        ("search: {engine: lokal}\n", "6: search.engine: expected one of local, ray, got 'lokal'"),
+        ("search: {engine: 5}\n", "6: search.engine: expected one of local, ray, got 5"),
         (
             "training:\n  shares: [0.1, 0.2, 0.3]\n",
             "7: training.shares: expected shares that sum to 1, that of dense above 0, "

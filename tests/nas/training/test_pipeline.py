@@ -192,6 +192,37 @@ def test_all_options_survive_being_stopped(tmp_path: Path, extra: str) -> None:
         assert_same(expected, continued)
 
 
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_within_a_long_epoch_no_step_is_done_twice(tmp_path: Path, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Norms that are frozen, ranges that move, scales that follow the weights: all as in one piece."""
+
+    def own(name: str) -> TrainingPipeline:
+        made = pipeline(tmp_path / name, "both", **EXTRAS[extra])
+        return replace(made, choose_precision=lambda _: "bf16" if extra == "bf16" else "fp32")
+
+    total, expected = fit(own("whole"))
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_WITHIN_EPOCH", 0.0)
+    for stop in (total // 2 + 1, total - 1):
+        name = f"{stop}.pt"
+        assert fit(own(name), stop) == (stop, None)
+        rest, continued = fit(own(name))
+        assert rest == total - stop
+        assert_same(expected, continued)
+
+
+def test_checkpoints_within_epochs_are_spaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where epochs are short there are none."""
+    assert fit(pipeline(tmp_path / "a.pt", "dense"), STEPS + 1) == (STEPS + 1, None)
+    saved = load_checkpoint(tmp_path / "a.pt")
+    assert saved is not None
+    assert (saved["epoch"], saved.get("within")) == (1, None)
+    monkeypatch.setattr(nas.training.stage_run, "SECONDS_WITHIN_EPOCH", 0.0)
+    assert fit(pipeline(tmp_path / "b.pt", "dense"), STEPS + 1) == (STEPS + 1, None)
+    saved = load_checkpoint(tmp_path / "b.pt")
+    assert saved is not None
+    assert (saved["epoch"], saved.get("within")) == (1, 1)
+
+
 def test_a_rate_in_the_loss_makes_the_codes_cheaper(tmp_path: Path) -> None:
     bits = []
     for weight in (0.0, 3.0):

@@ -19,7 +19,10 @@ module load cuda/12.4 gcc
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun does not take it from sbatch
 
 driver='' told=''
-tell() { told=${told:-$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)}; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null; }
+tell() {
+  told=${told:-$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)}
+  [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null
+}
 trap tell TERM
 # The time limit is announced to this script, preemption to steps alone: this one passes it on.
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" -- \
@@ -44,9 +47,9 @@ clean() {
 }
 trap clean EXIT
 address=$(hostname -I | cut -d' ' -f1):$(free_port)
-on "${nodes[0]}" ray start --head --block --node-ip-address="${address%:*}" --port="${address##*:}" --num-cpus=0 \
-  --num-gpus=0 --include-dashboard=false --ray-client-server-port="$(free_port)" --min-worker-port=0 \
-  --max-worker-port=0 --temp-dir="$folder"
+on "${nodes[0]}" ray start --head --block --node-ip-address="${address%:*}" --port="${address##*:}" \
+  --num-cpus=0 --num-gpus=0 --include-dashboard=false --ray-client-server-port="$(free_port)" \
+  --min-worker-port=0 --max-worker-port=0 --temp-dir="$folder"
 for _ in {1..60}; do ray health-check --address="$address" &>/dev/null && break; sleep 1; done
 offers=() nothing='{}'
 offers[1]='{"pi5": 1}'

@@ -14,7 +14,10 @@ source "$HOME"/venv/bin/activate
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun does not take it from sbatch
 
 driver='' told=''
-tell() { told=${told:-$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)}; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null; }
+tell() {
+  told=${told:-$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)}
+  [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null
+}
 trap tell TERM
 # The time limit is announced to this script, preemption to steps alone: this one passes it on.
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" -- \

@@ -17,7 +17,7 @@ from agents import TOKEN, MadeUp, server
 
 import nas.measuring.agent.client
 from nas.errors import InputError, PlaceLost
-from nas.measuring.agent.client import CERTIFICATE, Agent, agent_at, pauses
+from nas.measuring.agent.client import CERTIFICATE, Agent, pauses
 from nas.measuring.agent.exchange import target_text
 from nas.measuring.agent.tokens import VARIABLE
 from nas.measuring.latency import PROTOCOL
@@ -26,6 +26,7 @@ from nas.runtimes.runtime import RuntimeRefused
 from nas.study import Target
 
 TARGET = Target(name="pi", threads=2)
+AWAY = TARGET.model_copy(update={"agent": "http://x:1"})
 CONTENT = b"a network"
 FINGERPRINT = Fingerprint(
     device="Cortex-A76", instruction_sets=("asimd",), runtime="onnxruntime 1.30", provider="x", threads=2, batch=1
@@ -222,11 +223,11 @@ def test_no_text_of_a_client_holds_the_token(show: Callable[[Agent], str]) -> No
 
 def test_what_the_environment_must_hold(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"target 'pi': set {VARIABLE}_PI or {VARIABLE}"):
-        agent_at("http://x:1", "pi", {})
+        nas.measuring.agent.client.agent_of(AWAY, {})
     (tmp_path / "no.pem").write_text("none")
     for name in ("no.pem", "missing.pem"):
         with pytest.raises(InputError, match=f"{CERTIFICATE}: .*{name}: expected a file of PEM certificates"):
-            agent_at("http://x:1", "pi", {VARIABLE: TOKEN, CERTIFICATE: str(tmp_path / name)})
+            nas.measuring.agent.client.agent_of(AWAY, {VARIABLE: TOKEN, CERTIFICATE: str(tmp_path / name)})
 
 
 def test_pauses_double_up_to_the_longest() -> None:

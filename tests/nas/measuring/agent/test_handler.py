@@ -68,6 +68,17 @@ def test_a_file_is_measured_as_it_was_sent(agent: AgentServer, bench: MadeUp) ->
     assert bench.asked == [("/measure", FILE)]
 
 
+def test_a_client_that_asks_first_is_told_to_go_on_once_its_token_was_seen(agent: AgentServer, bench: MadeUp) -> None:
+    before, _, content = sending(Expect="100-continue").partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", port_of(agent)), timeout=PATIENCE) as connection:
+        connection.sendall(before + b"\r\n\r\n")
+        assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(content)
+        assert answer_in(all_of(connection))["sha256"] == DIGEST
+    wrong = sending(token="x" * 20, Expect="100-continue").partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    assert said(port_of(agent), wrong).startswith(b"HTTP/1.1 401 ")
+
+
 def test_what_the_measuring_process_read_counts_and_not_what_was_sent(agent: AgentServer, bench: MadeUp) -> None:
     bench.answers.append({"sha256": "of another file"})
     assert answer_in(said(port_of(agent), sending()))["sha256"] == "of another file"
@@ -210,6 +221,32 @@ def test_one_at_a_time_and_no_more_wait_than_there_are_places(agent: AgentServer
         client.join()
     told = {str(answer_in(answer)["sha256"]) for answer in answers}
     assert told == {sha256(bytes([n])).hexdigest() for n in range(PLACES)}
+
+
+def test_at_its_end_what_is_measured_is_answered_and_who_waits_is_told(agent: AgentServer, bench: MadeUp) -> None:
+    bench.go_on.clear()
+    bench.answers.append({"latency": 1})
+    connections = [socket.create_connection(("127.0.0.1", port_of(agent)), timeout=PATIENCE) for _ in range(2)]
+    for connection in connections:
+        connection.sendall(sending())
+        assert connection.recv(10)
+        while not bench.asked:
+            time.sleep(0.01)
+    agent.desk.leave()
+    bench.go_on.set()
+    first, second = map(all_of, connections)
+    assert b'"latency": 1' in first
+    assert b'"unable": "the agent ends"' in second
+    late = said(port_of(agent), sending())
+    assert answer_in(late)["unable"] == "the agent ends"
+    assert len(bench.asked) == 1
+
+
+def test_a_failure_within_the_agent_ends_no_more_than_one_request(agent: AgentServer, bench: MadeUp) -> None:
+    bench.answers.append(None)  # type: ignore[arg-type]
+    assert answer_in(said(port_of(agent), sending()))["unable"] == "internal error: TypeError"
+    bench.answers.append({"latency": 1})
+    assert answer_in(said(port_of(agent), sending()))["latency"] == 1
 
 
 def test_more_connections_than_there_may_be_are_closed(agent: AgentServer) -> None:

@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agents import PATIENCE, TOKEN, AgentProcess, agent_process, bearer, head, said
+from networks import HEADER, MIXED, quantized
 from onnx import TensorProto, helper, numpy_helper
 
+import nas.measuring.agent.client
 from nas.errors import PlaceLost
 from nas.measuring.agent.__main__ import main
 from nas.measuring.agent.client import Agent
 from nas.measuring.latency import PROTOCOL
 from nas.records import Latency
 from nas.runtimes.onnx.control import control_file
-from nas.runtimes.onnxruntime import fingerprint
+from nas.runtimes.onnxruntime import ONNXRUNTIME, fingerprint
 from nas.runtimes.runtime import RuntimeRefused
 from nas.study import Target
 
@@ -96,6 +98,13 @@ def test_a_device_measures_by_the_protocol_of_records(agent: Agent, file: Path) 
     assert isinstance(agent.is_quiet(TARGET), bool)
 
 
+def test_the_device_says_what_it_runs_as_integers(agent: Agent, file: Path) -> None:
+    file.write_bytes(ONNXRUNTIME.emit(quantized(MIXED), HEADER))
+    here = ONNXRUNTIME.integer_layers(file, TARGET)
+    assert here
+    assert agent.measure(file, TARGET).integer_layers == tuple(sorted(here))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -162,8 +171,9 @@ class Absent:
         if name.partition(".")[0] in {heavy!r}:
             raise ImportError(name)
 sys.meta_path.insert(0, Absent())
-import io, json
-import nas.measuring.agent.__main__
+import nas.measuring.agent.__main__, nas.measuring.latency, nas.measuring.turns
+nas.measuring.latency.BLOCKS = nas.measuring.latency.MAX_PASSES = 2
+nas.measuring.turns.PLACES = ()
 from nas.measuring.agent import child
 answer = child.answer({{"what": "/measure", "target": '{{"name": "a"}}'}}, open({str(file)!r}, "rb").read())
 assert answer["latency"]["latency_ms"] > 0, answer
@@ -187,8 +197,11 @@ def test_a_signal_ends_it_after_what_it_measures(file: Path, number: int) -> Non
         wait_until_gone(child)
 
 
-def test_nothing_is_left_of_a_killed_agent_and_its_client_goes_on_with_the_next(file: Path, tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_killed_agent_and_its_client_goes_on_with_the_next(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client asks until an agent is there again, at the same address; its answer is the new one's."""
+    monkeypatch.setattr(nas.measuring.agent.client, "LONGEST_PAUSE", 0.2)
     before = set(Path(tempfile.gettempdir()).glob("nas-agent-*"))
     found: list[Latency] = []
     with agent_process() as first:

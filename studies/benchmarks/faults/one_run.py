@@ -21,12 +21,13 @@ from ledger import Finished, attempts, changed, epochs_again, failures, finished
 from outcome import Ground, Outcome
 
 MARK = "FAULTS_RUN"
+ACTORS = (b"ray::TrialActor", b"ray::MeasuringActor")
 PR_SET_CHILD_SUBREAPER = 36
 SOURCES = Path(__file__).parents[3]  # what is tried is what lies here, whatever is installed
 DRIVER = Path(__file__).with_name("audited_driver.py")
 POLL_SECONDS = 0.05
-LONGEST_SECONDS = 300.0  # of a run, or of the way back into one: beyond it something hangs
-ORPHAN_SECONDS = 10.0  # in which processes may end by themselves
+LONGEST_SECONDS = 900.0  # of a run, or of the way back into one: beyond it something hangs
+ORPHAN_SECONDS = 20.0  # in which processes may end by themselves
 QUICK: Mapping[str, Any] = {
     "name": "faults",
     "data": {"source": "digits", "train_images": 400, "validation": 0.2, "test": 0.2},
@@ -48,7 +49,7 @@ class Run:
     """A study in a run folder. Every process that comes of it carries the mark in its environment.
 
     `before` are words that the driver's command begins with; `audited` says whether its workers log their epochs,
-    `in_cluster` whether it joins a Ray cluster that outlives it.
+    `in_cluster` whether it joins a Ray cluster that outlives it. `left` are the orphans that there were.
     """
 
     place: Path
@@ -58,6 +59,7 @@ class Run:
     audited: bool = True
     in_cluster: bool = False
     mark: str = field(default_factory=lambda: uuid4().hex)
+    left: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.place.mkdir(parents=True, exist_ok=True)
@@ -102,8 +104,8 @@ class Run:
         """All that came of this run and lives. Ray's workers overwrite their environment, and are known by name."""
         mark = f"{MARK}={self.mark}".encode()
         marked = {pid for pid in processes() if mark in environment_of(pid)}
-        idle = b"ray::IDLE" if self.in_cluster else b"-"  # a cluster's, which stay
-        named = {pid for pid in descendants() if b"ray::" in (words := command_of(pid)) and idle not in words}
+        names = ACTORS if self.in_cluster else (b"ray::",)  # the rest is the cluster's, and stays
+        named = {pid for pid in descendants() if any(name in command_of(pid) for name in names)}
         return sorted(marked | named)
 
     def workers(self) -> list[int]:
@@ -116,6 +118,7 @@ class Run:
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         for pid in left:
+            self.left.append(command_of(pid).replace(b"\0", b" ").decode(errors="replace").strip()[:100])
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return len(left)
@@ -134,10 +137,10 @@ def adopt() -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def descendants() -> list[int]:
-    """Living processes that came of this one, by their parents."""
+def descendants(of: int | None = None) -> list[int]:
+    """Living processes that came of one, this one by default, by their parents."""
     parents = {pid: parent for pid in processes() if (parent := parent_of(pid))}
-    found, own = list[int](), {os.getpid()}
+    found, own = list[int](), {os.getpid() if of is None else of}
     while more := [pid for pid, parent in parents.items() if parent in own and pid not in own]:
         own.update(more)
         found += more
@@ -151,6 +154,14 @@ def parent_of(pid: int) -> int | None:
     except OSError:
         return None
     return None if state == "Z" else int(parent)
+
+
+def is_running(pid: int) -> bool:
+    """Whether it computes just now."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "R"
+    except OSError:
+        return False
 
 
 def processes() -> list[int]:
@@ -240,6 +251,7 @@ def over(outcome: Outcome, run: Run, code: int) -> None:
     outcome.expect(code == 0, f"exit code {code}: {run.last_line()}")
     outcome.problems += mistakes(run.folder, goal=run.goal)
     outcome.orphans += run.orphans()
+    outcome.notes += [f"left behind: {command}" for command in run.left]
     if run.audited:
         outcome.count_epochs(epochs_again(run.epochs))
 
