@@ -30,7 +30,6 @@ from ray_faults import ray_driver, ray_head, ray_late, ray_node, ray_worker
 from ray_ground import no_ray
 from ray_measuring import no_other_cpu, ray_cpu, ray_measuring
 from rich.console import Console
-from runs import adopt
 from torn_journal import torn_journal
 from two_drivers import two_drivers
 from worker_kill import worker_kill
