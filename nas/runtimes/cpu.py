@@ -44,8 +44,16 @@ def processor() -> tuple[str, frozenset[str]]:
         return platform.processor() or platform.machine(), frozenset()
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     found = {key.strip(): value.strip() for key, value in fields.items()}
-    model = found.get("model name") or platform.machine()
+    model = found.get("model name") or board() or platform.machine()
     return model, frozenset(found.get("flags", found.get("Features", "")).split())
+
+
+def board(device_tree: Path = Path("/proc/device-tree/model")) -> str:
+    """What a board calls itself, "Raspberry Pi 5 Model B Rev 1.0": processors of ARM have no name of their own."""
+    try:
+        return device_tree.read_text(encoding="utf-8", errors="replace").rstrip("\0\n")
+    except OSError:
+        return ""
 
 
 def fingerprint_of(target: Target, runtime: str, accelerator: str = "") -> Fingerprint:

@@ -14,7 +14,7 @@ import numpy as np
 
 from nas.files import readable
 from nas.records import Fingerprint
-from nas.runtimes.cpu import fingerprint_of, sums_may_overflow
+from nas.runtimes.cpu import board, fingerprint_of, sums_may_overflow
 from nas.runtimes.onnx.shared import ReadsOnnx
 from nas.runtimes.runtime import Array, FileHeader, RuntimeRefused
 
@@ -123,8 +123,10 @@ def fingerprint(target: Target) -> Fingerprint:
 
 
 def _cuda_device() -> str:
-    import torch
-
+    try:
+        import torch
+    except ImportError:  # a board, which calls itself by what it computes with
+        return board() or "CUDA"
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "CUDA"
 
 

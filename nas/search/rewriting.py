@@ -16,12 +16,13 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
+from nas.errors import InputError
 from nas.records import Evaluation, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of
 from nas.samplers.reached import RUNGS
 from nas.search.collected import Collected
-from nas.search.journal import RecordedTrial, attributes_of, storage_of
+from nas.search.journal import RecordedTrial, attributes_of, storage_of, unusable
 from nas.search.telling import told_of
 from nas.study import Study
 
@@ -29,7 +30,10 @@ Given = Callable[[str], Evaluation | None]  # the new record in an artifact fold
 
 
 def rewritten(folder: RunFolder, study: Study, given: Given) -> str:
-    """The run's journal with the records that are `given`; those that are not stay as they are."""
+    """The run's journal with the records that are `given`; those that are not stay as they are.
+
+    Raises InputError where a trial of the journal makes no sense.
+    """
     before, records = storage_of(folder.journal), Collected()
     storage = JournalStorage(records)
     for known in before.get_all_studies():
@@ -38,7 +42,12 @@ def rewritten(folder: RunFolder, study: Study, given: Given) -> str:
         for key, value in known.user_attrs.items():
             own.set_user_attr(key, value)
         is_search = known.study_name == study.name
-        own.add_trials(changed(trials, study, folder, given, is_search=is_search))
+        for trial in changed(trials, study, folder, given, is_search=is_search):
+            try:
+                own.add_trial(trial)
+            except ValueError as error:
+                what = f"trial {trial.number} of {known.study_name!r}"
+                raise InputError(unusable(folder.journal, what, error)) from error
     return records.lines()
 
 

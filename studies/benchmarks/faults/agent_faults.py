@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ledger import signs_of_life
 from one_run import SOURCES, Run, descendants, is_running, kill, moments, quick, strike_until_enough, wait_for
 from outcome import Ground, Outcome
 
@@ -27,8 +28,10 @@ def agent_kill(ground: Ground) -> Outcome:
     ground.scratch.mkdir(parents=True, exist_ok=True)
     agent = start(port, ground.scratch)
 
-    def strike(_: Run) -> bool:
+    def strike(run: Run) -> bool:
         nonlocal agent
+        if not signs_of_life(run.folder):  # a run that finds no agent when it begins ends at once, with a sentence
+            return False
         if not wait_for(lambda: is_measuring(agent.pid), 30.0):
             return False
         kill(agent)

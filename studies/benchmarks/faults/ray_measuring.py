@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ledger import finished
+from ledger import finished, signs_of_life
 from one_run import Run, compare, ended, moments, nothing_failed, over, strike_until_enough, wait_for
 from outcome import Ground, Outcome
 from ray_ground import HEAD, METER, TRIALS, actors, cluster, no_ray, ray_run
@@ -37,9 +37,9 @@ def ray_measuring(ground: Ground) -> Outcome:
     with cluster([HEAD, MEASURING, TRIALS, TRIALS]) as nodes:
         meter = nodes.nodes[1]
 
-        def strike(_: Run) -> bool:
+        def strike(run: Run) -> bool:
             nonlocal meter
-            if not is_measuring():
+            if not signs_of_life(run.folder) or not is_measuring():
                 return False
             nodes.kill(meter)
             time.sleep(2.0)

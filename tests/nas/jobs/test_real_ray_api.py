@@ -62,7 +62,8 @@ def cluster() -> Iterator[Cluster]:
     """It has its own ports and folder, and is dead when the test is over."""
     dashboard = free_port()
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    environment = {**os.environ, **token, "PYTHONPATH": str(ROOT)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # the entrypoint's `python` is this one
+    environment = {**os.environ, **token, "PYTHONPATH": str(ROOT), "PATH": path}
     with TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
         ports = [
             f"--{name}={free_port()}" for name in ("port", "ray-client-server-port", "dashboard-agent-listen-port")

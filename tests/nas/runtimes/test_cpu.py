@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.runtimes.cpu import fingerprint_of, sums_may_overflow
+import nas.runtimes.cpu
+from nas.runtimes.cpu import board, fingerprint_of, sums_may_overflow
 from nas.study import Target
 
 
@@ -14,16 +15,24 @@ from nas.study import Target
     ("cpuinfo", "device", "sets"),
     [
         ("model name\t: Fast\nflags\t\t: fpu avx2 avx512f\n\nmodel name\t: Fast\n", "Fast", ("avx2", "avx512f")),
-        ("Features\t: fp asimd i8mm\nCPU part\t: 0xd0b\n", None, ("asimd", "i8mm")),
+        ("Features\t: fp asimd i8mm\nCPU part\t: 0xd0b\n", "Raspberry Pi 5", ("asimd", "i8mm")),
     ],
 )
 def test_fingerprints_of_other_processors(
-    cpuinfo: str, device: str | None, sets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    cpuinfo: str, device: str, sets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Two boards of ARM must not look the same: their processors have no names, but they do."""
     monkeypatch.setattr(Path, "read_text", lambda self, **_: cpuinfo)
+    monkeypatch.setattr(nas.runtimes.cpu, "board", lambda: "Raspberry Pi 5")
     found = fingerprint_of(Target(name="cpu"), "some engine 1.0")
     assert found.instruction_sets == sets
-    assert found.device == device if device else found.device
+    assert found.device == device
+
+
+def test_a_board_is_what_it_calls_itself(tmp_path: Path) -> None:
+    assert board(tmp_path / "missing") == ""
+    (tmp_path / "model").write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
+    assert board(tmp_path / "model") == "Raspberry Pi 5 Model B Rev 1.0"
 
 
 @pytest.mark.parametrize(

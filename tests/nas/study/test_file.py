@@ -387,6 +387,8 @@ def test_yaml_1_2_booleans(tmp_path: Path, scalar: str, value: bool) -> None:
         ),
         ("targets:\n  - name: a b\n", f"7: targets[0].name: expected {NAME_RULE}, got 'a b'"),
         ("targets:\n- name: a\n- name: a\n", "7: targets: every target name once, got ['a', 'a']"),
+        ("tracking: [mlflow, mlflow]\n", "6: tracking: every tracker once, got ['mlflow', 'mlflow']"),
+        ("tracking: [wandb]\n", "6: tracking[0]: expected one of tensorboard, mlflow, got 'wandb'"),
         (
             "targets:\n- {name: a, runtime: b}\n",
             "7: targets[0].runtime: expected one of onnxruntime, openvino, got 'b'",

@@ -47,6 +47,8 @@ def test_an_agent_that_is_killed_costs_a_study_nothing(tmp_path: Path) -> None:
     assert run.returncode == 0, said
     with (out / "trials.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
-    assert [(row["state"], row["attempts"]) for row in rows] == [("COMPLETE", "1")] * 3
-    assert all(float(row["latency_ms@cam"]) > 0 for row in rows)
+    finished = [row for row in rows if row["state"] == "COMPLETE"]  # the others repeat one of them
+    assert [row["attempts"] for row in finished] == ["1"] * 3
+    assert {row["state"] for row in rows} <= {"COMPLETE", "DUPLICATE"}
+    assert all(float(row["latency_ms@cam"]) > 0 for row in finished)
     assert not [file for file in out.rglob("*") if file.is_file() and TOKEN.encode() in file.read_bytes()]
