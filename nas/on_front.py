@@ -19,6 +19,7 @@ Repeated = Sequence[Mapping[str, float]]  # qualities of one candidate's further
 # other work (studies/results/latency.json); an unstable one is the least of passes that differ by more than 2 %.
 LATENCY_SD, UNSTABLE_LATENCY_SD = 0.015, 0.05
 DRAWS, FEWEST_DRAWS, COMPARISONS = 4000, 400, 100_000_000
+MOST_PAIRED = 500  # points that are compared in pairs; of more, one after the other with those that are left
 SURE = 5.0  # standard deviations
 
 
@@ -92,6 +93,10 @@ def probabilities(points: ArrayLike, deviations: ArrayLike, *, seed: int, draws:
     if len(noisy) == 0:
         found[able] = non_dominated(points[able])
         return found
+    if len(able) > MOST_PAIRED:
+        for drawn in points[able] + deviations[able] * noise:
+            found[able] += non_dominated(drawn)
+        return found / draws
     exact = np.delete(points[able], noisy, axis=1)
     no_worse, better = _compared(exact)
     for drawn in points[able] + deviations[able] * noise:
@@ -112,9 +117,13 @@ def _compared(points: Points) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def surely_dominated(points: Points, deviations: Points) -> NDArray[np.bool_]:
-    """Which points another dominates even where chance is against it by SURE standard deviations on either side."""
+    """Which points another dominates even where chance is against it by SURE standard deviations on either side.
+
+    Only those are asked that none of the unlucky dominates: what another dominates, they do too.
+    """
     lucky, unlucky = points - SURE * deviations, points + SURE * deviations
     beaten = np.zeros(len(points), dtype=np.bool_)
+    unlucky = unlucky[non_dominated(unlucky)]
     for index, best in enumerate(lucky):
         beaten[index] = bool(np.any(np.all(unlucky <= best, axis=1) & np.any(unlucky < best, axis=1)))
     return beaten

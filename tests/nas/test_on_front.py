@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nas.on_front
 from nas.on_front import LATENCY_SD, UNSTABLE_LATENCY_SD, least_errors, probabilities, probabilities_on_front
 from nas.pareto import non_dominated
 from nas.records import UNSTABLE
@@ -113,3 +114,12 @@ def test_of_what_is_called_likely_as_much_is_true() -> None:
     likely = np.array(said) > np.median(said)
     for half in (likely, ~likely):
         assert np.mean(np.array(true)[half]) == pytest.approx(np.mean(np.array(said)[half]), abs=0.08)
+
+
+def test_many_points_are_compared_another_way_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    points, deviations = random.random((60, 3)), np.tile([0.05, 0.0, 0.02], (60, 1))
+    in_pairs = probabilities(points, deviations, seed=1, draws=400)
+    monkeypatch.setattr(nas.on_front, "MOST_PAIRED", 0)
+    assert probabilities(points, deviations, seed=1, draws=400).tolist() == in_pairs.tolist()
+    assert 0 < in_pairs[in_pairs > 0].min() < 1
