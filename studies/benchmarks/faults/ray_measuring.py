@@ -70,7 +70,7 @@ def ray_cpu(ground: Ground) -> Outcome:
         with node_of_another_cpu(nodes.address, ground.scratch):
             code = ended(driver)
             outcome.expect(code == 1, f"exit code {code}")
-            outcome.expect(run.printed("measures on another device now"), run.last_line())
+            outcome.expect(run.printed("on another device now: "), run.last_line())
         outcome.notes.append(run.last_line())
         before = compare(outcome, before, run.folder)
         outcome.expect(OTHER_CPU not in cpus_of(run.folder), f"latencies of {sorted(cpus_of(run.folder))}")
