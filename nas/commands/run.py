@@ -27,7 +27,7 @@ from nas.executors.pool import Executor, ExecutorSetup, no_limit
 from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
 from nas.executors.watching import Watcher, Watchers, nobody
-from nas.files import sole_holder
+from nas.files import remove_unfinished, sole_holder
 from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.records import State
@@ -94,6 +94,7 @@ def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
     """A run folder that this process alone works in; Ctrl-C is counted, and SIGTERM heard."""
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
+            remove_unfinished(folder.path)
             yield stop
     except PermissionError as error:
         raise InputError(f"{folder.path}: no permission to write ({error.strerror}: {error.filename})") from None
