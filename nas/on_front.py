@@ -20,7 +20,7 @@ Repeated = Sequence[Mapping[str, float]]  # qualities of one candidate's further
 # other work (studies/results/latency.json); an unstable one is the least of passes that differ by more than 2 %.
 LATENCY_SD, UNSTABLE_LATENCY_SD = 0.015, 0.05
 DRAWS, FEWEST_DRAWS, COMPARISONS = 4000, 400, 100_000_000
-PILOT_DRAWS = 100  # of many points
+PILOT_DRAWS = 50  # of many points
 MOST_PAIRED = 500  # points that are compared in pairs; of more, one after the other with those that are left
 SURE = 5.0  # standard deviations
 
