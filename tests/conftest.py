@@ -1,9 +1,17 @@
-"""For every test: one thread, because small tensors on a busy machine only wait for each other; no deadlines."""
+"""For every test: one thread, because small tensors on a busy machine only wait for each other; no deadlines.
+
+Several processes (pytest -n) share the files out among them: what a module prepares is prepared once, and the files of
+a group (pytest.mark.xdist_group) are left to one process.
+"""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,6 +19,24 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFileOrGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(config.rootpath / nodeid.partition("::")[0])
+
+    return ByFileOrGroup(config, log)
+
+
+@cache
+def group_of(file: Path) -> str:
+    """The group that a file of tests names, or the file itself."""
+    named = re.search(r'xdist_group\("(\w+)"\)|\bon_(postgres)\b', file.read_text(encoding="utf-8"))
+    return named[1] or named[2] if named else str(file)
 
 
 @pytest.fixture(scope="session")
