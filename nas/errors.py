@@ -29,6 +29,11 @@ class PlaceLost(Exception):
     """
 
 
+def nobodys_fault(error: BaseException) -> str | None:
+    """What keeps any candidate from being evaluated, the disk or a lost place; None where `error` is something else."""
+    return str(error) if isinstance(error, PlaceLost) else disk_problem(error)
+
+
 def disk_problem(error: BaseException) -> str | None:
     """What is wrong with the disk (full, over quota, read-only, broken), or None where `error` is about something else.
 

@@ -11,12 +11,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from compressors.pipeline import compress
-from nas.errors import CandidateFailed, InputError, disk_problem
+from nas.errors import CandidateFailed, InputError, nobodys_fault
 from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
 from nas.measuring.bounds import bound_of
 from nas.measuring.costs import measure_files
-from nas.measuring.places import PlaceLost
 from nas.measuring.turns import pausing_for_measurements
 from nas.objectives import excesses, not_run
 from nas.recording import Clock, finish, noting
@@ -170,7 +169,7 @@ def evaluate_safely(
         seen = pruned_fields(last_record(task))
         return finish(task, bench, clock, State.PRUNED, epochs=rung.epochs, reason=reason, **seen)
     except Exception as error:
-        if disk_problem(error) or isinstance(error, PlaceLost):
+        if nobodys_fault(error) is not None:
             raise
         kind, reason = type(error).__name__, failure(error, bench.study.search.trial_gigabytes)
         if clock.part == "teach":

@@ -38,8 +38,13 @@ def cores() -> int:
 
 
 def threads_per_worker(workers: int, input_size: int) -> int:
-    """Cores shared evenly; tiny images train fastest on one thread, since barriers cost more than they save."""
-    return 1 if input_size < 32 else max(1, cores() // workers)
+    """Cores shared evenly, by `threads_on`."""
+    return threads_on(cores() / workers, input_size)
+
+
+def threads_on(share: float, input_size: int) -> int:
+    """Threads for a number of cores; tiny images train fastest on one, since barriers cost more than they save."""
+    return 1 if input_size < 32 else max(1, math.floor(share))
 
 
 def memory_bytes() -> int:

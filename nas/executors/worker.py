@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from nas.errors import InputError, disk_problem
+from nas.errors import InputError, nobodys_fault
 from nas.executors.notices import tell_notices
 from nas.machine import die_with, is_spent, limit_memory
 from nas.run_folder.paths import RunFolder
@@ -78,7 +78,6 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
 
     from nas.data import load
     from nas.evaluate import evaluate_safely
-    from nas.measuring.places import PlaceLost
     from nas.study.file import load_recorded
     from nas.training.reporting import Interrupted
     from nas.workbench import Workbench
@@ -101,8 +100,7 @@ def serve(folder: RunFolder, threads: int, line: Line) -> None:
         except Exception as error:
             # A full disk is no fault of the candidate: it stays unfinished, and the driver ends the run. Nor is it that
             # nobody measures its file.
-            problem = str(error) if isinstance(error, PlaceLost) else disk_problem(error)
-            if problem is None:
+            if (problem := nobodys_fault(error)) is None:
                 raise
             line.say(broke=problem)
         else:

@@ -24,6 +24,7 @@ from ray.tune.search import Searcher
 
 from nas.errors import InputError
 from nas.executors.loop import WorkFailed, disk_words
+from nas.executors.ray.deaths import death_of
 from nas.files import write_atomically
 from nas.integrations.tune_session import Standing, TuneSession, opened, reopened
 from nas.integrations.tune_trial import RUNNING, rung_of, trainable_of
@@ -161,7 +162,11 @@ class CompactScheduler(TrialScheduler):
                 trial.set_status(Trial.TERMINATED)
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
-        """Whether a trial goes on. Raises WorkFailed where a worker's disk is full: no candidate is to blame."""
+        """Whether a trial goes on. No candidate is to blame where a node cannot serve the study, which raises
+        InputError, nor where its disk is full or nobody measures, which raises WorkFailed.
+        """
+        if "refused" in result:
+            raise InputError(result["refused"])
         if "broke" in result:
             raise WorkFailed(disk_words(self._search.folder, result["broke"]))
         if result.get("state") != RUNNING:
@@ -179,7 +184,8 @@ class CompactScheduler(TrialScheduler):
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """A worker died. Tune may try the trial again; else it is proposed again as another trial of Tune's."""
-        self.session.died(_number_of(trial), _last_words(trial))
+        death = death_of(_told_of(trial), node="")
+        self.session.died(_number_of(trial), death.reason, blamed=death.blamed)
 
     def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
         """A trial was stopped before it ran, or while it was paused."""
@@ -229,8 +235,6 @@ def _number_of(trial: Trial) -> int:
     return int(trial.config["number"])
 
 
-def _last_words(trial: Trial) -> str:
-    """The last line of what Tune recorded of an error."""
-    text = "" if trial.error_file is None else Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "the worker died"
+def _told_of(trial: Trial) -> str:
+    """What Tune recorded of an error."""
+    return "" if trial.error_file is None else Path(trial.error_file).read_text(encoding="utf-8", errors="replace")

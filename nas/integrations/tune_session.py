@@ -57,8 +57,8 @@ class TuneSession:
         console = console or Console(stderr=True)
         folder = folder_at(path)
         self._held.enter_context(sole_holder(folder.lock))
-        complete_exchange(folder.path)
         try:
+            complete_exchange(folder.path)
             self.study = study = resolve(study, folder)
             refuse(study, folder)
             _refuse_devices(study)

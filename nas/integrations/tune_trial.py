@@ -10,7 +10,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,11 +17,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import disk_problem
+from nas.errors import InputError, nobodys_fault
 from nas.executors.local import worker_environment
+from nas.executors.ray.scratch import own_scratch, shared_scratch
+from nas.executors.ray.whereabouts import whereabouts
 from nas.files import write_atomically
-from nas.machine import limit_memory
+from nas.machine import limit_memory, threads_on
+from nas.measuring.places import places_of
 from nas.records import Evaluation, State
+from nas.run_folder.artifacts import EVALUATION_FILE
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.study.file import parse_study
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 OWN, RUNGS = "evaluation", "rungs"  # the parts of a checkpoint: the task's folder, and those of its rungs
 MARK = ".tune"  # a file of the run folder: a worker that finds its word there shares a disk with the driver
 RUNNING = "TRAINING"
+HOMES = "compact-nas-tune-"  # begin of the folders on nodes that share no disk: one for each run, with its teacher
 
 Reporting = Callable[..., None]  # ray.tune.report
 
@@ -100,11 +104,17 @@ def packed(task: Task, place: Path) -> Path:
 
 
 def unpacked(place: Path, task: Task) -> None:
-    """Bring what `packed` copied to where the task expects it, unless it is there already."""
-    pairs = [(place / OWN, task.folder), *((place / RUNGS / to.name, to) for to in _rung_folders(task))]
-    for source, to in pairs:
+    """Bring what `packed` copied to where the task expects it.
+
+    What is there already stays, unless the training has come further in `place`: a rung has been reached there alone.
+    """
+    rungs = [(place / RUNGS / to.name, to) for to in _rung_folders(task)]
+    is_further = any(
+        (source / EVALUATION_FILE).exists() and not (to / EVALUATION_FILE).exists() for source, to in rungs
+    )
+    for source, to in [(place / OWN, task.folder), *rungs]:
         for file in source.iterdir() if source.is_dir() else ():
-            if file.is_file() and not file.is_symlink() and not (to / file.name).exists():
+            if file.is_file() and not file.is_symlink() and (is_further or not (to / file.name).exists()):
                 write_atomically(to / file.name, file.read_bytes())
 
 
@@ -117,19 +127,23 @@ def evaluate_trial(config: Mapping[str, Any], study_text: str, cwd: str) -> None
     from ray import tune
 
     order = Order.from_json(config["order"])
-    with task_here(order) as task, tempfile.TemporaryDirectory() as parcels:
+    with task_here(order) as task, own_scratch() as parcels:
         if (saved := tune.get_checkpoint()) is not None:
             with saved.as_directory() as place:
                 unpacked(Path(place), task)
-        bench = bench_of(study_text, task.folder.parents[2], cwd, _threads())
         try:
-            evaluation = _evaluated(task, bench, Path(parcels), tune.report)
-        except OSError as error:
-            if (problem := disk_problem(error)) is None:
+            bench = bench_of(study_text, task.folder.parents[2], cwd, _cpus())
+        except InputError as error:
+            tune.report({"number": task.number, "refused": str(error)})
+            return
+        try:
+            evaluation = _evaluated(task, bench, parcels, tune.report)
+        except Exception as error:
+            if (problem := nobodys_fault(error)) is None:
                 raise
             tune.report({"number": task.number, "broke": problem})
             return
-        parcel = tune.Checkpoint.from_directory(packed(task, Path(parcels) / "end"))
+        parcel = tune.Checkpoint.from_directory(packed(task, parcels / "end"))
         tune.report(result_of(task, bench.study.objectives, evaluation), checkpoint=parcel)
 
 
@@ -169,8 +183,8 @@ def task_here(order: Order) -> Iterator[Task]:
         with suppress(OSError):
             shared = mark.read_text(encoding="utf-8") == order.word
         if not shared:
-            home = RunFolder(Path(tempfile.gettempdir()) / f"compact-nas-{order.word}")
-            task = replace(task, folder=home.path / task.folder.relative_to(order.run))
+            home = shared_scratch(order.word, prefix=HOMES)
+            task = replace(task, folder=home / task.folder.relative_to(order.run))
             stack.callback(_forget, task)
         yield task
 
@@ -181,8 +195,13 @@ def _forget(task: Task) -> None:
 
 
 @lru_cache(maxsize=1)
-def bench_of(study_text: str, home: Path, cwd: str, threads: int) -> Workbench:
-    """What this process keeps between trials: the study with its data, and where a teacher is shared."""
+def bench_of(study_text: str, home: Path, cwd: str, cpus: float) -> Workbench:
+    """What this process keeps between trials: the study with its data, and where a teacher is shared.
+
+    Raises InputError where this node cannot serve the study.
+    """
+    study = parse_study(study_text, Path("study.yaml"))
+    threads = threads_on(cpus, study.space.input_sizes[-1])
     os.environ.update(worker_environment(threads))  # before torch
     import torch
 
@@ -190,10 +209,9 @@ def bench_of(study_text: str, home: Path, cwd: str, threads: int) -> Workbench:
     from nas.workbench import Workbench
 
     torch.set_num_threads(threads)
-    study = parse_study(study_text, Path("study.yaml"))
     with chdir(cwd if Path(cwd).is_dir() else "."):
         data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
-        bench = Workbench(study, data, folder=RunFolder(home), site=_site())
+        bench = Workbench(study, data, folder=RunFolder(home), places=places_of(study.targets), site=_site())
         bench.read_all()
     if study.search.trial_gigabytes is not None:
         limit_memory(study.search.trial_gigabytes)
@@ -202,17 +220,15 @@ def bench_of(study_text: str, home: Path, cwd: str, threads: int) -> Workbench:
 
 def _site() -> dict[str, str]:
     """Where this process is, as evaluations record it."""
-    import ray
-
-    context = ray.get_runtime_context()
-    return {"engine": "ray tune", "node": context.get_node_id(), "actor": context.get_actor_id() or ""}
+    where = whereabouts()
+    return {"engine": "ray tune", "node": where["node"], "actor": where["actor"]}
 
 
-def _threads() -> int:
-    """As many as Tune reserved cores for the trial."""
+def _cpus() -> float:
+    """As many cores as Tune reserved for the trial."""
     from ray import tune
 
-    return max(1, int((tune.get_context().get_trial_resources().required_resources or {}).get("CPU", 1)))
+    return float((tune.get_context().get_trial_resources().required_resources or {}).get("CPU", 1))
 
 
 def trainable_of(study: Study, text: str) -> Callable[[dict[str, Any]], None]:

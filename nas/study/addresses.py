@@ -5,6 +5,16 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 
+def head_address(text: str) -> str:
+    """`auto`, or HOST:PORT of a cluster's head. Raises ValueError: a Ray client (ray://) is no member of a cluster."""
+    host, _, port = text.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 2**16
+    is_host = bool(host) and host.isprintable() and not set(host) & set("/@ ")
+    if text != "auto" and not (is_host and is_port):
+        raise ValueError("expected auto or HOST:PORT of the head" + ("" if "@" in text else f", got {text!r}"))
+    return text
+
+
 def agent_url(text: str) -> str:
     """`http://host:port` or `https://host:port`, without a slash at the end. Raises ValueError, which repeats no
     password.

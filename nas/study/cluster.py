@@ -5,29 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator
 
+from nas.study.addresses import head_address
 from nas.study.section import AboveZero, Section
+
+DECIMALS = 4  # that Ray keeps of an amount
+OWN_KEYS = {"CPU": "cpus", "GPU": "gpus"}
+
+
+def _amount(given: float) -> float:
+    if round(given, DECIMALS) != given:
+        raise ValueError(f"expected at most {DECIMALS} decimals, got {given!r}")
+    return given
+
+
+Amount = Annotated[float, Field(gt=0), AfterValidator(_amount)]
 
 
 class RayOptions(Section):
     """What a trial takes of a Ray cluster; read with engine ray only."""
 
-    address: Annotated[str, Field(min_length=1)] | None = Field(
+    address: Annotated[str, AfterValidator(head_address)] | None = Field(
         None,
         description="The cluster that trials run on: auto for the one that this machine belongs to, or HOST:PORT of "
         "its head. By default a Ray of its own on this machine, ended with the run.",
     )
-    cpus: AboveZero = Field(
+    cpus: Amount = Field(
         1.0,
         description="Cores of a trial, and threads that it trains on; with images below 32 pixels it trains on one.",
     )
-    gpus: Annotated[float, Field(ge=0)] = Field(0.0, description="GPUs of a trial; below 1 several trials share one.")
-    resources: Mapping[str, AboveZero] = Field(
+    gpus: Annotated[float, Field(ge=0), AfterValidator(_amount)] = Field(
+        0.0, description="GPUs of a trial; below 1 several trials share one."
+    )
+    resources: Mapping[str, Amount] = Field(
         {}, description="Further resources of a trial, by the names that nodes offer them under: {a100: 0.5}."
     )
     runtime_env: Mapping[str, Any] = Field(
-        {}, description="The runtime environment of trials, as Ray describes it: working_dir, pip, env_vars, ..."
+        {},
+        description="The runtime environment of trials, as Ray describes it: working_dir, pip, env_vars, ... It is "
+        "written into the run folder, so that no secret belongs here.",
     )
     shared: bool = Field(
         False,
@@ -39,3 +56,10 @@ class RayOptions(Section):
         description="Seconds between two checkpoints of a trial that are sent to the driver, at least, so that a trial "
         "whose node is lost goes on elsewhere.",
     )
+
+    @field_validator("resources")
+    @classmethod
+    def _further_ones(cls, given: Mapping[str, float]) -> Mapping[str, float]:
+        if own := [f"{name} is search.ray.{key}" for name, key in OWN_KEYS.items() if name in given]:
+            raise ValueError(f"expected further resources alone; {', '.join(own)}")
+        return given

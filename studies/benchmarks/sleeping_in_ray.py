@@ -22,7 +22,7 @@ import sleeper
 from nas import __version__
 from nas.executors.pool import Event, Executor, ExecutorSetup, Finished
 from nas.executors.ray.assignments import Assignments
-from nas.executors.ray.cluster import connected
+from nas.executors.ray.connecting import connected
 from nas.executors.ray.datasets import DriverData
 from nas.executors.ray.mailbox import Mailbox, Message
 from nas.executors.ray.serving import Assignment, NodeSetup

@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = tuner_of(arguments.study, arguments.overrides, arguments.out).fit()
     columns = ["number", "state", "accuracy", "size_bytes", "latency_ms"]
-    print(results.get_dataframe()[columns].to_string(index=False))
+    print(results.get_dataframe().reindex(columns=columns).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -54,12 +54,13 @@ class TrialActor:
     def _evaluate(self, setup: NodeSetup, scratch: str) -> None:
         import ray
 
-        where = whereabouts()
         with own_scratch(scratch) as own:
+            where = {**whereabouts(), "scratch": str(own)}
+            self._box.put(at=where)  # before it can fail
             folder = RunFolder(setup.home if setup.is_shared else own)
             site = {"engine": "ray", "node": where["node"], "actor": where["actor"]}
             bench = opened(setup, folder, self._box, ray.get, site)
-            self._box.put(ready={**where, "scratch": str(own)})
+            self._box.put(ready=where)
             while (assignment := self._tasks.get()) is not None:
                 evaluate_one(assignment, bench, self._box, self._verdicts)
 

@@ -27,9 +27,10 @@ class StoredSet:
 
 
 def keys_of(study: Study) -> tuple[Key, ...]:
-    """What the study's trials and finalists are trained on, in every size."""
+    """What a worker opens with, and what the study's trials and finalists are trained on, in every size."""
     sizes, own = tuple(study.space.input_sizes), study.search.input_size
-    found = [(size, images) for size in sizes for images in (study.search_images, study.final_images)]
+    found = [(sizes[-1], study.data.train_images)]
+    found += [(size, images) for size in sizes for images in (study.search_images, study.final_images)]
     return tuple(dict.fromkeys([*found, *([] if own is None else [(own, study.search_images)])]))
 
 

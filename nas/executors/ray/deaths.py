@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-GONE = ("node has died", "node died", "node was terminated", "preempt", "drained", "owner has died", "job finished")
+GONE = (
+    *("node has died", "node died", "node was terminated", "node failure", "preempt", "drained"),
+    *("owner has died", "job finished"),
+)
 NO_MEMORY = ("running low on memory", "memory pressure")  # of Ray's memory monitor, beside the kernel's own
 SUDDEN = ("connection error code", "unexpectedly exit", "sigkill", "has died")
 _ID = re.compile(r"[0-9a-f]{24,}")

@@ -7,25 +7,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from nas import __version__
 from nas.errors import InputError
 from nas.executors.engine import Connection
-from nas.executors.local import KEEP_MEMORY, python_environment, worker_environment
 from nas.executors.pool import Executor, ExecutorSetup
 from nas.executors.ray.assignments import Assignments
-from nas.executors.ray.cluster import Cluster, connected
+from nas.executors.ray.cluster import Cluster
+from nas.executors.ray.connecting import connected
 from nas.executors.ray.datasets import DriverData
 from nas.executors.ray.measured_places import open_places
 from nas.executors.ray.measuring import NodePlace
 from nas.executors.ray.resources import Resources, words_of
+from nas.executors.ray.runtime_env import environment_of
 from nas.executors.ray.serving import NodeSetup
 from nas.executors.ray.workers import RayWorkers
+from nas.machine import threads_on
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.study.cluster import RayOptions
-from nas.study.recipe import BUILDERS
+from nas.study.recipe import BUILDERS, OWN_TEACHERS
 
 LISTENERS = 4  # calls at once: a poll, the one before it where its answer was lost, a verdict, the end
 
@@ -48,7 +51,8 @@ class RayEngine:
                 _require_room(room, cluster, options)
             follows = study.search.workers == "auto"
             workers = room if study.search.workers == "auto" else study.search.workers
-            with open_places(study.targets, cluster, environment_of(cluster, threads=1)) as places:
+            environment = environment_of(cluster.runtime_env, threads=1, here=cluster.is_own)
+            with open_places(study.targets, cluster, environment) as places:
                 yield RayConnection(cluster, places, max(1, workers), follows)
 
 
@@ -69,7 +73,7 @@ class RayConnection:
         study, options, cluster = setup.study, setup.study.search.ray, self.cluster
         data = DriverData(study, cluster.put)
         data.put_all()
-        threads = max(1, math.floor(options.cpus)) if study.space.input_sizes[-1] >= 32 else 1
+        threads = threads_on(options.cpus, study.space.input_sizes[-1])
         node = NodeSetup(
             version=__version__,
             study=setup.folder.study.read_text(encoding="utf-8"),
@@ -79,13 +83,14 @@ class RayConnection:
             checkpoint_seconds=options.checkpoint_seconds,
             sets=data.sets,
             places=self.places,
+            cwd=Path.cwd(),
         )
         workers = RayWorkers(
             setup=setup,
             cluster=cluster,
             node_setup=node,
             assignments=Assignments(study, setup.folder, data, cluster.put, options.shared),
-            options=trial_options(options, environment_of(cluster, threads=threads)),
+            options=trial_options(options, environment_of(cluster.runtime_env, threads=threads, here=cluster.is_own)),
             need=need_of(options),
             follows=self.follows,
         )
@@ -111,18 +116,6 @@ def trial_options(options: RayOptions, runtime_env: Mapping[str, Any]) -> dict[s
     }
 
 
-def environment_of(cluster: Cluster, *, threads: int) -> dict[str, Any]:
-    """The runtime environment of an actor: what a local worker has, and what the study asks for.
-
-    A node keeps its own PYTHONPATH.
-    """
-    own = {**KEEP_MEMORY, **worker_environment(threads), **python_environment()}
-    if not cluster.is_own:
-        del own["PYTHONPATH"]
-    asked = dict(cluster.runtime_env)
-    return {**asked, "env_vars": {**own, **asked.get("env_vars", {})}}
-
-
 def _require_room(room: int, cluster: Cluster, options: RayOptions) -> None:
     if room == 0:
         nodes = "; ".join(sorted({words_of(node) for node in cluster.nodes().values()}))
@@ -132,11 +125,14 @@ def _require_room(room: int, cluster: Cluster, options: RayOptions) -> None:
 
 def _elsewhere(study: Study) -> Iterator[str]:
     """Files outside the run folder that a node would need."""
-    options = study.training.distillation
-    for key, value in () if options is None else (("architecture", options.architecture), ("weights", options.weights)):
-        is_file = value is not None and value not in ("DEFAULT", "none") and not value.startswith(BUILDERS)
-        if is_file:
+    trials = study.training.distillation
+    named = {} if trials is None else {"architecture": trials.architecture, "weights": trials.weights}
+    files = {f"training.distillation.{key}": value for key, value in named.items()}
+    if isinstance(teacher := study.finals.teacher, str) and teacher not in OWN_TEACHERS:
+        files["finals.teacher"] = teacher
+    for key, value in files.items():
+        if value is not None and value not in ("DEFAULT", "none") and not value.startswith(BUILDERS):
             yield (
-                f"training.distillation.{key}: {value} is not on the nodes of a cluster; expected search.ray.shared "
-                "true, with a path that every node sees"
+                f"{key}: {value} is not on the nodes of a cluster; expected search.ray.shared true, with a path that "
+                "every node sees"
             )

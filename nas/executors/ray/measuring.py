@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from nas.errors import InputError
 from nas.executors.ray.deaths import last_line
+from nas.executors.ray.scratch import own_scratch
 from nas.executors.ray.whereabouts import whereabouts
 from nas.files import write_atomically
 from nas.measuring.places import HERE, Place, PlaceLost
@@ -26,11 +26,12 @@ from nas.records import Fingerprint, Latency, Record
 from nas.runtimes.runtime import RuntimeRefused, runtime_of
 from nas.study import Target
 
-LOST_SECONDS, TELL_SECONDS = 4200.0, 120.0  # the former longer than an agent is waited for
-_log = logging.getLogger(__name__)
+LOST_SECONDS = 4200.0  # longer than an agent is waited for
+TELL_SECONDS = 120.0  # before users are told that a measurement is waited for
 START_SECONDS = 600.0
 CALM_TRIES, CALM_SECONDS = 3, 2.0
 Handle = Any  # of an actor
+_log = logging.getLogger(__name__)
 
 
 class MeasuringActor:
@@ -89,8 +90,8 @@ def measuring_about(target: Target, actor: Handle) -> About:
 
 def measured(place: Place, content: bytes, target: Target) -> Latency:
     """Latency of a file that is not on the disk yet."""
-    with TemporaryDirectory(prefix="compact-nas-") as folder:
-        file = Path(folder) / runtime_of(target).file_name
+    with own_scratch() as folder:
+        file = folder / runtime_of(target).file_name
         write_atomically(file, content)
         return place.measure(file, target)
 

@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NodeSetup:
-    """What an actor is made with. `home` is the driver's run folder; `is_shared`: the actor sees it at this path."""
+    """What an actor is made with.
+
+    `home` is the driver's run folder; `is_shared`: the actor sees it at this path. `cwd` is the user's folder, in which
+    paths of a study are meant.
+    """
 
     version: str
     study: str
@@ -49,6 +53,7 @@ class NodeSetup:
     checkpoint_seconds: float
     sets: Mapping[Key, Ref]
     places: Mapping[str, NodePlace]
+    cwd: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ def opened(
         raise InputError(
             f"{platform.node()}: expected compact-nas {setup.version}, as the driver has, got {__version__}"
         )
+    if setup.cwd is not None and setup.cwd.is_dir():
+        os.chdir(setup.cwd)  # as a local worker is there
     # Images out of the object store are read-only, and nothing here writes into them.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     torch.set_num_threads(setup.threads)
@@ -103,7 +110,6 @@ def opened(
     found = data.read(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
     places = {name: replace(place, waiting=lambda waits: box.put(waits=waits)) for name, place in setup.places.items()}
     bench = Workbench(study, found, folder=folder, places=places, read=data.read, site=site)
-    bench.read_all()
     if study.search.trial_gigabytes is not None:
         limit_memory(study.search.trial_gigabytes)
     tell_notices(lambda text: box.put(notice=text))
@@ -124,7 +130,7 @@ def evaluate_one(assignment: Assignment, bench: Bench, box: Mailbox, verdicts: q
     try:
         evaluate_safely(task, bench.workbench, report=talk.report, tell=talk.tell)
     except Interrupted:  # the driver said PAUSE: the checkpoint is written
-        box.put(paused=talk.progress())
+        box.put(paused=True, parcel=talk.progress())
     except PlaceLost as error:
         box.put(broke=str(error), parcel=talk.progress())
     except Exception as error:

@@ -34,6 +34,7 @@ from nas.tasks import Progress, Rung, Task, Verdict
 
 LOOK_SECONDS = 3.0  # between looks at what nodes there are
 UNREACHABLE_SECONDS = 120.0  # after which an actor that does not answer counts as gone with its node
+UNREACHABLE_PAUSE = 0.1  # a call to an actor that is out of reach fails at once
 CLOSE_SECONDS = 5.0
 
 
@@ -44,25 +45,23 @@ class Place:
     actor: Handle
     poll: Ref
     heard: int = 0
-    node: str = ""  # what users call the node it is on; "" before it is ready
+    node: str = ""  # what users call the node it is on; "" before it is there
     node_id: str = ""
     scratch: str = ""
+    is_ready: bool = False
     task: Task | None = None
     since: float = 0.0
     waits_since: float | None = None  # for a measurement
     unreachable_since: float | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        return bool(self.node)
 
 
 @dataclass
 class RayWorkers:
     """As many places as `setup.workers`, or as the nodes have room for where that `follows` them. A context manager.
 
-    A task is given to the next place that is ready, and waits until its teacher is there. It may take `limit_minutes`
-    from then on; time in which a teacher is trained or a measurement is waited for does not count.
+    A task is given to the next place that is ready, and waits until its teacher is there. Before a place is ready one
+    task may be submitted, and no more: others may have the nodes for hours. A task may take `limit_minutes` from when a
+    place has it; time in which a teacher is trained or a measurement is waited for does not count.
     """
 
     setup: ExecutorSetup
@@ -75,7 +74,7 @@ class RayWorkers:
     worker: type = TrialActor
     _places: list[Place] = field(default_factory=list)
     _queue: list[Task] = field(default_factory=list)
-    _room: int = 0
+    _left_behind: list[tuple[str, str]] = field(default_factory=list)  # nodes, and what actors gone have left there
     _looked: float = float("-inf")
 
     def __enter__(self) -> RayWorkers:
@@ -88,9 +87,7 @@ class RayWorkers:
 
     @property
     def idle(self) -> int:
-        ready = sum(place.is_ready for place in self._places)
-        most = max(self._room, ready) if self.follows else min(self.setup.workers, max(self._room, ready))
-        return max(0, most - len(self.running))
+        return max(0, max(1, sum(place.is_ready for place in self._places)) - len(self.running))
 
     @property
     def running(self) -> list[Task]:
@@ -116,6 +113,8 @@ class RayWorkers:
         polls = {place.poll: place for place in self._places}
         for poll in self.cluster.ready(list(polls), timeout):
             events += self._heard(polls[poll])
+        if any(place.unreachable_since is not None for place in self._places):
+            time.sleep(UNREACHABLE_PAUSE)
         events += self._late()
         self._fit()
         self._give()
@@ -131,7 +130,6 @@ class RayWorkers:
             place.unreachable_since = place.unreachable_since or now
             if now - place.unreachable_since > UNREACHABLE_SECONDS:
                 return self._lost(place, Death(f"the node {place.node} does not answer any more", False))
-            time.sleep(0.1)  # a call to an actor that is out of reach fails at once
             place.poll = self.cluster.poll(place.actor, place.heard)
             return []
         place.unreachable_since = None
@@ -148,8 +146,9 @@ class RayWorkers:
 
     def _event(self, place: Place, message: Message) -> list[Event]:
         task = place.task
-        if (ready := message.get("ready")) is not None:
-            place.node, place.node_id, place.scratch = ready["node"], ready["node_id"], ready["scratch"]
+        if (at := message.get("at") or message.get("ready")) is not None:
+            place.node, place.node_id, place.scratch = at["node"], at["node_id"], at["scratch"]
+            place.is_ready = "ready" in message
             return []
         if "refused" in message:
             return [Refused(message["refused"])]
@@ -174,7 +173,6 @@ class RayWorkers:
         if "broke" in message:
             return [Broke(task, message["broke"])]
         if "paused" in message:
-            self.assignments.take(task, message["paused"])
             return [Paused(task)]
         if message.get("spent"):
             self._retire(place)
@@ -193,28 +191,36 @@ class RayWorkers:
         """`_fit` puts another one where it was."""
         self.cluster.kill(place.actor)
         self._places.remove(place)
+        self._left_behind.append((place.node_id, place.scratch))
         self._looked = float("-inf")
 
     def _lost(self, place: Place, death: Death) -> list[Event]:
-        """A place whose actor is gone, or is to go."""
+        """A place whose actor is gone, or is to go. That a node is lost is news, and no death where it had no task."""
         task, started = place.task, place.is_ready
         self._free(place)
         self._forget(place)
         died = Died(task, death.reason, started=started, blamed=death.blamed)
-        return [died] if death.blamed else [Noticed(death.reason), died]
+        if death.blamed:
+            return [died]
+        return [Noticed(death.reason), *([] if task is None else [died])]
 
     def _late(self) -> list[Event]:
         """End what is over the limit."""
         events: list[Event] = []
         now = time.monotonic()
-        excused = self.assignments.teaches or self.setup.excused()
-        for place in [place for place in self._places if place.task is not None and place.waits_since is None]:
-            assert place.task is not None
-            limit = self.setup.limit_minutes(place.task)
-            if limit is not None and excused:
+        limited = [
+            (place, task, limit)
+            for place in self._places
+            if (task := place.task) is not None
+            and place.waits_since is None
+            and (limit := self.setup.limit_minutes(task)) is not None
+        ]
+        excused = bool(limited) and (self.assignments.teaches or self.setup.excused())  # which looks at the disk
+        for place, task, limit in limited:
+            if excused:
                 place.since = now
-            elif limit is not None and now - place.since > 60 * limit:
-                events.append(TookTooLong(place.task))
+            elif now - place.since > 60 * limit:
+                events.append(TookTooLong(task))
                 self._lost(place, Death("over the limit", True))
         return events
 
@@ -234,12 +240,11 @@ class RayWorkers:
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
-        self._looked, self._room = now, self.cluster.room(self.need)
-        wanted = self._room if self.follows else self.setup.workers
-        for place in [place for place in self._places if place.task is None and not place.is_ready]:
+        wanted = self.cluster.room(self.need) if self.follows else self.setup.workers
+        for place in [place for place in self._places if not place.is_ready]:
             if len(self._places) > wanted:
-                self.cluster.kill(place.actor)
-                self._places.remove(place)
+                self._forget(place)
+        self._looked = now
         while len(self._places) < wanted:
             actor = self.cluster.start(self.worker, self.node_setup, self.cluster.scratch, options=self.options)
             self._places.append(Place(actor, self.cluster.poll(actor, 0)))
@@ -247,15 +252,21 @@ class RayWorkers:
     def _close(self) -> None:
         """End all actors; nothing of theirs stays on their nodes."""
         idle = [place for place in self._places if place.is_ready and place.task is None]
-        self.cluster.settled([place.actor.close.remote() for place in idle], CLOSE_SECONDS)
+        if not self.cluster.is_own:  # else all folders go with that Ray
+            self.cluster.settled([place.actor.close.remote() for place in idle], CLOSE_SECONDS)
+        self._left_behind += [(place.node_id, place.scratch) for place in self._places if place not in idle]
         for place in self._places:
             self.cluster.kill(place.actor)
-        left: dict[str, list[str]] = {}
-        for place in self._places:
-            if place.task is not None:
-                left.setdefault(place.node_id, []).append(place.scratch)
-        there = self.cluster.nodes()
-        calls = [self.cluster.on_node(node, remove_scratch, own) for node, own in left.items() if node in there]
+        if not self.cluster.is_own:
+            self._clear_up()
+
+    def _clear_up(self) -> None:
+        """Remove what actors that were killed have left, on the nodes that are there."""
+        there, left = self.cluster.nodes(), dict[str, list[str]]()
+        for node, scratch in self._left_behind:
+            if node in there:
+                left.setdefault(node, []).append(scratch)
+        calls = [self.cluster.on_node(node, remove_scratch, own) for node, own in left.items()]
         self.cluster.settled(calls, CLOSE_SECONDS)
 
 

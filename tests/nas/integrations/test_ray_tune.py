@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import by_hand
 import pytest
@@ -19,6 +19,7 @@ from ray import cloudpickle, tune
 from ray.tune.logger import TBXLoggerCallback
 
 from nas.errors import InputError
+from nas.executors.loop import WorkFailed
 from nas.files import sole_holder
 from nas.integrations.ray_tune import CompactScheduler, CompactSearch
 from nas.integrations.tune_session import opened
@@ -162,6 +163,25 @@ def test_a_search_without_its_scheduler_is_refused(ray_cluster: None, tmp_path: 
     search = CompactSearch(settings(), tmp_path / "run")
     with pytest.raises(InputError, match=r"CompactScheduler\(search\)"):
         search.suggest("x")
+
+
+def test_what_no_candidate_is_to_blame_for_ends_the_run(tmp_path: Path) -> None:
+    scheduler = CompactScheduler(CompactSearch(settings(), tmp_path / "run"))
+    with pytest.raises(WorkFailed, match="run: No space left on device; nothing finished is lost"):
+        scheduler.on_trial_result(cast("Any", None), cast("Any", None), {"broke": "No space left on device"})
+    with pytest.raises(InputError, match="no token"):
+        scheduler.on_trial_result(cast("Any", None), cast("Any", None), {"refused": "no token"})
+
+
+def test_the_death_of_a_node_is_not_held_against_a_candidate(tmp_path: Path) -> None:
+    told, heard = tmp_path / "error.txt", list[tuple[int, str, bool]]()
+    session = SimpleNamespace(died=lambda number, reason, *, blamed: heard.append((number, reason, blamed)))
+    scheduler = CompactScheduler(cast("Any", SimpleNamespace(session=session)))
+    trial = cast("Any", SimpleNamespace(config={"number": 4}, error_file=str(told)))
+    for words in ("The actor died because its node has died.", "Traceback\nImportError: no torch\n"):
+        told.write_text(words)
+        scheduler.on_trial_error(cast("Any", None), trial)
+    assert heard == [(4, "the node of its worker is gone", False), (4, "worker died: ImportError: no torch", True)]
 
 
 def test_a_mistake_in_a_study_is_named(tmp_path: Path) -> None:

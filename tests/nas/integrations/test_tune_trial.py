@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray.tune
 from by_hand import different, evaluated, make_study
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nas.integrations.tune_trial
 from nas.data import load
-from nas.integrations.tune_trial import _evaluated, metrics_of, packed, result_of, rung_of, unpacked
+from nas.errors import InputError, PlaceLost
+from nas.integrations.tune_trial import (
+    Order,
+    _evaluated,
+    evaluate_trial,
+    metrics_of,
+    packed,
+    result_of,
+    rung_of,
+    unpacked,
+)
 from nas.records import State
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.study import Study
@@ -80,6 +93,45 @@ def test_what_is_packed_comes_out_elsewhere(tmp_path: Path) -> None:
     (there.folder / CHECKPOINT_FILE).write_bytes(b"newer")
     unpacked(place, there)
     assert (there.folder / CHECKPOINT_FILE).read_bytes() == b"newer"
+
+
+def test_what_has_come_further_elsewhere_replaces_what_is_there(tmp_path: Path) -> None:
+    """A trial paused at its second rung on a node that shares no disk, and what the first left with the driver."""
+    rungs = (0.25, 0.5)
+    here, there = task_in(tmp_path / "here", rungs=rungs), task_in(tmp_path / "there", rungs=rungs)
+    for share in rungs:
+        here.folder.mkdir(parents=True, exist_ok=True)
+        (here.folder / CHECKPOINT_FILE).write_bytes(f"at {share}".encode())
+        here.at_rung(share).folder.mkdir()
+        (here.at_rung(share).folder / "evaluation.json").write_bytes(b"{}")
+        unpacked(packed(here, tmp_path / f"parcel {share}"), there)
+        assert (there.folder / CHECKPOINT_FILE).read_bytes() == f"at {share}".encode()
+    unpacked(tmp_path / "parcel 0.25", there)  # what Tune remembers may be older
+    assert (there.folder / CHECKPOINT_FILE).read_bytes() == b"at 0.5"
+
+
+@pytest.mark.parametrize(
+    ("failing", "error", "said"),
+    [
+        ("bench_of", InputError("no token"), {"refused": "no token"}),
+        ("_evaluated", PlaceLost("nobody measures"), {"broke": "nobody measures"}),
+        ("_evaluated", RuntimeError("No space left on device (x)"), {"broke": "No space left on device"}),
+    ],
+)
+def test_what_no_candidate_is_to_blame_for_is_said(
+    failing: str, error: Exception, said: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    heard: list[dict[str, Any]] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray.tune, "get_checkpoint", lambda: None)
+    monkeypatch.setattr(ray.tune, "report", heard.append)
+    for name, stand_in in {"_cpus": lambda: 1.0, "bench_of": lambda *_: None, failing: fails}.items():
+        monkeypatch.setattr(nas.integrations.tune_trial, name, stand_in)
+    evaluate_trial({"order": Order(task_in(tmp_path / "run"), failing).to_json()}, "", "")
+    assert heard == [{"number": 3, **said}]
 
 
 class Killed(BaseException):

@@ -18,7 +18,8 @@ from by_hand import different, make_study
 from nas.errors import InputError
 from nas.executors.pool import Died, Event, ExecutorSetup, Finished, Reported, TookTooLong
 from nas.executors.ray.assignments import Assignments
-from nas.executors.ray.cluster import Cluster, connected
+from nas.executors.ray.cluster import Cluster
+from nas.executors.ray.connecting import connected
 from nas.executors.ray.datasets import DriverData
 from nas.executors.ray.mailbox import Mailbox, Message
 from nas.executors.ray.measured_places import open_places

@@ -22,6 +22,8 @@ The actor died because its node has died. Node Id: 2da24dca63b02933b78db7139cd8d
 MONITOR = """The actor died unexpectedly before finishing this task.
 Task was killed due to the node running low on memory.
 Memory on the node (IP: 10.0.0.2) was 60.1GB / 62.8GB (0.957), which exceeds the memory usage threshold of 0.95."""
+LOST = """Failed to retrieve object c2668a65bda616c1ffffffffffffffffffffffff0100000001000000.
+All copies of c2668a65bda616c1ffffffffffffffffffffffff0100000001000000 have been lost due to node failure."""
 INIT = """The actor died because of an error raised in its creation task, \x1b[36mray::TrialActor.__init__()\x1b[39m
   File "/x/actor.py", line 3, in __init__
 ModuleNotFoundError: No module named 'nas'"""
@@ -32,6 +34,7 @@ ModuleNotFoundError: No module named 'nas'"""
     [
         (KILLED, Death("worker on pc/2da24dca ended without a word: it was killed, or a library crashed", True)),
         (NODE, Death("the node pc/2da24dca of its worker is gone", False)),
+        (LOST, Death("the node pc/2da24dca of its worker is gone", False)),
         (MONITOR, Death("worker on pc/2da24dca killed by Ray, because its node was running out of memory", True)),
         (INIT, Death("worker on pc/2da24dca died: ModuleNotFoundError: No module named 'nas'", True)),
         ("", Death("worker on pc/2da24dca died: no reason was told", True)),

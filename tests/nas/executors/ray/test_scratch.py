@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from nas.executors.ray.scratch import own_scratch
+from nas.executors.ray.scratch import own_scratch, sweep
 
 KILLED = """
 import os, sys
@@ -34,3 +35,38 @@ def test_what_a_killed_process_left_goes_with_the_next(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     with own_scratch(str(tmp_path)) as own:
         assert {path.name for path in tmp_path.iterdir()} == {"another", own.name}
+
+
+def test_a_folder_without_a_mark_is_being_made_for_a_while(tmp_path: Path) -> None:
+    (tmp_path / "x-new").mkdir()
+    (tmp_path / "x-old").mkdir()
+    os.utime(tmp_path / "x-old", (1e9, 1e9))
+    sweep(tmp_path, "x-")
+    assert [path.name for path in tmp_path.iterdir()] == ["x-new"]
+
+
+SHARING = """
+import sys, tempfile
+from nas.executors.ray.scratch import shared_scratch
+tempfile.tempdir = sys.argv[1]
+print(shared_scratch(sys.argv[2], prefix="tune-"))
+sys.stdin.read() if len(sys.argv) > 3 else None
+"""
+
+
+def sharing(base: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-P", "-c", SHARING, str(base), *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_shared_folder_lasts_as_long_as_one_of_its_processes(tmp_path: Path) -> None:
+    with sharing(tmp_path, "one") as ended, sharing(tmp_path, "one", "stays") as living:
+        assert ended.communicate()[0].strip() == str(tmp_path / "tune-one")
+        assert living.stdout is not None
+        assert living.stdout.readline().strip() == str(tmp_path / "tune-one")
+        sweep(tmp_path, "tune-")
+        assert (tmp_path / "tune-one").is_dir()
+        living.communicate("")
+    with sharing(tmp_path, "two") as other:
+        other.communicate()
+    assert [path.name for path in tmp_path.iterdir()] == ["tune-two"]

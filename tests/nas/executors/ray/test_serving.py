@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from by_hand import different
 
+import nas.executors.ray.datasets
 import nas.executors.ray.serving
 import nas.training.stage_run
 from nas.data import DataSet, Images, load
@@ -111,13 +112,14 @@ def test_a_trial_goes_on_on_another_node_and_writes_into_no_image(
     study, task = Study.model_validate(STUDY), make_task(home, reads_test=True)
     one, two = Node(study, home.path, tmp_path / "one"), Node(study, home.path, tmp_path / "two")
     driver = Assignments(study, home, one.data, lambda value: value)
-    assert len(keys_of(study)) == 1
+    assert keys_of(study) == ((8, 80),)
     assignment = driver.of(task)
     assert [key[0] for key in assignment.tests] == [8]
     messages = one.evaluate(assignment, one.open(), ["pause"])
     sent = [message["parcel"] for message in messages if message.keys() == {"parcel"}]
     assert any(name.endswith("checkpoint.pt") for parcel in sent for name in parcel)
-    driver.take(task, messages[-1]["paused"])
+    assert messages[-1]["paused"]
+    driver.take(task, messages[-1]["parcel"])
     assert (task.folder / "checkpoint.pt").exists()
     assert not (one.root / "artifacts").exists() or not list((one.root / "artifacts").glob("*/*"))
 
@@ -167,6 +169,22 @@ def test_on_a_shared_disk_nothing_is_sent(tmp_path: Path, home: RunFolder) -> No
     evaluation = read_evaluation(task.folder)
     assert evaluation is not None
     assert evaluation.state is State.COMPLETE
+
+
+def test_nodes_need_no_files_of_the_data(tmp_path: Path, home: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor where `nas train` asks for other images than the study that the run folder records."""
+    images = {"data": {"source": "digits", "train_images": 120}, "search": {"sampler": "random", "train_images": 80}}
+    recorded, asked = (Study.model_validate({**STUDY, **images, "finals": {"train_images": n}}) for n in (90, 100))
+    node = Node(asked, home.path, tmp_path / "one")
+    node.setup = replace(node.setup, study=dump_study(recorded))
+
+    def no_files(*_: object, **__: object) -> None:
+        pytest.fail("the node has no files")
+
+    monkeypatch.setattr(nas.executors.ray.datasets, "load", no_files)
+    bench, task = node.open().workbench, make_task(home, recipe=asked.search_changes)
+    assert len(bench.for_task(task).data.train) == 80
+    assert len(bench.for_task(replace(task, phase="final", recipe={"train_images": 100})).data.train) == 100
 
 
 def test_a_node_with_another_version_is_refused(tmp_path: Path, home: RunFolder) -> None:
