@@ -55,13 +55,13 @@ def remeasure(
         found = sorted(_outdated(study, folder, here), key=lambda one: not one.has_file)  # structures are known then
         if not found:
             return study
-        again = Again(study, folder, places, num_classes)
+        remeasuring = Remeasuring(study, folder, places, num_classes)
         with stop.console.status("measuring again") as status:
             for number, one in enumerate(found):
                 if stop.asked:
                     return None
                 status.update(f"measuring again: {number} of {len(found)} records")
-                again.record(one, here)
+                remeasuring.record(one, here)
     except PlaceLost as lost:
         raise WorkFailed(f"{lost}; what was measured again is kept, the same command goes on") from None
     study = study.model_copy(update={"report": asked.report})
@@ -87,7 +87,7 @@ def _kept(artifact: Path, target: Target, names: Mapping[str, str]) -> Path | No
 
 
 @dataclass
-class Again:
+class Remeasuring:
     """Measures records again. A network of a structure that was measured before takes that one's latency, where its own
     file is not kept.
     """
