@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.errors import InputError
 from nas.executors.loop import WorkFailed
@@ -107,12 +106,13 @@ class Remeasuring:
             found = {target.name: self._latency(before, one, target) for target in one.targets}
             after = with_latencies(before, found, self.study)
             write_atomically(one.folder / SUCCESSOR, after.model_dump_json(indent=1))
+        structure = self._structure(before)
         for target in one.targets:
             if after.measurement is not None and target.name in after.measurement.latency:
-                self._known.setdefault((before.structure_id, target.name), after.measurement.latency[target.name])
+                self._known.setdefault((structure, target.name), after.measurement.latency[target.name])
 
     def _latency(self, before: Evaluation, one: Outdated, target: Target) -> Latency | str:
-        key = before.structure_id, target.name
+        key = self._structure(before), target.name
         file = _kept(one.folder, target, file_names(self.study.targets)) if one.has_file else None
         if file is None and key in self._known:
             return self._known[key]
@@ -138,10 +138,11 @@ class Remeasuring:
     def _candidate(self, before: Evaluation) -> Candidate:
         if before.candidate_id not in self._candidates:
             raise InputError(f"{self.folder.journal}: expected candidate {before.candidate_id}, which has a record")
-        candidate = Candidate.from_json(self._candidates[before.candidate_id])
-        if not before.resulted:
-            return candidate
-        return candidate.resulting(CompressionPlan.model_validate(before.resulted))
+        return Candidate.from_json(self._candidates[before.candidate_id]).as_recorded(before.resulted)
+
+    def _structure(self, before: Evaluation) -> str:
+        """By which records share a latency: what was asked for, and where weights decided, what resulted."""
+        return self._candidate(before).structure_id(self.num_classes) if before.resulted else before.structure_id
 
     @cached_property
     def _candidates(self) -> dict[str, Mapping[str, Any]]:

@@ -43,7 +43,7 @@ class Options:
     def __post_init__(self) -> None:
         """Raises InputError for a bound with which nothing could be measured."""
         for name, may_be_0 in (("seconds", False), ("megabytes", False), ("gigabytes", True)):
-            value = getattr(self, name)
+            value: float = getattr(self, name)
             if not 0 <= value < math.inf or not (value or may_be_0):
                 least = "of 0 or more" if may_be_0 else "above 0"
                 raise InputError(f"--{name}: expected a number {least}, got {value:g}")
