@@ -51,11 +51,12 @@ def remeasure(
     """
     try:
         here = {target.name: places[target.name].fingerprint(target) for target in study.targets}
-        found = sorted(_outdated(study, folder, here), key=lambda one: not one.has_file)  # structures are known then
-        if not found:
-            return study
-        remeasuring = Remeasuring(study, folder, places, num_classes)
-        with stop.console.status("measuring again") as status:
+        with stop.console.status("reading the records") as status:
+            # Kept files first: latencies of their structures are known then.
+            found = sorted(_outdated(study, folder, here), key=lambda one: not one.has_file)
+            if not found:
+                return study
+            remeasuring = Remeasuring(study, folder, places, num_classes)
             for number, one in enumerate(found):
                 if stop.asked:
                     return None
