@@ -90,9 +90,10 @@ class LogFile:
         line = LogLine(now(), self.seconds, level, event, " ".join(short.split()), more)
         self._append(f"{line.to_json()}\n".encode(errors="replace"))
         if os.fstat(self._out).st_size >= self._most_bytes:
-            os.close(self._out)
             self._folder.log.replace(self._folder.older_log)
-            self._out = self._opened()
+            # Opened before the other is closed: where that fails, its number must not be another file's meanwhile.
+            aside, self._out = self._out, self._opened()
+            os.close(aside)
 
     def close(self) -> None:
         os.close(self._out)
