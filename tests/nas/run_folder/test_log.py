@@ -56,6 +56,20 @@ def test_a_torn_line_does_not_spoil_the_next_one(folder: RunFolder) -> None:
     assert folder.log.read_text().count("\n") == 2
 
 
+def test_a_log_that_cannot_be_put_aside_writes_into_no_other_file(folder: RunFolder) -> None:
+    """The number of a file that was closed is the next one's: the journal's, say."""
+    folder.older_log.mkdir()  # in the way
+    log = LogFile(folder, most_bytes=10)
+    with pytest.raises(IsADirectoryError):
+        log.write(Level.INFO, "over", "one")
+    with (folder.path / "other").open("w+b") as other:
+        with pytest.raises(IsADirectoryError):
+            log.write(Level.INFO, "over", "two")
+        log.close()
+        assert other.read() == b""
+    assert [line.words for line in lines_in(folder.log.read_text().split("\n"))] == ["one", "two"]
+
+
 def test_the_log_is_bounded(folder: RunFolder) -> None:
     log = LogFile(folder, most_bytes=2000)
     for number in range(100):
