@@ -23,7 +23,7 @@ from nas.executors.engine import OnThisMachine
 from nas.executors.loop import WorkFailed
 from nas.measuring.again import FEASIBLE_NOW
 from nas.measuring.places import PlaceLost
-from nas.records import Evaluation, Latency, State
+from nas.records import Evaluation, Fingerprint, Latency, State
 from nas.registry import ENGINES
 from nas.run_folder.exchange import MARKER
 from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
@@ -44,6 +44,9 @@ class Device:
         self.factor = factor
         self.files: list[str] = []
         self.lost_after: int | None = None
+
+    def fingerprint(self, target: Target) -> Fingerprint:
+        return HERE
 
     def measure(self, file: Path, target: Target) -> Latency:
         if self.lost_after == len(self.files):
@@ -166,8 +169,8 @@ def test_what_weights_decided_has_a_latency_of_its_own(folder: RunFolder, start:
     script([candidate])
     task_of(Search(study, folder))
     device, group = Device(2.0), candidate.groups()[0].name
-    remeasuring = Remeasuring(study, folder, {"cpu": device}, 10)  # type: ignore[dict-item]
-    kept, found = [1, 2, 1], []
+    remeasuring = Remeasuring(study, folder, {"cpu": device}, 10)
+    kept, found = [1, 2, 1], list[float]()
     for seed, channels in enumerate(kept):
         own = folder.artifact(candidate.id, "repeat", seed)
         task = Task(seed, candidate, "repeat", seed, 8, own)

@@ -82,13 +82,17 @@ def test_the_log_is_bounded(folder: RunFolder) -> None:
     assert 10 < len(numbers) < 100
 
 
+def no_space(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_where_no_new_log_can_be_begun_the_old_one_is_written_on(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A descriptor that was closed is the next file's: lines would go into that one."""
     log, opened = LogFile(folder, most_bytes=1), os.open
     with monkeypatch.context() as full:
-        full.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        full.setattr(os, "open", no_space)
         for number in range(2):
             with pytest.raises(OSError, match="No space"):
                 log.write(Level.INFO, "over", f"trial {number}")
