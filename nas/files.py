@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:  # SIGTERM and Ctrl-C too
         temporary.unlink(missing_ok=True)
         raise
 

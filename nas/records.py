@@ -92,6 +92,11 @@ class Fingerprint(Record):
     threads: int
     batch: int
 
+    def changes_to(self, other: Fingerprint) -> list[str]:
+        """What is different in another one, a line each: `device: a -> b`."""
+        before, now = self.model_dump(mode="json"), other.model_dump(mode="json")
+        return [f"{key}: {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]
+
 
 class Latency(Record):
     """One file's latency on one target. `passes_us` are the raw samples, one row per pass, in microseconds.

@@ -34,9 +34,7 @@ def trained_candidate(artifact: Path) -> Candidate:
         candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_bytes()))
     except (OSError, ValueError, TypeError, AttributeError):
         raise InputError(f"{artifact / 'candidate.json'}: expected the record of a candidate, got none") from None
-    if not evaluation.resulted:
-        return candidate
-    return candidate.resulting(CompressionPlan.model_validate(evaluation.resulted))
+    return candidate.as_recorded(evaluation.resulted)
 
 
 def restored(candidate: Candidate, weights: Path, num_classes: int) -> nn.Module:

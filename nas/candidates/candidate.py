@@ -69,6 +69,10 @@ class Candidate(BaseModel):
         """What a training made of it: the same network by a plan in which nothing depends on weights."""
         return Candidate.model_construct(architecture=self.architecture, plan=plan)
 
+    def as_recorded(self, resulted: Mapping[str, Any]) -> Candidate:
+        """What a record says that resulted, a plan in JSON; this very candidate where it says nothing."""
+        return self.resulting(CompressionPlan.model_validate(resulted)) if resulted else self
+
     def least(self, num_classes: int) -> Candidate:
         """A candidate that depends on no weights and costs no more than whatever this one comes down to."""
         return self.resulting(least_of(self.plan, self.groups(), self.layers(num_classes)))

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.errors import InputError
 from nas.executors.loop import WorkFailed
@@ -52,16 +51,17 @@ def remeasure(
     """
     try:
         here = {target.name: places[target.name].fingerprint(target) for target in study.targets}
-        found = sorted(_outdated(study, folder, here), key=lambda one: not one.has_file)  # structures are known then
-        if not found:
-            return study
-        again = Again(study, folder, places, num_classes)
-        with stop.console.status("measuring again") as status:
+        with stop.console.status("reading the records") as status:
+            # Kept files first: latencies of their structures are known then.
+            found = sorted(_outdated(study, folder, here), key=lambda one: not one.has_file)
+            if not found:
+                return study
+            remeasuring = Remeasuring(study, folder, places, num_classes)
             for number, one in enumerate(found):
                 if stop.asked:
                     return None
                 status.update(f"measuring again: {number} of {len(found)} records")
-                again.record(one, here)
+                remeasuring.record(one, here)
     except PlaceLost as lost:
         raise WorkFailed(f"{lost}; what was measured again is kept, the same command goes on") from None
     study = study.model_copy(update={"report": asked.report})
@@ -87,7 +87,7 @@ def _kept(artifact: Path, target: Target, names: Mapping[str, str]) -> Path | No
 
 
 @dataclass
-class Again:
+class Remeasuring:
     """Measures records again. A network of a structure that was measured before takes that one's latency, where its own
     file is not kept.
     """
@@ -107,12 +107,13 @@ class Again:
             found = {target.name: self._latency(before, one, target) for target in one.targets}
             after = with_latencies(before, found, self.study)
             write_atomically(one.folder / SUCCESSOR, after.model_dump_json(indent=1))
+        structure = self._structure(before)
         for target in one.targets:
             if after.measurement is not None and target.name in after.measurement.latency:
-                self._known.setdefault((before.structure_id, target.name), after.measurement.latency[target.name])
+                self._known.setdefault((structure, target.name), after.measurement.latency[target.name])
 
     def _latency(self, before: Evaluation, one: Outdated, target: Target) -> Latency | str:
-        key = before.structure_id, target.name
+        key = self._structure(before), target.name
         file = _kept(one.folder, target, file_names(self.study.targets)) if one.has_file else None
         if file is None and key in self._known:
             return self._known[key]
@@ -138,10 +139,11 @@ class Again:
     def _candidate(self, before: Evaluation) -> Candidate:
         if before.candidate_id not in self._candidates:
             raise InputError(f"{self.folder.journal}: expected candidate {before.candidate_id}, which has a record")
-        candidate = Candidate.from_json(self._candidates[before.candidate_id])
-        if not before.resulted:
-            return candidate
-        return candidate.resulting(CompressionPlan.model_validate(before.resulted))
+        return Candidate.from_json(self._candidates[before.candidate_id]).as_recorded(before.resulted)
+
+    def _structure(self, before: Evaluation) -> str:
+        """By which records share a latency: what was asked for, and where weights decided, what resulted."""
+        return self._candidate(before).structure_id(self.num_classes) if before.resulted else before.structure_id
 
     @cached_property
     def _candidates(self) -> dict[str, Mapping[str, Any]]:

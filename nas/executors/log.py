@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -43,6 +44,7 @@ class RunLog:
         self._console = console
         self._running: dict[tuple[str, int], _Running] = {}
         self._left: float | None = None
+        self._writing = threading.RLock()  # what is shown may come from other threads, or from a signal's handler
 
     def began(self, study: Study, folder: RunFolder) -> None:
         self._log = LogFile(folder)
@@ -126,7 +128,7 @@ class RunLog:
 
     def _put(self, level: Level, event: str, words: str, **more: Any) -> None:
         """A line that the disk does not take is left out: what is wrong with the disk is told by what needs it."""
-        with suppress(OSError):
+        with self._writing, suppress(OSError):
             self._log.write(level, event, words, **more)
 
     def _forget(self, task: Task) -> None:

@@ -62,7 +62,8 @@ def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen, watche
             view.tick(executor.running)
             watchers.expects(view.left_seconds)
             for event in executor.wait(WAIT_SECONDS):
-                start_deaths = _start_deaths(event, start_deaths)
+                if not stop.is_terminated:  # batch systems end workers too, which while they start hear of no signal
+                    start_deaths = _start_deaths(event, start_deaths)
                 watchers.happened(event)
                 if isinstance(event, Reported):
                     executor.answer(event.task, stop.verdict(driver.report(event.task, event.rung)))

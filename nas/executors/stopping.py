@@ -68,6 +68,8 @@ class Stop:
             self.console.print(f"[yellow]Finishing what is running{left}; press Ctrl-C again to stop now.[/]")
         elif not self.watched or self.presses > 2:
             raise KeyboardInterrupt
+        elif self.is_terminated:
+            self.deadline = time.monotonic()  # the notice is over
 
     def _terminated(self, *_: object) -> None:
         """Nothing is printed here: the signal may have come in the middle of a line."""
@@ -102,7 +104,7 @@ class Stop:
         if not self._told:
             self._told = True
             self.console.print("[yellow]SIGTERM: what is running is paused at its next checkpoint.[/]")
-        if self.presses or time.monotonic() > self.deadline:
+        if self.presses > 1 or time.monotonic() >= self.deadline:
             raise Terminated
 
     def verdict(self, verdict: Verdict) -> Verdict:

@@ -19,9 +19,8 @@ FEASIBLE_NOW = "broke a limit where it was measured before, and keeps to all of 
 
 def changes(latency: Latency, here: Fingerprint) -> list[str]:
     """What is different where a latency would be measured now, a line each: `device: a -> b`."""
-    before = {**latency.fingerprint.model_dump(mode="json"), "protocol": latency.protocol}
-    now = {**here.model_dump(mode="json"), "protocol": PROTOCOL}
-    return [f"{key}: {before[key]} -> {now[key]}" for key in now if before[key] != now[key]]
+    protocol = [] if latency.protocol == PROTOCOL else [f"protocol: {latency.protocol} -> {PROTOCOL}"]
+    return [*latency.fingerprint.changes_to(here), *protocol]
 
 
 def outdated(evaluation: Evaluation, targets: Sequence[Target], here: Mapping[str, Fingerprint]) -> tuple[Target, ...]:

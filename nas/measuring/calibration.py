@@ -77,7 +77,7 @@ def seconds_of(study: Study) -> float:
 
 def targets_of(study: Study) -> tuple[Target, ...]:
     """The targets on this machine whose latency counts; what others measure is learned from the trials alone."""
-    here = (target for target in study.latencies.values() if target.device is None and target.agent is None)
+    here = (target for target in study.latencies.values() if not target.is_elsewhere)
     return tuple(dict.fromkeys(here))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nas.errors import PlaceLost as PlaceLost
-from nas.measuring.agent.client import agent_of
+from nas.measuring.agent.client import Agent, agent_of
 from nas.measuring.latency import measure
 from nas.records import Fingerprint, Latency
 from nas.runtimes.runtime import fingerprint
@@ -41,6 +41,7 @@ class ThisMachine:
 
 
 HERE = ThisMachine()
+_agents: dict[Agent, Agent] = {}
 
 
 def places_of(targets: Sequence[Target]) -> Places:
@@ -48,4 +49,9 @@ def places_of(targets: Sequence[Target]) -> Places:
 
     Raises InputError where the environment lacks an agent's token.
     """
-    return {t.name: HERE if t.agent is None else agent_of(t, os.environ) for t in targets}
+    return {t.name: HERE if t.agent is None else _remembered(agent_of(t, os.environ)) for t in targets}
+
+
+def _remembered(agent: Agent) -> Agent:
+    """The agent that this process knows already, which knows its device."""
+    return _agents.setdefault(agent, agent)

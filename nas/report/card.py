@@ -73,18 +73,11 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(_shipped(candidate, evaluation).layers(len(class_names)))}{_steps(candidate.plan)}\n"
+        f"{_shape(candidate.as_recorded(evaluation.resulted).layers(len(class_names)))}{_steps(candidate.plan)}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
     )
-
-
-def _shipped(candidate: Candidate, evaluation: Evaluation) -> Candidate:
-    """The candidate by the plan that resulted, where what was asked for depended on weights."""
-    if not evaluation.resulted:
-        return candidate
-    return candidate.resulting(CompressionPlan.model_validate(evaluation.resulted))
 
 
 def _origin(study: Study, evaluation: Evaluation) -> str:

@@ -19,13 +19,14 @@ from nas.front import front
 from nas.objectives import Points, beyond_worst, may_stand, minimised
 from nas.pareto import hypervolume
 from nas.records import QUALITIES, State
+from nas.report.rate import Rate as Rate
+from nas.report.rate import last_session, rate_of
 from nas.run_folder.heartbeat import Life, Sign
 from nas.run_folder.log import LogLine
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 
 SHOWN_FAILURES = 3
-RATE_SECONDS = 3600.0  # of the last hour at work
 LOG_BYTES = 2**20  # of the log's end, which a rate is taken from
 Table = Mapping[str, Sequence[str]]  # cells by column
 
@@ -37,14 +38,6 @@ class Best:
     value: float
     trial: str
     id: str
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Search trials an hour: all that ended, and those of them that are complete."""
-
-    trials: float
-    complete: float
 
 
 @dataclass(frozen=True)
@@ -200,32 +193,6 @@ def volume_of(values: Points, study: Study) -> float | None:
     fixed = study.report.hypervolume_reference or {}
     point = [fixed[n] if n in fixed else beyond_worst(n, values[:, i].tolist()) for i, n in enumerate(names)]
     return hypervolume(minimised(values, names), minimised([point], names)[0])
-
-
-def last_session(log: Sequence[LogLine]) -> list[LogLine]:
-    """What the last process to work here has logged."""
-    begins = [number for number, line in enumerate(log) if line.event == "began"]
-    return list(log[begins[-1] :]) if begins else list(log)
-
-
-def rate_of(session: Sequence[LogLine], at: float | None) -> Rate | None:
-    """Trials an hour, over the last hour of the search; `at` is now, in seconds of the session, while it works.
-
-    Nothing before the first trial ended. The session's seconds follow no clock that is set.
-    """
-    own = [line for line in session if line.more.get("phase") == "search"]
-    over = [line for line in own if line.event == "over"]
-    if not over:
-        return None
-    others = any(line.more.get("phase") not in (None, "search") for line in session[session.index(over[-1]) :])
-    end = over[-1].seconds if at is None or others else max(at, over[-1].seconds)
-    begin = max(own[0].seconds, end - RATE_SECONDS)
-    counted = [line for line in over if line.seconds > begin]
-    hours = (end - begin) / 3600
-    if not counted or hours <= 0:
-        return None
-    complete = sum(line.more.get("state") == State.COMPLETE for line in counted)
-    return Rate(len(counted) / hours, complete / hours)
 
 
 def _left(sign: Sign, rate: Rate | None, wanted: int) -> tuple[float | None, bool]:

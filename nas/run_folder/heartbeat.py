@@ -112,8 +112,12 @@ def now() -> str:
 def write_heartbeat(folder: RunFolder, beat: Heartbeat) -> None:
     """Replace the file. It is not synced: after a crash of the machine an older beat says the same."""
     temporary = folder.heartbeat.with_name(f".{folder.heartbeat.name}.{os.getpid()}.tmp")
-    temporary.write_text(beat.to_json(), encoding="utf-8")
-    temporary.replace(folder.heartbeat)
+    try:
+        temporary.write_text(beat.to_json(), encoding="utf-8")
+        temporary.replace(folder.heartbeat)
+    except BaseException:  # a full disk: what is left would stay for ever
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_heartbeat(folder: RunFolder) -> Heartbeat | None:

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -90,12 +91,17 @@ class LogFile:
         line = LogLine(now(), self.seconds, level, event, " ".join(short.split()), more)
         self._append(f"{line.to_json()}\n".encode(errors="replace"))
         if os.fstat(self._out).st_size >= self._most_bytes:
-            os.close(self._out)
-            self._folder.log.replace(self._folder.older_log)
-            self._out = self._opened()
+            self._begin_anew()
 
     def close(self) -> None:
         os.close(self._out)
+
+    def _begin_anew(self) -> None:
+        """Where a new file cannot be opened, the old one stays open: its descriptor must not become another file's."""
+        with suppress(FileNotFoundError):  # moved by a try that could not open the new one
+            self._folder.log.replace(self._folder.older_log)
+        older, self._out = self._out, self._opened()
+        os.close(older)
 
     def _opened(self) -> int:
         descriptor = os.open(self._folder.log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)

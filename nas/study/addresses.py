@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
@@ -19,13 +20,13 @@ def agent_url(text: str) -> str:
     """`http://host:port` or `https://host:port`, without a slash at the end. Raises ValueError, which repeats no
     password.
     """
+    if "@" in text:  # first: what cannot be read would be repeated in part
+        raise ValueError("expected no user and no password in it: the token is read from the environment")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
         raise ValueError(f"expected http://host:port or https://host:port ({error})") from None
-    if "@" in text:
-        raise ValueError("expected no user and no password in it: the token is read from the environment")
     is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
     if parts.scheme not in ("http", "https") or not parts.hostname or not is_bare or not text.isprintable():
         raise ValueError(f"expected http://host:port or https://host:port, got {text!r}")
@@ -33,3 +34,11 @@ def agent_url(text: str) -> str:
     if " " in host:
         raise ValueError(f"expected http://host:port or https://host:port, got {text!r}")
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or number means the machine itself, so that nothing crosses a network."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

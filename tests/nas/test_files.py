@@ -39,6 +39,16 @@ def test_the_old_content_stays_where_a_write_fails(tmp_path: Path, monkeypatch: 
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_signal_in_the_middle_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminated(_: int) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(os, "fsync", terminated)
+    with pytest.raises(SystemExit):
+        write_atomically(tmp_path / "a.txt", "new")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_written_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, synced = tmp_path / "a.txt", list[bytes]()
 

@@ -129,10 +129,8 @@ class NodePlace:
         if answer["sha256"] != sha256:
             raise PlaceLost(f"{self.name}: a latency of another file came back")
         latency = Latency.model_validate(answer["latency"])
-        if latency.fingerprint != self.expected:
-            raise PlaceLost(
-                f"{self.name}: measured on another device now: {difference(self.expected, latency.fingerprint)}"
-            )
+        if changes := self.expected.changes_to(latency.fingerprint):
+            raise PlaceLost(f"{self.name}: measured on another device now: {', '.join(changes)}")
         return latency
 
     @contextmanager
@@ -156,9 +154,3 @@ class NodePlace:
             why = f"did not answer within {self.lost_seconds:.0f} s" if late else "is gone"
             raise PlaceLost(f"{self.name}: the node that measures it {why}") from None
         return answer
-
-
-def difference(expected: Fingerprint, found: Fingerprint) -> str:
-    """What of two fingerprints differs, in words."""
-    pairs = zip(expected.model_dump(mode="json").items(), found.model_dump(mode="json").values(), strict=True)
-    return ", ".join(f"{key} {value} -> {other}" for (key, value), other in pairs if value != other)

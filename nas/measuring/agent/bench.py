@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from nas.measuring.agent.exchange import Outcome
+from nas.measuring.agent.tokens import VARIABLE
 
 CHILD = (sys.executable, "-P", "-m", "nas.measuring.agent.child")  # -P: the user's folder shadows no module
 START_SECONDS = 300.0  # engines load slowly from a board's memory card
 MOST_LINE_BYTES = 2**22
-TRIES = 2  # of a file over which the process dies: once it may have been the fault of another file, or of the machine
+TRIES = 2  # of a file over which the process dies or is late: once that may be another file's fault, or the machine's
+ENDS = "the agent ends"
 Answer = dict[str, Any]
 
 
@@ -41,7 +43,7 @@ class Bench:
     _closed: bool = field(default=False, init=False)
 
     def ask(self, question: Mapping[str, Any], file: IO[bytes] | None) -> Answer:
-        """The process's answer; an Outcome where it took too long, died over it twice, or cannot be started."""
+        """The process's answer; an Outcome where it died over it or took too long twice, or cannot be started."""
         reason = ""
         for _ in range(TRIES):
             try:
@@ -50,9 +52,7 @@ class Bench:
                 return {Outcome.UNABLE: str(error)}
             try:
                 return self._asked(process, question, file)
-            except TimeoutError as error:
-                return {Outcome.REFUSED: str(error)}
-            except Ended as error:
+            except (TimeoutError, Ended) as error:
                 reason = str(error)
         return {Outcome.REFUSED: reason}
 
@@ -79,15 +79,18 @@ class Bench:
     def _ready(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             if self._closed:
-                raise Ended("the agent ends")
+                raise Ended(ENDS)
             options = ["--agent", str(os.getpid()), "--gigabytes", f"{self.gigabytes:g}"]
             self._process = subprocess.Popen(
                 [*self.command, *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # the terminal's Ctrl-C is the agent's
-                env={**os.environ, "PYTHONSAFEPATH": "1"},
+                env=_environment(),
             )
+            if self._closed:  # meanwhile, when there was no process to end yet
+                self.close()
+                raise Ended(ENDS)
             with self._killed_after(START_SECONDS, "the start of the measuring process"):
                 self._line()
         return self._process
@@ -130,6 +133,12 @@ class Bench:
             with suppress(BrokenPipeError):
                 pipe.close()
         raise Ended(f"the measuring process {_how(code)}")
+
+
+def _environment() -> dict[str, str]:
+    """The agent's own without its token: what opens files from elsewhere has no use for it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLE)}
+    return {**kept, "PYTHONSAFEPATH": "1"}
 
 
 def _how(code: int) -> str:

@@ -62,6 +62,8 @@ class Agent:
     token: str = field(repr=False)
     certificate: Path | None = None
     patience_seconds: float = PATIENCE_SECONDS
+    # What it said of itself at first, by target: latencies of two devices do not belong into one run.
+    _devices: dict[str, Fingerprint] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def measure(self, file: Path, target: Target) -> Latency:
         """Latency of a file on the device. Raises RuntimeRefused where the file is to blame, else PlaceLost."""
@@ -71,13 +73,19 @@ class Agent:
         answer = self._ask(MEASURE, target, content)
         latency = self._record(Latency, answer.get("latency"))
         self._refuse_protocol(latency.protocol)
+        self._refuse_another_device(latency.fingerprint, target)
         return latency
 
     def fingerprint(self, target: Target) -> Fingerprint:
         """What latencies on the device depend on. Raises PlaceLost."""
-        answer = self._ask(FINGERPRINT, target, b"")
+        try:
+            answer = self._ask(FINGERPRINT, target, b"")
+        except RuntimeRefused as error:  # no file is to blame, for none was sent
+            raise self._lost(f"cannot say what it measures with: {error}") from None
         self._refuse_protocol(answer.get("protocol"))
-        return self._record(Fingerprint, answer.get("fingerprint"))
+        found = self._record(Fingerprint, answer.get("fingerprint"))
+        self._refuse_another_device(found, target)
+        return found
 
     def is_quiet(self, target: Target) -> bool:
         """Whether the device's control network takes the same time in two passes: what noise does to it shows there.
@@ -96,6 +104,10 @@ class Agent:
     def _refuse_protocol(self, protocol: object) -> None:
         if protocol != PROTOCOL:
             raise self._lost(f"measures by another protocol ({protocol}); install the version of compact-nas there")
+
+    def _refuse_another_device(self, found: Fingerprint, target: Target) -> None:
+        if changes := self._devices.setdefault(target_text(target), found).changes_to(found):
+            raise self._lost(f"measures {target.name} on another device now: {', '.join(changes)}")
 
     def _ask(self, path: str, target: Target, content: bytes) -> Answer:
         end, said = time.monotonic() + self.patience_seconds, ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from nas.errors import InputError, PlaceLost
 from nas.measuring.agent.client import SHORT_PATIENCE_SECONDS, agent_of
 from nas.runtimes.runtime import RuntimeRefused
+from nas.study.addresses import is_loopback
 from nas.study.targets import Target
 
 
@@ -51,9 +51,4 @@ def _greet(target: Target, environment: Mapping[str, str]) -> Iterator[str]:
 def goes_in_clear(url: str) -> bool:
     """Whether others may read what is sent to an address: it is http, and not to this machine itself."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        is_own = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        is_own = False
-    return parts.scheme == "http" and not is_own
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import math
 import os
 import signal
 import ssl
@@ -17,6 +17,7 @@ from nas.measuring.agent.desk import Desk
 from nas.measuring.agent.exchange import DEFAULT_PORT
 from nas.measuring.agent.server import AgentServer
 from nas.measuring.agent.tokens import VARIABLE, agent_token
+from nas.study.addresses import is_loopback
 
 MEGABYTE = 10**6
 ANSWER_SECONDS = 2.0  # for what was measured last to reach its client
@@ -38,6 +39,14 @@ class Options:
     seconds: float = 120.0
     megabytes: float = 64.0
     gigabytes: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a bound with which nothing could be measured."""
+        for name, may_be_0 in (("seconds", False), ("megabytes", False), ("gigabytes", True)):
+            value: float = getattr(self, name)
+            if not 0 <= value < math.inf or not (value or may_be_0):
+                least = "of 0 or more" if may_be_0 else "above 0"
+                raise InputError(f"--{name}: expected a number {least}, got {value:g}")
 
 
 def serve(options: Options, environment: Mapping[str, str] = os.environ) -> None:
@@ -77,13 +86,6 @@ def tls(options: Options) -> ssl.SSLContext | None:
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted; an agent starts without anybody to type its password")
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def greeting(options: Options, port: int, new_token: str | None) -> list[str]:

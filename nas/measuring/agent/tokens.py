@@ -51,6 +51,8 @@ def _of_file(file: Path) -> tuple[str, bool]:
             return checked(stream.read(4096).strip(), f"--token-file {file}"), False
     except FileNotFoundError:
         token = new_token()
+    except OSError as error:
+        raise InputError(f"--token-file {file}: cannot be read: {error.strerror}") from None
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:

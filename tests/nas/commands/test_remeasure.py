@@ -9,7 +9,7 @@ from typing import Any
 
 import by_hand
 import pytest
-from by_hand import Workers, make_study, measured, read
+from by_hand import Script, Workers, different, evaluated, make_study, measured, read, task_of
 from rich.console import Console
 
 import nas.commands.run
@@ -17,20 +17,21 @@ import nas.measuring.again
 import nas.measuring.latency_benchmark
 import nas.measuring.places
 from nas.candidates.candidate import Candidate
-from nas.commands.remeasure import SUCCESSOR
+from nas.commands.remeasure import SUCCESSOR, Outdated, Remeasuring
 from nas.errors import InputError
 from nas.executors.engine import OnThisMachine
 from nas.executors.loop import WorkFailed
 from nas.measuring.again import FEASIBLE_NOW
 from nas.measuring.places import PlaceLost
-from nas.records import Evaluation, Latency
+from nas.records import Evaluation, Fingerprint, Latency, State
 from nas.registry import ENGINES
 from nas.run_folder.exchange import MARKER
-from nas.run_folder.paths import RunFolder, read_evaluation
+from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.runtimes.onnxruntime import fingerprint
 from nas.search.search import Search
 from nas.study import Study, Target
 from nas.study.file import load_study
+from nas.tasks import Task
 
 LIMIT_MS = 0.06  # of what is drawn some are faster, some slower
 HERE = fingerprint(Target(name="cpu")).model_copy(update={"device": "another"})
@@ -43,6 +44,9 @@ class Device:
         self.factor = factor
         self.files: list[str] = []
         self.lost_after: int | None = None
+
+    def fingerprint(self, target: Target) -> Fingerprint:
+        return HERE
 
     def measure(self, file: Path, target: Target) -> Latency:
         if self.lost_after == len(self.files):
@@ -157,6 +161,26 @@ def test_a_stopped_one_goes_on_where_it_was(folder: RunFolder, start: Start, mov
     assert len(device.files) == len(structures)
     assert device.files[:2] == ["model.onnx"] * 2
     assert not list(folder.path.rglob(SUCCESSOR))
+
+
+def test_what_weights_decided_has_a_latency_of_its_own(folder: RunFolder, start: Start, script: Script) -> None:
+    """Asked for the same, two trainings came to different networks; a third came to that of the first."""
+    study, candidate = the_study(), different(1)[0]
+    script([candidate])
+    task_of(Search(study, folder))
+    device, group = Device(2.0), candidate.groups()[0].name
+    remeasuring = Remeasuring(study, folder, {"cpu": device}, 10)
+    kept, found = [1, 2, 1], list[float]()
+    for seed, channels in enumerate(kept):
+        own = folder.artifact(candidate.id, "repeat", seed)
+        task = Task(seed, candidate, "repeat", seed, 8, own)
+        write_evaluation(own, evaluated(task, study, State.COMPLETE, resulted={"kept": {group: channels}}))
+        remeasuring.record(Outdated(own, study.targets, has_file=False), {"cpu": HERE})
+        found.append(latency_of(Evaluation.model_validate_json((own / SUCCESSOR).read_bytes())))
+    shipped = [measured(candidate.as_recorded({"kept": {group: channels}})) for channels in kept]
+    assert found == [one.latency["cpu"].latency_ms / 2 for one in shipped]
+    assert found[0] == found[2] != found[1]
+    assert len(device.files) == 2
 
 
 @pytest.mark.parametrize("deadly", [1, 3])

@@ -16,8 +16,8 @@ import pytest
 from by_hand import make_study
 from rich.console import Console
 
-from nas.executors.loop import drive
-from nas.executors.pool import Event, Paused, Reported
+from nas.executors.loop import MAX_START_DEATHS, drive
+from nas.executors.pool import Died, Event, Paused, Reported
 from nas.executors.stopping import TERMINATED, Interrupted, Stop, Terminated
 from nas.executors.view import Screen
 from nas.run_folder.paths import RunFolder
@@ -129,6 +129,7 @@ def test_it_comes_after_ctrl_c() -> None:
         stop.check()
         assert stop.verdict(Verdict.CONTINUE) is Verdict.CONTINUE  # what runs is finished
         signal.raise_signal(signal.SIGTERM)
+        stop.check()  # whoever pressed wanted no haste: the notice is used
         assert stop.verdict(Verdict.CONTINUE) is Verdict.PAUSE
     twice = Stop(console=Console(quiet=True))
     with twice.listening(), twice.watching():
@@ -136,6 +137,24 @@ def test_it_comes_after_ctrl_c() -> None:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(Interrupted):
             twice.check()
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Terminated):
+            twice.check()
+
+
+def test_workers_that_a_batch_system_ends_while_they_start_are_no_failure(folder: RunFolder) -> None:
+    """It sends SIGTERM to every process, and a worker that has just begun does not ignore it yet."""
+
+    class Starting(Epochs):
+        def wait(self, timeout: float) -> list[Event]:
+            self.before(self.waited)
+            self.waited += 1
+            ended, self.running = self.running, []
+            return [Died(task, "worker killed by signal 15", started=False) for task in ended]
+
+    executor = Starting(MAX_START_DEATHS, term_at(0))
+    with Stop(console=Console(quiet=True)).listening() as stop, pytest.raises(Terminated):
+        drive(Search(make_study(trials=9, sampler="random"), folder), executor, stop, screen())
 
 
 def test_handlers_of_a_library_are_replaced_while_somebody_looks() -> None:

@@ -12,7 +12,8 @@ from by_hand import make_study, row
 from nas.process import Process
 from nas.records import State
 from nas.report.progress import progress
-from nas.report.status import Further, Rate, Status, rate_of, read_columns, status_of
+from nas.report.rate import Rate
+from nas.report.status import Further, Status, read_columns, status_of
 from nas.report.tables import read_trials
 from nas.run_folder.columns import finalist_columns, reference_columns, trial_columns
 from nas.run_folder.heartbeat import Heartbeat, Life, Sign
@@ -126,26 +127,6 @@ def line(seconds: float, event: str = "over", **more: Any) -> LogLine:
 
 def overs(*seconds: float, state: str = "COMPLETE") -> list[LogLine]:
     return [line(one, state=state) for one in seconds]
-
-
-def test_the_rate_counts_from_the_first_start_to_now() -> None:
-    log = [line(100, "started"), *overs(400, 700), *overs(1000, state="FAILED")]
-    assert rate_of(log, 1900.0) == Rate(pytest.approx(6), pytest.approx(4))  # type: ignore[arg-type]
-
-
-def test_the_rate_is_that_of_the_last_hour() -> None:
-    log = [line(0, "started"), *overs(100, 200, 300), *overs(5000, 7000)]
-    assert rate_of(log, 7200.0) == Rate(pytest.approx(2), pytest.approx(2))  # type: ignore[arg-type]
-
-
-def test_behind_the_search_the_rate_stays_that_of_the_search() -> None:
-    log = [line(0, "started"), *overs(900, 1800), line(1800, "started", phase="final")]
-    assert rate_of(log, 36000.0) == Rate(pytest.approx(4), pytest.approx(4))  # type: ignore[arg-type]
-
-
-def test_before_the_first_end_there_is_no_rate() -> None:
-    assert rate_of([line(0, "started")], 100.0) is None
-    assert rate_of([], None) is None
 
 
 def test_only_what_the_last_driver_logged_counts(folder: RunFolder) -> None:

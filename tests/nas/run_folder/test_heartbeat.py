@@ -49,6 +49,13 @@ def test_a_beat_comes_back_as_it_was_written(folder: RunFolder) -> None:
     assert [file.name for file in folder.path.iterdir()] == ["heartbeat.json"]
 
 
+def test_a_beat_that_fails_leaves_nothing_behind(folder: RunFolder) -> None:
+    folder.heartbeat.mkdir()  # in the way of the new one
+    with pytest.raises(IsADirectoryError):
+        write_heartbeat(folder, beat_of(ELSEWHERE))
+    assert list(folder.path.iterdir()) == [folder.heartbeat]
+
+
 def test_what_a_later_version_adds_is_left_out(folder: RunFolder) -> None:
     beat = beat_of(ELSEWHERE)
     read = json.loads(beat.to_json())

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.run_folder.log import MOST_WORDS, Level, LogFile, LogLine, read_log
+from nas.run_folder.log import MOST_WORDS, Level, LogFile, LogLine, lines_in, read_log
 from nas.run_folder.paths import RunFolder
 
 
@@ -54,6 +56,20 @@ def test_a_torn_line_does_not_spoil_the_next_one(folder: RunFolder) -> None:
     assert folder.log.read_text().count("\n") == 2
 
 
+def test_a_log_that_cannot_be_put_aside_writes_into_no_other_file(folder: RunFolder) -> None:
+    """The number of a file that was closed is the next one's: the journal's, say."""
+    folder.older_log.mkdir()  # in the way
+    log = LogFile(folder, most_bytes=10)
+    with pytest.raises(IsADirectoryError):
+        log.write(Level.INFO, "over", "one")
+    with (folder.path / "other").open("w+b") as other:
+        with pytest.raises(IsADirectoryError):
+            log.write(Level.INFO, "over", "two")
+        log.close()
+        assert other.read() == b""
+    assert [line.words for line in lines_in(folder.log.read_text().split("\n"))] == ["one", "two"]
+
+
 def test_the_log_is_bounded(folder: RunFolder) -> None:
     log = LogFile(folder, most_bytes=2000)
     for number in range(100):
@@ -64,6 +80,31 @@ def test_the_log_is_bounded(folder: RunFolder) -> None:
     numbers = [int(line.words.split()[1]) for line in read_log(folder)]
     assert numbers == list(range(numbers[0], 100))
     assert 10 < len(numbers) < 100
+
+
+def no_space(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_where_no_new_log_can_be_begun_the_old_one_is_written_on(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor that was closed is the next file's: lines would go into that one."""
+    log, opened = LogFile(folder, most_bytes=1), os.open
+    with monkeypatch.context() as full:
+        full.setattr(os, "open", no_space)
+        for number in range(2):
+            with pytest.raises(OSError, match="No space"):
+                log.write(Level.INFO, "over", f"trial {number}")
+    other = opened(folder.path / "other", os.O_RDWR | os.O_CREAT)
+    log.write(Level.INFO, "over", "trial 2")
+    log.close()
+    os.close(other)
+    assert not (folder.path / "other").read_bytes()
+    assert [line.words for line in lines_in(folder.older_log.read_text().splitlines())] == [
+        "trial 0", "trial 1", "trial 2",
+    ]  # fmt: skip
+    assert not folder.log.read_bytes()
 
 
 def test_the_end_alone_is_read_where_that_is_asked_for(folder: RunFolder) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from nas.study import Target
-from nas.study.addresses import agent_url
+from nas.study.addresses import agent_url, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,20 @@ def test_what_is_refused(given: str) -> None:
         agent_url(given)
 
 
-def test_a_password_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize("password", ["secret", "sec/ret", "sec#ret", "sec?ret", "[sec"])
+def test_a_password_is_refused_and_not_repeated(password: str) -> None:
     with pytest.raises(ValueError, match="no user and no password") as error:
-        agent_url("http://me:secret@pi5:8947")
-    assert "secret" not in str(error.value)
+        agent_url(f"http://me:{password}@pi5:8947")
+    assert "sec" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_own"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("localhost", True), ("::1", True), ("", False), ("0.0.0.0", False),
+     ("::", False), ("10.0.0.1", False), ("pi5", False)],
+)  # fmt: skip
+def test_what_means_the_machine_itself(host: str, is_own: bool) -> None:
+    assert is_loopback(host) == is_own
 
 
 def test_a_target_is_measured_at_one_place() -> None:

@@ -188,7 +188,7 @@ def test_another_device_and_nobody_at_all_are_lost_places(cluster: Cluster, targ
     with place_of(cluster, target) as place:
         here = place.expected
         place.expected = Fingerprint.model_validate({**here.model_dump(), "device": "another board"})
-        with pytest.raises(PlaceLost, match="target cpu: measured on another device now: device another board -> "):
+        with pytest.raises(PlaceLost, match="target cpu: measured on another device now: device: another board -> "):
             place.measure(file, target)
         place.expected, place.lost_seconds = here, 0.01
         with pytest.raises(PlaceLost, match="did not answer within"):

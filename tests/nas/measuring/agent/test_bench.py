@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import nas.measuring.agent.bench
 from nas.measuring.agent.bench import Bench
 from nas.measuring.agent.exchange import Outcome
+from nas.measuring.agent.tokens import VARIABLE, variable_of
 
 # Says how many bytes it read and who it is; does what the file says, where that is a word that it knows.
 PROGRAM = """
@@ -26,10 +30,14 @@ for line in iter(sys.stdin.buffer.readline, b""):
         os.abort()
     if content == b"leave":
         sys.exit(3)
+    if content == b"late once" and not os.path.exists(MARK):
+        open(MARK, "w").close()
+        time.sleep(60)
     if content == b"die once" and not os.path.exists(MARK):
         open(MARK, "w").close()
         os.abort()
-    print(json.dumps({"read": len(content), "pid": os.getpid()}), flush=True)
+    tokens = [name for name in os.environ if "TOKEN" in name]
+    print(json.dumps({"read": len(content), "pid": os.getpid(), "tokens": tokens}), flush=True)
 """
 
 
@@ -43,6 +51,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def asked(bench: Bench, content: bytes) -> dict[str, object]:
     return bench.ask({"what": "/measure", "target": "{}"}, io.BytesIO(content))
+
+
+def test_what_opens_files_from_elsewhere_has_no_token(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (VARIABLE, variable_of("pi")):
+        monkeypatch.setenv(name, "a-token-of-these-tests")
+    monkeypatch.setenv("OTHER_TOKEN", "kept")
+    assert asked(bench, b"abc")["tokens"] == ["OTHER_TOKEN"]
 
 
 def is_there(pid: object) -> bool:
@@ -75,11 +90,31 @@ def test_a_file_over_which_the_process_died_is_tried_once_more(bench: Bench) -> 
     assert asked(bench, b"die once")["read"] == 8
 
 
+def test_so_is_one_over_which_it_was_late(bench: Bench) -> None:
+    """The machine may have been busy with something else, or asleep."""
+    bench.seconds = 1.0
+    assert asked(bench, b"late once")["read"] == 9
+
+
 def test_the_end_ends_the_process_and_begins_no_other(bench: Bench) -> None:
     pid = asked(bench, b"abc")["pid"]
     bench.close()
     assert not is_there(pid)
     assert asked(bench, b"abc") == {Outcome.UNABLE: "the agent ends"}
+
+
+def test_the_end_may_come_while_a_process_starts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def closing(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+        bench.close()
+        started.append(popen(*words, **options))
+        return started[0]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", closing)
+    assert asked(bench, b"abc") == {Outcome.UNABLE: "the agent ends"}
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 def test_a_process_that_does_not_start_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,26 @@ def test_only_what_the_file_is_to_blame_for_is_its_fault(file: Path, waited: lis
             agent_of(found.server_address[1]).measure(file, TARGET)
 
 
+def test_a_device_that_cannot_say_what_it_is_is_no_place_to_measure(waited: list[float]) -> None:
+    about = {"sha256": sha256(b"").hexdigest(), "target": ABOUT["target"]}
+    with answering({**about, "refused": "the measuring process ended with code 1"}) as agent:
+        with pytest.raises(PlaceLost, match="cannot say what it measures with: on pi: the measuring process ended"):
+            agent.fingerprint(TARGET)
+
+
+def test_another_device_at_the_same_address_is_told_from_the_first(file: Path, waited: list[float]) -> None:
+    """Of latencies of two devices neither says anything of the other; another target is another matter."""
+    there = FINGERPRINT.model_copy(update={"device": "Cortex-A53"})
+    other = {**GOOD, "latency": LATENCY.model_copy(update={"fingerprint": there}).model_dump(mode="json")}
+    alone = TARGET.model_copy(update={"threads": 1})
+    with answering(GOOD, {**other, "target": json.loads(target_text(alone))}, GOOD, other) as agent:
+        agent.measure(file, TARGET)
+        agent.measure(file, alone)
+        agent.measure(file, TARGET)
+        with pytest.raises(PlaceLost, match=r"pi on another device now: device: Cortex-A76 -> Cortex-A53$"):
+            agent.measure(file, TARGET)
+
+
 def test_an_agent_that_is_gone_is_asked_ever_more_slowly_for_so_long(file: Path, waited: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

@@ -94,6 +94,7 @@ def test_targets_with_an_agent_are_measured_by_it(pi: Target, monkeypatch: pytes
     places = places_of([HERE_ALONE, pi])
     assert places["here"] is HERE
     assert getattr(places["pi"], "url", None) == pi.agent
+    assert places_of([pi])["pi"] is places["pi"]  # it remembers its device from one measurement to the next
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(InputError, match="'pi'"):
         places_of([pi])

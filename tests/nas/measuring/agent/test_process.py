@@ -257,6 +257,10 @@ def made_certificate(folder: Path) -> tuple[Path, Path]:
     [
         (["--key", "k.pem"], "--key: expected --certificate too"),
         (["--certificate", "missing.pem"], "--certificate missing.pem: cannot be used"),
+        (["--seconds", "0"], "--seconds: expected a number above 0, got 0"),
+        (["--megabytes", "nan"], "--megabytes: expected a number above 0, got nan"),
+        (["--megabytes", "inf"], "--megabytes: expected a number above 0, got inf"),
+        (["--gigabytes", "-1"], "--gigabytes: expected a number of 0 or more, got -1"),
         (["--host", "256.1.1.1"], "--host 256.1.1.1 --port 0: cannot listen there"),
         (["--token-file", "/no/such/folder/token"], "--token-file /no/such/folder/token: cannot be made"),
     ],

@@ -46,7 +46,9 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert agent_token(file, {}) == (GOOD, False)
 
 
-def test_a_file_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_made_or_read_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--token-file .*: cannot be read: Is a directory"):
+        agent_token(tmp_path, {})
     with pytest.raises(InputError, match="cannot be made: No such file"):
         agent_token(tmp_path / "no" / "token", {})
 
