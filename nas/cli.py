@@ -618,6 +618,7 @@ def _there(folder: Path) -> Iterator[None]:
         yield
     except BrokenPipeError:  # what it is printed to has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(DONE) from None
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission") from None
     except OSError as error:
