@@ -295,7 +295,7 @@ def check(
 
 def _threads_as_in_a_worker(study: Study) -> None:
     """As many threads as in a worker; to be called before torch is imported."""
-    from nas.executors.local import worker_environment
+    from nas.executors.environment import worker_environment
     from nas.machine import threads_per_worker
 
     os.environ.update(worker_environment(threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])))

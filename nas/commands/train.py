@@ -16,7 +16,8 @@ from nas.commands.export import DIGITS_OF_AN_ID
 from nas.commands.forecasts import of_finals, outlook_of
 from nas.commands.mirroring import mirrored
 from nas.commands.preparation import connected, prepare
-from nas.commands.run import held, setup_of
+from nas.commands.run import held
+from nas.commands.setup import setup_of
 from nas.errors import InputError
 from nas.executors.loop import drive
 from nas.executors.view import Screen

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import disk_problem
-from nas.executors.local import worker_environment
+from nas.executors.environment import worker_environment
 from nas.files import write_atomically
 from nas.machine import limit_memory
 from nas.records import Evaluation, State

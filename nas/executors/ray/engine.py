@@ -12,7 +12,7 @@ from typing import Any
 from nas import __version__
 from nas.errors import InputError
 from nas.executors.engine import Connection
-from nas.executors.local import KEEP_MEMORY, python_environment, worker_environment
+from nas.executors.environment import KEEP_MEMORY, python_environment, worker_environment
 from nas.executors.pool import Executor, ExecutorSetup
 from nas.executors.ray.assignments import Assignments
 from nas.executors.ray.cluster import Cluster, connected
