@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
 from ledger import finished
 from one_run import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
-from process_table import kill
+from process_table import kill, send
 
 NOTICE_SECONDS = 30.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 16.0
@@ -27,7 +26,7 @@ def notice(ground: Ground) -> Outcome:
             outcome.times += 1
             began = time.monotonic()
             for pid in run.processes() if outcome.times % 2 == 0 else [driver.pid]:
-                os.kill(pid, signal.SIGTERM)
+                send(pid, signal.SIGTERM)
             if not ended_within(driver, NOTICE_SECONDS):
                 kill(driver)
             leaving_s.append(time.monotonic() - began)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from process_table import (
     environment_of,
     kill,
     processes,
+    send,
     wait_for,
 )
 
@@ -125,8 +125,7 @@ class Run:
             time.sleep(POLL_SECONDS)
         for pid in left:
             self.left.append(command_of(pid).replace(b"\0", b" ").decode(errors="replace").strip()[:100])
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         return len(left)
 
     def last_line(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -68,6 +69,15 @@ def command_of(pid: int) -> bytes:
 def kill(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
+
+
+def send(pid: int, number: signal.Signals) -> bool:
+    """Whether the process was still there."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = LONGEST_SECONDS) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import time
@@ -14,7 +13,7 @@ from driver_kill import kill_until_the_end
 from ledger import finished, signs_of_life
 from one_run import Moment, Run, compare, ended, moments, nothing_failed, over, strike_until_enough
 from outcome import Ground, Outcome
-from process_table import kill, wait_for
+from process_table import kill, send, wait_for
 from ray_ground import HEAD, TRIALS, actors, cluster, on_ray, ray_run
 
 START_SECONDS = 25.0  # of a run on Ray, on a busy machine
@@ -37,9 +36,8 @@ def ray_worker(ground: Ground) -> Outcome:
     outcome, rng = Outcome(), random.Random(ground.seed)
 
     def strike(_: Run) -> bool:
-        if found := actors("TrialActor"):
-            os.kill(rng.choice(found), signal.SIGKILL)
-        return bool(found)
+        found = actors("TrialActor")
+        return bool(found) and send(rng.choice(found), signal.SIGKILL)
 
     with cluster([{"CPU": 2}]) as nodes:
 
