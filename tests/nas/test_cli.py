@@ -734,9 +734,9 @@ def test_watchers_are_told_why_a_command_ended(error: BaseException, words: str)
 
 
 def test_a_reader_that_has_read_enough_ends_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with (tmp_path / "out").open("w") as out, monkeypatch.context() as patch, pytest.raises(typer.Exit) as ended:
+    with (tmp_path / "out").open("w") as out, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", out)
-        with cli._there(tmp_path):
+        with pytest.raises(typer.Exit) as ended, cli._there(tmp_path):
             raise BrokenPipeError
     assert ended.value.exit_code == 0
 
