@@ -77,6 +77,14 @@ def is_spent(gigabytes: float | None) -> bool:
     return gigabytes is not None and data_bytes() > gigabytes * GIGABYTE - LEAST_ROOM
 
 
+def allow_open_files(count: int) -> None:
+    """Let this process hold so many files open, or as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def data_bytes() -> int:
     """Private writable memory of this process, as RLIMIT_DATA counts it; 0 where the system does not tell."""
     if sys.platform != "linux":

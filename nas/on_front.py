@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.objectives import Points, minimised
-from nas.pareto import non_dominated
+from nas.pareto import BLOCK, dominated_by, non_dominated
 from nas.records import QUALITIES, UNSTABLE
 from nas.seeds import over_seeds
 
@@ -19,6 +20,7 @@ Repeated = Sequence[Mapping[str, float]]  # qualities of one candidate's further
 # other work (studies/results/latency.json); an unstable one is the least of passes that differ by more than 2 %.
 LATENCY_SD, UNSTABLE_LATENCY_SD = 0.015, 0.05
 DRAWS, FEWEST_DRAWS, COMPARISONS = 4000, 400, 100_000_000
+PILOT_DRAWS = 100  # of many points
 MOST_PAIRED = 500  # points that are compared in pairs; of more, one after the other with those that are left
 SURE = 5.0  # standard deviations
 
@@ -82,6 +84,12 @@ def probabilities(points: ArrayLike, deviations: ArrayLike, *, seed: int, draws:
     many points left there are fewer draws; at FEWEST_DRAWS a share has a standard error of at most 0.025.
     """
     points, deviations = np.asarray(points, dtype=np.float64), np.asarray(deviations, dtype=np.float64)
+    return _shares(points.tobytes(), deviations.tobytes(), points.shape[1], seed, draws).copy()
+
+
+@lru_cache(maxsize=8)  # table, picture and report of a run ask for the same front
+def _shares(points_bytes: bytes, deviations_bytes: bytes, objectives: int, seed: int, draws: int) -> Floats:
+    points, deviations = (np.frombuffer(own).reshape(-1, objectives) for own in (points_bytes, deviations_bytes))
     found = np.zeros(len(points))
     able = np.flatnonzero(~surely_dominated(points, deviations))
     if len(able) == 0:
@@ -94,8 +102,7 @@ def probabilities(points: ArrayLike, deviations: ArrayLike, *, seed: int, draws:
         found[able] = non_dominated(points[able])
         return found
     if len(able) > MOST_PAIRED:
-        for drawn in points[able] + deviations[able] * noise:
-            found[able] += non_dominated(drawn)
+        found[able] = _counted(points[able], deviations[able], noise)
         return found / draws
     exact = np.delete(points[able], noisy, axis=1)
     no_worse, better = _compared(exact)
@@ -104,6 +111,19 @@ def probabilities(points: ArrayLike, deviations: ArrayLike, *, seed: int, draws:
         dominates = no_worse & drawn_no_worse & (better | drawn_better)
         found[able] += ~dominates.any(axis=0)
     return found / draws
+
+
+def _counted(points: Points, deviations: Points, noise: Points) -> Floats:
+    """In how many draws (draws, n, m) no other point dominates each of the points (n, m).
+
+    What is dominated in each of the first PILOT_DRAWS is drawn no further: it counts as on no front.
+    """
+    found, left = np.zeros(len(points)), np.arange(len(points))
+    for number, one in enumerate(noise):
+        if number == PILOT_DRAWS:
+            left = np.flatnonzero(found)
+        found[left] += non_dominated(points[left] + deviations[left] * one[left])
+    return found
 
 
 def _compared(points: Points) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -124,6 +144,6 @@ def surely_dominated(points: Points, deviations: Points) -> NDArray[np.bool_]:
     lucky, unlucky = points - SURE * deviations, points + SURE * deviations
     beaten = np.zeros(len(points), dtype=np.bool_)
     unlucky = unlucky[non_dominated(unlucky)]
-    for index, best in enumerate(lucky):
-        beaten[index] = bool(np.any(np.all(unlucky <= best, axis=1) & np.any(unlucky < best, axis=1)))
+    for start in range(0, len(lucky), BLOCK):
+        beaten[start : start + BLOCK] = dominated_by(lucky[start : start + BLOCK], unlucky)
     return beaten

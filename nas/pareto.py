@@ -31,15 +31,15 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     for start in range(0, len(order), BLOCK):
         block = order[start : start + BLOCK]
         for others in (front, array[block]):
-            block = block[~_dominated(array[block], others)]
+            block = block[~dominated_by(array[block], others)]
         kept[order[start : start + BLOCK]] = False
         kept[block] = True
         front = np.concatenate([front, array[block]])
     return kept
 
 
-def _dominated(points: Points, others: Points) -> NDArray[np.bool_]:
-    """Which of the points any of the others dominates."""
+def dominated_by(points: Points, others: Points) -> NDArray[np.bool_]:
+    """Which of the points (n, m) any of the others (k, m) dominates; needs memory for n times k."""
     no_worse = np.ones((len(points), len(others)), dtype=np.bool_)
     better = np.zeros_like(no_worse)
     for column, other in zip(points.T, others.T, strict=True):

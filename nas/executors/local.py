@@ -33,11 +33,13 @@ from nas.executors.pool import (
     never,
     no_limit,
 )
+from nas.machine import allow_open_files
 from nas.tasks import Progress, Rung, Task, Verdict
 
 WORKER = (sys.executable, "-P", "-m", "nas.executors.worker")  # -P: the user's folder shadows no module
 # What libraries and images may take to load. The data were decoded before the first worker starts.
 START_SECONDS = 600.0
+FILES, FILES_OF_A_WORKER = 512, 4  # open: the driver's own, and of each worker its pipes and what it prints
 
 
 def open_local(setup: ExecutorSetup) -> AbstractContextManager[Executor]:
@@ -120,6 +122,7 @@ class LocalWorkers:
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
     def __enter__(self) -> LocalWorkers:
+        allow_open_files(FILES + FILES_OF_A_WORKER * self.count)
         for _ in range(self.count):
             self._start()
         return self

@@ -127,7 +127,7 @@ class CompactScheduler(TrialScheduler):
     _supports_buffered_results = False
 
     def __init__(self, search: CompactSearch) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._search = search
         self._live: dict[str, Trial] = {}
         self._fetched: set[str] = set()

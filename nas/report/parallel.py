@@ -13,7 +13,7 @@ import pandas as pd
 
 from nas.records import State
 from nas.report.figures import count, figure, per_cent, present, significant
-from nas.report.tables import records
+from nas.report.tables import figures_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def parallel(trials: pd.DataFrame, front: Collection[int], objectives: Sequence[
 
     An axis on which all trials stand at the same place tells nothing and is left out.
     """
-    rows = records(trials[trials["state"] == State.COMPLETE])
+    rows = figures_in(trials[trials["state"] == State.COMPLETE])
     rows.sort(key=lambda row: row["number"] in front)
     axes = [axis for axis in axes_of(objectives) if len(_values(rows, axis)) > 1]
     if len(axes) < 2:

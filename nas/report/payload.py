@@ -12,7 +12,7 @@ from nas.report.figures import FIGURES, Figure, accuracy_text, per_cent, present
 from nas.report.parallel import parallel
 from nas.report.progress import Progress
 from nas.report.run import Row, Run, default_axes, other_qualities
-from nas.report.tables import kept_off, records
+from nas.report.tables import figures_in, kept_off, records
 from nas.study import Study
 
 MAX_DETAILED = 100  # members shown layer by layer: a search-time front may be long, the page stays light
@@ -23,7 +23,7 @@ def payload(run: Run, axes: Sequence[Figure], curve: Progress) -> dict[str, Any]
     x, y = default_axes(run.study, axes)
     known, final = {row["trial"] for row in run.front}, run.final
     sound = run.trials[~kept_off(run.trials)]  # a file that computes something else is no point to compare
-    trials = records(sound)
+    trials = figures_in(sound)
     # A search-time front is the same rows again; finalists were trained again and stand beside theirs.
     grey = [r for r in trials if r["state"] == State.COMPLETE and (final or r["number"] not in known)]
     infeasible = [r for r in trials if r["state"] == State.INFEASIBLE]

@@ -13,7 +13,7 @@ from nas.records import QUALITIES, Evaluation, State
 from nas.report.details import Artifact, read_artifact
 from nas.report.figures import FIGURES, Figure, figure, present
 from nas.report.references import Reference, references_of
-from nas.report.tables import front_rows, kept_off, read_finalists, read_repeats, read_trials, records
+from nas.report.tables import figures_in, front_rows, kept_off, read_finalists, read_repeats, read_trials, records
 from nas.report.zeros import has_zeros
 from nas.study import Study
 from nas.study.file import load_study
@@ -84,7 +84,7 @@ def _other_costs(row: Row, evaluation: Evaluation | None) -> Row:
 
 def shown_figures(run: Run) -> list[Figure]:
     """The figures that were measured, one per target for latencies, in the order of FIGURES."""
-    rows = [*run.front, *records(run.trials)]
+    rows = [*run.front, *figures_in(run.trials)]
     keys = dict.fromkeys(key for row in rows for key in row if key.partition("@")[0] in FIGURES)
     measured = [key for key in keys if any(present(row.get(key)) for row in rows)]
     order = list(FIGURES)

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from nas.run_folder.columns import (
     TRIAL_COLUMNS,
     kind_of,
 )
+from nas.run_folder.rows import PARAMS
 from nas.study.at_targets import short_names
 from nas.study.file import load_study
 
@@ -62,17 +64,28 @@ def read_references(folder: Path) -> pd.DataFrame:
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table typed by its columns' names, never by guess: the id 12345e678901 is not a number."""
-    rows = _rows(path.read_text(encoding="utf-8")) if path.exists() else []
-    names = list(dict.fromkeys([*(rows[0] if rows else ()), *columns]))
-    cells = {name: [row.get(name) or "" for row in rows] for name in names}
-    return pd.DataFrame({name: _typed(values, name, path) for name, values in cells.items()})
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return pd.DataFrame({name: _typed([], name, path) for name in columns})
+    return _parsed(path, tuple(columns), (found.st_ino, found.st_mtime_ns, found.st_size)).copy()
 
 
-def _rows(text: str) -> list[dict[str, str]]:
-    """Rows by column name; a last line without a line end is still being written, and left out."""
+@lru_cache(maxsize=8)  # picture, report and front read the same tables
+def _parsed(path: Path, columns: tuple[str, ...], version: tuple[int, int, int]) -> pd.DataFrame:
+    """A table as it was at a `version` of its file."""
+    cells = _cells(path.read_text(encoding="utf-8"))
+    rows = max(map(len, cells.values()), default=0)
+    names = dict.fromkeys([*cells, *columns])
+    return pd.DataFrame({name: _typed(cells.get(name, [""] * rows), name, path) for name in names})
+
+
+def _cells(text: str) -> dict[str, list[str]]:
+    """Cells by column name; a last line without a line end is still being written, and left out."""
     whole = text[: text.rfind("\n") + 1]
-    reader = csv.DictReader(io.StringIO(whole, newline=""))
-    return [{k: v for k, v in row.items() if k is not None} for row in reader]
+    head, *rows = [row for row in csv.reader(io.StringIO(whole, newline="")) if row] or [[]]
+    filled = [[*row, *[""] * (len(head) - len(row))] for row in rows]
+    return {name: [row[place] for row in filled] for place, name in enumerate(head)} if rows else {}
 
 
 def _typed(values: list[str], name: str, path: Path) -> pd.Series[Any]:
@@ -203,6 +216,11 @@ def format_front(frame: pd.DataFrame, style: Style) -> str:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain Python values, None where nothing was measured."""
     return [{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict(orient="records")]
+
+
+def figures_in(trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """`records` of trials without their genes, which are most of the columns."""
+    return records(trials[[name for name in trials if not str(name).startswith(PARAMS)]])
 
 
 def _plain(value: Any) -> Any:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
 import nas.machine
-from nas.machine import GIGABYTE, LEAST_ROOM, cores, data_bytes, is_spent, memory_bytes, threads_per_worker
+from nas.machine import (
+    GIGABYTE,
+    LEAST_ROOM,
+    allow_open_files,
+    cores,
+    data_bytes,
+    is_spent,
+    memory_bytes,
+    threads_per_worker,
+)
 
 
 def test_cores_are_those_that_may_be_used() -> None:
@@ -55,3 +65,17 @@ def test_a_process_is_spent_where_no_room_is_left(monkeypatch: pytest.MonkeyPatc
     assert is_spent((held + LEAST_ROOM / 2) / GIGABYTE)
     monkeypatch.setattr(nas.machine, "data_bytes", lambda: 2 * 10**9)
     assert [is_spent(limit) for limit in (1.9, 2.0, 2.09, 2.11, 3.0)] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "expected"),
+    [(1024, 4096, 2000, 2000), (1024, 4096, 9000, 4096), (1024, 4096, 500, None), (1024, -1, 9000, 9000)],
+)
+def test_more_files_may_be_open_but_never_fewer(
+    soft: int, hard: int, wanted: int, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
+    allow_open_files(wanted)
+    assert given == ([] if expected is None else [(expected, hard)])

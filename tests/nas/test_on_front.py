@@ -123,3 +123,15 @@ def test_many_points_are_compared_another_way_with_the_same_result(monkeypatch: 
     monkeypatch.setattr(nas.on_front, "MOST_PAIRED", 0)
     assert probabilities(points, deviations, seed=1, draws=400).tolist() == in_pairs.tolist()
     assert 0 < in_pairs[in_pairs > 0].min() < 1
+
+
+def test_of_many_points_those_that_win_now_and_then_are_counted_in_every_draw() -> None:
+    """More than are compared in pairs: as often as when each draw is taken by itself, but for the rarest."""
+    random = np.random.default_rng(1)
+    points = np.stack([random.random(700), random.random(700)], axis=1)
+    deviations = np.full_like(points, 0.1)
+    found = probabilities(points, deviations, seed=3)
+    noise = np.random.default_rng(3).standard_normal((400, 700, 2))
+    direct = np.mean([non_dominated(points + deviations * one) for one in noise], axis=0)
+    assert np.abs(found - direct).max() < 0.03
+    assert np.corrcoef(found, direct)[0, 1] > 0.99
