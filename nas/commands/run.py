@@ -26,7 +26,7 @@ from nas.executors.pool import Executor
 from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
 from nas.executors.watching import Watcher, Watchers, nobody
-from nas.files import sole_holder
+from nas.files import remove_unfinished, sole_holder
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.records import State
 from nas.run_folder.exchange import complete_exchange
@@ -91,6 +91,7 @@ def held(folder: RunFolder, console: Console) -> Iterator[Stop]:
     """A run folder that this process alone works in; Ctrl-C is counted, and SIGTERM heard."""
     try:
         with sole_holder(folder.lock), Stop(console=console).listening() as stop:
+            remove_unfinished(folder.path)
             yield stop
     except PermissionError as error:
         raise InputError(f"{folder.path}: no permission to write ({error.strerror}: {error.filename})") from None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nas.files import write_atomically
+from nas.files import remove_unfinished, write_atomically
 
 NOTE = "attempts.json"
 
@@ -36,5 +36,6 @@ def spent_before(folder: Path) -> Spent:
 
 
 def forget_spent(folder: Path) -> None:
-    """The evaluation is done: its record holds the seconds."""
+    """The evaluation is done: its record holds the seconds, and what a killed attempt was writing is of no use."""
+    remove_unfinished(folder)
     (folder / NOTE).unlink(missing_ok=True)

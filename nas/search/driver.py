@@ -204,6 +204,7 @@ class Driver(ABC):
             task = self._task(trial.number)
             evaluation = read_evaluation(task.folder)
             if evaluation is not None:
+                forget_spent(task.folder)
                 self.finish(task, evaluation)
             elif not self._is_paused(trial):
                 self._again(task)

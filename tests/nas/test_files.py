@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nas.errors import InputError
-from nas.files import readable, sole_holder, write_atomically
+from nas.files import readable, remove_unfinished, sole_holder, write_atomically
 
 
 def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
@@ -96,3 +96,13 @@ def test_one_holder_at_a_time_and_free_after_kill(tmp_path: Path) -> None:
         assert lock.read_text() == f"{os.getpid()}\n"
     with sole_holder(lock):
         pass
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    names = (".a.csv.17.tmp", "a.csv", ".hidden", "b.tmp", ".tmp-folder")
+    for name in names[:-1]:
+        (tmp_path / name).write_text("x")
+    (tmp_path / names[-1]).mkdir()
+    remove_unfinished(tmp_path)
+    remove_unfinished(tmp_path / "not there")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -150,6 +151,31 @@ def test_deep_compression() -> None:
         assert row[4:] == [
             "" if one["way"] == "dense" else points, f"{one['coded_bytes']:,.0f}", f"{one['times_smaller']:.1f}"
         ]  # fmt: skip
+
+
+def test_faults() -> None:
+    _, *rows = table("Faults", "orphans")
+    for row, one in zip(rows, stored("faults.json").values(), strict=True):
+        again = "–" if one["epochs_again"] is None else str(one["epochs_again"])
+        recovery = one["recovery_s"]
+        seconds = f"{median(recovery):.1f} ({max(recovery):.1f})" if recovery else "–"
+        counts = [str(one[key]) for key in ("times", "lost", "repeated", "orphans")]
+        assert row == [one["fault"], *counts, seconds, str(one["continued"]), again]
+        assert not one["problems"]
+        assert not one["skipped"]
+
+
+def test_scale() -> None:
+    _, *rows = table("Scale", "sampler")
+    for row, one in zip(rows, stored("scale.json")["sleeping"], strict=True):
+        figures = (
+            f"{one['start_s']:.1f}",
+            f"{100 * one['busy']:.1f}",
+            f"{one['driver_ms']:.1f}",
+            f"{one['driver_mb']:.0f}",
+        )
+        name = one["row"].removesuffix("-pareto")
+        assert row == [name, one["sampler"], str(one["workers"]), str(one["trials"]), *figures]
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in RESULTS.iterdir() if path.name != "README.md"))

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+STARTED = set[int]()  # children whose ends are waited for by those who started them
 POLL_SECONDS = 0.05
 LONGEST_SECONDS = 900.0  # of a run, or of the way back into one: beyond it something hangs
 
@@ -18,6 +20,15 @@ LONGEST_SECONDS = 900.0  # of a run, or of the way back into one: beyond it some
 def adopt() -> None:
     """Become the parent of every descendant whose own parent has ended, so that none can hide."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap() -> None:
+    """Take leave of adopted children that have ended: to those who ask whether their parent lives, a zombie does."""
+    for pid in processes():
+        state, parent = standing_of(pid)
+        if state == "Z" and parent == os.getpid() and pid not in STARTED:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def descendants(of: int | None = None) -> list[int]:
@@ -32,19 +43,22 @@ def descendants(of: int | None = None) -> list[int]:
 
 def parent_of(pid: int) -> int | None:
     """None for what has ended, zombies included."""
+    state, parent = standing_of(pid)
+    return None if state == "Z" else parent
+
+
+def standing_of(pid: int) -> tuple[str, int | None]:
+    """A process's state (R at work, Z a zombie) and its parent; nothing of one that is gone."""
     try:
         state, parent, *_ = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if state == "Z" else int(parent)
+        return "", None
+    return state, int(parent)
 
 
 def is_running(pid: int) -> bool:
     """Whether it computes just now."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "R"
-    except OSError:
-        return False
+    return standing_of(pid)[0] == "R"
 
 
 def processes() -> list[int]:

@@ -44,7 +44,9 @@ def ray_worker(ground: Ground) -> Outcome:
         def make(number: int) -> Run:
             return ray_run(ground.scratch / str(number), nodes, seed=ground.seed + number)
 
-        strike_until_enough(ground, outcome, make, strike, moments(ground.seed, SHORTEST_SECONDS, LONGEST_SECONDS))
+        strike_until_enough(
+            ground, outcome, make, strike, moments(ground.seed, SHORTEST_SECONDS, LONGEST_SECONDS), "(death 3)"
+        )
     return outcome
 
 

@@ -23,5 +23,7 @@ def worker_kill(ground: Ground) -> Outcome:
     def make(number: int) -> Run:
         return Run(ground.scratch / str(number), quick(seed=ground.seed + number))
 
-    strike_until_enough(ground, outcome, make, strike, moments(ground.seed, SHORTEST_SECONDS, LONGEST_SECONDS))
+    strike_until_enough(
+        ground, outcome, make, strike, moments(ground.seed, SHORTEST_SECONDS, LONGEST_SECONDS), "(death 3)"
+    )
     return outcome
