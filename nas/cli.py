@@ -206,25 +206,41 @@ def _going_on_with(again: str, console: Console, watchers: Watchers | None = Non
     """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
     from nas.executors.loop import WorkFailed
     from nas.executors.stopping import TERMINATED, Interrupted, Terminated
-    from nas.executors.watching import HASTY, nobody
+    from nas.executors.watching import nobody
 
-    watchers, (by_user, by_system) = watchers or nobody(), HASTY
+    watchers = watchers or nobody()
     try:
         yield
     except (WorkFailed, PlaceLost) as error:
         watchers.ended(str(error))
         _fail(str(error))
-    except Interrupted:
-        watchers.ended(by_user)
+    except Interrupted as error:
+        watchers.ended(_why_ended(error))
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    except Terminated:
-        watchers.ended(by_system)
+    except Terminated as error:
+        watchers.ended(_why_ended(error))
         console.print(f"Terminated; no report was written. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(TERMINATED) from None
     except BaseException as error:
-        watchers.ended(by_user if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__)
+        watchers.ended(_why_ended(error))
         raise
+
+
+def _why_ended(error: BaseException) -> str:
+    """What watchers are told of an end before the end."""
+    from nas.executors import watching
+    from nas.executors.stopping import Interrupted, Terminated
+
+    match error:
+        case KeyboardInterrupt() | Interrupted():
+            return watching.INTERRUPTED
+        case Terminated():
+            return watching.TERMINATED
+        case SystemExit():  # of rich, which raises it in place of BrokenPipeError
+            return "what it printed to is gone"
+        case _:
+            return str(error) or type(error).__name__
 
 
 @contextmanager
@@ -295,7 +311,7 @@ def check(
 
 def _threads_as_in_a_worker(study: Study) -> None:
     """As many threads as in a worker; to be called before torch is imported."""
-    from nas.executors.local import worker_environment
+    from nas.executors.environment import worker_environment
     from nas.machine import threads_per_worker
 
     os.environ.update(worker_environment(threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])))
@@ -618,6 +634,7 @@ def _there(folder: Path) -> Iterator[None]:
         yield
     except BrokenPipeError:  # what it is printed to has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(DONE) from None
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission") from None
     except OSError as error:

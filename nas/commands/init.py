@@ -62,7 +62,7 @@ class Wishes:
 
 def measured_speed(study: Study, say: Callable[[str], None] = lambda _: None) -> Speed:
     """The probe, which needs torch; its threads are those of a worker. It says what it is at."""
-    from nas.executors.local import worker_environment
+    from nas.executors.environment import worker_environment
     from nas.machine import threads_per_worker
 
     os.environ.update(worker_environment(threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])))

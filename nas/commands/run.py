@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from rich.console import Console
@@ -18,21 +17,20 @@ from nas.commands.forecasts import announce, of_finals, of_repeats, of_search, o
 from nas.commands.mirroring import mirrored
 from nas.commands.preparation import Ready, connected, prepare, resolve
 from nas.commands.remeasure import remeasure
-from nas.data import load
+from nas.commands.setup import setup_of
 from nas.errors import InputError, disk_problem
 from nas.executors.engine import Connection
 from nas.executors.log import RunLog
 from nas.executors.loop import WorkFailed, disk_words, drive
-from nas.executors.pool import Executor, ExecutorSetup, no_limit
+from nas.executors.pool import Executor
 from nas.executors.stopping import Stop
 from nas.executors.view import Forecast, Screen
 from nas.executors.watching import Watcher, Watchers, nobody
 from nas.files import remove_unfinished, sole_holder
-from nas.machine import threads_per_worker
 from nas.measuring.calibration import calibrated, seconds_of
 from nas.records import State
 from nas.run_folder.exchange import complete_exchange
-from nas.run_folder.paths import LOGITS, RunFolder
+from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.search.driver import Drives
 from nas.search.finalists import Finalists, teaching
@@ -43,7 +41,6 @@ from nas.search.search import Search
 from nas.search.together import Together
 from nas.search.upkeep import Upkeep, write_front, write_references, write_repeats
 from nas.study import Study
-from nas.tasks import OWN_RECIPE, Task
 from nas.tracking.background import Background
 
 
@@ -186,43 +183,6 @@ class Work:
 
     def drive(self, driver: Drives, screen: Screen) -> str:
         return drive(driver, self.executor, self.stop, screen, self.watchers)
-
-
-def setup_of(study: Study, folder: RunFolder, *, workers: int) -> ExecutorSetup:
-    """What the study asks of an executor; the time in which a shared teacher is trained does not count as a trial's."""
-    return ExecutorSetup(
-        study,
-        folder,
-        workers=workers,
-        threads=threads_per_worker(workers, study.space.input_sizes[-1]),
-        limit_minutes=_limits(study),
-        excused=lambda: _teacher_is_awaited(study, folder),
-    )
-
-
-def _limits(study: Study) -> Callable[[Task], float | None]:
-    """The time of an attempt at a task: a finalist's is longer as its images are more, or larger, than a trial's."""
-    if study.search.trial_minutes is None:
-        return no_limit
-    largest = study.space.input_sizes[-1]
-
-    @cache
-    def images(limit: int | None) -> int:
-        return len(load(study.data_of(limit), input_size=largest, seed=study.search.seed).train)
-
-    def limit_minutes(task: Task) -> float | None:
-        minutes, own = study.limit_minutes(task.epochs), task.images_in(study)
-        if minutes is None or task.phase not in OWN_RECIPE:
-            return minutes
-        more = 1.0 if own == study.search_images else images(own) / images(study.search_images)
-        return minutes * max(1.0, more * (largest / (study.search.input_size or largest)) ** 2)
-
-    return limit_minutes
-
-
-def _teacher_is_awaited(study: Study, folder: RunFolder) -> bool:
-    own = folder.teacher(study.search_changes) / LOGITS
-    return folder.awaits_teacher or (study.training.needs_reference and not own.exists())
 
 
 def _drive_search(search: Search, work: Work, forecast: Forecast) -> str:

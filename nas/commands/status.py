@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -57,10 +58,10 @@ def _print(status: Status, style: Literal["text", "json"], console: Console) -> 
 def _watch(folder: RunFolder, style: Literal["text", "json"], console: Console, sleep: Sleep) -> None:
     """A screen that is renewed; in a pipe, and as JSON, a report now and then."""
     signs, is_screen = Signs(folder), console.is_terminal and style == "text"
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop", transient=False) as live:
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") if is_screen else nullcontext() as live:
         while True:
             status = read_status(folder, signs.next())
-            if is_screen:
+            if live is not None:
                 live.update(Text("\n".join(lines_of(status))), refresh=True)
             else:
                 _print(status, style, console)

@@ -16,7 +16,8 @@ from nas.commands.export import DIGITS_OF_AN_ID
 from nas.commands.forecasts import of_finals, outlook_of
 from nas.commands.mirroring import mirrored
 from nas.commands.preparation import connected, prepare
-from nas.commands.run import held, setup_of
+from nas.commands.run import held
+from nas.commands.setup import setup_of
 from nas.errors import InputError
 from nas.executors.loop import drive
 from nas.executors.view import Screen
@@ -54,7 +55,7 @@ def train(
     """
     folder = RunFolder(path.resolve())
     study = _changed(folder, overrides)
-    with held(folder, console) as stop, connected(study, folder, console) as (connection, _):
+    with held(folder, console) as stop:
         complete_exchange(folder.path)
         repair(folder.journal)
         searched = _finished(Journal(folder.journal, study.name, directions_of(study.objectives)))
@@ -62,29 +63,30 @@ def train(
         number = chosen(trial, searched)
         finalists = Finalists(study, folder)
         _refuse_finished(finalists, finalists.find(number, searched.notes[number]), number)
-        ready = prepare(study, folder, console, places=connection.places, record=False)
-        ready.finals.load_test()  # files that cannot be read are named now
-        own = finalists.add(number, searched.notes[number], searched.rows)
-        finalists.only(own)
-        task = finalists.notes(own)
-        how = words_of(task.recipe) or f"epochs={task.epochs}"
-        console.print(f"Training trial {number} ({task.id}) with {how}", highlight=False, soft_wrap=True)
+        with connected(study, folder, console) as (connection, _):
+            ready = prepare(study, folder, console, places=connection.places, record=False)
+            ready.finals.load_test()  # files that cannot be read are named now
+            own = finalists.add(number, searched.notes[number], searched.rows)
+            finalists.only(own)
+            task = finalists.notes(own)
+            how = words_of(task.recipe) or f"epochs={task.epochs}"
+            console.print(f"Training trial {number} ({task.id}) with {how}", highlight=False, soft_wrap=True)
 
-        def write(_: TrialRow | None) -> str:
-            write_fronts(finalists, searched.rows, again)
-            return ""
+            def write(_: TrialRow | None) -> str:
+                write_fronts(finalists, searched.rows, again)
+                return ""
 
-        classes = len(ready.finals.class_names)
-        forecast = of_finals(outlook_of(study, train_images=ready.train_images, num_classes=classes), finalists)
-        watchers = watchers or nobody()
-        watchers.began(study, folder)
-        screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
-        with (
-            mirrored(study, folder, console, watchers),
-            connection.open(setup_of(study, folder, workers=1)) as executor,
-        ):
-            drive(finalists, executor, stop, screen, watchers)
-        return next(iter(_rows(finalists, own)), None)
+            classes = len(ready.finals.class_names)
+            forecast = of_finals(outlook_of(study, train_images=ready.train_images, num_classes=classes), finalists)
+            watchers = watchers or nobody()
+            watchers.began(study, folder)
+            screen = Screen(console, "finalist", 1, lambda: len(_rows(finalists, own)), write, forecast)
+            with (
+                mirrored(study, folder, console, watchers),
+                connection.open(setup_of(study, folder, workers=1)) as executor,
+            ):
+                drive(finalists, executor, stop, screen, watchers)
+            return next(iter(_rows(finalists, own)), None)
 
 
 def _rows(finalists: Finalists, number: int) -> list[TrialRow]:

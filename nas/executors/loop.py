@@ -74,10 +74,13 @@ def drive(driver: Drives, executor: Executor, stop: Stop, screen: Screen, watche
 
 
 def _start_deaths(event: Event, before: int) -> int:
-    """Deaths in a row of workers that had never become ready; raises WorkFailed at MAX_START_DEATHS."""
+    """Deaths in a row of workers that had never become ready; raises WorkFailed at MAX_START_DEATHS.
+
+    A machine that is lost takes any number of them with it, and says nothing of the next.
+    """
     if isinstance(event, Finished):
         return 0
-    if not isinstance(event, Died) or event.started:
+    if not isinstance(event, Died) or event.started or not event.blamed:
         return before
     if before + 1 >= MAX_START_DEATHS:
         raise WorkFailed(f"workers do not start: {event.reason}")

@@ -91,7 +91,7 @@ class Watchers:
             try:
                 tell(watcher)
             except Exception as error:  # whatever it is, it is no reason to stop a search
-                self._left.remove(watcher)
+                self._left = [other for other in self._left if other is not watcher]
                 words = " ".join(str(error).split())[:200] or type(error).__name__
                 self.console.print(f"[yellow]warning:[/] {watcher.name} is told nothing more: {escape(words)}")
 

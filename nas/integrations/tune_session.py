@@ -17,7 +17,8 @@ from rich.console import Console
 
 from nas.commands.preparation import prepare, resolve
 from nas.commands.refusals import refuse
-from nas.commands.run import calibrate, folder_at, setup_of
+from nas.commands.run import calibrate, folder_at
+from nas.commands.setup import setup_of
 from nas.errors import InputError
 from nas.executors.loop import take
 from nas.executors.stopping import Stop

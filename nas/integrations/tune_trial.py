@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import InputError, nobodys_fault
-from nas.executors.local import worker_environment
+from nas.executors.environment import worker_environment
 from nas.executors.ray.scratch import own_scratch, shared_scratch
 from nas.executors.ray.whereabouts import whereabouts
 from nas.files import write_atomically

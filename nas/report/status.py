@@ -1,6 +1,6 @@
 """How a run stands, from its folder's files alone: no lock is taken, the journal is not read, nothing is written.
 
-Only the columns that are shown are read, so that twenty thousand trials take no more than a few seconds.
+Only the cells that are shown become numbers, so that twenty thousand trials take no more than a few seconds.
 """
 
 from __future__ import annotations

@@ -18,11 +18,12 @@ from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import TrialRow
 from nas.study import Study
 from nas.tasks import Task
-from nas.tracking.record import begun, finished, finished_in
+from nas.tracking.record import begun, best_in, finished, finished_in
 from nas.tracking.tracker import OpenStore, Store, TrackedRun, artifacts_of, tracked_run, without_secrets
 
 END_SECONDS, HASTE_SECONDS = 60.0, 3.0  # that the end of a run waits for a tracker, and one in haste
 MOST_QUEUED = 2000
+MOST_WORDS = 300  # characters of an error's message
 Job = Callable[[Store], object]
 
 
@@ -70,7 +71,7 @@ class Background:
         self._epochs.pop((task.phase, task.number), None)
         self._tell(lambda store: store.end(trial))
         if task.phase == "search":
-            self._total(row)
+            self._tell(lambda store: self._total(store, row))
 
     def ended(self, folder: RunFolder, problem: str) -> None:
         def last(store: Store) -> None:
@@ -99,15 +100,18 @@ class Background:
         key = begun(task, self._folder.relative(task.folder)).key
         self._tell(lambda store: store.progress(key, epochs, values))
 
-    def _total(self, row: TrialRow) -> None:
-        """How many trials have ended, and the best of each quality so far."""
+    def _total(self, store: Store, row: TrialRow) -> None:
+        """Of the thread: tell how many trials have ended, and the best of each quality so far."""
         self._count = max(self._count, row.number + 1)
         if row.state is State.COMPLETE:
-            for name in (name for name in self._study.objectives if name in QUALITIES):
+            for name in self._qualities:
                 self._best[name] = max(self._best.get(name, 0.0), row.value(name))
-        step, values = self._count, {f"best/{name}": value for name, value in self._best.items()}
-        if values:
-            self._tell(lambda store: store.total(step, values))
+        if self._best:
+            store.total(self._count, {f"best/{name}": value for name, value in self._best.items()})
+
+    @property
+    def _qualities(self) -> list[str]:
+        return [name for name in self._study.objectives if name in QUALITIES]
 
     def _tell(self, job: Job) -> None:
         self._raise()
@@ -126,11 +130,14 @@ class Background:
             open_store: OpenStore = TRACKERS[self.name]
             store = open_store(run)
             catch_up(store, self._folder)
+            self._best = best_in(self._folder, self._qualities)  # a run that goes on does not fall behind itself
             while (job := self._next()) is not None:
                 job(store)
         except Exception as error:  # whatever a library raises: no search ends by its tracker
-            text = " ".join(str(error).split())[:300] or "no message"
-            self._problem = without_secrets(f"{type(error).__name__}: {text}")
+            text = without_secrets(" ".join(str(error).split())) or "no message"
+            self._problem = (
+                f"{type(error).__name__}: {text[:MOST_WORDS]}"  # cut last: half an address is not known as one
+            )
 
     def _next(self) -> Job | None:
         """The next job; None when there is none left and the run ends."""

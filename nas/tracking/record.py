@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -62,10 +62,7 @@ def finished(phase: Phase, row: TrialRow, study: Study) -> Tracked:
 
 
 def finished_in(folder: RunFolder, *, known: Callable[[str], bool]) -> Iterator[Tracked]:
-    """Every evaluation that has ended and whose key is not known, as the folder's tables tell.
-
-    A torn last line is left out.
-    """
+    """Every evaluation that has ended and whose key is not known, as the folder's tables tell."""
     files: Mapping[Phase, Path] = {
         "search": folder.trials,
         "repeat": folder.repeats,
@@ -73,11 +70,23 @@ def finished_in(folder: RunFolder, *, known: Callable[[str], bool]) -> Iterator[
         "reference": folder.references,
     }
     for phase, file in files.items():
-        if file.exists():
-            text = file.read_text(encoding="utf-8")
-            for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")):
-                if not known(_key(phase, row.get("number", ""), row.get("artifact", ""))):
-                    yield _of_cells(phase, row)
+        for row in _rows_of(file):
+            if not known(_key(phase, row.get("number", ""), row.get("artifact", ""))):
+                yield _of_cells(phase, row)
+
+
+def best_in(folder: RunFolder, qualities: Sequence[str]) -> dict[str, float]:
+    """The best of each quality among the search's complete trials, as its table tells."""
+    complete = [row for row in _rows_of(folder.trials) if row.get("state") == State.COMPLETE]
+    found = {name: [float(row[name]) for row in complete if row.get(name)] for name in qualities}
+    return {name: max(values) for name, values in found.items() if values}
+
+
+def _rows_of(file: Path) -> Iterator[dict[str, str]]:
+    """A table's whole lines; none where there is no table."""
+    if file.exists():
+        text = file.read_text(encoding="utf-8")
+        yield from csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
 
 
 def _of_cells(phase: Phase, row: Mapping[str, str]) -> Tracked:

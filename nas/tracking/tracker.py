@@ -67,5 +67,8 @@ def artifacts_of(folder: RunFolder) -> list[Path]:
 
 
 def without_secrets(text: str) -> str:
-    """An error's text with the user and the password of every address in it left out."""
-    return re.sub(r"(?<=//)[^/\s]*@", "...@", text)
+    """An error's text with the user and the password of every address in it left out.
+
+    A password may hold any character but white space, for SQLAlchemy even a "/".
+    """
+    return re.sub(r"(?<=//)\S*@", "...@", text)

@@ -155,7 +155,7 @@ def _dropping(network: nn.Module, feed: Feed, seed: int, generator: Tensor | Non
             torch.cuda.manual_seed(feed.seed * 1_000_003 + seed)
         elif drops:
             torch.default_generator.manual_seed(feed.seed * 1_000_003 + seed)
-        if generator is not None:
+        if drops and generator is not None:
             _put_generator(device, generator)
         yield
 
@@ -166,6 +166,9 @@ def generator_of(device: torch.device) -> Tensor:
 
 
 def _put_generator(device: torch.device, state: Tensor) -> None:
+    """That of another kind of device, where the training began, fits no generator here: the epoch's own seed stays."""
+    if len(state) != len(generator_of(device)):
+        return
     if device.type == "cuda":
         torch.cuda.set_rng_state(state, device)
     else:

@@ -27,7 +27,7 @@ from rich.table import Table
 from nas.commands.probe import probe
 from nas.estimate import Estimate, Seconds
 from nas.estimate.words import duration, span
-from nas.executors.local import worker_environment
+from nas.executors.environment import worker_environment
 from nas.machine import threads_per_worker
 from nas.records import Evaluation
 from nas.run_folder.paths import RunFolder

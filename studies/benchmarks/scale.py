@@ -61,7 +61,7 @@ class Kept:
     """One search with sleeping workers.
 
     `driver_ms` is the driver's processor time per trial, `start_s` until the last worker had its first trial done, less
-    what it slept; `wall_s` until the last trial was told.
+    what it slept; `wall_s` until the last trial was told. `driver_mb` it holds at the end.
     """
 
     row: str
@@ -92,6 +92,12 @@ class Large:
 def memory_mb() -> float:
     """The most that this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def held_mb() -> float:
+    """What this process holds now: the most that it has held may be an earlier row's."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def study_in(place: Path, trials: int, sampler: str = "random") -> tuple[Study, RunFolder]:
@@ -132,7 +138,7 @@ def keep_busy(row: str, workers: int, open_executor: Open, *, seconds: float, sa
             last_start - began,
             busy,
             1e3 * driver_s / trials,
-            memory_mb(),
+            held_mb(),
         )
 
 

@@ -22,7 +22,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from nas.executors.local import worker_environment
+from nas.executors.environment import worker_environment
 from nas.files import write_atomically
 from nas.run_folder.paths import RunFolder
 from nas.study.file import dump_study, load_study

@@ -129,7 +129,7 @@ def in_fresh_process(way: str, name: str) -> float:
     """A process of its own, in the environment the way is used in."""
     environment = dict(os.environ)
     if way == "ours":
-        from nas.executors.local import KEEP_MEMORY, worker_environment
+        from nas.executors.environment import KEEP_MEMORY, worker_environment
         from nas.machine import cores
 
         environment |= {**KEEP_MEMORY, **worker_environment(cores())}

@@ -139,21 +139,21 @@ def test_a_filled_disk_has_no_byte_left(module: Module, tmp_path: Path, monkeypa
 
 
 def test_processes_are_known_by_their_mark(module: Module, tmp_path: Path) -> None:
-    runs = module("one_run")
+    runs, table = module("one_run"), module("process_table")
     run, other = (runs.Run(tmp_path / name, runs.quick()) for name in "ab")
     code = "import subprocess, sys; subprocess.run(['sleep', '60'])"
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, runs.MARK: run.mark})
     try:
-        assert runs.wait_for(lambda: len(run.processes()) == 2, 20)
+        assert table.wait_for(lambda: len(run.processes()) == 2, 20)
         assert parent.pid in run.processes()
-        assert set(run.processes()) <= set(runs.descendants())
-        assert runs.descendants(parent.pid) == [pid for pid in run.processes() if pid != parent.pid]
-        runs.kill(parent)
-        assert runs.descendants(parent.pid) == []
+        assert set(run.processes()) <= set(table.descendants())
+        assert table.descendants(parent.pid) == [pid for pid in run.processes() if pid != parent.pid]
+        table.kill(parent)
+        assert table.descendants(parent.pid) == []
         assert len(run.processes()) == 1  # the child of what was killed
         assert other.processes() == []
         assert run.orphans(0.0) == 1
-        assert runs.wait_for(lambda: run.processes() == [], 5)
+        assert table.wait_for(lambda: run.processes() == [], 5)
     finally:
         parent.kill()
 
@@ -178,6 +178,17 @@ def test_tables_are_compared_without_what_is_timed(module: Module, folder: RunFo
         writer.writerows(rows)
     assert ledger.what_was_found(folder.path) == [{"trial": "1", "accuracy": "0.5"}]
     assert ledger.what_was_found(folder.path, "finalists.csv") == []
+
+
+def test_runs_go_on_until_there_were_enough_faults_and_not_for_ever(module: Module, tmp_path: Path) -> None:
+    outcome = module("outcome")
+    ground, found = outcome.Ground(tmp_path, times=3), outcome.Outcome()
+    for number in ground.runs(found):
+        found.times += number % 2
+    assert (number, found.times, found.problems) == (5, 3, [])
+    rare = outcome.Outcome(times=2)
+    assert len(list(ground.runs(rare))) == 3 * outcome.MOST_RUNS
+    assert rare.problems == ["2 of 3 faults could be done"]
 
 
 def test_rows_of_the_table(module: Module) -> None:

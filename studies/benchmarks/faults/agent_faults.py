@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ledger import signs_of_life
-from one_run import SOURCES, Run, descendants, is_running, kill, moments, quick, strike_until_enough, wait_for
+from one_run import SOURCES, Run, moments, quick, strike_until_enough
 from outcome import Ground, Outcome
+from process_table import descendants, is_running, kill, wait_for
 
 TOKEN = secrets.token_urlsafe(24)
 VARIABLE = "COMPACT_NAS_AGENT_TOKEN"

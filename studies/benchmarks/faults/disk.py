@@ -50,10 +50,8 @@ def full_disk(ground: Ground) -> Outcome:
     after_s = moments(ground.seed, SHORTEST_SECONDS, LONGEST_SECONDS)
     place = ground.scratch / "disk"
     with small_disk(place):
-        number = 0
-        while outcome.times < ground.times:
+        for number in ground.runs(outcome):
             run = Run(place / str(number), quick(seed=ground.seed + number))
-            number += 1
             fill_until_the_end(run, outcome, after_s, ground)
     return outcome
 

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ledger import attempts, finished, trials, what_was_found
-from one_run import Moment, Run, compare, ended, ended_within, kill, moments, over, quick
+from one_run import Moment, Run, compare, ended, ended_within, moments, over, quick
 from outcome import Ground, Outcome
+from process_table import kill
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.3, 14.0
 
@@ -15,11 +16,9 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 0.3, 14.0
 def driver_kill(ground: Ground) -> Outcome:
     """Runs of two workers, one after the other, until there were enough kills."""
     outcome, after_s = Outcome(), moments(ground.seed, SHORTEST_SECONDS, LONGEST_SECONDS)
-    number = 0
-    while outcome.times < ground.times:
+    for number in ground.runs(outcome):
         run = Run(ground.scratch / str(number), quick(seed=ground.seed + number))
         kill_until_the_end(run, outcome, after_s, ground)
-        number += 1
     return outcome
 
 

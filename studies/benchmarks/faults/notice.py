@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
 from ledger import finished
-from one_run import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
+from one_run import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
+from process_table import kill, send
 
 NOTICE_SECONDS = 30.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 16.0
@@ -17,16 +17,16 @@ TERMINATED = 143
 
 def notice(ground: Ground) -> Outcome:
     """To the driver alone first, then to all of its processes, in turn."""
-    outcome, number, leaving_s = Outcome(), 0, list[float]()
+    outcome, leaving_s = Outcome(), list[float]()
     after_s = moments(ground.seed, SHORTEST_SECONDS, LONGEST_SECONDS)
-    while outcome.times < ground.times:
+    for number in ground.runs(outcome):
         run = Run(ground.scratch / str(number), quick(seed=ground.seed + number))
-        driver, before, number = run.start(), finished(run.folder), number + 1
+        driver, before = run.start(), finished(run.folder)
         while outcome.times < ground.times and not ended_within(driver, next(after_s)):
             outcome.times += 1
             began = time.monotonic()
             for pid in run.processes() if outcome.times % 2 == 0 else [driver.pid]:
-                os.kill(pid, signal.SIGTERM)
+                send(pid, signal.SIGTERM)
             if not ended_within(driver, NOTICE_SECONDS):
                 kill(driver)
             leaving_s.append(time.monotonic() - began)
@@ -40,5 +40,5 @@ def notice(ground: Ground) -> Outcome:
         compare(outcome, before, run.folder)
         over(outcome, run, code)
         nothing_failed(outcome, run)
-    outcome.notes.append(f"gone {max(leaving_s):.1f} s after SIGTERM at most")
+    outcome.notes.append(f"gone {max(leaving_s, default=0.0):.1f} s after SIGTERM at most")
     return outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,24 @@ from uuid import uuid4
 import yaml
 from ledger import Finished, attempts, changed, epochs_again, failures, finished, lost, mistakes, signs_of_life
 from outcome import Ground, Outcome
+from process_table import (
+    LONGEST_SECONDS,
+    POLL_SECONDS,
+    STARTED,
+    command_of,
+    descendants,
+    environment_of,
+    kill,
+    processes,
+    reap,
+    send,
+    wait_for,
+)
 
 MARK = "FAULTS_RUN"
 ACTORS = (b"ray::TrialActor", b"ray::MeasuringActor")
-PR_SET_CHILD_SUBREAPER = 36
 SOURCES = Path(__file__).parents[3]  # what is tried is what lies here, whatever is installed
 DRIVER = Path(__file__).with_name("audited_driver.py")
-POLL_SECONDS = 0.05
-LONGEST_SECONDS = 900.0  # of a run, or of the way back into one: beyond it something hangs
-STARTED = set[int]()  # drivers, whose ends are waited for by those who started them
 ORPHAN_SECONDS = 20.0  # in which processes may end by themselves
 QUICK: Mapping[str, Any] = {
     "name": "faults",
@@ -123,8 +130,7 @@ class Run:
             time.sleep(POLL_SECONDS)
         for pid in left:
             self.left.append(command_of(pid).replace(b"\0", b" ").decode(errors="replace").strip()[:100])
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         return len(left)
 
     def last_line(self) -> str:
@@ -134,87 +140,6 @@ class Run:
 
     def printed(self, words: str) -> bool:
         return words in " ".join(self.output.read_text(encoding="utf-8", errors="replace").split())
-
-
-def adopt() -> None:
-    """Become the parent of every descendant whose own parent has ended, so that none can hide."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
-def reap() -> None:
-    """Take leave of adopted children that have ended: to those who ask whether their parent lives, a zombie does."""
-    for pid in processes():
-        state, parent = standing_of(pid)
-        if state == "Z" and parent == os.getpid() and pid not in STARTED:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-
-
-def descendants(of: int | None = None) -> list[int]:
-    """Living processes that came of one, this one by default, by their parents."""
-    parents = {pid: parent for pid in processes() if (parent := parent_of(pid))}
-    found, own = list[int](), {os.getpid() if of is None else of}
-    while more := [pid for pid, parent in parents.items() if parent in own and pid not in own]:
-        own.update(more)
-        found += more
-    return found
-
-
-def parent_of(pid: int) -> int | None:
-    """None for what has ended, zombies included."""
-    state, parent = standing_of(pid)
-    return None if state == "Z" else parent
-
-
-def standing_of(pid: int) -> tuple[str, int | None]:
-    """A process's state, Z of a zombie, and its parent."""
-    try:
-        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return "", None
-    return state, int(parent)
-
-
-def is_running(pid: int) -> bool:
-    """Whether it computes just now."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "R"
-    except OSError:
-        return False
-
-
-def processes() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def environment_of(pid: int) -> bytes:
-    """Empty for what has ended, zombies included."""
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
-
-
-def command_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = LONGEST_SECONDS) -> bool:
-    """Whether it came true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
 
 
 def ended(driver: subprocess.Popen[bytes]) -> int:
@@ -288,10 +213,9 @@ def strike_until_enough(
     `make` makes one by its number; `strike` does the fault, and says whether there was anything to do it to. `thrice`
     is what a candidate is blamed with that was struck three times, as is the rule.
     """
-    number = 0
-    while outcome.times < ground.times:
+    for number in ground.runs(outcome):
         run = make(number)
-        driver, before, number = run.start(), finished(run.folder), number + 1
+        driver, before = run.start(), finished(run.folder)
         while outcome.times < ground.times and not ended_within(driver, next(after_s)):
             moment = Moment.of(run)
             if strike(run):

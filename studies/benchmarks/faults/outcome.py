@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 Say = Callable[[str], None]
+MOST_RUNS = 5  # for one fault
 
 
 @dataclass
@@ -58,6 +59,14 @@ class Ground:
     times: int
     seed: int = 0
     say: Say = print
+
+    def runs(self, outcome: Outcome) -> Iterator[int]:
+        """Numbers of runs, until there were enough faults; a fault that comes in hardly any run is a problem."""
+        for number in range(MOST_RUNS * self.times):
+            if outcome.times >= self.times:
+                return
+            yield number
+        outcome.expect(outcome.times >= self.times, f"{outcome.times} of {self.times} faults could be done")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from typing import Any
 
 from agent_faults import free_port
 from ledger import trials
-from one_run import Run, moments, quick, strike_until_enough, wait_for
+from one_run import Run, moments, quick, strike_until_enough
 from outcome import Ground, Outcome
+from process_table import wait_for
 
 USER = "nas"
 AWAY_SECONDS = 4.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import time
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from driver_kill import kill_until_the_end
 from ledger import finished, signs_of_life
-from one_run import Moment, Run, compare, ended, kill, moments, nothing_failed, over, strike_until_enough, wait_for
+from one_run import Moment, Run, compare, ended, moments, nothing_failed, over, strike_until_enough
 from outcome import Ground, Outcome
+from process_table import kill, send, wait_for
 from ray_ground import HEAD, TRIALS, actors, cluster, on_ray, ray_run
 
 START_SECONDS = 25.0  # of a run on Ray, on a busy machine
@@ -22,11 +22,11 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 4.0, 12.0
 
 def ray_driver(ground: Ground) -> Outcome:
     """A Ray of its own dies with its driver: no raylet, no gcs_server, no actor is left."""
-    outcome, number = Outcome(), 0
+    outcome = Outcome()
     after_s = moments(ground.seed, 1.0, START_SECONDS)
-    while outcome.times < ground.times:
+    for number in ground.runs(outcome):
         study = on_ray(workers=2, seed=ground.seed + number)
-        run, number = Run(ground.scratch / str(number), study, audited=False), number + 1
+        run = Run(ground.scratch / str(number), study, audited=False)
         kill_until_the_end(run, outcome, after_s, ground)
     return outcome
 
@@ -36,9 +36,8 @@ def ray_worker(ground: Ground) -> Outcome:
     outcome, rng = Outcome(), random.Random(ground.seed)
 
     def strike(_: Run) -> bool:
-        if found := actors("TrialActor"):
-            os.kill(rng.choice(found), signal.SIGKILL)
-        return bool(found)
+        found = actors("TrialActor")
+        return bool(found) and send(rng.choice(found), signal.SIGKILL)
 
     with cluster([{"CPU": 2}]) as nodes:
 

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from one_run import Run, command_of, descendants, quick
+from one_run import Run, quick
+from process_table import command_of, descendants
 
 if TYPE_CHECKING:
     from clusters import Nodes

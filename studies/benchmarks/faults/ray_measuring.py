@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ledger import finished, signs_of_life
-from one_run import Run, compare, ended, moments, nothing_failed, over, strike_until_enough, wait_for
+from one_run import Run, compare, ended, moments, nothing_failed, over, strike_until_enough
 from outcome import Ground, Outcome
+from process_table import wait_for
 from ray_ground import HEAD, METER, TRIALS, actors, cluster, no_ray, ray_run
 
 MEASURING = {"CPU": 0, METER: 1}

@@ -23,9 +23,9 @@ from clock import clock, no_faketime
 from disk import full_disk, no_mounts
 from driver_kill import driver_kill, driver_kill_alone
 from notice import notice
-from one_run import adopt
 from outcome import Fault, Ground, Outcome, show
 from postgres_faults import no_postgres, postgres_restart
+from process_table import adopt
 from ray_faults import ray_driver, ray_head, ray_late, ray_node, ray_worker
 from ray_ground import no_ray
 from ray_measuring import no_other_cpu, ray_cpu, ray_measuring

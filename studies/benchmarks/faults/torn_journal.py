@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger import finished
-from one_run import Moment, Run, compare, ended, ended_within, kill, moments, nothing_failed, over, quick
+from one_run import Moment, Run, compare, ended, ended_within, moments, nothing_failed, over, quick
 from outcome import Ground, Outcome
+from process_table import kill
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 5.0, 14.0
 
@@ -41,11 +42,11 @@ def torn_journal(ground: Ground) -> Outcome:
 
     A record that is cut is lost; what it told is told again from the evaluation's own file.
     """
-    outcome, rng, number = Outcome(), random.Random(ground.seed), 0
+    outcome, rng = Outcome(), random.Random(ground.seed)
     after_s = moments(ground.seed, SHORTEST_SECONDS, LONGEST_SECONDS)
-    while outcome.times < ground.times:
+    for number in ground.runs(outcome):
         run = Run(ground.scratch / str(number), quick(seed=ground.seed + number))
-        driver, before, number = run.start(), finished(run.folder), number + 1
+        driver, before = run.start(), finished(run.folder)
         while outcome.times < ground.times and not ended_within(driver, next(after_s)):
             kill(driver)
             outcome.orphans += run.orphans()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 
 from ledger import finished
-from one_run import Run, compare, ended, ended_within, kill, moments, over, quick, wait_for
+from one_run import Run, compare, ended, ended_within, moments, over, quick
 from outcome import Ground, Outcome
+from process_table import kill, wait_for
 
 WRONG_INPUT = 2
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.5, 4.0

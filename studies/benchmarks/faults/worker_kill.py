@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 
 from one_run import Run, moments, quick, strike_until_enough
 from outcome import Ground, Outcome
+from process_table import send
 
 SHORTEST_SECONDS, LONGEST_SECONDS = 3.0, 9.0
 
@@ -17,9 +17,8 @@ def worker_kill(ground: Ground) -> Outcome:
     outcome, rng = Outcome(), random.Random(ground.seed)
 
     def strike(run: Run) -> bool:
-        if workers := run.workers():
-            os.kill(rng.choice(workers), signal.SIGKILL)
-        return bool(workers)
+        workers = run.workers()
+        return bool(workers) and send(rng.choice(workers), signal.SIGKILL)
 
     def make(number: int) -> Run:
         return Run(ground.scratch / str(number), quick(seed=ground.seed + number))

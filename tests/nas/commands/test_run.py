@@ -18,6 +18,7 @@ import nas.data.of_study
 import nas.executors.loop
 import nas.measuring.calibration
 import nas.measuring.latency_design
+from nas.commands.setup import setup_of
 from nas.data import DataSet, Images, load
 from nas.errors import InputError
 from nas.executors.engine import OnThisMachine
@@ -130,7 +131,7 @@ def test_workers_are_given_the_limits_of_the_study(folder: RunFolder, monkeypatc
     assert [limit(replace(task, epochs=epochs)) for epochs in (2, 8)] == [0.5, 2.0]
     assert limit(replace(task, epochs=8, phase="final")) == 2.0
     few = make_study(epochs=2, trial_minutes=0.5, train_images=100, input_size=4)
-    limit = nas.commands.run.setup_of(few, folder, workers=1).limit_minutes
+    limit = setup_of(few, folder, workers=1).limit_minutes
     many = len(load(few.data, input_size=8, seed=0).train)
     assert limit(replace(task, epochs=2)) == 0.5
     final = replace(task, epochs=8, phase="final")

@@ -128,6 +128,8 @@ def test_watching_ends_when_the_run_is_over(folder: RunFolder) -> None:
     text = printed(lambda console: show_status(folder.path, "text", watch=True, console=console, sleep=later))
     assert text.count("running on") == 2
     assert text.count("finished at") == 1
+    assert text.endswith("\n")
+    assert "\n\n" not in text  # a pipe is no screen
 
 
 def test_no_run_folder_is_one_clear_error(tmp_path: Path) -> None:

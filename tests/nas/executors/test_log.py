@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,30 @@ def test_what_is_shown_as_a_warning_is_in_the_log(folder: RunFolder) -> None:
     assert shown == [
         (Level.WARNING, "mind the gap"), (Level.WARNING, "The search ended early: x."), (Level.ERROR, "much worse"),
     ]  # fmt: skip
+
+
+def test_lines_of_two_threads_do_not_meet(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What becomes of a run's database is shown by the thread that copies into it."""
+    log, meetings, busy, real = RunLog(), list[str](), threading.Lock(), LogFile.write
+
+    def slow(self: LogFile, level: Level, event: str, words: str, **more: object) -> None:
+        if not busy.acquire(blocking=False):
+            meetings.append(words)
+            return
+        time.sleep(0.002)
+        real(self, level, event, words, **more)
+        busy.release()
+
+    monkeypatch.setattr(LogFile, "write", slow)
+    log.began(STUDY, folder)
+    other = threading.Thread(target=lambda: [log.note(Level.INFO, "shown", "there") for _ in range(10)])
+    other.start()
+    for _ in range(10):
+        log.note(Level.INFO, "shown", "here")
+    other.join()
+    log.ended(folder, "")
+    assert not meetings
+    assert len(read_log(folder)) == 22
 
 
 def test_a_disk_that_takes_no_beat_is_tried_again(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,21 @@ def test_first_deaths_count_in_a_row(folder: RunFolder, run: Run, monkeypatch: p
     assert {row["state"] for row in read(folder, "trials")} <= {"COMPLETE", "DUPLICATE"}
 
 
+def test_a_node_that_is_lost_while_its_workers_start_ends_no_run(
+    folder: RunFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, lost = Workers.wait, [True] * nas.executors.loop.MAX_START_DEATHS
+
+    def wait(self: Workers, seconds: float) -> list[Any]:
+        if lost and lost.pop():
+            return [Died(self.running.pop(0), "the node of its worker is gone", started=False, blamed=False)]
+        return original(self, seconds)
+
+    monkeypatch.setattr(Workers, "wait", wait)
+    assert run(workers=1)
+    assert {row["state"] for row in read(folder, "trials")} <= {"COMPLETE", "DUPLICATE"}
+
+
 def quietly(driver: Any, executor: Any, stop: Stop | None = None) -> str:
     quiet = Console(quiet=True)
     return drive(driver, executor, stop or Stop(console=quiet), Screen(quiet, "t", 1, lambda: 0, lambda row: ""))

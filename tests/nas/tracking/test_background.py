@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ from tracked import Example
 
 from nas.executors.pool import Reported, Told
 from nas.executors.watching import INTERRUPTED, Watchers
+from nas.records import State
 from nas.registry import TRACKERS
+from nas.run_folder.columns import finalist_columns
 from nas.run_folder.tables import write_rows
 from nas.tasks import Progress, Rung
 from nas.tracking import background
@@ -102,6 +104,15 @@ def test_what_a_search_tells_reaches_the_store_in_order(without_tables: Example,
     ]
 
 
+def test_the_best_of_a_run_that_goes_on_does_not_fall(example: Example, opening: Opening) -> None:
+    best, tracker = example.rows[0], Background("toy")
+    assert best.accuracy is not None
+    tracker.began(example.study, example.folder)
+    tracker.over(example.tasks[2], None, replace(best, number=2, accuracy=best.accuracy / 2))
+    tracker.ended(example.folder, "")
+    assert ("total", (3, {"best/accuracy": best.accuracy})) in opening.stores[0].calls
+
+
 def test_what_was_missed_is_told_at_the_start_and_nothing_twice(example: Example, opening: Opening) -> None:
     for _ in range(2):
         tracker = Background("toy")
@@ -141,11 +152,6 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def test_of_a_retry_its_last_end_is_told(example: Example, opening: Opening) -> None:
     """A finalist that is trained again has the folder, and so the key, of the one that failed."""
-    from dataclasses import replace
-
-    from nas.records import State
-    from nas.run_folder.columns import finalist_columns
-
     failed = replace(example.rows[2], state=State.FAILED, reason="diverged")
     write_rows(example.folder.finalists, finalist_columns(example.study), [failed, example.rows[2]])
     tracker = Background("toy")
@@ -196,6 +202,21 @@ def test_a_broken_store_ends_the_tracker_and_not_the_search(without_tables: Exam
     assert text.count("toy is told nothing more") == 1
     assert "ConnectionError: https://...@host/api refused" in text
     assert "secret" not in text
+
+
+def test_a_password_is_left_out_of_a_message_that_is_cut(
+    example: Example, opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "MOST_WORDS", len("refused by http://me:sec"))
+
+    def fail() -> None:
+        raise ConnectionError("refused by http://me:secret@host/api")
+
+    opening.wait, tracker = fail, Background("toy")
+    tracker.began(example.study, example.folder)
+    with pytest.raises(background.TrackerFailed) as failed:
+        tracker.ended(example.folder, "")
+    assert str(failed.value) == "ConnectionError: refused by http://...@ho"
 
 
 def test_a_store_that_does_not_open_ends_the_tracker(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:

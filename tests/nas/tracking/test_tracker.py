@@ -29,7 +29,7 @@ def test_artifacts_are_those_that_are_there(example: Example) -> None:
     [
         ("cannot reach http://me:pass@host:5000/api", "cannot reach http://...@host:5000/api"),
         ("postgresql+psycopg2://u:p@ss@db/x and //t@y", "postgresql+psycopg2://...@db/x and //...@y"),
-        ("http://host/a@b", "http://host/a@b"),
+        ("mysql://u:p/w@db/x?y=1, or //t@y", "mysql://...@db/x?y=1, or //...@y"),
         ("me@host", "me@host"),
     ],
 )

@@ -18,7 +18,7 @@ from compressors.quantization.insertion import prepare
 from nas.errors import TrainingDiverged
 from nas.study import Recipe
 from nas.training.inference import CalibrationBatches, predict
-from nas.training.loop import MAX_GRADIENT_NORM, epoch_seed, train_stage
+from nas.training.loop import MAX_GRADIENT_NORM, _dropping, epoch_seed, generator_of, train_stage
 from nas.training.losses import Loss, network_teacher, recorded_teacher
 from nas.training.optimization import MovingAverage, make_optimizer
 from nas.training.stages import Stage
@@ -221,6 +221,30 @@ def test_quantization_aware_training_is_in_fp32(monkeypatch: pytest.MonkeyPatch)
             precision="bf16", **ways,
         )  # fmt: skip
     assert used == ["bf16", "bf16", "fp32"]
+
+
+CPU = torch.device("cpu")
+
+
+def drawn(network: nn.Module, generator: torch.Tensor | None) -> float:
+    """The first number that dropout would draw."""
+    with _dropping(network, feed_of(20), 7, generator):
+        return float(torch.rand(()))
+
+
+def test_dropout_goes_on_from_a_state_and_leaves_the_generator_alone() -> None:
+    torch.manual_seed(3)
+    before, other = generator_of(CPU), torch.Generator().manual_seed(5).get_state()
+    with _dropping(nn.Identity(), feed_of(20), 7, other):  # without dropout it is none of its business
+        assert torch.equal(generator_of(CPU), before)
+    assert torch.equal(generator_of(CPU), before)
+    assert drawn(nn.Dropout(), other) == float(torch.rand((), generator=torch.Generator().manual_seed(5)))
+    assert torch.equal(generator_of(CPU), before)
+
+
+def test_a_state_from_another_kind_of_device_is_as_none() -> None:
+    """A trial whose node died goes on elsewhere; a GPU's generator has sixteen bytes."""
+    assert drawn(nn.Dropout(), torch.zeros(16, dtype=torch.uint8)) == drawn(nn.Dropout(), None)
 
 
 def test_no_step_goes_further_than_the_largest_gradient() -> None:
