@@ -415,10 +415,12 @@ def test_what_is_no_pair_of_runs(pair: Pair) -> None:
     refused(pair, r"--to: expected a new or an empty folder, got .*full", to="full")
 
 
-def test_the_command(both: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(both: Pair, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = both
     to = first.path.with_name("merged")
-    cli.merge([first.path, second.path], to)
+    to.mkdir()
+    monkeypatch.chdir(to)
+    cli.merge([first.path, second.path], Path())
     told = capsys.readouterr().out
     assert "a: 5 trials, 2 finalists, 2 references" in told
     assert "b: 7 trials, 3 repeats, 2 finalists, 2 known from another" in told
