@@ -17,7 +17,8 @@ from nas.records import Phase, State
 from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialNotes, TrialRow, row_in
-from nas.search.journal import Journal, repair
+from nas.search.journal import Journal
+from nas.search.journal_file import repair
 from nas.study.file import load_recorded
 
 

@@ -22,7 +22,7 @@ from nas.records import Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.reached import RUNGS
-from nas.search.journal import sound_records, unusable
+from nas.search.journal_file import sound_records, unusable
 from nas.search.replay import Replay
 from nas.study import Study
 

@@ -91,7 +91,7 @@ class Stage:
         return (self.folder / "calls").read_text().splitlines()
 
     def await_call(self, beginning: str) -> None:
-        for _ in range(400):
+        for _ in range(3000):
             if (self.folder / "calls").exists() and any(call.startswith(beginning) for call in self.calls):
                 return
             time.sleep(0.01)
@@ -151,7 +151,7 @@ def test_modules_may_read_variables_that_are_not_set(stage: Stage) -> None:
 
 def test_every_node_offers_what_it_is_there_for(stage: Stage) -> None:
     stage.command("srun", does='[[ "$*" != *"ray start"* ]] || { while [ "$1" != -- ]; do shift; done; shift; "$@"; }')
-    stage.command("nas", does="sleep 0.5")
+    stage.command("nas", does='until [ "$(grep -c "^ray start" calls)" = 3 ]; do sleep 0.02; done')
     ended = stage.start(script(WITH_DEVICE, "nodes=3", "cpus=2"), SLURM_GPUS_ON_NODE="1").wait(30)
     assert ended == 0
     starts = [call for call in stage.calls if call.startswith("ray start")]
