@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from nas.study.section import AboveZero, Section
+
+RAYS_OWN = ("CPU", "GPU", "memory", "object_store_memory")
+
+
+def custom_resource(name: str) -> str:
+    """The name of a custom resource. Raises ValueError where it is one that Ray counts itself."""
+    if name in RAYS_OWN:
+        raise ValueError(f"expected a custom resource, other than {', '.join(RAYS_OWN)}, got {name!r}")
+    return name
+
+
+def _custom(resources: Mapping[str, float]) -> Mapping[str, float]:
+    return {custom_resource(name): amount for name, amount in resources.items()}
 
 
 class RayOptions(Section):
@@ -23,7 +36,7 @@ class RayOptions(Section):
         description="Cores of a trial, and threads that it trains on; with images below 32 pixels it trains on one.",
     )
     gpus: Annotated[float, Field(ge=0)] = Field(0.0, description="GPUs of a trial; below 1 several trials share one.")
-    resources: Mapping[str, AboveZero] = Field(
+    resources: Annotated[Mapping[str, AboveZero], AfterValidator(_custom)] = Field(
         {}, description="Further resources of a trial, by the names that nodes offer them under: {a100: 0.5}."
     )
     runtime_env: Mapping[str, Any] = Field(
