@@ -66,6 +66,7 @@ class Journal:
         for trial in self._study.get_trials(deepcopy=False):
             self._common.keep_once(trial)
             try:
+                trial._validate()  # all of it: the shell lacks what may not fit together
                 self._copy.add_trial(_shell(trial))
             except ValueError as error:  # its records can be replayed, and do not fit together
                 raise InputError(unusable(file, f"trial {trial.number} of {name!r}", error)) from error
