@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,12 @@ def repair(journal: Path) -> int:
         stale.unlink()
     if not journal.exists():
         return 0
-    content = journal.read_bytes()
-    lines, damaged = _sound_lines(content, journal)
-    kept = b"".join(line + b"\n" for line in lines)
-    if content.startswith(kept):
-        os.truncate(journal, len(kept))
+    found = _surveyed(journal)
+    if found.has_blanks:
+        write_atomically(journal, b"".join(_lines(journal, found.end)))
     else:
-        write_atomically(journal, kept)
-    return len(damaged) if damaged.strip() else 0
+        os.truncate(journal, found.end)
+    return found.damaged_bytes
 
 
 def sound_records(journal: Path) -> Iterator[Mapping[str, Any]]:
@@ -69,22 +68,46 @@ def sound_records(journal: Path) -> Iterator[Mapping[str, Any]]:
     Raises InputError where there is no such file, or where `repair` would.
     """
     try:
-        content = journal.read_bytes()
+        end = _surveyed(journal).end
     except OSError as error:
         raise InputError(f"{journal}: cannot be read: {error.strerror}") from None
-    lines, _ = _sound_lines(content, journal)
-    return map(json.loads, lines)
+    return map(json.loads, _lines(journal, end))
 
 
-def _sound_lines(content: bytes, journal: Path) -> tuple[list[bytes], bytes]:
-    """The lines that hold records, and the damaged end."""
-    *lines, torn = content.split(b"\n")
-    sound = [number for number, line in enumerate(lines) if _is_record(line)]
-    end = sound[-1] + 1 if sound else 0
-    for number in sorted(set(range(end)) - set(sound)):
-        if lines[number].strip():
-            raise InputError(_damaged(journal, number + 1, repr(lines[number][:40].decode(errors="replace"))))
-    return [lines[number] for number in sound], b"\n".join([*lines[end:], torn])
+@dataclass(frozen=True, slots=True)
+class _Surveyed:
+    """Where the last record ends, whether blank lines lie before, and how long the damaged rest is."""
+
+    end: int
+    has_blanks: bool
+    damaged_bytes: int
+
+
+def _surveyed(journal: Path) -> _Surveyed:
+    """Look at every line, one at a time: with tens of thousands of trials the file has hundreds of megabytes."""
+    size = end = blanks = blanks_before = 0
+    damaged: tuple[int, bytes] | None = None
+    with journal.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            size += len(line)
+            if line.endswith(b"\n") and _is_record(line):
+                if damaged is not None:
+                    at, text = damaged
+                    raise InputError(_damaged(journal, at, repr(text[:40].decode(errors="replace"))))
+                end, blanks_before = size, blanks
+            elif line.strip():
+                damaged = damaged or (number, line.removesuffix(b"\n"))
+            else:
+                blanks += 1
+    return _Surveyed(end, blanks_before > 0, 0 if damaged is None else size - end)
+
+
+def _lines(journal: Path, end: int) -> Iterator[bytes]:
+    """The records before `end`, each with its line's end."""
+    with journal.open("rb") as file:
+        while file.tell() < end:
+            if (line := file.readline()).strip():
+                yield line
 
 
 def _is_record(line: bytes) -> bool:
@@ -112,5 +135,5 @@ def storage_of(journal: Path) -> JournalStorage:
     file = JournalFile(journal)
     try:
         return JournalStorage(file)
-    except (KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
         raise InputError(_damaged(journal, file.line, f"one that cannot be replayed ({error})")) from error

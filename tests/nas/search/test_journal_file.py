@@ -23,6 +23,8 @@ from nas.errors import InputError
 from nas.search.journal import Journal
 from nas.search.journal_file import repair
 
+CHOICE = json.dumps({"name": "CategoricalDistribution", "attributes": {"choices": [1, 2]}})
+
 
 def sound_journal() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +147,13 @@ def test_a_damaged_line_before_whole_ones_is_named(tmp_path: Path, line: bytes, 
 
 @pytest.mark.parametrize(
     "record",
-    [{"op_code": 99}, {"op_code": 4}, {"op_code": 4, "study_id": 0, "state": "x"}, {"op_code": 0, "study_name": "y"}],
+    [
+        {"op_code": 99},
+        {"op_code": 4},
+        {"op_code": 4, "study_id": 0, "state": "x"},
+        {"op_code": 0, "study_name": "y"},
+        {"op_code": 4, "study_id": 0, "state": 0, "params": {"a": 7}, "distributions": {"a": CHOICE}},
+    ],
 )
 def test_a_record_that_cannot_be_replayed_is_named(tmp_path: Path, record: dict[str, Any]) -> None:
     file = tmp_path / "study.log"
