@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from optuna.trial import TrialState
 
 from nas.errors import InputError
 from nas.search.journal import Journal
-from nas.search.journal_file import repair
+from nas.search.journal_file import repair, sound_records
 
 CHOICE = json.dumps({"name": "CategoricalDistribution", "attributes": {"choices": [1, 2]}})
 
@@ -60,6 +61,19 @@ def test_whole_file_and_missing_file_need_no_repair(tmp_path: Path) -> None:
     whole = file.read_bytes()
     assert repair(file) == 0
     assert file.read_bytes() == whole
+
+
+def test_a_large_file_is_looked_at_line_by_line(tmp_path: Path) -> None:
+    """With 20 000 trials it has hundreds of megabytes."""
+    file = tmp_path / "study.log"
+    line = json.dumps({"op_code": 8, "worker_id": "w", "user_attr": "x" * 1000}).encode() + b"\n"
+    file.write_bytes(line * 2000 + b"torn")
+    tracemalloc.start()
+    assert repair(file) == 4
+    assert tracemalloc.get_traced_memory()[1] < 500_000
+    assert sum(1 for _ in sound_records(file)) == 2000
+    assert tracemalloc.get_traced_memory()[1] < 500_000
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", ["symlink", "file"])
