@@ -153,7 +153,7 @@ def merge(
     from nas.commands.merge import merge as merge_runs
     from nas.commands.report import report_and_front
 
-    console = Console()
+    console, to = Console(), to.resolve()  # what is built takes its place: not that of a link, or of `.`
     with console.status("merging"):
         runs, merged = merge_runs(folders, to)
     console.print(lines_of(runs, merged), markup=False, highlight=False, soft_wrap=True)

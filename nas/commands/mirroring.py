@@ -14,7 +14,7 @@ from nas.executors.watching import Watchers
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 
-END_SECONDS, HURRIED_SECONDS = 10.0, 1.0  # for which the last records are waited for, and where work ends by an error
+HURRIED_SECONDS = 1.0  # for which the last records are waited for where work ends by an error
 
 
 @contextmanager
@@ -33,13 +33,14 @@ def mirrored(study: Study, folder: RunFolder, console: Console, watchers: Watche
         watchers.happened(Noticed(words))
         console.print(f"[yellow]{escape(words)}[/]", highlight=False, soft_wrap=True)
 
-    mirror, seconds = Mirror(folder.journal, lambda: open_database(url), say), HURRIED_SECONDS
+    mirror = Mirror(folder.journal, lambda: open_database(url), say)
     mirror.start()
     try:
         yield
-        seconds = END_SECONDS
-    finally:
-        mirror.close(seconds)
+    except BaseException:
+        mirror.close(HURRIED_SECONDS)
+        raise
+    mirror.close()
 
 
 def refused_storage(study: Study) -> Iterator[str]:
@@ -50,7 +51,7 @@ def refused_storage(study: Study) -> Iterator[str]:
 
 def storage_warnings(study: Study) -> Iterator[str]:
     """Why the database cannot be reached now; a run would go on without."""
-    if study.search.storage is not None:
+    if study.search.storage is not None and not list(refused_storage(study)):
         from nas.search.mirror import unreachable
 
         if words := unreachable(study.search.storage):

@@ -26,7 +26,7 @@ from nas.records import Latency
 from nas.registry import ENGINES
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.search.earlier import earlier_runs
-from nas.search.journal import repair
+from nas.search.journal_file import repair
 from nas.search.sampling import default_population
 from nas.study import Study, Target
 from nas.study.file import CHANGEABLE, dump_study, frozen_difference, load_recorded

@@ -17,7 +17,8 @@ from nas.records import Phase, State
 from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.run_folder.rows import TrialNotes, TrialRow, row_in
-from nas.search.journal import Journal, repair
+from nas.search.journal import Journal
+from nas.search.journal_file import repair
 from nas.study.file import load_recorded
 
 
@@ -65,10 +66,11 @@ def retry(path: Path, trials: Sequence[int] = ()) -> list[Retried]:
     with sole_holder(folder.lock):
         complete_exchange(folder.path)
         repair(folder.journal)
+        searched = Journal(folder.journal, study.name, directions_of(study.objectives))
         journals: Journals = {
-            "search": Journal(folder.journal, study.name, directions_of(study.objectives)),
-            "final": Journal(folder.journal, f"{study.name}/final", ["maximize"]),
-            "reference": Journal(folder.journal, f"{study.name}/reference", ["maximize"]),
+            "search": searched,
+            "final": Journal(folder.journal, f"{study.name}/final", ["maximize"], beside=searched),
+            "reference": Journal(folder.journal, f"{study.name}/reference", ["maximize"], beside=searched),
         }
         failed = {phase: _failed(journal) for phase, journal in journals.items()}
         if wrong := set(trials) - {told.shown for found in failed.values() for told in found}:

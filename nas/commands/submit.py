@@ -35,6 +35,7 @@ def job_of(study: Path, overrides: Sequence[str], backend: Backend[Options], opt
         path=study,
         overrides=given,
         engine=loaded.search.engine,
+        address=loaded.search.ray.address if loaded.search.engine == "ray" else None,
         devices=devices_of(loaded),
         shared=loaded.search.ray.shared,
     )

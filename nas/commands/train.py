@@ -28,7 +28,8 @@ from nas.run_folder.exchange import complete_exchange
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import BOUND, TrialNotes, TrialRow, row_in, words_of
 from nas.search.finalists import Finalists
-from nas.search.journal import Journal, repair
+from nas.search.journal import Journal
+from nas.search.journal_file import repair
 from nas.search.repeats import by_trial
 from nas.search.upkeep import write_fronts
 from nas.study import Finals, Study

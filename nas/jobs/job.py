@@ -22,7 +22,8 @@ class Job:
     """A study that is to run elsewhere.
 
     text: of its file, as the user wrote it. path: of that file, as the user gave it. overrides: KEY=VALUE, in order.
-    devices: the Ray resources by which targets are measured. shared: whether all nodes see the run folder.
+    address: of the Ray cluster that the study joins. devices: the Ray resources by which targets are measured. shared:
+    whether all nodes see the run folder.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Job:
     path: Path
     overrides: tuple[str, ...]
     engine: str
+    address: str | None = None
     devices: tuple[str, ...] = ()
     shared: bool = False
 

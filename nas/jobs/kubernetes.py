@@ -142,7 +142,7 @@ def _submit(job: Job, options: KubernetesOptions) -> str:
     name = job_name(job, options)
     where = ["--namespace", options.namespace] if options.namespace else []
     said = hand_to(["kubectl", "apply", "-f", "-"], manifest_text(job, options))
-    if f"rayjob.ray.io/{name} unchanged" in said:
+    if f"rayjob.ray.io/{name} created" not in said:  # KubeRay heeds no change of a job that runs or has ended
         again = words(["kubectl", "delete", "rayjob", name, *where])
         return f"{said}\nThe job was there already. To go on with its run folder:  {again}  and submit it again."
     return f"{said}\nFollow it with:  {words(['kubectl', 'get', 'rayjob', name, *where, '--watch'])}"

@@ -15,7 +15,8 @@ STOCK_IMAGE = f"rayproject/ray:{RAY_VERSION}-py312"
 NAME_LENGTH = 47  # KubeRay makes names of 63 characters out of it
 
 DEVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,40}[A-Za-z0-9])?")  # as the value of a label
-Label = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=NAME_LENGTH)]
+JobName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=NAME_LENGTH)]
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 Named = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?([kMGTP]i?)?$")]
 AbsolutePath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.-]+)+$")]
@@ -32,7 +33,7 @@ def _without_expansion(given: object) -> object:
 class KubernetesOptions(Options):
     """Options of `nas submit --to kubernetes`."""
 
-    name: Label | None = Field(
+    name: JobName | None = Field(
         None,
         description="Name of the RayJob: lower-case letters, digits and hyphens, at most 47 characters; by default "
         "made of the study's.",

@@ -7,7 +7,9 @@ With `RAY_AUTH_MODE=token` in the environment every request carries Ray's token 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,12 +22,18 @@ from nas.jobs.shell import run_with_study
 from nas.study import Study
 
 PACKAGES = ("nas", "compressors", "search_spaces")
+HERE = "http://127.0.0.1:8265"
+ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")  # variables that say where Ray is, the first before the second
 
 
 class RayOptions(Options):
     """Options of `nas submit --to ray`."""
 
-    address: Line = Field("http://127.0.0.1:8265", description="The cluster's dashboard.")
+    address: Line | None = Field(
+        None,
+        description="The cluster's dashboard, http://HOST:PORT; by default what RAY_API_SERVER_ADDRESS or RAY_ADDRESS "
+        f"says, else {HERE}.",
+    )
     runs: Line = Field(
         "~/runs", description="Folder of run folders on the machine of the driver; this study's is runs/<study name>."
     )
@@ -48,7 +56,7 @@ class RayOptions(Options):
 
 
 def request_of(job: Job, options: RayOptions) -> dict[str, Any]:
-    """The arguments of `JobSubmissionClient.submit_job`, which are also the body of a POST to /api/jobs/."""
+    """The arguments of `JobSubmissionClient.submit_job`; without packages to send, the body of a POST to /api/jobs/."""
     runtime: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(options.notice_seconds)}}
     if options.pip:
         runtime["pip"] = list(options.pip)
@@ -79,14 +87,14 @@ def _settings(study: Study, options: RayOptions) -> Sequence[str]:
 def _refused(job: Job, options: RayOptions) -> Iterator[str]:
     if job.engine != "ray":
         yield f"search.engine: expected ray with --to ray, got {job.engine}"
-    if not options.address.startswith(("http://", "https://")):
+    if options.address is not None and not options.address.startswith(("http://", "https://")):
         yield f"--set address: expected the dashboard as http://HOST:PORT, got {options.address!r}"
 
 
 def _submit(job: Job, options: RayOptions) -> str:
-    found = send(options.address, request_of(job, options))
-    follow = f"ray job logs --address {options.address} --follow {found}"
-    return f"Submitted as {found}. Follow it with:  {follow}"
+    address = options.address or next(filter(None, map(os.environ.get, ADDRESSES)), HERE)
+    found = send(address, request_of(job, options))
+    return f"Submitted as {found}. Follow it with:  ray job logs --address {address} --follow {found}"
 
 
 def send(address: str, request: Mapping[str, Any]) -> str:
@@ -97,10 +105,22 @@ def send(address: str, request: Mapping[str, Any]) -> str:
     except ImportError:
         raise SubmitFailed("--to ray needs Ray's client: pip install 'compact-nas[jobs]'") from None
     try:
-        return str(JobSubmissionClient(address).submit_job(**request))
-    # RuntimeError: an answer other than 200; RayError: a token that is missing or wrong.
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        with _nowhere_else():
+            return str(JobSubmissionClient(address).submit_job(**request))
+    # OSError: no connection, or one that broke; KeyError: somebody else answers; RuntimeError: an answer other than
+    # 200; RayError: a token that is missing or wrong.
+    except (OSError, KeyError, RuntimeError, ValueError, RayError) as error:
         raise SubmitFailed(f"{address} did not take the job: {_first_words(error)}") from None
+
+
+@contextmanager
+def _nowhere_else() -> Iterator[None]:
+    """Without the variables by which Ray's client goes before any address that it is given."""
+    held = {name: os.environ.pop(name) for name in ADDRESSES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(held)
 
 
 def _first_words(error: Exception) -> str:

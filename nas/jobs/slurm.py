@@ -90,9 +90,9 @@ def script_text(job: Job, options: SlurmOptions) -> str:
         *_directives(job, options),
         "",
         f"# Runs the study {job.name}. TERM, some time before the end, has it saved and queued again to go on.",
-        "set -u",
         *([f"module load {words(options.modules)}"] if options.modules else []),
         *([f"source {path_word(options.environment + '/bin/activate')}"] if options.environment else []),
+        "set -u",
         "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun does not take it from sbatch",
         "",
         _SIGNALS,
@@ -158,14 +158,13 @@ def _settings(study: Study, options: SlurmOptions) -> Sequence[str]:
 
 
 def _refused(job: Job, options: SlurmOptions) -> Iterator[str]:
-    if options.nodes == 1:
-        return
-    if job.engine != "ray":
+    if options.nodes > 1 and job.engine != "ray":
         yield f"search.engine: expected ray with --set nodes={options.nodes}, got {job.engine}"
+    is_elsewhere = options.nodes == 1 and job.address is not None  # on a Ray cluster that has the devices
     least = 2 + len(job.devices)
-    if options.nodes < least:
+    if job.devices and options.nodes < least and not is_elsewhere:
         wanted = f"at least {least}: the driver's, one that trains, and one for each of {', '.join(job.devices)}"
-        yield f"--set nodes: expected 1, or {wanted}, got {options.nodes}"
+        yield f"--set nodes: expected {wanted}, got {options.nodes}"
 
 
 def _submit(job: Job, options: SlurmOptions) -> str:

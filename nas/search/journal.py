@@ -7,23 +7,20 @@ RUNNING trial; results are told to both. Stock Optuna opens the file.
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import InputError
-from nas.files import write_atomically
 from nas.search.common import Common, same
+from nas.search.journal_file import storage_of, unusable
 
 T = TypeVar("T")
 Direction = Literal["minimize", "maximize"]
@@ -33,113 +30,12 @@ GENERATION = ":generation"  # how the keys end under which Optuna's genetic samp
 optuna.logging.set_verbosity(logging.WARNING)
 
 
-class HeldLock(JournalFileOpenLock):
-    """The lock of a file whose folder this process holds already (`files.sole_holder`): nothing is left to do.
-
-    Optuna's own is a symbolic link, which some file systems do not have.
-    """
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
-class JournalFile(JournalFileBackend):
-    """The journal's file, in a folder that this process holds; `line` is the last one that was read."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(str(file), lock_obj=HeldLock(str(file)))
-        self.line = 0
-
-    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        for line, record in enumerate(super().read_logs(log_number_from), log_number_from + 1):
-            self.line = line
-            yield record
-
-
-def repair(journal: Path) -> int:
-    """Cut a damaged end off, drop blank lines, and remove a dead writer's lock; returns how many bytes were damaged.
-
-    Only the holder of the folder may call this. A crash may leave the last lines torn, or filled with NUL; the next
-    record would be appended to them, and be lost as well. Raises InputError where whole records follow a damaged line:
-    what it held is lost, and they may refer to it.
-    """
-    stale = journal.with_name(journal.name + ".lock")
-    if stale.is_symlink() or stale.exists():
-        stale.unlink()
-    if not journal.exists():
-        return 0
-    content = journal.read_bytes()
-    lines, damaged = _sound_lines(content, journal)
-    kept = b"".join(line + b"\n" for line in lines)
-    if content.startswith(kept):
-        os.truncate(journal, len(kept))
-    else:
-        write_atomically(journal, kept)
-    return len(damaged) if damaged.strip() else 0
-
-
-def sound_records(journal: Path) -> Iterator[Mapping[str, Any]]:
-    """The records of a journal that another process may own: what `repair` would leave of it, and nothing is written.
-
-    Raises InputError where there is no such file, or where `repair` would.
-    """
-    try:
-        content = journal.read_bytes()
-    except OSError as error:
-        raise InputError(f"{journal}: cannot be read: {error.strerror}") from None
-    lines, _ = _sound_lines(content, journal)
-    return map(json.loads, lines)
-
-
-def _sound_lines(content: bytes, journal: Path) -> tuple[list[bytes], bytes]:
-    """The lines that hold records, and the damaged end."""
-    *lines, torn = content.split(b"\n")
-    sound = [number for number, line in enumerate(lines) if _is_record(line)]
-    end = sound[-1] + 1 if sound else 0
-    for number in sorted(set(range(end)) - set(sound)):
-        if lines[number].strip():
-            raise InputError(_damaged(journal, number + 1, repr(lines[number][:40].decode(errors="replace"))))
-    return [lines[number] for number in sound], b"\n".join([*lines[end:], torn])
-
-
 def attributes_of(constraints: Mapping[str, float]) -> dict[str, Any]:
     """Constraints as Optuna keeps them among the system attributes of a trial."""
     scratch = optuna.trial.create_trial(state=TrialState.FAIL)
     for name, value in constraints.items():
         scratch.set_constraint(name, value)
     return scratch.system_attrs
-
-
-def _is_record(line: bytes) -> bool:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
-
-
-def unusable(journal: Path, what: str, error: Exception) -> str:
-    """That records of a journal make no sense, in words."""
-    return f"{journal}: {what} cannot be used ({error}); restore the file from a copy"
-
-
-def _damaged(journal: Path, line: int, what: str) -> str:
-    return (
-        f"{journal}, line {line}: expected a record of the journal, got {what}; records behind it may refer to it. "
-        "Restore the file from a copy, or start again in another folder (--out)"
-    )
-
-
-def storage_of(journal: Path) -> JournalStorage:
-    """Raises InputError where its records cannot be replayed."""
-    file = JournalFile(journal)
-    try:
-        return JournalStorage(file)
-    except (KeyError, ValueError, TypeError, AttributeError, AssertionError) as error:
-        raise InputError(_damaged(journal, file.line, f"one that cannot be replayed ({error})")) from error
 
 
 def _shell(trial: FrozenTrial) -> FrozenTrial:
@@ -170,6 +66,7 @@ class Journal:
         for trial in self._study.get_trials(deepcopy=False):
             self._common.keep_once(trial)
             try:
+                trial._validate()  # all of it: the shell lacks what may not fit together
                 self._copy.add_trial(_shell(trial))
             except ValueError as error:  # its records can be replayed, and do not fit together
                 raise InputError(unusable(file, f"trial {trial.number} of {name!r}", error)) from error

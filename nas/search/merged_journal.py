@@ -11,7 +11,8 @@ from nas.errors import InputError
 from nas.files import write_atomically
 from nas.objectives import directions_of
 from nas.search.collected import Collected
-from nas.search.journal import Direction, unusable
+from nas.search.journal import Direction
+from nas.search.journal_file import unusable
 from nas.search.merging import MERGED_FROM, PHASES, Merged
 from nas.study import Study
 

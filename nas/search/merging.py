@@ -22,7 +22,7 @@ from nas.records import Phase, State
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, Identity, TrialNotes, TrialRow, row_in
 from nas.samplers.reached import RUNGS
-from nas.search.journal import sound_records, unusable
+from nas.search.journal_file import sound_records, unusable
 from nas.search.replay import Replay
 from nas.study import Study
 
@@ -102,7 +102,7 @@ def read_run(number: int, folder: RunFolder, study: Study) -> Run:
             replay.apply(record)
         trials = {phase: replay.named(f"{study.name}{suffix}") for phase, suffix in PHASES.items()}
         found = [one for phase in PHASES for one in _evaluated(number, phase, trials[phase])]
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(unusable(folder.journal, "a record", error)) from error
     left = sum(not trial.state.is_finished() for own in trials.values() for trial in own)
     return Run(folder, study, found, left)

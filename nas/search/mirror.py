@@ -88,13 +88,18 @@ class Mirror:
         """One line for each time it goes away, not for each attempt."""
         self._disconnect()
         if not self._is_lost:
-            self._say(f"search.storage: {reason_of(error)}; the search goes on, and is copied when it answers")
+            self._tell(f"search.storage: {reason_of(error)}; the search goes on, and is copied when it answers")
         self._is_lost = True
 
     def _found(self) -> None:
         if self._is_lost:
-            self._say("search.storage: the database answers again, and has all that it missed")
+            self._tell("search.storage: the database answers again, and has all that it missed")
         self._is_lost = False
+
+    def _tell(self, words: str) -> None:
+        """Say what became of the database, unless nobody waits for it any more: it was said that it lacks something."""
+        if not self._given_up.is_set():
+            self._say(words)
 
     def _disconnect(self) -> None:
         if isinstance(self._storage, RDBStorage):
@@ -114,7 +119,10 @@ def reason_of(error: BaseException) -> str:
 
 def unreachable(url: str) -> str:
     """Why a database cannot be reached now; empty where it can. Nothing is made in it."""
-    engine = create_engine(driver_url(url), **ENGINE)
+    try:
+        engine = create_engine(driver_url(url), **ENGINE)
+    except ImportError as error:  # psycopg, or the library of PostgreSQL that it needs
+        return reason_of(error)
     try:
         engine.connect().close()
     except SQLAlchemyError as error:

@@ -22,7 +22,8 @@ from nas.run_folder.paths import RunFolder
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in, row_of
 from nas.samplers.reached import RUNGS
 from nas.search.collected import Collected
-from nas.search.journal import RecordedTrial, attributes_of, storage_of, unusable
+from nas.search.journal import RecordedTrial, attributes_of
+from nas.search.journal_file import storage_of, unusable
 from nas.search.telling import told_of
 from nas.study import Study
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 
 from nas.study.addresses import head_address
 from nas.study.section import AboveZero, Section
 
 DECIMALS = 4  # that Ray keeps of an amount
-OWN_KEYS = {"CPU": "cpus", "GPU": "gpus"}
+RAYS_OWN = ("CPU", "GPU", "memory", "object_store_memory")
 
 
 def _amount(given: float) -> float:
@@ -21,6 +21,17 @@ def _amount(given: float) -> float:
 
 
 Amount = Annotated[float, Field(gt=0), AfterValidator(_amount)]
+
+
+def custom_resource(name: str) -> str:
+    """The name of a custom resource. Raises ValueError where it is one that Ray counts itself."""
+    if name in RAYS_OWN:
+        raise ValueError(f"expected a custom resource, other than {', '.join(RAYS_OWN)}, got {name!r}")
+    return name
+
+
+def _custom(resources: Mapping[str, float]) -> Mapping[str, float]:
+    return {custom_resource(name): amount for name, amount in resources.items()}
 
 
 class RayOptions(Section):
@@ -38,7 +49,7 @@ class RayOptions(Section):
     gpus: Annotated[float, Field(ge=0), AfterValidator(_amount)] = Field(
         0.0, description="GPUs of a trial; below 1 several trials share one."
     )
-    resources: Mapping[str, Amount] = Field(
+    resources: Annotated[Mapping[str, Amount], AfterValidator(_custom)] = Field(
         {}, description="Further resources of a trial, by the names that nodes offer them under: {a100: 0.5}."
     )
     runtime_env: Mapping[str, Any] = Field(
@@ -56,10 +67,3 @@ class RayOptions(Section):
         description="Seconds between two checkpoints of a trial that are sent to the driver, at least, so that a trial "
         "whose node is lost goes on elsewhere.",
     )
-
-    @field_validator("resources")
-    @classmethod
-    def _further_ones(cls, given: Mapping[str, float]) -> Mapping[str, float]:
-        if own := [f"{name} is search.ray.{key}" for name, key in OWN_KEYS.items() if name in given]:
-            raise ValueError(f"expected further resources alone; {', '.join(own)}")
-        return given

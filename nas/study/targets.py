@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 
 from nas.registry import RUNTIMES
 from nas.study.addresses import agent_url
+from nas.study.cluster import custom_resource
 from nas.study.section import AtLeastOne, Name, Section
 
 RuntimeName = Annotated[str, AfterValidator(RUNTIMES.known), RUNTIMES.schema]
@@ -26,7 +27,7 @@ class Target(Section):
     )
     threads: AtLeastOne = Field(1, description="Threads of one call.")
     batch: AtLeastOne = Field(1, description="Images of one call.")
-    device: Annotated[str, Field(min_length=1)] | None = Field(
+    device: Annotated[str, Field(min_length=1), AfterValidator(custom_resource)] | None = Field(
         None,
         description="The custom resource of the Ray node that measures it, `ray start --resources='{\"pi5\": 1}'` for "
         "pi5; by default the driver's machine measures.",

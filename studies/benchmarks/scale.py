@@ -206,7 +206,7 @@ def restarted(folder: RunFolder) -> tuple[float, float]:
 
 
 def restart(path: Path) -> None:
-    from nas.search.journal import repair
+    from nas.search.journal_file import repair
     from nas.study.file import load_recorded
 
     began, folder = time.monotonic(), RunFolder(path)

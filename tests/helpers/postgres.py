@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
+from ports import free_port
 
 USER, PASSWORD = "nas", "open-sesame-314"
 START_SECONDS = 20
@@ -87,12 +87,6 @@ class Server:
 
     def _how(self) -> dict[str, Any]:
         return {"cwd": self.folder, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C"}, **self.user}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 Test = TypeVar("Test", bound=Callable[..., None])

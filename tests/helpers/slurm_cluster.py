@@ -8,9 +8,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from ports import free_port
 
 CONFIGURATION = """\
 ClusterName=test
@@ -42,13 +44,6 @@ PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scan
 def is_installed() -> bool:
     """Whether this machine can be a cluster: Slurm is there, and we may start its daemons."""
     return os.geteuid() == 0 and all(map(shutil.which, PROGRAMS))
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)

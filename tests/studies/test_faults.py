@@ -20,7 +20,7 @@ from by_hand import drive, finish, make_study, task_of
 
 from nas.records import State
 from nas.run_folder.paths import RunFolder
-from nas.search.journal import repair
+from nas.search.journal_file import repair
 from nas.search.search import Search
 from nas.search.upkeep import Upkeep
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import InputError
-from nas.executors.local import KEEP_MEMORY, python_environment, worker_environment
+from nas.executors.environment import KEEP_MEMORY, python_environment, worker_environment
 
 KEY = "search.ray.runtime_env"
 FOLDERS = ("working_dir", "py_modules")  # keys of one path, and of a list of paths

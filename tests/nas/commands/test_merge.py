@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -400,8 +401,14 @@ def test_a_damaged_journal_is_named(pair: Pair) -> None:
     pair[1].journal.write_bytes(b"garbage\n" + pair[1].journal.read_bytes())
     refused(pair, r"b/study\.log, line 1: expected a record of the journal")
     whole = pair[0].journal.read_bytes()
-    for damage, what in ((b'"params"', "trial 0 of 't' cannot be used"), (b'"candidate"', "a record cannot be")):
-        pair[1].journal.write_bytes(whole.replace(damage, b'"x"'))
+    impossible = re.sub(rb'"params":\{"([^"]+)":\d+', rb'"params":{"\1":99', whole)
+    assert impossible != whole
+    for damaged, what in (
+        (whole.replace(b'"params"', b'"x"'), "trial 0 of 't' cannot be used"),
+        (whole.replace(b'"candidate"', b'"x"'), "a record cannot be"),
+        (impossible, "a record cannot be"),
+    ):
+        pair[1].journal.write_bytes(damaged)
         refused((pair[1], pair[0]), rf"b.*: {what}")
 
 
@@ -415,10 +422,12 @@ def test_what_is_no_pair_of_runs(pair: Pair) -> None:
     refused(pair, r"--to: expected a new or an empty folder, got .*full", to="full")
 
 
-def test_the_command(both: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(both: Pair, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = both
     to = first.path.with_name("merged")
-    cli.merge([first.path, second.path], to)
+    to.mkdir()
+    monkeypatch.chdir(to)
+    cli.merge([first.path, second.path], Path())
     told = capsys.readouterr().out
     assert "a: 5 trials, 2 finalists, 2 references" in told
     assert "b: 7 trials, 3 repeats, 2 finalists, 2 known from another" in told

@@ -13,7 +13,8 @@ import pytest
 from by_hand import Workers, make_study, read
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from postgres import PASSWORD, Server, free_port, on_postgres
+from ports import free_port
+from postgres import PASSWORD, Server, on_postgres
 from rich.console import Console
 
 import nas.commands.run
@@ -178,5 +179,6 @@ def test_without_the_library_it_is_refused_before_any_work(monkeypatch: pytest.M
     monkeypatch.setattr(mirroring, "find_spec", lambda _: None)
     wanted = "search.storage: needs psycopg: pip install 'compact-nas[postgresql]'"
     assert list(refused_storage(study)) == [wanted]
+    assert not list(storage_warnings(study)), "`nas check` says it once"
     assert wanted in list(refusals(study))
     assert not list(refused_storage(make_study()))

@@ -12,8 +12,6 @@ import pytest
 import yaml
 
 from nas import cli
-from nas.executors.local import LOCAL
-from nas.registry import ENGINES
 
 STUDY = """\
 name: tiny
@@ -25,9 +23,7 @@ Nas = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    if "ray" not in ENGINES:
-        monkeypatch.setitem(ENGINES, "ray", LOCAL)
+def study(tmp_path: Path) -> Path:
     file = tmp_path / "a study.yaml"
     file.write_text(STUDY)
     return file
@@ -161,6 +157,8 @@ def test_a_refusal_of_the_cluster_is_told_with_exit_code_1(
 def test_a_job_that_was_there_already_says_how_to_go_on(
     submit: Nas, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand_in(tmp_path, "kubectl", "echo rayjob.ray.io/tiny unchanged", monkeypatch)
-    _, out, _ = submit(study, "--to", "kubernetes", "--set", "image=a", "--set", "namespace=team")
-    assert "kubectl delete rayjob tiny --namespace team" in out
+    for said, was_there in (("unchanged", True), ("configured", True), ("created", False)):
+        stand_in(tmp_path, "kubectl", f"echo rayjob.ray.io/tiny {said}", monkeypatch)
+        _, out, _ = submit(study, "--to", "kubernetes", "--set", "image=a", "--set", "namespace=team")
+        assert ("kubectl delete rayjob tiny --namespace team" in out) is was_there
+        assert ("kubectl get rayjob tiny --namespace team --watch" in out) is not was_there

@@ -28,6 +28,7 @@ def test_text_becomes_what_the_option_holds() -> None:
         "123",
     )
     assert read_options(KubernetesOptions, ["labels=a=b,c=d=e"]).labels == {"a": "b", "c": "d=e"}
+    assert read_options(KubernetesOptions, ["namespace=1" + "a" * 62]).namespace == "1" + "a" * 62
 
 
 def test_an_unknown_option_is_refused_with_those_there_are() -> None:
@@ -63,6 +64,8 @@ def test_a_value_that_does_not_fit_is_named(given: str, message: str) -> None:
         ("memory=8GB", "--set memory: expected text (Memory of a node that trains, as 8Gi.), got '8GB'"),
         ("name=Digits", "--set name: expected text of at most 47 characters"),
         ("name=" + "a" * 48, "--set name: expected text of at most 47 characters"),
+        ("name=1", "--set name: expected text of at most 47 characters"),
+        ("namespace=" + "a" * 64, "--set namespace: expected text of at most 63 characters"),
         ("pip=a$(id)", "--set pip: expected no $ and no `, which a shell on the way would expand, got 'a$(id)'"),
         ("working_dir=https://x/`id`.zip", "--set working_dir: expected no $ and no `"),
     ],

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from slurm_cluster import free_port
+from ports import free_port
 
 pytest.importorskip("ray.job_submission", reason="needs ray[default]")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(400)]

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 from by_hand import drive, make_study
-from postgres import PASSWORD, Server, free_port, on_postgres
+from ports import free_port
+from postgres import PASSWORD, Server, on_postgres
 
 from nas.run_folder.paths import RunFolder
 from nas.search.mirror import Mirror, open_database

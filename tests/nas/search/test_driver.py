@@ -34,7 +34,7 @@ from nas.run_folder.rows import TrialRow, row_in
 from nas.search.driver import Done
 from nas.search.endings import infeasible
 from nas.search.finalists import Finalists, finalists_of
-from nas.search.journal import repair
+from nas.search.journal_file import repair
 from nas.search.search import Search
 from nas.search.standing import front_of
 from nas.study import Study, Target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import optuna
 import psycopg
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
-from postgres import PASSWORD, Server, free_port, on_postgres
+from ports import free_port
+from postgres import PASSWORD, Server, on_postgres
 
 from nas.search.journal import Direction, Journal
 from nas.search.mirror import Mirror, open_database, reason_of, unreachable
@@ -109,7 +111,29 @@ def test_a_database_that_hangs_holds_nobody_up(file: Path, journal: Journal) -> 
     add(journal, 2)
     mirror.close(0.05)
     free.set()
-    assert said[0] == "search.storage: the database has not all of study.log yet; the next `nas run` copies the rest"
+    mirror._thread.join(5)
+    assert said == ["search.storage: the database has not all of study.log yet; the next `nas run` copies the rest"]
+
+
+def test_what_came_too_late_is_not_said_to_be_all(file: Path, journal: Journal) -> None:
+    """The database answers again when nobody waits for it any more."""
+    said, asked, free = list[str](), threading.Event(), threading.Event()
+
+    def connect() -> BaseStorage:
+        if not said:
+            raise ConnectionError("nobody listens")
+        asked.set()
+        free.wait()
+        return InMemoryStorage()
+
+    mirror = Mirror(file, connect, said.append, poll_seconds=0.01)
+    mirror.start()
+    add(journal, 2)
+    assert asked.wait(5)
+    mirror.close(0.05)
+    free.set()
+    mirror._thread.join(5)
+    assert ["nobody listens" in said[0], "has not all" in said[1], len(said)] == [True, True, 2]
 
 
 def test_a_journal_that_comes_later_is_found(tmp_path: Path, no_fsync: None) -> None:
@@ -183,6 +207,11 @@ def test_why_a_database_is_out_of_reach_is_one_line() -> None:
     assert "connection failed" in words
     assert "\n" not in words
     assert "sqlalche.me" not in words
+
+
+def test_without_the_library_it_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert "psycopg" in unreachable("postgresql://nas@127.0.0.1:1/nas")
 
 
 def test_the_innermost_error_says_why() -> None:

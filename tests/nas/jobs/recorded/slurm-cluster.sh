@@ -14,8 +14,8 @@
 #SBATCH --signal=B:TERM@120
 
 # Runs the study digits. TERM, some time before the end, has it saved and queued again to go on.
-set -u
 module load cuda/12.4 gcc
+set -u
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun does not take it from sbatch
 
 driver='' told=''

@@ -9,8 +9,8 @@
 #SBATCH --signal=B:TERM@120
 
 # Runs the study digits. TERM, some time before the end, has it saved and queued again to go on.
-set -u
 source "$HOME"/venv/bin/activate
+set -u
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # srun does not take it from sbatch
 
 driver='' told=''
