@@ -13,6 +13,7 @@ from typing import Any
 
 from nas.errors import InputError
 from nas.executors.ray.cluster import Cluster, answers
+from nas.executors.ray.guard import guarded
 from nas.executors.ray.runtime_env import checked
 from nas.executors.ray.scratch import own_scratch
 from nas.machine import cores
@@ -45,7 +46,7 @@ def connected(address: str | None, runtime_env: Mapping[str, Any], *, cpus: int 
         with _left(_cluster(is_own=False, runtime_env=variables)) as cluster:
             yield cluster
     else:
-        with own_scratch(_short_folder(), prefix=OWN) as folder:
+        with own_scratch(_short_folder(), prefix=OWN) as folder, guarded(folder):
             with _keeping_handlers(), chdir(folder):
                 _start(folder, asked, max(cpus, cores()))
             with _left(_cluster(is_own=True, runtime_env=variables, scratch=str(folder))) as cluster:
