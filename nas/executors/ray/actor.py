@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.errors import InputError
 from nas.executors.ray.mailbox import Mailbox, Message
-from nas.executors.ray.scratch import own_scratch
+from nas.executors.ray.scratch import PREFIX, own_scratch
 from nas.executors.ray.serving import Assignment, NodeSetup, evaluate_one, opened
 from nas.executors.ray.whereabouts import whereabouts
 from nas.run_folder.paths import RunFolder
@@ -66,6 +66,7 @@ class TrialActor:
 
 
 def remove_scratch(folders: list[str]) -> None:
-    """Runs on a node: remove what actors that were killed there have left."""
-    for folder in folders:
-        shutil.rmtree(Path(folder), ignore_errors=True)
+    """Runs on a node: remove what actors that were killed there have left, and nothing else."""
+    for folder in map(Path, folders):
+        if folder.is_absolute() and folder.name.startswith(PREFIX):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -264,7 +264,7 @@ class RayWorkers:
         """Remove what actors that were killed have left, on the nodes that are there."""
         there, left = self.cluster.nodes(), dict[str, list[str]]()
         for node, scratch in self._left_behind:
-            if node in there:
+            if scratch and node in there:
                 left.setdefault(node, []).append(scratch)
         calls = [self.cluster.on_node(node, remove_scratch, own) for node, own in left.items()]
         self.cluster.settled(calls, CLOSE_SECONDS)

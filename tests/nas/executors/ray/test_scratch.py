@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.executors.ray.scratch import own_scratch, sweep
+from nas.executors.ray.actor import remove_scratch
+from nas.executors.ray.scratch import PREFIX, own_scratch, sweep
 
 KILLED = """
 import os, sys
@@ -43,6 +44,15 @@ def test_a_folder_without_a_mark_is_being_made_for_a_while(tmp_path: Path) -> No
     os.utime(tmp_path / "x-old", (1e9, 1e9))
     sweep(tmp_path, "x-")
     assert [path.name for path in tmp_path.iterdir()] == ["x-new"]
+
+
+def test_nothing_but_scratch_is_removed_on_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An actor that had not said where it works: "" would be the folder that Ray itself lives in."""
+    monkeypatch.chdir(tmp_path)
+    for name in (f"{PREFIX}x", f"{PREFIX}y", "else"):
+        (tmp_path / name).mkdir()
+    remove_scratch(["", ".", f"{PREFIX}y", str(tmp_path), str(tmp_path / "else"), str(tmp_path / f"{PREFIX}x")])
+    assert {path.name for path in tmp_path.iterdir()} == {f"{PREFIX}y", "else"}
 
 
 SHARING = """
