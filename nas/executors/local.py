@@ -189,7 +189,7 @@ class LocalWorkers:
                 worker.since = now
             if not worker.started and now - worker.since > START_SECONDS:
                 events.append(Died(worker.task, f"worker not ready after {START_SECONDS:.0f} s", started=False))
-            elif worker.started and worker.task and limit is not None and now - worker.since > 60 * limit:
+            elif worker.started and worker.task and limit and now - worker.since > self._allowed_s(worker, limit):
                 events.append(TookTooLong(worker.task))
             else:
                 continue
@@ -197,6 +197,11 @@ class LocalWorkers:
             worker.process.wait()
             self._replace(worker)
         return events
+
+    def _allowed_s(self, worker: _Worker, limit_minutes: float) -> float:
+        """Twice the limit while it measures beside others: it may wait for one that hangs, and is ended by its own."""
+        waits = worker.part == "measure" and self.count > 1
+        return 60 * limit_minutes * (2 if waits else 1)
 
     def _measures_elsewhere(self, worker: _Worker) -> bool:
         return self.waits_for_devices and worker.part == "measure"

@@ -226,6 +226,18 @@ def test_what_is_for_all_candidates_does_not_count(folder: RunFolder) -> None:
         assert next_event(pool) == TookTooLong(hanging)
 
 
+def test_one_that_waits_to_measure_is_not_ended_for_another_that_hangs(folder: RunFolder) -> None:
+    waiting, hanging = make_task(folder, 0), make_task(folder, 1)
+    body = "say(progress={'part': 'train' if task['number'] else 'measure'}); time.sleep(60)"
+    workers = stub(folder, body, limit_minutes=lambda _: 1 / 60)
+    workers.count = 2
+    with workers as pool:
+        pool.submit(waiting)
+        pool.submit(hanging)
+        assert next_event(pool) == TookTooLong(hanging)
+        assert next_event(pool) == TookTooLong(waiting)
+
+
 @pytest.mark.parametrize("elsewhere", [True, False])
 def test_waiting_for_a_device_does_not_count(folder: RunFolder, elsewhere: bool) -> None:
     """What it does afterwards does; here measuring itself is part of a trial's work."""
