@@ -191,6 +191,9 @@ class LocalWorkers:
                 events.append(Died(worker.task, f"worker not ready after {START_SECONDS:.0f} s", started=False))
             elif worker.started and worker.task and limit and now - worker.since > self._allowed_s(worker, limit):
                 events.append(TookTooLong(worker.task))
+                for other in self._workers:
+                    if other.part == "measure":  # it may have waited for this one all the time
+                        other.since = now
             else:
                 continue
             worker.process.kill()
