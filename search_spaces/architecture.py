@@ -43,7 +43,8 @@ class HeadConfig(Record):
 class Part:
     """A part of a network: its layers in order of execution; its place if it is a block, else its activation.
 
-    `is_linear` says of a block that it is without the activations between its layers and behind them.
+    `is_linear` says of a block that it is without the activations between its layers and behind them; `is_edge` of a
+    part that it holds the first or the last layer, which are not stored below 8 bits unless a study says so.
     Equal parts are mostly one object, so that what is worked out of a part is quickly found again.
     """
 
@@ -52,6 +53,7 @@ class Part:
     site: BlockSite | None = None
     activation: Activation = "relu"
     is_linear: bool = False
+    is_edge: bool = False
 
 
 class Architecture(Record):
@@ -168,7 +170,7 @@ class Architecture(Record):
 def _end(activation: Activation, name: str, *fields: Any) -> Part:
     """The stem, the head or the classifier, by which the name of its only layer begins."""
     part = name.partition(".")[0]
-    return Part(part, (LayerSpec(name, part, *fields),), activation=activation)
+    return Part(part, (LayerSpec(name, part, *fields),), activation=activation, is_edge=part != "head")
 
 
 @lru_cache(maxsize=1 << 16)

@@ -7,6 +7,8 @@ from typing import Literal
 
 LayerKind = Literal["conv", "depthwise", "pointwise", "linear"]
 Member = tuple[str, int]
+Span = tuple[tuple[int, ...], ...]
+"""Where the channels of a group lie along an axis: for each channel of the group the indices that it has there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,8 @@ class LayerSpec:
     `name` is the torch module path and the node name in the file; `block` is the part of the network it belongs to.
     Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it. Kernel, stride
     and maps are square, unless `wide` has their widths (kernel, stride, input, output); the fields are heights then.
+    `split` is the number of groups of a convolution that is neither whole nor depthwise; `padding` is that of height and
+    width, None: half the kernel.
     """
 
     name: str
@@ -28,6 +32,15 @@ class LayerSpec:
     input_size: int = 1
     output_size: int = 1
     wide: tuple[int, int, int, int] | None = None
+    split: int = 1
+    padding: tuple[int, int] | None = None
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def paddings(self) -> tuple[int, int]:
+        """Pixels of zeros above and below the map, and at its sides."""
+        height, width = self.kernels
+        return self.padding or (height // 2, width // 2)
 
     @property
     def kernels(self) -> tuple[int, int]:
@@ -65,7 +78,7 @@ class LayerSpec:
 
     @property
     def groups(self) -> int:
-        return self.in_channels if self.kind == "depthwise" else 1
+        return self.in_channels if self.kind == "depthwise" else self.split
 
     @property
     def weight_count(self) -> int:
@@ -87,12 +100,17 @@ class ChannelGroup:
     """Channels that are cut together: `members` are (module name, weight axis), batch norms included.
 
     `block` is the part of the network the group is named after, `width` its number of channels before pruning.
+    `spans` say of each member where along the axis the channels lie, None: they are the whole axis, in order; empty:
+    so it is with all. What counts as one channel of the group may be several of a layer, all of which go together:
+    `unit` of them in the layer that writes them.
     """
 
     name: str
     block: str
     width: int
     members: tuple[Member, ...]
+    spans: tuple[Span | None, ...] = ()
+    unit: int = 1
 
 
 def downsampled(size: int, stride: int) -> int:

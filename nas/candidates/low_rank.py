@@ -37,7 +37,7 @@ def draw_low_rank(
 
 def _offered(part: Part) -> Iterator[tuple[str, Shape]]:
     """The layers of a part that a study may factor."""
-    if part.site is not None or part.name == "head":
+    if not part.is_edge:
         yield from ((layer.name, shape_of(layer)) for layer in part.layers)
 
 

@@ -123,10 +123,9 @@ def draw_formats(
     parts, by_layer = architecture.parts(1), compression.granularity == "layer"
     formats: dict[str, WeightFormat] = {}
     for part in parts:
-        is_edge = part.site is None and part.name != "head"
         for shared in ([layer] for layer in part.layers) if by_layer else (part.layers,):
             gene = f"{scope_of(shared[0].name, part.name, compression)}.weight_format"
-            drawn = _format(trial, gene, compression, protect=is_edge)
+            drawn = _format(trial, gene, compression, protect=part.is_edge)
             formats |= {layer.name: drawn for layer in shared}
     return formats
 
