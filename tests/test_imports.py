@@ -54,6 +54,7 @@ WITHOUT_TORCH = (
     "search_spaces/kinds.py", "search_spaces/layers.py", "search_spaces/presets.py", "search_spaces/sites.py",
     "search_spaces/spaces.py", "search_spaces/trials.py", "search_spaces/parts.py", "search_spaces/protocols.py",
     "search_spaces/architectures.py", "search_spaces/existing/architecture.py", "search_spaces/existing/blueprint.py",
+    "search_spaces/existing/code.py", "search_spaces/existing/edits.py", "search_spaces/existing/errors.py",
     "search_spaces/existing/groups.py", "search_spaces/existing/known.py", "search_spaces/existing/layers.py",
     "search_spaces/existing/ops.py", "search_spaces/existing/parts.py", "search_spaces/existing/space.py",
     "compressors/plan.py", "compressors/formats.py",
