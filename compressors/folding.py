@@ -10,6 +10,7 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from compressors.biases import give_biases
 from compressors.support import (
     FLOATS,
     Unsupported,
@@ -46,7 +47,8 @@ def traced(path: str, module: nn.Module) -> fx.Graph:
 
 
 def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.GraphModule:
-    """A copy of `module` without batch norm, dropout and identity layers; its outputs are those of `module.eval()`.
+    """A copy of `module` without batch norm, dropout and identity layers, and with a bias in every layer; its outputs
+    are those of `module.eval()`.
 
     What `join` makes of a convolution and its batch norm has the convolution's name; by default that is a convolution
     with a bias. Raises Unsupported for a batch norm that cannot be folded:
@@ -69,6 +71,7 @@ def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.Gra
             folded.graph.erase_node(node)
     folded.graph.lint()
     folded.delete_all_unused_submodules()
+    give_biases(folded)
     folded.recompile()
     return folded
 
