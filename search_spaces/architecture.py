@@ -78,6 +78,21 @@ class Architecture(Record):
         """Every block with its place: name, widths before pruning and map sizes."""
         return tuple(self._sites())
 
+    @property
+    def sections(self) -> int:
+        """Its stages, by which it is described in numbers."""
+        return len(self.stages)
+
+    def section_of(self, part: str) -> int | None:
+        """The number of a part's stage, from 0 on; None of what lies before and behind them."""
+        stage, _, block = part.partition(".")
+        return int(stage.removeprefix("stage")) - 1 if block else None
+
+    @property
+    def head_width(self) -> int:
+        """Channels of the layer before the classifier that is no block; 0 without one."""
+        return self.head.width if self.head is not None else 0
+
     def _sites(self) -> Iterator[BlockSite]:
         width, size = self.stem.width, downsampled(self.input_size, self.stem.stride)
         for s, stage in enumerate(self.stages, start=1):

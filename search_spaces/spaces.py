@@ -120,6 +120,26 @@ class Space(Record):
         return (self.input_size,) if isinstance(self.input_size, int) else self.input_size
 
     @property
+    def is_one_network(self) -> bool:
+        """Whether all that is drawn has the same parts and channels, whatever size images have."""
+        return False
+
+    @property
+    def sections(self) -> int:
+        """The stages: what describes a network, from its first block to its last, in numbers."""
+        return len(self.stages)
+
+    @property
+    def words(self) -> str:
+        """What is drawn, in words."""
+        return f"blocks: {', '.join(kind.replace('_', ' ') for kind in self.block_spaces())}"
+
+    @property
+    def most_width_choices(self) -> int:
+        """The most choices that there are of a width."""
+        return max(len(widths) for widths in (self.stem_widths, *(stage.widths for stage in self.stages)))
+
+    @property
     def stride(self) -> int:
         return self.stem_stride * math.prod(stage.stride for stage in self.stages)
 

@@ -21,10 +21,9 @@ def all_genes(study: Study) -> list[str]:
 def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     """Every gene of the candidate with its choices; where stages choose among kinds of blocks, those of every kind."""
     recorder, space = _Recorder(), study.space
-    most = max(len(widths) for widths in (space.stem_widths, *(stage.widths for stage in space.stages)))
     # A block between different widths has all the layers it may ever have. A width without a choice is not asked for:
     # only where all that may lie before it are taken in turn, one of them differs from it.
-    ways = (partial(_changed, last), partial(_changed, first), *(partial(_numbered, number) for number in range(most)))
+    ways = (partial(_changed, last), partial(_changed, first), *(partial(_numbered, number) for number in range(space.most_width_choices)))
     for kind, way in product((space, *space.of_one_kind()), ways):
         recorder.width = way
         sample_of(recorder, study, kind)

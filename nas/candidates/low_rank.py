@@ -130,7 +130,7 @@ def _factors(layer: LayerSpec, asked: Factoring | None) -> Iterator[LayerSpec]:
     before = layer.input_map
     for number, shape in enumerate(shapes):
         after = _after(before, shape.stride)
-        yield _spec(f"{layer.name}.{number}", layer.block, shape, before, after)
+        yield _spec(layer, number, shape, before, after)
         before = after
 
 
@@ -139,7 +139,8 @@ def _after(size: Pair, stride: Pair) -> Pair:
     return height, width
 
 
-def _spec(name: str, block: str, shape: Shape, before: Pair, after: Pair) -> LayerSpec:
+def _spec(layer: LayerSpec, number: int, shape: Shape, before: Pair, after: Pair) -> LayerSpec:
+    """A factor of a layer, by its number, between maps of these sizes."""
     height, width = ((shape.kernel[side], shape.stride[side], before[side], after[side]) for side in (0, 1))
     return LayerSpec(
         name, block, _kind(shape), shape.inputs, shape.outputs, *height, wide=None if width == height else width
