@@ -9,6 +9,7 @@ from typing import Any, Literal
 from compressors.plan import CompressionPlan
 from nas.candidates.sampling import DRAWS, Draw, edge_formats
 from nas.study import Compression, Study
+from search_spaces.protocols import SpaceLike
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import Space
 from search_spaces.trials import Pick, last
@@ -22,14 +23,14 @@ def candidates_of(study: Study) -> int:
     return size * len(study.training.quantizations)
 
 
-def space_size(space: Space, compression: Compression, *, input_channels: Literal[1, 3] = 1) -> int:
+def space_size(space: SpaceLike, compression: Compression, *, input_channels: Literal[1, 3] = 1) -> int:
     """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
 
     With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together or a
     block splits one, which is then not pruned. Of what further rows of DRAWS ask, every network is taken to be asked as
     much as the largest.
     """
-    if space.is_one_network:  # every draw is asked the same
+    if not isinstance(space, Space):  # every draw is asked the same
         return _ways_of(space, compression, DRAWS.values(), input_channels) * len(space.input_sizes)
     return _plain_size(space, compression) * _further_ways(space, compression)
 
@@ -62,13 +63,13 @@ def _plain_size(space: Space, compression: Compression) -> int:
             return widths * space.count(blocks, head) * edges
 
 
-def _further_ways(space: Space, compression: Compression) -> int:
+def _further_ways(space: SpaceLike, compression: Compression) -> int:
     """Ways to answer what rows of DRAWS ask for the `steps` of a plan, of the largest network of any kind."""
     rows = [draw for name, draw in DRAWS.items() if name not in CompressionPlan.model_fields]
     return max(_ways_of(kind, compression, rows, 1) for kind in space.of_one_kind()) if rows else 1
 
 
-def _ways_of(space: Space, compression: Compression, rows: Iterable[Draw], input_channels: Literal[1, 3]) -> int:
+def _ways_of(space: SpaceLike, compression: Compression, rows: Iterable[Draw], input_channels: Literal[1, 3]) -> int:
     """Ways to answer what these rows ask of the largest network."""
     architecture, asked = space.sample(Pick(last), input_channels=input_channels), _Asked()
     for draw in rows:

@@ -23,7 +23,8 @@ def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     recorder, space = _Recorder(), study.space
     # A block between different widths has all the layers it may ever have. A width without a choice is not asked for:
     # only where all that may lie before it are taken in turn, one of them differs from it.
-    ways = (partial(_changed, last), partial(_changed, first), *(partial(_numbered, number) for number in range(space.most_width_choices)))
+    numbered = (partial(_numbered, number) for number in range(space.most_width_choices))
+    ways = (partial(_changed, last), partial(_changed, first), *numbered)
     for kind, way in product((space, *space.of_one_kind()), ways):
         recorder.width = way
         sample_of(recorder, study, kind)
