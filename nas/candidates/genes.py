@@ -10,6 +10,7 @@ from typing import Any
 from nas.candidates.hyperparameters import number_genes
 from nas.candidates.sampling import sample_of
 from nas.study import Study
+from search_spaces.protocols import SpaceLike
 from search_spaces.trials import Pick, first, last
 
 
@@ -39,7 +40,8 @@ def may_depend_on_weights(study: Study) -> bool:
     kept = study.model_copy(update={"compression": whole})
     most = max(map(len, gene_choices(study).values()), default=1)
     ways = (Pick(partial(_nth, number)) for number in range(most))
-    drawn = (sample_of(way, kept, kind) for way, kind in product(ways, study.space.of_one_kind()))
+    kinds: Sequence[SpaceLike] = study.space.of_one_kind()
+    drawn = (sample_of(way, kept, kind) for way, kind in product(ways, kinds))
     return any(candidate.depends_on_weights for candidate in drawn)
 
 
