@@ -71,6 +71,9 @@ class Architecture(Record):
         stage, _, block = part.partition(".")
         return int(stage.removeprefix("stage")) - 1 if block else None
 
+    def stretches(self) -> None:
+        """What lies between layers is said by each part of itself."""
+
     @property
     def head_width(self) -> int:
         """Channels of the layer before the classifier that is no block; 0 without one."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from search_spaces.block_spaces import BlockSpace
+from search_spaces.flows import Stretch
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.parts import Part
 from search_spaces.sites import BlockSite
@@ -31,6 +32,10 @@ class ArchitectureLike(Protocol):
 
     def section_of(self, part: str) -> int | None:
         """The number of a part's section, from 0 on; None of what lies before and behind them."""
+        ...
+
+    def stretches(self) -> tuple[Stretch, ...] | None:
+        """What it does between its layers, in runs of parts; None where each part says so of itself, or none does."""
         ...
 
     @property
@@ -80,6 +85,10 @@ class SpaceLike(Protocol):
     @property
     def words(self) -> str:
         """What is drawn, in words."""
+        ...
+
+    def identity(self, input_channels: int) -> Mapping[str, Any]:
+        """All that decides what is drawn, as JSON."""
         ...
 
     @property

@@ -130,6 +130,10 @@ class Space(Record):
         """What is drawn, in words."""
         return f"blocks: {', '.join(kind.replace('_', ' ') for kind in self.block_spaces())}"
 
+    def identity(self, input_channels: int) -> Mapping[str, Any]:
+        """All that decides what is drawn, as JSON."""
+        return self.model_dump(mode="json")
+
     @property
     def most_width_choices(self) -> int:
         """The most choices that there are of a width."""

@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 from search_spaces.block_configs import Positive, Record
 from search_spaces.existing import groups, layers, parts
 from search_spaces.existing.blueprint import Blueprint
+from search_spaces.existing.flows import stretches_of
 from search_spaces.existing.known import blueprint_of
+from search_spaces.flows import Stretch
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.parts import Part
 from search_spaces.remembered import remembered
@@ -66,6 +68,11 @@ class ExistingArchitecture(Record):
         inner = [part.name for part in self.parts(1) if not part.is_edge]
         runs = min(SECTIONS, max(1, len(inner)))
         return {name: number * runs // len(inner) for number, name in enumerate(inner)}
+
+    def stretches(self) -> tuple[Stretch, ...] | None:
+        """What it does between its layers, in runs of parts; None where a layer is run more than once."""
+        channels = 0 if self.pixels is None or len(self.pixels.mean) == 1 else len(self.pixels.mean)
+        return stretches_of(self.blueprint, self.input_size, channels)
 
     @property
     def head_width(self) -> int:

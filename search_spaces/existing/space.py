@@ -73,11 +73,16 @@ class ExistingSpace(Record):
         begun = "" if self.weights == "none" else f" with the weights {self.weights}"
         return f"the network {self.base}{begun}"
 
+    def identity(self, input_channels: int) -> Mapping[str, Any]:
+        """The keys, and the digest of the network that they named when it was read."""
+        return {**self.model_dump(mode="json"), "network": self.known(input_channels).blueprint.digest}
+
     @property
     def most_width_choices(self) -> int:
         """No width is drawn: what is cut of them is."""
         return 1
 
+    @property
     def is_of_torchvision(self) -> bool:
         """Whether torchvision has it, whose code need not be trusted."""
         return self.base.startswith(TORCHVISION)
