@@ -22,7 +22,7 @@ NOT_READ = frozenset({"family", "trusted", "input_size", "width_grid"})  # keys 
 class ExistingSpace(Record):
     """A network that exists already, whose pruning ratios, formats and ranks are searched."""
 
-    family: Literal["existing"] = "existing"
+    family: Literal["existing"] = Field("existing", description="existing: a network that is there, by its `base`.")
     base: str = Field(
         description="The network: torchvision.NAME, or package.module:function of your own code, which returns a torch "
         "module and is run only where `trusted` says so. Any classifier of convolutions and linear layers that "
@@ -86,7 +86,7 @@ class ExistingSpace(Record):
         if found is None:
             from search_spaces.existing.reading import read_space  # imports torch
 
-            found = read_space(self, asked)
+            found = read_space(asked, trusted=self.trusted)
         return found
 
     def sample(self, trial: Trial, *, input_channels: Literal[1, 3]) -> ExistingArchitecture:
