@@ -60,8 +60,12 @@ def find(wishes: Wishes, costs_of: Callable[[Wishes], Costs], *, say: Callable[[
             continue
         found = at(wishes, rung, ratio)
         return Found(found, dict(costs_of(found)), tried)
-    told = "; ".join(f"{name} is {costs[name]:,.6g} of at most {wishes.limits[name]:,.6g}" for name in missed(costs, wishes.limits))
-    raise InputError(f"--max: no plan keeps to it: of the smallest that was looked at, {words(asked_last(wishes))}, {told}")
+    told = "; ".join(
+        f"{name} is {costs[name]:,.6g} of at most {wishes.limits[name]:,.6g}" for name in missed(costs, wishes.limits)
+    )
+    raise InputError(
+        f"--max: no plan keeps to it: of the smallest that was looked at, {words(asked_last(wishes))}, {told}"
+    )
 
 
 def least_ratio(keeps: Callable[[float], bool], largest: float) -> float | None:
