@@ -15,6 +15,7 @@ from search_spaces.existing.known import Known, known_as
 from search_spaces.trials import Trial, ask
 
 LEAST_SIZE = 8  # the smallest image that data can be brought to
+TORCHVISION = "torchvision."
 InputSize = Annotated[int, Field(ge=LEAST_SIZE, le=224)]
 NOT_READ = frozenset({"family", "trusted", "input_size", "width_grid"})  # keys that do not change what is read
 
@@ -61,6 +62,11 @@ class ExistingSpace(Record):
     @property
     def input_sizes(self) -> tuple[int, ...]:
         return (self.input_size,) if isinstance(self.input_size, int) else self.input_size
+
+    @property
+    def is_of_torchvision(self) -> bool:
+        """Whether torchvision has it, whose code need not be trusted."""
+        return self.base.startswith(TORCHVISION)
 
     @property
     def stride(self) -> int:
