@@ -308,5 +308,3 @@ def _needed(nodes: Collection[Node], last: str) -> list[Node]:
             found.append(node)
             wanted |= set(node.reads)
     return found[::-1]
-
-
