@@ -58,10 +58,21 @@ def print_comparison(console: Console, comparison: Comparison, *, layers: bool =
     """The table, in full on any terminal, and what else is to be said."""
     blocks = [figures_table(comparison), *([layers_table(comparison.layers)] if layers else [])]
     for block in blocks:
-        whole = Measurement.get(console, console.options.update(max_width=WIDEST), block).maximum
-        console.print(block, width=whole, crop=False, no_wrap=True, overflow="ignore")
+        with _as_wide_as(block, console):
+            console.print(block, crop=False, no_wrap=True, overflow="ignore")
     for doubt in doubts_of(comparison):
         console.print(f"[yellow]warning:[/] {escape(doubt)}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _as_wide_as(block: Table, console: Console) -> Iterator[None]:
+    """The console with room for the whole block: a table is cut to its width."""
+    width = console.width
+    console.width = max(width, Measurement.get(console, console.options.update(max_width=WIDEST), block).maximum)
+    try:
+        yield
+    finally:
+        console.width = width
 
 
 def figures_table(comparison: Comparison) -> Table:
