@@ -112,7 +112,7 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
-    own, unfinished = (folder.lock.name, folder.split.name, folder.earlier.name), ".tmp"
+    own, unfinished = (folder.lock.name, folder.split.name, folder.earlier.name, folder.data.name), ".tmp"
     names = sorted(entry.name for entry in folder.path.iterdir())
     if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:
         raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")

@@ -1,0 +1,91 @@
+"""compact-nas from Python: the searches and compressions of the command line, with arrays and modules, without files.
+
+    from nas.api import run_search
+
+    front = run_search((images, labels), objectives=["accuracy", "size_bytes"], trials=24)
+    best = front[0]
+    print(best.accuracy, best.costs["size_bytes"], best.path)
+    answers = best.predict(images)
+
+Work is done in worker processes and recorded in a run folder. The same call goes on with what is there: after Ctrl-C,
+after a kill, with more trials. Every command of the command line works on that folder too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+from nas.errors import InputError
+from nas.executors.loop import WorkFailed
+from nas.from_python.arrays import Arrays
+from nas.from_python.images import Part, Place, given_images
+from nas.from_python.networks import Front, Network, front_of
+from nas.from_python.running import Stopped, run_quietly
+from nas.from_python.settings import Section, Sections, folder_for, name_of, settings, space_of
+from nas.run_folder.paths import RunFolder
+from nas.study import Study
+
+__all__ = ["Front", "InputError", "Network", "Stopped", "WorkFailed", "load_run", "run_search"]
+
+RUNS = Path("runs")
+
+
+def run_search(
+    data: Arrays | Place,
+    space: str | Section | None = None,
+    *,
+    objectives: Sequence[str] = ("accuracy", "latency_ms", "size_bytes"),
+    trials: int = 24,
+    epochs: int = 20,
+    seed: int = 0,
+    workers: int | None = None,
+    validation: Part = None,
+    test: Part = None,
+    classes: Sequence[str] | None = None,
+    flip: bool | None = None,
+    folder: str | Path | None = None,
+    progress: bool = False,
+    **sections: Unpack[Sections],
+) -> Front:
+    """Search networks for labelled images, and return those that no other one beats.
+
+    data: images and labels, as arrays or tensors: (N, H, W), (N, H, W, C) or (N, C, H, W), of 0 to 255 or floats of 0
+    to 1, with labels as numbers from 0 on or as text; or a folder of pictures, a .npz or .csv file, the name of a data
+    set (digits, CIFAR10 ...), or the section `data` of a study.
+    space: a preset ("32px"), the section `space` of a study; by default the preset that suits the images.
+    objectives: what is traded off; accuracy, latency_ms, size_bytes, parameters, macs ...
+    trials, epochs: how many networks are trained, and how long each, and each finalist. workers: trainings at a time.
+    validation, test: the images that networks are chosen by, and those that finalists are tested with, as a pair of
+    arrays, or as the share of the images that is set apart; by default a tenth each. classes: names by number.
+    flip: whether training images are mirrored at random; arrays are not where nothing is said.
+    folder: of the run; by default one below `runs` that the call's arguments decide, so that the same call goes on.
+    sections: further keys of a study, for instance compression={"pruning_ratio": [0.0, 0.5]}; they stand above the
+    arguments. Bounds may be numbers: constraints={"size_bytes": 50_000}.
+
+    Raises InputError, before any work, where something cannot be used; WorkFailed where the work cannot go on; Stopped,
+    a KeyboardInterrupt, at Ctrl-C.
+    """
+    images = given_images(data, validation=validation, test=test, classes=classes, flip=flip)
+    own = {
+        "objectives": list(objectives),
+        "search": {"trials": trials, "seed": seed, **({} if workers is None else {"workers": workers})},
+        "training": {"epochs": epochs},
+    }
+
+    def study_in(path: Path) -> Study:
+        file = RunFolder(path.resolve()).data
+        return settings(name_of(asked, "search"), images.section(file), space_of(space, images.side), sections, own)
+
+    asked = None if folder is None else Path(folder)
+    path = asked or folder_for(study_in(RUNS), images.digest, RUNS)
+    study = study_in(path)
+    images.keep(RunFolder(path.resolve()).data)
+    run_quietly(study, path, progress=progress)
+    return load_run(path)
+
+
+def load_run(folder: str | Path, objectives: Sequence[str] | None = None) -> Front:
+    """The front of a run folder as it stands, also while it is being run; over its study's objectives, or others."""
+    return front_of(Path(folder), objectives)
