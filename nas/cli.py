@@ -260,13 +260,20 @@ def init(
         Literal["quick", "normal", "thorough"], typer.Option(help="How much is tried, as far as the time allows.")
     ] = "normal",
     out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="NETWORK", help="Compress this one: torchvision.NAME or package.module:function."),
+    ] = None,
+    trust: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")] = False,
 ) -> None:
     """Look at data and write a study that fits them and the time, with the reason of every choice."""
     from nas.commands.init import Wishes
     from nas.commands.init import init as write_study
+    from nas.first_study.spaces import Base
 
-    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort)
+    network = None if base is None else Base(base, trust)
+    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort, network)
     write_study(wishes, force=force, console=Console())
 
 
