@@ -6,11 +6,13 @@ import copy
 import gc
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from compressors.pipeline import compress
+from compressors.plan import CompressionPlan
 from nas.errors import CandidateFailed, InputError, nobodys_fault
 from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
@@ -59,10 +61,27 @@ def evaluate(
         trained = pipeline.fit(network, give_way, report=report)
         network = trained.network.cpu().eval()
 
+    return shipped(
+        network,
+        trained.plan,
+        task,
+        bench,
+        clock,
+        epochs=trained.epochs,
+        precision=trained.precision,
+        resulted=trained.resulted_json(task.candidate.plan),
+    )
+
+
+def shipped(
+    network: nn.Module, plan: CompressionPlan, task: Task, bench: Workbench, clock: Clock, **told: Any
+) -> Evaluation:
+    """Ship a finished network, with the plan it has, and record what its file is; `told` is of its training."""
+    study = bench.study
     with clock("emit"):
         files = ship(network, task.candidate, task.folder, header=bench.header, targets=study.targets)
     with clock("verify"), pausing_for_measurements():
-        verified = verify(network, files, task.candidate.resulting(trained.plan), bench)
+        verified = verify(network, files, task.candidate.resulting(plan), bench)
     with clock("measure"):
         doubtful = verified.doubtful_targets
         measurement = measure_files(files, study.targets, origin="shipped file", without=doubtful, places=bench.places)
@@ -76,15 +95,13 @@ def evaluate(
         bench,
         clock,
         State.INFEASIBLE if broken else State.COMPLETE,
-        epochs=trained.epochs,
-        precision=trained.precision,
         accuracy_source=accuracy_source(network),
         measurement=measurement,
         violations=broken,
-        resulted=trained.resulted_json(task.candidate.plan),
         model_sha256={file.name: sha256_of(file) for file in files.values()},
         **dict(verified),
         **dict(scores),
+        **told,
     )
 
 
