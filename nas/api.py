@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from nas.errors import InputError
 from nas.executors.loop import WorkFailed
@@ -23,9 +23,13 @@ from nas.from_python.arrays import Arrays
 from nas.from_python.images import Part, Place, given_images
 from nas.from_python.networks import Front, Network, front_of
 from nas.from_python.running import Stopped, run_quietly
-from nas.from_python.settings import Section, Sections, folder_for, name_of, settings, space_of
+from nas.from_python.settings import Section, Sections, folder_for, name_of, settings
+from nas.from_python.spaces import given_space
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["Front", "InputError", "Network", "Stopped", "WorkFailed", "load_run", "run_search"]
 
@@ -34,7 +38,7 @@ RUNS = Path("runs")
 
 def run_search(
     data: Arrays | Place,
-    space: str | Section | None = None,
+    space: str | Section | nn.Module | None = None,
     *,
     objectives: Sequence[str] = ("accuracy", "latency_ms", "size_bytes"),
     trials: int = 24,
@@ -54,7 +58,8 @@ def run_search(
     data: images and labels, as arrays or tensors: (N, H, W), (N, H, W, C) or (N, C, H, W), of 0 to 255 or floats of 0
     to 1, with labels as numbers from 0 on or as text; or a folder of pictures, a .npz or .csv file, the name of a data
     set (digits, CIFAR10 ...), or the section `data` of a study.
-    space: a preset ("32px"), the section `space` of a study; by default the preset that suits the images.
+    space: a preset ("32px"); a network that exists, torchvision.NAME or a torch module, whose layers are pruned and
+    quantized; or the section `space` of a study, its `base` perhaps a module; by default the preset for the images.
     objectives: what is traded off; accuracy, latency_ms, size_bytes, parameters, macs ...
     trials, epochs: how many networks are trained, and how long each, and each finalist. workers: trainings at a time.
     validation, test: the images that networks are chosen by, and those that finalists are tested with, as a pair of
@@ -76,11 +81,12 @@ def run_search(
 
     def study_in(path: Path) -> Study:
         file = RunFolder(path.resolve()).data
-        return settings(name_of(asked, "search"), images.section(file), space_of(space, images.side), sections, own)
+        return settings(name_of(asked, "search"), images.section(file), where.keys, sections, own)
 
-    asked = None if folder is None else Path(folder)
+    asked, where = None if folder is None else Path(folder), given_space(space, images.side)
     path = asked or folder_for(study_in(RUNS), images.digest, RUNS)
     study = study_in(path)
+    where.remember(study)
     images.keep(RunFolder(path.resolve()).data)
     run_quietly(study, path, progress=progress)
     return load_run(path)

@@ -9,23 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
 from nas.candidates.candidate import Candidate
 from nas.commands.export import export_trial
 from nas.commands.report import write_report
-from nas.data.decoding import Form
 from nas.data.records import Array
 from nas.errors import InputError
+from nas.from_python.answers import ModelFile
 from nas.from_python.arrays import ImagesLike
-from nas.from_python.pictures import as_input
 from nas.records import COSTS
 from nas.report.figures import present
 from nas.report.tables import front_rows, read_finalists, read_trials, records
 from nas.run_folder.paths import RunFolder
-from nas.runtimes.runtime import Runner, file_names, opened_here, runtime_of
+from nas.runtimes.runtime import file_names
 from nas.study import Study
 from nas.study.file import load_recorded
 
@@ -63,39 +61,26 @@ class Network:
         """Its architecture and how it is compressed."""
         return Candidate.from_json(json.loads((self.folder / "candidate.json").read_bytes()))
 
-    @cached_property
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the logits."""
-        return runtime_of(self.study.target).class_names(self._file)
+        return self._model.classes
 
     def logits(self, images: ImagesLike) -> Array:
         """What the file answers, float32 (N, classes), to images in any shape and size that a data set may have."""
-        architecture = self.candidate.architecture
-        form = Form(architecture.input_channels, architecture.input_size, self.study.data.resize)
-        return self._runner.predict(as_input(images, form))
+        return self._model.logits(images)
 
     def predict(self, images: ImagesLike) -> Array:
         """The classes (N,) of images: as numbers where they are called 0, 1, 2 ..., else by name."""
-        answers = self.logits(images).argmax(axis=1)
-        are_numbers = self.classes == tuple(map(str, range(len(self.classes))))
-        found: Array = answers if are_numbers else np.array(self.classes)[answers]
-        return found
+        return self._model.predict(images)
 
     def export(self, to: str | Path) -> list[Path]:
         """Copy its files with a model card and a program that runs it, as `nas export` does; returns the files."""
         return export_trial(self.run, str(self.row["artifact"]), Path(to))
 
-    @property
-    def _file(self) -> Path:
-        """The file. Raises InputError where it was not kept."""
-        if not self.path.exists():
-            raise InputError(f"{self.path}: is gone; with artifacts.keep: front only networks on the front have files")
-        return self.path
-
     @cached_property
-    def _runner(self) -> Runner:
-        target = opened_here(self.study.target)
-        return runtime_of(target).open(self._file, target)
+    def _model(self) -> ModelFile:
+        return ModelFile(self.path, self.candidate, self.study)
 
 
 class Front(Sequence[Network]):

@@ -11,15 +11,12 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from nas.errors import InputError
-from nas.first_study.pictures import ENOUGH, SIZES
 from nas.records import QUALITIES
 from nas.study import Study
 from nas.study.file import frozen_settings, study_of
 from nas.study.section import NAME_PATTERN
 
 Section = Mapping[str, Any]
-PRESET = re.compile(r"\d+px")
 
 
 class Sections(TypedDict, total=False):
@@ -79,35 +76,6 @@ def plain(value: Any) -> Any:
             return value
 
 
-def space_of(given: str | Section | None, side: float | None) -> dict[str, Any]:
-    """The section `space`: as given, of a preset's or a base's name, or by default the preset for images of a side.
-
-    A network that exists is searched at the images' own side, where nothing else is said.
-    """
-    match given:
-        case None:
-            return {"preset": f"{preset_for(side)}px"}
-        case str() if PRESET.fullmatch(given):
-            return {"preset": given}
-        case str():
-            return space_of({"base": given}, side)
-        case Mapping():
-            own = {} if side is None or "base" not in given else {"input_size": _within(side)}
-            return {**own, **given}
-        case _:
-            wanted = "a mapping, a preset, torchvision.NAME, package.module:function or a torch module"
-            raise InputError(f"space: expected {wanted}, got {type(given).__name__}")
-
-
-def preset_for(side: float | None) -> int:
-    """The smallest preset that holds most of what images of this side show, 32 pixels where it is not known."""
-    return 32 if side is None else next((size for size in SIZES if size >= ENOUGH * side), SIZES[-1])
-
-
-def _within(side: float) -> int:
-    return int(min(max(round(side), SIZES[0]), SIZES[-1]))
-
-
 def name_of(folder: Path | None, default: str) -> str:
     """A study's name from that of its folder."""
     own = "" if folder is None else re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.absolute().name).strip("-._")[:80]
@@ -120,5 +88,9 @@ def folder_for(study: Study, digest: str, runs: Path) -> Path:
     `digest` stands for arrays, wherever they are written.
     """
     fixed = {key: value for key, value in frozen_settings(study).items() if key != "data.path" or not digest}
-    text = json.dumps([fixed, digest], sort_keys=True)
-    return runs / f"{study.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return runs / f"{study.name}-{short_digest([fixed, digest])}"
+
+
+def short_digest(value: object) -> str:
+    """Eight hex digits of what is JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]

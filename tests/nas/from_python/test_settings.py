@@ -10,7 +10,8 @@ import pytest
 
 from nas.errors import InputError
 from nas.from_python.images import given_images
-from nas.from_python.settings import Sections, folder_for, limits, name_of, plain, settings, space_of
+from nas.from_python.settings import Sections, folder_for, limits, name_of, plain, settings
+from nas.from_python.spaces import given_space
 from nas.study import Study
 
 OWN = {"objectives": ["accuracy", "size_bytes"], "search": {"trials": 3, "seed": 0}, "training": {"epochs": 2}}
@@ -73,17 +74,19 @@ def test_bounds_may_be_numbers() -> None:
         (None, 1000.0, {"preset": "224px"}),
         ("64px", 8.0, {"preset": "64px"}),
         ("torchvision.resnet18", 32.0, {"base": "torchvision.resnet18", "input_size": 32}),
+        ({"base": "torchvision.vgg16"}, 8.0, {"base": "torchvision.vgg16", "input_size": 32}),
+        ("nets:mine", None, {"base": "nets:mine", "input_size": 32}),
         ({"base": "torchvision.resnet18", "input_size": 64}, 32.0, {"base": "torchvision.resnet18", "input_size": 64}),
         ({"family": "mobile", "preset": "8px"}, 8.0, {"family": "mobile", "preset": "8px"}),
     ],
 )
 def test_spaces(given: Any, side: float | None, expected: dict[str, Any]) -> None:
-    assert space_of(given, side) == expected
+    assert given_space(given, side).keys == expected
 
 
 def test_what_is_no_space_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^space: expected a mapping, a preset, .* got int"):
-        space_of(32, None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^space: expected a preset, .* got int"):
+        given_space(32, None)  # type: ignore[arg-type]
 
 
 def test_a_name_is_its_folders() -> None:

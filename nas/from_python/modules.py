@@ -1,0 +1,60 @@
+"""A torch module of the caller's as the network of a study: read once, in this process, and known by its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import InputError
+from nas.study import Study
+from search_spaces.existing.space import ExistingSpace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.existing.reading import Read
+
+DIGITS = 8  # of a digest, in a network's name
+
+
+@dataclass(frozen=True)
+class GivenModule:
+    """A module that was read. `name` has its class, and a digest of its operations and weights."""
+
+    name: str
+    read: Read
+
+    def space(self, keys: Mapping[str, Any]) -> dict[str, Any]:
+        """The section `space`; it begins with its own weights unless the keys say otherwise."""
+        return {"weights": "own", **keys, "base": self.name}
+
+    def remember(self, study: Study) -> None:
+        """Make it known as what the study's space asks for. Raises InputError where it cannot be as that says."""
+        from search_spaces.existing.reading import remember_read
+
+        assert isinstance(study.space, ExistingSpace)
+        try:
+            remember_read(self.read, study.space.asked(study.data.input_channels))
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+
+def given_module(module: nn.Module) -> GivenModule:
+    """Read a module as it is now: what becomes of it later is not seen. Raises InputError where it cannot be read."""
+    from search_spaces.existing.weights import digest_of
+
+    from search_spaces.existing.reading import read_network
+
+    try:
+        read = read_network(module)
+    except ValueError as error:
+        raise InputError(f"space: {error}") from None
+    read = replace(read, state={name: value.clone() for name, value in read.state.items()})
+    digest = f"{read.blueprint.digest[: DIGITS // 2]}{digest_of(read.state)[: DIGITS // 2]}"
+    return GivenModule(f"{type(module).__name__}.{digest}", read)
+
+
+def is_module(given: object) -> bool:
+    """Whether something is a torch module, without importing torch for what is none."""
+    return hasattr(given, "named_modules") and hasattr(given, "state_dict")
