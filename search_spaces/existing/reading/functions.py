@@ -11,7 +11,15 @@ import torch
 from torch import nn
 from torchvision.ops import StochasticDepth
 
-from search_spaces.existing.reading.forms import Form, NotOffered, adaptive_average, average_pool, elu, hard_tanh, max_pool
+from search_spaces.existing.reading.forms import (
+    Form,
+    NotOffered,
+    adaptive_average,
+    average_pool,
+    elu,
+    hard_tanh,
+    max_pool,
+)
 from search_spaces.existing.reading.values import Value, is_unknown, moved
 
 
@@ -136,15 +144,21 @@ def _joined(writer: Writer, op: str, x: Any, other: Any, alpha: float = 1) -> Va
     """Two tensors of one shape, of which that of a product may have one pixel."""
     if not (isinstance(x, Value) and isinstance(other, Value)) or alpha != 1:
         what = other if isinstance(x, Value) else x
-        raise NotOffered(f"with {'alpha' if alpha != 1 else 'a constant'} {what if alpha == 1 else alpha}, "
-                         "supported: two tensors that the network computes")
+        raise NotOffered(
+            f"with {'alpha' if alpha != 1 else 'a constant'} {what if alpha == 1 else alpha}, "
+            "supported: two tensors that the network computes"
+        )
     first, second = (other, x) if x.is_map and x.shape[2:] == (1, 1) else (x, other)
     is_scale = op == "multiply" and first.is_map and second.is_map and second.shape[2:] == (1, 1)
-    if first.shape[:2] != second.shape[:2] or len(first.shape) != len(second.shape) or not (
-        is_scale or _may_be_equal(first.shape[2:], second.shape[2:])
+    if (
+        first.shape[:2] != second.shape[:2]
+        or len(first.shape) != len(second.shape)
+        or not (is_scale or _may_be_equal(first.shape[2:], second.shape[2:]))
     ):
-        raise NotOffered(f"of {_said(x)} and {_said(other)}, supported: tensors of one shape"
-                         + (", or one pixel per channel" if op == "multiply" else ""))
+        raise NotOffered(
+            f"of {_said(x)} and {_said(other)}, supported: tensors of one shape"
+            + (", or one pixel per channel" if op == "multiply" else "")
+        )
     return writer.apply(Form(op), first, second)
 
 
@@ -182,8 +196,11 @@ def _view(writer: Writer, x: Value, *shape: Any) -> Any:
 def _expand(writer: Writer, x: Value, *sizes: Any) -> Value:
     """One pixel per channel, made as large as a map, is left as it is: it is only ever multiplied by."""
     wanted = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], Sequence) else sizes
-    if not x.is_map or len(wanted) != 4 or x.shape[2:] != (1, 1) or any(
-        size not in (-1, own) for size, own in zip(wanted[:2], x.shape[:2], strict=True)
+    if (
+        not x.is_map
+        or len(wanted) != 4
+        or x.shape[2:] != (1, 1)
+        or any(size not in (-1, own) for size, own in zip(wanted[:2], x.shape[:2], strict=True))
     ):
         raise NotOffered(f"expands {_said(x)}, supported: one pixel per channel to a map")
     return x

@@ -56,6 +56,6 @@ def classes_left_out(nodes: Sequence[Node]) -> tuple[str, int, tuple[Node, ...]]
 
 def _no_head(found: str) -> Unreadable:
     return Unreadable(
-        f"the network: its logits come from {found} at its end, supported: a linear layer or a convolution with nothing "
-        "but activations, pooling and flattening behind it"
+        f"the network: its logits come from {found} at its end, supported: a linear layer or a convolution with "
+        "nothing but activations, pooling and flattening behind it"
     )

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from search_spaces.existing.blueprint import INPUT, Blueprint, Node
@@ -150,8 +149,7 @@ class _Writer:
         return Value(name, shape)
 
     def _outcome(self, node: fx.Node) -> Any:
-        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda each: _Held(self._held[each]))
-        args, kwargs = _opened(args), _opened(kwargs)
+        args, kwargs = self._values(node.args), self._values(node.kwargs)
         if node.op == "output":
             self._result = args[0]
             return None
@@ -160,6 +158,20 @@ class _Writer:
         if node.op == "call_module":
             return self._layer(self.network.get_submodule(str(node.target)), args, kwargs)
         return self._function(node, args, kwargs)
+
+    def _values(self, given: Any) -> Any:
+        """What arguments are, with what their nodes hold."""
+        if isinstance(given, fx.Node):
+            return self._held[given]
+        if isinstance(given, Mapping):
+            return {name: self._values(each) for name, each in given.items()}
+        if isinstance(given, slice):
+            return slice(*(self._values(each) for each in (given.start, given.stop, given.step)))
+        if isinstance(given, tuple | list):
+            return (
+                [self._values(each) for each in given] if isinstance(given, list) else tuple(map(self._values, given))
+            )
+        return given
 
     def _layer(self, layer: nn.Module, args: Any, kwargs: Any) -> Any:
         if type(layer) in LAYERS:
@@ -218,6 +230,8 @@ class _Writer:
         has_weights = form.op in OPS and OPS[form.op].has_weights
         assert self._now is not None
         scope = scope_of(self._now)
+        if self._now.op == "call_module":  # what else is written then is what its argument was moved to before
+            scope = scope.rpartition(".")[0]
         name = layer if layer and layer not in self._shapes else self._free(layer or f"{scope}.{form.op}".strip("."))
         module = layer if has_weights and name != layer else ""
         self.nodes.append(Node(name=name, op=form.op, reads=tuple(reads), fields=form.fields, module=module))
@@ -242,30 +256,6 @@ class _Writer:
             return ""
         name = node.target if isinstance(node.target, str) else _name_of(node.target)[0]
         return f"{name} " if node.op == "get_attr" else f"{name}() "
-
-
-@dataclass(frozen=True)
-class _Held:
-    """Keeps torch.fx from looking into what a node holds."""
-
-    value: Any
-
-
-def _opened(value: Any) -> Any:
-    if isinstance(value, _Held):
-        return value.value
-    if isinstance(value, Mapping):
-        return {name: _opened(each) for name, each in value.items()}
-    if isinstance(value, slice):
-        return slice(*(_opened(each) for each in (value.start, value.stop, value.step)))
-    return type(value)(_opened(each) for each in value) if type(value) in (tuple, list) else _sequence(value)
-
-
-def _sequence(value: Any) -> Any:
-    """Lists and tuples of torch.fx, which cannot be changed, as Python's."""
-    if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
-        return [_opened(each) for each in value] if isinstance(value, list) else tuple(_opened(each) for each in value)
-    return value
 
 
 def _tensors(value: Any) -> Iterable[Any]:
@@ -308,5 +298,3 @@ def _needed(nodes: Collection[Node], last: str) -> list[Node]:
             found.append(node)
             wanted |= set(node.reads)
     return found[::-1]
-
-
