@@ -17,6 +17,7 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
         "from Python": ("nas/api.py", "nas/from_python/"),
     },
     {"commands": ("nas/commands/",)},
+    {"compression": ("nas/compression/",)},
     {"tracking": ("nas/tracking/",)},
     {"executors": ("nas/executors/",)},
     {"first study": ("nas/first_study/",), "jobs": ("nas/jobs/",)},
@@ -74,6 +75,10 @@ WITHOUT_TORCH = (
     "nas/commands/data.py", "nas/commands/refusals.py", "nas/commands/steps.py",
     "nas/commands/submit.py", "nas/jobs/*.py", "nas/data/__init__.py",
     "nas/data/describe.py", "nas/data/tables.py", "nas/first_study/*.py",
+    "nas/compression/wishes.py", "nas/compression/model.py", "nas/compression/settings.py", "nas/compression/plans.py",
+    "nas/compression/finding.py", "nas/compression/logits.py", "nas/compression/comparison.py",
+    "nas/compression/doubts.py", "nas/compression/page.py", "nas/compression/folder.py", "nas/compression/choosing.py",
+    "nas/compression/given_data.py", "nas/compression/sizes.py", "nas/commands/compress_options.py",
     "nas/run_folder/*.py", "nas/samplers/**/*.py", "nas/search/*.py",
     "nas/report/**/*.py", "nas/tracking/*.py",
 )  # fmt: skip

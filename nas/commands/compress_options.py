@@ -16,7 +16,6 @@ from nas.errors import InputError
 from nas.first_study.choices import settings_of
 from nas.first_study.proposal import suited_size
 from nas.study import Data
-from nas.study.compression import Importance
 from nas.study.effort import EFFORTS
 from nas.study.file import override_settings
 
@@ -33,7 +32,7 @@ class Options:
     ratio: Sequence[str] = ()
     format: Sequence[str] = ()
     rank: Sequence[str] = ()
-    importance: Importance | None = None
+    importance: str | None = None
     epochs: int | None = None
     limits: Sequence[str] = ()
     trials: int | None = None

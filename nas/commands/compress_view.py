@@ -12,10 +12,10 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeRema
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from nas.compression.comparison import NONE, Comparison, LayerChange, lines, percent
+from nas.compression.comparison import Comparison, LayerChange, lines, percent
 from nas.compression.doubts import doubts_of
 from nas.executors.view import BAR_WIDTH, DOING
-from nas.report.figures import count
+from nas.report.figures import NONE, count
 from nas.tasks import Progress
 
 

@@ -15,7 +15,7 @@ from nas.files import sha256_of, write_atomically
 from nas.records import Evaluation
 from nas.report.card import model_card
 from nas.run_folder.paths import RunFolder, read_evaluation
-from nas.runtimes.runtime import file_names, runtime_of
+from nas.runtimes.runtime import Usage, file_names, runtime_of
 from nas.study import Study
 from nas.study.file import load_recorded
 
@@ -33,6 +33,7 @@ def export_trial(path: Path, trial: str, to: Path, *, coded: bool = False) -> li
     """
     folder = RunFolder(path)
     artifact = path / artifact_of(folder, trial)
+    finished_in(artifact)
     study = load_recorded(folder.study)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"--to: {to} exists and is not an empty folder")
@@ -48,9 +49,7 @@ def contents_of(artifact: Path, study: Study, *, coded: bool = False) -> dict[st
 
     Raises as `export_trial` does.
     """
-    evaluation = read_evaluation(artifact)
-    if evaluation is None:
-        raise InputError(f"{artifact}: holds no finished network (state unknown)")
+    evaluation = finished_in(artifact)
     models = _measured_files(artifact, evaluation, study)
     contents = {name: (artifact / name).read_bytes() for name in (*models, *RECORDS)}
     candidate = _candidate(artifact / "candidate.json", contents["candidate.json"], evaluation)
@@ -61,6 +60,13 @@ def contents_of(artifact: Path, study: Study, *, coded: bool = False) -> dict[st
         contents |= {coded_name(name): runtime.coded(artifact / name) for name in models}
     contents["classes.json"] = json.dumps(names, ensure_ascii=False, indent=1).encode()  # where no metadata is read
     return contents
+
+
+def finished_in(artifact: Path) -> Evaluation:
+    """The evaluation that an artifact folder holds. Raises InputError where it holds none."""
+    if (evaluation := read_evaluation(artifact)) is None:
+        raise InputError(f"{artifact}: holds no finished network (state unknown)")
+    return evaluation
 
 
 def usage_of(artifact: Path, study: Study, candidate: Candidate) -> Usage:

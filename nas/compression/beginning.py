@@ -67,7 +67,7 @@ def train_whole(bench: Workbench, candidate: Candidate, epochs: int, file: Path,
 
 
 def beginning_with(file: Path, study: Study) -> ExistingSpace:
-    """The study's space with the weights in a file of ours, which fit the network as it was read; known from then on."""
+    """The study's space with weights that were trained for it, in a file; it is known from then on."""
     space, channels = study.space, study.data.input_channels
     assert isinstance(space, ExistingSpace)
     known = space.known(channels)

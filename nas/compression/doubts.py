@@ -20,7 +20,8 @@ def doubts_of(comparison: Comparison) -> Iterator[str]:
     for when, evaluation in (("before", comparison.before), ("after", after)):
         yield from (f"Flagged {when}: {flag}." for flag in evaluation.flags)
     if floats := in_floats(after):
-        yield f"{len(floats)} of {len(after.asked_integer)} layers with integer weights run in floats: {', '.join(floats)}."
+        named = ", ".join(floats)
+        yield f"{len(floats)} of {len(after.asked_integer)} layers with integer weights run in floats: {named}."
 
 
 def in_floats(evaluation: Evaluation) -> list[str]:

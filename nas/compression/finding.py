@@ -60,12 +60,7 @@ def find(wishes: Wishes, costs_of: Callable[[Wishes], Costs], *, say: Callable[[
             continue
         found = at(wishes, rung, ratio)
         return Found(found, dict(costs_of(found)), tried)
-    told = "; ".join(
-        f"{name} is {costs[name]:,.6g} of at most {wishes.limits[name]:,.6g}" for name in missed(costs, wishes.limits)
-    )
-    raise InputError(
-        f"--max: no plan keeps to it: of the smallest that was looked at, {words(asked_last(wishes))}, {told}"
-    )
+    raise InputError(f"--max: no plan keeps to it: with {words(strongest(wishes))}, {shortfall(costs, wishes.limits)}")
 
 
 def least_ratio(keeps: Callable[[float], bool], largest: float) -> float | None:
@@ -95,7 +90,7 @@ def rungs(wishes: Wishes) -> Iterator[Rung]:
             yield own
 
 
-def asked_last(wishes: Wishes) -> Wishes:
+def strongest(wishes: Wishes) -> Wishes:
     """The strongest of the ladder."""
     *_, last = rungs(wishes)
     return at(wishes, last, last.largest_ratio)
@@ -114,6 +109,11 @@ def at(wishes: Wishes, rung: Rung, ratio: float) -> Wishes:
 def missed(costs: Costs, limits: Mapping[str, float]) -> list[str]:
     """The limits that these costs break, with a margin for what is measured."""
     return [name for name, limit in limits.items() if costs[name] * MARGINS.get(name, 1.0) > limit]
+
+
+def shortfall(costs: Costs, limits: Mapping[str, float]) -> str:
+    """By what the limits are broken, in words."""
+    return "; ".join(f"{name} is {costs[name]:,.6g} of at most {limits[name]:,.6g}" for name in missed(costs, limits))
 
 
 def words(wishes: Wishes) -> str:

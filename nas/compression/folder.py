@@ -1,4 +1,4 @@
-"""The folder that a compression writes: its names, and the request by which the same command is known again. No torch."""
+"""The folder that a compression writes, and the request by which the same command is known again. No torch."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nas.compression.comparison import LOW, NONE, Comparison, LayerChange, lines, percent, points, ratio
+from nas.compression.comparison import LOW, Comparison, LayerChange, lines, percent, points, ratio
 from nas.compression.doubts import doubts_of
 from nas.report.details import machine_facts
-from nas.report.figures import FIGURES, count
+from nas.report.figures import FIGURES, NONE, count
 
 TILES = ("size_bytes", "latency_ms", "parameters")
 

@@ -9,7 +9,7 @@ from typing import Any
 from compressors.plan import CompressionPlan, kept_channels
 from nas.candidates.candidate import Candidate, canonical
 from nas.candidates.sampling import prunable_groups, sample_of
-from nas.compression.wishes import Wishes
+from nas.compression.wishes import Asked, Wishes
 from nas.errors import InputError
 from nas.study import Study
 from search_spaces.layers import ChannelGroup
@@ -26,7 +26,8 @@ def candidate_of(study: Study, wishes: Wishes) -> Candidate:
     drawn = sample_of(Pick(first), study)
     plan, groups = drawn.plan, prunable_groups(drawn.architecture, study.compression)
     names = [layer.name for layer in drawn.architecture.layers(1)]
-    for option, asked in {"--ratio": wishes.ratio, "--format": wishes.format, "--rank": wishes.rank}.items():
+    told: Mapping[str, Asked[Any]] = {"--ratio": wishes.ratio, "--format": wishes.format, "--rank": wishes.rank}
+    for option, asked in told.items():
         _refuse_unknown(option, asked.layers, names)
     kept = {**plan.kept, **kept_of(wishes.ratio.layers, groups, grid=study.space.width_grid)}
     plan = plan.model_copy(update={"kept": kept, "formats": {**plan.formats, **wishes.format.layers}})

@@ -1,4 +1,4 @@
-"""The side of images that a network is given, where nobody says one: what its pictures suggest, as far as it can. No torch."""
+"""The side of images where nobody says one: what the pictures suggest, as far as the network can. No torch."""
 
 from __future__ import annotations
 

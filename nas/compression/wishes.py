@@ -45,19 +45,23 @@ class Wishes:
     ratio: Asked[float] = Asked()
     format: Asked[WeightFormat] = Asked()
     rank: Asked[Factoring | None] = Asked()
-    importance: Importance | None = None
+    importance: str | None = None
     epochs: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     trials: int | None = None
     overrides: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        several = {"--ratio": self.ratio, "--format": self.format, "--rank": self.rank}
+        several: Mapping[str, Asked[Any]] = {"--ratio": self.ratio, "--format": self.format, "--rank": self.rank}
         for option, asked in several.items():
             if self.trials is None and len(asked.choices) > 1:
                 raise InputError(f"{option}: expected one value without --trials, got {len(asked.choices)} choices")
             if self.trials is not None and asked.layers:
                 raise InputError(f"{option}: expected choices for all layers with --trials, got {_first(asked.layers)}")
+
+        known = get_args(Importance)
+        if self.importance is not None and self.importance not in known:
+            raise InputError(f"--importance: expected one of {', '.join(known)}, got {self.importance!r}")
 
     @property
     def finds_a_plan(self) -> bool:
@@ -140,7 +144,7 @@ def _rank(option: str, text: str) -> Factoring | None:
     elif colon and kind == "energy":
         settings["energy"] = number
     elif not colon and number is not None:
-        settings["ratio" if 0 < number < 1 else "rank"] = number if 0 < number < 1 else int(number)
+        settings["ratio" if 0 < number < 1 else "rank"] = int(number) if number.is_integer() else number
     try:
         return Factoring.model_validate(settings)
     except ValueError:

@@ -11,7 +11,7 @@ from nas.candidates.candidate import Candidate
 from nas.compression.beginning import beginning_with, begins_anew, train_whole
 from nas.compression.comparison import Comparison
 from nas.compression.evaluating import apart, as_it_is, compressed, costs_of, task_of
-from nas.compression.finding import Costs, find, missed, words
+from nas.compression.finding import Costs, find, missed, shortfall, words
 from nas.compression.folder import ResultFolder, keep_plan, recorded_plan
 from nas.compression.plans import candidate_of
 from nas.compression.settings import study_of
@@ -97,10 +97,10 @@ class Work:
         if self.candidate.depends_on_weights:
             return
         costs, limits = self._costs(self.wishes), self.wishes.limits
-        if broken := missed(costs, limits):
-            told = "; ".join(f"{name} is {costs[name]:,.6g} of at most {limits[name]:,.6g}" for name in broken)
+        if missed(costs, limits):
             raise InputError(
-                f"--max: the plan that is given ({words(self.wishes)}) breaks it: {told}; leave out --ratio, and it is found"
+                f"--max: the plan that is given, {words(self.wishes)}, breaks it: {shortfall(costs, limits)}; without "
+                "--ratio it is found"
             )
 
     def begun(self) -> Work:

@@ -49,7 +49,7 @@ def test_no_other_way_comes_nearer_or_removes_less_that_matters(
 
 @given(networks, ratios, grids)
 def test_no_group_has_fewer_than_foretold(groups: dict[str, list[float]], ratio: float, grid: int) -> None:
-    sized = [SimpleNamespace(name=name, width=len(own)) for name, own in groups.items()]
+    sized = [SimpleNamespace(name=name, width=len(own), unit=1) for name, own in groups.items()]
     least, kept = fewest(sized, Budget(ratio, grid)), shared_out(groups, ratio, grid)
     for name, own in groups.items():
         assert least.get(name, len(own)) <= kept.get(name, len(own))
@@ -93,7 +93,7 @@ def test_what_is_no_budget_is_named(asked: dict[str, Any], message: str) -> None
 
 
 def test_only_groups_that_are_named_compete() -> None:
-    groups = [SimpleNamespace(name="a", width=8), SimpleNamespace(name="b", width=8)]
+    groups = [SimpleNamespace(name="a", width=8, unit=1), SimpleNamespace(name="b", width=8, unit=1)]
     assert Budget(0.5, 8, ("b",)).among(groups) == groups[1:]
     assert Budget(0.5, 8).among(groups) == groups
     with pytest.raises(ValueError, match="no channel group c, expected"):
@@ -119,7 +119,7 @@ def test_a_resolved_budget_is_a_plan_of_counts() -> None:
     plan = CompressionPlan(formats={"a": "int8"}, steps={**plan_of(ratio=0.5).steps, **other})
     written = step.written(plan, Prune({"b": 4, "a": 8}))
     assert written == CompressionPlan(kept={"a": 8, "b": 4}, formats={"a": "int8"}, steps=other)
-    groups = [SimpleNamespace(name="a", width=16), SimpleNamespace(name="b", width=64)]
+    groups = [SimpleNamespace(name="a", width=16, unit=1), SimpleNamespace(name="b", width=64, unit=1)]
     assert step.least(plan_of(ratio=0.25, grid=4), groups, []).kept == {"a": 4, "b": 42}
 
 
