@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from nas.data.records import Array
 from nas.errors import InputError
 from nas.first_study.choices import settings_of
 from nas.first_study.places import located
 from nas.from_python.arrays import Arrays, Labelled, archive_of, digest_of, keep, labelled
+from nas.from_python.settings import plain
+from nas.study import Data
 
 Place = str | Path | Mapping[str, Any]
 Part = Arrays | float | None
@@ -37,6 +41,16 @@ class GivenImages:
     def side(self) -> float | None:
         """Of a square of an image's area, in pixels; None where no image was seen."""
         return self.parts["train"].side if self.parts else None
+
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """Of images as networks see them; 3 where what was given is no section `data`, which is told elsewhere."""
+        if self.parts:
+            return 1 if self.parts["train"].channels == 1 else 3
+        try:
+            return Data.model_validate(plain(self.section(Path()))).input_channels
+        except ValidationError:
+            return 3
 
     @cached_property
     def arrays(self) -> dict[str, Array]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import InputError
-from nas.study import Study
 from search_spaces.existing.space import ExistingSpace
+from search_spaces.spaces import AnySpace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,22 +29,24 @@ class GivenModule:
         """The section `space`; it begins with its own weights unless the keys say otherwise."""
         return {"weights": "own", **keys, "base": self.name}
 
-    def remember(self, study: Study) -> None:
-        """Make it known as what the study's space asks for. Raises InputError where it cannot be as that says."""
+    def remember(self, space: AnySpace, channels: int) -> None:
+        """Make it known as what a space asks for, on images of so many channels.
+
+        Raises InputError where it cannot be as that says.
+        """
         from search_spaces.existing.reading import remember_read
 
-        assert isinstance(study.space, ExistingSpace)
+        assert isinstance(space, ExistingSpace)
         try:
-            remember_read(self.read, study.space.asked(study.data.input_channels))
+            remember_read(self.read, space.asked(channels))
         except ValueError as error:
             raise InputError(str(error)) from None
 
 
 def given_module(module: nn.Module) -> GivenModule:
     """Read a module as it is now: what becomes of it later is not seen. Raises InputError where it cannot be read."""
-    from search_spaces.existing.weights import digest_of
-
     from search_spaces.existing.reading import read_network
+    from search_spaces.existing.weights import digest_of
 
     try:
         read = read_network(module)
@@ -52,7 +54,7 @@ def given_module(module: nn.Module) -> GivenModule:
         raise InputError(f"space: {error}") from None
     read = replace(read, state={name: value.clone() for name, value in read.state.items()})
     digest = f"{read.blueprint.digest[: DIGITS // 2]}{digest_of(read.state)[: DIGITS // 2]}"
-    return GivenModule(f"{type(module).__name__}.{digest}", read)
+    return GivenModule(f"{type(module).__name__}-{digest}", read)
 
 
 def is_module(given: object) -> bool:
