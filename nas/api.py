@@ -29,8 +29,8 @@ from nas.from_python.compressing import (
     Choices,
     Compressed,
     compress_quietly,
+    compression_folder,
     compression_study,
-    fixed_by,
     wishes_for,
 )
 from nas.from_python.images import Part, Place, given_images
@@ -139,9 +139,9 @@ def compress(
 ) -> Compressed:
     """Compress one network by one plan into one file, and compare it with what it was.
 
-    network: torchvision.NAME; a torch module, which keeps its weights, and is trained only where its head is of other
-    classes; or keys of a study's section `space`, {"base": ..., "weights": "DEFAULT", "stem": "small"}. One without
-    weights is trained first.
+    network: torchvision.NAME; a torch module, with its weights if they were ever trained; or keys of a study's section
+    `space`: {"base": ..., "weights": "DEFAULT", "stem": "small"}. One without weights, or with a head of other classes,
+    is trained first.
     ratio: the share of channels that go. weight_format: int8, int4, fp32 ... rank: how layers are factored, as `nas
     compress --rank` has it. Each may be a mapping from layers to what is to be done there. importance: what ranks
     channels. Without any of them, weights become int8, or what it takes for the costs in `limits`
@@ -171,11 +171,12 @@ def compress(
             seed=seed,
         )
 
-    study = compression_study(wishes_in(RUNS))
-    path = Path(folder or RUNS / f"{study.name}-{fixed_by(wishes_in(RUNS), study, images.digest)}")
+    path = Path(folder or compression_folder(wishes_in(RUNS), images.digest, RUNS))
+    wishes = wishes_in(path)
+    study = compression_study(wishes)
     where.remember(study)
     images.keep(ResultFolder(path.resolve()).work.data)
-    return Compressed(compress_quietly(wishes_in(path), path, progress=progress), path.resolve(), study)
+    return Compressed(compress_quietly(wishes, path, progress=progress), path.resolve(), study)
 
 
 def load_run(folder: str | Path, objectives: Sequence[str] | None = None) -> Front:

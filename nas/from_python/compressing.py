@@ -184,12 +184,16 @@ def compression_study(wishes: Wishes) -> Study:
         raise InputError(_in_words_of_a_call(str(error))) from None
 
 
-def fixed_by(wishes: Wishes, study: Study, digest: str) -> str:
-    """Eight hex digits of all that a result depends on; `digest` stands for arrays, wherever they are written."""
+def compression_folder(wishes: Wishes, digest: str, runs: Path) -> Path:
+    """Where a result goes that was given no folder: one for all that it depends on.
+
+    `digest` stands for arrays, wherever they are written.
+    """
+    study = compression_study(wishes)
     asked = request_of(study, wishes)
     if digest:
         asked["study"]["data"]["path"] = digest
-    return short_digest(asked)
+    return runs / f"{study.name}-{short_digest(asked)}"
 
 
 def compress_quietly(wishes: Wishes, folder: Path, *, progress: bool) -> Comparison:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from search_spaces.existing.reading import Read
 
 DIGITS = 8  # of a digest, in a network's name
+FIRST_STATISTICS = {"running_mean": 0.0, "running_var": 1.0}  # of a batch norm before its first image
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,14 @@ class GivenModule:
     read: Read
 
     def space(self, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """The section `space`; it begins with its own weights unless the keys say otherwise."""
-        return {"weights": "own", **keys, "base": self.name}
+        """The section `space`; it begins with its own weights if these were ever trained, unless keys say else."""
+        return {"weights": "none" if self.is_new else "own", **keys, "base": self.name}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its batch norms have seen no image yet; without any that cannot be told."""
+        norms = [(name, value) for name, value in self.read.state.items() if name.endswith(tuple(FIRST_STATISTICS))]
+        return bool(norms) and all((value == FIRST_STATISTICS[name.rpartition(".")[2]]).all() for name, value in norms)
 
     def remember(self, space: AnySpace, channels: int) -> None:
         """Make it known as what a space asks for, on images of so many channels.
@@ -43,15 +50,18 @@ class GivenModule:
             raise InputError(str(error)) from None
 
 
-def given_module(module: nn.Module) -> GivenModule:
-    """Read a module as it is now: what becomes of it later is not seen. Raises InputError where it cannot be read."""
+def given_module(module: nn.Module, argument: str = "space") -> GivenModule:
+    """Read a module as it is now: what becomes of it later is not seen.
+
+    Raises InputError, which begins with the argument, where it cannot be read.
+    """
     from search_spaces.existing.reading import read_network
     from search_spaces.existing.weights import digest_of
 
     try:
         read = read_network(module)
     except ValueError as error:
-        raise InputError(f"space: {error}") from None
+        raise InputError(f"{argument}: {error}") from None
     read = replace(read, state={name: value.clone() for name, value in read.state.items()})
     digest = f"{read.blueprint.digest[: DIGITS // 2]}{digest_of(read.state)[: DIGITS // 2]}"
     return GivenModule(f"{type(module).__name__}-{digest}", read)
@@ -59,4 +69,4 @@ def given_module(module: nn.Module) -> GivenModule:
 
 def is_module(given: object) -> bool:
     """Whether something is a torch module, without importing torch for what is none."""
-    return hasattr(given, "named_modules") and hasattr(given, "state_dict")
+    return hasattr(given, "named_modules") and hasattr(given, "state_dict") and not isinstance(given, type)

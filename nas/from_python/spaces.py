@@ -57,7 +57,7 @@ def given_space(
         _refuse_other(keys.get("base"), argument)
     if "base" not in keys:
         return GivenSpace(keys)
-    module = given_module(keys["base"]) if is_module(keys["base"]) else None
+    module = given_module(keys["base"], argument) if is_module(keys["base"]) else None
     space = GivenSpace(keys if module is None else module.space(keys), module)
     return space if "input_size" in keys else _sized(space, side, channels)
 

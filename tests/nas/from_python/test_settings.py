@@ -75,13 +75,17 @@ def test_bounds_may_be_numbers() -> None:
         ("64px", 8.0, {"preset": "64px"}),
         ("torchvision.resnet18", 32.0, {"base": "torchvision.resnet18", "input_size": 32}),
         ({"base": "torchvision.vgg16"}, 8.0, {"base": "torchvision.vgg16", "input_size": 32}),
-        ("nets:mine", None, {"base": "nets:mine", "input_size": 32}),
         ({"base": "torchvision.resnet18", "input_size": 64}, 32.0, {"base": "torchvision.resnet18", "input_size": 64}),
         ({"family": "mobile", "preset": "8px"}, 8.0, {"family": "mobile", "preset": "8px"}),
     ],
 )
 def test_spaces(given: Any, side: float | None, expected: dict[str, Any]) -> None:
     assert given_space(given, side).keys == expected
+
+
+def test_code_by_name_is_run_only_where_it_is_trusted() -> None:
+    with pytest.raises(InputError, match=r"space.base: nets:mine would run code of your own.*expected `trusted: true`"):
+        given_space("nets:mine", None)
 
 
 def test_what_is_no_space_is_refused() -> None:
