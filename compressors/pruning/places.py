@@ -76,9 +76,10 @@ class Place:
 
     def numbers(self) -> Tensor:
         """(width, repeats): the numbers of each channel."""
+        shape = self.group.width, self.repeats
         if self.span is None:
-            return torch.arange(self.group.width * self.group.unit).reshape(self.group.width, self.group.unit)
-        return torch.tensor(self.span).reshape(self.group.width, self.repeats)
+            return torch.arange(shape[0] * shape[1]).reshape(shape)
+        return torch.tensor(self.span).reshape(shape)
 
     def owners(self, size: int) -> Tensor:
         """(size,): the channel that each number along the axis belongs to; the group's width where to none."""

@@ -206,7 +206,7 @@ def test_a_densenet_folds() -> None:
 
 def test_where_batch_norm_stays_alive_so_does_one_without_a_convolution() -> None:
     network, x = shake(TwoNorms(), 0).float().eval(), pixels().float()
-    live = fold_batch_norm(network, NormedConv2d)
+    live = fold_batch_norm(network, NormedConv2d).eval()
     assert isinstance(live.get_submodule("one"), NormedConv2d)
     with torch.no_grad():
         expected = network(x)
