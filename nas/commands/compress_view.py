@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -17,6 +18,8 @@ from nas.compression.doubts import doubts_of
 from nas.executors.view import BAR_WIDTH, DOING
 from nas.report.figures import NONE, count
 from nas.tasks import Progress
+
+WIDEST = 1000  # characters of a table, which is never cut
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,21 @@ def print_comparison(console: Console, comparison: Comparison, *, layers: bool =
     """The table, in full on any terminal, and what else is to be said."""
     blocks = [figures_table(comparison), *([layers_table(comparison.layers)] if layers else [])]
     for block in blocks:
-        console.print(block, crop=False, no_wrap=True, overflow="ignore")
+        with _as_wide_as(block, console):
+            console.print(block, crop=False, no_wrap=True, overflow="ignore")
     for doubt in doubts_of(comparison):
         console.print(f"[yellow]warning:[/] {escape(doubt)}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _as_wide_as(block: Table, console: Console) -> Iterator[None]:
+    """The console with room for the whole block: a table is cut to its width."""
+    width = console.width
+    console.width = max(width, Measurement.get(console, console.options.update(max_width=WIDEST), block).maximum)
+    try:
+        yield
+    finally:
+        console.width = width
 
 
 def figures_table(comparison: Comparison) -> Table:
