@@ -29,6 +29,7 @@ from nas.first_study.draft import Draft, Timed, fit_into
 from nas.first_study.pictures import in_words, look
 from nas.first_study.places import located
 from nas.first_study.proposal import Found, data_choices, study_name, suited_size
+from nas.first_study.spaces import Base
 from nas.first_study.targets import DEFAULT_TARGET, target_named
 from nas.first_study.words import reasons, time_in_words
 from nas.machine import cores
@@ -42,7 +43,10 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for. minutes: of the whole run; the effort's own where None. out: the file to write."""
+    """What the user asked for. minutes: of the whole run; the effort's own where None. out: the file to write.
+
+    base: the network that is searched, where it exists already.
+    """
 
     given: str
     out: Path
@@ -50,6 +54,7 @@ class Wishes:
     minutes: float | None = None
     target: str = DEFAULT_TARGET
     effort: EffortName = "normal"
+    base: Base | None = None
 
     @property
     def level(self) -> Effort:
@@ -135,8 +140,9 @@ def drafted(wishes: Wishes) -> Draft:
     found = Found(tuple(place), data, listing, look(listing))
     chosen = data_choices(found, seed=SEED)
     return Draft(
-        name, found, chosen, wishes.level, wishes.target, min(cores(), MOST_WORKERS), wishes.out, wishes.overrides
-    )
+        name, found, chosen, wishes.level, wishes.target, min(cores(), MOST_WORKERS), wishes.out, wishes.overrides,
+        wishes.base,
+    )  # fmt: skip
 
 
 def _check_torchvision(data: Data, given: str) -> None:
