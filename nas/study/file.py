@@ -17,6 +17,7 @@ from nas.errors import InputError
 from nas.study import Study
 from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
+from search_spaces.own_code import make_importable
 
 COMMAND_LINE = 0
 PRESET = "preset"  # the key that fills others
@@ -220,6 +221,8 @@ def _opened(key: KeyPath) -> Any:
 
 def _validate(document: Document, path: Path) -> Study:
     problems = [*document.problems, *_loose_integers(document)]
+    if _is_trusted(document.data):  # its code may lie beside it, or where the user is
+        make_importable(path.parent, Path.cwd())
     try:
         study = Study.model_validate(_tuples(document.data), strict=True)
     except ValidationError as error:
@@ -228,6 +231,12 @@ def _validate(document: Document, path: Path) -> Study:
         ordered = sorted(problems, key=lambda p: (p.line == COMMAND_LINE, p.line))
         raise InputError("\n".join(dict.fromkeys(_line(problem, path) for problem in ordered)))
     return study
+
+
+def _is_trusted(data: Any) -> bool:
+    """Whether the study says that code of its space may be run."""
+    space = data.get("space")
+    return isinstance(space, dict) and space.get("trusted") is True
 
 
 def _tuples(data: Any) -> Any:

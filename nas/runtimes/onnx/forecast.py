@@ -36,7 +36,7 @@ from nas.runtimes.onnx.sparse import UNMASK, unmask_function
 from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.runtime import FileForecast, FileHeader
 from search_spaces.architecture import Part
-from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
+from search_spaces.flows import INPUT, Flow, has_flow, of_classifier, of_head, of_stem, with_factors
 from search_spaces.linear import flow_of, linear_flow
 
 FORETOLD = frozenset({*SHAPINGS, STEP, DYNAMIC})  # steps that change no more of a file than the parts and masks say
@@ -133,7 +133,7 @@ def _as_run(formats: tuple[str, ...], plan: CompressionPlan) -> tuple[str, ...]:
 
 
 def _is_known(part: Part) -> bool:
-    return part.site is None or part.site.config.kind in FLOWS
+    return part.site is None or has_flow(part.site.config.kind)
 
 
 @lru_cache(maxsize=1 << 12)
