@@ -17,7 +17,7 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.shaping import SHAPINGS
 from nas.errors import InputError
 from nas.run_folder.paths import read_evaluation
-from search_spaces.network import build_network
+from search_spaces.building import build_any
 
 WEIGHTS = "weights.safetensors"
 
@@ -44,7 +44,7 @@ def restored(candidate: Candidate, weights: Path, num_classes: int) -> nn.Module
     where the file does not hold the network's weights.
     """
     network = compress(
-        build_network(candidate.architecture, num_classes, seed=0),
+        build_any(candidate.architecture, num_classes, seed=0),
         shape_plan(candidate.plan),
         Options(groups=candidate.groups()),
         (),

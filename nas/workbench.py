@@ -24,7 +24,7 @@ from nas.tasks import Task
 from nas.training.augmentation import Augmentation, Feed, as_input
 from nas.training.device import device_of
 from nas.training.precision import Precision, has_depthwise, probe
-from search_spaces.network import build_network
+from search_spaces.building import build_any
 
 TINY_BATCH = 16
 WATCHED_IMAGES = 1000
@@ -34,7 +34,7 @@ def build(candidate: Candidate, bench: Workbench, *, seed: int, dropout: float) 
     """The untrained, dense network on the training device."""
     mean, std = bench.data.mean_std
     classes = len(bench.data.class_names)
-    network = build_network(candidate.architecture, classes, mean=mean, std=std, seed=seed, dropout=dropout)
+    network = build_any(candidate.architecture, classes, mean=mean, std=std, seed=seed, dropout=dropout)
     return bench.place(network)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from pydantic import Field
 from search_spaces.block_configs import Activation, Positive, Record
 from search_spaces.kinds import AnyBlock
 from search_spaces.layers import ChannelGroup, LayerSpec, Member, downsampled
+from search_spaces.parts import Part
 from search_spaces.remembered import remembered
 from search_spaces.sites import BlockSite
 
@@ -39,23 +39,6 @@ class HeadConfig(Record):
     activation: Activation = "relu"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """A part of a network: its layers in order of execution; its place if it is a block, else its activation.
-
-    `is_linear` says of a block that it is without the activations between its layers and behind them; `is_edge` of a
-    part that it holds the first or the last layer, which are not stored below 8 bits unless a study says so.
-    Equal parts are mostly one object, so that what is worked out of a part is quickly found again.
-    """
-
-    name: str
-    layers: tuple[LayerSpec, ...]
-    site: BlockSite | None = None
-    activation: Activation = "relu"
-    is_linear: bool = False
-    is_edge: bool = False
-
-
 class Architecture(Record):
     """A whole network without its class count: stem, stages of blocks, and a head or none (None)."""
 
@@ -77,6 +60,11 @@ class Architecture(Record):
     def blocks(self) -> tuple[BlockSite, ...]:
         """Every block with its place: name, widths before pruning and map sizes."""
         return tuple(self._sites())
+
+    def operations(self) -> dict[str, Any]:
+        """Kinds, activations and other choices that show in no layer's shape."""
+        head = self.head.activation if self.head is not None else None
+        return {"activations": [site.operations for site in self.blocks()], "ends": [self.stem.activation, head]}
 
     def _sites(self) -> Iterator[BlockSite]:
         width, size = self.stem.width, downsampled(self.input_size, self.stem.stride)

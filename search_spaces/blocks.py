@@ -41,6 +41,27 @@ class Normalize(nn.Module):
         return 1 / (255 * float(self.std)), round(float(self.mean) * 255)
 
 
+class NormalizeChannels(nn.Module):
+    """(x - mean) / std with a mean and a std for each of C channels: (N, C or 1, H, W) -> (N, C, H, W).
+
+    A single channel is repeated. Codes of pixels are not exact in it, since each channel would need a grid of its own.
+    """
+
+    is_traced_as_leaf = True
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if min(std) <= 0:
+            raise ValueError(f"std: expected positive numbers, got {list(std)}")
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
 class ConvBlock(nn.Module):
     """Convolution, batch norm, activation: (N, in_channels, H, W) -> (N, out_channels, ceil(H / s), ceil(W / s))."""
 

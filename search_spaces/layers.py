@@ -18,8 +18,8 @@ class LayerSpec:
     `name` is the torch module path and the node name in the file; `block` is the part of the network it belongs to.
     Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it. Kernel, stride
     and maps are square, unless `wide` has their widths (kernel, stride, input, output); the fields are heights then.
-    `split` is the number of groups of a convolution that is neither whole nor depthwise; `padding` is that of height and
-    width, None: half the kernel.
+    `split` is the number of groups of a convolution that is neither whole nor depthwise; `padding` is that of height
+    and width, None: half the kernel.
     """
 
     name: str

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from search_spaces.architecture import Part
 from search_spaces.flows import INPUT, Flow, has_flow, writer_of
 from search_spaces.layers import LayerSpec
+from search_spaces.parts import Part
 from search_spaces.sites import BlockSite
 
 ACTIVATIONS = ("relu", "relu6", "hardswish")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import ConvBlock, Normalize
+from search_spaces.initial import initialize
 from search_spaces.sites import BlockSite
 
 
@@ -93,12 +94,5 @@ def build_network(
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed accelerators as well
         network = Network(architecture, num_classes, mean=mean, std=std, dropout=dropout)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
+        initialize(network)
     return network

@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import BlockConfig, Positive, Record
 from search_spaces.block_spaces import Activations, BlockSpace, Expansions, Kernels, SqueezeExcite, field_of
+from search_spaces.existing.space import ExistingSpace
 from search_spaces.kinds import KINDS, BlockKind, KindName, kind_of, kinds_with, read_block
 from search_spaces.mixes import AUTO, MIXES
 from search_spaces.own_kinds import learn_kind, named_kinds
@@ -306,11 +307,13 @@ def _entries(value: object) -> Iterable[object]:
 
 
 def _family(value: Any) -> str:
-    """The family of a space, as it is or by its keys. With a preset alone it is mixed; with lists of choices for blocks
-    or without a preset it is mobile, as before there were mixes.
+    """The family of a space, as it is or by its keys. With a base it is a network that exists; with a preset alone it
+    is mixed; with lists of choices for blocks or without a preset it is mobile, as before there were mixes.
     """
     if not isinstance(value, dict):
         return str(getattr(value, "family", None))
+    if "base" in value:
+        return "existing"
     of_mobile = value.get("preset") is None or not value.keys().isdisjoint(_own_keys(MobileSpace))
     family = value.get("family", "mobile" if of_mobile else AUTO)
     return "mixed" if family == AUTO else str(family)
@@ -319,7 +322,8 @@ def _family(value: Any) -> str:
 AnySpace = Annotated[
     Annotated[MobileSpace, Tag("mobile")]
     | Annotated[ShuffleSpace, Tag("shuffle")]
-    | Annotated[MixedSpace, Tag("mixed")],
+    | Annotated[MixedSpace, Tag("mixed")]
+    | Annotated[ExistingSpace, Tag("existing")],
     Discriminator(_family),
 ]
 

@@ -16,8 +16,9 @@ from compressors.steps import STEPS, depends_on_weights, least_of, requests_of
 from nas.candidates.removing import ACTIVATIONS, Gone, check_removals, gone_from, groups_left
 from nas.candidates.shaping import SHOWN_BY_LAYERS, check_decisions, shaped, with_effects
 from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
-from search_spaces.architecture import Architecture, Part
+from search_spaces.architectures import AnyArchitecture
 from search_spaces.layers import ChannelGroup, LayerSpec
+from search_spaces.parts import Part
 from search_spaces.remembered import remembered
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ class Candidate(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: Architecture
+    architecture: AnyArchitecture
     plan: CompressionPlan = CompressionPlan()
 
     def to_json(self) -> dict[str, Any]:
@@ -103,10 +104,7 @@ class Candidate(BaseModel):
              layer.input_size, self.plan.format_of(layer.name), *(layer.wide or ())]
             for layer in self.layers(num_classes)
         ]  # fmt: skip
-        activations = [site.operations for site in self.architecture.blocks()]
-        head = self.architecture.head
-        ends = [self.architecture.stem.activation, head.activation if head is not None else None]
-        told = {"layers": shipped, "activations": activations, "ends": ends}
+        told = {"layers": shipped, **self.architecture.operations()}
         unlike = self._without_skip(num_classes)
         told |= {"no_skip": unlike} if unlike else {}
         steps = {name: given for name, given in self.plan.steps.items() if given and shapes_file(name)}

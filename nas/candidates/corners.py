@@ -15,7 +15,7 @@ from nas.candidates.sampling import sample_of
 from nas.errors import InputError
 from nas.study import Distillation, Study
 from nas.study.masking import strength
-from search_spaces.spaces import Space
+from search_spaces.protocols import SpaceLike
 from search_spaces.trials import Pick, first, last, middle
 
 CANDIDATE_FILE = "candidate.json"
@@ -39,7 +39,7 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
 
     ordered = study.model_copy(update={"compression": compression})
 
-    def corner(pick: Callable[[Sequence[Any]], Any], space: Space) -> Candidate:
+    def corner(pick: Callable[[Sequence[Any]], Any], space: SpaceLike) -> Candidate:
         return sample_of(Pick(pick), ordered, space)
 
     def size(candidate: Candidate) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 from compressors.plan import CompressionPlan
 from nas.candidates.sampling import DRAWS, edge_formats
 from nas.study import Compression, Study
+from search_spaces.protocols import SpaceLike
 from search_spaces.sites import BlockSite
-from search_spaces.spaces import Space
 from search_spaces.trials import Pick, last
 
 Sites = Sequence[BlockSite]
@@ -21,7 +21,7 @@ def candidates_of(study: Study) -> int:
     return space_size(study.space, study.compression) * len(study.training.quantizations)
 
 
-def space_size(space: Space, compression: Compression) -> int:
+def space_size(space: SpaceLike, compression: Compression) -> int:
     """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
 
     With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together or a
@@ -31,7 +31,7 @@ def space_size(space: Space, compression: Compression) -> int:
     return _plain_size(space, compression) * _further_ways(space, compression)
 
 
-def _plain_size(space: Space, compression: Compression) -> int:
+def _plain_size(space: SpaceLike, compression: Compression) -> int:
     """The size by architecture, pruning ratios and formats."""
     is_global = compression.pruning_scope == "global"  # its one ratio is asked for by a further row
     ratios, formats = 1 if is_global else len(compression.pruning_ratio), len(compression.weight_format)
@@ -59,7 +59,7 @@ def _plain_size(space: Space, compression: Compression) -> int:
             return widths * space.count(blocks, head) * edges
 
 
-def _further_ways(space: Space, compression: Compression) -> int:
+def _further_ways(space: SpaceLike, compression: Compression) -> int:
     """Ways to answer what rows of DRAWS ask for the `steps` of a plan, of the largest network of any kind."""
     rows = [draw for name, draw in DRAWS.items() if name not in CompressionPlan.model_fields]
     if not rows:

@@ -7,7 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from compressors.plan import NETWORK
 from nas.study import Compression
-from search_spaces.architecture import Architecture, Part
+from search_spaces.parts import Part
+from search_spaces.protocols import ArchitectureLike
 from search_spaces.trials import Trial, ask
 
 NO_CHOICE = "none"  # how a gene spells that nothing is done
@@ -27,7 +28,7 @@ class Choice(Protocol):
 
 def draw_each(
     trial: Trial,
-    architecture: Architecture,
+    architecture: ArchitectureLike,
     compression: Compression,
     *,
     key: str,

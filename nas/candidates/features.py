@@ -23,9 +23,9 @@ from compressors.steps import WITHOUT_TRAINING
 from nas.candidates.candidate import Candidate, formats_of
 from nas.candidates.low_rank import likely_losses
 from nas.candidates.zeros import likely_shares, mask_of_plan
-from search_spaces.architecture import Part
 from search_spaces.layers import LayerSpec
-from search_spaces.spaces import Space
+from search_spaces.parts import Part
+from search_spaces.protocols import SpaceLike
 
 Vector = NDArray[np.float64]
 
@@ -113,7 +113,7 @@ class Features:
     kinds: tuple[str, ...]
 
     @classmethod
-    def of(cls, space: Space) -> Features:
+    def of(cls, space: SpaceLike) -> Features:
         return cls(len(space.stages), tuple(space.block_spaces()))
 
     @cached_property

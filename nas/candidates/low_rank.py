@@ -11,9 +11,9 @@ from compressors.low_rank.factoring import Factoring, factoring_of
 from compressors.low_rank.factors import Pair, Shape
 from nas.candidates.drawing_steps import draw_each
 from nas.study import Compression
-from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerKind, LayerSpec
-from search_spaces.spaces import Space
+from search_spaces.parts import Part
+from search_spaces.protocols import ArchitectureLike, SpaceLike
 from search_spaces.trials import Pick, Trial, last
 
 TYPICAL = Shape(64, 64, (3, 3))
@@ -21,7 +21,7 @@ LOST_AS_NOISE = 0.5  # share of weights that a rank by VBMF is taken to cost
 
 
 def draw_low_rank(
-    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+    trial: Trial, architecture: ArchitectureLike, compression: Compression, *, grid: int
 ) -> dict[str, dict[str, Any]]:
     """How each layer is factored. The first and the last are left whole: they have few weights, and all are needed."""
     choices = compression.low_rank_choices
@@ -41,7 +41,7 @@ def _offered(part: Part) -> Iterator[tuple[str, Shape]]:
         yield from ((layer.name, shape_of(layer)) for layer in part.layers)
 
 
-def idle_choices(space: Space, compression: Compression, *, input_channels: Literal[1, 3]) -> list[str]:
+def idle_choices(space: SpaceLike, compression: Compression, *, input_channels: Literal[1, 3]) -> list[str]:
     """Choices that no layer of a space can be factored by."""
     largest = [kind.sample(Pick(last), input_channels=input_channels) for kind in space.of_one_kind()]
     shapes = [shape for one in largest for part in one.parts(1) for _, shape in _offered(part)]

@@ -9,13 +9,14 @@ from compressors.plan import NETWORK
 from compressors.requests.masked import Amount
 from nas.candidates.drawing_steps import draw_each, draw_one
 from nas.study import Compression
-from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
+from search_spaces.parts import Part
+from search_spaces.protocols import ArchitectureLike
 from search_spaces.trials import Trial
 
 
 def draw_masks(
-    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+    trial: Trial, architecture: ArchitectureLike, compression: Compression, *, grid: int
 ) -> dict[str, dict[str, Any]]:
     """What becomes zero in every layer, or one budget of the network."""
     choices = compression.mask_choices

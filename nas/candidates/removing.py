@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup, Member
 from search_spaces.linear import linear_part, merged_away, merges, own_activations
+from search_spaces.parts import Part
+from search_spaces.protocols import ArchitectureLike
 from search_spaces.sites import BlockSite
 
 BLOCKS, ACTIVATIONS = "blocks_removed", "activations_removed"
@@ -44,7 +45,7 @@ class Gone:
     blocks: frozenset[str] = frozenset()
 
 
-def check_removals(architecture: Architecture, steps: Steps) -> None:
+def check_removals(architecture: ArchitectureLike, steps: Steps) -> None:
     """Raises ValueError for names that are no blocks of this network, and for blocks from which nothing can go."""
     sites = {site.name: site for site in architecture.blocks()}
     for step, what, may_go in (
@@ -58,7 +59,7 @@ def check_removals(architecture: Architecture, steps: Steps) -> None:
                 raise ValueError(f"plan.steps.{step}: expected a block with {what}, got {name} ({kind})")
 
 
-def gone_from(architecture: Architecture, steps: Steps) -> Gone:
+def gone_from(architecture: ArchitectureLike, steps: Steps) -> Gone:
     """What a plan with these steps leaves out."""
     removed, linear = steps.get(BLOCKS, {}), steps.get(ACTIVATIONS, {})
     if not removed and not linear:
@@ -77,7 +78,7 @@ def gone_from(architecture: Architecture, steps: Steps) -> Gone:
     return Gone(frozenset(layers), frozenset(groups), frozenset(removed))
 
 
-def groups_left(architecture: Architecture, steps: Steps) -> tuple[ChannelGroup, ...]:
+def groups_left(architecture: ArchitectureLike, steps: Steps) -> tuple[ChannelGroup, ...]:
     """Everything that can be pruned, of the layers that stay; a merged layer reads what its first part read."""
     gone = gone_from(architecture, steps)
     if not (gone.layers or gone.blocks):
@@ -87,7 +88,7 @@ def groups_left(architecture: Architecture, steps: Steps) -> tuple[ChannelGroup,
     return tuple(replace(group, members=tuple(_members(group, gone, renamed))) for group in groups)
 
 
-def _renamed(architecture: Architecture, steps: Steps) -> Iterator[tuple[str, str]]:
+def _renamed(architecture: ArchitectureLike, steps: Steps) -> Iterator[tuple[str, str]]:
     """Every layer that is merged away, and the layer that takes it in."""
     for site in architecture.blocks():
         if site.name in steps.get(ACTIVATIONS, {}) and site.name not in steps.get(BLOCKS, {}):

@@ -15,10 +15,10 @@ from nas.candidates.masking import draw_masks
 from nas.candidates.removing import gone_from, removable_activations, removable_block
 from nas.candidates.shaping import with_effects
 from nas.study import Compression, Study
-from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import ChannelGroup
+from search_spaces.parts import Part
+from search_spaces.protocols import ArchitectureLike, SpaceLike
 from search_spaces.sites import BlockSite
-from search_spaces.spaces import Space
 from search_spaces.trials import Trial, ask
 
 QUANTIZATION = "training.quantization"  # the gene, by its key in a study
@@ -28,11 +28,11 @@ class Draw(Protocol):
     """Draws decisions by name of a layer or channel group; channels stay multiples of `grid`."""
 
     def __call__(
-        self, trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+        self, trial: Trial, architecture: ArchitectureLike, compression: Compression, *, grid: int
     ) -> Mapping[str, Any]: ...
 
 
-def sample_of(trial: Trial, study: Study, space: Space | None = None) -> Candidate:
+def sample_of(trial: Trial, study: Study, space: SpaceLike | None = None) -> Candidate:
     """Draw one candidate of a study, or of a part of its space."""
     return sample(
         trial,
@@ -45,7 +45,7 @@ def sample_of(trial: Trial, study: Study, space: Space | None = None) -> Candida
 
 def sample(
     trial: Trial,
-    space: Space,
+    space: SpaceLike,
     compression: Compression,
     *,
     input_channels: Literal[1, 3],
@@ -77,7 +77,7 @@ def _plan_of(drawn: Mapping[str, Mapping[str, Any]]) -> CompressionPlan:
     return CompressionPlan.model_construct(kept=kept, formats=formats, steps=steps)
 
 
-def quantized_by(way: str, plan: CompressionPlan, architecture: Architecture) -> CompressionPlan:
+def quantized_by(way: str, plan: CompressionPlan, architecture: ArchitectureLike) -> CompressionPlan:
     """The plan with its formats brought about in this way: dynamically only those of linear layers."""
     step = QUANTIZATIONS[way]
     if step not in WITHOUT_TRAINING:
@@ -90,7 +90,7 @@ def quantized_by(way: str, plan: CompressionPlan, architecture: Architecture) ->
     return CompressionPlan.model_construct(kept=plan.kept, formats=formats, steps=steps)
 
 
-def draw_kept(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, int]:
+def draw_kept(trial: Trial, architecture: ArchitectureLike, compression: Compression, *, grid: int) -> dict[str, int]:
     """Channels left of every group that is pruned."""
     kept: dict[str, int] = {}
     if compression.pruning_scope == "global":
@@ -102,7 +102,7 @@ def draw_kept(trial: Trial, architecture: Architecture, compression: Compression
     return kept
 
 
-def draw_budget(trial: Trial, architecture: Architecture, compression: Compression, *, grid: int) -> dict[str, Any]:
+def draw_budget(trial: Trial, architecture: ArchitectureLike, compression: Compression, *, grid: int) -> dict[str, Any]:
     """One ratio for the channels of the whole network, which is shared out when weights are real."""
     groups = prunable_groups(architecture, compression)
     if compression.pruning_scope != "global" or not groups:
@@ -117,7 +117,7 @@ def draw_budget(trial: Trial, architecture: Architecture, compression: Compressi
 
 
 def draw_formats(
-    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+    trial: Trial, architecture: ArchitectureLike, compression: Compression, *, grid: int
 ) -> dict[str, WeightFormat]:
     """The weight format of every layer."""
     parts, by_layer = architecture.parts(1), compression.granularity == "layer"
@@ -131,7 +131,7 @@ def draw_formats(
 
 
 def draw_removed_blocks(
-    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+    trial: Trial, architecture: ArchitectureLike, compression: Compression, *, grid: int
 ) -> Mapping[str, Any]:
     """The blocks that go, of those with a skip."""
     choices = compression.remove_blocks
@@ -139,7 +139,7 @@ def draw_removed_blocks(
 
 
 def draw_removed_activations(
-    trial: Trial, architecture: Architecture, compression: Compression, *, grid: int
+    trial: Trial, architecture: ArchitectureLike, compression: Compression, *, grid: int
 ) -> Mapping[str, Any]:
     """The blocks whose activations go."""
     choices, may_go = compression.remove_activations, removable_activations
@@ -147,7 +147,7 @@ def draw_removed_activations(
 
 
 def _of_blocks(
-    trial: Trial, architecture: Architecture, compression: Compression, *, key: str, choices: Sequence[bool],
+    trial: Trial, architecture: ArchitectureLike, compression: Compression, *, key: str, choices: Sequence[bool],
     may_go: Callable[[BlockSite | None], bool],
 ) -> Mapping[str, Any]:  # fmt: skip
     """True for each block for which a gene says so."""
@@ -172,7 +172,7 @@ DRAWS: dict[str, Draw] = {
 }
 
 
-def prunable_groups(architecture: Architecture, compression: Compression) -> tuple[ChannelGroup, ...]:
+def prunable_groups(architecture: ArchitectureLike, compression: Compression) -> tuple[ChannelGroup, ...]:
     """The groups a study prunes: inner widths, and where it says so the widths between blocks."""
     return architecture.all_groups() if compression.stage_widths else architecture.groups()
 

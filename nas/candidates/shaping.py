@@ -12,8 +12,9 @@ from compressors.plan import NETWORK, CompressionPlan
 from nas.candidates.low_rank import check_low_rank, factored, with_effect
 from nas.candidates.masking import check_masks, masks_with_effect
 from nas.candidates.removing import ACTIVATIONS, BLOCKS, without_activations, without_block
-from search_spaces.architecture import Architecture, Part
 from search_spaces.layers import LayerSpec
+from search_spaces.parts import Part
+from search_spaces.protocols import ArchitectureLike
 
 Shaping = Callable[[Part, Mapping[str, Any]], Part | None]
 
@@ -45,7 +46,7 @@ OF_NETWORK = frozenset({"masked"})
 SHOWN_BY_LAYERS = frozenset({"low_rank"})
 
 
-def with_effects(plan: CompressionPlan, architecture: Architecture) -> CompressionPlan:
+def with_effects(plan: CompressionPlan, architecture: ArchitectureLike) -> CompressionPlan:
     """The plan without decisions of further steps that leave the network as it is."""
     if not EFFECTS.keys() & plan.steps.keys():
         return plan
@@ -54,7 +55,7 @@ def with_effects(plan: CompressionPlan, architecture: Architecture) -> Compressi
     return plan.model_copy(update={"steps": left})
 
 
-def check_decisions(plan: CompressionPlan, architecture: Architecture) -> None:
+def check_decisions(plan: CompressionPlan, architecture: ArchitectureLike) -> None:
     """Raise ValueError for decisions of further steps that this architecture cannot have."""
     known = {layer.name for layer in architecture.layers(1)}
     for name, given, layers in _met(plan, architecture, CHECKS):
@@ -65,7 +66,7 @@ def check_decisions(plan: CompressionPlan, architecture: Architecture) -> None:
 
 
 def _met(
-    plan: CompressionPlan, architecture: Architecture, steps: Collection[str]
+    plan: CompressionPlan, architecture: ArchitectureLike, steps: Collection[str]
 ) -> Iterator[tuple[str, Mapping[str, Any], list[LayerSpec]]]:
     """Those of the plan's `steps` with their decisions and the layers that they meet, pruned."""
     parts = tuple(architecture.parts(1, plan.kept))

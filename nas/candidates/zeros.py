@@ -5,8 +5,8 @@ from __future__ import annotations
 from compressors.formats import BITS
 from compressors.plan import CompressionPlan
 from compressors.requests.masked import STEP, Mask, asked
-from search_spaces.architecture import Part
 from search_spaces.layers import LayerSpec
+from search_spaces.parts import Part
 
 
 def mask_of_plan(plan: CompressionPlan) -> Mask | None:

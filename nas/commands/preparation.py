@@ -18,6 +18,7 @@ from nas.data.of_study import loaded_of
 from nas.data.split_record import moved
 from nas.errors import InputError
 from nas.executors.engine import Connection, Engine
+from nas.existing import keep_network
 from nas.files import write_atomically
 from nas.measuring.again import changes
 from nas.measuring.agent.greeting import greet
@@ -84,6 +85,7 @@ def prepare(
         summary = describe(study, ready.finals)
     data, finals = ready.search, ready.finals
     _keep_split(study, folder, data)
+    keep_network(study, folder)
     if record:
         write_atomically(folder.study, dump_study(study))
     show_data(study, summary, console)
@@ -112,7 +114,8 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
-    own, unfinished = (folder.lock.name, folder.split.name, folder.earlier.name), ".tmp"
+    files = (folder.lock, folder.split, folder.earlier, folder.network, folder.network_weights)
+    own, unfinished = [file.name for file in files], ".tmp"
     names = sorted(entry.name for entry in folder.path.iterdir())
     if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:
         raise InputError(f"{folder.path}: is no run folder, but not empty either (it holds {strangers[0]!r})")

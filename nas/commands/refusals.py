@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
 from nas.commands.mirroring import refused_storage
 from nas.errors import InputError
+from nas.existing import refuse_unreadable
 from nas.registry import ENGINES, TRACKERS
 from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
@@ -27,6 +28,9 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
 
     `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
     """
+    if unread := list(_told(refuse_unreadable, study)):
+        yield from unread
+        return  # what is said of candidates below cannot be said of a network that is not known
     yield from ENGINES[study.search.engine].refused(study)
     yield from refused_storage(study)
     yield from missing(study.targets, at_a_glance=folder is None)

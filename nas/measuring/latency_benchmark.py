@@ -24,7 +24,7 @@ from nas.measuring.latency import DISTURBED, settled_us
 from nas.measuring.turns import exclusive
 from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileHeader, Runner, RuntimeRefused, runtime_of
 from nas.study import Target
-from search_spaces.network import build_network
+from search_spaces.building import build_any
 
 IMAGES = 4
 WARM_UP, BLOCKS = 5, 4
@@ -68,7 +68,7 @@ def untrained_file(candidate: Candidate, num_classes: int, target: Target) -> by
     """What a target loads of a candidate with random weights, pruned and quantized: latency does not depend on them."""
     architecture = candidate.architecture
     channels, size = architecture.input_channels, architecture.input_size
-    network = build_network(architecture, num_classes, seed=0)
+    network = build_any(architecture, num_classes, seed=0)
     images = torch.rand(IMAGES, channels, size, size, generator=torch.Generator().manual_seed(0))
     shape = compress(network, candidate.plan, Options(groups=candidate.groups()), [images], trained=False)
     header = FileHeader(channels, size, tuple(map(str, range(num_classes))))

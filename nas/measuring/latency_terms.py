@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.candidates.candidate import Candidate, formats_of
-from search_spaces.architecture import Part
 from search_spaces.layers import LayerSpec
+from search_spaces.parts import Part
 from search_spaces.sites import BlockSite
 
 Array = NDArray[np.float64]

@@ -15,6 +15,7 @@ from nas.candidates.hyperparameters import suffix_of
 from nas.errors import InputError
 from nas.files import is_locked, write_atomically
 from nas.records import Evaluation, Phase
+from search_spaces.existing.known import NETWORK_FILE, WEIGHTS_FILE
 
 TEACHER = "reference"
 LOCK = "lock"  # of a teacher's folder: held while the teacher is trained
@@ -72,6 +73,16 @@ class RunFolder:
     def calibration(self) -> Path:
         """What was measured before the search to predict latency; no result."""
         return self.path / "calibration.json"
+
+    @property
+    def network(self) -> Path:
+        """The network that a study of an existing one is about, as it was read."""
+        return self.path / NETWORK_FILE
+
+    @property
+    def network_weights(self) -> Path:
+        """The weights that it begins with, if it begins with any."""
+        return self.path / WEIGHTS_FILE
 
     @property
     def log(self) -> Path:

@@ -17,6 +17,7 @@ from nas.errors import InputError
 from nas.study import Study
 from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
+from search_spaces.existing.known import remember_folder
 from search_spaces.own_code import make_importable
 
 COMMAND_LINE = 0
@@ -86,7 +87,10 @@ def override_settings(settings: dict[str, Any], overrides: Sequence[str]) -> dic
 
 
 def load_recorded(path: Path, overrides: Sequence[str] = ()) -> Study:
-    """A run folder's study, which holds every key there was: those that came later mean what was done before."""
+    """A run folder's study, which holds every key there was: those that came later mean what was done before.
+
+    The run's existing network, if it is about one, is known from then on.
+    """
     document = _document(path, ())
     for before in BEFORE:
         section = document.data.get(before.section)
@@ -94,7 +98,16 @@ def load_recorded(path: Path, overrides: Sequence[str] = ()) -> Study:
             section.setdefault(before.key, before.value)
     for override in overrides:
         _override(document, override)
+    _recall_network(path.parent)
     return _validate(document, path)
+
+
+def _recall_network(folder: Path) -> None:
+    """Make the run's network known here, where it is about one that exists already."""
+    try:
+        remember_folder(folder)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def placed(message: str, path: Path, overrides: Sequence[str] = ()) -> str:

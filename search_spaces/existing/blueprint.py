@@ -1,4 +1,4 @@
-"""A blueprint: an existing network as plain data, node by node, from which it is built again without its code. No torch.
+"""A blueprint: an existing network as plain data, node by node, of which it is built without its code. No torch.
 
 A node is one operation. Those with weights are named by their module path, so that the weights of the network that was
 read fit by name. What follows from a blueprint (shapes, layers, channel groups, parts) is worked out in the modules

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from compressors.removal import remove_activations
-from search_spaces.architecture import Part
 from search_spaces.flows import INPUT, Flow
 from search_spaces.kinds import KINDS, read_block
 from search_spaces.layers import LayerSpec
 from search_spaces.linear import flow_of, linear_flow, linear_part, merged_away, merges, own_activations, without
 from search_spaces.network import build_block
+from search_spaces.parts import Part
 from search_spaces.sites import BlockSite
 
 CONFIGS: list[dict[str, Any]] = [

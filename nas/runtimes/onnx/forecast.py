@@ -35,9 +35,9 @@ from nas.runtimes.onnx.sketch import (
 from nas.runtimes.onnx.sparse import UNMASK, unmask_function
 from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.runtime import FileForecast, FileHeader
-from search_spaces.architecture import Part
 from search_spaces.flows import INPUT, Flow, has_flow, of_classifier, of_head, of_stem, with_factors
 from search_spaces.linear import flow_of, linear_flow
+from search_spaces.parts import Part
 
 FORETOLD = frozenset({*SHAPINGS, STEP, DYNAMIC})  # steps that change no more of a file than the parts and masks say
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely

@@ -10,8 +10,9 @@ import pytest
 
 from nas.candidates.drawing_steps import decision_of, draw_each, draw_one, label_of
 from nas.study import Compression
-from search_spaces.architecture import Architecture, HeadConfig, Part, StageConfig, StemConfig
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
+from search_spaces.parts import Part
 from search_spaces.trials import Replay
 
 TINY = Architecture(

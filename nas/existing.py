@@ -1,0 +1,44 @@
+"""A study's existing network: read before any work, and kept in the run folder, so that its code is never run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from nas.errors import InputError
+from nas.files import write_atomically
+from nas.run_folder.paths import RunFolder
+from nas.study import Study
+from search_spaces.existing.known import remember, to_json, weights_of
+from search_spaces.existing.space import ExistingSpace
+
+
+def refuse_unreadable(study: Study) -> None:
+    """Read the network, if the study is about one that exists. Raises InputError, with the key, where it cannot be."""
+    if isinstance(study.space, ExistingSpace):
+        try:
+            study.space.known(study.data.input_channels)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+
+def keep_network(study: Study, folder: RunFolder) -> None:
+    """Write an existing network into the run folder as it was read: `network.json`, and the weights it begins with."""
+    if not isinstance(study.space, ExistingSpace) or folder.network.exists():
+        return
+    asked = study.space.asked(study.data.input_channels)
+    known = study.space.known(study.data.input_channels)
+    if known.weights:
+        weights = weights_of(known.weights)
+        if isinstance(weights, Mapping):
+            _write_weights(weights, folder.network_weights)
+        elif weights != folder.network_weights:
+            write_atomically(folder.network_weights, weights.read_bytes())
+    write_atomically(folder.network, to_json(asked, known))
+    remember(asked, known, folder.network_weights)
+
+
+def _write_weights(weights: Mapping[str, object], path: Path) -> None:
+    from safetensors.torch import save  # imports torch
+
+    write_atomically(path, save({name: value.contiguous() for name, value in weights.items()}))  # type: ignore[attr-defined]

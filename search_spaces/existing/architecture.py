@@ -1,0 +1,85 @@
+"""The record of an existing network in a candidate: which one, by digest, and on which images. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from search_spaces.block_configs import Positive, Record
+from search_spaces.existing import groups, layers, parts
+from search_spaces.existing.blueprint import Blueprint
+from search_spaces.existing.known import blueprint_of
+from search_spaces.layers import ChannelGroup, LayerSpec
+from search_spaces.parts import Part
+from search_spaces.remembered import remembered
+from search_spaces.sites import BlockSite
+
+Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+
+
+class PixelNorm(Record):
+    """(x - mean) / std of pixels in [0, 1], one number for all channels or one for each."""
+
+    mean: Numbers
+    std: Numbers
+
+
+class ExistingArchitecture(Record):
+    """A network that exists already, without its class count.
+
+    base: what it was read from, by name. network: digest of its blueprint. weights: digest of the weights it begins
+    with; "": it begins with random ones. pixels: how they are normalised; None: by the mean and deviation of the data.
+    """
+
+    base: str
+    network: str
+    weights: str = ""
+    input_size: Positive
+    input_channels: Literal[1, 3]
+    pixels: PixelNorm | None = None
+
+    @model_validator(mode="after")
+    def _is_known(self) -> ExistingArchitecture:
+        blueprint_of(self.network)
+        return self
+
+    @property
+    def blueprint(self) -> Blueprint:
+        return blueprint_of(self.network)
+
+    def blocks(self) -> tuple[BlockSite, ...]:
+        """None: its parts are of no kind that is known."""
+        return ()
+
+    def operations(self) -> dict[str, Any]:
+        """The whole network: all that shows in no layer's shape."""
+        pixels = {} if self.pixels is None else {"pixels": self.pixels.model_dump(mode="json")}
+        return {"network": self.network, **pixels}
+
+    def layers(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[LayerSpec, ...]:
+        """Every layer once, in order of execution; `kept` maps a channel group to its channels after pruning."""
+        return layers.layers_of(self.blueprint, self.input_size, num_classes, kept or {})
+
+    def parts(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[Part, ...]:
+        """The layers by part; `kept` as in `layers`."""
+        return parts.parts_of(self.blueprint, self.input_size, num_classes, kept or {})
+
+    @remembered
+    def groups(self) -> tuple[ChannelGroup, ...]:
+        """Channels that one part alone holds."""
+        return tuple(group for group in self.all_groups() if not self._is_between(group))
+
+    @remembered
+    def width_groups(self) -> tuple[ChannelGroup, ...]:
+        """Channels that several parts hold."""
+        return tuple(group for group in self.all_groups() if self._is_between(group))
+
+    @remembered
+    def all_groups(self) -> tuple[ChannelGroup, ...]:
+        """Everything that can be pruned."""
+        return groups.groups_of(self.blueprint, self.input_size)
+
+    def _is_between(self, group: ChannelGroup) -> bool:
+        return groups.is_between(self.blueprint, self.input_size, group)

@@ -1,0 +1,76 @@
+"""What the rest of the package needs of an architecture and of a space, whatever they are made of. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from search_spaces.block_spaces import BlockSpace
+from search_spaces.layers import ChannelGroup, LayerSpec
+from search_spaces.parts import Part
+from search_spaces.sites import BlockSite
+from search_spaces.trials import Trial
+
+
+class ArchitectureLike(Protocol):
+    """A network without its class count: its layers and channel groups in order of execution.
+
+    `kept` maps a channel group to its channels after pruning.
+    """
+
+    @property
+    def input_size(self) -> int: ...
+
+    @property
+    def input_channels(self) -> Literal[1, 3]: ...
+
+    def blocks(self) -> tuple[BlockSite, ...]:
+        """Its blocks with their places, where it is made of blocks of known kinds."""
+        ...
+
+    def operations(self) -> Mapping[str, Any]:
+        """What it does beyond its layers' shapes, as JSON: costs depend on it."""
+        ...
+
+    def layers(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[LayerSpec, ...]: ...
+
+    def parts(self, num_classes: int, kept: Mapping[str, int] | None = None) -> Iterable[Part]: ...
+
+    def groups(self) -> tuple[ChannelGroup, ...]:
+        """Widths within a part."""
+        ...
+
+    def width_groups(self) -> tuple[ChannelGroup, ...]:
+        """Widths between parts."""
+        ...
+
+    def all_groups(self) -> tuple[ChannelGroup, ...]: ...
+
+
+class SpaceLike(Protocol):
+    """What may be drawn."""
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """Sides of images in pixels, ascending."""
+        ...
+
+    @property
+    def width_grid(self) -> int: ...
+
+    @property
+    def stride(self) -> int:
+        """The side in pixels of the smallest image."""
+        ...
+
+    def block_spaces(self) -> Mapping[str, BlockSpace]:
+        """The kinds of blocks it is made of, each with its freedom; none of a network that exists already."""
+        ...
+
+    def of_one_kind(self) -> Sequence[SpaceLike]:
+        """This space once per kind of block, with no other kind where there is a choice."""
+        ...
+
+    def sample(self, trial: Trial, *, input_channels: Literal[1, 3]) -> Any:
+        """Draw one architecture."""
+        ...
