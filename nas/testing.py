@@ -10,7 +10,7 @@ import operator
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ from nas.candidates.counting import space_size
 from nas.candidates.genes import all_genes
 from nas.candidates.sampling import sample
 from nas.runtimes.onnx.costs import read_costs
-from nas.runtimes.onnx.emission import FileHeader, emit
+from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnxruntime import Runner, integer_layers
+from nas.runtimes.runtime import FileHeader
 from nas.study import Compression, Data, Study, Target
 from nas.study.file import dump_study, load_study
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
@@ -39,7 +40,7 @@ from search_spaces.testing import BlockContract as LayersContract
 from search_spaces.trials import Pick
 
 FREE = Compression(pruning_ratio=(0.0, 0.5), weight_format=("int8",), stage_widths=True)
-GRANULARITIES = ("block", "layer")
+GRANULARITIES: tuple[Literal["block", "layer"], ...] = ("block", "layer")
 MODULES: dict[type, str] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid",
     nn.AdaptiveAvgPool2d: "average", Normalize: "normalize", SelectChannels: "select",
@@ -112,7 +113,7 @@ def check_genes(space: AnySpace) -> None:
     for granularity in GRANULARITIES:
         compression = Compression(
             pruning_ratio=(0.0, 0.5), weight_format=("int4", "fp32"), granularity=granularity, stage_widths=True
-        )  # type: ignore[call-arg]
+        )
         study = Study(name="x", data=Data(source="digits"), space=space, compression=compression)
         asked: dict[str, list[Any]] = {}
         for seed in range(100):
@@ -137,7 +138,7 @@ def traced(module: nn.Module) -> list[tuple[str, tuple[int, ...], str]]:
     """The operations of a folded trace, in the form of a flow."""
     graph = fold_batch_norm(module)
     numbers: dict[fx.Node, int] = {}
-    found = []
+    found: list[tuple[str, tuple[int, ...], str]] = []
     for node in graph.graph.nodes:
         if node.op == "placeholder":
             numbers[node] = INPUT

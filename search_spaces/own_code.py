@@ -11,13 +11,15 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-NAMED = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"  # package.module:attribute
+_NAME = r"[A-Za-z_]\w*"
+_NAMED = rf"{_NAME}(\.{_NAME})*:{_NAME}"
+NAMED = f"^{_NAMED}$"  # package.module:attribute, as schemas write a pattern
 FOLDERS = "COMPACT_NAS_CODE"  # environment variable: folders beside the installed ones, for processes begun by this one
 
 
 def is_named(name: object) -> bool:
     """Whether it is written as `package.module:attribute`."""
-    return isinstance(name, str) and re.match(NAMED, name) is not None
+    return isinstance(name, str) and re.fullmatch(_NAMED, name) is not None
 
 
 def make_importable(*folders: Path) -> None:
