@@ -41,6 +41,9 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file, 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Dotted keys, values read as YAML.")
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code of your own that the study names: space.trusted=true.")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, e.g. runs/digits.")]
 
 
@@ -110,6 +113,7 @@ def run(
     remeasure: Annotated[
         bool, typer.Option("--remeasure", help="Measure what was measured on another device again, then go on.")
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Run a study, or continue it in an existing run folder.
 
@@ -122,19 +126,24 @@ def run(
     from nas.executors.watching import STOPPED
     from nas.study.file import load_study
 
-    console = Console()
-    loaded = load_study(study, overrides or [])
+    console, overrides = Console(), _trusting(overrides, trust)
+    loaded = load_study(study, overrides)
     folder = out or Path("runs") / loaded.name
     options = ["--out", str(folder), *(["--remeasure"] if remeasure else [])]
-    again = shlex.join(["nas", "run", str(study), *(overrides or []), *options])
+    again = shlex.join(["nas", "run", str(study), *overrides, *options])
     watchers = watchers_of(loaded, console)
     with _going_on_with(again, console, watchers):
-        with _placing(study, overrides or []):
+        with _placing(study, overrides):
             ended = run_study(loaded, folder, console, watchers, remeasures=remeasure)
         report_and_front(folder, console)
         watchers.ended("" if ended else STOPPED)
     if not ended:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
+
+
+def _trusting(overrides: list[str] | None, trust: bool) -> list[str]:
+    """What is given on the command line, with the trust of an option as a key."""
+    return [*(overrides or []), *(["space.trusted=true"] if trust else [])]
 
 
 @app.command(epilog="Example:  nas merge runs/digits-0 runs/digits-1 --to runs/digits")
@@ -289,17 +298,23 @@ def check(
     probe: Annotated[
         bool, typer.Option("--probe", help="Train a few steps, measure once, and estimate the study's time.")
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Validate a study; show its data, the size of its space and its smallest, middle and largest network."""
     from nas.commands.check import check_table, warnings_of
     from nas.commands.data import look_at_data
     from nas.commands.mirroring import storage_warnings
     from nas.commands.refusals import refuse
+    from nas.run_folder.network import code_of, refuse_unreadable
     from nas.study.file import load_study
 
-    loaded = load_study(study, overrides or [])
+    overrides = _trusting(overrides, trust)
+    loaded = load_study(study, overrides)
     console = Console()
-    with _placing(study, overrides or []):
+    with _placing(study, overrides):
+        for notice in code_of(loaded):
+            console.print(f"[yellow]{escape(notice)}[/]", soft_wrap=True)
+        refuse_unreadable(loaded)  # before anything is said of its layers
         look_at_data(loaded, console)
         console.print(check_table(loaded))
         for warning in (*warnings_of(loaded), *storage_warnings(loaded)):

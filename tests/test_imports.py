@@ -52,7 +52,11 @@ LIBRARIES = {
 WITHOUT_TORCH = (
     "search_spaces/architecture.py", "search_spaces/block_configs.py", "search_spaces/block_spaces.py",
     "search_spaces/kinds.py", "search_spaces/layers.py", "search_spaces/presets.py", "search_spaces/sites.py",
-    "search_spaces/spaces.py", "search_spaces/trials.py", "compressors/plan.py", "compressors/formats.py",
+    "search_spaces/spaces.py", "search_spaces/trials.py", "search_spaces/parts.py", "search_spaces/protocols.py",
+    "search_spaces/architectures.py", "search_spaces/existing/architecture.py", "search_spaces/existing/blueprint.py",
+    "search_spaces/existing/groups.py", "search_spaces/existing/known.py", "search_spaces/existing/layers.py",
+    "search_spaces/existing/ops.py", "search_spaces/existing/parts.py", "search_spaces/existing/space.py",
+    "compressors/plan.py", "compressors/formats.py",
     "compressors/budgets.py", "compressors/requests/*.py", "compressors/step.py",
     "compressors/steps.py", "nas/errors.py", "nas/expected_gain.py", "nas/files.py", "nas/front.py", "nas/machine.py",
     "nas/objectives.py", "nas/on_front.py", "nas/pareto.py", "nas/process.py", "nas/records.py", "nas/seeds.py",

@@ -18,13 +18,13 @@ from nas.data.of_study import loaded_of
 from nas.data.split_record import moved
 from nas.errors import InputError
 from nas.executors.engine import Connection, Engine
-from nas.existing import keep_network
 from nas.files import write_atomically
 from nas.measuring.again import changes
 from nas.measuring.agent.greeting import greet
 from nas.measuring.places import Places, places_of
 from nas.records import Latency
 from nas.registry import ENGINES
+from nas.run_folder.network import keep_network
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.search.earlier import earlier_runs
 from nas.search.journal_file import repair

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
 from nas.commands.mirroring import refused_storage
 from nas.errors import InputError
-from nas.existing import refuse_unreadable
 from nas.registry import ENGINES, TRACKERS
+from nas.run_folder.network import refuse_unreadable
 from nas.run_folder.paths import RunFolder, folder_named
 from nas.runtimes.runtime import missing, runtime_of
 from nas.search.earlier import unusable

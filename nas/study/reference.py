@@ -43,16 +43,20 @@ def _chapters(key: str, part: Schema, *, level: int) -> Iterator[str]:
     if sections:
         yield f"{'#' * level} {key}\n\n{_meaning(part, sections[0][1])}\n"
     shared = _shared([section for _, section in sections])
+    sharing = [(name, section) for name, section in sections if _has(section, shared)]
     for name, section in sections:
-        own = {k: v for k, v in section["properties"].items() if k not in shared}
+        own = section["properties"]
+        if (name, section) in sharing:
+            own = {k: v for k, v in own.items() if k not in shared}
         if len(sections) > 1:
             yield f"{'#' * (level + 1)} {name}\n\n{section['description']}\n"
         if own:
             yield _table(own, section.get("required", ()))
         yield from _inner_chapters(key, own)
     if shared and len(sections) > 1:
-        yield f"{'#' * (level + 1)} {key}, of every {TAG}\n"
-        yield _table(shared, sections[0][1].get("required", ()))
+        whose = f"every {TAG}" if sharing == sections else ", ".join(name.partition(": ")[2] for name, _ in sharing)
+        yield f"{'#' * (level + 1)} {key}, of {whose}\n"
+        yield _table(shared, sharing[0][1].get("required", ()))
         yield from _inner_chapters(key, shared)
 
 
@@ -73,11 +77,21 @@ def _spelled(key: str, part: Schema) -> str | None:
 
 
 def _shared(sections: Sequence[Schema]) -> dict[str, Any]:
-    """Keys that all of several sections have in common; none of a single one, whose keys are its own."""
+    """Keys that most of several sections have in common; none of a single one, whose keys are its own."""
     if len(sections) < 2:
         return {}
-    first, *others = (section["properties"] for section in sections)
-    return {key: part for key, part in first.items() if all(other.get(key) == part for other in others)}
+    found: dict[str, Any] = {}
+    for first in sections:
+        for key, part in first["properties"].items():
+            alike = sum(section["properties"].get(key) == part for section in sections)
+            if alike > len(sections) / 2:
+                found.setdefault(key, part)
+    return found
+
+
+def _has(section: Schema, shared: Mapping[str, Any]) -> bool:
+    """Whether a section has all the keys that most have, and may leave them to their common table."""
+    return all(section["properties"].get(key) == part for key, part in shared.items())
 
 
 def _sections(key: str, part: Schema) -> Iterator[tuple[str, Schema]]:

@@ -20,10 +20,10 @@ Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
 
 
 class PixelNorm(Record):
-    """(x - mean) / std of pixels in [0, 1], one number for all channels or one for each."""
+    """Normalise pixels in [0, 1] as (x - mean) / std, by one number for all channels or by one for each."""
 
-    mean: Numbers
-    std: Numbers
+    mean: Numbers = Field(description="What is subtracted from pixels in [0, 1].")
+    std: Numbers = Field(description="What the difference is divided by.")
 
 
 class ExistingArchitecture(Record):

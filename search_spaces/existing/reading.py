@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from search_spaces.existing.known import Known
 
-if TYPE_CHECKING:
-    from search_spaces.existing.space import ExistingSpace
 
-
-def read_space(space: ExistingSpace, asked: Mapping[str, Any]) -> Known:
-    """Read the network of a space, edited as it says, and remember it under `asked`.
+def read_space(asked: Mapping[str, Any], *, trusted: bool) -> Known:
+    """Read the network that `ExistingSpace.asked` tells of, edited as it says, and remember it under that.
 
     Raises ValueError that begins with the key at fault, `space.base` or `space.weights`.
     """

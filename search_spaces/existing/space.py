@@ -15,6 +15,7 @@ from search_spaces.existing.known import Known, known_as
 from search_spaces.trials import Trial, ask
 
 LEAST_SIZE = 8  # the smallest image that data can be brought to
+TORCHVISION = "torchvision."
 InputSize = Annotated[int, Field(ge=LEAST_SIZE, le=224)]
 NOT_READ = frozenset({"family", "trusted", "input_size", "width_grid"})  # keys that do not change what is read
 
@@ -22,7 +23,7 @@ NOT_READ = frozenset({"family", "trusted", "input_size", "width_grid"})  # keys 
 class ExistingSpace(Record):
     """A network that exists already, whose pruning ratios, formats and ranks are searched."""
 
-    family: Literal["existing"] = "existing"
+    family: Literal["existing"] = Field("existing", description="existing: a network that is there, by its `base`.")
     base: str = Field(
         description="The network: torchvision.NAME, or package.module:function of your own code, which returns a torch "
         "module and is run only where `trusted` says so. Any classifier of convolutions and linear layers that "
@@ -63,6 +64,11 @@ class ExistingSpace(Record):
         return (self.input_size,) if isinstance(self.input_size, int) else self.input_size
 
     @property
+    def is_of_torchvision(self) -> bool:
+        """Whether torchvision has it, whose code need not be trusted."""
+        return self.base.startswith(TORCHVISION)
+
+    @property
     def stride(self) -> int:
         """The smallest image; whether the network can do with it is seen when it is read."""
         return LEAST_SIZE
@@ -86,7 +92,7 @@ class ExistingSpace(Record):
         if found is None:
             from search_spaces.existing.reading import read_space  # imports torch
 
-            found = read_space(self, asked)
+            found = read_space(asked, trusted=self.trusted)
         return found
 
     def sample(self, trial: Trial, *, input_channels: Literal[1, 3]) -> ExistingArchitecture:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
+from nas.run_folder.network import code_of
 from nas.study.file import dump_study, load_study
 from nas.testing import BlockContract
 from search_spaces.trials import Pick, last
@@ -25,6 +26,10 @@ class TestSeparableResidual(BlockContract):
     def name(self) -> str:
         load_study(STUDY)  # which makes the folder's modules importable
         return super().name
+
+
+def test_what_is_run_is_said() -> None:
+    assert list(code_of(load_study(STUDY))) == [f"space.blocks: runs the code of {KIND}, which the study trusts"]
 
 
 READER = """

@@ -441,8 +441,8 @@ def test_wrong_space_names_the_key_within(tmp_path: Path, extra: str, expected: 
     ("space", "expected"),
     [
         ("space: 3", "3: space: expected a mapping, got 3"),
-        ("space: {family: resnet}", "3: space.family: expected one of mobile, shuffle, mixed, got 'resnet'"),
-        ("space: {family: 3, preset: 8px}", "3: space.family: expected one of mobile, shuffle, mixed, got 3"),
+        ("space: {family: resnet}", "3: space.family: expected one of mobile, shuffle, mixed, existing, got 'resnet'"),
+        ("space: {family: 3, preset: 8px}", "3: space.family: expected one of mobile, shuffle, mixed, existing, got 3"),
         ("space: {family: mobile, preset: 8px, blocks: {}}",
          f"3: space.blocks: unknown key, expected one of {MOBILE_KEYS}"),
         ("space:\n  preset: 8px\n  input_size: []\n",
