@@ -14,7 +14,10 @@ LARGEST_SHARE = 0.875  # of the channels of a group that may go, and of those of
 
 @dataclass(frozen=True)
 class Budget:
-    """The share `ratio` of all channels goes, in steps of `grid` channels; of those of `groups` alone, unless None."""
+    """The share `ratio` of all channels goes, in steps of `grid` channels; of those of `groups` alone, unless None.
+
+    Channels are counted where they are written: what a group of channels counts as one may be several of them.
+    """
 
     ratio: float
     grid: int = 8
@@ -63,25 +66,36 @@ def least_width(width: int, grid: int) -> int:
     return min(width, -(-width // (8 * grid)) * grid)
 
 
-def shared_out(scores: Mapping[str, Sequence[float]], ratio: float, grid: int) -> dict[str, int]:
+def own_grid(grid: int, unit: int) -> int:
+    """The grid of a group in its own channels, each of which is `unit` channels of the layer that writes them."""
+    return max(1, grid // unit)
+
+
+def shared_out(
+    scores: Mapping[str, Sequence[float]], ratio: float, grid: int, units: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Group -> channels kept, of the groups that lose any.
 
-    `scores` are a group's, one per channel, comparable between groups. A group is cut in units: down to a multiple of
-    the grid first, then by `grid` channels, its least important ones first. Units go by their mean score, the lowest
-    first, until the sum of removed channels is as near to `ratio` of all as it gets.
+    `scores` are a group's, one per channel, comparable between groups; `units` say of groups whose channels are several
+    of a layer how many. A group is cut in lots: down to a multiple of its grid first, then by that many channels, its
+    least important ones first. Lots go by their mean score, the lowest first, until the sum of removed channels of
+    layers is as near to `ratio` of all as it gets.
     """
+    units = {name: (units or {}).get(name, 1) for name in scores}
     widths = {name: len(own) for name, own in scores.items()}
-    waiting = sorted((mean, place, size, name) for name in scores for mean, place, size in _units(scores[name], grid))
-    target, removed, kept = ratio * sum(widths.values()), 0, dict(widths)
+    lots = {name: _lots(own, own_grid(grid, units[name])) for name, own in scores.items()}
+    waiting = sorted((mean, place, size, name) for name in lots for mean, place, size in lots[name])
+    target, removed, kept = ratio * sum(widths[name] * units[name] for name in widths), 0, dict(widths)
     for _, _, size, name in waiting:
-        if abs(removed + size - target) >= abs(removed - target):
+        channels = size * units[name]
+        if abs(removed + channels - target) >= abs(removed - target):
             break
-        removed += size
+        removed += channels
         kept[name] -= size
     return {name: count for name, count in kept.items() if count < widths[name]}
 
 
-def _units(scores: Sequence[float], grid: int) -> Iterator[tuple[float, int, int]]:
+def _lots(scores: Sequence[float], grid: int) -> Iterator[tuple[float, int, int]]:
     """What a group may lose, in order: mean score, place in the order, channels."""
     ascending, width = sorted(scores), len(scores)
     start, place = 0, 0
@@ -93,7 +107,13 @@ def _units(scores: Sequence[float], grid: int) -> Iterator[tuple[float, int, int
 
 def fewest(groups: Sequence[GroupShape], budget: Budget) -> dict[str, int]:
     """Group -> the fewest channels that the budget can leave it, of those that may lose any."""
-    total = sum(group.width for group in groups)
-    most = int(budget.ratio * total + budget.grid / 2)
-    least = {g.name: max(least_width(g.width, budget.grid), g.width - most) for g in groups}
+    total = sum(group.width * group.unit for group in groups)
+    least = {group.name: _fewest(group, budget, total) for group in groups}
     return {group.name: least[group.name] for group in groups if least[group.name] < group.width}
+
+
+def _fewest(group: GroupShape, budget: Budget, total: int) -> int:
+    """The last lot goes where it brings the sum nearer to what is asked, hence by half of itself beyond it."""
+    grid = own_grid(budget.grid, group.unit)
+    most = int(budget.ratio * total + grid * group.unit / 2) // group.unit
+    return max(least_width(group.width, grid), group.width - most)

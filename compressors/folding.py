@@ -1,4 +1,7 @@
-"""The network as it is executed: traced with torch.fx, batch norm folded into the convolution before it."""
+"""The network as it is executed: traced with torch.fx, batch norm folded into the convolution before it.
+
+A batch norm that has no convolution of its own is executed as one: depthwise, of one pixel.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import skip_init
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from compressors.support import (
@@ -49,10 +53,12 @@ def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.Gra
     """A copy of `module` without batch norm, dropout and identity layers; its outputs are those of `module.eval()`.
 
     What `join` makes of a convolution and its batch norm has the convolution's name; by default that is a convolution
-    with a bias. Raises Unsupported for a batch norm that cannot be folded:
-    of another class than BatchNorm2d, without running statistics, of another size than the convolution before it, or
-    behind anything but a plain convolution of its own; for hooks on what folding removes, and for a forward that was
-    replaced on an instance.
+    with a bias. A norm that reads no convolution, or one that runs twice or that others read too, is joined with a
+    depthwise convolution that changes nothing, and keeps its name.
+
+    Raises Unsupported for a batch norm that cannot be folded: of another class than BatchNorm2d, without running
+    statistics, or of another size than the convolution before it; for hooks on what folding removes, and for a forward
+    that was replaced on an instance.
     """
     check_no_hooks("", module)
     _check_can_be_copied(module)
@@ -61,7 +67,7 @@ def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.Gra
     for node in list(folded.graph.nodes):
         layer = folded.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(layer, _BatchNorm):
-            _fold_into_previous(folded, node, layer, join)
+            _fold(folded, node, layer, join)
         elif type(layer) in IDLE:
             assert layer is not None
             check_no_hooks(str(node.target), layer)
@@ -103,34 +109,53 @@ def only_input(node: fx.Node) -> fx.Node:
     return node.args[0]
 
 
-def _fold_into_previous(folded: fx.GraphModule, node: fx.Node, norm: nn.Module, join: Join) -> None:
+def _fold(folded: fx.GraphModule, node: fx.Node, norm: nn.Module, join: Join) -> None:
     path, previous = str(node.target), only_input(node)
     check_own_type(path, norm, (nn.BatchNorm2d,), "fold")
-    if not (previous.op == "call_module" and _is_its_own(folded, previous)):
-        raise Unsupported(f"batch norm {path} does not follow a convolution of its own")
-    name = str(previous.target)
-    conv = folded.get_submodule(name)
-    if not isinstance(conv, nn.Conv2d):
-        raise Unsupported(f"batch norm {path} follows {type(conv).__name__}, expected Conv2d")
     assert isinstance(norm, nn.BatchNorm2d)
-    _check_pair(name, conv, path, norm)
-    check_read_by_its_call(folded, name)
-    folded.set_submodule(name, join(conv, norm))
-    node.replace_all_uses_with(previous)
-    folded.graph.erase_node(node)
+    _check_norm(path, norm)
+    conv = folded.get_submodule(str(previous.target)) if previous.op == "call_module" else None
+    if isinstance(conv, nn.Conv2d) and _is_its_own(folded, previous):
+        _check_pair(str(previous.target), conv, path, norm)
+        check_read_by_its_call(folded, str(previous.target))
+        folded.set_submodule(str(previous.target), join(conv, norm))
+        node.replace_all_uses_with(previous)
+        folded.graph.erase_node(node)
+    else:
+        check_read_by_its_call(folded, path)
+        folded.set_submodule(path, join(idle_convolution(norm), norm))
+
+
+def idle_convolution(norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """A depthwise convolution of one pixel that gives what it reads, for a norm to be folded into."""
+    like, channels = norm.running_mean, norm.num_features
+    assert like is not None
+    conv = skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d, channels, channels, 1, groups=channels, bias=False, device=like.device, dtype=like.dtype
+    )
+    assert isinstance(conv, nn.Conv2d)
+    nn.init.ones_(conv.weight).requires_grad_(norm.affine and norm.weight.requires_grad)
+    return conv.train(norm.training)
+
+
+def _check_norm(path: str, norm: nn.BatchNorm2d) -> None:
+    """Refuse a norm that computes something else than its sizes and statistics say, or has none."""
+    check_no_hooks(path, norm)
+    check_floats(path, norm, FLOATS)
+    check_sizes(path, norm)
+    if norm.running_mean is None or norm.running_var is None:
+        raise refuse(path, norm, "track_running_stats", norm.track_running_stats, "True, with running statistics")
 
 
 def _check_pair(name: str, conv: nn.Conv2d, path: str, norm: nn.BatchNorm2d) -> None:
     """Refuse what `fuse_conv_bn_eval` would compute otherwise than the two layers do."""
     check_own_type(name, conv, (nn.Conv2d,), "fold batch norm into")
-    for own_path, layer in ((name, conv), (path, norm)):
-        check_no_hooks(own_path, layer)
-        check_floats(own_path, layer, FLOATS)
-        check_sizes(own_path, layer)
-    if norm.running_mean is None or norm.running_var is None:
-        raise refuse(path, norm, "track_running_stats", norm.track_running_stats, "True, with running statistics")
+    check_no_hooks(name, conv)
+    check_floats(name, conv, FLOATS)
+    check_sizes(name, conv)
     if norm.num_features != conv.out_channels:
         raise refuse(path, norm, "num_features", norm.num_features, f"{conv.out_channels}, the channels of {name}")
+    assert norm.running_mean is not None
     if norm.running_mean.dtype != conv.weight.dtype:
         raise refuse(path, norm, "dtype", norm.running_mean.dtype, f"{conv.weight.dtype}, that of {name}")
 

@@ -19,7 +19,7 @@ from compressors.formats import UNSIGNED_8, ActivationScheme
 from compressors.low_rank.paths import located
 from compressors.plan import CompressionPlan
 from compressors.pruning.criteria import IMPORTANCES, Criterion
-from compressors.pruning.importances import Group
+from compressors.pruning.places import Group
 from compressors.steps import STEPS, Request, Step, requests_of
 
 __all__ = [

@@ -201,14 +201,19 @@ class SelectChannels(nn.Module):
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.channels = tuple(channels)
-        self.register_buffer("index", torch.tensor(self.channels), persistent=False)
+        self.register_buffer("index", torch.tensor(tuple(channels)), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.index_select(x, 1, self.index)
 
     def selected(self) -> tuple[int, ...]:
-        return self.channels
+        return tuple(self.index.tolist())
+
+    def select(self, channels: Sequence[int]) -> None:
+        """Select other channels from now on. Which ones does not follow from the network's record, as it did before:
+        they become part of the state.
+        """
+        self.register_buffer("index", torch.tensor(tuple(channels), device=self.index.device))
 
 
 class ShuffleUnit(nn.Module):

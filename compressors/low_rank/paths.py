@@ -12,7 +12,7 @@ from compressors.low_rank.modules import Factored
 from compressors.plan import whole_of
 
 if TYPE_CHECKING:  # pruning, where it is defined, reads this module
-    from compressors.pruning.importances import Group
+    from compressors.pruning.places import Group, Span
 
 Decision = TypeVar("Decision")
 
@@ -46,11 +46,16 @@ class Located:
     name: str
     width: int
     members: tuple[tuple[str, int], ...]
+    spans: tuple[Span | None, ...] = ()
+    unit: int = 1
 
 
 def located(network: nn.Module, groups: Iterable[Group]) -> Sequence[Group]:
     """The groups with factors in the places of factored members: outputs are the last one's, inputs the first one's."""
-    return [Located(group.name, group.width, tuple(_member(network, *m) for m in group.members)) for group in groups]
+    return [
+        Located(group.name, group.width, tuple(_member(network, *m) for m in group.members), group.spans, group.unit)
+        for group in groups
+    ]
 
 
 def _member(network: nn.Module, path: str, axis: int) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from compressors.low_rank.factors import Shape
 from compressors.low_rank.modules import factored, shape_of, weight_of
 from compressors.low_rank.numerics import ranks_by_weights
 from compressors.pipeline import Method, Options
-from compressors.pruning.importances import Group
+from compressors.pruning.places import Group, channels_gone
 from compressors.requests.low_rank import LowRank
 
 
@@ -53,8 +53,9 @@ def _layer(network: nn.Module, path: str) -> tuple[nn.Module, Shape]:
 
 def _left(path: str, shape: Shape, kept: Mapping[str, int], groups: Iterable[Group]) -> Shape:
     """The layer's shape when the groups are cut to these counts, which ranks are measured by."""
-    members = {member: kept[group.name] for group in groups if group.name in kept for member in group.members}
-    return replace(shape, inputs=members.get((path, 1), shape.inputs), outputs=members.get((path, 0), shape.outputs))
+    gone = channels_gone(groups, kept)
+    inputs, outputs = (gone.get((path, axis), 0) for axis in (1, 0))
+    return replace(shape, inputs=shape.inputs - inputs, outputs=shape.outputs - outputs)
 
 
 LOW_RANK = Method(resolve=resolve, apply=apply)

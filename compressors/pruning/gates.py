@@ -8,15 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from compressors.pruning.importances import Group
-
-
-def readers(group: Group) -> list[str]:
-    """Paths of the layers that read the group's channels. Raises ValueError where none does."""
-    found = [path for path, axis in group.members if axis == 1]
-    if not found:
-        raise ValueError(f"group {group.name}: expected a layer that reads its channels, got none")
-    return found
+from compressors.pruning.places import Group, Place, readers
 
 
 @contextmanager
@@ -24,30 +16,32 @@ def gated(network: nn.Module, groups: Sequence[Group], gates: Mapping[str, Tenso
     """Inside the context what each group's readers are fed is multiplied by its gates, (C,) or (N, C)."""
     with ExitStack() as hooks:
         for group in groups:
-            for path in readers(group):
-                hook = _multiply(gates[group.name])
-                handle = network.get_submodule(path).register_forward_pre_hook(hook)
+            for place in readers(network, group):
+                hook = _multiply(gates[group.name], place)
+                handle = network.get_submodule(place.path).register_forward_pre_hook(hook)
                 hooks.callback(handle.remove)
         yield
 
 
 @contextmanager
-def watched(network: nn.Module, group: Group, see: Callable[[Tensor], None]) -> Iterator[None]:
-    """Inside the context `see` is told what each of the group's readers is fed, (N, C, ...)."""
+def watched(network: nn.Module, group: Group, see: Callable[[Place, Tensor], None]) -> Iterator[None]:
+    """Inside the context `see` is told what each of the group's readers is fed, (N, channels or more, ...), and where
+    in it the channels are.
+    """
     with ExitStack() as hooks:
-        for path in readers(group):
+        for place in readers(network, group):
 
-            def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-                see(inputs[0])
+            def hook(_: nn.Module, inputs: tuple[Any, ...], place: Place = place) -> None:
+                see(place, inputs[0])
 
-            hooks.callback(network.get_submodule(path).register_forward_pre_hook(hook).remove)
+            hooks.callback(network.get_submodule(place.path).register_forward_pre_hook(hook).remove)
         yield
 
 
-def _multiply(gates: Tensor) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
+def _multiply(gates: Tensor, place: Place) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
     def hook(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         x = inputs[0]
-        own = gates if gates.dim() == 2 else gates[None]
+        own = place.spread(gates if gates.dim() == 2 else gates[None], x.shape[1], 1.0)
         return (x * own.reshape(*own.shape, *[1] * (x.dim() - 2)), *inputs[1:])
 
     return hook

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from compressors.evidence import Evidence
 from compressors.pruning.channels import prune
 from compressors.pruning.criteria import Criterion
-from compressors.pruning.importances import Group
+from compressors.pruning.places import Group, weighed
 from compressors.ramp import cubic
 
 NAME = "gradual_pruning"  # of the module in the network
@@ -112,11 +112,12 @@ def hold(network: nn.Module) -> None:
     if gradual is None:
         return
     for group in gradual.groups:
-        for path, axis in group.members:
-            member = network.get_submodule(path)
-            for name, parameter in member.named_parameters(recurse=False):
-                if axis == 0 or name == "weight":
-                    parameter.transpose(0, axis)[gradual.gone(group)] = 0.0
+        gone = gradual.gone(group)
+        for place, layer in weighed(network, group):
+            for name, parameter in layer.named_parameters(recurse=False):
+                if place.axis == 0 or name == "weight":
+                    rows = parameter.transpose(0, place.axis)
+                    rows[place.spread(gone, len(rows), False)] = 0.0
 
 
 def complete(network: nn.Module) -> nn.Module:

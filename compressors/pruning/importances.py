@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from compressors.pruning.places import Group, Place, weighed
 from compressors.support import refuse
 
-Importance = Callable[[nn.Module, "Group"], Tensor]
-
-
-class Group(Protocol):
-    """Channels that are cut together; `members` are (module path, weight axis), the producer first."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def members(self) -> tuple[tuple[str, int], ...]: ...
+Importance = Callable[[nn.Module, Group], Tensor]
 
 
 def weight_norm(p: Literal[1, 2]) -> Importance:
@@ -33,8 +21,7 @@ def weight_norm(p: Literal[1, 2]) -> Importance:
     """
 
     def importance(module: nn.Module, group: Group) -> Tensor:
-        weights = (rows(weight, axis) for _, axis, weight in weights_of(module, group))
-        return summed_norms(weights, group.width, p)
+        return summed_norms(weights_of(module, group), group.width, p)
 
     return importance
 
@@ -51,7 +38,7 @@ def moment_norm(momenta: Mapping[str, Tensor]) -> Importance:
         if not momenta:
             raise ValueError(f"group {group.name}: importance momentum needs the optimizer's moments, got none")
         members = weights_of(module, group)
-        found = (rows(_moments(momenta, path, weight), axis) for path, axis, weight in members)
+        found = ((place, _moments(momenta, place.path, weight)) for place, weight in members)
         return summed_norms(found, group.width, 1)
 
     return importance
@@ -65,13 +52,14 @@ def _moments(momenta: Mapping[str, Tensor], path: str, weight: Tensor) -> Tensor
 
 def batch_norm_scale(module: nn.Module, group: Group) -> Tensor:
     """Mean of |gamma| over the group's batch norms (network slimming, Liu et al. 2017, arXiv:1708.06519)."""
-    norms = {p: m for p, _ in group.members if isinstance(m := module.get_submodule(p), nn.BatchNorm2d)}
-    if not norms:
+    found = [(place, layer) for place, layer in weighed(module, group) if isinstance(layer, nn.BatchNorm2d)]
+    if not found:
         raise ValueError(f"group {group.name}: bn_scale needs a batch norm among its members")
-    for path, norm in norms.items():
+    for place, norm in found:
         if not norm.affine:
-            raise refuse(path, norm, "affine", norm.affine, "True, since bn_scale ranks by its scales")
-    return torch.stack([norm.weight.detach().abs().cpu() for norm in norms.values()]).mean(0)
+            raise refuse(place.path, norm, "affine", norm.affine, "True, since bn_scale ranks by its scales")
+    scales = [place.summed(norm.weight.detach().abs().cpu()) / place.repeats for place, norm in found]
+    return torch.stack(scales).mean(0)
 
 
 def geometric_median(module: nn.Module, group: Group) -> Tensor:
@@ -80,22 +68,21 @@ def geometric_median(module: nn.Module, group: Group) -> Tensor:
     The filter nearest to the geometric median can be replaced by the others best. A channel's filter is that of every
     layer that makes it, side by side, each layer's divided by its mean norm.
     """
-    made = [rows(weight, 0) for _, axis, weight in weights_of(module, group) if axis == 0]
+    made = [by_channel(place, weight) for place, weight in weights_of(module, group) if place.axis == 0]
     if not made:
         raise ValueError(f"group {group.name}: geometric_median needs a layer that makes its channels")
     filters = torch.cat([own / own.norm(dim=1).mean().clamp_min(1e-12) for own in made], 1)
     return torch.cdist(filters, filters, compute_mode="donot_use_mm_for_euclid_dist").sum(1)
 
 
-def weights_of(module: nn.Module, group: Group) -> Iterator[tuple[str, int, Tensor]]:
-    """Path, axis and weight of the group's convolutions and linear layers. Raises ValueError for other widths."""
-    for path, axis in group.members:
-        member = module.get_submodule(path)
-        if isinstance(member, nn.Conv2d | nn.Linear):
-            if member.weight.shape[axis] != group.width:
-                size = member.weight.shape[axis]
-                raise ValueError(f"group {group.name}: {path} has {size} channels, expected {group.width}")
-            yield path, axis, member.weight
+def weights_of(module: nn.Module, group: Group) -> Iterator[tuple[Place, Tensor]]:
+    """The group's places in convolutions and linear layers, and weights. Raises ValueError for other widths."""
+    for place, layer in weighed(module, group):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            size, expected = layer.weight.shape[place.axis], group.width * group.unit
+            if place.span is None and size != expected:
+                raise ValueError(f"group {group.name}: {place.path} has {size} channels, expected {expected}")
+            yield place, layer.weight
 
 
 def rows(weight: Tensor, axis: int) -> Tensor:
@@ -103,10 +90,18 @@ def rows(weight: Tensor, axis: int) -> Tensor:
     return weight.detach().transpose(0, axis).flatten(1).cpu()
 
 
-def summed_norms(members: Iterator[Tensor], width: int, p: Literal[1, 2]) -> Tensor:
-    """Sum over members (width, n) of the norms of their rows, each divided by the mean of its member."""
+def by_channel(place: Place, weight: Tensor) -> Tensor:
+    """A weight as (channels of the group, all that goes with each), on the CPU."""
+    found = rows(weight, place.axis)
+    return found if place.is_plain else place.gathered(found).flatten(1)
+
+
+def summed_norms(members: Iterable[tuple[Place, Tensor]], width: int, p: Literal[1, 2]) -> Tensor:
+    """Sum over members of the norms (width,) of what goes with each channel, each divided by the mean of its member."""
     total = torch.zeros(width)
-    for member in members:
-        norms = member.norm(p=p, dim=1)
+    for place, weight in members:
+        norms = rows(weight, place.axis).norm(p=p, dim=1)
+        if not place.is_plain:
+            norms = place.gathered(norms).norm(p=p, dim=1)
         total += norms / norms.mean().clamp_min(1e-12)
     return total

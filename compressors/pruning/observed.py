@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compressors.evidence import Evidence, evaluating
 from compressors.pruning.gates import gated, watched
-from compressors.pruning.importances import Group
+from compressors.pruning.places import Group, Place, weighed
 
 Scores = dict[str, Tensor]
 
@@ -35,18 +35,19 @@ def taylor(network: nn.Module, groups: Sequence[Group], evidence: Evidence) -> S
                 if gradient is not None
             }
             for group in groups:
-                totals[group.name] += _by_channel(products, group).square()
+                totals[group.name] += _by_channel(network, products, group).square()
             count += 1
     return {name: total / max(1, count) for name, total in totals.items()}
 
 
-def _by_channel(values: dict[str, Tensor], group: Group) -> Tensor:
+def _by_channel(network: nn.Module, values: dict[str, Tensor], group: Group) -> Tensor:
     """Sums (width,) of values by parameter's name over all that go with each channel."""
     total = torch.zeros(group.width)
-    for path, axis in group.members:
-        for name in (f"{path}.weight", f"{path}.bias") if axis == 0 else (f"{path}.weight",):
-            if name in values:
-                total += values[name].transpose(0, axis).reshape(group.width, -1).sum(1).cpu()
+    for place, _ in weighed(network, group):
+        names = ("weight", "bias") if place.axis == 0 else ("weight",)
+        for own in (values[name] for kind in names if (name := f"{place.path}.{kind}") in values):
+            along = own.transpose(0, place.axis)
+            total += place.summed(along.reshape(len(along), -1).sum(1)).cpu()
     return total
 
 
@@ -75,14 +76,15 @@ def positive_share(network: nn.Module, groups: Sequence[Group], evidence: Eviden
     """
     seen = {group.name: torch.zeros(2, group.width) for group in groups}
 
-    def see(name: str, values: Tensor) -> None:
+    def see(place: Place, values: Tensor) -> None:
         flat = values.transpose(0, 1).flatten(1)
-        seen[name][0] += (flat > 0).sum(1).cpu()
-        seen[name][1] += flat.shape[1]
+        above, total = seen[place.group.name]
+        above += place.summed((flat > 0).sum(1)).cpu()
+        total += flat.shape[1] * place.repeats
 
     with evaluating(network), ExitStack() as hooks:
         for group in groups:
-            hooks.enter_context(watched(network, group, lambda values, name=group.name: see(name, values)))  # type: ignore[misc]
+            hooks.enter_context(watched(network, group, see))
         for images, _ in evidence.batches:
             network(images)
     return {name: above / total.clamp_min(1) for name, (above, total) in seen.items()}

@@ -12,8 +12,8 @@ from compressors.budgets import shared_out
 from compressors.pipeline import Method, Options
 from compressors.pruning import gradual
 from compressors.pruning.channels import check, prune
-from compressors.pruning.importances import Group
 from compressors.pruning.observed import Scores
+from compressors.pruning.places import Group
 from compressors.requests.pruned import Prune
 from compressors.rewinding import rewind
 
@@ -24,8 +24,9 @@ def _resolve(network: nn.Module, record: Prune, options: Options) -> Prune:
         return record
     criterion, competing = options.importance, record.budget.among(options.groups)
     scores = criterion.score(network, competing, options.evidence)
-    plain = {name: own.tolist() for name, own in criterion.comparable(scores).items()}
-    return Prune(shared_out(plain, record.budget.ratio, record.budget.grid))
+    units = {group.name: group.unit for group in competing}
+    plain = {name: own.tolist() for name, own in criterion.comparable(scores, units).items()}
+    return Prune(shared_out(plain, record.budget.ratio, record.budget.grid, units))
 
 
 def _apply(network: nn.Module, record: Prune, options: Options) -> nn.Module:

@@ -9,13 +9,16 @@ from compressors.plan import CompressionPlan
 
 
 class GroupShape(Protocol):
-    """A channel group before pruning."""
+    """A channel group before pruning; each channel is `unit` channels of the layer that writes it."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def width(self) -> int: ...
+
+    @property
+    def unit(self) -> int: ...
 
 
 class LayerShape(Protocol):

@@ -78,7 +78,7 @@ def taus_of(scores: Scores) -> Taus:
 
     found: Taus = {}
     for name in (name for name in scores if name != REFERENCE):
-        common = IMPORTANCES[name].comparable(scores[name])
+        common = IMPORTANCES[name].comparable(scores[name], dict.fromkeys(scores[name], 1))
         whole = tau(*(torch.cat([each[group] for group in exact]) for each in (common, exact)))
         found[name] = {group: tau(scores[name][group], exact[group]) for group in exact} | {"network": whole}
     return found

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import spectral_norm, weight_norm
+from torchvision import models
 from unsupported import hooked, parametrized
 
 from compressors.folding import fold_batch_norm
+from compressors.quantization.normed import NormedConv2d, fold_norms
 from search_spaces.network import Network, build_network
 from search_spaces.spaces import MobileSpace
 from search_spaces.trials import Pick
@@ -138,19 +140,80 @@ class TwoNorms(nn.Module):
         return self.two(self.conv(self.one(self.conv(x))))
 
 
+class SharedNorm(nn.Module):
+    """One norm behind a convolution of its own and behind none."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.first = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), first
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.first:
+            return self.norm(x) - 2 * self.norm(self.conv(x))
+        return 2 * self.norm(self.conv(x)) - self.norm(x)
+
+
+class Concatenated(nn.Module):
+    """As in DenseNet: a norm of what several layers give, and an activation in place behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.norm = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(6)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        joined = torch.cat([self.a(x), self.b(x)], 1)
+        return joined[:, :1] + self.relu(self.norm(joined))
+
+
 @pytest.mark.parametrize(
-    ("network", "error", "message"),
+    ("network", "left"),
     [
-        (nn.Sequential(nn.BatchNorm2d(3)), ValueError, "batch norm 0 does not follow a convolution of its own"),
-        (TwoReaders(), ValueError, "batch norm norm does not follow a convolution of its own"),
-        (TwoNorms(), ValueError, "batch norm one does not follow a convolution of its own"),
-        (nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3)), TypeError, "batch norm 1 follows ReLU, expected Conv2d"),
-        (nn.Sequential(nn.Linear(3, 3), nn.BatchNorm2d(3)), TypeError, "follows Linear, expected Conv2d"),
+        (nn.Sequential(nn.BatchNorm2d(3)), ["0"]),
+        (nn.Sequential(nn.MaxPool2d(2), nn.BatchNorm2d(3, affine=False), nn.ReLU()), ["1"]),
+        (nn.Sequential(nn.ConvTranspose2d(3, 4, 1), nn.BatchNorm2d(4)), ["1"]),
+        (TwoReaders(), ["norm"]),
+        (TwoNorms(), ["one", "two"]),
+        (SharedNorm(first=True), ["norm"]),
+        (SharedNorm(first=False), ["norm"]),
+        (Concatenated(), ["norm"]),
     ],
 )
-def test_norms_without_a_convolution_are_refused(network: nn.Module, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        fold_batch_norm(network)
+def test_a_norm_without_a_convolution_becomes_one(network: nn.Module, left: list[str]) -> None:
+    shake(network, 0)
+    folded = fold_batch_norm(network)
+    assert same_outputs(network, folded, pixels())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    for name in left:
+        layer, norm = folded.get_submodule(name), network.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        assert (layer.groups, layer.kernel_size, layer.in_channels) == (norm.num_features, (1, 1), norm.num_features)
+        assert layer.weight.requires_grad == norm.affine
+    assert same_outputs(network, fold_batch_norm(folded), pixels())
+
+
+def test_a_densenet_folds() -> None:
+    network = shake(models.DenseNet(4, (2, 1), 8, num_classes=3), 0)
+    folded = fold_batch_norm(network)
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        assert torch.allclose(folded(x), network.eval()(x), rtol=1e-9, atol=1e-9)
+    kinds = {name: layer.groups for name, layer in folded.named_modules() if isinstance(layer, nn.Conv2d)}
+    assert kinds["features.denseblock1.denselayer2.norm1"] == 12
+    assert kinds["features.norm5"] == 12
+    assert "features.norm0" not in kinds
+
+
+def test_where_batch_norm_stays_alive_so_does_one_without_a_convolution() -> None:
+    network, x = shake(TwoNorms(), 0).float().eval(), pixels().float()
+    live = fold_batch_norm(network, NormedConv2d).eval()
+    assert isinstance(live.get_submodule("one"), NormedConv2d)
+    with torch.no_grad():
+        expected = network(x)
+        assert torch.allclose(live(x), expected, rtol=1e-5, atol=1e-5)
+        folded = fold_norms(live)
+        assert torch.allclose(folded(x), expected, rtol=1e-5, atol=1e-5)
+    assert type(folded.get_submodule("one")) is nn.Conv2d
 
 
 def test_dropout_is_gone_from_a_folded_network() -> None:
@@ -233,7 +296,6 @@ CONV = nn.Conv2d(3, 4, 1)
         ),
         (pair(CONV, parametrized(nn.BatchNorm2d(4))), "1 .*: parametrizations of weight, supported: none"),
         (pair(Standardized(3, 4, 1), nn.BatchNorm2d(4)), r"cannot fold .* Standardized \(0\), supported: Conv2d"),
-        (pair(nn.ConvTranspose2d(3, 4, 1), nn.BatchNorm2d(4)), "follows ConvTranspose2d, expected Conv2d"),
         (pair(nn.Linear(3, 4), nn.BatchNorm1d(4)), r"cannot fold BatchNorm1d \(1\), supported: BatchNorm2d"),
         (pair(CONV, nn.SyncBatchNorm(4)), r"cannot fold SyncBatchNorm \(1\), supported: BatchNorm2d"),
         (pair(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4)), r"cannot fold BatchNorm3d \(1\), supported: BatchNorm2d"),

@@ -15,6 +15,8 @@ class Channels:
     name: str
     width: int
     members: tuple[tuple[str, int], ...]
+    spans: tuple[tuple[tuple[int, ...], ...] | None, ...] = ()
+    unit: int = 1
 
 
 MIDDLE = Channels("middle", 3, (("first", 0), ("norm", 0), ("second", 1)))

@@ -269,11 +269,15 @@ DEPTHWISE = nn.Conv2d(4, 4, 3, groups=4)
         (
             Multiplied(),
             group(("dw", 0), ("pw", 1)),
-            r"in 2 groups \(dw\) with 2 inputs and 4 outputs, unless it",
+            r"in 2 groups \(dw\) with 2 inputs and 4 outputs, unless its groups stay whole: g has parts",
         ),
         (one(nn.Conv2d(4, 4, 3, groups=2)), group(("0", 0)), "cannot cut channels of a convolution in 2 groups"),
-        (one(nn.Conv2d(8, 4, 3, groups=4)), group(("0", 0)), "cannot cut channels of a convolution in 4 groups"),
-        (one(nn.Conv2d(4, 4, 3, groups=2)), group(("0", 1)), "cannot cut channels of a convolution in 2 groups"),
+        (
+            one(nn.Conv2d(4, 8, 3, groups=4)),
+            group(("0", 0), width=8),
+            "cannot cut channels of a convolution in 4 groups",
+        ),
+        (one(nn.Conv2d(4, 4, 3, groups=2)), group(("0", 1)), r"0 \(Conv2d\): group g: axis 1, supported: 0"),
         (one(DEPTHWISE), group(("0", 1)), r"0 \(Conv2d\): group g: axis 1, supported: 0"),
         (one(nn.BatchNorm2d(4)), group(("0", 1)), r"0 \(BatchNorm2d\): group g: axis 1, supported: 0"),
         (one(WEIGHT), group(("0", 2), width=3), r"0 \(Conv2d\): group g: axis 2, supported: 0 or 1"),

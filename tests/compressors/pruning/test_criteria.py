@@ -173,7 +173,11 @@ def test_channels_of_no_importance_can_go_without_a_trace(name: str) -> None:
 
 def test_scores_of_groups_are_made_comparable() -> None:
     scores = {"a": torch.tensor([1.0, 3.0]), "b": torch.tensor([10.0, 10.0])}
-    relative = IMPORTANCES["l1"].comparable(scores)
+    units = {"a": 1, "b": 4}
+    relative = IMPORTANCES["l1"].comparable(scores, units)
     assert relative["a"].tolist() == pytest.approx([0.5, 1.5])
     assert relative["b"].tolist() == pytest.approx([1.0, 1.0])
-    assert IMPORTANCES["taylor"].comparable(scores) == scores
+    for name, several in (("taylor", 4), ("saliency", 4), ("leave_one_out", 4), ("bn_scale", 1), ("apoz", 1)):
+        common = IMPORTANCES[name].comparable(scores, units)
+        assert common["a"].tolist() == [1.0, 3.0]
+        assert common["b"].tolist() == [10.0 / several] * 2
