@@ -1,4 +1,4 @@
-"""Existing networks that are tested: torchvision's and a multilayer perceptron, with plausible batch norm statistics."""
+"""Existing networks that are tested: torchvision's and a perceptron, with plausible statistics of batch norms."""
 
 from __future__ import annotations
 
