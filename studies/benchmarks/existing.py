@@ -12,7 +12,7 @@ in FOLDER/cifar10 as images (train/<class>/*.jpg, test/<class>/*.jpg). Three way
 * quantize_static: ONNX Runtime's own quantization of the unpruned network, which is not trained any further.
 
 The accuracy of every file is also counted by a few lines of onnxruntime over the pictures as they lie in the folder; a
-difference from the recorded one ends the script. A stopped run goes on where it was. About half an hour on two idle cores.
+difference from the recorded one ends the script. A stopped run goes on where it was. Half an hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def macs_of(network: nn.Module) -> int:
 
 
 def pruned_by_torch_pruning(network: nn.Module, most_macs: float) -> nn.Module:
-    """The largest network that torch-pruning leaves below a number of MACs: one ratio for all layers, least norms go."""
+    """The largest network that torch-pruning leaves below a number of MACs: one ratio for all, least norms go."""
     least, most = 0.0, 0.9
     for _ in range(10):
         ratio = (least + most) / 2
