@@ -24,7 +24,11 @@ from compressors.quantization.normed import NormedConv2d, QuantizedNormedConv2d
 from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
 
 CLAMPING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
-ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d)
+ELEMENTWISE_MODULES: tuple[type[nn.Module], ...] = (
+    nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.SiLU, nn.Tanh, nn.GELU, nn.ELU, nn.LeakyReLU,
+    nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+)  # fmt: skip
+UP_TO_ONE: tuple[type[nn.Module], ...] = (nn.Hardsigmoid, nn.Sigmoid)  # from 0 on, whatever they are given
 SELECTING: tuple[type[nn.Module], ...] = (nn.MaxPool2d,)  # what comes out went in: codes stay on their grid
 ELEMENTWISE_FUNCTIONS: tuple[Callable[..., Any], ...] = (operator.add, operator.mul)
 CONCATENATING: tuple[Callable[..., Any], ...] = (torch.cat,)
@@ -33,9 +37,9 @@ RESHAPING: tuple[Callable[..., Any], ...] = (torch.flatten,)
 
 @runtime_checkable
 class PixelGrid(Protocol):
-    """A first module that says on which 8-bit grid it puts 8-bit pixels."""
+    """A first module that says on which 8-bit grid it puts 8-bit pixels; None where channels have different ones."""
 
-    def pixel_grid(self) -> tuple[float, int]: ...
+    def pixel_grid(self) -> tuple[float, int] | None: ...
 
 
 @runtime_checkable
@@ -105,8 +109,6 @@ def _check_layer(path: str, layer: nn.Module) -> None:
     check_no_hooks(path, layer)
     check_floats(path, layer, (torch.float32,))
     check_sizes(path, layer)
-    if layer.bias is None:
-        raise refuse(path, layer, "bias", None, "a bias (a batch norm that is folded into the layer gives it one)")
     if isinstance(layer, nn.Conv2d):
         if layer.padding_mode != "zeros":
             raise refuse(path, layer, "padding_mode", repr(layer.padding_mode), "'zeros'")
@@ -115,16 +117,34 @@ def _check_layer(path: str, layer: nn.Module) -> None:
 
 
 def quantized_tensors(network: fx.GraphModule, asked: Collection[str]) -> set[fx.Node]:
-    """Nodes whose output is held in 8-bit codes."""
+    """Nodes whose output is held in 8-bit codes.
+
+    Not the network's output, nor what is only moved to get there; but a convolution that is the last layer computes on
+    integers only where its own result is held.
+    """
     modules = dict(network.named_modules())
     held: set[fx.Node] = set()
+    convolved: set[fx.Node] = set()
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
             held |= {only_input(node), _result(node, modules)}
+            if not isinstance(modules[str(node.target)], nn.Linear):
+                convolved.add(_result(node, modules))
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in held for source in node.all_input_nodes):
             held.add(_result(node, modules))
-    return {node for node in held if not any(user.op == "output" for user in node.users)}
+    return {node for node in held if not _is_output(node) and (node in convolved or not _leads_out(node, modules))}
+
+
+def _is_output(node: fx.Node) -> bool:
+    return any(user.op == "output" for user in node.users)
+
+
+def _leads_out(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether all that becomes of a node is that it is moved, and then given out."""
+    readers = list(node.users)
+    moved = len(readers) == 1 and readers[0].op != "output" and _moves_codes(readers[0], modules)
+    return _is_output(node) or (moved and _leads_out(readers[0], modules))
 
 
 def _schemes(
@@ -194,12 +214,12 @@ def _insert_quantizers(
 def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: ActivationScheme) -> ActivationQuantizer:
     """The quantizer behind a tensor; its grid is fixed where the values are known beforehand."""
     module = modules[str(node.target)] if node.op == "call_module" else None
-    if isinstance(module, PixelGrid | nn.Hardsigmoid | nn.ReLU6):
+    if isinstance(module, (PixelGrid, nn.ReLU6, *UP_TO_ONE)):
         check_no_hooks(str(node.target), module)
     if isinstance(module, PixelGrid):
         scheme = replace(scheme, bits=8)  # what is given in 8 bits needs no fewer
         return ActivationQuantizer(fixed=_pixel_grid(node, module, scheme), scheme=scheme)
-    if type(module) is nn.Hardsigmoid:
+    if type(module) in UP_TO_ONE:
         steps = scheme.high if scheme.symmetric else scheme.levels
         step = 2.0 ** -steps.bit_length() if scheme.powers_of_two else 1 / steps
         return ActivationQuantizer(fixed=(step, 0 if scheme.symmetric else scheme.low), scheme=scheme)
@@ -209,11 +229,16 @@ def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: Acti
 
 
 def _pixel_grid(node: fx.Node, module: PixelGrid, scheme: ActivationScheme) -> tuple[float, int] | None:
-    """The grid on which pixels are exact, where the scheme has room for them."""
+    """The grid on which pixels are exact, where there is one and the scheme has room for it."""
     if only_input(node).op != "placeholder":
         raise Unsupported(f"{node.target}: has a grid of pixels, supported where it reads the network's input alone")
-    scale, zero_point = module.pixel_grid()
-    return (scale, zero_point + scheme.low) if scheme.holds_pixels else None
+    grid = module.pixel_grid()
+    return (grid[0], grid[1] + scheme.low) if grid is not None and scheme.holds_pixels else None
+
+
+def keeps_pixels(module: PixelGrid, scheme: ActivationScheme) -> bool:
+    """Whether 8-bit pixels are exact on a grid of this scheme behind the module."""
+    return scheme.holds_pixels and module.pixel_grid() is not None
 
 
 QUANTIZED: Mapping[type[nn.Module], type[QuantizedLayer]] = {
