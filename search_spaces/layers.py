@@ -20,7 +20,8 @@ class LayerSpec:
     and maps are square, unless `wide` has their widths (kernel, stride, input, output); the fields are heights then.
     `split` is the number of groups of a convolution that is neither whole nor depthwise; `padding` is that of height
     and width, None: half the kernel. `again` has the pixels of the map that each further run gives, of a layer that is
-    run more than once: it cannot be quantized, folded or factored.
+    run more than once: it cannot be quantized, folded or factored. `of` is the layer that it is a factor of, "": it is
+    whole.
     """
 
     name: str
@@ -37,6 +38,7 @@ class LayerSpec:
     padding: tuple[int, int] | None = None
     dilation: tuple[int, int] = (1, 1)
     again: tuple[int, ...] = ()
+    of: str = ""
 
     @property
     def runs_again(self) -> bool:
@@ -80,8 +82,7 @@ class LayerSpec:
     @property
     def whole(self) -> str:
         """The layer that this is a factor of, by its name; its own name where it is whole."""
-        name, _, number = self.name.rpartition(".")
-        return name if number.isdigit() else self.name
+        return self.of or self.name
 
     @property
     def groups(self) -> int:

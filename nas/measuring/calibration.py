@@ -126,7 +126,7 @@ def _key(study: Study, num_classes: int) -> str:
         study.search.calibration,
         num_classes,
         study.data.input_channels,
-        study.space.model_dump(mode="json"),
+        study.space.identity(study.data.input_channels),
         study.compression.model_dump(mode="json"),
         [[target.name, fingerprint(target).model_dump(mode="json")] for target in targets_of(study)],
     ]
