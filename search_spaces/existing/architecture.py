@@ -15,6 +15,7 @@ from search_spaces.existing.known import blueprint_of
 from search_spaces.flows import Stretch
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.parts import Part
+from search_spaces.remembered import remembered
 from search_spaces.sites import BlockSite
 
 Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
