@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # From the top floor down. A file may import its own room and rooms on lower floors: neither upwards nor sideways.
 FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
-        "the command line": ("nas/cli.py",), "integrations": ("nas/integrations/",),
+        "the command line": ("nas/cli.py",), "integrations": ("nas/integrations/",), "testing": ("nas/testing.py",),
         "from Python": ("nas/api.py", "nas/from_python/"),
     },
     {"commands": ("nas/commands/",)},

@@ -19,6 +19,7 @@ from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dum
 from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
 from search_spaces.existing.code import look_in
 from search_spaces.existing.known import remember_folder
+from search_spaces.own_code import make_importable
 
 COMMAND_LINE = 0
 PRESET = "preset"  # the key that fills others
@@ -254,6 +255,8 @@ def _opened(key: KeyPath) -> Any:
 
 def _validate(document: Document, path: Path | None) -> Study:
     problems = [*document.problems, *_loose_integers(document)]
+    if _is_trusted(document.data):  # its code may lie beside it, or where the user is
+        make_importable(path.parent, Path.cwd())
     try:
         study = Study.model_validate(_tuples(document.data), strict=True)
     except ValidationError as error:
@@ -262,6 +265,12 @@ def _validate(document: Document, path: Path | None) -> Study:
         ordered = sorted(problems, key=lambda p: (p.line == COMMAND_LINE, p.line))
         raise InputError("\n".join(dict.fromkeys(_line(problem, path) for problem in ordered)))
     return study
+
+
+def _is_trusted(data: Any) -> bool:
+    """Whether the study says that code of its space may be run."""
+    space = data.get("space")
+    return isinstance(space, dict) and space.get("trusted") is True
 
 
 def _tuples(data: Any) -> Any:
