@@ -30,15 +30,15 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from nas.api import Compressed, compress
-from nas.compression.folder import ResultFolder
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from nas.api import Compressed, compress
 from nas.candidates.candidate import Candidate
+from nas.compression.folder import ResultFolder
 from nas.data import load
 from nas.measuring.costs import measure_files
 from nas.measuring.scoring import as_float
