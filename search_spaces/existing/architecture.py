@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from search_spaces.block_configs import Positive, Record
-from search_spaces.existing import groups, layers, parts
+from search_spaces.existing import groups, parts
 from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.flows import stretches_of
 from search_spaces.existing.known import blueprint_of
 from search_spaces.flows import Stretch
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.parts import Part
-from search_spaces.remembered import remembered
 from search_spaces.sites import BlockSite
 
 Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
@@ -89,26 +88,20 @@ class ExistingArchitecture(Record):
 
     def layers(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[LayerSpec, ...]:
         """Every layer once, in order of execution; `kept` maps a channel group to its channels after pruning."""
-        return layers.layers_of(self.blueprint, self.input_size, num_classes, kept or {})
+        return parts.layers_of(self.blueprint, self.input_size, num_classes=num_classes, kept=kept or {})
 
     def parts(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[Part, ...]:
         """The layers by part; `kept` as in `layers`."""
-        return parts.parts_of(self.blueprint, self.input_size, num_classes, kept or {})
+        return parts.parts_of(self.blueprint, self.input_size, num_classes=num_classes, kept=kept or {})
 
-    @remembered
     def groups(self) -> tuple[ChannelGroup, ...]:
         """Channels that one part alone holds."""
-        return tuple(group for group in self.all_groups() if not self._is_between(group))
+        return groups.grouped(self.blueprint, self.input_size).inner
 
-    @remembered
     def width_groups(self) -> tuple[ChannelGroup, ...]:
         """Channels that several parts hold."""
-        return tuple(group for group in self.all_groups() if self._is_between(group))
+        return groups.grouped(self.blueprint, self.input_size).between
 
-    @remembered
     def all_groups(self) -> tuple[ChannelGroup, ...]:
         """Everything that can be pruned."""
-        return groups.groups_of(self.blueprint, self.input_size)
-
-    def _is_between(self, group: ChannelGroup) -> bool:
-        return groups.is_between(self.blueprint, self.input_size, group)
+        return groups.grouped(self.blueprint, self.input_size).all

@@ -12,6 +12,7 @@ from search_spaces.existing.bases import build_base
 from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.known import Known, Normalization, remember
+from search_spaces.existing.reading.confirming import refuse_other_outputs
 from search_spaces.existing.reading.network import Read, read_network
 from search_spaces.existing.space import TORCHVISION
 from search_spaces.existing.weights import digest_of, downloaded, fit, normalization_of, read_weights
@@ -25,7 +26,10 @@ def read_space(asked: Mapping[str, Any], *, trusted: bool) -> Known:
 
     Raises ValueError that begins with the key at fault, such as `space.base` or `space.weights`.
     """
-    read = _for_key("base", lambda: read_network(build_base(asked["base"], trusted=trusted)))
+    network = _for_key("base", lambda: build_base(asked["base"], trusted=trusted))
+    read = _for_key("base", lambda: read_network(network))
+    if not asked["base"].startswith(TORCHVISION):  # what those compute is tested
+        _for_key("base", lambda: refuse_other_outputs(network, read, asked["small_images"]))
     return remember_read(read, asked)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -253,7 +253,7 @@ _MOVEMENTS = (
     "permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "flatten", "unflatten", "squeeze",
     "unsqueeze", "chunk", "split", "tensor_split", "unbind", "narrow", "flip", "roll",
 )  # fmt: skip
-_NOTHING = ("contiguous", "clone", "detach", "float", "stochastic_depth", "to", "cpu")
+_NOTHING = ("contiguous", "detach", "float", "stochastic_depth", "to", "cpu")
 
 FUNCTIONS: dict[str, Row] = {
     **{name: _activation(name) for name in _ACTIVATIONS},
@@ -286,6 +286,7 @@ FUNCTIONS: dict[str, Row] = {
     "getattr": _getattr,
     "size": _size,
     "dim": lambda writer, x: len(x.shape),
+    "clone": lambda writer, x, **_: replace(x),
     **dict.fromkeys(_NOTHING, _same),
 }
 FUNCTIONS |= {f"{name}_": _in_place(FUNCTIONS[name]) for name in (*_ACTIVATIONS, "clamp", "add", "mul", "hardtanh")}
@@ -298,7 +299,9 @@ LAYERS: dict[type[nn.Module], Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
     nn.ChannelShuffle: lambda m: ("channel_shuffle", (m.groups,)),
     nn.Identity: lambda m: ("contiguous", ()),
     StochasticDepth: lambda m: ("stochastic_depth", ()),
-    **{kind: lambda m: ("clone", ()) for kind in (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)},
+    **{
+        kind: lambda m: ("stochastic_depth", ()) for kind in (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+    },
     nn.Softmax: lambda m: ("softmax", (m.dim,)),
     nn.LogSoftmax: lambda m: ("log_softmax", (m.dim,)),
 }

@@ -176,7 +176,7 @@ class _Writer:
     def _layer(self, layer: nn.Module, args: Any, kwargs: Any) -> Any:
         if type(layer) in LAYERS:
             name, more = LAYERS[type(layer)](layer)
-            if name in ("clone", "stochastic_depth"):
+            if name == "stochastic_depth":
                 assert self._now is not None
                 self.left_out.append(str(self._now.target))
             return FUNCTIONS[name](self, *args, *more)
