@@ -107,18 +107,17 @@ def _at(place: Place, axis: int) -> Place | None:
 def _check_groups(place: Place, conv: nn.Conv2d) -> None:
     """Refuse parts of a convolution's groups: all of one goes together, what it reads and what it writes.
 
-    What a depthwise convolution reads is what it writes, and need not be named.
+    What it reads follows from what it writes, and need not be named.
     """
-    inputs, outputs = _at(place, 1), _at(place, 0)
-    if conv.groups == conv.in_channels == conv.out_channels:
-        _check_axis(place, conv, (0, 1) if outputs else (0,))
-        inputs = inputs or outputs
+    outputs = _at(place, 0)
+    if outputs is None:
+        _check_axis(place, conv, (0,))
     found = list[Tensor | None]()
-    for each in (inputs, outputs):
-        if each is not None:
-            _check_numbers(each, conv, size_along(conv, each.axis))
-            found.append(_of_groups(each, conv))
-    if len(found) < 2 or found[0] is None or found[1] is None or not torch.equal(found[0], found[1]):
+    for each in (outputs, _at(place, 1) or outputs):
+        assert each is not None
+        _check_numbers(each, conv, size_along(conv, each.axis))
+        found.append(_of_groups(each, conv))
+    if found[0] is None or found[1] is None or not torch.equal(found[0], found[1]):
         raise Unsupported(
             f"cannot cut channels of a convolution in {conv.groups} groups ({place.path}) with {conv.in_channels} "
             f"inputs and {conv.out_channels} outputs, unless its groups stay whole: "

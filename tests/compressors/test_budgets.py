@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressors.budgets import Budget, budget_of, fewest, least_width, shared_out, without
+from compressors.budgets import Budget, budget_of, fewest, least_width, own_grid, shared_out, without
 from compressors.plan import CompressionPlan
 from compressors.requests.pruned import Prune
 from compressors.steps import STEPS, requests_of
@@ -53,6 +53,32 @@ def test_no_group_has_fewer_than_foretold(groups: dict[str, list[float]], ratio:
     least, kept = fewest(sized, Budget(ratio, grid)), shared_out(groups, ratio, grid)
     for name, own in groups.items():
         assert least.get(name, len(own)) <= kept.get(name, len(own))
+
+
+@given(networks, ratios, st.integers(1, 8), st.dictionaries(st.sampled_from("abc"), st.integers(1, 8)))
+def test_channels_that_are_several_of_a_layer_count_as_so_many(
+    groups: dict[str, list[float]], ratio: float, grid: int, units: dict[str, int]
+) -> None:
+    kept = {name: shared_out(groups, ratio, grid, units).get(name, len(own)) for name, own in groups.items()}
+    lots = {name: own_grid(grid, units.get(name, 1)) for name in groups}
+    assert all(kept[name] in allowed(len(own), lots[name]) for name, own in groups.items())
+    total = sum(len(own) * units.get(name, 1) for name, own in groups.items())
+    gone = sum((len(own) - kept[name]) * units.get(name, 1) for name, own in groups.items())
+    largest = max(lots[name] * units.get(name, 1) for name in groups)
+    floor = sum((len(own) - min(allowed(len(own), lots[name]))) * units.get(name, 1) for name, own in groups.items())
+    assert min(ratio * total, floor) - largest <= gone <= ratio * total + largest / 2
+    sized = [SimpleNamespace(name=name, width=len(own), unit=units.get(name, 1)) for name, own in groups.items()]
+    least = fewest(sized, Budget(ratio, grid))
+    assert all(least.get(name, len(own)) <= kept[name] for name, own in groups.items())
+
+
+def test_a_lot_is_a_grid_of_channels_where_they_are_written() -> None:
+    assert [own_grid(8, unit) for unit in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
+    # 8 channels that are 4 each, and 32 of one each: half of 64 are 32, the lots of `a` 2 channels, those of `b` 8.
+    scores = {"a": [1.0] * 8, "b": [2.0] * 32}
+    assert shared_out(scores, 0.25, 8, {"a": 4}) == {"a": 4}
+    assert shared_out(scores, 0.25, 8) == {"b": 24}
+    assert shared_out(scores, 0.5, 8, {"a": 4}) == {"a": 2, "b": 24}
 
 
 def test_what_matters_least_goes_first_wherever_it_is() -> None:

@@ -71,6 +71,17 @@ def test_a_selection_of_fewer_channels_moves_the_same_ones(order: list[int], gon
     assert [left[number] for number in found] == [channel for channel in selected if channel not in gone]
 
 
+def test_what_a_convolution_in_groups_reads_need_not_be_named() -> None:
+    network = Joined().eval()
+    a, b, hidden = network.groups()
+    named, unnamed = copy.deepcopy(network), copy.deepcopy(network)
+    prune(named, [a, b, hidden], {B: 2}, importance=chosen({B: {0, 2}}))
+    b = lacking(lacking(b, "grouped", 1), "depthwise", 1)
+    prune(unnamed, [a, b, hidden], {B: 2}, importance=chosen({B: {0, 2}}))
+    assert torch.equal(named(images()), unnamed(images()))
+    assert (unnamed.grouped.groups, unnamed.grouped.in_channels) == (2, 4)
+
+
 def test_one_group_alone_leaves_the_others_channels_where_they_were() -> None:
     network = Joined().eval()
     cut = copy.deepcopy(network)
@@ -331,9 +342,12 @@ MIXED_B = Joined().groups()[1].spans[6] or ()
         (0, at("a", 0, (0, 1), (2,), (3,), ()), r"as many numbers of every channel .* of a, got \[0, 1, 2\]"),
         (0, lambda g: Channels(g.name, 4, g.members, (None,)), "expected 8 spans or none, got 1"),
         (1, at("norm", 0, MIXED_B[0], MIXED_B[1], (4, 8, 0)), "norm, axis 0, is already a member of a.width"),
-        (1, without("grouped", 1), r"cannot cut channels of a convolution in 3 groups \(grouped\) with 6"),
-        (1, without("grouped", 0), "unless its groups stay whole: b.width has parts of them"),
-        (1, at("grouped", 0, (0, 1, 3), (2, 4, 5), (6, 7, 8)), "unless its groups stay whole"),
+        (1, without("grouped", 0), r"grouped \(Conv2d\): group b.width: axis 1, supported: 0"),
+        (
+            1,
+            at("grouped", 0, (0, 1, 3), (2, 4, 5), (6, 7, 8)),
+            r"in 3 groups \(grouped\) with 6 inputs",
+        ),
         (1, at("grouped", 1, (2, 3), (0, 1), (4, 5)), "unless its groups stay whole"),
         (0, without("shuffled", 1), "a.width: expected the channels that shuffled reads, got none"),
         (0, at("shuffled", 0, (0,), (1,), (2,), (3,)), "expected the channels that shuffled selects behind it"),
