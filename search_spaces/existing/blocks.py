@@ -36,7 +36,7 @@ def node_blocks(blueprint: Blueprint) -> Mapping[str, str]:
     order = {path: place for place, path in enumerate(names)}
     first, latest = next(iter(order)), {INPUT: 0}
     for node in blueprint.nodes:
-        own = order.get(folded.get(node.path, node.path), 0)
+        own = order.get(folded.get(node.name, node.path), 0)
         latest[node.name] = max([own, *(latest[name] for name in node.reads)])
     by_place = list(names) or [first]
     return {node.name: names[by_place[latest[node.name]]] for node in blueprint.nodes}

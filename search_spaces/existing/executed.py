@@ -11,31 +11,33 @@ from search_spaces.remembered import remembered
 
 
 @remembered
-def runs_of(blueprint: Blueprint) -> Mapping[str, int]:
-    """How often what has weights is run, by module path."""
-    return Counter(node.path for node in blueprint.nodes if OPS[node.op].has_weights)
-
-
-@remembered
 def folded_norms(blueprint: Blueprint) -> Mapping[str, str]:
-    """Path of a batch norm -> path of the convolution of its own, into which it is folded.
+    """Batch norm, by node -> module path of the convolution of its own, into which it is folded.
 
-    That convolution is run once, as is the norm, and nothing else reads it.
+    That convolution is run once, and nothing else reads it; what does nothing may stand between.
     """
-    runs, readers = runs_of(blueprint), Counter(name for node in blueprint.nodes for name in node.reads)
+    runs = Counter(node.path for node in blueprint.nodes if OPS[node.op].has_weights)
+    readers = Counter(name for node in blueprint.nodes for name in node.reads)
     found: dict[str, str] = {}
     for norm in (node for node in blueprint.nodes if node.op == "norm"):
         conv = blueprint.by_name.get(norm.reads[0])
-        if conv is not None and conv.op == "conv" and runs[norm.path] == runs[conv.path] == readers[conv.name] == 1:
-            found[norm.path] = conv.path
+        while conv is not None and readers[conv.name] == 1 and (conv.op == "dropout" or conv.name in found):
+            conv = blueprint.by_name.get(conv.reads[0])
+        if conv is not None and conv.op == "conv" and runs[conv.path] == readers[conv.name] == 1:
+            found[norm.name] = conv.path
     return found
 
 
 @remembered
-def layers_in(blueprint: Blueprint) -> tuple[Node, ...]:
-    """Convolutions, linear layers and batch norms that are no convolution's, each where it is first run."""
-    folded, first = folded_norms(blueprint), dict[str, Node]()
+def layer_runs(blueprint: Blueprint) -> Mapping[str, tuple[Node, ...]]:
+    """All runs of the layers by module path, in order: convolutions, linear layers, batch norms that are not folded."""
+    folded, runs = folded_norms(blueprint), dict[str, tuple[Node, ...]]()
     for node in blueprint.nodes:
-        if OPS[node.op].has_weights and node.path not in folded:
-            first.setdefault(node.path, node)
-    return tuple(first.values())
+        if OPS[node.op].has_weights and node.name not in folded:
+            runs[node.path] = (*runs.get(node.path, ()), node)
+    return runs
+
+
+def layers_in(blueprint: Blueprint) -> tuple[Node, ...]:
+    """Each layer where it is first run."""
+    return tuple(runs[0] for runs in layer_runs(blueprint).values())

@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from search_spaces.existing.blocks import block_names
+from search_spaces.existing.blocks import node_blocks
 from search_spaces.existing.blueprint import Blueprint
-from search_spaces.existing.executed import folded_norms, layers_in
+from search_spaces.existing.executed import layers_in
 from search_spaces.existing.labels import Labels, labels_of
 from search_spaces.layers import ChannelGroup, Member, Span
 from search_spaces.remembered import remembered
@@ -42,8 +42,8 @@ def grouped(blueprint: Blueprint, input_size: int) -> Grouped:
     """
     labels = labels_of(blueprint, input_size)
     classes = [found for found in _alike(labels) if len(found.numbers) > 1]
-    homes = block_names(blueprint)
-    homes = {**homes, **{norm: homes[conv] for norm, conv in folded_norms(blueprint).items()}}
+    blocks = node_blocks(blueprint)
+    homes = {node.path: blocks[node.name] for node in reversed(blueprint.nodes)}  # where it is first run
     seen: Counter[str] = Counter()
     inner, between = list[ChannelGroup](), list[ChannelGroup]()
     for found in classes:
@@ -78,7 +78,7 @@ class _Alike:
 def _alike(labels: Labels) -> Iterator[_Alike]:
     """The labels that can be cut, put together by where, and how many times each, they stand.
 
-    What a selection gives is such a place: it holds a group whole or not at all, and so never comes out empty.
+    So a selection gives a group whole or not at all, and never comes out empty.
     """
     members, places = tuple(labels.rows), dict[int, list[tuple[int, int]]]()
     for place, row in enumerate(labels.rows.values()):
@@ -86,15 +86,11 @@ def _alike(labels: Labels) -> Iterator[_Alike]:
         order = np.argsort(first)
         for number, count in zip(numbers[order].tolist(), counts[order].tolist(), strict=True):
             places.setdefault(number, []).append((place, count))
-    selections: dict[int, list[str]] = {}
-    for name, row in labels.selected.items():
-        for number in set(row.tolist()):
-            selections.setdefault(number, []).append(name)
-    alike: dict[tuple[tuple[tuple[int, int], ...], tuple[str, ...]], list[int]] = {}
+    alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for number, found in places.items():
         if number not in labels.fixed:
-            alike.setdefault((tuple(found), tuple(selections.get(number, ()))), []).append(number)
-    for (where, _), numbers in alike.items():
+            alike.setdefault(tuple(found), []).append(number)
+    for where, numbers in alike.items():
         yield _Alike(tuple(numbers), tuple(members[place] for place, _ in where))
 
 

@@ -26,12 +26,11 @@ class Labels:
     """The labels along every axis of every weight, in order of execution, a layer's outputs before its inputs.
 
     Labels that belong together are one. fixed: labels that cannot be cut, and why. The inputs of a convolution in
-    groups have no row: they go with its outputs, and the weight has no axis of them. selected: what each selection of
-    channels gives, by node.
+    groups have no row: they go with its outputs, and the weight has no axis of them. A selection of channels has rows
+    as a layer has, of what it gives and of what it reads.
     """
 
     rows: Mapping[Member, Row]
-    selected: Mapping[str, Row]
     fixed: Mapping[int, str]
 
 
@@ -45,8 +44,7 @@ def labels_of(blueprint: Blueprint, input_size: int) -> Labels:
     rows = {member: made.settled(row) for member, row in made.rows.items()}
     fixed = dict.fromkeys(made.settled(tensors[INPUT]).tolist(), "its outputs are tied to the channels of the image")
     fixed |= dict.fromkeys(made.settled(tensors[blueprint.nodes[-1].name]).tolist(), "its outputs are the classes")
-    selected = {node.name: made.settled(tensors[node.name]) for node in blueprint.nodes if node.op == "select"}
-    return Labels({member: rows[member] for member in sorted(rows, key=_execution(blueprint))}, selected, fixed)
+    return Labels({member: rows[member] for member in sorted(rows, key=_execution(blueprint))}, fixed)
 
 
 def _execution(blueprint: Blueprint) -> Callable[[Member], tuple[int, int]]:
@@ -133,8 +131,11 @@ def _concatenate(_: _Labels, __: Node, read: Sequence[Row], ___: int) -> Row:
     return np.concatenate(read)
 
 
-def _select(_: _Labels, node: Node, read: Sequence[Row], __: int) -> Row:
-    return read[0][list(numbers(node, "channels"))]
+def _select(made: _Labels, node: Node, read: Sequence[Row], _: int) -> Row:
+    row = read[0][list(numbers(node, "channels"))]
+    made.along((node.path, 0), row)
+    made.along((node.path, 1), read[0])
+    return row
 
 
 def _flatten(_: _Labels, __: Node, read: Sequence[Row], pixels: int) -> Row:

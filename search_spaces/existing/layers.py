@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from search_spaces.existing.blocks import block_names
 from search_spaces.existing.blueprint import Blueprint, Node
-from search_spaces.existing.executed import layers_in
+from search_spaces.existing.executed import layer_runs
 from search_spaces.existing.fields import number, pair
 from search_spaces.existing.groups import groups_of
 from search_spaces.existing.shapes import Shape, shapes_of
@@ -51,18 +51,15 @@ class LayerPlan:
 def layer_plans(blueprint: Blueprint, input_size: int) -> tuple[LayerPlan, ...]:
     """Every layer once, in order of execution. Raises Unfit for images that the network cannot take."""
     shapes, terms = shapes_of(blueprint, input_size), _terms(blueprint, input_size)
-    runs: dict[str, list[tuple[Shape, Shape]]] = {}
-    for node in blueprint.nodes:
-        runs.setdefault(node.path, []).append((shapes[node.reads[0]], shapes[node.name]))
     head, homes = blueprint.by_name[blueprint.head].path, block_names(blueprint)
     return tuple(
         LayerPlan(
-            spec=_spec(node, homes[node.path], runs[node.path]),
-            reads=tuple(terms.get((node.path, 1), ())),
-            writes=tuple(terms.get((node.path, 0), ())),
-            is_head=node.path == head,
+            spec=_spec(runs[0], homes[path], [(shapes[run.reads[0]], shapes[run.name]) for run in runs]),
+            reads=tuple(terms.get((path, 1), ())),
+            writes=tuple(terms.get((path, 0), ())),
+            is_head=path == head,
         )
-        for node in layers_in(blueprint)
+        for path, runs in layer_runs(blueprint).items()
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces.blocks import SelectChannels
 from search_spaces.existing.blueprint import INPUT, Blueprint, Node
 from search_spaces.existing.building import ExistingNetwork
 from search_spaces.layers import ChannelGroup, Member
@@ -41,7 +42,7 @@ def removed_from(groups: Sequence[ChannelGroup], gone: Mapping[str, Sequence[int
 def masked(network: ExistingNetwork, removed: Mapping[Member, Set[int]]) -> None:
     """Let no layer read the channels, in place."""
     for (path, axis), places in removed.items():
-        if axis == 1:
+        if axis == 1 and not isinstance(network.get_submodule(path), SelectChannels):
             network.get_submodule(path).weight.data[:, sorted(places)] = 0.0
 
 
@@ -73,6 +74,8 @@ class CutByHand:
             case "select":
                 channels = node.fields["channels"]
                 assert isinstance(channels, list)
+                assert (self._left(node.name, 1, len(mask)) == mask).all(), f"{node.name}: other channels are read"
+                assert (self._left(node.name, 0, len(channels)) == mask[channels]).all()
                 new = np.cumsum(mask) - 1
                 return x[:, [int(new[c]) for c in channels if mask[c]]], mask[channels]
             case "add" | "multiply":

@@ -89,12 +89,23 @@ def test_a_concatenation_gives_offsets() -> None:
 def test_a_shuffle_gives_an_order() -> None:
     """The first unit gives channels 0, 4, 1, 5 | 2, 6, 3, 7 of (passed, worked on); the second halves them."""
     group = of("shuffled", "conv1.0.width2")
-    assert dict(zip(group.members, group.spans, strict=True)) == {
+    places = dict(zip(group.members, group.spans, strict=True))
+    assert {member: span for member, span in places.items() if "select" not in member[0]} == {
         ("conv1.0", 0): ((2,), (3,)),
         ("conv1.1", 0): ((2,), (3,)),
         ("stage2.1.branch2.0", 1): ((0,), (2,)),
     }
     assert {one.block for one in groups_of(DRAFTS["shuffled"](), SIZE) if "conv1.0" in one.name} == {"conv1.0.width"}
+
+
+def test_a_selection_is_a_member_by_what_it_reads_and_gives() -> None:
+    """The first one gives channels 0 to 3, the second 4 to 7: of the others it knows that they go before it."""
+    group = of("shuffled", "conv1.0.width3")
+    places = dict(zip(group.members, group.spans, strict=True))
+    assert places["select_3", 1] == ((4,), (5,), (6,), (7,))
+    assert ("select_3", 0) not in places
+    assert places["select_4", 0] is None
+    assert places["select_4", 1] == ((4,), (5,), (6,), (7,))
 
 
 def test_a_flattened_channel_is_many_features() -> None:
