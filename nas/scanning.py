@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from compressors.budgets import own_grid
 from compressors.low_rank.paths import located
 from compressors.pipeline import Options, compress
 from compressors.plan import CompressionPlan, kept_channels
-from compressors.pruning import prune, weight_norm
+from compressors.pruning import Group, prune, weight_norm
+from compressors.pruning.narrowed import narrowed
 from nas.candidates.candidate import Candidate
 from nas.run_folder.sensitivity import Point
 from nas.training.inference import predict
-from search_spaces.layers import ChannelGroup
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,27 @@ def with_format(subject: Subject, layer: str, weight_format: str) -> nn.Module:
 
 
 def without_channels(subject: Subject, group: str, ratio: float, grid: int) -> nn.Module | None:
-    """A copy with this share of a group's channels gone; None where as few are left already."""
+    """A copy with this share of a group's channels gone; None where as few are left already, or it is not known which
+    of a layer's are the group's.
+    """
     whole = next(one for one in subject.candidate.groups() if one.name == group)
-    current = subject.candidate.plan.kept.get(group, whole.width)
-    count = kept_channels(whole.width, ratio, grid)
-    if count >= current:
+    found = as_it_is(subject, group)
+    count = kept_channels(whole.width, ratio, own_grid(grid, whole.unit))
+    if found is None or count >= found.width:
         return None
     network = copy.deepcopy(subject.network)
-    prune(network, [_as_it_is(whole, network, current)], {group: count}, importance=weight_norm(2))
+    prune(network, [found], {group: count}, importance=weight_norm(2))
     return network
 
 
-def _as_it_is(group: ChannelGroup, network: nn.Module, width: int) -> ChannelGroup:
+def as_it_is(subject: Subject, group: str) -> Group | None:
     """The group in a network whose batch norms are folded, whose layers may be factored and whose channels fewer."""
-    there = {name for name, _ in network.named_modules()}
-    (found,) = located(network, [replace(group, members=tuple(one for one in group.members if one[0] in there))])
-    return replace(group, width=width, members=found.members)
+    there = {name for name, _ in subject.network.named_modules()}
+    left = narrowed(subject.candidate.groups(), subject.candidate.plan.kept)
+    found = next((one for one in left if one.name == group), None)
+    if found is None:
+        return None
+    spans = found.spans or (None,) * len(found.members)
+    members = [(member, span) for member, span in zip(found.members, spans, strict=True) if member[0] in there]
+    own = replace(found, members=tuple(m for m, _ in members), spans=tuple(s for _, s in members))
+    return located(subject.network, [own])[0]
