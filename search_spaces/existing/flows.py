@@ -33,7 +33,7 @@ def stretches_of(blueprint: Blueprint, input_size: int, pixel_channels: int) -> 
     """
     if any(len(runs) > 1 for runs in layer_runs(blueprint).values()):
         return None
-    nodes = [node for node in blueprint.nodes if node.op not in IDLE and node.path not in folded_norms(blueprint)]
+    nodes = [node for node in blueprint.nodes if node.op not in IDLE and node.name not in folded_norms(blueprint)]
     ends = list(_ends(blueprint, nodes))
     found, source = list[Stretch](), IMAGE
     for (begin, _), (end, parts) in pairwise([(0, ()), *ends]):

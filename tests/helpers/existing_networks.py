@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from search_spaces.block_spaces import BlockSpace
+from search_spaces.blocks import SelectChannels
 from search_spaces.existing.architecture import ExistingArchitecture
 from search_spaces.existing.building import ExistingNetwork
 from search_spaces.existing.known import Known, remember
@@ -109,8 +110,8 @@ class Fixed:
 def silence(network: nn.Module, group: ChannelGroup, gone: range) -> None:
     """Let channels of a group be zero wherever they are written."""
     for place, (path, axis) in enumerate(group.members):
-        if axis == 0:
-            module = network.get_submodule(path)
+        module = network.get_submodule(path)
+        if axis == 0 and not isinstance(module, SelectChannels):  # which has nothing of its own
             span = group.spans[place] if group.spans else None
             numbers = [number for channel in gone for number in ([channel] if span is None else span[channel])]
             for tensor in parameters_of(module):

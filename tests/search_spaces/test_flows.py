@@ -24,7 +24,7 @@ def test_every_block_does_what_its_module_does(kind: str, *, keeps_shape: bool) 
         site = BlockSite("stage1.block1", config, 16, 16 if keeps_shape else 24, 1, 8)
         flow = Flow()
         FLOWS[kind](flow, config, site.keeps_shape)
-        assert [tuple(operation) for operation in flow] == traced(build_block(site))
+        assert [operation[:3] for operation in flow] == traced(build_block(site))
 
 
 def test_there_is_a_flow_of_every_kind() -> None:
