@@ -15,6 +15,7 @@ from search_spaces.existing.known import blueprint_of
 from search_spaces.flows import Stretch
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.parts import Part
+from search_spaces.remembered import remembered
 from search_spaces.sites import BlockSite
 
 Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
@@ -67,6 +68,10 @@ class ExistingArchitecture(Record):
         inner = [part.name for part in self.parts(1) if not part.is_edge]
         runs = min(SECTIONS, max(1, len(inner)))
         return {name: number * runs // len(inner) for number, name in enumerate(inner)}
+
+    def untrained(self) -> ExistingArchitecture:
+        """The same network with random weights to begin with."""
+        return self.model_copy(update={"weights": ""}) if self.weights else self
 
     def stretches(self) -> tuple[Stretch, ...] | None:
         """What it does between its layers, in runs of parts; None where a layer is run more than once."""
