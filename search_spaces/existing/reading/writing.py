@@ -21,6 +21,7 @@ from search_spaces.existing.reading.tracing import named, place_of, scope_of
 from search_spaces.existing.reading.values import BATCH, UNKNOWN, MovedOtherwise, Value
 
 _HOMES = ("torch", "_operator", "builtins", "torchvision")  # of functions that rows are for
+_CONSTANT = "_tensor_constant"  # how the names begin that a trace gives to tensors that a forward makes
 _OF_NO_TENSOR = ("_assert", "_assert_is_none")  # what a trace adds for arguments with a default
 
 
@@ -134,9 +135,8 @@ class Writing:
             return None
         found = list(_tensors(args)) + list(_tensors(kwargs))
         if constants := [each.path for each in found if isinstance(each, Constant)]:
-            raise NotOffered(
-                f"reads {constants[0]} outside of a layer, supported: weights that torch's own layers hold"
-            )
+            what = "a tensor of its own making" if constants[0].startswith(_CONSTANT) else constants[0]
+            raise NotOffered(f"reads {what} outside of a layer, supported: weights that torch's own layers hold")
         if not found or (name == "getitem" and isinstance(args[0], tuple | list)):
             return _computed(node, args, kwargs)
         if name not in FUNCTIONS or home.split(".")[0] not in _HOMES:
