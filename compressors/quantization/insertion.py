@@ -143,7 +143,7 @@ def _moved_pixels(node: fx.Node, modules: Mapping[str, nn.Module]) -> set[fx.Nod
         way.add(node)
         if node.op == "call_module" and isinstance(modules[str(node.target)], PixelGrid):
             return way
-        if not _moves_codes(node, modules):
+        if not moves_codes(node, modules):
             break
         node = node.all_input_nodes[0]
     return set()
@@ -156,7 +156,7 @@ def _is_output(node: fx.Node) -> bool:
 def _leads_out(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     """Whether all that becomes of a node is that it is moved, and then given out."""
     readers = list(node.users)
-    moved = len(readers) == 1 and readers[0].op != "output" and _moves_codes(readers[0], modules)
+    moved = len(readers) == 1 and readers[0].op != "output" and moves_codes(readers[0], modules)
     return _is_output(node) or (moved and _leads_out(readers[0], modules))
 
 
@@ -172,7 +172,7 @@ def _schemes(
         if node.op == "call_module" and node.target in asked and asked[str(node.target)].is_fixed_point:
             fixed |= {only_input(node), _result(node, modules)}
     for node in reversed(network.graph.nodes):
-        if node in fixed and _moves_codes(node, modules):
+        if node in fixed and moves_codes(node, modules):
             fixed |= {source for source in node.all_input_nodes if source in held}  # whose grid it shares
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in fixed for source in node.all_input_nodes):
@@ -194,7 +194,7 @@ def _keeps_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     return node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS + CONCATENATING + RESHAPING
 
 
-def _moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+def moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     """Whether a node's output holds codes of its input, some or all of them, hence on the same grid."""
     if node.op == "call_module":
         module = modules[str(node.target)]
@@ -211,7 +211,7 @@ def _insert_quantizers(
         if node not in schemes:
             continue
         target = f"{node.name}_quantizer"
-        if _moves_codes(node, modules) and node.args[0] in made:
+        if moves_codes(node, modules) and node.args[0] in made:
             quantizer = made[node.args[0]]
             network.add_submodule(target, SharedGrid(quantizer))
         else:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, fx
 
 from compressors.quantization.activations import ActivationQuantizer
-from nas.runtimes.onnx.maps import adaptive_maps
+from nas.runtimes.onnx.maps import pooled_maps
 from nas.runtimes.onnx.model import graph_of, model_of
 from nas.runtimes.onnx.nodes import write_node
 from nas.runtimes.onnx.writer import Writer
@@ -33,7 +33,7 @@ def largest_step(prepared: fx.GraphModule, header: FileHeader, images: Tensor) -
     Where the file is right, no operation is more than one code off, at ties; what that becomes in a deep network of
     random weights says nothing.
     """
-    writer = Writer(dict(prepared.named_modules()), maps=adaptive_maps(prepared, header))
+    writer = Writer(dict(prepared.named_modules()), maps=pooled_maps(prepared, header))
     for node in prepared.graph.nodes:
         write_node(writer, node)
     model = model_of(graph_of(writer.nodes, writer.weights, header), header, writer.functions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from stepwise import CPU, kernels, largest_step
 from torch import Tensor, fx, nn
@@ -15,7 +15,7 @@ from compressors.folding import fold_batch_norm
 from compressors.quantization import calibrate, prepare
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
-from nas.runtimes.onnx.pooling import windows
+from nas.runtimes.onnx.pooling import missing_behind, windows
 from nas.runtimes.onnx.writer import UnknownOperation
 from nas.runtimes.onnxruntime import Runner
 from nas.runtimes.runtime import FileHeader
@@ -39,6 +39,7 @@ class Between(nn.Module):
         return logits
 
 
+COUNTS_BEYOND = nn.AvgPool2d(3, 2, 1, ceil_mode=True)
 POOLS = [
     nn.MaxPool2d(3, 2, 1),
     nn.MaxPool2d(3, 2, ceil_mode=True),
@@ -48,7 +49,7 @@ POOLS = [
     nn.AvgPool2d((2, 3), (1, 2), (1, 0)),
     nn.AvgPool2d(3, 2, 1, count_include_pad=False),
     nn.AvgPool2d(3, 2, ceil_mode=True),
-    nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+    COUNTS_BEYOND,
     nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
     nn.AvgPool2d(2, 3, 1, ceil_mode=True),
     nn.AdaptiveAvgPool2d(1),
@@ -96,12 +97,21 @@ def test_between_codes(pool: nn.Module, size: int) -> None:
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
 def test_integer_kernels_pool(pool: nn.Module) -> None:
-    """But for the one that would divide by too much: there ONNX Runtime dequantizes, pools and quantizes."""
+    """All but what makes pixels of padding, which runs on floats."""
     found = kernels(emit(quantized(pool, 8), header(8)))
-    is_wrong_there = isinstance(pool, nn.AvgPool2d) and pool.ceil_mode and pool.count_include_pad and pool.padding
-    assert ("AveragePool" in found) == bool(is_wrong_there)
-    assert ("DequantizeLinear" in found) == bool(is_wrong_there)
+    assert not {"AveragePool", "GlobalAveragePool"} & set(found)
+    assert ("DequantizeLinear" in found) == ("Pad" in found)
+    assert ("Pad" in found) == (pool is COUNTS_BEYOND)
     assert {"QLinearConv", "QGemm"} <= set(found)
+
+
+@given(side=st.integers(1, 12), span=st.integers(1, 6), stride=st.integers(1, 7), padding=st.integers(0, 3))
+def test_windows_that_begin_within_the_axis_and_lack_its_end(side: int, span: int, stride: int, padding: int) -> None:
+    assume(2 * padding <= span <= side + 2 * padding)
+    missing = missing_behind(side, span, stride, padding)
+    outputs = F.max_pool1d(torch.zeros(1, 1, side), span, stride, padding, ceil_mode=True).shape[-1]
+    assert (side + padding + missing - span) // stride + 1 == outputs
+    assert missing == max(0, (outputs - 1) * stride + span - side - padding)
 
 
 @given(have=st.integers(1, 15), want=st.integers(1, 15))
