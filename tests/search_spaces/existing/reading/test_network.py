@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import of_torchvision, rebuilt
+from read_networks import of_torchvision, rebuilt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
