@@ -9,7 +9,7 @@ from typing import Any
 from search_spaces.existing.blocks import block_names
 from search_spaces.existing.blueprint import INPUT as IMAGE
 from search_spaces.existing.blueprint import Blueprint, Node
-from search_spaces.existing.executed import folded_norms, layers_in, runs_of
+from search_spaces.existing.executed import folded_norms, layer_runs, layers_in
 from search_spaces.existing.shapes import shapes_of
 from search_spaces.flows import INPUT, Flow, Op, Operation, Stretch
 from search_spaces.remembered import remembered
@@ -31,9 +31,9 @@ def stretches_of(blueprint: Blueprint, input_size: int, pixel_channels: int) -> 
     A stretch ends as late as may be before the next layer, where one tensor carries all on; parts between which none
     does are one stretch. None for a network that runs a layer more than once.
     """
-    if max(runs_of(blueprint).values(), default=1) > 1:
+    if any(len(runs) > 1 for runs in layer_runs(blueprint).values()):
         return None
-    nodes = [node for node in blueprint.nodes if node.op not in IDLE and node.path not in folded_norms(blueprint)]
+    nodes = [node for node in blueprint.nodes if node.op not in IDLE and node.name not in folded_norms(blueprint)]
     ends = list(_ends(blueprint, nodes))
     found, source = list[Stretch](), IMAGE
     for (begin, _), (end, parts) in pairwise([(0, ()), *ends]):
@@ -80,7 +80,7 @@ def _real(blueprint: Blueprint) -> Mapping[str, str]:
     """By node whose result it is as executed: behind what is idle or folded, that of what it reads."""
     folded, found = folded_norms(blueprint), {IMAGE: IMAGE}
     for node in blueprint.nodes:
-        found[node.name] = found[node.reads[0]] if node.op in IDLE or node.path in folded else node.name
+        found[node.name] = found[node.reads[0]] if node.op in IDLE or node.name in folded else node.name
     return found
 
 
