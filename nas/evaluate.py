@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from compressors.pipeline import compress
 from compressors.plan import CompressionPlan
+from nas.candidates.candidate import Candidate
 from nas.errors import CandidateFailed, InputError, nobodys_fault
 from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
@@ -139,9 +140,7 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     structure = task.candidate.structure_id(classes)
     if structure not in bench.structure_costs:
         with clock("prune"):
-            options = options_of(task.candidate, bench.study.compression)
-            batches = CalibrationBatches(bench.tiny_feed())
-            shape = compress(copy.deepcopy(network).cpu(), task.candidate.plan, options, batches, trained=False)
+            shape = untrained_shape(task.candidate, bench, network)
         with clock("emit"):
             files = emit_files(shape, task.folder / "untrained", bench.header, bench.study.targets)
         with clock("measure"):
@@ -153,6 +152,13 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
             return costs
         bench.structure_costs[structure] = costs
     return bench.structure_costs[structure]
+
+
+def untrained_shape(candidate: Candidate, bench: Workbench, network: nn.Module) -> nn.Module:
+    """A copy of an untrained, dense network on the CPU, pruned and quantized as the candidate says."""
+    batches = CalibrationBatches(bench.tiny_feed())
+    options = options_of(candidate, bench.study.compression)
+    return compress(copy.deepcopy(network).cpu(), candidate.plan, options, batches, trained=False)
 
 
 def broken_constraints(values: Mapping[str, float], study: Study, task: Task) -> dict[str, float]:

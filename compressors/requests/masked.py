@@ -124,7 +124,11 @@ def least(plan: CompressionPlan, _: Sequence[GroupShape], layers: Sequence[Layer
     record = asked(plan)
     if record is None:
         return plan
-    given = [(layer, amount) for layer in layers if (amount := record.amount_of(layer.name)) is not None]
+    given = [
+        (layer, amount)
+        for layer in layers
+        if (amount := record.amount_of(layer.name)) is not None and not is_norm(layer)
+    ]
     return written(plan, Mask({layer.name: _most(amount, layer, record.is_global) for layer, amount in given}))
 
 
@@ -133,6 +137,13 @@ def _most(amount: Amount, layer: LayerShape, shares_budget: bool) -> Amount:
     if amount.threshold is not None:
         return Amount(ratio=1 - 1 / weights)
     return Amount(ratio=most_zeros(weights, layer.out_channels) / weights) if shares_budget else amount
+
+
+def is_norm(layer: LayerShape) -> bool:
+    """Whether a layer is a batch norm without a convolution, which is one of one weight per channel once it is folded:
+    before that there is no weight to mask.
+    """
+    return layer.kind == "depthwise" and layer.weight_count == layer.out_channels
 
 
 def most_zeros(weights: int, channels: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from compressors.plan import NETWORK
-from compressors.requests.masked import Amount
+from compressors.requests.masked import Amount, is_norm
 from nas.candidates.drawing_steps import draw_each, draw_one
 from nas.study import Compression
 from search_spaces.layers import LayerSpec
@@ -28,11 +28,13 @@ def draw_masks(
 
 
 def _layers(part: Part) -> list[str]:
-    return [layer.name for layer in part.layers]
+    return [layer.name for layer in part.layers if not is_norm(layer)]
 
 
-def check_masks(decisions: Mapping[str, Any], _: Sequence[LayerSpec]) -> None:
-    """Raises ValueError for what is no amount."""
+def check_masks(decisions: Mapping[str, Any], layers: Sequence[LayerSpec]) -> None:
+    """Raises ValueError for what is no amount, and for layers without weights to mask."""
+    if norms := [layer.name for layer in layers if layer.name in decisions and is_norm(layer)]:
+        raise ValueError(f"masked of {norms[0]}: expected a convolution or a linear layer, got a batch norm")
     for name, decision in decisions.items():
         try:
             Amount.of(decision)

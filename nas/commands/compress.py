@@ -17,6 +17,7 @@ from nas.candidates.candidate import Candidate
 from nas.commands.compress_view import showing
 from nas.commands.export import contents_of, usage_of
 from nas.commands.refusals import refuse
+from nas.commands.report import write_report
 from nas.commands.run import run as run_study
 from nas.compression.choosing import chosen
 from nas.compression.comparison import Comparison
@@ -73,6 +74,7 @@ def _searched(work: Work, console: Console) -> Path | None:
     run, study = work.folder.run, work.study
     if not run_study(study, run, console):
         return None
+    write_report(run, study, console)
     members = records(front_rows(run))
     if not members:
         raise InputError(f"{run}: {why_empty(run, study.objectives)}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from safetensors.torch import load_file, save
 
 from nas.candidates.candidate import Candidate
 from nas.candidates.hyperparameters import middle_numbers
-from nas.files import sha256_of, write_atomically
+from nas.files import write_atomically
 from nas.measuring.turns import pausing_for_measurements
 from nas.study import Study
 from nas.tasks import CHECKPOINT_FILE, Progress, Tell, silent
@@ -19,6 +20,7 @@ from nas.workbench import Workbench, build
 from search_spaces.existing.architecture import ExistingArchitecture
 from search_spaces.existing.known import remember, weights_of
 from search_spaces.existing.space import ExistingSpace
+from search_spaces.existing.weights import digest_of
 
 OF_DATA = "normalize."  # what stands before the network, and is no part of it
 
@@ -71,17 +73,14 @@ def beginning_with(file: Path, study: Study) -> ExistingSpace:
     space, channels = study.space, study.data.input_channels
     assert isinstance(space, ExistingSpace)
     known = space.known(channels)
-    # What `auto` stands for depends on whether weights are given: here it is what the network was trained with.
-    small = space.model_copy(update={"stem": "small"})
-    stem = "small" if space.stem == "auto" and _is_same(small, study, known.blueprint.digest) else "keep"
-    begun = space.model_copy(update={"weights": str(file), "stem": stem if space.stem == "auto" else space.stem})
-    remember(begun.asked(channels), replace(known, weights=sha256_of(file)[:12]), file)
+    begun = space.model_copy(update={"weights": str(file), "stem": _stem(space, study, known.blueprint.digest)})
+    remember(begun.asked(channels), replace(known, weights=digest_of(load_file(file))), file)
     return begun
 
 
-def _is_same(space: ExistingSpace, study: Study, digest: str) -> bool:
-    """Whether what a space says is read as the network of this digest."""
-    try:
-        return space.known(study.data.input_channels).blueprint.digest == digest
-    except ValueError:  # it has no stem that could be made small
-        return False
+def _stem(space: ExistingSpace, study: Study, digest: str) -> Literal["auto", "keep", "small"]:
+    """What `stem: auto` stood for in the network of this digest: beside weights it would stand for `keep`."""
+    if space.stem != "auto":
+        return space.stem
+    kept = space.model_copy(update={"stem": "keep"})
+    return "keep" if kept.known(study.data.input_channels).blueprint.digest == digest else "small"

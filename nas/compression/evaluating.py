@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from compressors.pipeline import folded
@@ -12,16 +14,18 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.hyperparameters import middle_numbers
 from nas.compression.logits import Distance, distance
 from nas.errors import CandidateFailed
-from nas.evaluate import evaluate_safely, shipped, structure_costs
+from nas.evaluate import evaluate_safely, shipped, structure_costs, untrained_shape
 from nas.measuring.scoring import as_float
 from nas.recording import Clock
 from nas.records import Evaluation, State
 from nas.run_folder.paths import read_evaluation
 from nas.runtimes.runtime import Array, opened_here, runtime_of
+from nas.shipping import emit_files
 from nas.study import Study
 from nas.tasks import Task, Tell, silent
 from nas.workbench import Workbench, build
 
+CLOSED_FORM = {"parameters", "macs"}  # costs that take no file
 COMPARED_IMAGES = 2048  # of validation, on which logits are compared
 
 
@@ -66,13 +70,25 @@ def compressed(task: Task, bench: Workbench, *, tell: Tell = silent) -> Evaluati
     return found
 
 
-def costs_of(candidate: Candidate, bench: Workbench, folder: Path) -> Mapping[str, float]:
-    """Every cost that is known of a candidate without training, by name."""
+def costs_of(candidate: Candidate, bench: Workbench, folder: Path, names: Collection[str]) -> Mapping[str, float]:
+    """Those costs of a candidate, by name, that its structure tells: off an untrained file, made in `folder`.
+
+    Latency alone takes measuring, and is measured only where it is among the `names`.
+    """
+    classes, target = len(bench.data.class_names), bench.study.target
+    if set(names) <= CLOSED_FORM:
+        return {"parameters": candidate.parameters(classes), "macs": candidate.macs(classes)}
     task = task_of(bench.study, candidate, folder, is_constrained=False)
-    bench, folder = bench.for_task(task), task.folder
+    bench = bench.for_task(task)
     folder.mkdir(parents=True, exist_ok=True)
     network = build(candidate, bench, seed=task.seed, dropout=0.0)
-    return structure_costs(task, bench, network, Clock()).costs(bench.study.target.name)
+    if "latency_ms" in names:
+        return structure_costs(task, bench, network, Clock()).costs(target.name)
+    shape = untrained_shape(candidate, bench, network)
+    file = emit_files(shape, folder, bench.header, [target])[target.name]
+    costs = {**asdict(runtime_of(target).costs(file)), "size_bytes": file.stat().st_size}
+    shutil.rmtree(folder)
+    return costs
 
 
 def logits_of(folder: Path, bench: Workbench, size: int) -> Array:

@@ -90,7 +90,7 @@ class Work:
         candidate = candidate_of(study_of(wishes, self.folder.study), wishes)
         if candidate.depends_on_weights:
             raise InputError(f"--max: expected a plan whose costs are known before training, got {words(wishes)}")
-        return costs_of(candidate, self.bench, self.folder.work.path / "tried")
+        return costs_of(candidate, self.bench, self.folder.work.path / "tried", self.wishes.limits)
 
     def _refuse_missed(self) -> None:
         """Raise InputError where the plan as it is given breaks a limit."""

@@ -110,8 +110,8 @@ def _defaults(network: nn.Module) -> dict[str, Any]:
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """In eval mode, and as it was afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
+    """In eval mode, and as it was afterwards: a trace leaves the constants that it meets on the network."""
+    modes, own = [(module, module.training) for module in network.modules()], set(vars(network))
     network.eval()
     try:
         with torch.no_grad():
@@ -119,6 +119,8 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+        for name in vars(network).keys() - own:
+            delattr(network, name)
 
 
 def _line_of(error: Exception, module: nn.Module) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from compressors.plan import CompressionPlan
-from compressors.requests.masked import Amount, Mask, asked, depends, written
+from compressors.requests.masked import Amount, Mask, asked, depends, is_norm, least, written
+from search_spaces.layers import LayerSpec
 
 
 def plan(**decisions: Any) -> CompressionPlan:
@@ -70,3 +71,11 @@ def test_what_results_takes_the_place_of_the_request() -> None:
     assert found.steps["masked"] == {"a": {"zeros": 3}, "b": {"zeros": 4, "by": "sensitivity"}}
     assert (found.kept, found.steps["other"], asked(found)) == (given.kept, {"a": 1}, record)
     assert "masked" not in written(given, Mask({})).steps
+
+
+def test_a_batch_norm_that_is_executed_as_a_layer_has_no_weights_to_mask() -> None:
+    norm = LayerSpec("norm", "norm", "depthwise", 8, 8)
+    others = [LayerSpec("conv", "b", "depthwise", 8, 8, 3), LayerSpec("one", "b", "pointwise", 8, 8)]
+    assert [is_norm(layer) for layer in (norm, *others)] == [True, False, False]
+    found = least(plan(network={"ratio": 0.5}), [], [norm, *others])
+    assert sorted(found.steps["masked"]) == ["conv", "one"]

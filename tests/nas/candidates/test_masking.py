@@ -18,6 +18,7 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.counting import space_size
 from nas.candidates.features import Features
 from nas.candidates.genes import gene_choices, may_depend_on_weights
+from nas.candidates.masking import check_masks
 from nas.candidates.sampling import sample
 from nas.candidates.zeros import mask_of_plan, stored_bits, zeros_in
 from nas.study import Compression, Study
@@ -198,3 +199,10 @@ def test_a_model_of_accuracy_sees_the_share_of_zeros() -> None:
         assert seen(mask) == pytest.approx([0.5] * len(masked))
     small, large = seen([{"threshold": 0.01}]), seen([{"threshold": 0.1}])
     assert all(0 < a < b < 1 for a, b in zip(small, large, strict=True))
+
+
+def test_a_batch_norm_that_is_a_layer_has_no_mask() -> None:
+    norm = LayerSpec("norm", "norm", "depthwise", 8, 8)
+    with pytest.raises(ValueError, match="masked of norm: expected a convolution or a linear layer, got a batch norm"):
+        check_masks({"norm": {"ratio": 0.5}}, [norm])
+    check_masks({"norm": {"ratio": 0.5}}, [LayerSpec("norm", "b", "depthwise", 8, 8, 3)])

@@ -52,9 +52,8 @@ def test_what_is_no_study_is_refused(tmp_path: Path, text: str, words: str) -> N
 
 
 def test_a_name_gives_what_its_pictures_suggest() -> None:
-    found = given_data(options(overrides=["data.test=0.25", "training.epochs=2"]))
-    assert found.data["source"] == "digits"
-    assert (found.data["channels"], found.data["test"]) == (1, 0.25)
+    found = given_data(options(overrides=["data.channels=1", "training.epochs=2"]))
+    assert (found.data["source"], found.data["channels"]) == ("digits", 1)
     assert found.suited_size == 8
     with pytest.raises(InputError, match=r"^--data: expected a folder of pictures.*'nowhere'"):
         given_data(options(data="nowhere"))

@@ -38,7 +38,7 @@ def test_a_plan_stands_as_single_choices() -> None:
 
 
 def test_what_an_option_leaves_out() -> None:
-    """Of nothing 8-bit integers are made; of a network that is only cut, floats stay; for limits it begins with int8."""
+    """Alone it means 8-bit integers; beside another step floats stay; for limits it begins with int8."""
     assert study().compression.weight_format == ("int8",)
     assert study(ratio=Asked((0.5,))).compression.weight_format == ("fp32",)
     assert study(rank=Asked((HALF,))).compression.weight_format == ("fp32",)
