@@ -97,10 +97,12 @@ def run_search(
     a KeyboardInterrupt, at Ctrl-C.
     """
     images = given_images(data, validation=validation, test=test, classes=classes, flip=flip)
+    where = given_space(space, images.side, channels=images.channels)
     own = {
         "objectives": list(objectives),
         "search": {"trials": trials, "seed": seed, **({} if workers is None else {"workers": workers})},
         "training": {"epochs": epochs},
+        **({"compression": {"stage_widths": True}} if "base" in where.keys else {}),
     }
 
     def study_in(path: Path) -> Study:
@@ -108,7 +110,6 @@ def run_search(
         return settings(name_of(asked, "search"), images.section(file), where.keys, sections, own)
 
     asked = None if folder is None else Path(folder)
-    where = given_space(space, images.side, channels=images.channels)
     path = asked or folder_for(study_in(RUNS), images.digest, RUNS)
     study = study_in(path)
     where.remember(study)

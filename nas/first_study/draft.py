@@ -60,8 +60,8 @@ class Draft:
 
     @property
     def may_shrink(self) -> bool:
-        """Whether the input size is this module's to choose."""
-        return not any(override.lstrip().startswith("space") for override in self.overrides)
+        """Whether the input size is this module's to choose: not that of a network that exists, which may take one."""
+        return self.base is None and not any(override.lstrip().startswith("space") for override in self.overrides)
 
 
 def agreeing(numbers: Numbers, overrides: Sequence[str]) -> Numbers:

@@ -90,7 +90,7 @@ def study_choices(
         *data,
         *_image_limit("data", numbers.train_images, "finalists"),
         *space_choices(sized.size, found.looks, sized.reason, base=base, is_timed=sized.is_timed),
-        *_compression(),
+        *_compression(base),
         _objectives(quality, target),
         *_latency_limit(known, target),
         *_search(numbers, workers),
@@ -108,9 +108,11 @@ def study_name(given: str) -> str:
     return name[:80] or "study"
 
 
-def _compression() -> list[Choice]:
+def _compression(base: Base | None) -> list[Choice]:
+    ties = "Channels that go from one part of the network to the next are pruned too, in all layers that have them."
     return [
         Choice("compression.pruning_ratio", RATIOS, "The share of channels that a block may lose."),
+        *([] if base is None else [Choice("compression.stage_widths", True, ties)]),
         Choice("compression.weight_format", FORMATS, "Integers of 8 bits are the fastest; 4 bits halve the file."),
         Choice("compression.granularity", "block", "Every block has its own ratio and format."),
     ]

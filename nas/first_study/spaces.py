@@ -9,8 +9,6 @@ from nas.first_study.choices import Choice
 from nas.first_study.pictures import Looks, size_choice
 from search_spaces.existing.space import TORCHVISION
 
-LEAST_SIZE = 32  # of images of a network that exists: of smaller ones most of them leave no pixel
-
 
 @dataclass(frozen=True)
 class Base:
@@ -33,7 +31,7 @@ def _existing(base: Base, size: int, looks: Looks, reason: str, *, is_timed: boo
     if base.trusted:
         yield Choice("space.trusted", True, "Its code is run, by everybody who runs this study.")
     side = f"A typical picture has a side of {looks.side:.0f} pixels{reason}."
-    yield Choice("space.input_size", max(size, LEAST_SIZE), side, is_timed=is_timed)
+    yield Choice("space.input_size", size, side, is_timed=is_timed)
     if base.name.startswith(TORCHVISION):
         why = "Begins with the weights that torchvision has for it and downloads; epochs then count fine-tuning."
     else:

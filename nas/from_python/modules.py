@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from nas.errors import InputError
 from search_spaces.existing.space import ExistingSpace
@@ -67,6 +67,6 @@ def given_module(module: nn.Module, argument: str = "space") -> GivenModule:
     return GivenModule(f"{type(module).__name__}-{digest}", read)
 
 
-def is_module(given: object) -> bool:
+def is_module(given: object) -> TypeGuard[nn.Module]:
     """Whether something is a torch module, without importing torch for what is none."""
     return hasattr(given, "named_modules") and hasattr(given, "state_dict") and not isinstance(given, type)

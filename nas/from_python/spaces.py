@@ -57,7 +57,8 @@ def given_space(
         _refuse_other(keys.get("base"), argument)
     if "base" not in keys:
         return GivenSpace(keys)
-    module = given_module(keys["base"], argument) if is_module(keys["base"]) else None
+    base = keys["base"]
+    module = given_module(base, argument) if is_module(base) else None
     space = GivenSpace(keys if module is None else module.space(keys), module)
     return space if "input_size" in keys else _sized(space, side, channels)
 
