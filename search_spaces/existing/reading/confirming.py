@@ -34,16 +34,16 @@ def refuse_other_outputs(network: nn.Module, read: Read, image_size: int) -> Non
         begin_with(rebuilt, read.state)
         found = rebuilt(images)
     expected, found = _as_probabilities(expected, found)
-    error = float((expected - found).abs().max())
-    if not error <= TOLERANCE * max(1.0, float(expected.abs().max())):
+    off = float((expected - found).abs().max())
+    if not off <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise Unreadable(
             f"the network ({type(network).__name__}): computes something else than the operations that it was read as: "
-            f"its logits differ by up to {error:.2g}, supported: a forward without side effects and random numbers"
+            f"its logits differ by up to {off:.2g}, supported: a forward without side effects and random numbers"
         )
 
 
 def _as_probabilities(expected: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both as they are; where the network ended with probabilities or their logarithms, which were left out, as those."""
+    """Both as they are; as probabilities or their logarithms where the network ended with those, which are left out."""
     for ending in (torch.softmax, torch.log_softmax):
         ended = ending(found, 1)
         if torch.allclose(expected, ended, atol=TOLERANCE):

@@ -137,7 +137,6 @@ MODULES: dict[type[nn.Module], Callable[[Any], Form]] = {
     nn.Linear: linear,
     nn.BatchNorm2d: batch_norm,
     nn.ReLU: lambda m: Form("relu", is_in_place=m.inplace),
-    nn.ReLU6: lambda m: Form("relu6", is_in_place=m.inplace),
     nn.Hardswish: lambda m: Form("hardswish", is_in_place=m.inplace),
     nn.Hardsigmoid: lambda m: Form("hardsigmoid", is_in_place=m.inplace),
     nn.Sigmoid: lambda m: Form("sigmoid"),
@@ -146,7 +145,6 @@ MODULES: dict[type[nn.Module], Callable[[Any], Form]] = {
     nn.GELU: lambda m: Form("gelu", {"approximate": m.approximate}),
     nn.ELU: lambda m: elu(m.alpha, inplace=m.inplace),
     nn.LeakyReLU: lambda m: Form("leaky_relu", {"negative_slope": float(m.negative_slope)}, m.inplace),
-    nn.Hardtanh: lambda m: hard_tanh(m.min_val, m.max_val, inplace=m.inplace),
     nn.MaxPool2d: lambda m: max_pool(m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode, m.return_indices),
     nn.AvgPool2d: lambda m: average_pool(
         m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad, m.divisor_override

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
-from torchvision.ops import StochasticDepth
 
 from search_spaces.existing.errors import Unreadable
 
-LEAVES = (StochasticDepth,)
+# By name, since most networks do without torchvision, which takes a while to import.
+_LEAVES = ("torchvision.ops.stochastic_depth",)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
@@ -27,7 +27,7 @@ class Tracer(fx.Tracer):
         self.inside: list[tuple[str, nn.Module]] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LEAVES) or super().is_leaf_module(m, module_qualified_name)
+        return type(m).__module__ in _LEAVES or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -110,8 +110,8 @@ def _defaults(network: nn.Module) -> dict[str, Any]:
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """In eval mode, and as it was afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
+    """In eval mode, and as it was afterwards: a trace leaves the constants that it meets on the network."""
+    modes, own = [(module, module.training) for module in network.modules()], set(vars(network))
     network.eval()
     try:
         with torch.no_grad():
@@ -119,6 +119,8 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+        for name in vars(network).keys() - own:
+            delattr(network, name)
 
 
 def _line_of(error: Exception, module: nn.Module) -> str:
