@@ -19,9 +19,9 @@ class LayerSpec:
     Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it. Kernel, stride
     and maps are square, unless `wide` has their widths (kernel, stride, input, output); the fields are heights then.
     `split` is the number of groups of a convolution that is neither whole nor depthwise; `padding` is that of height
-    and width, None: half the kernel. `again` has the pixels of the map that each further run gives, of a layer that is
-    run more than once: it cannot be quantized, folded or factored. `of` is the layer that it is a factor of, "": it is
-    whole.
+    and width, None: half the kernel. `of` is the layer that it is a factor of, "": it is whole. `again` has the pixels
+    of the map that each further run gives, of a layer that is run more than once: it cannot be quantized, folded or
+    factored.
     """
 
     name: str
@@ -37,8 +37,8 @@ class LayerSpec:
     split: int = 1
     padding: tuple[int, int] | None = None
     dilation: tuple[int, int] = (1, 1)
-    again: tuple[int, ...] = ()
     of: str = ""
+    again: tuple[int, ...] = ()
 
     @property
     def runs_again(self) -> bool:

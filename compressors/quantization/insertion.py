@@ -37,9 +37,9 @@ RESHAPING: tuple[Callable[..., Any], ...] = (torch.flatten,)
 
 @runtime_checkable
 class PixelGrid(Protocol):
-    """A first module that says on which 8-bit grid it puts 8-bit pixels; None where channels have different ones."""
+    """A first module that says on which 8-bit grid it puts 8-bit pixels."""
 
-    def pixel_grid(self) -> tuple[float, int] | None: ...
+    def pixel_grid(self) -> tuple[float, int]: ...
 
 
 @runtime_checkable
@@ -127,13 +127,26 @@ def quantized_tensors(network: fx.GraphModule, asked: Collection[str]) -> set[fx
     convolved: set[fx.Node] = set()
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
-            held |= {only_input(node), _result(node, modules)}
+            held |= {only_input(node), _result(node, modules)} | _moved_pixels(only_input(node), modules)
             if not isinstance(modules[str(node.target)], nn.Linear):
                 convolved.add(_result(node, modules))
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in held for source in node.all_input_nodes):
             held.add(_result(node, modules))
     return {node for node in held if not _is_output(node) and (node in convolved or not _leads_out(node, modules))}
+
+
+def _moved_pixels(node: fx.Node, modules: Mapping[str, nn.Module]) -> set[fx.Node]:
+    """What leads from normalized pixels to a node that only moves them; nothing where there is more between."""
+    way: set[fx.Node] = set()
+    while node.op in ("call_module", "call_function"):
+        way.add(node)
+        if node.op == "call_module" and isinstance(modules[str(node.target)], PixelGrid):
+            return way
+        if not moves_codes(node, modules):
+            break
+        node = node.all_input_nodes[0]
+    return set()
 
 
 def _is_output(node: fx.Node) -> bool:
@@ -143,7 +156,7 @@ def _is_output(node: fx.Node) -> bool:
 def _leads_out(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     """Whether all that becomes of a node is that it is moved, and then given out."""
     readers = list(node.users)
-    moved = len(readers) == 1 and readers[0].op != "output" and _moves_codes(readers[0], modules)
+    moved = len(readers) == 1 and readers[0].op != "output" and moves_codes(readers[0], modules)
     return _is_output(node) or (moved and _leads_out(readers[0], modules))
 
 
@@ -159,7 +172,7 @@ def _schemes(
         if node.op == "call_module" and node.target in asked and asked[str(node.target)].is_fixed_point:
             fixed |= {only_input(node), _result(node, modules)}
     for node in reversed(network.graph.nodes):
-        if node in fixed and _moves_codes(node, modules):
+        if node in fixed and moves_codes(node, modules):
             fixed |= {source for source in node.all_input_nodes if source in held}  # whose grid it shares
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in fixed for source in node.all_input_nodes):
@@ -181,7 +194,7 @@ def _keeps_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     return node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS + CONCATENATING + RESHAPING
 
 
-def _moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+def moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     """Whether a node's output holds codes of its input, some or all of them, hence on the same grid."""
     if node.op == "call_module":
         module = modules[str(node.target)]
@@ -198,7 +211,7 @@ def _insert_quantizers(
         if node not in schemes:
             continue
         target = f"{node.name}_quantizer"
-        if _moves_codes(node, modules) and node.args[0] in made:
+        if moves_codes(node, modules) and node.args[0] in made:
             quantizer = made[node.args[0]]
             network.add_submodule(target, SharedGrid(quantizer))
         else:
@@ -229,16 +242,11 @@ def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: Acti
 
 
 def _pixel_grid(node: fx.Node, module: PixelGrid, scheme: ActivationScheme) -> tuple[float, int] | None:
-    """The grid on which pixels are exact, where there is one and the scheme has room for it."""
+    """The grid on which pixels are exact, where the scheme has room for them."""
     if only_input(node).op != "placeholder":
         raise Unsupported(f"{node.target}: has a grid of pixels, supported where it reads the network's input alone")
-    grid = module.pixel_grid()
-    return (grid[0], grid[1] + scheme.low) if grid is not None and scheme.holds_pixels else None
-
-
-def keeps_pixels(module: PixelGrid, scheme: ActivationScheme) -> bool:
-    """Whether 8-bit pixels are exact on a grid of this scheme behind the module."""
-    return scheme.holds_pixels and module.pixel_grid() is not None
+    scale, zero_point = module.pixel_grid()
+    return (scale, zero_point + scheme.low) if scheme.holds_pixels else None
 
 
 QUANTIZED: Mapping[type[nn.Module], type[QuantizedLayer]] = {

@@ -204,7 +204,7 @@ def _whole(pixels: int) -> Piece:
 
 
 class _Tally:
-    """Gathers units of terms; they belong to the kernel that was opened last."""
+    """Gathers units of terms; they belong to the kernel that was opened last, before the first one to that."""
 
     def __init__(self) -> None:
         self.kernels: list[Kernel] = []
@@ -215,7 +215,7 @@ class _Tally:
 
     def add(self, term: str, units: float = 1.0) -> None:
         if (column := _COLUMN.get(term)) is not None:
-            self._units[len(self.kernels) - 1, column] += units
+            self._units[max(0, len(self.kernels) - 1), column] += units
 
     def event(self, name: str, elements: float) -> None:
         self.add(f"{name}/call")

@@ -80,7 +80,7 @@ def _real(blueprint: Blueprint) -> Mapping[str, str]:
     """By node whose result it is as executed: behind what is idle or folded, that of what it reads."""
     folded, found = folded_norms(blueprint), {IMAGE: IMAGE}
     for node in blueprint.nodes:
-        found[node.name] = found[node.reads[0]] if node.op in IDLE or node.path in folded else node.name
+        found[node.name] = found[node.reads[0]] if node.op in IDLE or node.name in folded else node.name
     return found
 
 

@@ -1,4 +1,4 @@
-"""The maps that adaptive pooling reads, on which it depends what becomes of it."""
+"""The maps that pooling reads, where it depends on them what becomes of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from nas.runtimes.onnx.writer import Size
 from nas.runtimes.runtime import FileHeader
 
 
-def adaptive_maps(network: fx.GraphModule, header: FileHeader) -> dict[str, Size]:
-    """Height and width of what each adaptive pooling reads, by its module path; none where all go to 1x1."""
-    pools = [module for module in network.modules() if isinstance(module, nn.AdaptiveAvgPool2d)]
-    if all(pool.output_size in (1, (1, 1)) for pool in pools):
+def pooled_maps(network: fx.GraphModule, header: FileHeader) -> dict[str, Size]:
+    """Height and width of what each pooling reads, by its module path; none where no pooling depends on it."""
+    if not any(map(_depends, network.modules())):
         return {}
     found = _Maps(network)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
@@ -23,13 +22,20 @@ def adaptive_maps(network: fx.GraphModule, header: FileHeader) -> dict[str, Size
     return found.maps
 
 
+def _depends(module: nn.Module) -> bool:
+    """Whether windows are of sizes that follow from the map, or may reach beyond it."""
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return module.output_size not in (1, (1, 1))
+    return isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and module.ceil_mode
+
+
 class _Maps(fx.Interpreter):
     def __init__(self, network: fx.GraphModule) -> None:
         super().__init__(network)
         self.maps: dict[str, Size] = {}
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if isinstance(self.fetch_attr(target), nn.AdaptiveAvgPool2d) and isinstance(args[0], Tensor):
+        if _depends(self.fetch_attr(target)) and isinstance(args[0], Tensor):
             height, width = args[0].shape[-2:]
             self.maps[str(target)] = height, width
         return super().call_module(target, args, kwargs)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from compressors.quantization.activations import ActivationQuantizer, SharedGrid
 from compressors.quantization.dynamic import DynamicLinear
-from compressors.quantization.insertion import ChannelSelection, PixelGrid, keeps_pixels
+from compressors.quantization.insertion import ChannelSelection, PixelGrid
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from compressors.support import Unsupported, check_no_hooks
 from nas.runtimes.onnx import pointwise, pooling
@@ -30,6 +30,7 @@ from nas.runtimes.onnx.layers import (
     write_quantized_linear,
 )
 from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
+from search_spaces.blocks import NormalizeChannels
 
 Emit = Callable[[Writer, fx.Node, Any], str]
 
@@ -106,24 +107,22 @@ def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
     scheme, before = module.scheme, node.all_input_nodes[0]
     if scheme.bits != 8:
         raise UnknownOperation(f"{node.target}: no ONNX rule for activations of {scheme.bits} bits, only of 8")
-    normalize = writer.modules.get(str(before.target)) if before.op == "call_module" else None
-    from_pixels = isinstance(normalize, PixelGrid) and keeps_pixels(normalize, scheme)
+    is_normalize = before.op == "call_module" and isinstance(writer.modules[str(before.target)], PixelGrid)
+    from_pixels = is_normalize and scheme.holds_pixels
     return writer.on_grid(writer.source(node), module, read_on=(1 / 255, scheme.low) if from_pixels else None)
 
 
 def _normalize(writer: Writer, node: fx.Node, module: Any) -> str:
     quantizer = writer.sole_quantizer(node)
-    if quantizer is not None and keeps_pixels(module, quantizer.scheme):
+    if quantizer is not None and quantizer.scheme.holds_pixels:
         return writer.source(node)
-    mean, std = (_by_channel(writer, value) for value in (module.mean, module.std))
+    mean, std = (writer.scalar(np.float32(float(value))) for value in (module.mean, module.std))
     return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])
 
 
-def _by_channel(writer: Writer, value: Tensor) -> str:
-    """One number for all channels, or one for each: shaped to broadcast with (N, C, H, W)."""
-    if value.numel() == 1:
-        return writer.scalar(np.float32(float(value)))
-    return writer.constant(array_of(value.float()).reshape(-1, 1, 1))
+def _normalize_channels(writer: Writer, node: fx.Node, module: NormalizeChannels) -> str:
+    mean, std = (writer.constant(array_of(value)) for value in (module.mean, module.std))
+    return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])
 
 
 def _binary(op: str) -> Emit:
@@ -169,6 +168,7 @@ _MODULES: Mapping[type, Emit] = {
     DynamicLinear: write_dynamic,
     ActivationQuantizer: _quantizer,
     SharedGrid: _quantizer,
+    NormalizeChannels: _normalize_channels,
     nn.Conv2d: write_conv,
     nn.Linear: write_linear,
     nn.ReLU: pointwise.write_relu,

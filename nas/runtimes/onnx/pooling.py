@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from torch import fx, nn
@@ -18,38 +18,49 @@ def write_max(writer: Writer, node: fx.Node, module: nn.MaxPool2d) -> str:
     """The largest of a window; (N, C, H, W) -> (N, C, H', W')."""
     if module.return_indices:
         raise UnknownOperation(f"{node.target}: no ONNX rule for max pooling that returns indices")
-    return writer.add(
-        "MaxPool",
-        [writer.source(node)],
-        kernel_shape=pair(module.kernel_size),
-        strides=pair(module.stride),
-        pads=pair(module.padding) * 2,
-        dilations=pair(module.dilation),
-        ceil_mode=int(module.ceil_mode),
-    )
+    window = _window(writer, node, module, pair(module.dilation))
+    return writer.add("MaxPool", [writer.source(node)], dilations=pair(module.dilation), **window)
 
 
 def write_average(writer: Writer, node: fx.Node, module: nn.AvgPool2d) -> str:
     """The mean of a window; (N, C, H, W) -> (N, C, H', W').
 
-    Where windows reach beyond the padding that is counted, ONNX Runtime's integer kernel divides by too much: a
-    LeakyRelu of slope 1, which changes nothing, keeps such a pooling in floats.
+    Padding is counted, what a window lacks beyond it is not: where there is both, the padding becomes pixels first.
     """
     if module.divisor_override is not None:
         raise UnknownOperation(f"{node.target}: no ONNX rule for average pooling with a divisor of its own")
-    padding = pair(module.padding)
+    value, padding, window = writer.source(node), pair(module.padding), _window(writer, node, module, [1, 1])
     counts_padding = module.count_include_pad and any(padding)
-    pooled = writer.add(
-        "AveragePool",
-        [writer.source(node)],
-        kernel_shape=pair(module.kernel_size),
-        strides=pair(module.stride),
-        pads=padding * 2,
-        ceil_mode=int(module.ceil_mode),
-        count_include_pad=int(counts_padding),
-    )
-    goes_wrong = module.ceil_mode and counts_padding and writer.sole_quantizer(node) is not None
-    return writer.add("LeakyRelu", [pooled], alpha=1.0) if goes_wrong else pooled
+    beyond = [max(0, end - side) for end, side in zip(window["pads"][2:], padding, strict=True)]
+    if counts_padding and any(beyond):
+        pads = writer.constant(np.array([0, 0, *padding] * 2, np.int64))
+        value = _between_codes(writer, node, writer.add("Pad", [value, pads]))
+        window["pads"], counts_padding = [0, 0, *beyond], False
+    return writer.add("AveragePool", [value], count_include_pad=int(counts_padding), **window)
+
+
+def _window(writer: Writer, node: fx.Node, module: nn.MaxPool2d | nn.AvgPool2d, dilation: list[int]) -> dict[str, Any]:
+    """Kernel, strides and pads. With `ceil_mode` the pads are as large as the last window needs: where that may begin
+    is another matter in ONNX than in torch.
+    """
+    kernel, stride, padding = pair(module.kernel_size), pair(module.stride), pair(module.padding)
+    ends = padding
+    if module.ceil_mode:
+        sides = writer.maps[str(node.target)]
+        spans = [spread * (size - 1) + 1 for size, spread in zip(kernel, dilation, strict=True)]
+        ends = [missing_behind(*numbers) for numbers in zip(sides, spans, stride, padding, strict=True)]
+    return {"kernel_shape": kernel, "strides": stride, "pads": [*padding, *ends]}
+
+
+def missing_behind(side: int, span: int, stride: int, padding: int) -> int:
+    """How many pixels the last window lacks at the end of an axis of `side` pixels, `padding` of them before it.
+
+    It is the last that begins within the axis or the padding before it, and that the one before does not end it all.
+    """
+    last = -(-(side + 2 * padding - span) // stride)
+    if last * stride >= side + padding:
+        last -= 1
+    return max(0, last * stride + span - side - padding)
 
 
 def write_adaptive_average(writer: Writer, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> str:
@@ -67,7 +78,8 @@ def write_adaptive_average(writer: Writer, node: fx.Node, module: nn.AdaptiveAvg
         places, side = windows(have, int(want or 1))
         sides.append(side)
         if places != list(range(have)):
-            value = _gathered(writer, node, value, places, axis)
+            indices = writer.constant(np.array(places, np.int64))
+            value = _between_codes(writer, node, writer.add("Gather", [value, indices], axis=axis))
     return value if sides == [1, 1] else writer.add("AveragePool", [value], kernel_shape=sides, strides=sides)
 
 
@@ -83,9 +95,8 @@ def windows(have: int, want: int) -> tuple[list[int], int]:
     return list(chain.from_iterable(repeated)), side
 
 
-def _gathered(writer: Writer, node: fx.Node, value: str, places: Sequence[int], axis: int) -> str:
-    """Pixels in another order; between codes on the grid that they lie on."""
-    moved = writer.add("Gather", [value, writer.constant(np.array(places, np.int64))], axis=axis)
+def _between_codes(writer: Writer, node: fx.Node, moved: str) -> str:
+    """What was moved of a node's input; between codes on the grid that they lie on."""
     before = writer.modules.get(str(node.all_input_nodes[0].target))
     return writer.on_grid(moved, before) if isinstance(before, Quantizer) else moved
 

@@ -28,8 +28,8 @@ class Writer:
     """ONNX nodes and weights so far, the value name of every fx node, and the model-local functions that are called.
 
     Only layers and what the runtime's graph is searched for carry long names: in a small network's file, names weigh
-    as much as weights. `maps` are those that adaptive pooling reads, by its module path; `taken` are names of nodes and
-    of stored values.
+    as much as weights. `maps` are those that pooling reads, by its module path, where it depends on them; `taken` are
+    names of nodes and of stored values.
     """
 
     modules: Mapping[str, nn.Module]
