@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,20 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 def parse_study(text: str, path: Path, overrides: Sequence[str] = ()) -> Study:
     """As `load_study`, of the text that the file at `path` has or will have."""
     return _validate(_read(text, path, overrides), path)
+
+
+def study_of(settings: Mapping[str, Any]) -> Study:
+    """The study of plain data that stands in no file.
+
+    Raises InputError, a line per mistake that begins with its key.
+    """
+    return _validate(Document(copy.deepcopy(dict(settings))), None)
+
+
+def frozen_settings(study: Study) -> dict[str, Any]:
+    """What must not differ where a run goes on, by dotted key, as plain data."""
+    settings = _settings(study.model_dump(mode="json"))
+    return {dotted(key): value for key, value in settings if not any(_begins(key, prefix) for prefix in CHANGEABLE)}
 
 
 def override_settings(settings: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -175,7 +189,9 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path}: expected UTF-8 text, got byte 0x{error.object[error.start]:02x}") from None
 
 
-def _line(problem: Problem, path: Path) -> str:
+def _line(problem: Problem, path: Path | None) -> str:
+    if path is None:
+        return f"{dotted(problem.key)}: {problem.text}" if problem.key else problem.text
     place = "command line" if problem.line == COMMAND_LINE else f"{path}:{problem.line}"
     return f"{place}: {dotted(problem.key)}: {problem.text}" if problem.key else f"{place}: {problem.text}"
 
@@ -237,7 +253,7 @@ def _opened(key: KeyPath) -> Any:
     return copy.deepcopy(schema.get("default", {})) if has_entries else {}
 
 
-def _validate(document: Document, path: Path) -> Study:
+def _validate(document: Document, path: Path | None) -> Study:
     problems = [*document.problems, *_loose_integers(document)]
     if _is_trusted(document.data):  # its code may lie beside it, or where the user is
         make_importable(path.parent, Path.cwd())
