@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,6 +14,7 @@ from search_spaces.block_spaces import BlockSpace
 from search_spaces.blocks import SelectChannels
 from search_spaces.existing.architecture import ExistingArchitecture
 from search_spaces.existing.building import ExistingNetwork
+from search_spaces.existing.edits import with_linear_head
 from search_spaces.existing.known import Known, remember
 from search_spaces.existing.reading import Read, read_network
 from search_spaces.layers import ChannelGroup
@@ -74,12 +75,18 @@ class Existing:
         return network.eval()
 
 
-def existing(name: str) -> Existing:
+def existing(name: str, *, linear_head: bool = False) -> Existing:
+    """`linear_head`: all behind the last map is one linear layer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = Mlp() if name == "mlp" else models.get_model(name, weights=None, num_classes=CLASSES)
-    module = realistic(module)
-    return Existing(name, module, read_network(module))
+    read = read_network(realistic(module))
+    if linear_head:
+        blueprint = with_linear_head(read.blueprint)
+        own = ExistingNetwork(blueprint, CLASSES).state_dict()
+        kept = {key: value for key, value in read.state.items() if key in own and value.shape == own[key].shape}
+        read = replace(read, blueprint=blueprint, state={**own, **kept})
+    return Existing(name, module, read)
 
 
 @dataclass(frozen=True)
