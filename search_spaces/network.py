@@ -94,5 +94,5 @@ def build_network(
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed accelerators as well
         network = Network(architecture, num_classes, mean=mean, std=std, dropout=dropout)
-        initialize(network)
+        initialize(network, "classifier")
     return network
