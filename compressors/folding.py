@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import skip_init
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from compressors.biases import give_biases
 from compressors.support import (
     FLOATS,
     Unsupported,
@@ -50,7 +51,8 @@ def traced(path: str, module: nn.Module) -> fx.Graph:
 
 
 def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.GraphModule:
-    """A copy of `module` without batch norm, dropout and identity layers; its outputs are those of `module.eval()`.
+    """A copy of `module` without batch norm, dropout and identity layers, and with a bias in every layer; its outputs
+    are those of `module.eval()`.
 
     What `join` makes of a convolution and its batch norm has the convolution's name; by default that is a convolution
     with a bias. A norm that reads no convolution, or one that runs twice or that others read too, is joined with a
@@ -75,6 +77,7 @@ def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.Gra
             folded.graph.erase_node(node)
     folded.graph.lint()
     folded.delete_all_unused_submodules()
+    give_biases(folded)
     folded.recompile()
     return folded
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.errors import InputError
 from nas.study import Distillation
-from nas.study.recipe import BUILDERS
+from search_spaces.existing.bases import torchvision_builder
+from search_spaces.existing.errors import Unreadable
+from search_spaces.existing.weights import COUNTS, downloaded, read_weights
 
 LEAST_SIZE = 32  # these networks halve an image up to five times
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for which their weights were trained
 DEFAULT, NONE = "DEFAULT", "none"
-COUNTS = "num_batches_tracked"  # of batch norms, which older files lack, and no training here reads
 # They answer with more than logits while they are trained.
 WITH_SIDE_OUTPUTS = ("googlenet", "inception_v3")
 
@@ -104,52 +99,19 @@ def begun_with(options: Distillation, key: str) -> Mapping[str, Tensor] | None:
     chosen = options.weights or DEFAULT
     if chosen == NONE:
         return None
-    return _downloaded(options.teacher, key) if chosen == DEFAULT else _read(chosen, key)
+    _builder(options.teacher, key)
+    try:
+        return downloaded(options.teacher) if chosen == DEFAULT else read_weights(chosen)
+    except Unreadable as error:
+        raise InputError(f"{key}.weights: {error}") from None
 
 
-def _builder(teacher: str, key: str) -> Any:
+def _builder(teacher: str, key: str) -> Callable[..., nn.Module]:
     """The function of torchvision that `teacher` names."""
-    from torchvision import models
-
-    name = teacher.removeprefix(BUILDERS)
-    known = [known for known in models.list_models(module=models) if known not in WITH_SIDE_OUTPUTS]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {BUILDERS}{near[0]}?" if near else ""
-        raise InputError(f"{key}.teacher: expected torchvision. and the name of a classifier, got {teacher!r}{hint}")
-    return models.get_model_builder(name)
-
-
-def _downloaded(teacher: str, key: str) -> Mapping[str, Tensor]:
-    from torchvision import models
-
-    _builder(teacher, key)
-    weights = models.get_model_weights(teacher.removeprefix(BUILDERS)).DEFAULT
     try:
-        found: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{key}.weights: those of {teacher} could not be downloaded from {weights.url}: {reason}; "
-            "give a file of weights, or none"
-        ) from None
-    return found
-
-
-def _read(name: str, key: str) -> Mapping[str, Tensor]:
-    path = Path(os.path.expanduser(os.path.expandvars(name)))
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{key}.weights: expected DEFAULT, none or a file of weights, got {name}: {error}") from None
-    except Exception as error:  # torch raises what pickle raises for code and for what is no checkpoint
-        kind = type(error).__name__
-        raise InputError(f"{key}.weights: expected a file that holds tensors alone, got {name} ({kind})") from None
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InputError(f"{key}.weights: expected tensors by name in {name}, got {type(found).__name__}")
-    return found
+        return torchvision_builder(teacher, without=WITH_SIDE_OUTPUTS)
+    except Unreadable as error:
+        raise InputError(f"{key}.teacher: {error}") from None
 
 
 def _load(network: nn.Module, given: Mapping[str, Tensor], key: str) -> list[str]:

@@ -19,7 +19,9 @@ class LayerSpec:
     Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it. Kernel, stride
     and maps are square, unless `wide` has their widths (kernel, stride, input, output); the fields are heights then.
     `split` is the number of groups of a convolution that is neither whole nor depthwise; `padding` is that of height
-    and width, None: half the kernel.
+    and width, None: half the kernel. `of` is the layer that it is a factor of, "": it is whole. `again` has the pixels
+    of the map that each further run gives, of a layer that is run more than once: it cannot be quantized, folded or
+    factored.
     """
 
     name: str
@@ -35,6 +37,13 @@ class LayerSpec:
     split: int = 1
     padding: tuple[int, int] | None = None
     dilation: tuple[int, int] = (1, 1)
+    of: str = ""
+    again: tuple[int, ...] = ()
+
+    @property
+    def runs_again(self) -> bool:
+        """Whether it is run more than once, by the same weights."""
+        return bool(self.again)
 
     @property
     def paddings(self) -> tuple[int, int]:
@@ -73,8 +82,7 @@ class LayerSpec:
     @property
     def whole(self) -> str:
         """The layer that this is a factor of, by its name; its own name where it is whole."""
-        name, _, number = self.name.rpartition(".")
-        return name if number.isdigit() else self.name
+        return self.of or self.name
 
     @property
     def groups(self) -> int:
@@ -91,8 +99,8 @@ class LayerSpec:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates at batch 1."""
-        return self.weight_count * self.output_pixels
+        """Multiply-accumulates at batch 1, of all its runs."""
+        return self.weight_count * (self.output_pixels + sum(self.again))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,11 @@ from compressors.quantization.normed import NormedConv2d, QuantizedNormedConv2d
 from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
 
 CLAMPING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
-ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d)
+ELEMENTWISE_MODULES: tuple[type[nn.Module], ...] = (
+    nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.SiLU, nn.Tanh, nn.GELU, nn.ELU, nn.LeakyReLU,
+    nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+)  # fmt: skip
+UP_TO_ONE: tuple[type[nn.Module], ...] = (nn.Hardsigmoid, nn.Sigmoid)  # from 0 on, whatever they are given
 SELECTING: tuple[type[nn.Module], ...] = (nn.MaxPool2d,)  # what comes out went in: codes stay on their grid
 ELEMENTWISE_FUNCTIONS: tuple[Callable[..., Any], ...] = (operator.add, operator.mul)
 CONCATENATING: tuple[Callable[..., Any], ...] = (torch.cat,)
@@ -105,8 +109,6 @@ def _check_layer(path: str, layer: nn.Module) -> None:
     check_no_hooks(path, layer)
     check_floats(path, layer, (torch.float32,))
     check_sizes(path, layer)
-    if layer.bias is None:
-        raise refuse(path, layer, "bias", None, "a bias (a batch norm that is folded into the layer gives it one)")
     if isinstance(layer, nn.Conv2d):
         if layer.padding_mode != "zeros":
             raise refuse(path, layer, "padding_mode", repr(layer.padding_mode), "'zeros'")
@@ -115,16 +117,47 @@ def _check_layer(path: str, layer: nn.Module) -> None:
 
 
 def quantized_tensors(network: fx.GraphModule, asked: Collection[str]) -> set[fx.Node]:
-    """Nodes whose output is held in 8-bit codes."""
+    """Nodes whose output is held in 8-bit codes.
+
+    Not the network's output, nor what is only moved to get there; but a convolution that is the last layer computes on
+    integers only where its own result is held.
+    """
     modules = dict(network.named_modules())
     held: set[fx.Node] = set()
+    convolved: set[fx.Node] = set()
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
-            held |= {only_input(node), _result(node, modules)}
+            held |= {only_input(node), _result(node, modules)} | _moved_pixels(only_input(node), modules)
+            if not isinstance(modules[str(node.target)], nn.Linear):
+                convolved.add(_result(node, modules))
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in held for source in node.all_input_nodes):
             held.add(_result(node, modules))
-    return {node for node in held if not any(user.op == "output" for user in node.users)}
+    return {node for node in held if not _is_output(node) and (node in convolved or not _leads_out(node, modules))}
+
+
+def _moved_pixels(node: fx.Node, modules: Mapping[str, nn.Module]) -> set[fx.Node]:
+    """What leads from normalized pixels to a node that only moves them; nothing where there is more between."""
+    way: set[fx.Node] = set()
+    while node.op in ("call_module", "call_function"):
+        way.add(node)
+        if node.op == "call_module" and isinstance(modules[str(node.target)], PixelGrid):
+            return way
+        if not moves_codes(node, modules):
+            break
+        node = node.all_input_nodes[0]
+    return set()
+
+
+def _is_output(node: fx.Node) -> bool:
+    return any(user.op == "output" for user in node.users)
+
+
+def _leads_out(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether all that becomes of a node is that it is moved, and then given out."""
+    readers = list(node.users)
+    moved = len(readers) == 1 and readers[0].op != "output" and moves_codes(readers[0], modules)
+    return _is_output(node) or (moved and _leads_out(readers[0], modules))
 
 
 def _schemes(
@@ -139,7 +172,7 @@ def _schemes(
         if node.op == "call_module" and node.target in asked and asked[str(node.target)].is_fixed_point:
             fixed |= {only_input(node), _result(node, modules)}
     for node in reversed(network.graph.nodes):
-        if node in fixed and _moves_codes(node, modules):
+        if node in fixed and moves_codes(node, modules):
             fixed |= {source for source in node.all_input_nodes if source in held}  # whose grid it shares
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in fixed for source in node.all_input_nodes):
@@ -161,7 +194,7 @@ def _keeps_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     return node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS + CONCATENATING + RESHAPING
 
 
-def _moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+def moves_codes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     """Whether a node's output holds codes of its input, some or all of them, hence on the same grid."""
     if node.op == "call_module":
         module = modules[str(node.target)]
@@ -178,7 +211,7 @@ def _insert_quantizers(
         if node not in schemes:
             continue
         target = f"{node.name}_quantizer"
-        if _moves_codes(node, modules) and node.args[0] in made:
+        if moves_codes(node, modules) and node.args[0] in made:
             quantizer = made[node.args[0]]
             network.add_submodule(target, SharedGrid(quantizer))
         else:
@@ -194,12 +227,12 @@ def _insert_quantizers(
 def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: ActivationScheme) -> ActivationQuantizer:
     """The quantizer behind a tensor; its grid is fixed where the values are known beforehand."""
     module = modules[str(node.target)] if node.op == "call_module" else None
-    if isinstance(module, PixelGrid | nn.Hardsigmoid | nn.ReLU6):
+    if isinstance(module, (PixelGrid, nn.ReLU6, *UP_TO_ONE)):
         check_no_hooks(str(node.target), module)
     if isinstance(module, PixelGrid):
         scheme = replace(scheme, bits=8)  # what is given in 8 bits needs no fewer
         return ActivationQuantizer(fixed=_pixel_grid(node, module, scheme), scheme=scheme)
-    if type(module) is nn.Hardsigmoid:
+    if type(module) in UP_TO_ONE:
         steps = scheme.high if scheme.symmetric else scheme.levels
         step = 2.0 ** -steps.bit_length() if scheme.powers_of_two else 1 / steps
         return ActivationQuantizer(fixed=(step, 0 if scheme.symmetric else scheme.low), scheme=scheme)

@@ -17,6 +17,7 @@ from nas.errors import InputError
 from nas.study import Study
 from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
+from search_spaces.existing.code import look_in
 from search_spaces.existing.known import remember_folder
 
 COMMAND_LINE = 0
@@ -65,7 +66,13 @@ BEFORE = (
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
-    """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key."""
+    """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key.
+
+    Code that the study names is looked for in its folder too. Of a run folder its existing network is known
+    from then on, and none of its code is run again.
+    """
+    look_in(path.parent)
+    _recall_network(path.parent)
     return _validate(_document(path, overrides), path)
 
 

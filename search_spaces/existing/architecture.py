@@ -8,15 +8,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from search_spaces.block_configs import Positive, Record
-from search_spaces.existing import groups, layers, parts
+from search_spaces.existing import groups, parts
 from search_spaces.existing.blueprint import Blueprint
+from search_spaces.existing.flows import stretches_of
 from search_spaces.existing.known import blueprint_of
+from search_spaces.flows import Stretch
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.parts import Part
 from search_spaces.remembered import remembered
 from search_spaces.sites import BlockSite
 
 Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+
+
+SECTIONS = 8  # runs of parts, by which a network is described: as fine as stages of blocks are
 
 
 class PixelNorm(Record):
@@ -49,6 +54,34 @@ class ExistingArchitecture(Record):
     def blueprint(self) -> Blueprint:
         return blueprint_of(self.network)
 
+    @property
+    def sections(self) -> int:
+        return SECTIONS
+
+    def section_of(self, part: str) -> int | None:
+        """The number of the run of parts that a part is in; None of the first and the last one."""
+        return self._sections().get(part)
+
+    @remembered
+    def _sections(self) -> Mapping[str, int]:
+        """Every part between the first and the last, in at most SECTIONS runs of about equally many."""
+        inner = [part.name for part in self.parts(1) if not part.is_edge]
+        runs = min(SECTIONS, max(1, len(inner)))
+        return {name: number * runs // len(inner) for number, name in enumerate(inner)}
+
+    def untrained(self) -> ExistingArchitecture:
+        """The same network with random weights to begin with."""
+        return self.model_copy(update={"weights": ""}) if self.weights else self
+
+    def stretches(self) -> tuple[Stretch, ...] | None:
+        """What it does between its layers, in runs of parts; None where a layer is run more than once."""
+        channels = 0 if self.pixels is None or len(self.pixels.mean) == 1 else len(self.pixels.mean)
+        return stretches_of(self.blueprint, self.input_size, channels)
+
+    @property
+    def head_width(self) -> int:
+        return 0
+
     def blocks(self) -> tuple[BlockSite, ...]:
         """None: its parts are of no kind that is known."""
         return ()
@@ -60,26 +93,20 @@ class ExistingArchitecture(Record):
 
     def layers(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[LayerSpec, ...]:
         """Every layer once, in order of execution; `kept` maps a channel group to its channels after pruning."""
-        return layers.layers_of(self.blueprint, self.input_size, num_classes, kept or {})
+        return parts.layers_of(self.blueprint, self.input_size, num_classes=num_classes, kept=kept or {})
 
     def parts(self, num_classes: int, kept: Mapping[str, int] | None = None) -> tuple[Part, ...]:
         """The layers by part; `kept` as in `layers`."""
-        return parts.parts_of(self.blueprint, self.input_size, num_classes, kept or {})
+        return parts.parts_of(self.blueprint, self.input_size, num_classes=num_classes, kept=kept or {})
 
-    @remembered
     def groups(self) -> tuple[ChannelGroup, ...]:
         """Channels that one part alone holds."""
-        return tuple(group for group in self.all_groups() if not self._is_between(group))
+        return groups.grouped(self.blueprint, self.input_size).inner
 
-    @remembered
     def width_groups(self) -> tuple[ChannelGroup, ...]:
         """Channels that several parts hold."""
-        return tuple(group for group in self.all_groups() if self._is_between(group))
+        return groups.grouped(self.blueprint, self.input_size).between
 
-    @remembered
     def all_groups(self) -> tuple[ChannelGroup, ...]:
         """Everything that can be pruned."""
-        return groups.groups_of(self.blueprint, self.input_size)
-
-    def _is_between(self, group: ChannelGroup) -> bool:
-        return groups.is_between(self.blueprint, self.input_size, group)
+        return groups.grouped(self.blueprint, self.input_size).all

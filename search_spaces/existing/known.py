@@ -60,6 +60,11 @@ def remember(asked: Mapping[str, Any], known: Known, weights: Path | Mapping[str
     return known
 
 
+def remember_blueprint(blueprint: Blueprint) -> None:
+    """Keep a blueprint alone: what candidates of it cost is known then, and what they begin with is not."""
+    _blueprints[blueprint.digest] = blueprint
+
+
 def known_as(asked: Mapping[str, Any]) -> Known | None:
     """The network that a study says this of, if it was read."""
     return _read.get(words_of(asked))

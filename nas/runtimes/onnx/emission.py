@@ -13,6 +13,7 @@ from torch import fx, nn
 from compressors.folding import fold_batch_norm
 from compressors.masking.layers import has_masks
 from compressors.support import Unsupported
+from nas.runtimes.onnx.maps import pooled_maps
 from nas.runtimes.onnx.model import OPSET, FunctionMaker, graph_of, model_of
 from nas.runtimes.onnx.nodes import write_node
 from nas.runtimes.onnx.storage import SMALLEST, Storage
@@ -34,7 +35,7 @@ def emit(network: fx.GraphModule, header: FileHeader, storage: Storage = SMALLES
 
 
 def _written(network: fx.GraphModule, header: FileHeader, storage: Storage) -> onnx.ModelProto:
-    writer = Writer(dict(network.named_modules()), storage=storage)
+    writer = Writer(dict(network.named_modules()), storage=storage, maps=pooled_maps(network, header))
     for node in network.graph.nodes:
         write_node(writer, node)
     return _finish(graph_of(writer.nodes, writer.weights, header), header, writer.functions)

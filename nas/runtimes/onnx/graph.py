@@ -20,6 +20,7 @@ FUSED_OPS = ("Relu", "LeakyRelu", "Clip", "BatchNormalization")
 INTEGER_OPS = frozenset(
     {"Conv", "Gemm", "MatMul", "Add", "Mul", "GlobalAveragePool", "AveragePool", "Concat"}
     | {"MaxPool", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Gather", "Slice", "Split"}
+    | {"LeakyRelu", "Sigmoid"}
 )
 FLOAT_RESULT = ("Gemm", "MatMul")  # whose integer kernels may write floats
 SAME_VALUES = frozenset(
@@ -121,7 +122,9 @@ class Graph:
         made = self._made_for(node)
         if made is None:
             return False
-        return node.op_type in FUSED_OPS or (node.op_type == "QuantizeLinear" and self._on_codes(self._origin(made)))
+        if node.op_type == "QuantizeLinear":
+            return self._on_codes(self._origin(made))
+        return node.op_type in FUSED_OPS and not self._on_codes(node)
 
     def only_codes(self, dequantizer: onnx.NodeProto) -> bool:
         """Whether a dequantizer's floats are never held: everyone who reads them computes on the codes."""
@@ -155,7 +158,7 @@ class Graph:
 
     def _origin(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """Who made what a chain of ReLUs ends with."""
-        while node.op_type in FUSED_OPS and (made := self._made_for(node)) is not None:
+        while node.op_type in FUSED_OPS and not self._on_codes(node) and (made := self._made_for(node)) is not None:
             node = made
         return node
 

@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from compressors.masking.layers import mask_of
 from compressors.quantization.dynamic import DynamicLinear
-from compressors.quantization.insertion import CLAMPING
+from compressors.quantization.insertion import CLAMPING, moves_codes
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from nas.runtimes.onnx.dynamic import write_dynamic_linear
 from nas.runtimes.onnx.weights import dequantized, float_weight
@@ -72,14 +72,25 @@ def _float_inputs(writer: Writer, node: fx.Node, layer: nn.Conv2d | nn.Linear) -
 def _kept_float(writer: Writer, node: fx.Node, output: str) -> str:
     """Behind a float layer between integer tensors, a LeakyRelu of slope 1: an operation that changes nothing.
 
-    Where at most a ReLU stands between such a layer and the next quantizer, ONNX Runtime takes its float weights for
-    an oversight and rounds them to 8 bits (WeightBiasQuantization). LeakyRelu stops that and fuses with the layer.
+    Where at most a ReLU and moves of data stand between such a layer and the next quantizer, ONNX Runtime takes its
+    float weights for an oversight and rounds them to 8 bits (WeightBiasQuantization). LeakyRelu stops that and fuses
+    with the layer.
     """
     reads_codes = isinstance(writer.modules.get(str(node.all_input_nodes[0].target)), Quantizer)
-    users = list(node.users)
-    clamped = len(users) == 1 and type(writer.modules.get(str(users[0].target))) in CLAMPING
-    is_quantized_again = writer.sole_quantizer(users[0] if clamped else node) is not None
-    return writer.add("LeakyRelu", [output], alpha=1.0) if reads_codes and is_quantized_again else output
+    is_mistaken = reads_codes and _is_quantized_again(writer, node)
+    return writer.add("LeakyRelu", [output], alpha=1.0) if is_mistaken else output
+
+
+def _is_quantized_again(writer: Writer, node: fx.Node) -> bool:
+    """Whether a quantizer stands behind a tensor, or behind what clamps or moves it: the runtime draws it forward."""
+    while len(users := list(node.users)) == 1:
+        node = users[0]
+        module = writer.modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, Quantizer):
+            return True
+        if node.op == "output" or not (type(module) in CLAMPING or moves_codes(node, writer.modules)):
+            return False
+    return False
 
 
 def write_quantized_conv(writer: Writer, node: fx.Node, module: QuantizedConv2d) -> str:

@@ -3,7 +3,7 @@
 The rules that make ONNX Runtime run integer kernels: unsigned 8-bit activations between QuantizeLinear and
 DequantizeLinear, weights s8 per output channel, int32 biases on the grid of input times weight, a ReLU left to the
 saturation of the quantizer behind it, and reshapes between quantizers of one grid. Rows of layers are in
-`layers.py`, how weights are stored is in `weights.py`.
+`layers.py`, of pooling in `pooling.py`, of activations in `pointwise.py`; how weights are stored is in `weights.py`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from compressors.formats import ActivationScheme
 from compressors.quantization.activations import ActivationQuantizer, SharedGrid
 from compressors.quantization.dynamic import DynamicLinear
 from compressors.quantization.insertion import ChannelSelection, PixelGrid
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from compressors.support import Unsupported, check_no_hooks
+from nas.runtimes.onnx import pointwise, pooling
 from nas.runtimes.onnx.layers import (
     write_conv,
     write_dynamic,
@@ -29,7 +29,8 @@ from nas.runtimes.onnx.layers import (
     write_quantized_conv,
     write_quantized_linear,
 )
-from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer
+from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of
+from search_spaces.blocks import NormalizeChannels
 
 Emit = Callable[[Writer, fx.Node, Any], str]
 
@@ -103,23 +104,12 @@ def _same_memory(writer: Writer, node: fx.Node) -> Iterator[fx.Node]:
 
 def _quantizer(writer: Writer, node: fx.Node, module: Quantizer) -> str:
     """QuantizeLinear and DequantizeLinear on the module's grid; pixels go to their codes without arithmetic."""
-    scale, zero_point = module.grid()
-    scheme = module.scheme
+    scheme, before = module.scheme, node.all_input_nodes[0]
     if scheme.bits != 8:
         raise UnknownOperation(f"{node.target}: no ONNX rule for activations of {scheme.bits} bits, only of 8")
-    from_pixels = _is_normalize(writer, node.all_input_nodes[0]) and scheme.holds_pixels
-    stored = _grid(writer, scheme, *((1 / 255, scheme.low) if from_pixels else (scale, zero_point)))
-    codes = writer.add("QuantizeLinear", [writer.source(node), *stored])
-    return writer.add("DequantizeLinear", [codes, *_grid(writer, scheme, scale, zero_point)])
-
-
-def _grid(writer: Writer, scheme: ActivationScheme, scale: float, zero_point: int) -> list[str]:
-    kind = np.int8 if scheme.signed else np.uint8
-    return [writer.scalar(np.float32(scale)), writer.scalar(kind(zero_point))]
-
-
-def _is_normalize(writer: Writer, node: fx.Node) -> bool:
-    return node.op == "call_module" and isinstance(writer.modules[str(node.target)], PixelGrid)
+    is_normalize = before.op == "call_module" and isinstance(writer.modules[str(before.target)], PixelGrid)
+    from_pixels = is_normalize and scheme.holds_pixels
+    return writer.on_grid(writer.source(node), module, read_on=(1 / 255, scheme.low) if from_pixels else None)
 
 
 def _normalize(writer: Writer, node: fx.Node, module: Any) -> str:
@@ -130,55 +120,9 @@ def _normalize(writer: Writer, node: fx.Node, module: Any) -> str:
     return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])
 
 
-def _relu(writer: Writer, node: fx.Node, module: nn.Module) -> str:
-    """Nothing where the quantizer behind saturates at zero (and at six) by itself."""
-    limit = np.inf
-    if isinstance(module, nn.ReLU6):
-        if (module.min_val, module.max_val) != (0, 6):
-            raise UnknownOperation(f"{node.target}: no ONNX rule for ReLU6 with {module.min_val} and {module.max_val}")
-        limit = 6.0
-    quantizer = writer.sole_quantizer(node)
-    if quantizer is not None:
-        scale, zero_point = quantizer.grid()
-        scheme = quantizer.scheme
-        if zero_point == scheme.low and scale * scheme.levels <= limit * (1 + 1e-6):
-            return writer.source(node)
-    if limit == np.inf:
-        return writer.add("Relu", [writer.source(node)])
-    return writer.add("Clip", [writer.source(node), writer.scalar(np.float32(0)), writer.scalar(np.float32(limit))])
-
-
-def _hardswish(writer: Writer, node: fx.Node, _: nn.Module) -> str:
-    return writer.add("HardSwish", [writer.source(node)])
-
-
-def _hardsigmoid(writer: Writer, node: fx.Node, _: nn.Module) -> str:
-    return writer.add("HardSigmoid", [writer.source(node)], alpha=1 / 6, beta=0.5)
-
-
-def _global_average(writer: Writer, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> str:
-    if module.output_size not in (1, (1, 1)):
-        raise UnknownOperation(f"{node.target}: no ONNX rule for adaptive pooling to {module.output_size}")
-    return writer.add("GlobalAveragePool", [writer.source(node)])
-
-
-def _max_pool(writer: Writer, node: fx.Node, module: nn.MaxPool2d) -> str:
-    if module.return_indices:
-        raise UnknownOperation(f"{node.target}: no ONNX rule for max pooling that returns indices")
-    return writer.add(
-        "MaxPool",
-        [writer.source(node)],
-        kernel_shape=_pair(module.kernel_size),
-        strides=_pair(module.stride),
-        pads=_pair(module.padding) * 2,
-        dilations=_pair(module.dilation),
-        ceil_mode=int(module.ceil_mode),
-    )
-
-
-def _pair(size: int | tuple[int, ...]) -> list[int]:
-    """A size for height and width."""
-    return [size, size] if isinstance(size, int) else list(size)
+def _normalize_channels(writer: Writer, node: fx.Node, module: NormalizeChannels) -> str:
+    mean, std = (writer.constant(array_of(value)) for value in (module.mean, module.std))
+    return writer.add("Div", [writer.add("Sub", [writer.source(node), mean]), std])
 
 
 def _binary(op: str) -> Emit:
@@ -224,14 +168,22 @@ _MODULES: Mapping[type, Emit] = {
     DynamicLinear: write_dynamic,
     ActivationQuantizer: _quantizer,
     SharedGrid: _quantizer,
+    NormalizeChannels: _normalize_channels,
     nn.Conv2d: write_conv,
     nn.Linear: write_linear,
-    nn.ReLU: _relu,
-    nn.ReLU6: _relu,
-    nn.Hardswish: _hardswish,
-    nn.Hardsigmoid: _hardsigmoid,
-    nn.AdaptiveAvgPool2d: _global_average,
-    nn.MaxPool2d: _max_pool,
+    nn.ReLU: pointwise.write_relu,
+    nn.ReLU6: pointwise.write_relu,
+    nn.Hardswish: pointwise.write_hardswish,
+    nn.Hardsigmoid: pointwise.write_hardsigmoid,
+    nn.Sigmoid: pointwise.write_sigmoid,
+    nn.SiLU: pointwise.write_silu,
+    nn.Tanh: pointwise.write_tanh,
+    nn.GELU: pointwise.write_gelu,
+    nn.ELU: pointwise.write_elu,
+    nn.LeakyReLU: pointwise.write_leaky_relu,
+    nn.MaxPool2d: pooling.write_max,
+    nn.AvgPool2d: pooling.write_average,
+    nn.AdaptiveAvgPool2d: pooling.write_adaptive_average,
 }
 _PROTOCOLS: Mapping[type, Emit] = {PixelGrid: _normalize, ChannelSelection: _select}
 _FUNCTIONS: Mapping[Callable[..., Any], Emit] = {

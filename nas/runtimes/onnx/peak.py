@@ -50,7 +50,9 @@ class _Part:
             return all(map(self.is_integer, self.readers.get(number, [])))
         if source == INPUT or len(self.readers[source]) != 1:
             return False
-        return node.op in FUSED_OPS or (node.op == "QuantizeLinear" and self.on_codes(self._origin(source)))
+        if node.op == "QuantizeLinear":
+            return self.on_codes(self._origin(source))
+        return self._is_fused(number)
 
     def read_by(self, number: int) -> list[int]:
         """The values a node reads: codes, where it computes on them."""
@@ -59,9 +61,12 @@ class _Part:
         return [self.nodes[read].reads[0] for read in self.activations(number)]
 
     def _origin(self, number: int) -> int:
-        while self.nodes[number].op in FUSED_OPS and len(self.readers[self.nodes[number].reads[0]]) == 1:
+        while self._is_fused(number) and len(self.readers[self.nodes[number].reads[0]]) == 1:
             number = self.nodes[number].reads[0]
         return number
+
+    def _is_fused(self, number: int) -> bool:
+        return self.nodes[number].op in FUSED_OPS and not self.on_codes(number)
 
     def _is(self, number: int, op: str) -> bool:
         return number != INPUT and self.nodes[number].op == op

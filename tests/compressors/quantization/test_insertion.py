@@ -339,7 +339,6 @@ class ByName(nn.Module):
         (nn.Conv2d(1, 4, 3, padding=1, padding_mode="circular"), r"0 \(Conv2d\): padding_mode 'circular'"),
         (nn.Conv2d(1, 4, 3, padding="same", dilation=2), r"0 \(Conv2d\): padding 'same', supported: numbers"),
         (nn.Conv2d(1, 4, 3, padding="valid"), r"0 \(Conv2d\): padding 'valid', supported: numbers"),
-        (nn.Conv2d(1, 4, 3, bias=False), r"0 \(Conv2d\): bias None, supported: a bias"),
         (nn.Conv2d(1, 4, 3).double(), r"0 \(Conv2d\): dtype of weight float64, supported: float32"),
         (nn.Conv2d(1, 4, 3).half(), r"0 \(Conv2d\): dtype of weight float16, supported: float32"),
         (nn.ConvTranspose2d(1, 4, 3), r"cannot quantize ConvTranspose2d \(0\), supported: Conv2d, Linear"),
