@@ -61,6 +61,28 @@ class Architecture(Record):
         """Every block with its place: name, widths before pruning and map sizes."""
         return tuple(self._sites())
 
+    @property
+    def sections(self) -> int:
+        """Its stages, by which it is described in numbers."""
+        return len(self.stages)
+
+    def section_of(self, part: str) -> int | None:
+        """The number of a part's stage, from 0 on; None of what lies before and behind them."""
+        stage, _, block = part.partition(".")
+        return int(stage.removeprefix("stage")) - 1 if block else None
+
+    def untrained(self) -> Architecture:
+        """The same network with random weights to begin with."""
+        return self
+
+    def stretches(self) -> None:
+        """What lies between layers is said by each part of itself."""
+
+    @property
+    def head_width(self) -> int:
+        """Channels of the layer before the classifier that is no block; 0 without one."""
+        return self.head.width if self.head is not None else 0
+
     def operations(self) -> dict[str, Any]:
         """Kinds, activations and other choices that show in no layer's shape."""
         head = self.head.activation if self.head is not None else None

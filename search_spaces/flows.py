@@ -6,6 +6,7 @@ It is what a trace of the torch module in eval mode gives, batch norm folded; a 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from search_spaces.block_configs import (
@@ -19,17 +20,23 @@ from search_spaces.block_configs import (
 
 Op = Literal[
     "layer", "normalize", "relu", "relu6", "hardswish", "hardsigmoid", "average", "add", "multiply", "concatenate",
-    "select", "flatten",
+    "select", "flatten", "sigmoid", "silu", "tanh", "gelu", "elu", "leaky_relu", "max_pool", "average_pool",
+    "adaptive_average",
 ]  # fmt: skip
 INPUT = -1  # in `reads`: what the part is given
 
 
 class Operation(NamedTuple):
-    """One operation. `reads` are numbers of earlier ones of its part, `layer` is a layer's name in its block."""
+    """One operation. `reads` are numbers of earlier ones of its part, `layer` is a layer's name in its block.
+
+    Of a network that exists already: `size`, height and width of what it gives, and its `fields` by name.
+    """
 
     op: Op
     reads: tuple[int, ...]
     layer: str = ""
+    size: tuple[int, int] | None = None
+    fields: tuple[tuple[str, Any], ...] = ()
 
 
 class Flow(list[Operation]):
@@ -117,8 +124,17 @@ def with_factors(flow: Flow, layers: Collection[str]) -> Flow:
                 reads = [found.do("layer", *reads, layer=factor)]
             place[number] = reads[0]
         else:
-            place[number] = found.do(operation.op, *reads, layer=operation.layer)
+            found.append(operation._replace(reads=tuple(reads)))
+            place[number] = len(found) - 1
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Parts in a row, by name, and what they do: one tensor goes in and one comes out. Layers have their full names."""
+
+    parts: tuple[str, ...]
+    flow: Flow
 
 
 def _factors(layer: str, layers: Collection[str]) -> list[str]:

@@ -19,8 +19,9 @@ class LayerSpec:
     Sizes are sides of feature maps in pixels, `input_size` before the layer and `output_size` after it. Kernel, stride
     and maps are square, unless `wide` has their widths (kernel, stride, input, output); the fields are heights then.
     `split` is the number of groups of a convolution that is neither whole nor depthwise; `padding` is that of height
-    and width, None: half the kernel. `again` has the pixels of the map that each further run gives, of a layer that is
-    run more than once: it cannot be quantized, folded or factored.
+    and width, None: half the kernel. `of` is the layer that it is a factor of, "": it is whole. `again` has the pixels
+    of the map that each further run gives, of a layer that is run more than once: it cannot be quantized, folded or
+    factored.
     """
 
     name: str
@@ -36,6 +37,7 @@ class LayerSpec:
     split: int = 1
     padding: tuple[int, int] | None = None
     dilation: tuple[int, int] = (1, 1)
+    of: str = ""
     again: tuple[int, ...] = ()
 
     @property
@@ -80,8 +82,7 @@ class LayerSpec:
     @property
     def whole(self) -> str:
         """The layer that this is a factor of, by its name; its own name where it is whole."""
-        name, _, number = self.name.rpartition(".")
-        return name if number.isdigit() else self.name
+        return self.of or self.name
 
     @property
     def groups(self) -> int:

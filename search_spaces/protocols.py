@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from search_spaces.block_spaces import BlockSpace
+from search_spaces.flows import Stretch
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.parts import Part
 from search_spaces.sites import BlockSite
@@ -23,6 +24,28 @@ class ArchitectureLike(Protocol):
 
     @property
     def input_channels(self) -> Literal[1, 3]: ...
+
+    @property
+    def sections(self) -> int:
+        """In how many sections, from the first to the last, it is described in numbers."""
+        ...
+
+    def section_of(self, part: str) -> int | None:
+        """The number of a part's section, from 0 on; None of what lies before and behind them."""
+        ...
+
+    def untrained(self) -> ArchitectureLike:
+        """The same network with random weights to begin with."""
+        ...
+
+    def stretches(self) -> tuple[Stretch, ...] | None:
+        """What it does between its layers, in runs of parts; None where each part says so of itself, or none does."""
+        ...
+
+    @property
+    def head_width(self) -> int:
+        """Channels of a layer before the classifier that is no block; 0 without one."""
+        ...
 
     def blocks(self) -> tuple[BlockSite, ...]:
         """Its blocks with their places, where it is made of blocks of known kinds."""
@@ -57,6 +80,29 @@ class SpaceLike(Protocol):
 
     @property
     def width_grid(self) -> int: ...
+
+    @property
+    def sections(self) -> int:
+        """The most sections that a network of it has."""
+        ...
+
+    @property
+    def words(self) -> str:
+        """What is drawn, in words."""
+        ...
+
+    def network(self, input_channels: int) -> Mapping[str, Any] | None:
+        """A blueprint, as JSON, that a process must know where candidates are read; None: it need know nothing."""
+        ...
+
+    def identity(self, input_channels: int) -> Mapping[str, Any]:
+        """All that decides what is drawn, as JSON."""
+        ...
+
+    @property
+    def most_width_choices(self) -> int:
+        """The most choices that there are of a width."""
+        ...
 
     @property
     def stride(self) -> int:

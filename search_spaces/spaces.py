@@ -121,6 +121,28 @@ class Space(Record):
         return (self.input_size,) if isinstance(self.input_size, int) else self.input_size
 
     @property
+    def sections(self) -> int:
+        """The stages: what describes a network, from its first block to its last, in numbers."""
+        return len(self.stages)
+
+    @property
+    def words(self) -> str:
+        """What is drawn, in words."""
+        return f"blocks: {', '.join(kind.replace('_', ' ') for kind in self.block_spaces())}"
+
+    def network(self, input_channels: int) -> None:
+        """Every network follows from its record alone."""
+
+    def identity(self, input_channels: int) -> Mapping[str, Any]:
+        """All that decides what is drawn, as JSON."""
+        return self.model_dump(mode="json")
+
+    @property
+    def most_width_choices(self) -> int:
+        """The most choices that there are of a width."""
+        return max(len(widths) for widths in (self.stem_widths, *(stage.widths for stage in self.stages)))
+
+    @property
     def stride(self) -> int:
         return self.stem_stride * math.prod(stage.stride for stage in self.stages)
 

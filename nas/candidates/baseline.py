@@ -1,4 +1,4 @@
-"""The baseline: the plain three-layer CNN that every search has to beat. No torch."""
+"""The baseline: what every search has to beat, a plain three-layer CNN or the network as it was given. No torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from nas.candidates.candidate import Candidate
 from nas.study import Study
 from search_spaces.architecture import Architecture, StageConfig, StemConfig
 from search_spaces.block_configs import PlainConfig
+from search_spaces.trials import Pick, last
 
+PLAIN, GIVEN = "a plain three-layer CNN", "the network as it was given"
 WIDTHS = (32, 64, 64)
 LAST_MAP = 8  # pixels along a side after the last layer, if three halvings are enough for that
 
 
 def baseline_candidate(study: Study) -> Candidate:
-    """Three 3x3 convolutions with batch norm and ReLU, global average pooling and a linear classifier, in float32.
+    """In float32, on images of the study's largest size: three 3x3 convolutions with batch norm and ReLU, global
+    average pooling and a linear classifier; of a network that exists already that network, uncompressed.
 
-    It takes images of the study's largest size. With colour and ten classes it has 56 970 parameters, at any size.
+    With colour and ten classes the plain one has 56 970 parameters, at any size.
     """
+    if is_the_network(study):
+        return Candidate(architecture=study.space.sample(Pick(last), input_channels=study.data.input_channels))
     size = study.space.input_sizes[-1]
     first, *rest = zip(WIDTHS, strides(size), strict=True)
     block = PlainConfig(kind="plain", kernel=3)
@@ -30,10 +35,20 @@ def baseline_candidate(study: Study) -> Candidate:
     return Candidate(architecture=architecture)
 
 
+def is_the_network(study: Study) -> bool:
+    """Whether the baseline is the network that the study compresses."""
+    return not study.space.block_spaces()
+
+
+def baseline_words(study: Study) -> str:
+    """What the baseline is."""
+    return GIVEN if is_the_network(study) else PLAIN
+
+
 def quantized_baseline(study: Study) -> Candidate:
     """The same network with int8 weights in every layer."""
     plain = baseline_candidate(study)
-    formats = {layer.name: "int8" for layer in plain.architecture.layers(1)}
+    formats = {layer.name: "int8" for layer in plain.architecture.layers(1) if not layer.runs_again}
     return plain.model_copy(update={"plan": CompressionPlan.model_validate({"formats": formats})})
 
 

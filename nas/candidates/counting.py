@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 from compressors.plan import CompressionPlan
-from nas.candidates.sampling import DRAWS, edge_formats
+from nas.candidates.sampling import DRAWS, Draw, edge_formats
 from nas.study import Compression, Study
 from search_spaces.protocols import SpaceLike
 from search_spaces.sites import BlockSite
+from search_spaces.spaces import Space
 from search_spaces.trials import Pick, last
 
 Sites = Sequence[BlockSite]
@@ -18,20 +19,23 @@ Sites = Sequence[BlockSite]
 
 def candidates_of(study: Study) -> int:
     """Number of ways to answer all questions of `sample_of`."""
-    return space_size(study.space, study.compression) * len(study.training.quantizations)
+    size = space_size(study.space, study.compression, input_channels=study.data.input_channels)
+    return size * len(study.training.quantizations)
 
 
-def space_size(space: SpaceLike, compression: Compression) -> int:
+def space_size(space: SpaceLike, compression: Compression, *, input_channels: Literal[1, 3] = 1) -> int:
     """Number of ways to answer all questions of `sample`; a gene that is not asked for multiplies by 1.
 
     With `stage_widths` it counts a ratio for the stem and every stage, also where a skip ties two of them together or a
     block splits one, which is then not pruned. Of what further rows of DRAWS ask, every network is taken to be asked as
     much as the largest.
     """
+    if not isinstance(space, Space):  # every draw is asked the same
+        return _ways_of(space, compression, DRAWS.values(), input_channels) * len(space.input_sizes)
     return _plain_size(space, compression) * _further_ways(space, compression)
 
 
-def _plain_size(space: SpaceLike, compression: Compression) -> int:
+def _plain_size(space: Space, compression: Compression) -> int:
     """The size by architecture, pruning ratios and formats."""
     is_global = compression.pruning_scope == "global"  # its one ratio is asked for by a further row
     ratios, formats = 1 if is_global else len(compression.pruning_ratio), len(compression.weight_format)
@@ -62,15 +66,15 @@ def _plain_size(space: SpaceLike, compression: Compression) -> int:
 def _further_ways(space: SpaceLike, compression: Compression) -> int:
     """Ways to answer what rows of DRAWS ask for the `steps` of a plan, of the largest network of any kind."""
     rows = [draw for name, draw in DRAWS.items() if name not in CompressionPlan.model_fields]
-    if not rows:
-        return 1
-    found = []
-    for kind in space.of_one_kind():
-        architecture, asked = kind.sample(Pick(last), input_channels=1), _Asked()
-        for draw in rows:
-            draw(asked, architecture, compression, grid=space.width_grid)
-        found.append(math.prod(asked.choices.values()))
-    return max(found)
+    return max(_ways_of(kind, compression, rows, 1) for kind in space.of_one_kind()) if rows else 1
+
+
+def _ways_of(space: SpaceLike, compression: Compression, rows: Iterable[Draw], input_channels: Literal[1, 3]) -> int:
+    """Ways to answer what these rows ask of the largest network."""
+    architecture, asked = space.sample(Pick(last), input_channels=input_channels), _Asked()
+    for draw in rows:
+        draw(asked, architecture, compression, grid=space.width_grid)
+    return math.prod(asked.choices.values())
 
 
 class _Asked(Pick):

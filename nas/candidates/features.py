@@ -106,7 +106,8 @@ class Features:
     """Features of networks of `stages` stages whose blocks are of `kinds`; `names` says what each number is.
 
     Called with a candidate and the number of classes it returns a vector (d,). A stage that a network does not have is
-    described by zeros. Raises ValueError for networks of more stages.
+    described by zeros. Raises ValueError for networks of more stages. Stages of a network that is not made of blocks
+    are the sections that it says its parts are in.
     """
 
     stages: int
@@ -114,7 +115,7 @@ class Features:
 
     @classmethod
     def of(cls, space: SpaceLike) -> Features:
-        return cls(len(space.stages), tuple(space.block_spaces()))
+        return cls(space.sections, tuple(space.block_spaces()))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -132,7 +133,7 @@ class Features:
         parts = candidate.parts(num_classes)
         mask = mask_of_plan(candidate.plan)
         summed = [sums_of(part, formats_of(part, candidate.plan), likely_shares(part, mask)) for part in parts]
-        stages = _stages(parts, summed, self.stages)
+        stages = _stages(candidate, parts, summed, self.stages)
         found = [*_whole(candidate, summed, stages), *(number for stage in stages for number in stage.described())]
         return np.array([*found, *self._followed([p.site.config.kind for p in parts if p.site is not None])])
 
@@ -154,13 +155,12 @@ class _Stage:
         self.pruned = 0.0  # squares of the removed shares of channels
         self.shapes = [0.0] * 6  # kernel, log expansion, squeeze-excite, relu6, hardswish, linear
 
-    def add(self, part: Part, sums: Sums) -> None:
-        site = part.site
-        assert site is not None
+    def add(self, part: Part, sums: Sums, whole: Part | None) -> None:
+        """One more block; or a part that is none, and what it is when it is `whole`."""
         self.sums, self.depth = self.sums.plus(sums), self.depth + 1
-        self.width, pruned = _width_and_pruned(part)
+        self.width, pruned = _width_and_pruned(part) if whole is None else _cut(part, whole)
         self.pruned += pruned
-        own = _shape_of(site.config, is_linear=part.is_linear)
+        own = _shape_of(part.site.config if part.site is not None else None, is_linear=part.is_linear)
         self.shapes = [a + b for a, b in zip(self.shapes, own, strict=True)]
 
     def described(self) -> Iterator[float]:
@@ -172,20 +172,23 @@ class _Stage:
         yield sums.masked / max(1, sums.layers)
 
 
-def _stages(parts: Sequence[Part], summed: Sequence[Sums], count: int) -> list[_Stage]:
-    names = {part.site.stage for part in parts if part.site is not None}
-    if len(names) > count:
-        raise ValueError(f"features: expected a network of at most {count} stages, got {len(names)}")
+def _stages(candidate: Candidate, parts: Sequence[Part], summed: Sequence[Sums], count: int) -> list[_Stage]:
+    architecture = candidate.architecture
+    places = [architecture.section_of(part.name) for part in parts]
+    if used := {place for place in places if place is not None and place >= count}:
+        raise ValueError(f"features: expected a network of at most {count} stages, got {max(used) + 1}")
+    blocks = all(part.site is not None for part, place in zip(parts, places, strict=True) if place is not None)
+    whole = {} if blocks else {part.name: part for part in architecture.parts(1)}
     found = [_Stage() for _ in range(count)]
-    for part, sums in zip(parts, summed, strict=True):
-        if part.site is not None:
-            found[int(part.site.stage.removeprefix("stage")) - 1].add(part, sums)
+    for part, sums, place in zip(parts, summed, places, strict=True):
+        if place is not None:
+            found[place].add(part, sums, whole.get(part.name))
     return found
 
 
 def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage]) -> Iterator[float]:
     """The numbers named in WHOLE."""
-    total, head = Sums(), candidate.architecture.head
+    total, head_width = Sums(), candidate.architecture.head_width
     for sums in summed:
         total = total.plus(sums)
     smallest = min((stage.sums.parameters for stage in stages if stage.depth), default=1)
@@ -193,8 +196,8 @@ def _whole(candidate: Candidate, summed: Sequence[Sums], stages: Sequence[_Stage
     yield sum(stage.depth for stage in stages)
     pruned = sum(stage.pruned + stage.depth * _budget(candidate) ** 2 for stage in stages)
     yield from (total.log2_bits / total.weights, total.step, pruned)
-    yield from (math.log(total.reach), math.log(smallest), math.log(candidate.architecture.input_size))
-    yield math.log(1 + head.width) if head is not None else 0.0
+    yield from (math.log(total.reach or 1.0), math.log(smallest), math.log(candidate.architecture.input_size))
+    yield math.log(1 + head_width)
     factored = total.factored + likely_losses(candidate.plan.steps.get("low_rank", {}))
     yield from (summed[0].step, summed[-1].step, factored, total.masked / total.layers)
     yield float(any(name in candidate.plan.steps for name in WITHOUT_TRAINING))
@@ -218,6 +221,15 @@ def _width_and_pruned(part: Part) -> tuple[int, float]:
         inner = layer.out_channels if writes[layer.whole] == "inner" else inner
         width = layer.out_channels if writes[layer.whole] == "out" else width
     return width, (1 - inner / site.inner_width) ** 2 + (1 - width / site.out_width) ** 2
+
+
+@lru_cache(maxsize=1 << 16)
+def _cut(part: Part, whole: Part) -> tuple[int, float]:
+    """Channels behind a part, and the mean square of the shares of channels that its layers have lost."""
+    before = {layer.name: layer.out_channels for layer in whole.layers}
+    left = {layer.whole: layer.out_channels for layer in part.layers}  # of a factored layer the last factor's
+    shares = [1 - channels / before[name] for name, channels in left.items() if name in before]
+    return part.layers[-1].out_channels, sum(share**2 for share in shares) / max(1, len(shares))
 
 
 @lru_cache(maxsize=1 << 12)

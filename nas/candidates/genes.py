@@ -10,6 +10,7 @@ from typing import Any
 from nas.candidates.hyperparameters import number_genes
 from nas.candidates.sampling import sample_of
 from nas.study import Study
+from search_spaces.protocols import SpaceLike
 from search_spaces.trials import Pick, first, last
 
 
@@ -21,10 +22,10 @@ def all_genes(study: Study) -> list[str]:
 def gene_choices(study: Study) -> dict[str, tuple[Any, ...]]:
     """Every gene of the candidate with its choices; where stages choose among kinds of blocks, those of every kind."""
     recorder, space = _Recorder(), study.space
-    most = max(len(widths) for widths in (space.stem_widths, *(stage.widths for stage in space.stages)))
     # A block between different widths has all the layers it may ever have. A width without a choice is not asked for:
     # only where all that may lie before it are taken in turn, one of them differs from it.
-    ways = (partial(_changed, last), partial(_changed, first), *(partial(_numbered, number) for number in range(most)))
+    numbered = (partial(_numbered, number) for number in range(space.most_width_choices))
+    ways = (partial(_changed, last), partial(_changed, first), *numbered)
     for kind, way in product((space, *space.of_one_kind()), ways):
         recorder.width = way
         sample_of(recorder, study, kind)
@@ -39,7 +40,8 @@ def may_depend_on_weights(study: Study) -> bool:
     kept = study.model_copy(update={"compression": whole})
     most = max(map(len, gene_choices(study).values()), default=1)
     ways = (Pick(partial(_nth, number)) for number in range(most))
-    drawn = (sample_of(way, kept, kind) for way, kind in product(ways, study.space.of_one_kind()))
+    kinds: Sequence[SpaceLike] = study.space.of_one_kind()
+    drawn = (sample_of(way, kept, kind) for way, kind in product(ways, kinds))
     return any(candidate.depends_on_weights for candidate in drawn)
 
 

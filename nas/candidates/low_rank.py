@@ -79,10 +79,9 @@ def check_low_rank(decisions: Mapping[str, Any], layers: Iterable[LayerSpec]) ->
         asked, layer = factoring_of(name, given), by_name.get(name)
         if layer is None or asked.fits(shape_of(layer)):
             continue
-        if layer.kind == "depthwise":
+        if why := why_whole(layer):
             raise ValueError(
-                f"low_rank of {name}: expected a convolution over all channels or a linear layer, got a depthwise one, "
-                "which has no rank to reduce"
+                f"low_rank of {name}: expected a convolution over all channels or a linear layer, got {why}"
             )
         got = "linear layer" if layer.kind == "linear" else f"{layer.kind} one"
         raise ValueError(f"low_rank of {name}: {asked.method}: expected a k x k convolution, got a {got}")
@@ -111,8 +110,19 @@ def shape_of(layer: LayerSpec) -> Shape:
         layer.kernels,
         layer.strides,
         is_linear=layer.kind == "linear",
-        is_depthwise=layer.kind == "depthwise",
+        is_depthwise=bool(why_whole(layer)),
     )
+
+
+def why_whole(layer: LayerSpec) -> str:
+    """What a layer is that no method can factor; empty of one that some can."""
+    if layer.kind == "depthwise":
+        return "a depthwise one, which has no rank to reduce"
+    if layer.groups > 1:
+        return f"one in {layer.groups} groups, which has no rank to reduce"
+    if layer.runs_again:
+        return "one that is run more than once"
+    return "one whose kernel has gaps" if layer.dilation != (1, 1) else ""
 
 
 def _has_effect(asked: Factoring, shape: Shape) -> bool:
@@ -129,21 +139,37 @@ def _factors(layer: LayerSpec, asked: Factoring | None) -> Iterator[LayerSpec]:
         return
     before = layer.input_map
     for number, shape in enumerate(shapes):
-        after = _after(before, shape.stride)
-        yield _spec(f"{layer.name}.{number}", layer.block, shape, before, after)
+        after = _after(before, shape, layer.padding)
+        yield _spec(layer, number, shape, before, after)
         before = after
 
 
-def _after(size: Pair, stride: Pair) -> Pair:
-    height, width = (-(-side // step) for side, step in zip(size, stride, strict=True))
+def _padding(shape: Shape, padding: Pair) -> Pair:
+    """A factor pads as the layer does, along the sides where it has more than a pixel."""
+    (down, right), (height, width) = padding, shape.kernel
+    return down if height > 1 else 0, right if width > 1 else 0
+
+
+def _after(size: Pair, shape: Shape, padding: Pair | None) -> Pair:
+    if padding is None:
+        height, width = (-(-side // step) for side, step in zip(size, shape.stride, strict=True))
+        return height, width
+    sides = zip(size, _padding(shape, padding), shape.kernel, shape.stride, strict=True)
+    height, width = ((side + 2 * pad - kernel) // step + 1 for side, pad, kernel, step in sides)
     return height, width
 
 
-def _spec(name: str, block: str, shape: Shape, before: Pair, after: Pair) -> LayerSpec:
+def _spec(layer: LayerSpec, number: int, shape: Shape, before: Pair, after: Pair) -> LayerSpec:
+    """A factor of a layer, by its number, between maps of these sizes."""
     height, width = ((shape.kernel[side], shape.stride[side], before[side], after[side]) for side in (0, 1))
     return LayerSpec(
-        name, block, _kind(shape), shape.inputs, shape.outputs, *height, wide=None if width == height else width
-    )
+        f"{layer.name}.{number}", layer.block, _kind(shape), shape.inputs, shape.outputs, *height,
+        wide=None if width == height else width, padding=_own_padding(layer, shape), of=layer.name,
+    )  # fmt: skip
+
+
+def _own_padding(layer: LayerSpec, shape: Shape) -> Pair | None:
+    return None if layer.padding is None else _padding(shape, layer.padding)
 
 
 def _kind(shape: Shape) -> LayerKind:

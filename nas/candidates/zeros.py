@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from compressors.formats import BITS
 from compressors.plan import CompressionPlan
 from compressors.requests.masked import STEP, Mask, asked
@@ -20,9 +22,9 @@ def zeros_in(layer: LayerSpec, record: Mask | None) -> int:
     return 0 if amount is None else amount.zeros_of(layer.weight_count)
 
 
-def zeros_of(part: Part, record: Mask | None) -> tuple[int, ...]:
-    """The zeros of a part's layers; nothing where there are none."""
-    found = tuple(zeros_in(layer, record) for layer in part.layers) if record is not None else ()
+def zeros_of(layers: Sequence[LayerSpec], record: Mask | None) -> tuple[int, ...]:
+    """The zeros of layers; nothing where there are none."""
+    found = tuple(zeros_in(layer, record) for layer in layers) if record is not None else ()
     return found if any(found) else ()
 
 

@@ -45,6 +45,7 @@ def merge(paths: Sequence[Path], to: Path) -> tuple[Sequence[Run], Merged]:
     folders = _folders(paths, to)
     studies = [load_recorded(folder.study) for folder in folders]
     _refuse_other_studies(folders, studies)
+    _refuse_other_networks(folders)
     split = _common_split(folders)
     runs = [read_run(*given) for given in zip(range(len(folders)), folders, studies, strict=True)]
     _refuse_other_devices(runs)
@@ -89,6 +90,17 @@ def _refuse_other_studies(folders: Sequence[RunFolder], studies: Sequence[Study]
             raise InputError(
                 "finals.teacher: expected the folder of a network in runs that are merged, got the number "
                 f"{study.finals.teacher}: trials are numbered anew"
+            )
+
+
+def _refuse_other_networks(folders: Sequence[RunFolder]) -> None:
+    """Raises InputError where runs that name one existing network read different ones, or other weights of it."""
+    read = [folder.network.read_bytes() if folder.network.exists() else b"" for folder in folders]
+    for folder, network in zip(folders, read, strict=True):
+        if network != read[0]:
+            raise InputError(
+                f"{folder.path}: is about another network than {folders[0].path}, though both name it alike: its code "
+                "or its weights have changed between the runs"
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
+from nas.candidates.corners import float_candidate, teacher_candidate
 from nas.commands.mirroring import refused_storage
 from nas.errors import InputError
 from nas.registry import ENGINES, TRACKERS
@@ -105,7 +105,12 @@ def refuse_teachers(study: Study, folder: RunFolder | None) -> None:
 
 def _refuse_absent_stages(options: Distillation, study: Study, key: str) -> None:
     """Raise InputError where maps are compared at the ends of stages that no candidate has."""
-    stages = len(extreme_candidates(study)["largest"].architecture.stages) if options.at else 0
+    if options.looks_inside and not study.space.block_spaces():
+        raise InputError(
+            f"{key}: expected features_weight and attention_weight 0 with {study.space.words}, which has no stages at "
+            "whose ends maps could be compared"
+        )
+    stages = study.space.sections
     beyond = [part for part in options.at if int(part.partition(".")[0].removeprefix("stage")) > stages]
     if beyond:
         raise InputError(f"{key}.at: expected stages up to stage{stages}, got {', '.join(beyond)}")

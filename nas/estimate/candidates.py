@@ -15,11 +15,11 @@ from nas.candidates.corners import extreme_candidates
 from nas.candidates.sampling import sample_of
 from nas.estimate.speed import Known
 from nas.runtimes.runtime import FileHeader, runtime_of
-from nas.search.anchors import Answer, anchor, anchors
+from nas.search.anchors import Answer, anchors, midway
 from nas.search.draws import RandomTrial
 from nas.study import Study
 from nas.study.search import MODELLING
-from search_spaces.trials import Trial, last
+from search_spaces.trials import Trial
 
 DRAWS = 64
 LEAST_SHARE = 0.02  # of draws that keep to the limits: with fewer a search ends, since nearly all are infeasible
@@ -74,7 +74,7 @@ def expected_candidates(study: Study, *, num_classes: int, known: Sequence[Known
 
 def largest_compressed(study: Study) -> Candidate:
     """The largest network of a single kind of block, pruned and quantized midway."""
-    found = [_draw(study, _Answering(anchor(kind, last))) for kind in study.space.block_spaces()]
+    found = [_draw(study, _Answering(answer)) for answer in midway(study)]
     return max(found, key=lambda one: one.macs(1))
 
 

@@ -30,6 +30,7 @@ from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.study.file import parse_study
 from nas.tasks import Rung, Task, Verdict
+from search_spaces.existing.known import remember_folder
 
 if TYPE_CHECKING:
     from nas.workbench import Workbench
@@ -201,6 +202,7 @@ def bench_of(study_text: str, home: Path, cwd: str, cpus: float) -> Workbench:
     Raises InputError where this node cannot serve the study.
     """
     study = parse_study(study_text, Path("study.yaml"))
+    remember_folder(home)  # the run's existing network, where it is about one
     threads = threads_on(cpus, study.space.input_sizes[-1])
     os.environ.update(worker_environment(threads))  # before torch
     import torch

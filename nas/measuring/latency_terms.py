@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import zip_longest
@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.candidates.candidate import Candidate, formats_of
+from nas.candidates.runs import Run, runs_of
+from search_spaces.flows import INPUT, Operation
 from search_spaces.layers import LayerSpec
 from search_spaces.parts import Part
 from search_spaces.sites import BlockSite
@@ -98,13 +100,8 @@ class Work:
 
 def work_of(candidate: Candidate, num_classes: int) -> Work:
     """The terms of a candidate. Depends on its structure alone, and may be kept."""
-    architecture, plan = candidate.architecture, candidate.plan
-    held: Held = "pixels"
-    side, pieces = architecture.input_size, list[Piece]()
-    for part in candidate.parts(num_classes):
-        piece = _piece(part, formats_of(part, plan), held, side)
-        pieces.append(piece)
-        held, side = piece.held, piece.side
+    architecture = candidate.architecture
+    pieces = _pieces_of_runs(candidate, num_classes) or _pieces_of_parts(candidate, num_classes)
     pieces.append(_whole(architecture.input_channels * architecture.input_size**2))
     first = np.repeat(np.cumsum([0, *(len(piece.kernels) for piece in pieces[:-1])]), [len(p.rows) for p in pieces])
     return Work(
@@ -113,6 +110,67 @@ def work_of(candidate: Candidate, num_classes: int) -> Work:
         np.concatenate([piece.columns for piece in pieces]),
         np.concatenate([piece.values for piece in pieces]),
     )
+
+
+def _pieces_of_parts(candidate: Candidate, num_classes: int) -> list[Piece]:
+    """Of a network whose parts say themselves what lies between their layers; of another one its layers alone."""
+    held: Held = "pixels"
+    side, pieces = candidate.architecture.input_size, list[Piece]()
+    for part in candidate.parts(num_classes):
+        piece = _piece(part, formats_of(part, candidate.plan), held, side)
+        pieces.append(piece)
+        held, side = piece.held, piece.side
+    return pieces
+
+
+def _pieces_of_runs(candidate: Candidate, num_classes: int) -> list[Piece]:
+    """Of a network that says what it does in runs of parts; none of any other."""
+    runs = runs_of(candidate, num_classes) if candidate.architecture.stretches() is not None else None
+    pieces, source = list[Piece](), Source("pixels", candidate.architecture.input_channels, 1)
+    for run in runs or ():
+        formats = tuple(candidate.plan.format_of(layer.name) for layer in run.layers)
+        piece, source = _run_piece(run, formats, source)
+        pieces.append(piece)
+    return pieces
+
+
+class Source(NamedTuple):
+    """What an operation reads: how it is held, its channels, and the pixels of its map."""
+
+    held: Held
+    channels: int
+    pixels: int
+
+    @property
+    def elements(self) -> int:
+        return self.channels * self.pixels
+
+    @property
+    def kept(self) -> Format:
+        """What an operation gives that leaves codes codes."""
+        return "integer" if self.held == "integer" else "float"
+
+
+# Operation -> the event that it counts as; each reads and writes a map once.
+_BETWEEN: Mapping[str, str] = {
+    **dict.fromkeys(("hardswish", "hardsigmoid", "sigmoid", "silu", "tanh", "gelu", "elu", "leaky_relu"), "hardswish"),
+    **dict.fromkeys(("select", "concatenate"), "moved"),
+    **dict.fromkeys(("max_pool", "average_pool", "adaptive_average"), "regridded"),
+    "multiply": "gate",
+}
+
+
+@lru_cache(maxsize=1 << 16)
+def _run_piece(run: Run, formats: tuple[str, ...], source: Source) -> tuple[Piece, Source]:
+    """What a run adds, and what it gives."""
+    tally, layers = _Tally(), run.by_name
+    walk = _Walk(dict(zip((layer.name for layer in run.layers), formats, strict=True)), tally, source.held, 1)
+    results = {INPUT: source}
+    for number, operation in enumerate(run.flow):
+        reads = [results[read] for read in operation.reads]
+        results[number] = walk.operation(operation, reads, layers.get(operation.layer))
+    out = results[len(run.flow) - 1]
+    return tally.closed(out.held, 1), out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +204,7 @@ def _whole(pixels: int) -> Piece:
 
 
 class _Tally:
-    """Gathers units of terms; they belong to the kernel that was opened last."""
+    """Gathers units of terms; they belong to the kernel that was opened last, before the first one to that."""
 
     def __init__(self) -> None:
         self.kernels: list[Kernel] = []
@@ -157,7 +215,7 @@ class _Tally:
 
     def add(self, term: str, units: float = 1.0) -> None:
         if (column := _COLUMN.get(term)) is not None:
-            self._units[len(self.kernels) - 1, column] += units
+            self._units[max(0, len(self.kernels) - 1), column] += units
 
     def event(self, name: str, elements: float) -> None:
         self.add(f"{name}/call")
@@ -192,6 +250,28 @@ class _Walk:
         if site is not None:
             self._behind(site, layers[-1], before)
 
+    def operation(self, operation: Operation, reads: Sequence[Source], layer: LayerSpec | None) -> Source:
+        """An operation of a flow; returns what it gives."""
+        first, pixels = reads[0], math.prod(operation.size or (reads[0].pixels,))
+        if layer is not None:
+            self.held, self.side = first.held, 0  # an average counts by itself
+            return Source(self._layer(layer), layer.out_channels, layer.output_pixels)
+        channels = first.channels
+        if operation.op == "concatenate":
+            channels = sum(read.channels for read in reads)
+        elif operation.op == "select":
+            channels = min(channels, len(dict(operation.fields)["channels"]))
+        held: Held = first.held if operation.op == "normalize" else min(reads, key=lambda read: read.kept).kept
+        given = Source(held, channels * (first.pixels if operation.op == "flatten" else 1), pixels)
+        if operation.op == "average":
+            self._tally.event(f"averaged/{first.held}/{first.kept}", first.elements)
+        elif operation.op == "add":
+            self._tally.event(f"added/{first.held}/{reads[1].kept}", given.elements)
+        elif operation.op in _BETWEEN:
+            moved = max(given.elements, *(read.elements for read in reads))
+            self._tally.event(f"{_BETWEEN[operation.op]}/{given.kept}", moved)
+        return given
+
     def _behind(self, site: BlockSite, last: LayerSpec, before: Held) -> None:
         """What follows a block's last layer."""
         written, after = last.out_channels * site.output_size**2, self.held
@@ -208,7 +288,7 @@ class _Walk:
         kind = "pooled" if _is_pooled(layer) else layer.kind
         changes = self.held not in (fmt, "pixels")
         self._tally.open(Kernel(f"{kind}/{fmt}", _shape(layer, changes=changes)))
-        if layer.kind == "linear" and self.held != "pixels" and _is_first(layer):
+        if layer.kind == "linear" and self.side and self.held != "pixels" and _is_first(layer):
             self._tally.event(f"averaged/{self.held}/{fmt}", layer.in_channels * self.side**2)
         if self.held != fmt:
             self._tally.event(f"cast/{self.held}/{fmt}", layer.in_channels * layer.input_pixels)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from compressors.formats import FORMATS
 from compressors.plan import CompressionPlan
+from nas.candidates.baseline import GIVEN, is_the_network
 from nas.candidates.candidate import Candidate
 from nas.records import SIMULATED, Evaluation, LayerReport, Measurement, Score
 from nas.report.details import (
@@ -83,12 +84,18 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
 def _origin(study: Study, evaluation: Evaluation) -> str:
     name = text(study.name)
     if evaluation.phase == "reference":
-        return f"the plain baseline beside a search of compact-nas (study {name}), which chose nothing of it"
-    return f"found by compact-nas (study {name}), which chose architecture, pruning and weight formats together"
+        which = GIVEN if is_the_network(study) else "the plain baseline"
+        return f"{which} beside a search of compact-nas (study {name}), which chose nothing of it"
+    chosen = f"pruning and weight formats of {text(study.space.words)}"
+    if study.space.block_spaces():
+        chosen = "architecture, pruning and weight formats"
+    return f"found by compact-nas (study {name}), which chose {chosen} together"
 
 
 def _shape(layers: Sequence[LayerSpec]) -> str:
     """The network in a sentence, read off its layers as shipped, so that it holds for blocks of any kind."""
+    if not any(layer.block == "stem" for layer in layers):
+        return f"{len(dict.fromkeys(layer.block for layer in layers))} parts, {len(layers)} layers."
     blocks = dict.fromkeys(layer.block for layer in layers if "." in layer.block)
     stages = {block.partition(".")[0] for block in blocks}
     inside = [layer for layer in layers if layer.block in blocks]

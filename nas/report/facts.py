@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nas.candidates.baseline import baseline_words
 from nas.records import QUALITIES
 from nas.report.details import Fact
 from nas.report.figures import figure
@@ -97,9 +98,8 @@ def _without_training(study: Study) -> list[str]:
 def _space(study: Study) -> str:
     compression = study.compression
     ratios = ", ".join(f"{ratio:g}" for ratio in compression.pruning_ratio)
-    kinds = ", ".join(kind.replace("_", " ") for kind in study.space.block_spaces())
     told = [
-        f"blocks: {kinds}",
+        study.space.words,
         f"pruning ratios {ratios}{_words(_ranking(compression) if any(compression.pruning_ratio) else [])}",
         f"weights {', '.join(compression.weight_format)}",
         *_further(compression),
@@ -159,5 +159,6 @@ def _baseline(study: Study, front: Sequence[Row], references: Sequence[Reference
     if not study.baseline:
         return "left out (baseline: false)"
     if not references:
-        return "a plain three-layer CNN; none is trained yet"
-    return " ".join(verdict_and_fates(references, front, study.objectives)) or "a plain three-layer CNN; not compared"
+        return f"{baseline_words(study)}; none is trained yet"
+    told = " ".join(verdict_and_fates(references, front, study.objectives))
+    return told or f"{baseline_words(study)}; not compared"

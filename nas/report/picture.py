@@ -41,7 +41,7 @@ TICK_STEPS = (
     tuple(1 + i / 10 for i in range(90)),
 )
 KEY, BARS = "green: front, with trial numbers   grey: search trials", "bars: ± one standard error"
-STARS = "stars: plain baseline"
+STARS = "stars: baseline"
 TITLE_WIDTH = 80  # characters of a line
 
 Axes = Any  # matplotlib has no types

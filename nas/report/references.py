@@ -1,4 +1,4 @@
-"""What the front is compared with: the plain baseline's rows, and whether the search has beaten it."""
+"""What the front is compared with: the baseline's rows, and whether the search has beaten it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.candidates.baseline import PLAIN, baseline_words
 from nas.objectives import Points, excesses, minimised
 from nas.pareto import non_dominated
 from nas.records import State
@@ -28,6 +29,7 @@ class Reference:
     `broken` are the limits of the study that it breaks. `beaten_by` and `beats` are the places in the front, from 0, of
     networks that are at least as good in every objective and better in one, and for which the opposite holds; both are
     empty where it is not compared (`is_compared`): it failed, breaks a limit, or was not trained as the front was.
+    `what` says in words which network it is.
     """
 
     row: Row
@@ -35,6 +37,7 @@ class Reference:
     is_compared: bool = False
     beaten_by: tuple[int, ...] = ()
     beats: tuple[int, ...] = ()
+    what: str = PLAIN
 
     @property
     def name(self) -> str:
@@ -73,17 +76,17 @@ def references_of(folder: Path, front: Sequence[Row], objectives: Sequence[str])
 
 def compared(rows: Sequence[Row], front: Sequence[Row], objectives: Sequence[str], study: Study) -> list[Reference]:
     """References beside the rows of a front; nothing is compared where that is empty."""
-    found = []
+    found, what = [], baseline_words(study)
     for row in rows:
         broken = tuple(_broken(row, study))
         able = row["state"] == State.COMPLETE and not broken and all(present(row.get(name)) for name in objectives)
         if not able or not front:
-            found.append(Reference(row, broken))
+            found.append(Reference(row, broken, what=what))
             continue
         own, *others = minimised([[one[name] for name in objectives] for one in (row, *front)], objectives)
         winners = tuple(place for place, point in enumerate(others) if dominates(point, own))
         losers = tuple(place for place, point in enumerate(others) if dominates(own, point))
-        found.append(Reference(row, broken, True, winners, losers))
+        found.append(Reference(row, broken, True, winners, losers, what))
     return found
 
 
@@ -106,11 +109,11 @@ def verdict(references: Sequence[Reference], front: Sequence[Row], objectives: S
     beaten = sorted({place for reference in leading for place in reference.beats})
     if len(beaten) == len(front):
         return (
-            f"The search has lost to a plain three-layer CNN: the baseline, as {which}, beats every network of the "
+            f"The search has lost to {leading[0].what}: the baseline, as {which}, beats every network of the "
             "front, as good or better in every objective."
         )
     also = f" It beats {_trials(beaten, front)}, as good or better in every objective." if beaten else ""
-    return f"The search has not beaten a plain three-layer CNN: the baseline stands on the front, as {which}.{also}"
+    return f"The search has not beaten {leading[0].what}: the baseline stands on the front, as {which}.{also}"
 
 
 def verdict_and_fates(references: Sequence[Reference], front: Sequence[Row], objectives: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
+from nas.candidates.baseline import is_the_network
 from nas.on_front import LATENCY_SD, UNSTABLE_LATENCY_SD
 from nas.records import UNSTABLE, Evaluation, State
 from nas.report.figures import FIXED, accuracy_text, figure, present
@@ -258,11 +259,13 @@ def methods(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[str, 
 
 def _baseline(study: Study) -> str:
     alike = "finalists" if study.search.finalists else "search trials"
+    which = "Three 3x3 convolutions, global average pooling and a linear classifier"
+    if is_the_network(study):
+        which = "The network as it was given, uncompressed"
     return (
-        f"Three 3x3 convolutions, global average pooling and a linear classifier, trained as {alike} are, but dense in "
-        "every epoch and without a teacher. fp32 is its file as it is; int8 is what ONNX Runtime's quantize_static "
-        "makes of that, with ranges from 512 training images and without further training. Neither is a candidate of "
-        "the search."
+        f"{which}, trained as {alike} are, but dense in every epoch and without a teacher. fp32 is its file as it is; "
+        "int8 is what ONNX Runtime's quantize_static makes of that, with ranges from 512 training images and without "
+        "further training. Neither is a candidate of the search."
     )
 
 

@@ -1,7 +1,8 @@
 """Anchors: where a search begins, at the largest and the smallest network of each kind of block, compressed midway.
 
 Few random draws are large, or small, in every stage, so without anchors a short search sees nothing of either end of a
-space for many generations. Anchors are bred from, pruned and quantized like any other candidate.
+space for many generations. Anchors are bred from, pruned and quantized like any other candidate. Of a network that
+exists already they are its compression midway, the least there is, and the most.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from nas.study import Compression, Study
 from search_spaces.trials import first, last, middle
 
 Answer = Callable[[str, Sequence[Any]], Any]
+Pick = Callable[[Sequence[Any]], Any]
 WITHOUT = ("random", "grid")  # samplers that draw without looking at what was found
 
 
@@ -23,20 +25,36 @@ def anchors(study: Study) -> list[Answer]:
     """One rule for each of the first trials: its answer to a gene's name and choices. Samplers of WITHOUT have none."""
     if study.search.sampler in WITHOUT or not study.search.anchors:
         return []
-    return [anchor(kind, end) for end in (last, first) for kind in study.space.block_spaces()]
+    kinds = study.space.block_spaces()
+    if not kinds:
+        return [partial(_answer, "", last, how) for how in (middle, first, last)]
+    return [anchor(kind, end) for end in (last, first) for kind in kinds]
 
 
-def anchor(kind: str, end: Callable[[Sequence[Any]], Any]) -> Answer:
+def anchor(kind: str, end: Pick) -> Answer:
     """The rule of the network of one kind of block that lies at an `end` of every choice, compressed midway."""
-    return partial(_answer, kind, end)
+    return partial(_answer, kind, end, middle)
 
 
-def _answer(kind: str, end: Callable[[Sequence[Any]], Any], gene: str, choices: Sequence[Any]) -> Any:
+def midway(study: Study) -> list[Answer]:
+    """The rule of the largest network of each kind of block, compressed midway."""
+    return [anchor(kind, last) for kind in study.space.block_spaces() or ("",)]
+
+
+def _answer(kind: str, end: Pick, how: Pick, gene: str, choices: Sequence[Any]) -> Any:
+    """`how` takes one of the choices of compression, of which the first compresses least."""
     part = gene.rpartition(".")[2]
     if part == "family" and kind in choices:
         return kind
     if part == "weight_format":
-        return middle(sorted(choices, key=BITS.__getitem__))
-    if gene.startswith(GENE_PREFIX) or part in Compression.model_fields:  # a compression gene has its key's name
-        return middle(choices if isinstance(choices[0], str) else sorted(choices))
+        by_bits = sorted(choices, key=BITS.__getitem__)
+        return middle(by_bits) if how is middle else how(by_bits[::-1])
+    if gene.startswith(GENE_PREFIX):
+        return _midway(choices)
+    if part in Compression.model_fields:  # a compression gene has its key's name
+        return _midway(choices) if how is middle else how(choices if isinstance(choices[0], str) else sorted(choices))
     return end(choices)
+
+
+def _midway(choices: Sequence[Any]) -> Any:
+    return middle(choices if isinstance(choices[0], str) else sorted(choices))

@@ -89,7 +89,7 @@ class Beliefs:
 def _common_features(own: Features, runs: Sequence[EarlierRun]) -> Features:
     """Features that describe the networks of this space and of all earlier runs."""
     architectures = [trial.candidate.architecture for run in runs for trial in run.trials]
-    stages = max([own.stages, *(len(architecture.stages) for architecture in architectures)])
+    stages = max([own.stages, *(architecture.sections for architecture in architectures)])
     kinds = dict.fromkeys(own.kinds)
     kinds |= dict.fromkeys(site.config.kind for architecture in architectures for site in architecture.blocks())
     return Features(stages, tuple(kinds))

@@ -23,6 +23,8 @@ from nas.records import QUALITIES
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.study.search import is_scan
+from search_spaces.existing.blueprint import Blueprint
+from search_spaces.existing.known import remember_blueprint, remember_folder
 
 SCHEMA = 1
 
@@ -41,10 +43,14 @@ class EarlierTrial:
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """The complete trials of one run: of the same data and the same epochs, so that they compare."""
+    """The complete trials of one run: of the same data and the same epochs, so that they compare.
+
+    `blueprint` is that of the existing network that the run is about, if it is about one.
+    """
 
     folder: str
     trials: tuple[EarlierTrial, ...]
+    blueprint: Mapping[str, Any] | None = None
 
 
 def earlier_runs(study: Study, folder: RunFolder) -> list[EarlierRun]:
@@ -85,7 +91,8 @@ def _key(number: int) -> str:
 
 def _to_json(run: EarlierRun) -> dict[str, Any]:
     trials = [{"candidate": trial.candidate_json, "qualities": trial.qualities} for trial in run.trials]
-    return {"folder": run.folder, "trials": trials}
+    network = {} if run.blueprint is None else {"blueprint": dict(run.blueprint)}
+    return {"folder": run.folder, "trials": trials, **network}
 
 
 def _copied(file: Path) -> list[EarlierRun]:
@@ -94,21 +101,36 @@ def _copied(file: Path) -> list[EarlierRun]:
         if content["schema"] != SCHEMA:
             raise InputError(f"{file}: expected schema {SCHEMA}, got {content['schema']!r}")
         return [
-            EarlierRun(run["folder"], tuple(EarlierTrial(t["candidate"], t["qualities"]) for t in run["trials"]))
+            EarlierRun(
+                run["folder"],
+                tuple(EarlierTrial(t["candidate"], t["qualities"]) for t in run["trials"]),
+                _known(run.get("blueprint")),
+            )
             for run in content["runs"]
         ]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{file}: expected what was copied of earlier runs, got something else") from None
 
 
+def _known(blueprint: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The blueprint of an earlier run's network, by whose digest its candidates name it."""
+    if blueprint is not None:
+        remember_blueprint(Blueprint.from_json(blueprint))
+    return blueprint
+
+
 def _read(name: str, key: str) -> EarlierRun:
     found = RunFolder(expanded(name, key))
     if not found.study.is_file() or not found.trials.is_file():
         raise InputError(f"{key}: expected a run folder, with study.yaml and trials.csv in it, got {name!r}")
+    try:
+        network = remember_folder(found.path)
+    except ValueError as error:
+        raise InputError(f"{key}: {error}") from None
     trials = tuple(_trials(found))
     if not trials:
         raise InputError(f"{key}: expected a run with complete trials, got {name!r}, which holds none")
-    return EarlierRun(name, trials)
+    return EarlierRun(name, trials, None if network is None else network.blueprint.to_json())
 
 
 def _trials(folder: RunFolder) -> Iterator[EarlierTrial]:

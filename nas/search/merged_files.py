@@ -17,7 +17,7 @@ LEFT = (CHECKPOINT_FILE, NOTE, LOCK)  # of what is not finished
 
 
 def copy_files(runs: Sequence[Run], merged: Merged, folder: RunFolder) -> None:
-    """Bring artifacts, teachers and what was measured or copied before the search into `folder`.
+    """Bring artifacts, teachers, an existing network and what was measured or copied before the search into `folder`.
 
     As hard links where that is possible: no file of a run is ever changed in place.
     """
@@ -28,9 +28,9 @@ def copy_files(runs: Sequence[Run], merged: Merged, folder: RunFolder) -> None:
             if teacher.is_dir() and not (folder.path / teacher.name).exists():
                 _copy_folder(teacher, folder.path / teacher.name)
     first = runs[0].folder
-    for source, target in ((first.calibration, folder.calibration), (first.earlier, folder.earlier)):
-        if source.exists():
-            _copy_file(source, target)
+    for file in (first.calibration, first.earlier, first.network, first.network_weights):
+        if file.exists():
+            _copy_file(file, folder.path / file.name)
 
 
 def measured_with(run: Run) -> Mapping[str, Mapping[str, Any]]:

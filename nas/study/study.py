@@ -45,8 +45,9 @@ class Study(Section):
     finals: Finals = Finals()
     baseline: bool = Field(
         True,
-        description="Train a plain three-layer CNN beside the finalists, for as many epochs; table, picture and report "
-        "show it as float32 and as ONNX Runtime quantizes it. A search that does not beat it says so.",
+        description="Train a plain three-layer CNN beside the finalists, for as many epochs; of a network that exists "
+        "already that network, uncompressed. Table, picture and report show it as float32 and as ONNX Runtime "
+        "quantizes it. A search that does not beat it says so.",
     )
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = Field(
         (Target(name="cpu"),),

@@ -10,12 +10,18 @@ from pydantic import Field, model_validator
 from search_spaces.block_configs import Positive, Record
 from search_spaces.existing import groups, parts
 from search_spaces.existing.blueprint import Blueprint
+from search_spaces.existing.flows import stretches_of
 from search_spaces.existing.known import blueprint_of
+from search_spaces.flows import Stretch
 from search_spaces.layers import ChannelGroup, LayerSpec
 from search_spaces.parts import Part
+from search_spaces.remembered import remembered
 from search_spaces.sites import BlockSite
 
 Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+
+
+SECTIONS = 8  # runs of parts, by which a network is described: as fine as stages of blocks are
 
 
 class PixelNorm(Record):
@@ -47,6 +53,34 @@ class ExistingArchitecture(Record):
     @property
     def blueprint(self) -> Blueprint:
         return blueprint_of(self.network)
+
+    @property
+    def sections(self) -> int:
+        return SECTIONS
+
+    def section_of(self, part: str) -> int | None:
+        """The number of the run of parts that a part is in; None of the first and the last one."""
+        return self._sections().get(part)
+
+    @remembered
+    def _sections(self) -> Mapping[str, int]:
+        """Every part between the first and the last, in at most SECTIONS runs of about equally many."""
+        inner = [part.name for part in self.parts(1) if not part.is_edge]
+        runs = min(SECTIONS, max(1, len(inner)))
+        return {name: number * runs // len(inner) for number, name in enumerate(inner)}
+
+    def untrained(self) -> ExistingArchitecture:
+        """The same network with random weights to begin with."""
+        return self.model_copy(update={"weights": ""}) if self.weights else self
+
+    def stretches(self) -> tuple[Stretch, ...] | None:
+        """What it does between its layers, in runs of parts; None where a layer is run more than once."""
+        channels = 0 if self.pixels is None or len(self.pixels.mean) == 1 else len(self.pixels.mean)
+        return stretches_of(self.blueprint, self.input_size, channels)
+
+    @property
+    def head_width(self) -> int:
+        return 0
 
     def blocks(self) -> tuple[BlockSite, ...]:
         """None: its parts are of no kind that is known."""

@@ -34,11 +34,14 @@ class Normalization:
 class Known:
     """A network that was read: its blueprint, the digest of the weights it begins with ("": none), and how pixels are
     normalised before it.
+
+    anew: layers that have none of these weights, since they were changed; told when it is read, and not kept.
     """
 
     blueprint: Blueprint
     weights: str = ""
     normalization: Normalization | None = None
+    anew: tuple[str, ...] = ()
 
 
 _blueprints: dict[str, Blueprint] = {}
@@ -58,6 +61,11 @@ def remember(asked: Mapping[str, Any], known: Known, weights: Path | Mapping[str
     if known.weights and weights is not None:
         _weights.setdefault(known.weights, weights)
     return known
+
+
+def remember_blueprint(blueprint: Blueprint) -> None:
+    """Keep a blueprint alone: what candidates of it cost is known then, and what they begin with is not."""
+    _blueprints[blueprint.digest] = blueprint
 
 
 def known_as(asked: Mapping[str, Any]) -> Known | None:

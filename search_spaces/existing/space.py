@@ -10,7 +10,7 @@ from pydantic import Field
 
 from search_spaces.block_configs import Record
 from search_spaces.block_spaces import BlockSpace
-from search_spaces.existing.architecture import ExistingArchitecture, PixelNorm
+from search_spaces.existing.architecture import SECTIONS, ExistingArchitecture, PixelNorm
 from search_spaces.existing.known import Known, known_as
 from search_spaces.trials import Trial, ask
 
@@ -62,6 +62,29 @@ class ExistingSpace(Record):
     @property
     def input_sizes(self) -> tuple[int, ...]:
         return (self.input_size,) if isinstance(self.input_size, int) else self.input_size
+
+    @property
+    def sections(self) -> int:
+        return SECTIONS
+
+    @property
+    def words(self) -> str:
+        """What is searched, in words."""
+        begun = "" if self.weights == "none" else f" with the weights {self.weights}"
+        return f"the network {self.base}{begun}"
+
+    def network(self, input_channels: int) -> Mapping[str, Any] | None:
+        """The blueprint, as JSON, that a process must know where candidates are read."""
+        return self.known(input_channels).blueprint.to_json()
+
+    def identity(self, input_channels: int) -> Mapping[str, Any]:
+        """The keys, and the digest of the network that they named when it was read."""
+        return {**self.model_dump(mode="json"), "network": self.known(input_channels).blueprint.digest}
+
+    @property
+    def most_width_choices(self) -> int:
+        """No width is drawn: what is cut of them is."""
+        return 1
 
     @property
     def is_of_torchvision(self) -> bool:

@@ -20,6 +20,7 @@ from nas.executors.ray.connecting import connected
 from nas.executors.ray.datasets import DriverData
 from nas.executors.ray.measured_places import open_places
 from nas.executors.ray.measuring import NodePlace
+from nas.executors.ray.parcels import network_of
 from nas.executors.ray.resources import Resources, words_of
 from nas.executors.ray.runtime_env import environment_of
 from nas.executors.ray.serving import NodeSetup
@@ -74,6 +75,7 @@ class RayConnection:
         data = DriverData(study, cluster.put)
         data.put_all()
         threads = threads_on(options.cpus, study.space.input_sizes[-1])
+        network = {} if options.shared else network_of(setup.folder.path)
         node = NodeSetup(
             version=__version__,
             study=setup.folder.study.read_text(encoding="utf-8"),
@@ -84,6 +86,7 @@ class RayConnection:
             sets=data.sets,
             places=self.places,
             cwd=Path.cwd(),
+            network=(cluster.put(network),) if network else (),
         )
         workers = RayWorkers(
             setup=setup,

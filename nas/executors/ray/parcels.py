@@ -10,9 +10,13 @@ from nas.run_folder.artifacts import EVALUATION_FILE
 from nas.run_folder.attempts import NOTE
 from nas.run_folder.paths import LOCK, LOGITS
 from nas.tasks import CHECKPOINT_FILE, Task
+from search_spaces.existing.known import NETWORK_FILE, WEIGHTS_FILE
 
 Parcel = dict[str, bytes]
 LAST = (EVALUATION_FILE, LOGITS)  # marks of what is finished: written when all that they mark is there
+
+
+HERE = "."  # the folder itself, as `below`
 
 
 class ParcelError(ValueError):
@@ -27,6 +31,12 @@ def packed(root: Path, folder: Path, wanted: Callable[[str], bool] = lambda name
     names = sorted(filter(wanted, _names(folder)), key=lambda name: (PurePosixPath(name).name in LAST, name))
     found = ((folder / name).relative_to(root).as_posix() for name in names)
     return {name: (root / name).read_bytes() for name in found}
+
+
+def network_of(root: Path) -> Parcel:
+    """The files of the existing network that a run is about; none where it is about none."""
+    files = (root / name for name in (NETWORK_FILE, WEIGHTS_FILE))
+    return {file.name: file.read_bytes() for file in files if file.exists()}
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -24,7 +24,7 @@ from nas.executors.notices import tell_notices
 from nas.executors.ray.datasets import Key, NodeData, Ref
 from nas.executors.ray.mailbox import Mailbox
 from nas.executors.ray.measuring import NodePlace
-from nas.executors.ray.parcels import Parcel, packed, progress_of, written
+from nas.executors.ray.parcels import HERE, Parcel, packed, progress_of, written
 from nas.files import write_atomically
 from nas.machine import is_spent, limit_memory
 from nas.measuring.places import PlaceLost
@@ -42,7 +42,8 @@ class NodeSetup:
     """What an actor is made with.
 
     `home` is the driver's run folder; `is_shared`: the actor sees it at this path. `cwd` is the user's folder, in which
-    paths of a study are meant.
+    paths of a study are meant. `network` are the files of the existing network that the study is about, if it is about
+    one and nothing is shared.
     """
 
     version: str
@@ -54,6 +55,7 @@ class NodeSetup:
     sets: Mapping[Key, Ref]
     places: Mapping[str, NodePlace]
     cwd: Path | None = None
+    network: tuple[Ref, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def opened(
     torch.set_num_threads(setup.threads)
     if not setup.is_shared:
         write_atomically(folder.study, setup.study)
+    for files in setup.network:
+        written(get(files), folder.path, below={HERE})
     study = load_recorded(folder.study)
     data = NodeData(setup.sets, get)
     found = data.read(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)

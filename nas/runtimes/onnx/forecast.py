@@ -13,15 +13,17 @@ from typing import NamedTuple
 from compressors.formats import FORMATS
 from compressors.plan import CompressionPlan
 from compressors.requests.masked import STEP, Mask
-from nas.candidates.candidate import Candidate, formats_of, shapes_file
+from nas.candidates.candidate import Candidate, shapes_file
+from nas.candidates.runs import Run, runs_of
 from nas.candidates.shaping import SHAPINGS
 from nas.candidates.zeros import mask_of_plan, zeros_of
 from nas.runtimes.onnx.model import FunctionMaker, graph_of, model_of
+from nas.runtimes.onnx.operations import Unforetold
 from nas.runtimes.onnx.outline import Map
 from nas.runtimes.onnx.packing import UNPACK, unpack_function
 from nas.runtimes.onnx.peak import peak_of_part
 from nas.runtimes.onnx.pieces import Piece, letters
-from nas.runtimes.onnx.placing import fixed_operations, held_operations
+from nas.runtimes.onnx.placing import fixed_operations, held_operations, led_out
 from nas.runtimes.onnx.sizes import framed, tensor_bytes
 from nas.runtimes.onnx.sketch import (
     BOUNDS,
@@ -35,14 +37,11 @@ from nas.runtimes.onnx.sketch import (
 from nas.runtimes.onnx.sparse import UNMASK, unmask_function
 from nas.runtimes.onnx.storage import SMALLEST, Storage
 from nas.runtimes.runtime import FileForecast, FileHeader
-from search_spaces.flows import FLOWS, INPUT, Flow, of_classifier, of_head, of_stem, with_factors
-from search_spaces.linear import flow_of, linear_flow
-from search_spaces.parts import Part
+from search_spaces.flows import INPUT, Flow
 
 FORETOLD = frozenset({*SHAPINGS, STEP, DYNAMIC})  # steps that change no more of a file than the parts and masks say
 ZERO_POINTS = 40  # different zero points of grids with negative values, as good as equally likely
 POWER_SCALES = 7  # different scales of grids that are powers of two
-OF_ENDS = {"stem": of_stem, "head": of_head}
 SCALAR_BYTES = {
     name: tensor_bytes((), 1 if name == ZERO else 4) for name in (PIXEL_SCALE, SIGMOID_POWER, ZERO, *BOUNDS)
 }
@@ -61,8 +60,8 @@ NOTHING_ASKED = Asked(in_codes=False, fixed=False)
 
 
 def forecast(candidate: Candidate, header: FileHeader, storage: Storage = SMALLEST) -> FileForecast | None:
-    """Size and peak memory of the file; None for kinds of blocks whose flow is not known, for steps that are not known
-    here, and where shapes or zeros depend on weights.
+    """Size and peak memory of the file; None for networks of which it is not known what they do, for steps that are
+    not known here, and where shapes or zeros depend on weights.
 
     The size is exact but for what depends on weights: which zero points and scales of activations are equal, and are
     stored once.
@@ -112,17 +111,19 @@ def _envelope(header: FileHeader, restored_bits: frozenset[int], unmasks: bool) 
 
 
 def _pieces(candidate: Candidate, num_classes: int, storage: Storage, mask: Mask | None) -> list[Piece] | None:
-    """The pieces of a network's parts, in order; None where a part's flow is not known."""
+    """The pieces of a network's runs, in order; None where it is not known what it does."""
     architecture, plan = candidate.architecture, candidate.plan
-    parts = candidate.parts(num_classes)
-    if not all(map(_is_known, parts)):
+    runs = runs_of(candidate, num_classes)
+    if runs is None:
         return None
-    formats = [_as_run(formats_of(part, plan), plan) for part in parts]
-    asks = [_asks_of(part, given) for part, given in zip(parts, formats, strict=True)]
+    formats = [_as_run(tuple(plan.format_of(layer.name) for layer in run.layers), plan) for run in runs]
+    asks: list[Asked | None] = [_asks_of(run, given) for run, given in zip(runs, formats, strict=True)]
     pieces, source = list[Piece](), Map(architecture.input_channels, architecture.input_size)
     held, signed, fixed = False, False, False
-    for part, given, next_asks in zip(parts, formats, [*asks[1:], NOTHING_ASKED], strict=True):
-        piece = _piece(part, given, source, held, signed, fixed, next_asks, storage, zeros_of(part, mask))
+    for run, given, next_asks in zip(runs, formats, [*asks[1:], None], strict=True):
+        piece = _piece(run, given, source, held, signed, fixed, next_asks, storage, zeros_of(run.layers, mask))
+        if piece is None:
+            return None
         pieces.append(piece)
         source, held, signed, fixed = piece.out, piece.is_held, piece.is_signed, piece.is_fixed
     return pieces
@@ -132,27 +133,11 @@ def _as_run(formats: tuple[str, ...], plan: CompressionPlan) -> tuple[str, ...]:
     return tuple(DYNAMIC if fmt != "fp32" else fmt for fmt in formats) if DYNAMIC in plan.steps else formats
 
 
-def _is_known(part: Part) -> bool:
-    return part.site is None or part.site.config.kind in FLOWS
-
-
-@lru_cache(maxsize=1 << 12)
-def _flow_of(part: Part) -> Flow:
-    return with_factors(_whole_flow(part), _names_of(part))
-
-
-def _whole_flow(part: Part) -> Flow:
-    """What the part does where no layer is factored."""
-    if part.site is not None:
-        return linear_flow(part.site) if part.is_linear else flow_of(part.site)
-    return of_classifier() if part.name == "classifier" else OF_ENDS[part.name](part.activation)
-
-
 @lru_cache(maxsize=1 << 16)
-def _asks_of(part: Part, formats: tuple[str, ...]) -> Asked:
-    flow, by_name = _flow_of(part), dict(zip(_names_of(part), formats, strict=True))
-    in_codes = any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] not in FLOATS for o in flow)
-    return Asked(in_codes, INPUT in _fixed(flow, by_name))
+def _asks_of(run: Run, formats: tuple[str, ...]) -> Asked:
+    by_name = dict(zip(run.names, formats, strict=True))
+    in_codes = any(o.op == "layer" and INPUT in o.reads and by_name[o.layer] not in FLOATS for o in run.flow)
+    return Asked(in_codes, INPUT in _fixed(run.flow, by_name))
 
 
 def _fixed(
@@ -162,25 +147,25 @@ def _fixed(
     return fixed_operations(flow, layers, input_fixed=input_fixed, output_fixed=output_fixed)
 
 
-def _names_of(part: Part) -> list[str]:
-    """Layers as the flow names them: without the part's own name."""
-    return [layer.name[len(part.name) + 1 :] for layer in part.layers]
-
-
 @lru_cache(maxsize=1 << 16)
 def _piece(
-    part: Part, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, input_fixed: bool,
-    next_asks: Asked, storage: Storage, zeros: tuple[int, ...],
-) -> Piece:  # fmt: skip
-    flow, names = _flow_of(part), _names_of(part)
-    by_name = dict(zip(names, formats, strict=True))
+    run: Run, formats: tuple[str, ...], source: Map, input_held: bool, input_signed: bool, input_fixed: bool,
+    next_asks: Asked | None, storage: Storage, zeros: tuple[int, ...],
+) -> Piece | None:  # fmt: skip
+    """The piece of a run; `next_asks` is what the run behind it asks, None of the last one. None where it does what no
+    file is foretold of.
+    """
+    flow, by_name = run.flow, dict(zip(run.names, formats, strict=True))
     held = held_operations(flow, [n for n, fmt in by_name.items() if fmt not in FLOATS], input_held=input_held)
-    last = len(flow) - 1
-    held = (held | {last} if next_asks.in_codes else held) if part.name != "classifier" else held - {last}
-    fixed = _fixed(flow, by_name, input_fixed=input_fixed, output_fixed=next_asks.fixed)
-    masked = dict(zip(names, zeros, strict=True)) if zeros else {}
-    sketch = Sketch(flow, dict(zip(names, part.layers, strict=True)), by_name, held, fixed, storage, masked)
-    outline = sketch.draw(source, is_signed=input_signed)
+    last, asked = len(flow) - 1, next_asks or NOTHING_ASKED
+    held = led_out(flow, held) if next_asks is None else held | {last} if asked.in_codes else held
+    fixed = _fixed(flow, by_name, input_fixed=input_fixed, output_fixed=asked.fixed)
+    masked = dict(zip(run.names, zeros, strict=True)) if zeros else {}
+    sketch = Sketch(flow, run.by_name, by_name, held, fixed, storage, masked)
+    try:
+        outline = sketch.draw(source, is_signed=input_signed)
+    except Unforetold:
+        return None
     return Piece(
         size_bytes=outline.size_bytes,
         node_uses=tuple(outline.node_uses),

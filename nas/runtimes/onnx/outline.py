@@ -15,13 +15,16 @@ from search_spaces.flows import INPUT
 
 CLAMPING = ("relu", "relu6")
 KEEPING = (
-    "relu", "relu6", "hardswish", "hardsigmoid", "average", "add", "multiply", "concatenate", "select", "flatten",
+    "relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "tanh", "gelu", "elu", "leaky_relu", "average",
+    "average_pool", "adaptive_average", "max_pool", "add", "multiply", "concatenate", "select", "flatten",
 )  # fmt: skip
-MOVING = ("select", "flatten")  # which leave codes on their grid
+MOVING = ("select", "flatten", "max_pool")  # which leave codes on their grid
 ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "relu": ("Relu", {}),
     "hardswish": ("HardSwish", {}),
     "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
     "average": ("GlobalAveragePool", {}),
     "add": ("Add", {}),
     "multiply": ("Mul", {}),

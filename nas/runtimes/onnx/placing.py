@@ -20,6 +20,19 @@ def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, in
     return held
 
 
+def led_out(flow: Sequence[Operation], held: Collection[int]) -> set[int]:
+    """Of the last operations' results those that are held: not the logits, nor what is only moved to become them."""
+    last = len(flow) - 1
+    left = set(held) - {last}
+    while flow[last].op in MOVING:
+        (last,) = flow[last].reads
+        if result_of(flow, last) in left and flow[last].op not in ("layer", *CLAMPING):
+            left -= {last}
+        else:
+            break
+    return left
+
+
 def fixed_operations(
     flow: Sequence[Operation], layers: Collection[str], *, input_fixed: bool, output_fixed: bool
 ) -> set[int]:

@@ -9,12 +9,13 @@ from typing import Any
 from onnx import TensorProto
 
 from compressors.formats import FORMATS, Format
-from nas.runtimes.onnx.outline import CLAMPING, MOVING, ROWS, Map, Outline
+from nas.runtimes.onnx.operations import EITHER_SIGN, UP_TO_ONE, Unforetold, node_of, shape_of
+from nas.runtimes.onnx.outline import CLAMPING, MOVING, Map, Outline
 from nas.runtimes.onnx.packing import FUNCTIONS, NARROW, UNPACK
 from nas.runtimes.onnx.placing import result_of
 from nas.runtimes.onnx.sparse import UNMASK, mask_bytes, stores_mask
 from nas.runtimes.onnx.storage import Storage
-from search_spaces.flows import INPUT, Operation
+from search_spaces.flows import INPUT, Flow, Operation
 from search_spaces.layers import LayerSpec
 
 PIXEL_SCALE, SIGMOID_POWER, ZERO = "1/255", "1/256", "0"  # scalars that quantizers share
@@ -33,7 +34,7 @@ class Sketch:
     """
 
     def __init__(
-        self, flow: Sequence[Operation], layers: Mapping[str, LayerSpec], formats: Mapping[str, str],
+        self, flow: Flow, layers: Mapping[str, LayerSpec], formats: Mapping[str, str],
         held: Collection[int], fixed: Collection[int], storage: Storage,
         zeros: Mapping[str, int] = MappingProxyType({}),
     ) -> None:  # fmt: skip
@@ -60,31 +61,17 @@ class Sketch:
             self._grids[INPUT] = {"grid_of_input": 2} if is_signed else {"grid_of_input": 1, "shared": [ZERO]}
             self._values[INPUT] = self.outline.add("DequantizeLinear", [INPUT], source, **self._grids[INPUT])
         for number, operation in enumerate(self._flow):
-            self._maps[number], self._signed[number] = self._shape(operation), self._sign(operation)
+            self._maps[number] = shape_of(self._flow, number, self._maps, self._layers)
+            self._signed[number] = self._sign(operation)
             self._values[number] = self._operation(number, operation)
             if number in self._held:
                 self._quantize(number, operation)
         return self.outline
 
-    def _shape(self, operation: Operation) -> Map:
-        before = self._maps[operation.reads[0]]
-        match operation.op:
-            case "layer":
-                layer = self._layers[operation.layer]
-                height, width = layer.output_map
-                return Map(layer.out_channels, height, width if width != height else 0)
-            case "average":
-                return Map(before.channels, 1)
-            case "select":
-                return Map(before.channels // 2, before.side)
-            case "concatenate":
-                return Map(sum(self._maps[read].channels for read in operation.reads), before.side)
-        return before
-
     def _sign(self, operation: Operation) -> bool:
-        if operation.op in ("layer", "hardswish", "normalize"):
+        if operation.op in EITHER_SIGN:
             return True
-        clamped = operation.op in (*CLAMPING, "hardsigmoid")
+        clamped = operation.op in (*CLAMPING, *UP_TO_ONE)
         return not clamped and any(self._signed[read] for read in operation.reads)
 
     def _operation(self, number: int, operation: Operation) -> int:
@@ -100,21 +87,56 @@ class Sketch:
             case "normalize" | "relu" | "relu6" if number in self._held and not self._keeps_normalizing(number):
                 return reads[0]  # the quantizer behind does it
             case "normalize":
-                mean, std = self.outline.constant((), 4), self.outline.constant((), 4)
-                return self.outline.add(
-                    "Div", [self.outline.add("Sub", reads, out, constants=[mean])], out, constants=[std]
-                )
+                return self._normalized(operation, reads, out)
+            case "silu":
+                return self.outline.add("Mul", [*reads, self.outline.add("Sigmoid", reads, out)], out)
+            case "adaptive_average":
+                return self._adaptive(operation, reads, out)
             case "relu6":
                 return self.outline.add("Clip", reads, out, shared=BOUNDS)
             case "select":
                 indices = self.outline.constant((out.channels,), 8 * out.channels)
                 return self.outline.add("Gather", reads, out, constants=[indices], axis=1)
-        name, attributes = ROWS[operation.op]
+        name, attributes = node_of(operation)
         return self.outline.add(name, reads, out, **attributes)
+
+    def _normalized(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
+        """By one number for all channels, or one for each."""
+        numbers = dict(operation.fields).get("channels", 0)
+        dims = (numbers, 1, 1) if numbers else ()
+        mean, std = (self.outline.constant(dims, 4 * max(1, numbers)) for _ in range(2))
+        return self.outline.add("Div", [self.outline.add("Sub", reads, out, constants=[mean])], out, constants=[std])
+
+    def _adaptive(self, operation: Operation, reads: Sequence[int], out: Map) -> int:
+        """Where windows are alike, they are those of a pooling; a map of one pixel is repeated."""
+        before, outline, value = self._maps[operation.reads[0]], self.outline, reads[0]
+        have, want = (before.side, before.width or before.side), (out.side, out.width or out.side)
+        if have == want:
+            raise Unforetold("adaptive_average")
+        for axis, one, many in zip((2, 3), have, want, strict=True):
+            if one % many and one != 1:
+                raise Unforetold("adaptive_average")
+            if one == 1 != many:
+                value = self._repeated(operation, value, axis, many, out)
+        sides = tuple(max(1, one // many) for one, many in zip(have, want, strict=True))
+        return value if sides == (1, 1) else outline.add("AveragePool", [value], out, kernel_shape=sides, strides=sides)
+
+    def _repeated(self, operation: Operation, value: int, axis: int, times: int, out: Map) -> int:
+        """A row or column of one pixel, so many times; on the grid of its codes, where it has one."""
+        places = self.outline.constant((times,), 8 * times)
+        shape = out if axis == 3 else Map(out.channels, out.side, 1)
+        value = self.outline.add("Gather", [value], shape, constants=[places], axis=axis)
+        if operation.reads[0] not in self._grids:
+            return value
+        grid = self._grids[operation.reads[0]]
+        return self.outline.add(
+            "DequantizeLinear", [self.outline.add("QuantizeLinear", [value], shape, **grid)], shape, **grid
+        )
 
     def _keeps_normalizing(self, number: int) -> bool:
         """Whether pixels are normalized in floats, since their grid is not one on which they are exact."""
-        return self._flow[number].op == "normalize" and number in self._fixed
+        by_channel = bool(dict(self._flow[number].fields).get("channels"))
+        return self._flow[number].op == "normalize" and (number in self._fixed or by_channel)
 
     def _float_layer(self, number: int, operation: Operation, reads: Sequence[int], out: Map) -> int:
         layer = self._layers[operation.layer]
@@ -213,10 +235,9 @@ class Sketch:
     def _layer(self, layer: LayerSpec, reads: Sequence[int], out: Map, **inputs: Any) -> int:
         if layer.kind == "linear":
             return self.outline.add("Gemm", reads, out, name=layer.name, transB=1, **inputs)
-        pads = tuple(side // 2 for side in layer.kernels)
         return self.outline.add(
             "Conv", reads, out, name=layer.name, kernel_shape=layer.kernels, strides=layer.strides,
-            pads=pads * 2, dilations=(1, 1), group=layer.groups, **inputs,
+            pads=layer.paddings * 2, dilations=layer.dilation, group=layer.groups, **inputs,
         )  # fmt: skip
 
     def _quantize(self, number: int, operation: Operation) -> None:
@@ -232,12 +253,13 @@ class Sketch:
         self._values[number] = value
 
     def _grid(self, number: int, operation: Operation) -> Grid:
-        if operation.op in MOVING and operation.reads[0] in self._grids:
+        repeats = operation.op == "adaptive_average" and self._maps[operation.reads[0]].side == 1
+        if (operation.op in MOVING or repeats) and operation.reads[0] in self._grids:
             return self._grids[operation.reads[0]]
         is_like_a_part = operation.op == "concatenate" and not self._signed[number] and not self._fixed
         if is_like_a_part and operation.reads[-1] in self._grids:
             return self._grids[operation.reads[-1]]  # its range is that of a part, mostly: the scale is stored once
-        if operation.op == "hardsigmoid":
+        if operation.op in UP_TO_ONE:
             return {"shared": [SIGMOID_POWER if number in self._fixed else PIXEL_SCALE, ZERO]}
         scale = self.outline.constant((), 4)
         self.outline.power_scales += number in self._fixed

@@ -246,7 +246,7 @@ def test_in_the_picture(shown: tuple[Any, bool]) -> None:
     def labels(references: Any) -> list[str]:
         canvas = draw(run.study, trials[stands(trials)], front, references)
         texts = [text.get_text() for axes in canvas.axes for text in axes.texts]
-        return [*texts, *(["key"] if "stars: plain baseline" in canvas.get_supxlabel() else [])]
+        return [*texts, *(["key"] if "stars: baseline" in canvas.get_supxlabel() else [])]
 
     assert labels(found).count("int8") == 2
     assert "key" in labels(found)
