@@ -17,7 +17,6 @@ from nas.errors import InputError
 from nas.study import Study
 from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
-from search_spaces.existing.code import look_in
 from search_spaces.existing.known import remember_folder
 from search_spaces.own_code import make_importable
 
@@ -69,9 +68,8 @@ BEFORE = (
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key.
 
-    Code that the study names is looked for in its folder too.
+    Code that the study names, and trusts, is looked for in its folder too.
     """
-    look_in(path.parent)
     return _validate(_document(path, overrides), path)
 
 
