@@ -24,9 +24,10 @@ from pydantic import BaseModel
 
 from search_spaces.block_configs import Record
 from search_spaces.block_spaces import BlockSpace, field_of
+from search_spaces.existing.code import named_code
 from search_spaces.flows import OWN_FLOWS
 from search_spaces.kinds import OWN_KINDS, BlockKind
-from search_spaces.own_code import is_named, load_named
+from search_spaces.own_code import is_named
 
 REQUIRED = tuple(field.name for field in fields(BlockKind) if field.default is MISSING and field.name != "module")
 
@@ -35,7 +36,7 @@ def learn_kind(name: str) -> BlockKind:
     """Import a kind of the user's own; blocks may be of it from now on. Raises ValueError that begins with its name."""
     if name in OWN_KINDS:
         return OWN_KINDS[name]
-    return learn_class(name, load_named(name))
+    return learn_class(name, named_code(name, trusted=True, purpose="code of your own, which is a kind of block"))
 
 
 def learn_class(name: str, own: Any) -> BlockKind:

@@ -17,7 +17,6 @@ from nas.errors import InputError
 from nas.study import Study
 from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
-from search_spaces.existing.code import look_in
 from search_spaces.existing.known import remember_folder
 from search_spaces.own_code import make_importable
 
@@ -257,7 +256,7 @@ def _opened(key: KeyPath) -> Any:
 
 def _validate(document: Document, path: Path | None) -> Study:
     problems = [*document.problems, *_loose_integers(document)]
-    if _is_trusted(document.data):  # its code may lie beside it, or where the user is
+    if path is not None and _is_trusted(document.data):  # its code may lie beside it, or where the user is
         make_importable(path.parent, Path.cwd())
     try:
         study = Study.model_validate(_tuples(document.data), strict=True)

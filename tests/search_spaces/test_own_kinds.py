@@ -11,10 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from search_spaces.block_configs import Activation, Kernel, Positive, Record
+from search_spaces.existing.code import named_code
 from search_spaces.flows import OWN_FLOWS, has_flow
 from search_spaces.kinds import KINDS, OWN_KINDS, LayerRow, kind_of, read_block
 from search_spaces.network import build_block
-from search_spaces.own_code import FOLDERS, load_named, make_importable
+from search_spaces.own_code import FOLDERS, make_importable
 from search_spaces.own_kinds import learn_class, learn_kind
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import MixedSpace
@@ -48,7 +49,6 @@ class Apart:
 def _mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "mine.py").write_text(SOURCE)
     monkeypatch.setenv(FOLDERS, "")
-    monkeypatch.setattr(sys, "path", list(sys.path))
     make_importable(tmp_path)
     yield
     sys.modules.pop("mine", None)
@@ -88,7 +88,7 @@ def test_a_space_of_it_is_drawn_and_built() -> None:
 
 
 def test_the_class_may_name_its_torch_module() -> None:
-    row = learn_class(NAME, load_named("mine:Apart"))
+    row = learn_class(NAME, named_code("mine:Apart", trusted=True, purpose=""))
     built = build_block(BlockSite("stage1.block1", read_block({"kind": NAME, "kernel": 3}), 8, 8, 1, 8))
     assert (row.module, type(built).__name__) == ("search_spaces.blocks:Plain", "Plain")
 
@@ -164,5 +164,5 @@ def test_a_class_that_is_no_kind_is_refused_by_name(attributes: dict[str, Any], 
 
 
 def test_a_space_says_so_in_one_line() -> None:
-    with pytest.raises(ValidationError, match=r"blocks: mine:Gone: module mine \(.*mine.py\) has no Gone"):
+    with pytest.raises(ValidationError, match=r"blocks: mine:Gone: mine has no Gone"):
         space(blocks={"mine:Gone": {"kernels": (3,)}})
