@@ -68,8 +68,8 @@ BEFORE = (
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key.
 
-    Code that the study names, and trusts, is looked for in its folder too. Of a run folder its existing network is known
-    from then on, and none of its code is run again.
+    Code that the study names, and trusts, is looked for in its folder too. Of a run folder its existing network is
+    known from then on, and none of its code is run again.
     """
     _recall_network(path.parent)
     return _validate(_document(path, overrides), path)
