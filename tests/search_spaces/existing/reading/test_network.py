@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import of_torchvision, rebuilt
+from read_networks import of_torchvision, rebuilt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
