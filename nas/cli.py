@@ -370,7 +370,8 @@ def check(
     from nas.commands.data import look_at_data
     from nas.commands.mirroring import storage_warnings
     from nas.commands.refusals import refuse
-    from nas.run_folder.network import code_of, refuse_unreadable
+    from nas.data import class_count
+    from nas.run_folder.network import begun_anew, code_of, refuse_unreadable
     from nas.study.file import load_study
 
     overrides = _trusting(overrides, trust)
@@ -381,6 +382,8 @@ def check(
             console.print(f"[yellow]{escape(notice)}[/]", soft_wrap=True)
         refuse_unreadable(loaded)  # before anything is said of its layers
         look_at_data(loaded, console)
+        for notice in begun_anew(loaded, class_count(loaded.data)):
+            console.print(f"[yellow]{escape(notice)}[/]", soft_wrap=True)
         console.print(check_table(loaded))
         for warning in (*warnings_of(loaded), *storage_warnings(loaded)):
             console.print(f"[yellow]warning:[/] {escape(warning)}")

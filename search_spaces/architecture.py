@@ -71,6 +71,10 @@ class Architecture(Record):
         stage, _, block = part.partition(".")
         return int(stage.removeprefix("stage")) - 1 if block else None
 
+    def untrained(self) -> Architecture:
+        """The same network with random weights to begin with."""
+        return self
+
     def stretches(self) -> None:
         """What lies between layers is said by each part of itself."""
 

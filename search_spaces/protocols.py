@@ -34,6 +34,10 @@ class ArchitectureLike(Protocol):
         """The number of a part's section, from 0 on; None of what lies before and behind them."""
         ...
 
+    def untrained(self) -> ArchitectureLike:
+        """The same network with random weights to begin with."""
+        ...
+
     def stretches(self) -> tuple[Stretch, ...] | None:
         """What it does between its layers, in runs of parts; None where each part says so of itself, or none does."""
         ...
@@ -85,6 +89,10 @@ class SpaceLike(Protocol):
     @property
     def words(self) -> str:
         """What is drawn, in words."""
+        ...
+
+    def network(self, input_channels: int) -> Mapping[str, Any] | None:
+        """A blueprint, as JSON, that a process must know where candidates are read; None: it need know nothing."""
         ...
 
     def identity(self, input_channels: int) -> Mapping[str, Any]:

@@ -130,6 +130,9 @@ class Space(Record):
         """What is drawn, in words."""
         return f"blocks: {', '.join(kind.replace('_', ' ') for kind in self.block_spaces())}"
 
+    def network(self, input_channels: int) -> None:
+        """Every network follows from its record alone."""
+
     def identity(self, input_channels: int) -> Mapping[str, Any]:
         """All that decides what is drawn, as JSON."""
         return self.model_dump(mode="json")

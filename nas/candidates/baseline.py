@@ -48,7 +48,7 @@ def baseline_words(study: Study) -> str:
 def quantized_baseline(study: Study) -> Candidate:
     """The same network with int8 weights in every layer."""
     plain = baseline_candidate(study)
-    formats = {layer.name: "int8" for layer in plain.architecture.layers(1)}
+    formats = {layer.name: "int8" for layer in plain.architecture.layers(1) if not layer.runs_again}
     return plain.model_copy(update={"plan": CompressionPlan.model_validate({"formats": formats})})
 
 

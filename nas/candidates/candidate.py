@@ -126,13 +126,16 @@ def canonical(candidate: Candidate) -> Candidate:
     """
     architecture, plan = candidate.architecture, candidate.plan
     widths = {group.name: group.width for group in architecture.all_groups()}
-    layers = {layer.name for layer in architecture.layers(1)}
+    layers = {layer.name: layer for layer in architecture.layers(1)}
     unknown = [name for name in plan.kept if name not in widths] + [n for n in plan.formats if n not in layers]
     if unknown:
         raise ValueError(f"plan names {', '.join(unknown)}, which this architecture does not have")
     for name, kept in plan.kept.items():
         if kept > widths[name]:
             raise ValueError(f"plan keeps {kept} channels of {name}, which has {widths[name]}")
+    for name, fmt in plan.formats.items():
+        if fmt != "fp32" and layers[name].runs_again:
+            raise ValueError(f"plan stores {name} in {fmt}, expected fp32: it is run more than once")
     check_removals(architecture, plan.steps)
     left = effective(plan, widths, gone_from(architecture, plan.steps))
     if budget := budget_of(left.steps.get("pruned", {})):

@@ -120,6 +120,8 @@ def why_whole(layer: LayerSpec) -> str:
         return "a depthwise one, which has no rank to reduce"
     if layer.groups > 1:
         return f"one in {layer.groups} groups, which has no rank to reduce"
+    if layer.runs_again:
+        return "one that is run more than once"
     return "one whose kernel has gaps" if layer.dilation != (1, 1) else ""
 
 

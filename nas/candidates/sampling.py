@@ -123,7 +123,8 @@ def draw_formats(
     parts, by_layer = architecture.parts(1), compression.granularity == "layer"
     formats: dict[str, WeightFormat] = {}
     for part in parts:
-        for shared in ([layer] for layer in part.layers) if by_layer else (part.layers,):
+        layers = [layer for layer in part.layers if not layer.runs_again]  # which has one input's range too many
+        for shared in ([layer] for layer in layers) if by_layer else filter(None, (layers,)):
             gene = f"{scope_of(shared[0].name, part.name, compression)}.weight_format"
             drawn = _format(trial, gene, compression, protect=part.is_edge)
             formats |= {layer.name: drawn for layer in shared}

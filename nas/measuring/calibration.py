@@ -39,12 +39,13 @@ ENOUGH_SD, LOOK_EVERY = 0.05, 8
 
 
 class Job(Record):
-    """What the process is asked to measure, and for how long."""
+    """What the process is asked to measure, and for how long; of an existing network with its blueprint."""
 
     num_classes: int
     targets: tuple[Target, ...]
     seconds: float
     candidates: tuple[Mapping[str, Any], ...]
+    blueprint: Mapping[str, Any] | None = None
 
 
 class Sample(Record):
@@ -138,7 +139,10 @@ def _measure(study: Study, num_classes: int, stopped: Callable[[], bool]) -> tup
     candidates = design(study, num_classes, MOST_CANDIDATES)
     told = tuple(candidate.to_json() for candidate in candidates)
     targets = targets_of(study)
-    job = Job(num_classes=num_classes, targets=targets, seconds=seconds_of(study), candidates=told)
+    job = Job(
+        num_classes=num_classes, targets=targets, seconds=seconds_of(study), candidates=told,
+        blueprint=study.space.network(study.data.input_channels),
+    )  # fmt: skip
     works = [work_of(candidate, num_classes) for candidate in candidates]
     samples: list[Sample] = []
     with tempfile.TemporaryFile() as errors, _benchmark(job, errors) as lines:

@@ -25,6 +25,8 @@ from nas.measuring.turns import exclusive
 from nas.runtimes.runtime import CONTROL_SHAPE, Array, FileHeader, Runner, RuntimeRefused, runtime_of
 from nas.study import Target
 from search_spaces.building import build_any
+from search_spaces.existing.blueprint import Blueprint
+from search_spaces.existing.known import remember_blueprint
 
 IMAGES = 4
 WARM_UP, BLOCKS = 5, 4
@@ -42,6 +44,8 @@ def main() -> None:
 def run(job: Job) -> Iterator[dict[str, Any]]:
     """Measure one candidate after the other until the job's seconds are over."""
     end = time.monotonic() + job.seconds
+    if job.blueprint is not None:
+        remember_blueprint(Blueprint.from_json(job.blueprint))
     meters = {target.name: Meter(target) for target in job.targets}
     for number, told in enumerate(job.candidates):
         if time.monotonic() > end:
@@ -66,7 +70,7 @@ def measured(candidate: Candidate, meters: Mapping[str, Meter], num_classes: int
 
 def untrained_file(candidate: Candidate, num_classes: int, target: Target) -> bytes:
     """What a target loads of a candidate with random weights, pruned and quantized: latency does not depend on them."""
-    architecture = candidate.architecture
+    architecture = candidate.architecture.untrained()
     channels, size = architecture.input_channels, architecture.input_size
     network = build_any(architecture, num_classes, seed=0)
     images = torch.rand(IMAGES, channels, size, size, generator=torch.Generator().manual_seed(0))

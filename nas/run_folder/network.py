@@ -29,6 +29,19 @@ def code_of(study: Study) -> Iterator[str]:
         yield f"space.base: runs the code of {space.base}, which the study trusts"
 
 
+def begun_anew(study: Study, classes: int) -> Iterator[str]:
+    """A sentence about the layers that begin with random weights though the study names some for the network."""
+    if not isinstance(study.space, ExistingSpace):
+        return
+    known = study.space.known(study.data.input_channels)
+    layers, head = [*known.anew], known.blueprint.by_name[known.blueprint.head].path
+    given = weights_of(known.weights) if known.weights else {}
+    if isinstance(given, Mapping) and f"{head}.weight" in given and len(given[f"{head}.weight"]) != classes:
+        layers.append(head)
+    if layers:
+        yield f"space.weights: all but {', '.join(layers)}, whose shape is another in this network, begin with them"
+
+
 def keep_network(study: Study, folder: RunFolder) -> None:
     """Write an existing network into the run folder as it was read: `network.json`, and the weights it begins with."""
     if not isinstance(study.space, ExistingSpace) or folder.network.exists():

@@ -69,6 +69,10 @@ class ExistingArchitecture(Record):
         runs = min(SECTIONS, max(1, len(inner)))
         return {name: number * runs // len(inner) for number, name in enumerate(inner)}
 
+    def untrained(self) -> ExistingArchitecture:
+        """The same network with random weights to begin with."""
+        return self.model_copy(update={"weights": ""}) if self.weights else self
+
     def stretches(self) -> tuple[Stretch, ...] | None:
         """What it does between its layers, in runs of parts; None where a layer is run more than once."""
         channels = 0 if self.pixels is None or len(self.pixels.mean) == 1 else len(self.pixels.mean)

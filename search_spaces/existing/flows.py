@@ -33,7 +33,7 @@ def stretches_of(blueprint: Blueprint, input_size: int, pixel_channels: int) -> 
     """
     if any(len(runs) > 1 for runs in layer_runs(blueprint).values()):
         return None
-    nodes = [node for node in blueprint.nodes if node.op not in IDLE and node.path not in folded_norms(blueprint)]
+    nodes = [node for node in blueprint.nodes if node.op not in IDLE and node.name not in folded_norms(blueprint)]
     ends = list(_ends(blueprint, nodes))
     found, source = list[Stretch](), IMAGE
     for (begin, _), (end, parts) in pairwise([(0, ()), *ends]):
@@ -80,7 +80,7 @@ def _real(blueprint: Blueprint) -> Mapping[str, str]:
     """By node whose result it is as executed: behind what is idle or folded, that of what it reads."""
     folded, found = folded_norms(blueprint), {IMAGE: IMAGE}
     for node in blueprint.nodes:
-        found[node.name] = found[node.reads[0]] if node.op in IDLE or node.path in folded else node.name
+        found[node.name] = found[node.reads[0]] if node.op in IDLE or node.name in folded else node.name
     return found
 
 

@@ -73,6 +73,10 @@ class ExistingSpace(Record):
         begun = "" if self.weights == "none" else f" with the weights {self.weights}"
         return f"the network {self.base}{begun}"
 
+    def network(self, input_channels: int) -> Mapping[str, Any] | None:
+        """The blueprint, as JSON, that a process must know where candidates are read."""
+        return self.known(input_channels).blueprint.to_json()
+
     def identity(self, input_channels: int) -> Mapping[str, Any]:
         """The keys, and the digest of the network that they named when it was read."""
         return {**self.model_dump(mode="json"), "network": self.known(input_channels).blueprint.digest}

@@ -1,49 +1,49 @@
-"""Existing networks for tests: torchvision's with weights that cost next to nothing to make, and rebuilt ones."""
+"""A small network in floats or integers, with images, for tests of files and of what runs them."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torchvision import models
+from torch import fx
 
-from search_spaces.existing.building import ExistingNetwork, begin_with
-from search_spaces.existing.reading import Read
+from compressors.plan import WeightFormat
+from compressors.quantization import calibrate, prepare
+from nas.data import Images
+from nas.runtimes.runtime import Array, FileHeader
+from nas.study import Target
+from nas.training.augmentation import Feed
+from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
+from search_spaces.block_configs import InvertedResidualConfig
+from search_spaces.network import build_network
 
-
-def of_torchvision(name: str, num_classes: int = 7, **keys: Any) -> nn.Module:
-    """A network in eval mode, with weights and statistics that let no two channels be mistaken for each other."""
-    builder = models.get_model_builder(name)
-    try:
-        with torch.device("meta"):
-            network = builder(weights=None, num_classes=num_classes, **keys)
-            if name.startswith("vgg"):  # whose 120 million weights of two layers take seconds
-                network.classifier[0], network.classifier[3] = nn.Linear(512 * 7 * 7, 64), nn.Linear(64, 64)
-                network.classifier[6] = nn.Linear(64, num_classes)
-        network = network.to_empty(device="cpu")
-    except NotImplementedError:
-        network = builder(weights=None, num_classes=num_classes, **keys)
-    pattern = torch.randn(1 << 16, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for module in network.modules():
-            for key, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-                value.copy_(_filled(key, value, pattern))
-    eval_network: nn.Module = network.eval()
-    return eval_network
-
-
-def _filled(key: str, value: Tensor, pattern: Tensor) -> Tensor:
-    if not value.is_floating_point():
-        return torch.zeros_like(value)
-    found = pattern.repeat(value.numel() // pattern.numel() + 1)[: value.numel()].reshape(value.shape)
-    if value.dim() > 1:
-        return found * (2 / value[0].numel()) ** 0.5
-    return found * 0.1 if key in ("bias", "running_mean") else 1 + 0.2 * found.tanh()
+CPU = Target(name="cpu")
+CLASSES = tuple("abcdefghij")
+HEADER = FileHeader(1, 8, CLASSES)
+ARCHITECTURE = Architecture(
+    input_size=8,
+    input_channels=1,
+    stem=StemConfig(width=8),
+    stages=(
+        StageConfig(width=8, stride=1, blocks=(InvertedResidualConfig(kernel=3, expansion=2, squeeze_excite=True),)),
+        StageConfig(width=16, stride=2, blocks=(InvertedResidualConfig(kernel=5, expansion=2, activation="relu6"),)),
+    ),
+    head=HeadConfig(width=16),
+)
+LAYERS = tuple(layer.name for layer in ARCHITECTURE.layers(len(CLASSES)))
+MIXED: dict[str, WeightFormat] = dict.fromkeys(LAYERS[:4], "int8") | dict.fromkeys(LAYERS[6:9], "int4")
 
 
-def rebuilt(read: Read) -> nn.Module:
-    """The network that was read, built from its blueprint, in eval mode."""
-    network = ExistingNetwork(read.blueprint, read.num_classes).eval()
-    begin_with(network, read.state)
+def pixels(count: int = 32) -> Array:
+    return np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
+
+
+def quantized(formats: dict[str, WeightFormat]) -> fx.GraphModule:
+    whole = build_network(ARCHITECTURE, len(CLASSES), seed=0)
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in whole.named_parameters():
+        if name.endswith("bias"):
+            parameter.data.normal_(0, 1, generator=generator)
+    network = prepare(whole, formats)
+    images = Images(pixels(), np.zeros(32, np.int64))
+    calibrate(network, Feed.of(images, torch.device("cpu"), batch_size=32, seed=0).plain(8))
     return network

@@ -253,7 +253,8 @@ class Sketch:
         self._values[number] = value
 
     def _grid(self, number: int, operation: Operation) -> Grid:
-        if operation.op in MOVING and operation.reads[0] in self._grids:
+        repeats = operation.op == "adaptive_average" and self._maps[operation.reads[0]].side == 1
+        if (operation.op in MOVING or repeats) and operation.reads[0] in self._grids:
             return self._grids[operation.reads[0]]
         is_like_a_part = operation.op == "concatenate" and not self._signed[number] and not self._fixed
         if is_like_a_part and operation.reads[-1] in self._grids:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from torch import Tensor
-
 from search_spaces.existing import edits
 from search_spaces.existing.bases import build_base
 from search_spaces.existing.blueprint import Blueprint
@@ -16,7 +14,7 @@ from search_spaces.existing.reading.confirming import refuse_other_outputs
 from search_spaces.existing.reading.given import given_as
 from search_spaces.existing.reading.network import Read, read_network
 from search_spaces.existing.space import TORCHVISION
-from search_spaces.existing.weights import digest_of, downloaded, fit, normalization_of, read_weights
+from search_spaces.existing.weights import Fitted, digest_of, downloaded, fit, normalization_of, read_weights
 
 T = TypeVar("T")
 NONE, DEFAULT, OWN = "none", "DEFAULT", "own"
@@ -43,9 +41,11 @@ def remember_read(read: Read, asked: Mapping[str, Any]) -> Known:
     blueprint = _for_key("stem", lambda: _with_stem(blueprint, asked))
     if asked["head"] == "linear":
         blueprint = _for_key("head", lambda: edits.with_linear_head(blueprint))
-    state = _for_key("weights", lambda: _weights(read, blueprint, asked))
-    known = Known(blueprint, digest_of(state) if state is not None else "", normalization)
-    return remember(asked, known, state)
+    fitted = _for_key("weights", lambda: _weights(read, blueprint, asked))
+    if fitted is None:
+        return remember(asked, Known(blueprint, "", normalization))
+    known = Known(blueprint, digest_of(fitted.state), normalization, fitted.anew)
+    return remember(asked, known, fitted.state)
 
 
 def _for_key(key: str, step: Callable[[], T]) -> T:
@@ -96,7 +96,7 @@ def _with_stem(blueprint: Blueprint, asked: Mapping[str, Any]) -> Blueprint:
     return edits.with_small_stem(blueprint) if is_small else blueprint
 
 
-def _weights(read: Read, blueprint: Blueprint, asked: Mapping[str, Any]) -> Mapping[str, Tensor] | None:
+def _weights(read: Read, blueprint: Blueprint, asked: Mapping[str, Any]) -> Fitted | None:
     """What the network begins with; None: random weights."""
     choice, base = asked["weights"], asked["base"]
     if choice == NONE:
@@ -104,4 +104,4 @@ def _weights(read: Read, blueprint: Blueprint, asked: Mapping[str, Any]) -> Mapp
     if choice == OWN and base.startswith(TORCHVISION):
         raise Unreadable(f"expected none, DEFAULT or a file, got own: {base} comes with random ones")
     given = read.state if choice == OWN else downloaded(base) if choice == DEFAULT else read_weights(choice)
-    return fit(given, read.blueprint, blueprint, unused=read.unused).state
+    return fit(given, read.blueprint, blueprint, unused=read.unused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import of_torchvision
+from read_networks import of_torchvision
 from torch import nn
 
 from search_spaces.existing import edits

@@ -8,7 +8,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from networks import of_torchvision
+from read_networks import of_torchvision
 from safetensors.torch import save_file
 from torchvision.models._api import WeightsEnum
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import rebuilt
+from read_networks import rebuilt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
