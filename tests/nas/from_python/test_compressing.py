@@ -170,5 +170,5 @@ def test_how_a_call_ends_before_its_end(
         raise error
 
     monkeypatch.setattr(compressing, "compress_into", fails)
-    with pytest.raises(raised, match=r"the same call goes on|the training failed: NaN"):
+    with pytest.raises(raised, match=r"where the same call goes on|the training failed: NaN"):
         compressed(tmp_path / "x")
