@@ -69,6 +69,10 @@ class ArchitectureLike(Protocol):
 
     def all_groups(self) -> tuple[ChannelGroup, ...]: ...
 
+    def has_norm(self, group: ChannelGroup) -> bool:
+        """Whether a batch norm is among a group's members."""
+        ...
+
 
 class SpaceLike(Protocol):
     """What may be drawn."""

@@ -6,7 +6,7 @@ What is kept of it is part of the network, so that a checkpoint holds it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class Gradual(nn.Module):
         super().__init__()
         self.groups = list(groups)
         self.kept, self.criterion, self.evidence = dict(kept), criterion, evidence
+        self._zeros: tuple[Tensor, list[tuple[Tensor, int, Tensor]]] | None = None
         for place, group in enumerate(self.groups):
             self.register_buffer(f"gone{place}", torch.zeros(group.width, dtype=torch.bool))
             self.register_buffer(f"score{place}", torch.zeros(group.width))
@@ -63,6 +64,13 @@ class Gradual(nn.Module):
         """Group -> channels that are zero when a share of the stage is done."""
         share = ramped(done)
         return {group.name: int(share * (group.width - self.kept[group.name]) + 0.5) for group in self.groups}
+
+    def zeros(self, network: nn.Module) -> list[tuple[Tensor, int, Tensor]]:
+        """What is zero so far: parameters, axes, and which numbers along them. Every step asks; it rarely changes."""
+        gone = torch.cat([self.gone(group) for group in self.groups])
+        if self._zeros is None or not torch.equal(self._zeros[0], gone):
+            self._zeros = gone, list(_zeros(network, self))
+        return self._zeros[1]
 
     def _place(self, group: Group) -> int:
         return self.groups.index(group)
@@ -111,13 +119,27 @@ def hold(network: nn.Module) -> None:
     gradual = gradual_of(network)
     if gradual is None:
         return
+    for parameter, axis, gone in gradual.zeros(network):
+        parameter.transpose(0, axis)[gone] = 0.0
+
+
+def _zeros(network: nn.Module, gradual: Gradual) -> Iterator[tuple[Tensor, int, Tensor]]:
+    """Every parameter of which rows are zero, the axis, and which of them (bool) along it, of all groups together."""
+    found: dict[tuple[str, int], Tensor] = {}
     for group in gradual.groups:
-        gone = gradual.gone(group)
         for place, layer in weighed(network, group):
-            for name, parameter in layer.named_parameters(recurse=False):
-                if place.axis == 0 or name == "weight":
-                    rows = parameter.transpose(0, place.axis)
-                    rows[place.spread(gone, len(rows), False)] = 0.0
+            where = place.path, place.axis
+            for parameter in _along(layer, place.axis)[:1]:
+                own = place.spread(gradual.gone(group), parameter.shape[place.axis], False)
+                found[where] = found[where] | own if where in found else own
+    for (path, axis), gone in found.items():
+        for parameter in _along(network.get_submodule(path), axis):
+            yield parameter, axis, gone
+
+
+def _along(layer: nn.Module, axis: int) -> list[Tensor]:
+    """The parameters of a layer that have its channels along an axis."""
+    return [own for name, own in layer.named_parameters(recurse=False) if axis == 0 or name == "weight"]
 
 
 def complete(network: nn.Module) -> nn.Module:

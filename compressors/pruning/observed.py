@@ -5,7 +5,7 @@ Networks are looked at in eval mode and left as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import torch
@@ -34,20 +34,34 @@ def taylor(network: nn.Module, groups: Sequence[Group], evidence: Evidence) -> S
                 for name, weight, gradient in zip(names, parameters, gradients, strict=True)
                 if gradient is not None
             }
+            sums = _Sums(products)
             for group in groups:
-                totals[group.name] += _by_channel(network, products, group).square()
+                totals[group.name] += _by_channel(network, sums, group).square()
             count += 1
     return {name: total / max(1, count) for name, total in totals.items()}
 
 
-def _by_channel(network: nn.Module, values: dict[str, Tensor], group: Group) -> Tensor:
+class _Sums(dict[tuple[str, int], Tensor]):
+    """Sums of values along an axis, by parameter's name and axis, each worked out once: groups share layers."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values_by_name = values
+
+    def __missing__(self, key: tuple[str, int]) -> Tensor:
+        name, axis = key
+        along = self.values_by_name[name].transpose(0, axis)
+        self[key] = along.reshape(len(along), -1).sum(1)
+        return self[key]
+
+
+def _by_channel(network: nn.Module, sums: _Sums, group: Group) -> Tensor:
     """Sums (width,) of values by parameter's name over all that go with each channel."""
     total = torch.zeros(group.width)
     for place, _ in weighed(network, group):
-        names = ("weight", "bias") if place.axis == 0 else ("weight",)
-        for own in (values[name] for kind in names if (name := f"{place.path}.{kind}") in values):
-            along = own.transpose(0, place.axis)
-            total += place.summed(along.reshape(len(along), -1).sum(1)).cpu()
+        for kind in ("weight", "bias") if place.axis == 0 else ("weight",):
+            if (name := f"{place.path}.{kind}") in sums.values_by_name:
+                total += place.summed(sums[name, place.axis]).cpu()
     return total
 
 

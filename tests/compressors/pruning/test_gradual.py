@@ -186,3 +186,17 @@ def test_a_budget_that_comes_down_to_nothing_changes_nothing(gradual: bool) -> N
     found = copy.deepcopy(PRUNING.apply(copy.deepcopy(network), Prune({}), options))
     assert all(torch.equal(found.state_dict()[name], value) for name, value in network.state_dict().items())
     assert len(found.state_dict()) == len(early)
+
+
+def test_what_is_zero_follows_the_marks_that_are_loaded() -> None:
+    """As many channels, and others."""
+    network = begun("l1")
+    PRUNING.before_step(network, 1.0)
+    gradual = gradual_of(network)
+    assert gradual is not None
+    marked = gradual.gone(HIDDEN)
+    before, others = marked.clone(), marked.roll(1)
+    network.load_state_dict({**network.state_dict(), "gradual_pruning.gone0": others})
+    shaken(network, 0)
+    PRUNING.averaged(network)
+    assert zeros(network) == others.tolist() != before.tolist()
