@@ -68,16 +68,10 @@ BEFORE = (
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key.
 
-<<<<<<< HEAD
-    Code that the study names, and trusts, is looked for in its folder too.
-    """
-=======
-    Code that the study names is looked for in its folder too. Of a run folder its existing network is known
+    Code that the study names, and trusts, is looked for in its folder too. Of a run folder its existing network is known
     from then on, and none of its code is run again.
     """
-    look_in(path.parent)
     _recall_network(path.parent)
->>>>>>> cutting
     return _validate(_document(path, overrides), path)
 
 
