@@ -39,7 +39,7 @@ def verify(
     Raises ParityBroken where accuracies on the first target differ by more than a point, and more than one image.
     """
     first, *others = targets
-    integer_head = "classifier" in candidate.plan.formats
+    integer_head = candidate.plan.format_of(candidate.layers(num_classes)[-1].name) != "fp32"
     here = opened_here(first)
     parity = parity_of(runtime_of(first).open(files[first.name], here), images, expected, integer_head=integer_head)
     if parity.is_broken:

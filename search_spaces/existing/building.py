@@ -91,8 +91,11 @@ def build_existing(
     std: float = 0.25,
     seed: int | None = None,
     dropout: float = 0.0,
+    begins: bool = True,
 ) -> ExistingNetwork:
     """Build the uncompressed network, with the weights that it begins with where they fit, else He-initialised.
+
+    Without `begins` all weights are random, and those that it begins with need not be known.
 
     `seed` fixes what is drawn without touching torch's global state; `mean` and `std` are those of the data.
     """
@@ -103,7 +106,7 @@ def build_existing(
             architecture.blueprint, num_classes, normalize=_normalize(architecture, mean, std), dropout=dropout
         )
         initialize(network)
-    if architecture.weights:
+    if architecture.weights and begins:
         begin_with(network, weights_of(architecture.weights))
     return network
 

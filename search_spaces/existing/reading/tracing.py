@@ -54,6 +54,14 @@ def trace(network: nn.Module) -> fx.Graph:
             ) from None
 
 
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network itself, where it comes compiled or copied to several devices. Raises Unreadable for TorchScript."""
+    if isinstance(network, torch.jit.ScriptModule):
+        raise Unreadable("the network: is a TorchScript module, supported: the Python module that it was made from")
+    inner = getattr(network, "_orig_mod", None) or (network.module if isinstance(network, nn.DataParallel) else network)
+    return inner if isinstance(inner, nn.Module) else network
+
+
 def named(path: str, module: nn.Module) -> str:
     """A module for a reader: path and class."""
     return f"{path or 'the network'} ({type(module).__name__})"

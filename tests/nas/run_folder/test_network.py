@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from networks import of_torchvision
+from read_networks import of_torchvision
 from safetensors.torch import save_file
 
 from nas.errors import InputError

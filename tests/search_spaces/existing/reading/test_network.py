@@ -326,6 +326,25 @@ def test_half_precision_becomes_32_bits() -> None:
     assert {value.dtype for value in state.values()} == {torch.float32}
 
 
+class Compiled(nn.Module):
+    """As torch.compile makes it, which takes seconds to import."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = network
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_wrappers_are_taken_off() -> None:
+    read = read_network(Mlp())
+    for wrapped in (nn.DataParallel(Mlp()), Compiled(Mlp())):
+        found = read_network(wrapped)
+        assert found.blueprint == read.blueprint
+        assert found.state.keys() == read.state.keys()
+    with pytest.raises(Unreadable, match="is a TorchScript module, supported: the Python module that it was made from"):
+        read_network(torch.jit.trace(Mlp().eval(), torch.rand(1, 1, 28, 28)))
+
+
 class Chained(nn.Module):
     """Functions of maps one after the other, each beside a way around it or not."""
 
