@@ -18,6 +18,7 @@ from nas.first_study.proposal import suited_size
 from nas.study import Data
 from nas.study.effort import EFFORTS
 from nas.study.file import override_settings
+from search_spaces.existing.code import look_in
 
 SPACE = "space."
 
@@ -44,6 +45,9 @@ class Options:
 def wishes_of(options: Options) -> Wishes:
     """The wishes, without the size of images where nobody says one. Raises InputError for what cannot be meant."""
     space = space_of(options.model, weights=options.weights, trusted=options.trusted)
+    look_in(Path())  # code of one's own mostly lies where the command is given
+    if is_study(options.data):
+        look_in(Path(options.data).parent)
     own = {
         "ratio": read_ratio(options.ratio),
         "format": read_format(options.format),

@@ -37,6 +37,11 @@ def begins_anew(candidate: Candidate, bench: Workbench) -> list[str]:
     return [name for name in names if name not in known or known[name].shape != own[name].shape]
 
 
+def has_weights(candidate: Candidate) -> bool:
+    """Whether the network comes with weights, be it for but a part of it."""
+    return isinstance(candidate.architecture, ExistingArchitecture) and bool(candidate.architecture.weights)
+
+
 def train_whole(bench: Workbench, candidate: Candidate, epochs: int, file: Path, *, tell: Tell = silent) -> None:
     """Train an uncompressed candidate and keep its weights in `file`, batch norms alive; once it is there, it is done.
 

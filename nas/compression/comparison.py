@@ -155,8 +155,8 @@ def lines(comparison: Comparison) -> Iterator[Line]:
     """The rows of the table."""
     before, after = comparison.figures
     for name, label in (("accuracy", "validation accuracy (%)"), ("test_accuracy", "test accuracy (%)")):
-        texts = [accuracy_text(figures[name], figures[f"{name}_se"]) for figures in (before, after)]
-        yield Line(label, *texts, points(before[name], after[name]))
+        first, second = (accuracy_text(figures[name], figures[f"{name}_se"]) for figures in (before, after))
+        yield Line(label, first, second, points(before[name], after[name]))
     for name in LOW:
         figure = FIGURES[name]
         part = ratio(before[name], after[name])

@@ -36,7 +36,7 @@ def task_of(study: Study, candidate: Candidate, folder: Path, *, is_constrained:
         candidate,
         "final",
         study.search.seed,
-        study.final_epochs,
+        study.training.epochs,
         folder,
         training=middle_numbers(study.training),
         reads_test=True,

@@ -46,7 +46,12 @@ def _tiles(comparison: Comparison) -> Iterator[dict[str, str]]:
         part = ratio(before[name], after[name])
         if name in LOW and part:
             text = FIGURES[name].text(after[name], unit=True)
-            yield {"label": FIGURES[name].label, "value": text, "note": f"{1 / part:.2f}x smaller than before"}
+            yield {"label": FIGURES[name].label, "value": text, "note": _times(part)}
+
+
+def _times(part: float) -> str:
+    """What is left of a cost, in words."""
+    return f"{1 / part:.2f}x smaller than before" if part <= 1 else f"{part:.2f}x what it was"
 
 
 def _rows(layers: Sequence[LayerChange]) -> Iterator[dict[str, Any]]:

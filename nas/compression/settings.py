@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ SEARCHED_RATIOS, SEARCHED_FORMATS = (0.0, 0.25, 0.5, 0.75), ("int8", "int4")
 DEFAULT_FORMAT = "int8"
 DEFAULT_COSTS = ("size_bytes", "latency_ms")
 MOST_FINALISTS, TRIALS_OF_A_FINALIST = 4, 6
+# How a network with weights is trained on, where the user does not say. On digits, with five convolutions, half of the
+# channels and 8 bits, means of two seeds after 4 and 10 epochs: 95.7 and 96.8 %; by the defaults of a training 94.6 and
+# 96.7 %, with a learning rate of 0.01 93.7 and 96.4 %. With 4 bits after 4 epochs: 95.9, 94.6 and 94.3 %.
+FINE_TUNING: Mapping[str, Any] = {
+    "learning_rate": 0.03,
+    "shares": {"dense": 0.1, "pruned": 0.5, "quantized": 0.4},
+}
 OWN_SECTIONS = ("name", "space", "data", "compression", "search", "constraints", "objectives", "baseline")
 HEADING = (
     "Written by nas compress: one network, and {what}. Every key is described by nas schema; nas run searches by it."
@@ -35,6 +43,15 @@ def study_of(wishes: Wishes, path: Path) -> Study:
     """The study that the wishes come to; `path` is the file that it will have, for errors."""
     own = choices_of(wishes)
     return parse_study(document(own, name_of(wishes.space)), path, wishes.overrides)
+
+
+def fine_tuning(wishes: Wishes) -> Wishes:
+    """The wishes with FINE_TUNING in their training, but for what the user says; rates are those of sgd."""
+    own = dict(wishes.sections.get("training", {}))
+    asked = override_settings({"training": own}, wishes.overrides)["training"]
+    is_sgd = asked.get("optimizer", "sgd") == "sgd"
+    added = {key: value for key, value in FINE_TUNING.items() if key not in asked and (is_sgd or key == "shares")}
+    return replace(wishes, sections={**wishes.sections, "training": {**added, **own}})
 
 
 def choices_of(wishes: Wishes) -> list[Choice]:

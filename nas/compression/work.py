@@ -8,13 +8,13 @@ from pathlib import Path
 
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.compression.beginning import beginning_with, begins_anew, train_whole
+from nas.compression.beginning import beginning_with, begins_anew, has_weights, train_whole
 from nas.compression.comparison import Comparison
 from nas.compression.evaluating import apart, as_it_is, compressed, costs_of, task_of
 from nas.compression.finding import Costs, find, missed, shortfall, words
 from nas.compression.folder import ResultFolder, keep_plan, recorded_plan
 from nas.compression.plans import candidate_of
-from nas.compression.settings import study_of
+from nas.compression.settings import fine_tuning, study_of
 from nas.compression.wishes import Wishes
 from nas.data import load
 from nas.errors import InputError
@@ -105,19 +105,16 @@ class Work:
 
     def begun(self) -> Work:
         """With the weights that compression begins with: those given, or those of the whole network, trained first."""
-        whole, bench = self.whole, self.bench
         if not self.folder.whole.exists():
-            anew = begins_anew(whole, bench)
-            if not anew:
-                return self
-            self.watched.begin(
-                "training the whole network first" if len(anew) > 2 else f"training {anew[0]} and the rest"
-            )
-        train_whole(bench, whole, self.study.training.epochs, self.folder.whole, tell=self.watched.tell)
+            if not (anew := begins_anew(self.whole, self.bench)):
+                return self.wishing(fine_tuning(self.wishes))
+            self.watched.begin(f"training the whole network first, {len(anew)} of its tensors from random weights")
+        first = self.wishing(fine_tuning(self.wishes)) if has_weights(self.whole) else self
+        train_whole(first.bench, self.whole, self.study.training.epochs, self.folder.whole, tell=self.watched.tell)
         space = beginning_with(self.folder.whole, self.study)
         keys = {key: getattr(space, key) for key in ("weights", "stem")}
         others = [one for one in self.wishes.overrides if not one.startswith(tuple(f"space.{key}=" for key in keys))]
-        return self.wishing(replace(self.wishes, space={**self.wishes.space, **keys}, overrides=others))
+        return self.wishing(fine_tuning(replace(self.wishes, space={**self.wishes.space, **keys}, overrides=others)))
 
     def artifact(self, candidate: Candidate) -> Path:
         return self.folder.work.artifact(candidate.id, "final", self.study.search.seed)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from compressors.low_rank.factoring import Factoring
-from nas.compression.settings import study_of, study_text
+from nas.compression.settings import fine_tuning, study_of, study_text
 from nas.compression.wishes import Asked, Wishes
 from nas.errors import InputError
 from nas.study import Study
@@ -76,6 +76,16 @@ def test_the_text_that_is_kept_is_the_study() -> None:
     own = wishes(ratio=Asked((0.25,)), limits={"size_bytes": 1e5}, overrides=["training.batch_size=16", "name=mine"])
     assert parse_study(study_text(own), FILE) == study_of(own, FILE)
     assert study_text(own).startswith("# Written by nas compress: one network, and one plan for it.")
+
+
+def test_a_network_with_weights_is_trained_on_gently_unless_the_user_says_how() -> None:
+    gentle = fine_tuning(wishes())
+    assert study_of(gentle, FILE).training.learning_rate == 0.03
+    assert study_of(gentle, FILE).training.shares == {"dense": 0.1, "pruned": 0.5, "quantized": 0.4}
+    said = wishes(sections={"training": {"learning_rate": 0.2}}, overrides=["training.shares={dense: 1.0}"])
+    assert fine_tuning(said) == said
+    adam = study_of(fine_tuning(wishes(overrides=["training.optimizer=adam"])), FILE).training
+    assert (adam.learning_rate, adam.shares["dense"]) == (None, 0.1)
 
 
 def test_a_key_that_is_none_is_named() -> None:
