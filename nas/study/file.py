@@ -68,8 +68,8 @@ BEFORE = (
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key.
 
-    Code that the study names, and trusts, is looked for in its folder too. Of a run folder its existing network is known
-    from then on, and none of its code is run again.
+    Code that the study names, and trusts, is looked for in its folder too. Of a run folder its existing network is
+    known from then on, and none of its code is run again.
     """
     _recall_network(path.parent)
     return _validate(_document(path, overrides), path)
@@ -256,7 +256,7 @@ def _opened(key: KeyPath) -> Any:
 def _validate(document: Document, path: Path | None) -> Study:
     problems = [*document.problems, *_loose_integers(document)]
     if _is_trusted(document.data):  # its code may lie beside it, or where the user is
-        make_importable(path.parent, Path.cwd())
+        make_importable(Path.cwd() if path is None else path.parent, Path.cwd())
     try:
         study = Study.model_validate(_tuples(document.data), strict=True)
     except ValidationError as error:
