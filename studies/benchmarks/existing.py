@@ -158,12 +158,16 @@ def compared(data: Mapping[str, Any], folder: Path, pictures: Sequence[tuple[Pat
 
     macs = macs_of(models.resnet18(num_classes=CLASSES))
     base = {"base": "torchvision.resnet18", "stem": "keep", "input_size": SIZE, "width_grid": GRID}
-    told = {"weight_format": "int8", "importance": "l2", "epochs": epochs, "progress": True}
-    ours = compress(base, data, limits={"macs": macs / 2}, folder=folder / "ours", **told)
+
+    def in_int8(network: nn.Module | Mapping[str, Any], name: str, limits: Mapping[str, float] | None) -> Compressed:
+        place = folder / name
+        return compress(network, data, weight_format="int8", limits=limits, epochs=epochs, folder=place, progress=True)
+
+    ours = in_int8(base, "ours", {"macs": macs / 2})
     trained = models.resnet18(num_classes=CLASSES)
     trained.load_state_dict(load_file(ResultFolder(ours.folder).whole))
     half = pruned_by_torch_pruning(trained, ours.after["macs"] or macs / 2)
-    theirs = compress(half, data, folder=folder / "torch-pruning", **told)
+    theirs = in_int8(half, "torch-pruning", None)
     return [
         row_of("as it was, float32", ours.before, file_before(ours), pictures),
         stock_row(ours, folder / "quantize_static.onnx", pictures),
