@@ -18,6 +18,7 @@ from nas.candidates.shaping import SHAPINGS
 from nas.errors import InputError
 from nas.run_folder.paths import read_evaluation
 from search_spaces.building import build_any
+from search_spaces.existing.known import remember_near
 
 WEIGHTS = "weights.safetensors"
 
@@ -30,11 +31,20 @@ def trained_candidate(artifact: Path) -> Candidate:
     evaluation = read_evaluation(artifact)
     if evaluation is None or evaluation.state not in ("COMPLETE", "INFEASIBLE") or not (artifact / WEIGHTS).exists():
         raise InputError(f"{artifact}: expected a finished network with its {WEIGHTS}, got none")
+    _remember_network(artifact)
     try:
         candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_bytes()))
     except (OSError, ValueError, TypeError, AttributeError):
         raise InputError(f"{artifact / 'candidate.json'}: expected the record of a candidate, got none") from None
     return candidate.as_recorded(evaluation.resulted)
+
+
+def _remember_network(artifact: Path) -> None:
+    """Read which existing network the artifact is of, where it is of one: the candidate's record only names it."""
+    try:
+        remember_near(artifact)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def restored(candidate: Candidate, weights: Path, num_classes: int) -> nn.Module:
@@ -44,7 +54,7 @@ def restored(candidate: Candidate, weights: Path, num_classes: int) -> nn.Module
     where the file does not hold the network's weights.
     """
     network = compress(
-        build_any(candidate.architecture, num_classes, seed=0),
+        build_any(candidate.architecture, num_classes, seed=0, begins=False),
         shape_plan(candidate.plan),
         Options(groups=candidate.groups()),
         (),

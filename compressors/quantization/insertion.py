@@ -227,7 +227,7 @@ def _insert_quantizers(
 def _quantizer_for(node: fx.Node, modules: Mapping[str, nn.Module], scheme: ActivationScheme) -> ActivationQuantizer:
     """The quantizer behind a tensor; its grid is fixed where the values are known beforehand."""
     module = modules[str(node.target)] if node.op == "call_module" else None
-    if isinstance(module, (PixelGrid, nn.ReLU6, *UP_TO_ONE)):
+    if module is not None and isinstance(module, (PixelGrid, nn.ReLU6, *UP_TO_ONE)):
         check_no_hooks(str(node.target), module)
     if isinstance(module, PixelGrid):
         scheme = replace(scheme, bits=8)  # what is given in 8 bits needs no fewer

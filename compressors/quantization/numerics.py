@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 DEAD = 1e-20
+_BLOCK, _LEAST_ROWS = 1 << 18, 8  # weights that a search passes over many times: so many stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,13 @@ def mse_scales(weight: Tensor, codes: range, *, steps: int = 46) -> Tensor:
 
     A dead channel gets the scale of one whose largest weight is 1: any is right, and its inverse stays finite.
     """
-    low, high = codes[0], codes[-1]
     rows = weight.detach().flatten(1)
+    blocks = torch.split(rows, max(_LEAST_ROWS, _BLOCK // max(1, rows.shape[1])))
+    return torch.cat([_mse_scales(block, codes, steps) for block in blocks])
+
+
+def _mse_scales(rows: Tensor, codes: range, steps: int) -> Tensor:
+    low, high = codes[0], codes[-1]
     largest = rows.abs().amax(1)
     full = torch.where(largest > DEAD, largest, torch.ones_like(largest)) / high
     best, best_error = full, torch.full_like(full, torch.inf)

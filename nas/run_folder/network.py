@@ -11,6 +11,7 @@ from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from search_spaces.existing.known import remember, to_json, weights_of
 from search_spaces.existing.space import ExistingSpace
+from search_spaces.own_kinds import named_kinds
 
 
 def refuse_unreadable(study: Study) -> None:
@@ -27,6 +28,21 @@ def code_of(study: Study) -> Iterator[str]:
     space = study.space
     if isinstance(space, ExistingSpace) and space.trusted and not space.is_of_torchvision:
         yield f"space.base: runs the code of {space.base}, which the study trusts"
+    for kind in named_kinds(space.block_spaces()):
+        yield f"space.blocks: runs the code of {kind}, which the study trusts"
+
+
+def begun_anew(study: Study, classes: int) -> Iterator[str]:
+    """A sentence about the layers that begin with random weights though the study names some for the network."""
+    if not isinstance(study.space, ExistingSpace):
+        return
+    known = study.space.known(study.data.input_channels)
+    layers, head = [*known.anew], known.blueprint.by_name[known.blueprint.head].path
+    given = weights_of(known.weights) if known.weights else {}
+    if isinstance(given, Mapping) and f"{head}.weight" in given and len(given[f"{head}.weight"]) != classes:
+        layers.append(head)
+    if layers:
+        yield f"space.weights: all but {', '.join(layers)}, whose shape is another in this network, begin with them"
 
 
 def keep_network(study: Study, folder: RunFolder) -> None:

@@ -34,12 +34,14 @@ class ExistingNetwork(nn.Module):
         super().__init__()
         self._nodes, self._head = blueprint.nodes, blueprint.head
         self.normalize = normalize
+        made = set[str]()
         for node in blueprint.nodes:
-            if OPS[node.op].module is not None and node.path not in dict(self.named_modules()):
+            if OPS[node.op].module is not None and node.path not in made:
                 fields = {**node.fields}
                 if node.name == blueprint.head:
                     fields[CLASSES[node.op]] = num_classes
                 self._add(node.path, _module(node, fields))
+                made.add(node.path)
         self.head_dropout = nn.Dropout(dropout) if dropout else None
 
     def _add(self, path: str, module: nn.Module) -> None:
@@ -91,8 +93,11 @@ def build_existing(
     std: float = 0.25,
     seed: int | None = None,
     dropout: float = 0.0,
+    begins: bool = True,
 ) -> ExistingNetwork:
     """Build the uncompressed network, with the weights that it begins with where they fit, else He-initialised.
+
+    Without `begins` all weights are random, and those that it begins with need not be known.
 
     `seed` fixes what is drawn without touching torch's global state; `mean` and `std` are those of the data.
     """
@@ -102,8 +107,8 @@ def build_existing(
         network = ExistingNetwork(
             architecture.blueprint, num_classes, normalize=_normalize(architecture, mean, std), dropout=dropout
         )
-        initialize(network)
-    if architecture.weights:
+        initialize(network, architecture.blueprint.by_name[architecture.blueprint.head].path)
+    if architecture.weights and begins:
         begin_with(network, weights_of(architecture.weights))
     return network
 

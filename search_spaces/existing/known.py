@@ -34,11 +34,14 @@ class Normalization:
 class Known:
     """A network that was read: its blueprint, the digest of the weights it begins with ("": none), and how pixels are
     normalised before it.
+
+    anew: layers that have none of these weights, since they were changed; told when it is read, and not kept.
     """
 
     blueprint: Blueprint
     weights: str = ""
     normalization: Normalization | None = None
+    anew: tuple[str, ...] = ()
 
 
 _blueprints: dict[str, Blueprint] = {}

@@ -82,10 +82,11 @@ def _spec(node: Node, block: str, runs: list[tuple[Shape, Shape]]) -> LayerSpec:
     if node.op == "linear":
         return LayerSpec(node.path, block, "linear", before[0], after[0], again=again)
     (_, height, width), (_, output_height, output_width) = before, after
-    kernel, stride, padding = pair(node, "kernel_size", (1, 1)), pair(node, "stride", (1, 1)), (0, 0)
-    padding = pair(node, "padding", (0, 0))
-    split = number(node, "groups") if node.op == "conv" else before[0]  # a batch norm alone scales each channel
-    kind = _kind(split, before[0], kernel, padding)
+    kernel, stride = pair(node, "kernel_size", (1, 1)), pair(node, "stride", (1, 1))
+    padding, split = pair(node, "padding", (0, 0)), number(node, "groups") if node.op == "conv" else before[0]
+    kind: LayerKind = "pointwise" if split == 1 and kernel == (1, 1) and padding == (0, 0) else "conv"
+    if node.op == "norm" or split == before[0] > 1:  # a batch norm alone scales each channel
+        kind = "depthwise"
     wide = (kernel[1], stride[1], width, output_width)
     return LayerSpec(
         node.path,
@@ -103,12 +104,6 @@ def _spec(node: Node, block: str, runs: list[tuple[Shape, Shape]]) -> LayerSpec:
         dilation=pair(node, "dilation", (1, 1)),
         again=again,
     )
-
-
-def _kind(split: int, channels: int, kernel: tuple[int, int], padding: tuple[int, int]) -> LayerKind:
-    if split == channels and (split > 1 or kernel == (1, 1)):
-        return "depthwise"
-    return "pointwise" if split == 1 and kernel == (1, 1) and padding == (0, 0) else "conv"
 
 
 def _pixels(shape: Shape) -> int:

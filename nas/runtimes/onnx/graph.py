@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import onnx
 from onnx import numpy_helper, shape_inference
 
+from nas.runtimes.onnx.light import without_large_values
 from nas.runtimes.onnx.packing import FUNCTIONS
 
 # Where a layer's weights and biases are among its inputs: where constants are parameters.
@@ -194,9 +195,11 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
 
 
 def _at_batch_one(model: onnx.ModelProto, inputs: Iterable[str]) -> onnx.ModelProto:
-    """The model with a batch of 1 where it is free; other free lengths follow from it, or stay unknown."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    """The model with a batch of 1 where it is free; other free lengths follow from it, or stay unknown.
+
+    Large stored values, which tell no shapes, stand in it as inputs: copies of them would take seconds.
+    """
+    copy = without_large_values(model)
     symbols: set[str] = set()
     for value in copy.graph.input:
         for dim in value.type.tensor_type.shape.dim[:1] if value.name in inputs else ():

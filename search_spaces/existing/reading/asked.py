@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from torch import Tensor
-
 from search_spaces.existing import edits
 from search_spaces.existing.bases import build_base
 from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.known import Known, Normalization, remember
 from search_spaces.existing.reading.confirming import refuse_other_outputs
+from search_spaces.existing.reading.given import given_as
 from search_spaces.existing.reading.network import Read, read_network
 from search_spaces.existing.space import TORCHVISION
-from search_spaces.existing.weights import digest_of, downloaded, fit, normalization_of, read_weights
+from search_spaces.existing.weights import Fitted, digest_of, downloaded, fit, normalization_of, read_weights
 
 T = TypeVar("T")
 NONE, DEFAULT, OWN = "none", "DEFAULT", "own"
@@ -26,6 +25,8 @@ def read_space(asked: Mapping[str, Any], *, trusted: bool) -> Known:
 
     Raises ValueError that begins with the key at fault, such as `space.base` or `space.weights`.
     """
+    if (given := given_as(asked["base"])) is not None:
+        return remember_read(given, asked)
     network = _for_key("base", lambda: build_base(asked["base"], trusted=trusted))
     read = _for_key("base", lambda: read_network(network))
     if not asked["base"].startswith(TORCHVISION):  # what those compute is tested
@@ -40,9 +41,11 @@ def remember_read(read: Read, asked: Mapping[str, Any]) -> Known:
     blueprint = _for_key("stem", lambda: _with_stem(blueprint, asked))
     if asked["head"] == "linear":
         blueprint = _for_key("head", lambda: edits.with_linear_head(blueprint))
-    state = _for_key("weights", lambda: _weights(read, blueprint, asked))
-    known = Known(blueprint, digest_of(state) if state is not None else "", normalization)
-    return remember(asked, known, state)
+    fitted = _for_key("weights", lambda: _weights(read, blueprint, asked))
+    if fitted is None:
+        return remember(asked, Known(blueprint, "", normalization))
+    known = Known(blueprint, digest_of(fitted.state), normalization, fitted.anew)
+    return remember(asked, known, fitted.state)
 
 
 def _for_key(key: str, step: Callable[[], T]) -> T:
@@ -93,7 +96,7 @@ def _with_stem(blueprint: Blueprint, asked: Mapping[str, Any]) -> Blueprint:
     return edits.with_small_stem(blueprint) if is_small else blueprint
 
 
-def _weights(read: Read, blueprint: Blueprint, asked: Mapping[str, Any]) -> Mapping[str, Tensor] | None:
+def _weights(read: Read, blueprint: Blueprint, asked: Mapping[str, Any]) -> Fitted | None:
     """What the network begins with; None: random weights."""
     choice, base = asked["weights"], asked["base"]
     if choice == NONE:
@@ -101,4 +104,4 @@ def _weights(read: Read, blueprint: Blueprint, asked: Mapping[str, Any]) -> Mapp
     if choice == OWN and base.startswith(TORCHVISION):
         raise Unreadable(f"expected none, DEFAULT or a file, got own: {base} comes with random ones")
     given = read.state if choice == OWN else downloaded(base) if choice == DEFAULT else read_weights(choice)
-    return fit(given, read.blueprint, blueprint, unused=read.unused).state
+    return fit(given, read.blueprint, blueprint, unused=read.unused)

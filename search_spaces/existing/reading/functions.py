@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torchvision.ops import StochasticDepth
 
 from search_spaces.existing.reading.computing import COMPUTING
 from search_spaces.existing.reading.joining import JOINING
@@ -52,5 +51,5 @@ LAYERS: dict[type[nn.Module], Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
     nn.Softmax: lambda m: ("softmax", (m.dim,)),
     nn.LogSoftmax: lambda m: ("log_softmax", (m.dim,)),
 }
-# What does something in training alone, and is left out.
-LEFT_OUT = (StochasticDepth, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+# What does something in training alone, and is left out: names of classes.
+LEFT_OUT = ("StochasticDepth", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")

@@ -11,7 +11,7 @@ from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.ops import OPS
 from search_spaces.existing.reading.heads import channels_of_images, classes_left_out
-from search_spaces.existing.reading.tracing import refuse_what_a_trace_does_not_show, trace
+from search_spaces.existing.reading.tracing import refuse_what_a_trace_does_not_show, trace, unwrapped
 from search_spaces.existing.reading.writing import Writing
 
 
@@ -36,6 +36,7 @@ def read_network(network: nn.Module, *, input_channels: int | None = None) -> Re
     `input_channels` need only be given where no layer says it. Raises Unreadable, which names the layer, what it is
     and what is supported.
     """
+    network = unwrapped(network)
     refuse_what_a_trace_does_not_show(network)
     graph = trace(network)
     channels = input_channels or channels_of_images(network, graph)

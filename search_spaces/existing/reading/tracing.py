@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
-from torchvision.ops import StochasticDepth
 
 from search_spaces.existing.errors import Unreadable
 
-LEAVES = (StochasticDepth,)
+# By name, since most networks do without torchvision, which takes a while to import.
+_LEAVES = ("torchvision.ops.stochastic_depth",)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
@@ -27,7 +27,7 @@ class Tracer(fx.Tracer):
         self.inside: list[tuple[str, nn.Module]] = []
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, LEAVES) or super().is_leaf_module(m, module_qualified_name)
+        return type(m).__module__ in _LEAVES or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -52,6 +52,14 @@ def trace(network: nn.Module) -> fx.Graph:
                 f"{named(path, module)}: cannot be traced{_line_of(error, module)}: {_reason(error)}; supported: a "
                 "forward whose steps are the same for all images, and that asks no tensor for its values"
             ) from None
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network itself, where it comes compiled or copied to several devices. Raises Unreadable for TorchScript."""
+    if isinstance(network, torch.jit.ScriptModule):
+        raise Unreadable("the network: is a TorchScript module, supported: the Python module that it was made from")
+    inner = getattr(network, "_orig_mod", None) or (network.module if isinstance(network, nn.DataParallel) else network)
+    return inner if isinstance(inner, nn.Module) else network
 
 
 def named(path: str, module: nn.Module) -> str:

@@ -116,7 +116,7 @@ class Writing:
         return given
 
     def _layer(self, layer: nn.Module, args: Any, kwargs: Any) -> Any:
-        if type(layer) in LEFT_OUT:
+        if type(layer).__name__ in LEFT_OUT:
             self.left_out.append(self._layer_now())
             return args[0]
         if type(layer) in LAYERS:

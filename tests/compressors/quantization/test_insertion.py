@@ -17,6 +17,7 @@ from compressors.quantization import calibrate as calibrate_on
 from compressors.quantization.activations import SharedGrid
 from search_spaces.architecture import Architecture, HeadConfig, StageConfig, StemConfig
 from search_spaces.block_configs import InvertedResidualConfig
+from search_spaces.blocks import Normalize, SelectChannels
 from search_spaces.network import Network, build_network
 
 torch.set_num_threads(1)
@@ -463,3 +464,77 @@ def test_a_signed_network_resembles_the_unsigned_one(scheme: ActivationScheme, b
         with torch.no_grad():
             found.append(prepared(pixels()))
     assert float((found[0] - found[1]).norm()) <= bound * float(found[0].norm())
+
+
+# Networks that are none of this project's.
+
+
+class Tail(nn.Module):
+    """A convolution that gives the logits, with what follows it."""
+
+    def __init__(self, *behind: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.head, self.behind = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 10, 1), nn.ModuleList(behind)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(self.conv(x))
+        for module in self.behind:
+            x = module(x)
+        return torch.flatten(x, 1)
+
+
+@pytest.mark.parametrize(
+    ("behind", "expected"),
+    [
+        # A convolution has integer kernels only where its result is held; what is moved from there on is float.
+        ([], ["x", "conv", "head"]),
+        ([nn.MaxPool2d(6)], ["x", "conv", "head"]),
+        ([nn.ReLU()], ["x", "conv", "behind_0"]),
+        # The mean is computed of codes, and is the logits.
+        ([nn.AdaptiveAvgPool2d(1)], ["x", "conv", "head"]),
+        # What is computed of the mean is held no more; the mean itself is.
+        ([nn.AdaptiveAvgPool2d(1), nn.ReLU()], ["x", "conv", "head"]),
+        ([nn.AdaptiveAvgPool2d(2), nn.Hardswish()], ["x", "conv", "head", "behind_0"]),
+        ([nn.AvgPool2d(2), nn.Sigmoid(), nn.AvgPool2d(2)], ["x", "conv", "head", "behind_0", "behind_1"]),
+    ],
+    ids=str,
+)
+def test_what_is_held_at_the_end(behind: list[nn.Module], expected: list[str]) -> None:
+    assert sorted(held(prepare(Tail(*behind), int8("conv", "head")))) == sorted(expected)
+
+
+class Moved(nn.Module):
+    """Pixels that are moved before the first layer, and what is computed of them instead."""
+
+    def __init__(self, *before: nn.Module) -> None:
+        super().__init__()
+        self.normalize, self.before, self.fc = Normalize(0.5, 0.25), nn.ModuleList(before), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.normalize(x)
+        for module in self.before:
+            x = module(x)
+        logits: Tensor = self.fc(torch.flatten(x, 1))
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ([], ["normalize", "flatten"]),
+        ([nn.MaxPool2d(2)], ["normalize", "before_0", "flatten"]),
+        ([SelectChannels([0, 0])], ["normalize", "before_0", "flatten"]),
+        ([nn.AvgPool2d(2)], ["flatten"]),  # what is held of it are means, which are on no grid of pixels
+    ],
+    ids=str,
+)
+def test_pixels_are_moved_as_codes(before: list[nn.Module], expected: list[str]) -> None:
+    prepared = prepare(Moved(*before), int8("fc"))
+    assert sorted(held(prepared)) == sorted(expected)
+    shared = [name for name, module in prepared.named_modules() if isinstance(module, SharedGrid)]
+    assert sorted(shared) == sorted(f"{name}_quantizer" for name in expected[1:])
+
+
+def test_a_layer_without_a_bias_gets_one() -> None:
+    layer = prepare(nn.Sequential(nn.Conv2d(1, 4, 3, bias=False)), int8("0")).get_submodule("0")
+    assert layer.bias.tolist() == [0.0] * 4

@@ -113,3 +113,10 @@ def test_codes_times_scales_are_the_rounded_weights(seed: int, bits: int) -> Non
     found = nearest_codes(weight, scales, codes)
     assert set(found.flatten().tolist()) <= set(codes)
     assert torch.equal(found * scales[:, None], rounded(weight, scales, codes))
+
+
+def test_scales_of_a_large_layer_are_those_of_its_rows() -> None:
+    """They are searched in blocks of rows that a core's cache holds."""
+    weight = torch.randn(40, 9000, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.1, 4, 40)[:, None]
+    whole = mse_scales(weight, integer_codes(4))
+    assert torch.allclose(whole, torch.cat([mse_scales(row[None], integer_codes(4)) for row in weight]), rtol=1e-6)

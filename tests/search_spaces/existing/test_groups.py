@@ -141,6 +141,25 @@ def test_a_layer_that_reads_its_own_outputs_is_cut_along_both_axes() -> None:
     assert group.members == (("first", 0), ("again", 0), ("again", 1), ("fc", 1))
 
 
+def test_channels_stand_in_the_order_in_which_the_first_member_writes_them() -> None:
+    draft = Draft()
+    first, second = draft.conv("first", INPUT, 3), draft.conv("second", INPUT, 3)
+    (group,) = groups_of(draft.done(draft.add("add", first, draft.select(second, [2, 1, 0]))), SIZE)
+    places = dict(zip(group.members, group.spans, strict=True))
+    assert (places["first", 0], places["second", 0], places["fc", 1]) == (None, ((2,), (1,), (0,)), None)
+
+
+def test_a_module_that_is_run_again_behind_others_keeps_its_inner_width() -> None:
+    draft = Draft()
+    x = draft.conv("stem", INPUT, 4)
+    for run in ("", "_again"):
+        inner = draft.conv(f"unit1.0{run}", x, 5, module="unit1.0" if run else "")
+        x = draft.conv(f"unit1.1{run}", inner, 4, module="unit1.1" if run else "")
+        x = draft.conv(f"between{run}", x, 4)
+    (inner,) = grouped(draft.done(x), SIZE).inner
+    assert (inner.name, inner.block, inner.members) == ("unit1.0.width", "unit1", (("unit1.0", 0), ("unit1.1", 1)))
+
+
 def test_the_hidden_width_of_a_perceptron() -> None:
     (group,) = groups_of(perceptron(), 28)
     assert (group.name, group.width, group.members) == ("0.width", 128, (("0", 0), ("2", 1)))

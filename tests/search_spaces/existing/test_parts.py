@@ -95,6 +95,42 @@ def test_a_norm_is_folded_only_where_nothing_else_reads_its_convolution() -> Non
     assert folded_norms(DRAFTS["residual"]())["layer2.0.downsample.1"] == "layer2.0.downsample.0"
 
 
+def test_a_norm_is_folded_through_what_does_nothing_and_through_another_norm() -> None:
+    draft = Draft()
+    x = draft.add("dropout", draft.conv("body", INPUT, 4), p=0.5)
+    blueprint = draft.done(draft.norm("second", draft.norm("first", x)))
+    assert folded_norms(blueprint) == {"first": "body", "second": "body"}
+
+
+def test_no_norm_is_folded_into_a_layer_that_is_run_twice() -> None:
+    draft = Draft()
+    x = draft.norm("norm", draft.conv("body", draft.conv("stem", INPUT, 4), 4))
+    x = draft.conv("body_1", x, 4, module="body")
+    assert [layer.name for layer in layers_of(draft.done(x), SIZE, num_classes=2)] == ["stem", "body", "norm", "fc"]
+
+
+def test_layers_of_a_single_channel_are_no_depthwise_ones() -> None:
+    draft = Draft(channels=1)
+    x = draft.conv("seen", draft.conv("grown", INPUT, 1), 4, kernel=1)
+    kinds = [
+        layer.kind for layer in layers_of(draft.done(draft.norm("fc0", draft.add("relu", x))), SIZE, num_classes=2)
+    ]
+    assert kinds == ["conv", "pointwise", "depthwise", "linear"]
+
+
+def test_a_convolution_of_one_pixel_in_groups_or_with_a_margin_is_no_pointwise_one() -> None:
+    draft = Draft()
+    x = draft.conv("split", draft.conv("stem", INPUT, 4), 4, kernel=1, split=2)
+    fields: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "groups": 1, "bias": False, "dilation": [1, 1]}
+    fields |= {"kernel_size": [1, 1], "stride": [1, 1], "padding": [1, 1]}
+    layers = layers_of(draft.done(draft.add("conv", x, name="margin", **fields)), SIZE, num_classes=2)
+    assert [(layer.kind, layer.split, layer.padding) for layer in layers[1:3]] == [
+        ("conv", 2, None),
+        ("conv", 1, (1, 1)),
+    ]
+    assert layers[2].output_map == (10, 10)
+
+
 def test_sides_that_differ() -> None:
     draft = Draft()
     fields: dict[str, Any] = {"in_channels": 3, "out_channels": 3, "groups": 3, "bias": False, "dilation": [1, 2]}
@@ -144,6 +180,10 @@ def test_widths_of_convolutions_in_groups_and_behind_a_flattened_map() -> None:
     assert (layers["features.2.0"].in_channels, layers["features.2.0"].out_channels) == (4, 12)
     split = layers["features.3.0"]
     assert (split.in_channels, split.out_channels, split.groups, layers["classifier"].in_channels) == (12, 18, 3, 18)
+    kept = {"features.1.block.0.0.width": 5}
+    layers = {one.name: one for one in layers_of(DRAFTS["squeezed"](), SIZE, num_classes=CLASSES, kept=kept)}
+    part = "features.1"
+    assert layers["features.1.block.1.0"] == LayerSpec("features.1.block.1.0", part, "depthwise", 5, 5, 3, 1, 8, 8)
     kept = {"features.2.width": 5}
     layers = {one.name: one for one in layers_of(DRAFTS["flattened"](), SIZE, num_classes=CLASSES, kept=kept)}
     assert (layers["features.2"].out_channels, layers["classifier.0"].in_channels) == (5, 80)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from read_networks import of_torchvision, rebuilt
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -322,3 +324,69 @@ def test_layers_that_run_again() -> None:
 def test_half_precision_becomes_32_bits() -> None:
     state = read_network(Mlp().bfloat16()).state
     assert {value.dtype for value in state.values()} == {torch.float32}
+
+
+class Compiled(nn.Module):
+    """As torch.compile makes it, which takes seconds to import."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = network
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_wrappers_are_taken_off() -> None:
+    read = read_network(Mlp())
+    for wrapped in (nn.DataParallel(Mlp()), Compiled(Mlp())):
+        found = read_network(wrapped)
+        assert found.blueprint == read.blueprint
+        assert found.state.keys() == read.state.keys()
+    with pytest.raises(Unreadable, match="is a TorchScript module, supported: the Python module that it was made from"):
+        read_network(torch.jit.trace(Mlp().eval(), torch.rand(1, 1, 28, 28)))
+
+
+class Chained(nn.Module):
+    """Functions of maps one after the other, each beside a way around it or not."""
+
+    def __init__(self, steps: list[tuple[int, bool]]) -> None:
+        super().__init__()
+        self.steps, self.stem, self.fc = steps, nn.Conv2d(1, 8, 3), nn.Linear(8, 3)
+        self.convs = nn.ModuleList(nn.Conv2d(8, 8, 3, padding=1, groups=2) for _ in steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for (number, has_skip), conv in zip(self.steps, self.convs, strict=True):
+            y = STEPS[number](x, conv)
+            x = x + y if has_skip else y
+        logits: Tensor = self.fc(x.mean((2, 3)))
+        return logits
+
+
+def halves(x: Tensor, conv: nn.Module) -> Tensor:
+    """As in ShuffleNetV2: one half passes."""
+    first, second = conv(x).chunk(2, dim=1)
+    return shuffle(torch.cat((x[:, :4], first + second), 1), 4)
+
+
+STEPS: list[Callable[[Tensor, nn.Module], Tensor]] = [
+    lambda x, conv: conv(x),
+    lambda x, conv: F.relu(conv(x), inplace=True),
+    lambda x, conv: F.relu(conv(x.clone()), True).mul_(2 * 0.5),
+    lambda x, conv: shuffle(x, 2),
+    lambda x, conv: x.flip(1),
+    halves,
+    lambda x, conv: torch.cat([conv(x)[:, ::2], x[:, 1::2]], 1),
+    lambda x, conv: x * conv(x).mean((2, 3), keepdim=True).sigmoid(),
+    lambda x, conv: x * F.relu6(conv(x) + 3) / 6,
+    lambda x, conv: x.permute(0, 2, 3, 1)[..., [3, 2, 1, 0, 7, 7, 7, 1]].permute(0, 3, 1, 2),
+]
+
+
+@given(st.lists(st.tuples(st.integers(0, len(STEPS) - 1), st.booleans()), max_size=5), st.integers(5, 8))
+@settings(max_examples=30)
+def test_any_chain_of_them(steps: list[tuple[int, bool]], size: int) -> None:
+    torch.manual_seed(0)
+    network = Chained(steps).eval()
+    images = torch.randn(2, 1, size, size)
+    with torch.no_grad():
+        assert torch.allclose(rebuilt(read_network(network))(images), network(images), atol=1e-4, rtol=1e-4)
