@@ -161,8 +161,17 @@ def products(network: nn.Module) -> int:
     return total
 
 
-@names
-@pytest.mark.parametrize("formats", [("int8",), ("int8", "int4", "fp32", "int2", "codebook3")], ids=str)
+MIXED = ("int8", "int4", "fp32", "int2", "codebook3")
+
+
+@pytest.mark.parametrize(
+    ("name", "formats"),
+    [
+        *((name, ("int8",)) for name in NETWORKS),
+        *((name, MIXED) for name in ("vgg", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet")),
+    ],
+    ids=str,
+)
 def test_in_integers(name: str, formats: tuple[str, ...], read: Callable[[str], nn.Module], tmp_path: Path) -> None:
     prepared, asked = quantized(read(name), *formats)
     codes, logits = largest_step(prepared, HEADER, images())
