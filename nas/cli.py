@@ -1,5 +1,5 @@
-"""The command line: nas init | run | merge | train | check | cache | front | report | status | logs | sensitivity |
-export | decode | measure | agent | retry | submit | schema.
+"""The command line: nas init | compress | run | merge | train | check | cache | front | report | status | logs |
+sensitivity | export | decode | measure | agent | retry | submit | schema.
 
 Heavy imports wait until a command needs them.
 """
@@ -213,43 +213,22 @@ def _fail(words: str) -> NoReturn:
 @contextmanager
 def _going_on_with(again: str, console: Console, watchers: Watchers | None = None) -> Iterator[None]:
     """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
+    from nas.commands.ending import told_to
     from nas.executors.loop import WorkFailed
     from nas.executors.stopping import TERMINATED, Interrupted, Terminated
     from nas.executors.watching import nobody
 
-    watchers = watchers or nobody()
     try:
-        yield
+        with told_to(watchers or nobody()):
+            yield
     except (WorkFailed, PlaceLost) as error:
-        watchers.ended(str(error))
         _fail(str(error))
-    except Interrupted as error:
-        watchers.ended(_why_ended(error))
+    except Interrupted:
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    except Terminated as error:
-        watchers.ended(_why_ended(error))
+    except Terminated:
         console.print(f"Terminated; no report was written. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(TERMINATED) from None
-    except BaseException as error:
-        watchers.ended(_why_ended(error))
-        raise
-
-
-def _why_ended(error: BaseException) -> str:
-    """What watchers are told of an end before the end."""
-    from nas.executors import watching
-    from nas.executors.stopping import Interrupted, Terminated
-
-    match error:
-        case KeyboardInterrupt() | Interrupted():
-            return watching.INTERRUPTED
-        case Terminated():
-            return watching.TERMINATED
-        case SystemExit():  # of rich, which raises it in place of BrokenPipeError
-            return "what it printed to is gone"
-        case _:
-            return str(error) or type(error).__name__
 
 
 @contextmanager
@@ -261,6 +240,85 @@ def _placing(study: Path, overrides: list[str]) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(placed(str(error), study, overrides)) from None
+
+
+@app.command(epilog="Example:  nas compress torchvision.resnet18 --data digits --ratio 0.5 --format int8 --to small")
+def compress(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="torchvision.NAME, or package.module:function of your own code.")
+    ],
+    overrides: Overrides = None,
+    data: Annotated[
+        str, typer.Option(help="digits, a data set's name, a folder of pictures, a .npz or .csv file, or STUDY.yaml.")
+    ] = "",
+    to: Annotated[Path | None, typer.Option(help="A new or an empty folder.")] = None,
+    weights: Annotated[
+        str, typer.Option(help="DEFAULT, own, a .safetensors file or a state_dict; none: it is trained first.")
+    ] = "none",
+    ratio: Annotated[
+        list[str] | None,
+        typer.Option(metavar="R | LAYER=R", help="Share of channels that go, 0 to 0.875; of one layer alone."),
+    ] = None,
+    weight_format: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="F | LAYER=F", help="fp32, int8, int4 ...; of one layer alone."),
+    ] = None,
+    rank: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[METHOD:]R | LAYER=R",
+            help="Factors layers: a rank, a share of parameters that goes, energy:SHARE, vbmf or none; svd by default.",
+        ),
+    ] = None,
+    importance: Annotated[str | None, typer.Option(help="What ranks channels: l2, taylor, bn_scale ...")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of the compressed network's training, and of one before; 20 by default.")
+    ] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="COST=NUMBER", help="size_bytes=200000, latency_ms=2 ...: a plan is found."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Search for the plan with so many trials; options are then choices a,b,c.")
+    ] = None,
+    trust: Trust = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Show every layer before and after.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Also write the comparison as a page, table.html.")] = False,
+) -> None:
+    """Compress one network into one file, with a table of before and after.
+
+    Without a plan and without --max, weights become int8. KEY=VALUE are keys of the study that it comes to, which is
+    kept beside the result. After Ctrl-C the same command goes on.
+    """
+    from nas.commands.compress_options import Options, likely_size, wishes_of, with_fitting_size
+
+    if not data or to is None:
+        raise InputError("--data: expected what to train on" if not data else "--to: expected a folder for the result")
+    options = Options(
+        model, data, to, ratio or (), weight_format or (), rank or (), importance, epochs, limits or (), trials,
+        weights, trust, overrides or (),
+    )  # fmt: skip
+    wishes = wishes_of(options)
+    _threads_for(1, likely_size(wishes))
+    from nas.commands.compress import compress as compress_network
+    from nas.commands.compress_view import print_comparison
+    from nas.errors import CandidateFailed
+
+    console = Console()
+    again = shlex.join(["nas", *sys.argv[1:]])
+    try:
+        with _going_on_with(again, console):
+            found = compress_network(with_fitting_size(wishes), to, console, html=html)
+    except KeyboardInterrupt:
+        console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except CandidateFailed as error:
+        _fail(f"The training failed: {error}")
+    if found is None:
+        console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
+        return
+    print_comparison(console, found.comparison, layers=layers)
+    console.print(f"Written:  {escape(str(to))}", soft_wrap=True)
 
 
 @app.command(epilog="Example:  nas init photos --minutes 60 --out photos.yaml")
@@ -281,13 +339,20 @@ def init(
         Literal["quick", "normal", "thorough"], typer.Option(help="How much is tried, as far as the time allows.")
     ] = "normal",
     out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="NETWORK", help="Compress this one: torchvision.NAME or package.module:function."),
+    ] = None,
+    trust: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")] = False,
 ) -> None:
     """Look at data and write a study that fits them and the time, with the reason of every choice."""
     from nas.commands.init import Wishes
     from nas.commands.init import init as write_study
+    from nas.first_study.spaces import Base
 
-    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort)
+    network = None if base is None else Base(base, trust)
+    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort, network)
     write_study(wishes, force=force, console=Console())
 
 
@@ -329,10 +394,14 @@ def check(
 
 def _threads_as_in_a_worker(study: Study) -> None:
     """As many threads as in a worker; to be called before torch is imported."""
+    _threads_for(study.search.worker_count, study.space.input_sizes[-1])
+
+
+def _threads_for(workers: int, input_size: int) -> None:
     from nas.executors.environment import worker_environment
     from nas.machine import threads_per_worker
 
-    os.environ.update(worker_environment(threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])))
+    os.environ.update(worker_environment(threads_per_worker(workers, input_size)))
 
 
 def _probe(study: Study, console: Console) -> None:

@@ -6,11 +6,14 @@ import copy
 import gc
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from compressors.pipeline import compress
+from compressors.plan import CompressionPlan
+from nas.candidates.candidate import Candidate
 from nas.errors import CandidateFailed, InputError, nobodys_fault
 from nas.files import sha256_of
 from nas.machine import ran_out_of_memory
@@ -59,10 +62,27 @@ def evaluate(
         trained = pipeline.fit(network, give_way, report=report)
         network = trained.network.cpu().eval()
 
+    return shipped(
+        network,
+        trained.plan,
+        task,
+        bench,
+        clock,
+        epochs=trained.epochs,
+        precision=trained.precision,
+        resulted=trained.resulted_json(task.candidate.plan),
+    )
+
+
+def shipped(
+    network: nn.Module, plan: CompressionPlan, task: Task, bench: Workbench, clock: Clock, **told: Any
+) -> Evaluation:
+    """Ship a finished network, with the plan it has, and record what its file is; `told` is of its training."""
+    study = bench.study
     with clock("emit"):
         files = ship(network, task.candidate, task.folder, header=bench.header, targets=study.targets)
     with clock("verify"), pausing_for_measurements():
-        verified = verify(network, files, task.candidate.resulting(trained.plan), bench)
+        verified = verify(network, files, task.candidate.resulting(plan), bench)
     with clock("measure"):
         doubtful = verified.doubtful_targets
         measurement = measure_files(files, study.targets, origin="shipped file", without=doubtful, places=bench.places)
@@ -76,15 +96,13 @@ def evaluate(
         bench,
         clock,
         State.INFEASIBLE if broken else State.COMPLETE,
-        epochs=trained.epochs,
-        precision=trained.precision,
         accuracy_source=accuracy_source(network),
         measurement=measurement,
         violations=broken,
-        resulted=trained.resulted_json(task.candidate.plan),
         model_sha256={file.name: sha256_of(file) for file in files.values()},
         **dict(verified),
         **dict(scores),
+        **told,
     )
 
 
@@ -122,9 +140,7 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
     structure = task.candidate.structure_id(classes)
     if structure not in bench.structure_costs:
         with clock("prune"):
-            options = options_of(task.candidate, bench.study.compression)
-            batches = CalibrationBatches(bench.tiny_feed())
-            shape = compress(copy.deepcopy(network).cpu(), task.candidate.plan, options, batches, trained=False)
+            shape = untrained_shape(task.candidate, bench, network)
         with clock("emit"):
             files = emit_files(shape, task.folder / "untrained", bench.header, bench.study.targets)
         with clock("measure"):
@@ -136,6 +152,13 @@ def structure_costs(task: Task, bench: Workbench, network: nn.Module, clock: Clo
             return costs
         bench.structure_costs[structure] = costs
     return bench.structure_costs[structure]
+
+
+def untrained_shape(candidate: Candidate, bench: Workbench, network: nn.Module) -> nn.Module:
+    """A copy of an untrained, dense network on the CPU, pruned and quantized as the candidate says."""
+    batches = CalibrationBatches(bench.tiny_feed())
+    options = options_of(candidate, bench.study.compression)
+    return compress(copy.deepcopy(network).cpu(), candidate.plan, options, batches, trained=False)
 
 
 def broken_constraints(values: Mapping[str, float], study: Study, task: Task) -> dict[str, float]:

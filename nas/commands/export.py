@@ -15,7 +15,7 @@ from nas.files import sha256_of, write_atomically
 from nas.records import Evaluation
 from nas.report.card import model_card
 from nas.run_folder.paths import RunFolder, read_evaluation
-from nas.runtimes.runtime import file_names, runtime_of
+from nas.runtimes.runtime import Usage, file_names, runtime_of
 from nas.study import Study
 from nas.study.file import load_recorded
 
@@ -33,26 +33,47 @@ def export_trial(path: Path, trial: str, to: Path, *, coded: bool = False) -> li
     """
     folder = RunFolder(path)
     artifact = path / artifact_of(folder, trial)
-    evaluation = read_evaluation(artifact)
-    if evaluation is None:
-        raise InputError(f"{artifact}: holds no finished network (state unknown)")
+    finished_in(artifact)
     study = load_recorded(folder.study)
-    models = _measured_files(artifact, evaluation, study)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(f"--to: {to} exists and is not an empty folder")
-    contents = {name: (artifact / name).read_bytes() for name in (*models, *RECORDS)}
-    candidate = _candidate(artifact / "candidate.json", contents["candidate.json"], evaluation)
-    model, runtime, architecture = artifact / models[0], runtime_of(study.target), candidate.architecture
-    usage = runtime.usage(model, Form(architecture.input_channels, architecture.input_size, study.data.resize))
-    names = runtime.class_names(model)
-    contents["README.md"] = model_card(study, candidate, evaluation, names, usage=usage).encode()
-    if coded:
-        contents |= {coded_name(name): runtime.coded(artifact / name) for name in models}
-    contents["classes.json"] = json.dumps(names, ensure_ascii=False, indent=1).encode()  # where no metadata is read
+    contents = contents_of(artifact, study, coded=coded)
     written = {to / name: content for name, content in contents.items()}
     for file, content in written.items():
         write_atomically(file, content)
     return list(written)
+
+
+def contents_of(artifact: Path, study: Study, *, coded: bool = False) -> dict[str, bytes]:
+    """The files to be shipped of an artifact folder, by name: models, records, the model card and the class names.
+
+    Raises as `export_trial` does.
+    """
+    evaluation = finished_in(artifact)
+    models = _measured_files(artifact, evaluation, study)
+    contents = {name: (artifact / name).read_bytes() for name in (*models, *RECORDS)}
+    candidate = _candidate(artifact / "candidate.json", contents["candidate.json"], evaluation)
+    runtime, usage = runtime_of(study.target), usage_of(artifact, study, candidate)
+    names = runtime.class_names(artifact / models[0])
+    contents["README.md"] = model_card(study, candidate, evaluation, names, usage=usage).encode()
+    if coded:
+        contents |= {coded_name(name): runtime.coded(artifact / name) for name in models}
+    contents["classes.json"] = json.dumps(names, ensure_ascii=False, indent=1).encode()  # where no metadata is read
+    return contents
+
+
+def finished_in(artifact: Path) -> Evaluation:
+    """The evaluation that an artifact folder holds. Raises InputError where it holds none."""
+    if (evaluation := read_evaluation(artifact)) is None:
+        raise InputError(f"{artifact}: holds no finished network (state unknown)")
+    return evaluation
+
+
+def usage_of(artifact: Path, study: Study, candidate: Candidate) -> Usage:
+    """How the model of an artifact folder is used elsewhere."""
+    architecture, runtime = candidate.architecture, runtime_of(study.target)
+    model = artifact / next(iter(file_names(study.targets).values()))
+    return runtime.usage(model, Form(architecture.input_channels, architecture.input_size, study.data.resize))
 
 
 def _candidate(file: Path, content: bytes, evaluation: Evaluation) -> Candidate:

@@ -22,8 +22,8 @@ from nas.study.search import AUTO_RUNGS, Search, rung_epochs
 from nas.study.section import Name, Section, each_once
 from nas.study.targets import Target
 from nas.study.training import FROM_WEIGHTS, Training
-from search_spaces.flows import FLOWS
-from search_spaces.kinds import KINDS
+from search_spaces.flows import FLOWS, has_flow
+from search_spaces.kinds import kind_of
 from search_spaces.spaces import AnySpace
 
 
@@ -127,10 +127,10 @@ class Study(Section):
     @model_validator(mode="after")
     def _something_can_be_removed(self) -> Study:
         kinds = list(self.space.block_spaces())
-        if any(self.compression.remove_blocks) and not any(KINDS[kind].adds_input for kind in kinds):
+        if any(self.compression.remove_blocks) and not any(kind_of(kind).adds_input for kind in kinds):
             came = f"blocks without a skip alone: {', '.join(kinds)}" if kinds else self.space.words
             raise ValueError(f"compression.remove_blocks: expected a space with blocks that have a skip, got {came}")
-        if any(self.compression.remove_activations) and not any(kind in FLOWS for kind in kinds):
+        if any(self.compression.remove_activations) and not any(map(has_flow, kinds)):
             came = f"others alone: {', '.join(kinds)}" if kinds else self.space.words
             raise ValueError(f"compression.remove_activations: expected blocks of {', '.join(FLOWS)}, got {came}")
         return self

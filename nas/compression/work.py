@@ -1,0 +1,154 @@
+"""The work of a compression, step by step; what is done already is found in the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compressors.plan import CompressionPlan
+from nas.candidates.candidate import Candidate
+from nas.compression.beginning import beginning_with, begins_anew, has_weights, train_whole
+from nas.compression.comparison import Comparison
+from nas.compression.evaluating import apart, as_it_is, compressed, costs_of, task_of
+from nas.compression.finding import Costs, find, missed, shortfall, words
+from nas.compression.folder import ResultFolder, keep_plan, recorded_plan
+from nas.compression.plans import candidate_of
+from nas.compression.settings import fine_tuning, study_of
+from nas.compression.wishes import Wishes
+from nas.data import load
+from nas.errors import InputError
+from nas.records import Evaluation
+from nas.report.details import formats_words, pruning_words
+from nas.run_folder.paths import read_evaluation
+from nas.study import Study
+from nas.tasks import Tell, silent
+from nas.workbench import Workbench
+
+
+def nobody(_: str) -> None:
+    """What is said to nobody."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Who hears of the work: `begin` names what follows, `tell` hears how far it is."""
+
+    begin: Callable[[str], None] = nobody
+    tell: Tell = silent
+
+
+@dataclass(frozen=True)
+class Work:
+    """Wishes at work in a folder. `bench` has the study that they come to."""
+
+    wishes: Wishes
+    folder: ResultFolder
+    bench: Workbench
+    watched: Watched = Watched()
+
+    @classmethod
+    def of(cls, wishes: Wishes, study: Study, folder: ResultFolder, watched: Watched = Watched()) -> Work:
+        """Raises InputError where the data cannot be used."""
+        data = load(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)
+        return cls(wishes, folder, Workbench(study, data, folder=folder.work), watched)
+
+    @property
+    def study(self) -> Study:
+        return self.bench.study
+
+    @property
+    def candidate(self) -> Candidate:
+        """The compressed network."""
+        return candidate_of(self.study, self.wishes)
+
+    @property
+    def whole(self) -> Candidate:
+        """The network itself."""
+        return Candidate(architecture=self.candidate.architecture)
+
+    def wishing(self, wishes: Wishes) -> Work:
+        """The same work with other wishes, whose data are the same."""
+        bench = replace(self.bench, study=study_of(wishes, self.folder.study), of_size={})
+        return replace(self, wishes=wishes, bench=bench)
+
+    def planned(self) -> Work:
+        """With a plan by which the limits are kept, found where it is not given. Raises InputError where none does."""
+        if not self.wishes.limits or self.wishes.trials is not None:
+            return self
+        if not self.wishes.finds_a_plan:
+            self._refuse_missed()
+            return self
+        if (found := recorded_plan(self.folder, self.wishes)) is None:
+            self.watched.begin("looking for a plan by costs alone")
+            found = find(self.wishes, self._costs, say=lambda plan: self.watched.begin(f"looking at {plan}")).wishes
+            keep_plan(self.folder, found)
+        return self.wishing(found)
+
+    def _costs(self, wishes: Wishes) -> Costs:
+        """The costs of what these wishes come to. Raises InputError where they depend on weights."""
+        candidate = candidate_of(study_of(wishes, self.folder.study), wishes)
+        if candidate.depends_on_weights:
+            raise InputError(f"--max: expected a plan whose costs are known before training, got {words(wishes)}")
+        return costs_of(candidate, self.bench, self.folder.work.path / "tried", self.wishes.limits)
+
+    def _refuse_missed(self) -> None:
+        """Raise InputError where the plan as it is given breaks a limit."""
+        if self.candidate.depends_on_weights:
+            return
+        costs, limits = self._costs(self.wishes), self.wishes.limits
+        if missed(costs, limits):
+            raise InputError(
+                f"--max: the plan that is given, {words(self.wishes)}, breaks it: {shortfall(costs, limits)}; without "
+                "--ratio it is found"
+            )
+
+    def begun(self) -> Work:
+        """With the weights that compression begins with: those given, or those of the whole network, trained first."""
+        if not self.folder.whole.exists():
+            if not (anew := begins_anew(self.whole, self.bench)):
+                return self.wishing(fine_tuning(self.wishes))
+            self.watched.begin(f"training the whole network first, {len(anew)} of its tensors from random weights")
+        first = self.wishing(fine_tuning(self.wishes)) if has_weights(self.whole) else self
+        train_whole(first.bench, self.whole, self.study.training.epochs, self.folder.whole, tell=self.watched.tell)
+        space = beginning_with(self.folder.whole, self.study)
+        keys = {key: getattr(space, key) for key in ("weights", "stem")}
+        others = [one for one in self.wishes.overrides if not one.startswith(tuple(f"space.{key}=" for key in keys))]
+        return self.wishing(fine_tuning(replace(self.wishes, space={**self.wishes.space, **keys}, overrides=others)))
+
+    def artifact(self, candidate: Candidate) -> Path:
+        return self.folder.work.artifact(candidate.id, "final", self.study.search.seed)
+
+    def before(self) -> Path:
+        """The evaluated network as it is; its artifact folder."""
+        self.watched.begin("measuring the whole network")
+        task = task_of(self.study, self.whole, self.artifact(self.whole), is_constrained=False)
+        as_it_is(task, self.bench, tell=self.watched.tell)
+        return task.folder
+
+    def after(self) -> Path:
+        """The evaluated compressed network; its artifact folder. Raises InputError where the plan changes nothing."""
+        candidate = self.candidate
+        if candidate.plan == CompressionPlan():
+            raise InputError("the plan changes nothing: give --ratio, --format, --rank, or --max with a limit")
+        self.watched.begin("training the compressed network")
+        task = task_of(self.study, candidate, self.artifact(candidate), is_constrained=True)
+        compressed(task, self.bench, tell=self.watched.tell)
+        return task.folder
+
+    def comparison(self, before: Path, after: Path) -> Comparison:
+        """What is read off both artifact folders."""
+        self.watched.begin("comparing")
+        first, second = evaluation_in(before), evaluation_in(after)
+        size = self.whole.architecture.input_size
+        plan = f"{formats_words(second.layers)}; {pruning_words(second.layers)}"
+        base = str(self.wishes.space.get("base", self.study.name))
+        distance = apart(before, after, self.bench, size)
+        return Comparison(base, plan, first, second, distance, dict(self.study.limits))
+
+
+def evaluation_in(folder: Path) -> Evaluation:
+    found = read_evaluation(folder)
+    if found is None or found.measurement is None:
+        raise InputError(f"{folder}: expected a finished network, got none")
+    return found

@@ -1,0 +1,238 @@
+"""A network compressed from end to end: what is written, and that its figures are those of the files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from small_network import DATA, SPACE, Small, know_small
+from typer.testing import CliRunner
+
+import nas.compression.evaluating
+from nas import cli
+from nas.candidates.candidate import Candidate
+from nas.commands.compress import compress
+from nas.commands.compress_view import print_comparison
+from nas.compression.comparison import Comparison
+from nas.compression.folder import ResultFolder
+from nas.compression.wishes import Asked, Wishes
+from nas.data import DataSet, load
+from nas.errors import InputError
+from nas.run_folder.paths import read_evaluation
+from nas.study import Data
+from search_spaces.existing.weights import digest_of
+
+WISHES = Wishes(
+    space=SPACE,
+    data=DATA,
+    ratio=Asked((0.5,)),
+    format=Asked(("int8",)),
+    epochs=1,
+    overrides=["training.batch_size=32", "training.precision=fp32"],
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _known() -> None:
+    know_small()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, _known: None) -> tuple[Comparison, ResultFolder]:
+    found = compress(WISHES, tmp_path_factory.mktemp("compressed") / "to", Console(quiet=True), html=True)
+    assert found is not None
+    return found.comparison, found.folder
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSet:
+    return load(Data.model_validate(DATA), input_size=8, seed=0)
+
+
+def artifacts(folder: ResultFolder) -> tuple[Path, Path]:
+    """The artifact folders of the whole and of the compressed network."""
+    found = sorted(folder.work.path.glob("artifacts/*/*/candidate.json"), key=lambda file: len(file.read_text()))
+    assert len(found) == 2
+    return found[0].parent, found[1].parent
+
+
+def answers(file: Path, images: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    found: np.ndarray = session.run(None, {"image": images.astype(np.float32) / np.float32(255)})[0]  # type: ignore[type-arg]
+    return found
+
+
+def test_everything_that_ships_is_there(done: tuple[Comparison, ResultFolder]) -> None:
+    _, folder = done
+    names = {entry.name for entry in folder.path.iterdir()}
+    expected = {"model.onnx", "README.md", "predict.py", "classes.json", "candidate.json", "evaluation.json"}
+    assert names == expected | {"table.json", "table.html", "study.yaml", "work"}
+    compile((folder.path / "predict.py").read_text(), "predict.py", "exec")
+
+
+def test_the_tables_accuracies_are_those_of_the_files(done: tuple[Comparison, ResultFolder], data: DataSet) -> None:
+    """Read by onnxruntime alone."""
+    _, folder = done
+    told = json.loads(folder.table.read_text())
+    parts = {"accuracy": data.validation, "test_accuracy": data.load_test()}
+    before, _ = artifacts(folder)
+    for when, file in (("before", before / "model.onnx"), ("after", folder.path / "model.onnx")):
+        for name, part in parts.items():
+            right = (answers(file, part.images).argmax(1) == part.labels).mean()
+            assert told[when][name] == pytest.approx(right)
+        assert told[when]["size_bytes"] == file.stat().st_size
+
+
+def test_distances_are_those_of_the_files(done: tuple[Comparison, ResultFolder], data: DataSet) -> None:
+    comparison, folder = done
+    images = data.validation.images
+    before, after = (answers(file / "model.onnx", images) for file in artifacts(folder))
+    assert comparison.distance.mse == pytest.approx(((before - after) ** 2).mean(), rel=1e-4)
+    first, second = (torch.from_numpy(logits).double().log_softmax(1) for logits in (before, after))
+    kl = torch.nn.functional.kl_div(second, first, log_target=True, reduction="batchmean")
+    assert comparison.distance.kl == pytest.approx(kl.item(), rel=1e-4)
+    assert comparison.distance.images == len(images)
+
+
+def test_before_is_the_network_with_its_weights(done: tuple[Comparison, ResultFolder], data: DataSet) -> None:
+    """The file that was measured answers as torch's own module does with the weights that were kept."""
+    _, folder = done
+    network = Small()
+    weights = load_file(folder.whole)
+    assert set(weights) == set(network.state_dict())
+    network.load_state_dict(weights)
+    mean, std = data.mean_std
+    images = torch.from_numpy(data.validation.images).float() / 255
+    expected = network.eval()((images - mean) / std).detach().numpy()
+    np.testing.assert_allclose(
+        answers(artifacts(folder)[0] / "model.onnx", data.validation.images), expected, atol=1e-3
+    )
+
+
+def test_the_compressed_network_begins_with_them(done: tuple[Comparison, ResultFolder]) -> None:
+    _, folder = done
+    for artifact in artifacts(folder):
+        candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_text()))
+        assert candidate.architecture.weights == digest_of(load_file(folder.whole))  # type: ignore[union-attr]
+
+
+def test_shapes_are_those_that_were_asked_for(done: tuple[Comparison, ResultFolder]) -> None:
+    """Convolutions of 16, 32 and 32 channels, halved: by hand."""
+    comparison, _ = done
+    before, after = comparison.figures
+    assert before["parameters"] == 16 * 9 + 16 + 32 * 16 * 9 + 32 + 32 * 32 * 9 + 32 + 330
+    assert after["parameters"] == 8 * 9 + 8 + 16 * 8 * 9 + 16 + 16 * 16 * 9 + 16 + 170
+    assert after["macs"] == 64 * 8 * 9 + 16 * 16 * 8 * 9 + 16 * 16 * 16 * 9 + 160
+    assert [layer.channels for layer in comparison.layers] == [(16, 8), (32, 16), (32, 16), (10, 10)]
+    assert {layer.formats for layer in comparison.layers} == {"int8"}
+    assert comparison.before.epochs == 0
+    assert comparison.after.epochs == 1
+
+
+def test_the_same_command_does_nothing_again(
+    done: tuple[Comparison, ResultFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison, folder = done
+    monkeypatch.setattr(nas.compression.evaluating, "evaluate_safely", None)
+    monkeypatch.setattr(nas.compression.evaluating, "shipped", None)
+    again = compress(WISHES, folder.path, Console(quiet=True))
+    assert again is not None
+    assert again.comparison == comparison
+
+
+def test_after_a_death_the_same_command_goes_on(done: tuple[Comparison, ResultFolder], tmp_path: Path) -> None:
+    """What was done before, the training of the whole network and its evaluation, is not done again."""
+    comparison, old = done
+    folder = ResultFolder(tmp_path / "to")
+    shutil.copytree(old.path, folder.path)
+    folder.table.unlink()
+    first, second = artifacts(folder)
+    shutil.rmtree(second)
+    kept = {file: file.stat().st_mtime_ns for file in (folder.whole, first / "evaluation.json")}
+    again = compress(WISHES, folder.path, Console(quiet=True))
+    assert again is not None
+    assert folder.table.exists()
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert again.comparison.before == comparison.before
+    assert again.comparison.after.validation == comparison.after.validation  # the same seed, the same network
+
+
+@pytest.fixture
+def begun(done: tuple[Comparison, ResultFolder]) -> Wishes:
+    """Wishes for the same network with the weights that it has by now."""
+    return replace(WISHES, space={**SPACE, "weights": str(done[1].whole), "stem": "keep"})
+
+
+def test_one_click_finds_a_plan_that_keeps_to_the_limit(begun: Wishes, tmp_path: Path) -> None:
+    wishes = replace(begun, ratio=Asked(), format=Asked(), limits={"size_bytes": 6000.0})
+    found = compress(wishes, tmp_path / "to", Console(quiet=True))
+    assert found is not None
+    _, after = found.comparison.figures
+    assert 0 < (after["size_bytes"] or 0) <= 6000
+    assert {layer.formats for layer in found.comparison.layers} == {"int8"}
+    assert not found.folder.whole.exists()  # it had weights: nothing was trained first
+    plan = json.loads(found.folder.plan.read_text())
+    assert (plan["format"], plan["rank"]) == ("int8", None)
+    assert 0 < plan["ratio"] < 0.75
+
+
+def test_a_plan_that_breaks_a_limit_is_refused_before_training(begun: Wishes, tmp_path: Path) -> None:
+    wishes = replace(begun, limits={"macs": 1000.0})
+    with pytest.raises(InputError, match=r"^--max: the plan that is given, int8, 0.5 of .*macs is 60,064 of at"):
+        compress(wishes, tmp_path / "to", Console(quiet=True))
+    with pytest.raises(InputError, match=r"^--max: no plan keeps to it: with int8, 0.875 of channels"):
+        compress(replace(wishes, ratio=Asked()), tmp_path / "other", Console(quiet=True))
+
+
+def test_a_plan_that_changes_nothing_is_refused(begun: Wishes, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the plan changes nothing"):
+        compress(replace(begun, ratio=Asked(), format=Asked(("fp32",))), tmp_path / "to", Console(quiet=True))
+
+
+def test_the_table_is_whole_on_a_narrow_terminal(done: tuple[Comparison, ResultFolder]) -> None:
+    console = Console(width=40, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_comparison(console, done[0], layers=True)
+    text = console.export_text()
+    assert "…" not in text
+    for word in ("validation accuracy (%)", "file size (KB)", "conv3", "9\u202f248 -> 2\u202f320"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["net.onnx", "--data", "digits", "--to", "to"], "MODEL: net.onnx: expected the name of a network"),
+        (["torchvision.resnet18", "--to", "to"], "--data: expected what to train on"),
+        (["torchvision.resnet18", "--data", "digits"], "--to: expected a folder"),
+        (["a:b", "--data", "digits", "--to", "to", "--ratio", "2"], "--ratio: expected the share of channels"),
+        (["a:b", "--data", "digits", "--to", "to", "--max", "bytes=2"], "--max: expected COST=NUMBER"),
+        (["os.path:join", "--data", "digits", "--to", "to"], "space.base: os.path:join would run code of your own"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_one_clear_error(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(cli.app, ["compress", *arguments])
+    assert isinstance(found.exception, InputError)
+    assert str(found.exception).startswith(words)
+    assert "\n" not in str(found.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluations_are_records_like_any_other(done: tuple[Comparison, ResultFolder]) -> None:
+    """The test split is read once by each, and constraints bind what is compressed alone."""
+    for artifact in artifacts(done[1]):
+        found = read_evaluation(artifact)
+        assert found is not None
+        assert found.test is not None
+        assert found.parity is not None
+        assert found.phase == "final"

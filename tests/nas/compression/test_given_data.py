@@ -1,0 +1,68 @@
+"""What `--data` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nas.commands.compress_options import Options, given_data, likely_size, wishes_of
+from nas.compression.given_data import asked_size, is_study, of_study
+from nas.errors import InputError
+
+STUDY = """
+name: mine
+data: {source: digits, validation: 0.2}
+space: {family: mobile, preset: 8px}
+compression: {pruning_ratio: 0.5}
+training: {epochs: 3}
+search: {trials: 40}
+"""
+
+
+def options(**fields: object) -> Options:
+    return Options(**{"model": "torchvision.resnet18", "data": "digits", "to": Path("to"), **fields})  # type: ignore[arg-type]
+
+
+def test_a_study_gives_its_data_and_its_training_alone(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(STUDY)
+    found = of_study(str(file))
+    assert found.data == {"source": "digits", "validation": 0.2}
+    assert found.sections == {"training": {"epochs": 3}}
+    assert found.space == {}
+    file.write_text("data: {source: digits}\nspace: {base: b, input_size: 16}\n")
+    assert of_study(str(file)).space == {"input_size": 16}
+    assert is_study("a.YML")
+    assert not is_study("a.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("name: a\n", "a section data, got none"), ("- a\n", "a section data"), ("a: [\n", r"mine.yaml:\d+: ")],
+)
+def test_what_is_no_study_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=f"^--data: .*{words}") as error:
+        of_study(str(file))
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        of_study(str(tmp_path / "absent.yaml"))
+
+
+def test_a_name_gives_what_its_pictures_suggest() -> None:
+    found = given_data(options(overrides=["data.channels=1", "training.epochs=2"]))
+    assert (found.data["source"], found.data["channels"]) == ("digits", 1)
+    assert found.suited_size == 8
+    with pytest.raises(InputError, match=r"^--data: expected a folder of pictures.*'nowhere'"):
+        given_data(options(data="nowhere"))
+
+
+def test_the_size_of_images_is_the_users_where_he_says_one() -> None:
+    assert wishes_of(options()).space == {"base": "torchvision.resnet18", "input_size": 8}
+    own = wishes_of(options(overrides=["space.input_size=32"]))
+    assert own.space == {"base": "torchvision.resnet18"}
+    assert likely_size(own) == 32
+    assert asked_size(["space.input_size=32"])
+    assert not asked_size(["space.input_sizes=32", "data.size=3"])
