@@ -104,6 +104,11 @@ class SpaceLike(Protocol):
         ...
 
     @property
+    def has_weights(self) -> bool:
+        """Whether networks begin with weights of another training."""
+        ...
+
+    @property
     def most_width_choices(self) -> int:
         """The most choices that there are of a width."""
         ...
