@@ -155,7 +155,7 @@ def test_another_study_in_the_same_folder_is_refused(search: Call) -> None:
 
 
 def test_ctrl_c_ends_a_call_as_it_ends_a_program(search: Call, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Stopped, match=r"the same call goes on with mine") as stopped:
+    with pytest.raises(Stopped, match=r"kept in mine, where the same call goes on") as stopped:
         search({2: 1}, folder="mine")
     assert isinstance(stopped.value, KeyboardInterrupt)
     said = capfd.readouterr()
