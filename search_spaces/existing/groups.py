@@ -19,8 +19,8 @@ from search_spaces.remembered import remembered
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """All channel groups: `inner` ones lie within one part, or one layer alone writes them; `between` ones are those that
-    several layers share, as residual connections make them do. In order of execution each.
+    """All channel groups: `inner` ones lie within one part, or one layer alone writes them; several layers share the
+    `between` ones, as residual connections make them do. In order of execution each.
 
     fixed: layers none of whose outputs can be cut, and why.
     """
