@@ -112,7 +112,7 @@ def run_search(
     asked = None if folder is None else Path(folder)
     path = asked or folder_for(study_in(RUNS), images.digest, RUNS)
     study = study_in(path)
-    where.remember(study)
+    where.confirm(study)
     images.keep(RunFolder(path.resolve()).data)
     run_quietly(study, path, progress=progress)
     return load_run(path)
@@ -175,7 +175,7 @@ def compress(
     path = Path(folder or compression_folder(wishes_in(RUNS), images.digest, RUNS))
     wishes = wishes_in(path)
     study = compression_study(wishes)
-    where.remember(study)
+    where.confirm(study)
     images.keep(ResultFolder(path.resolve()).work.data)
     return Compressed(compress_quietly(wishes, path, progress=progress), path.resolve(), study)
 

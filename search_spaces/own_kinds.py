@@ -78,5 +78,5 @@ def _check_record(name: str, kind: BlockKind) -> None:
         )
     literal = getattr(config.model_fields["kind"].annotation, "__args__", ())
     if literal != (name,):
-        came = ", ".join(map(repr, literal)) or "no Literal"
-        raise ValueError(f'{name}: expected kind: Literal["{name}"] in {config.__name__}, got {came}')
+        given = ", ".join(map(repr, literal)) or "no Literal"
+        raise ValueError(f'{name}: expected kind: Literal["{name}"] in {config.__name__}, got {given}')

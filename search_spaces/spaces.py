@@ -139,6 +139,11 @@ class Space(Record):
         return self.model_dump(mode="json")
 
     @property
+    def has_weights(self) -> bool:
+        """Whether networks begin with weights of another training."""
+        return False
+
+    @property
     def most_width_choices(self) -> int:
         """The most choices that there are of a width."""
         return max(len(widths) for widths in (self.stem_widths, *(stage.widths for stage in self.stages)))

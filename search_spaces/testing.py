@@ -8,6 +8,7 @@ records. `nas.testing.BlockContract` adds the whole way to a file that runs as i
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
@@ -149,8 +150,9 @@ class BlockContract:
             yield space_of_kind(self.name).sample(Pick(random.Random(seed).choice), input_channels=3)
 
     def test_the_record_holds_the_kind_and_its_choices(self) -> None:
-        fields, configs = set(self.row.config.model_fields), self.configs()
+        fields = set(self.row.config.model_fields)
         assert fields == {"kind", *self.row.fields}, f"expected kind and {self.row.fields}, got {sorted(fields)}"
+        configs = self.configs()
         assert {config.kind for config in configs} == {self.name}
         assert len(configs) == len(set(configs)) == 2 ** len(self.row.fields), "two choices of each field"
         has_inner = any(row.writes == "inner" for config in configs for row in self.row.rows(config, True))
@@ -194,13 +196,16 @@ class BlockContract:
         for architecture in self.networks():
             network = build_network(architecture, CLASSES, seed=0).eval()
             expected = [(la.name, la.input_size, la.output_size, la.macs) for la in architecture.layers(CLASSES)]
-            assert executed(network, pixels(architecture.input_size)) == expected
+            ran = executed(network, pixels(architecture.input_size))
+            differing = [pair for pair in zip(expected, ran, strict=False) if pair[0] != pair[1]]
+            assert ran == expected, f"name, sides and MACs by the rows, and as they ran: {differing[:1] or len(ran)}"
 
     def test_groups_hold_every_axis_once_and_of_their_width(self) -> None:
         for architecture in self.networks():
             layers = {layer.name: layer for layer in architecture.layers(CLASSES)}
             members = [(member, group.width) for group in architecture.all_groups() for member in group.members]
-            assert len({member for member, _ in members}) == len(members)
+            twice = [member for member, count in Counter(member for member, _ in members).items() if count > 1]
+            assert not twice, f"in a group more than once: {twice}"
             for (name, axis), width in members:
                 layer = layers[name.removesuffix("_bn")]
                 assert (layer.out_channels, layer.in_channels)[axis] == width, f"{name} at axis {axis}: not {width}"

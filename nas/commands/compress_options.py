@@ -45,8 +45,8 @@ class Options:
 def wishes_of(options: Options) -> Wishes:
     """The wishes, without the size of images where nobody says one. Raises InputError for what cannot be meant."""
     space = space_of(options.model, weights=options.weights, trusted=options.trusted)
-    beside = [Path(options.data).parent] if is_study(options.data) else []
-    make_importable(Path(), *beside)  # code of one's own mostly lies where the command is given
+    # Code of one's own mostly lies where the command is given.
+    make_importable(Path(options.data).parent if is_study(options.data) else Path(), Path())
     own = {
         "ratio": read_ratio(options.ratio),
         "format": read_format(options.format),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from compressors.plan import CompressionPlan, kept_channels
@@ -12,6 +13,9 @@ from nas.candidates.sampling import prunable_groups, sample_of
 from nas.compression.wishes import Asked, Wishes
 from nas.errors import InputError
 from nas.study import Study
+from search_spaces.architectures import AnyArchitecture
+from search_spaces.existing.architecture import ExistingArchitecture
+from search_spaces.existing.groups import fixed_layers
 from search_spaces.layers import ChannelGroup
 from search_spaces.trials import Pick, first
 
@@ -29,7 +33,8 @@ def candidate_of(study: Study, wishes: Wishes) -> Candidate:
     told: Mapping[str, Asked[Any]] = {"--ratio": wishes.ratio, "--format": wishes.format, "--rank": wishes.rank}
     for option, asked in told.items():
         _refuse_unknown(option, asked.layers, names)
-    kept = {**plan.kept, **kept_of(wishes.ratio.layers, groups, grid=study.space.width_grid)}
+    own = kept_of(wishes.ratio.layers, groups, grid=study.space.width_grid, fixed=_fixed(drawn.architecture))
+    kept = {**plan.kept, **own}
     plan = plan.model_copy(update={"kept": kept, "formats": {**plan.formats, **wishes.format.layers}})
     plan = _factored(plan, wishes)
     try:
@@ -38,28 +43,45 @@ def candidate_of(study: Study, wishes: Wishes) -> Candidate:
         raise InputError(str(error)) from None
 
 
-def kept_of(ratios: Mapping[str, float], groups: Iterable[ChannelGroup], *, grid: int) -> dict[str, int]:
-    """Channels left of the groups that these layers write, or run through, by group."""
-    found: dict[str, tuple[str, float]] = {}
-    kept: dict[str, int] = {}
-    of_layer = {name: group for group in groups for name, axis in group.members if axis == WRITTEN}
+def kept_of(
+    ratios: Mapping[str, float],
+    groups: Iterable[ChannelGroup],
+    *,
+    grid: int,
+    fixed: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, int]:
+    """Channels left, by group, of the groups that these layers write or pass on; `fixed` says why others have none."""
+    of_layer: dict[str, list[ChannelGroup]] = {}
+    for group in groups:
+        for name in dict.fromkeys(name for name, axis in group.members if axis == WRITTEN):
+            of_layer.setdefault(name, []).append(group)
+    kept, said = dict[str, int](), dict[str, tuple[str, float]]()
     for layer, ratio in ratios.items():
-        if (group := of_layer.get(layer)) is None:
-            raise InputError(f"--ratio: {layer}: its output channels cannot be cut: {_why_not(layer, of_layer)}")
-        other, earlier = found.setdefault(group.name, (layer, ratio))
-        if earlier != ratio:
-            raise InputError(
-                f"--ratio: {layer} and {other} are cut together: expected one ratio, got {earlier:g} and {ratio:g}"
-            )
-        kept[group.name] = kept_channels(group.width, ratio, max(1, grid // group.unit))
+        if layer not in of_layer:
+            raise InputError(f"--ratio: {layer}: its output channels cannot be cut: {_why_not(layer, of_layer, fixed)}")
+        for group in of_layer[layer]:
+            other, earlier = said.setdefault(group.name, (layer, ratio))
+            if earlier != ratio:
+                raise InputError(
+                    f"--ratio: {layer} and {other} are cut together: expected one ratio, got {earlier:g} and {ratio:g}"
+                )
+            kept[group.name] = kept_channels(group.width, ratio, max(1, grid // group.unit))
     return kept
 
 
-def _why_not(layer: str, of_layer: Mapping[str, ChannelGroup]) -> str:
-    """Which layers can be cut, for an error."""
-    able = list(of_layer)
-    near = difflib.get_close_matches(layer, able, n=3, cutoff=0.0)
-    return f"no group of channels is written by it; {len(able)} layers can be cut, such as {', '.join(near) or 'none'}"
+def _why_not(layer: str, able: Iterable[str], fixed: Mapping[str, str]) -> str:
+    """Why a layer cannot be cut, and layers that can."""
+    near = difflib.get_close_matches(layer, list(able), n=3, cutoff=0.0)
+    return (
+        f"{fixed.get(layer, 'no group of channels is written by it')}; layers that can are {', '.join(near) or 'none'}"
+    )
+
+
+def _fixed(architecture: AnyArchitecture) -> Mapping[str, str]:
+    """Why layers of an existing network cannot be cut, by layer."""
+    if not isinstance(architecture, ExistingArchitecture):
+        return {}
+    return fixed_layers(architecture.blueprint, architecture.input_size)
 
 
 def _refuse_unknown(option: str, layers: Iterable[str], known: list[str]) -> None:

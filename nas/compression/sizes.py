@@ -13,6 +13,7 @@ from search_spaces.existing.space import LEAST_SIZE, ExistingSpace
 from search_spaces.trials import Pick, first
 
 LARGEST = 224
+OTHER_SIZE = "cannot take images of"  # what a reader says of a network that was asked about images it does not fit
 USUAL = (8, 16, 28, 32, 64, 96, 128, 160, 192, 224)
 
 
@@ -21,17 +22,25 @@ def fitted_size(space: Mapping[str, Any], suited: int, *, input_channels: Litera
 
     A multilayer perceptron takes one size alone. Raises InputError where the network cannot be read, or takes none.
     """
-    try:
-        asked = ExistingSpace.model_validate({**space, "input_size": suited})
-        architecture = asked.sample(Pick(first), input_channels=input_channels)
-    except ValidationError as error:
-        details = error.errors()[0]
-        raise InputError(f"space.{'.'.join(map(str, details['loc']))}: {details['msg']}") from None
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    if (found := next((size for size in order(suited) if takes(architecture, size)), None)) is None:
-        raise InputError(f"space.input_size: {why_not(architecture, suited)}")
-    return found
+    refusal = ""
+    for size in order(suited):
+        try:
+            asked = ExistingSpace.model_validate({**space, "input_size": size})
+            architecture = asked.sample(Pick(first), input_channels=input_channels)
+        except ValidationError as error:
+            details = error.errors()[0]
+            raise InputError(f"space.{'.'.join(map(str, details['loc']))}: {details['msg']}") from None
+        except ValueError as error:
+            if OTHER_SIZE not in str(error):
+                raise InputError(str(error)) from None
+            refusal = refusal or str(error)
+            continue
+        # What is known of it by now tells of other sizes without reading it again.
+        if (found := next((one for one in order(size) if takes(architecture, one)), None)) is not None:
+            return found
+        refusal = refusal or f"space.input_size: {why_not(architecture, size)}"
+        break
+    raise InputError(refusal)
 
 
 def order(suited: int) -> Iterator[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 from nas.candidates.candidate import Candidate
 from nas.commands.compress import compress as compress_into
 from nas.commands.compress_view import print_comparison
-from nas.compression.comparison import Comparison, Figures, layer_json, ratio
+from nas.compression.comparison import Comparison, Figures, layer_json, lines, ratio
 from nas.compression.doubts import doubts_of
 from nas.compression.folder import request_of
 from nas.compression.page import page
@@ -106,10 +106,15 @@ class Compressed:
         return file
 
     def __repr__(self) -> str:
-        return f"Compressed {self.comparison.base} in {self.folder}\n{self.to_frame().to_string(na_rep='-')}"
+        return f"Compressed {self.comparison.base} in {self.folder}\n{self._shown.to_string(index=False)}"
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html(na_rep="-")
+        return self._shown.to_html(index=False)
+
+    @property
+    def _shown(self) -> pd.DataFrame:
+        """What `nas compress` prints."""
+        return pd.DataFrame([asdict(line) for line in lines(self.comparison)]).rename(columns={"label": "figure"})
 
     @cached_property
     def _model(self) -> ModelFile:

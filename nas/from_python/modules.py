@@ -21,9 +21,10 @@ FIRST_STATISTICS = {"running_mean": 0.0, "running_var": 1.0}  # of a batch norm 
 
 @dataclass(frozen=True)
 class GivenModule:
-    """A module that was read. `name` has its class, and a digest of its operations and weights."""
+    """A module that was read. `name`, by which it is known here, has its class, and a digest of what it is."""
 
     name: str
+    module: nn.Module
     read: Read
 
     def space(self, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,16 +37,14 @@ class GivenModule:
         norms = [(name, value) for name, value in self.read.state.items() if name.endswith(tuple(FIRST_STATISTICS))]
         return bool(norms) and all((value == FIRST_STATISTICS[name.rpartition(".")[2]]).all() for name, value in norms)
 
-    def remember(self, space: AnySpace, channels: int) -> None:
-        """Make it known as what a space asks for, on images of so many channels.
-
-        Raises InputError where it cannot be as that says.
-        """
-        from search_spaces.existing.reading import remember_read
+    def confirm(self, space: AnySpace, channels: int) -> None:
+        """Raise InputError where it cannot be what a space asks for, or computes something else than it was read as."""
+        from search_spaces.existing.reading.confirming import refuse_other_outputs
 
         assert isinstance(space, ExistingSpace)
         try:
-            remember_read(self.read, space.asked(channels))
+            space.known(channels)
+            refuse_other_outputs(self.module, self.read, max(space.input_sizes))
         except ValueError as error:
             raise InputError(str(error)) from None
 
@@ -56,6 +55,7 @@ def given_module(module: nn.Module, argument: str = "space") -> GivenModule:
     Raises InputError, which begins with the argument, where it cannot be read.
     """
     from search_spaces.existing.reading import read_network
+    from search_spaces.existing.reading.given import give
     from search_spaces.existing.weights import digest_of
 
     try:
@@ -64,7 +64,8 @@ def given_module(module: nn.Module, argument: str = "space") -> GivenModule:
         raise InputError(f"{argument}: {error}") from None
     read = replace(read, state={name: value.clone() for name, value in read.state.items()})
     digest = f"{read.blueprint.digest[: DIGITS // 2]}{digest_of(read.state)[: DIGITS // 2]}"
-    return GivenModule(f"{type(module).__name__}-{digest}", read)
+    give(name := f"{type(module).__name__}-{digest}", read)
+    return GivenModule(name, module, read)
 
 
 def is_module(given: object) -> TypeGuard[nn.Module]:

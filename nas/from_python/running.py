@@ -17,7 +17,7 @@ class Stopped(KeyboardInterrupt):
     """Ctrl-C ended a call before its end; nothing finished is lost, and the same call goes on."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"stopped before the end; the same call goes on with {folder}, nas.api.load_run shows it")
+        super().__init__(f"stopped before the end; what is finished is kept in {folder}, where the same call goes on")
 
 
 def run_quietly(study: Study, folder: Path, *, progress: bool) -> None:

@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
 from nas.compression.sizes import fitted_size
 from nas.errors import InputError
 from nas.first_study.pictures import ENOUGH, SIZES
 from nas.from_python.modules import GivenModule, given_module, is_module
 from nas.study import Study
-from search_spaces.existing.space import ExistingSpace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,10 +26,10 @@ class GivenSpace:
     keys: Mapping[str, Any]
     module: GivenModule | None = None
 
-    def remember(self, study: Study) -> None:
-        """Make the module known to what evaluates the study here. Raises InputError where it cannot be so used."""
+    def confirm(self, study: Study) -> None:
+        """Raise InputError where the study's network is a module, and cannot be used as the study says."""
         if self.module is not None:
-            self.module.remember(study.space, study.data.input_channels)
+            self.module.confirm(study.space, study.data.input_channels)
 
 
 def given_space(
@@ -74,12 +71,6 @@ def _refuse_other(base: object, argument: str) -> None:
 def _sized(space: GivenSpace, side: float | None, channels: Literal[1, 3]) -> GivenSpace:
     """With the size of images that suits them and that the network can take, for which it is read."""
     suited = min(max(USUAL_SIZE if side is None else round(side), SIZES[0]), SIZES[-1])
-    if space.module is not None:
-        try:
-            asked = ExistingSpace.model_validate({**space.keys, "input_size": suited})
-        except ValidationError:  # told when the whole study is read
-            return GivenSpace({**space.keys, "input_size": suited}, space.module)
-        space.module.remember(asked, channels)
     size = fitted_size(space.keys, suited, input_channels=channels)
     return GivenSpace({**space.keys, "input_size": size}, space.module)
 

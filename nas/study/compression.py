@@ -94,7 +94,8 @@ class Compression(Section):
     stage_widths: bool = Field(
         False,
         description="Whether the widths between blocks are pruned as well. Widths that skip connections tie together "
-        "have one ratio; widths that shuffle units split are not pruned.",
+        "have one ratio; widths that shuffle units split are not pruned. Of a network that exists these are the widths "
+        "that several layers write.",
     )
     edges_below_int8: bool = Field(
         False,

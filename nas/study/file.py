@@ -255,8 +255,8 @@ def _opened(key: KeyPath) -> Any:
 
 def _validate(document: Document, path: Path | None) -> Study:
     problems = [*document.problems, *_loose_integers(document)]
-    if path is not None and _is_trusted(document.data):  # its code may lie beside it, or where the user is
-        make_importable(path.parent, Path.cwd())
+    if _is_trusted(document.data):  # its code may lie beside it, or where the user is
+        make_importable(Path.cwd() if path is None else path.parent, Path.cwd())
     try:
         study = Study.model_validate(_tuples(document.data), strict=True)
     except ValidationError as error:

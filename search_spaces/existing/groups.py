@@ -19,7 +19,8 @@ from search_spaces.remembered import remembered
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """All channel groups: `inner` ones lie within one part, `between` ones do not; in order of execution each.
+    """All channel groups: `inner` ones lie within one part, or one layer alone writes them; several layers share the
+    `between` ones, as residual connections make them do. In order of execution each.
 
     fixed: layers none of whose outputs can be cut, and why.
     """
@@ -50,11 +51,17 @@ def grouped(blueprint: Blueprint, input_size: int) -> Grouped:
         writer = found.members[0][0]
         seen[writer] += 1
         name = f"{writer}.width{seen[writer] if seen[writer] > 1 else ''}"
-        parts = {homes[path] for path, _ in found.members}
-        block = parts.pop() if len(parts) == 1 else f"{writer}.width"
-        group = _group(name, block, found, labels)
-        (between if parts else inner).append(group)
+        if len({homes[path] for path, _ in found.members}) == 1 or len(set(_sources(blueprint, found.members))) == 1:
+            inner.append(_group(name, homes[writer], found, labels))
+        else:
+            between.append(_group(name, f"{writer}.width", found, labels))
     return Grouped(tuple(inner), tuple(between), _fixed(blueprint, labels, classes))
+
+
+def _sources(blueprint: Blueprint, members: Sequence[Member]) -> Iterator[str]:
+    """The layers among the members that make these channels, and do not only pass them on: no depthwise ones."""
+    made = {node.path for node in blueprint.nodes if node.op == "linear" or node.fields.get("groups") == 1}
+    yield from (path for path, axis in members if axis == 0 and path in made)
 
 
 def groups_of(blueprint: Blueprint, input_size: int) -> tuple[ChannelGroup, ...]:
@@ -82,9 +89,9 @@ def _alike(labels: Labels) -> Iterator[_Alike]:
     """
     members, places = tuple(labels.rows), dict[int, list[tuple[int, int]]]()
     for place, row in enumerate(labels.rows.values()):
-        numbers, first, counts = np.unique(row, return_index=True, return_counts=True)
+        own, first, counts = np.unique(row, return_index=True, return_counts=True)
         order = np.argsort(first)
-        for number, count in zip(numbers[order].tolist(), counts[order].tolist(), strict=True):
+        for number, count in zip(own[order].tolist(), counts[order].tolist(), strict=True):
             places.setdefault(number, []).append((place, count))
     alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for number, found in places.items():

@@ -36,7 +36,7 @@ WISHES = Wishes(
     ratio=Asked((0.5,)),
     format=Asked(("int8",)),
     epochs=1,
-    overrides=["training.batch_size=32"],
+    overrides=["training.batch_size=32", "training.precision=fp32"],
 )
 
 

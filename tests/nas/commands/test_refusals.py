@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drafts import residual
+from known_networks import study_about
 
 import nas.commands.refusals
 from nas.commands.refusals import refusals, refuse, refuse_teachers
@@ -148,3 +150,24 @@ def test_what_cannot_teach_is_named(keys: dict[str, Any], said: str) -> None:
 def test_a_built_teacher_and_parts_that_there_are_pass() -> None:
     keys = {"teacher": "torchvision.resnet18", "weights": "none", "features_weight": 1.0, "at": ("stage1",)}
     assert list(refusals(make_study(training={"distillation": keys}))) == []
+
+
+def test_channels_without_a_batch_norm_have_no_scales() -> None:
+    squeezenet = {"base": "torchvision.squeezenet1_1", "input_size": 32}
+    ranked = {"pruning_ratio": (0.5,), "importance": "bn_scale", "weight_format": ("int8",)}
+    (problem,) = refusals(make_study(space=squeezenet, compression=ranked))
+    assert problem.startswith("compression.importance: bn_scale ranks channels by a batch norm's scales, and features.")
+    assert problem.endswith(" have none; take another one, such as l2")
+    assert not list(refusals(make_study(space=squeezenet, compression=ranked | {"importance": "l2"})))
+    assert not list(refusals(make_study(space=squeezenet, compression=ranked | {"pruning_ratio": (0.0,)})))
+    refuse(make_study(compression=ranked | {"stage_widths": True}))
+    refuse(make_study(space={"base": "torchvision.resnet18", "input_size": 32}, compression=ranked))
+
+
+def test_maps_of_a_network_without_stages_cannot_be_compared() -> None:
+    keys = {"teacher": "self", "features_weight": 1.0}
+    (problem,) = refusals(study_about(residual(), training={"distillation": keys}))
+    assert problem == (
+        "training.distillation: expected features_weight and attention_weight 0 with the network "
+        "known.networks:network, which has no stages at whose ends maps could be compared"
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from small_network import SPACE, know_small
 from torch import nn
 
 from nas.compression.sizes import fitted_size, order
 from nas.errors import InputError
+from search_spaces.existing.code import look_in
 from search_spaces.existing.known import Known, remember
 from search_spaces.existing.reading import read_network
 from search_spaces.existing.space import ExistingSpace
@@ -43,3 +46,15 @@ def test_larger_usual_sizes_come_before_smaller_and_odd_ones() -> None:
     assert found[:7] == [32, 64, 96, 128, 160, 192, 224]
     assert found[7:10] == [28, 16, 8]
     assert sorted(found) == list(range(8, 225))
+
+
+def test_code_of_ones_own_is_asked_about_other_sizes(tmp_path: Path) -> None:
+    """Its outputs are compared as it is read, which images that it cannot take do not allow."""
+    (tmp_path / "nets_of_one_size.py").write_text(
+        "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))\n"
+    )
+    look_in(tmp_path)
+    space = {"base": "nets_of_one_size:net", "trusted": True}
+    assert fitted_size(space, 8, input_channels=1) == 28
+    with pytest.raises(InputError, match=r"^space.base: nets_of_one_size: .*would run|^space.base: .*trust"):
+        fitted_size({"base": "nets_of_one_size:net"}, 8, input_channels=1)

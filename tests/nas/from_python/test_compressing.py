@@ -14,6 +14,7 @@ from own_network import own
 from sklearn.datasets import load_digits
 
 from nas.api import Compressed, InputError, Stopped, WorkFailed, compress
+from nas.compression.comparison import lines
 from nas.errors import CandidateFailed
 from nas.from_python import compressing
 from nas.from_python.compressing import compression_folder, compression_study, overrides, texts, wishes_for
@@ -139,7 +140,8 @@ def test_it_predicts_what_its_file_does(found: Compressed) -> None:
 def test_it_is_shown_as_a_table_and_a_page(found: Compressed) -> None:
     table = found.to_frame()
     assert table.loc["macs", "ratio"] == pytest.approx((found.after["macs"] or 0) / (found.before["macs"] or 1))
-    assert "size_bytes" in repr(found)
+    assert repr(found).splitlines()[1].split() == ["figure", "before", "after", "ratio", "times"]
+    assert len(repr(found).splitlines()) == 2 + len(list(lines(found.comparison)))
     assert "<table" in found._repr_html_()
     assert "<html" in found.report().read_text(encoding="utf-8")
 
@@ -168,5 +170,5 @@ def test_how_a_call_ends_before_its_end(
         raise error
 
     monkeypatch.setattr(compressing, "compress_into", fails)
-    with pytest.raises(raised, match=r"the same call goes on|the training failed: NaN"):
+    with pytest.raises(raised, match=r"where the same call goes on|the training failed: NaN"):
         compressed(tmp_path / "x")

@@ -53,7 +53,7 @@ def test_it_is_what_its_study_asks_for() -> None:
     network = own(seen=True)
     space = given_space({"base": network, "input_size": 8}, None)
     study = study_of({"name": "x", "data": {"source": "digits"}, "space": dict(space.keys)})
-    space.remember(study)
+    space.confirm(study)
     assert isinstance(study.space, ExistingSpace)
     known = study.space.known(1)
     state = weights_of(known.weights)
@@ -67,6 +67,25 @@ def test_images_have_the_size_that_the_network_takes() -> None:
     assert given_space(perceptron, 8.0, channels=1).keys["input_size"] == 28
     assert given_space(own(), 12.0, channels=1).keys["input_size"] == 12
     assert given_space({"base": own(), "input_size": 16}, 12.0, channels=1).keys["input_size"] == 16
+
+
+class Moody(nn.Module):
+    """Answers otherwise the second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.calls = own(), 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.inner(x) * self.calls
+
+
+def test_what_computes_something_else_is_refused() -> None:
+    space = given_space({"base": Moody(), "input_size": 8}, None)
+    study = study_of({"name": "x", "data": {"source": "digits"}, "space": dict(space.keys)})
+    with pytest.raises(InputError, match="Moody"):
+        space.confirm(study)
 
 
 class Choosing(nn.Module):

@@ -12,7 +12,8 @@ from nas.errors import InputError
 from nas.run_folder.network import begun_anew, code_of, keep_network, refuse_unreadable
 from nas.run_folder.paths import RunFolder
 from nas.study.file import load_study
-from search_spaces.existing import code, known
+from search_spaces.existing import known
+from search_spaces.own_code import FOLDERS
 
 STUDY = """
 name: own
@@ -36,7 +37,7 @@ def study_of(
 
 
 def test_code_beside_the_study_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "_folders", [])
+    monkeypatch.delenv(FOLDERS, raising=False)
     name = f"beside_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(SOURCE)
     study = load_study(study_of(tmp_path, f"{name}:perceptron", trusted="false"))

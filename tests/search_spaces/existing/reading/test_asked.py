@@ -12,10 +12,10 @@ from read_networks import of_torchvision
 from safetensors.torch import save_file
 from torchvision.models._api import WeightsEnum
 
-from search_spaces.existing import code
 from search_spaces.existing.building import ExistingNetwork, begin_with
 from search_spaces.existing.known import Normalization, weights_of
 from search_spaces.existing.space import ExistingSpace
+from search_spaces.own_code import FOLDERS
 
 torch.set_num_threads(1)
 SOURCE = """
@@ -95,7 +95,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"asked_networks_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(SOURCE)
-    monkeypatch.setattr(code, "_folders", [tmp_path])
+    monkeypatch.setenv(FOLDERS, str(tmp_path))
     return name
 
 
