@@ -1,12 +1,12 @@
-"""The network as it is executed: traced with torch.fx, batch norm folded into the convolution before it.
+"""The network as it is executed: traced with torch.fx, batch norm folded into the layer before it.
 
-A batch norm that has no convolution of its own is executed as one: depthwise, of one pixel.
+A batch norm of maps that has no convolution of its own is executed as one: depthwise, of one pixel.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import fx, nn
@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from compressors.biases import give_biases
 from compressors.support import (
     FLOATS,
+    BatchNorm,
     Unsupported,
     check_floats,
     check_no_hooks,
@@ -30,8 +31,11 @@ from compressors.support import (
 IDLE = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
 )  # fmt: skip
-Join = Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]
-"""Makes one layer of a convolution and the batch norm behind it."""
+Layer = nn.Conv2d | nn.Linear
+NORMED: Mapping[type[nn.Module], type[nn.Module]] = {nn.BatchNorm2d: nn.Conv2d, nn.BatchNorm1d: nn.Linear}
+"""Batch norm -> the layer that it is folded into."""
+Join = Callable[[Layer, BatchNorm], nn.Module]
+"""Makes one layer of a convolution or a linear layer and the batch norm behind it."""
 
 
 class LeafTracer(fx.Tracer):
@@ -50,36 +54,56 @@ def traced(path: str, module: nn.Module) -> fx.Graph:
         raise Unsupported(f"{where}: cannot be traced, for it is no plain graph: {error}") from None
 
 
-def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.GraphModule:
+def folded(layer: Layer, norm: BatchNorm) -> Layer:
+    """The layer that computes what both do in eval mode, with a bias."""
+    return fuse_conv_bn_eval(layer, norm) if isinstance(layer, nn.Conv2d) else _folded_linear(layer, norm)
+
+
+def _folded_linear(linear: nn.Linear, norm: BatchNorm) -> nn.Linear:
+    """torch's `fuse_linear_bn_eval` takes no norm without scales, and freezes the bias of a layer that had none."""
+    made, mean, var = copy.deepcopy(linear), norm.running_mean, norm.running_var
+    assert mean is not None
+    assert var is not None
+    with torch.no_grad():
+        factor = (var + norm.eps).rsqrt() * (norm.weight if norm.affine else 1)
+        bias = (mean.new_zeros(()) if linear.bias is None else linear.bias) - mean
+        bias = bias * factor + (norm.bias if norm.affine else 0)
+        made.weight = nn.Parameter(linear.weight * factor[:, None], requires_grad=linear.weight.requires_grad)
+        made.bias = nn.Parameter(bias, requires_grad=linear.weight.requires_grad)
+    return made
+
+
+def fold_batch_norm(module: nn.Module, join: Join = folded) -> fx.GraphModule:
     """A copy of `module` without batch norm, dropout and identity layers, and with a bias in every layer; its outputs
     are those of `module.eval()`.
 
-    What `join` makes of a convolution and its batch norm has the convolution's name; by default that is a convolution
-    with a bias. A norm that reads no convolution, or one that runs twice or that others read too, is joined with a
-    depthwise convolution that changes nothing, and keeps its name.
+    What `join` makes of a layer and its batch norm has the layer's name; by default that is a layer with a bias. A
+    BatchNorm2d that reads no convolution, or one that runs twice or that others read too, is joined with a depthwise
+    convolution that changes nothing, and keeps its name. A BatchNorm1d is taken to read features (N, C).
 
-    Raises Unsupported for a batch norm that cannot be folded: of another class than BatchNorm2d, without running
-    statistics, or of another size than the convolution before it; for hooks on what folding removes, and for a forward
+    Raises Unsupported for a batch norm that cannot be folded: of another class than BatchNorm1d and BatchNorm2d,
+    without running statistics, of another size than the layer before it, or, of a BatchNorm1d, without a linear layer
+    that runs once and that nothing else reads; for hooks on what folding removes, and for a forward
     that was replaced on an instance.
     """
     check_no_hooks("", module)
     _check_can_be_copied(module)
     source = copy.deepcopy(module).eval()
-    folded = fx.GraphModule(source, traced("", source))
-    for node in list(folded.graph.nodes):
-        layer = folded.get_submodule(node.target) if node.op == "call_module" else None
+    network = fx.GraphModule(source, traced("", source))
+    for node in list(network.graph.nodes):
+        layer = network.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(layer, _BatchNorm):
-            _fold(folded, node, layer, join)
+            _fold(network, node, layer, join)
         elif type(layer) in IDLE:
             assert layer is not None
             check_no_hooks(str(node.target), layer)
             node.replace_all_uses_with(only_input(node))
-            folded.graph.erase_node(node)
-    folded.graph.lint()
-    folded.delete_all_unused_submodules()
-    give_biases(folded)
-    folded.recompile()
-    return folded
+            network.graph.erase_node(node)
+    network.graph.lint()
+    network.delete_all_unused_submodules()
+    give_biases(network)
+    network.recompile()
+    return network
 
 
 def _check_can_be_copied(module: nn.Module) -> None:
@@ -112,21 +136,25 @@ def only_input(node: fx.Node) -> fx.Node:
     return node.args[0]
 
 
-def _fold(folded: fx.GraphModule, node: fx.Node, norm: nn.Module, join: Join) -> None:
+def _fold(network: fx.GraphModule, node: fx.Node, norm: nn.Module, join: Join) -> None:
     path, previous = str(node.target), only_input(node)
-    check_own_type(path, norm, (nn.BatchNorm2d,), "fold")
-    assert isinstance(norm, nn.BatchNorm2d)
+    check_own_type(path, norm, tuple(NORMED), "fold")
+    assert isinstance(norm, BatchNorm)
     _check_norm(path, norm)
-    conv = folded.get_submodule(str(previous.target)) if previous.op == "call_module" else None
-    if isinstance(conv, nn.Conv2d) and _is_its_own(folded, previous):
-        _check_pair(str(previous.target), conv, path, norm)
-        check_read_by_its_call(folded, str(previous.target))
-        folded.set_submodule(str(previous.target), join(conv, norm))
+    layer = network.get_submodule(str(previous.target)) if previous.op == "call_module" else None
+    if isinstance(layer, NORMED[type(norm)]) and _is_its_own(network, previous):
+        assert isinstance(layer, Layer)
+        _check_pair(str(previous.target), layer, path, norm)
+        check_read_by_its_call(network, str(previous.target))
+        network.set_submodule(str(previous.target), join(layer, norm))
         node.replace_all_uses_with(previous)
-        folded.graph.erase_node(node)
+        network.graph.erase_node(node)
+    elif isinstance(norm, nn.BatchNorm1d):
+        what = str(previous.target) if layer is None else f"{previous.target} ({type(layer).__name__})"
+        raise refuse(path, norm, "reads", what, "a linear layer that runs once and that nothing else reads")
     else:
-        check_read_by_its_call(folded, path)
-        folded.set_submodule(path, join(idle_convolution(norm), norm))
+        check_read_by_its_call(network, path)
+        network.set_submodule(path, join(idle_convolution(norm), norm))
 
 
 def idle_convolution(norm: nn.BatchNorm2d) -> nn.Conv2d:
@@ -141,7 +169,7 @@ def idle_convolution(norm: nn.BatchNorm2d) -> nn.Conv2d:
     return conv.train(norm.training)
 
 
-def _check_norm(path: str, norm: nn.BatchNorm2d) -> None:
+def _check_norm(path: str, norm: BatchNorm) -> None:
     """Refuse a norm that computes something else than its sizes and statistics say, or has none."""
     check_no_hooks(path, norm)
     check_floats(path, norm, FLOATS)
@@ -150,17 +178,18 @@ def _check_norm(path: str, norm: nn.BatchNorm2d) -> None:
         raise refuse(path, norm, "track_running_stats", norm.track_running_stats, "True, with running statistics")
 
 
-def _check_pair(name: str, conv: nn.Conv2d, path: str, norm: nn.BatchNorm2d) -> None:
-    """Refuse what `fuse_conv_bn_eval` would compute otherwise than the two layers do."""
-    check_own_type(name, conv, (nn.Conv2d,), "fold batch norm into")
-    check_no_hooks(name, conv)
-    check_floats(name, conv, FLOATS)
-    check_sizes(name, conv)
-    if norm.num_features != conv.out_channels:
-        raise refuse(path, norm, "num_features", norm.num_features, f"{conv.out_channels}, the channels of {name}")
+def _check_pair(name: str, layer: Layer, path: str, norm: BatchNorm) -> None:
+    """Refuse what `folded` would compute otherwise than the two layers do."""
+    check_own_type(name, layer, tuple(NORMED.values()), "fold batch norm into")
+    check_no_hooks(name, layer)
+    check_floats(name, layer, FLOATS)
+    check_sizes(name, layer)
+    channels = layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
+    if norm.num_features != channels:
+        raise refuse(path, norm, "num_features", norm.num_features, f"{channels}, the channels of {name}")
     assert norm.running_mean is not None
-    if norm.running_mean.dtype != conv.weight.dtype:
-        raise refuse(path, norm, "dtype", norm.running_mean.dtype, f"{conv.weight.dtype}, that of {name}")
+    if norm.running_mean.dtype != layer.weight.dtype:
+        raise refuse(path, norm, "dtype", norm.running_mean.dtype, f"{layer.weight.dtype}, that of {name}")
 
 
 def _is_its_own(folded: fx.GraphModule, layer: fx.Node) -> bool:

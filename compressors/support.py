@@ -19,6 +19,10 @@ FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _NO_FLOATS = ("num_batches_tracked", "mask")  # buffers of counts and of marks
 
 
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+"""Of features and of maps."""
+
+
 class Unsupported(TypeError, ValueError):
     """A layer, or an attribute of it, that cannot be compressed. The message names both, and what is supported."""
 
@@ -68,12 +72,12 @@ def check_floats(path: str, module: nn.Module, dtypes: Sequence[torch.dtype]) ->
         raise refuse(path, module, "dtypes", sorted(map(str, set(found.values()))), "one for the whole layer")
 
 
-def check_sizes(path: str, module: nn.Conv2d | nn.Linear | nn.BatchNorm2d) -> None:
+def check_sizes(path: str, module: nn.Conv2d | nn.Linear | BatchNorm) -> None:
     """Refuse a layer whose stated sizes are not those of its weight, or no pairs: somebody changed it by hand."""
     for name in ("kernel_size", "stride", "padding", "dilation") if isinstance(module, nn.Conv2d) else ():
         if not isinstance(value := getattr(module, name), tuple | str):
             raise refuse(path, module, name, repr(value), "a pair, as Conv2d makes it")
-    if isinstance(module, nn.BatchNorm2d):
+    if isinstance(module, BatchNorm):
         expected: tuple[int, ...] = (module.num_features,)
         tensors = (module.weight, module.running_mean)
         found = next((tuple(tensor.shape) for tensor in tensors if tensor is not None), expected)

@@ -64,7 +64,7 @@ def realistic(network: nn.Module, *, seed: int = 0) -> nn.Module:
     """A network with plausible batch norm statistics, in place."""
     numbers = torch.Generator().manual_seed(seed)
     for module in network.eval().modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1, generator=numbers)  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 2, generator=numbers)  # type: ignore[union-attr]
             module.weight.data.uniform_(0.5, 2, generator=numbers)
@@ -105,7 +105,7 @@ def silence(network: nn.Module, group: ChannelGroup, kept: int) -> None:
     """Let all channels of a group behind the first `kept` be zero everywhere."""
     for path, axis in group.members:
         module = network.get_submodule(path)
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.weight.data[kept:] = 0
         if axis == 0 and isinstance(module.bias, nn.Parameter):
             module.bias.data[kept:] = 0

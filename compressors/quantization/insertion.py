@@ -20,7 +20,14 @@ from compressors.formats import UNSIGNED_8, ActivationScheme, Format, format_nam
 from compressors.low_rank.paths import of_factors
 from compressors.quantization.activations import ActivationQuantizer, SharedGrid
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLayer, QuantizedLinear
-from compressors.quantization.normed import NormedConv2d, QuantizedNormedConv2d
+from compressors.quantization.normed import (
+    NormedConv2d,
+    NormedLayer,
+    NormedLinear,
+    QuantizedNormedConv2d,
+    QuantizedNormedLinear,
+    normed,
+)
 from compressors.support import Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
 
 CLAMPING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.ReLU6)
@@ -61,12 +68,12 @@ def prepare(
 
     Factors of a layer have the format of the whole. Layers of the formats in `learned`, and of those that always do,
     train their step sizes; activations lie on the grids of `scheme`. With `keep_norms` each batch norm stays alive
-    within its convolution's layer, until `fold_norms`.
+    within its layer, until `fold_norms`.
 
     Ranges and scales are not set yet: `calibrate` does that. Raises Unsupported for layers that cannot be quantized.
     """
     asked, learning = _asked(formats), {format_named(name) for name in learned}
-    network = fold_batch_norm(module, NormedConv2d) if keep_norms else fold_batch_norm(module)
+    network = fold_batch_norm(module, normed) if keep_norms else fold_batch_norm(module)
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in network.graph.find_nodes(op="call_module")]
     asked = of_factors(asked, calls)
@@ -102,7 +109,7 @@ def _asked(formats: Mapping[str, str]) -> dict[str, Format]:
 
 def _check_layer(path: str, layer: nn.Module) -> None:
     """Refuse layers that quantized ones would compute otherwise, or that no file could hold."""
-    if isinstance(layer, NormedConv2d):
+    if isinstance(layer, NormedLayer):
         layer = layer.folded()
     check_own_type(path, layer, (nn.Conv2d, nn.Linear), "quantize")
     assert isinstance(layer, nn.Conv2d | nn.Linear)
@@ -128,7 +135,7 @@ def quantized_tensors(network: fx.GraphModule, asked: Collection[str]) -> set[fx
     for node in network.graph.nodes:
         if node.op == "call_module" and node.target in asked:
             held |= {only_input(node), _result(node, modules)} | _moved_pixels(only_input(node), modules)
-            if not isinstance(modules[str(node.target)], nn.Linear):
+            if not isinstance(modules[str(node.target)], nn.Linear | NormedLinear):
                 convolved.add(_result(node, modules))
     for node in network.graph.nodes:
         if _keeps_codes(node, modules) and all(source in held for source in node.all_input_nodes):
@@ -253,4 +260,5 @@ QUANTIZED: Mapping[type[nn.Module], type[QuantizedLayer]] = {
     nn.Conv2d: QuantizedConv2d,
     NormedConv2d: QuantizedNormedConv2d,
     nn.Linear: QuantizedLinear,
+    NormedLinear: QuantizedNormedLinear,
 }

@@ -1,31 +1,43 @@
-"""The layers of a blueprint as they are executed: a batch norm is part of the convolution that it follows. No torch."""
+"""The layers of a blueprint as they are executed: a batch norm is part of the layer that it follows. No torch."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from search_spaces.existing.blueprint import Blueprint, Node
 from search_spaces.existing.ops import OPS
 from search_spaces.remembered import remembered
 
+NORMED: Mapping[str, str] = {"norm": "conv", "norm1d": "linear"}
+"""Batch norm of maps and of features -> the operation that it is folded into."""
+
 
 @remembered
 def folded_norms(blueprint: Blueprint) -> Mapping[str, str]:
-    """Batch norm, by node -> module path of the convolution of its own, into which it is folded.
+    """Batch norm, by node -> module path of the layer of its own, into which it is folded.
 
-    That convolution is run once, and nothing else reads it; what does nothing may stand between.
+    That layer, a convolution or for a norm of features a linear one, is run once, and nothing else reads it; what does
+    nothing may stand between.
     """
     runs = Counter(node.path for node in blueprint.nodes if OPS[node.op].has_weights)
     readers = Counter(name for node in blueprint.nodes for name in node.reads)
     found: dict[str, str] = {}
-    for norm in (node for node in blueprint.nodes if node.op == "norm"):
-        conv = blueprint.by_name.get(norm.reads[0])
-        while conv is not None and readers[conv.name] == 1 and (conv.op == "dropout" or conv.name in found):
-            conv = blueprint.by_name.get(conv.reads[0])
-        if conv is not None and conv.op == "conv" and runs[conv.path] == readers[conv.name] == 1:
-            found[norm.name] = conv.path
+    for norm in (node for node in blueprint.nodes if node.op in NORMED):
+        layer = blueprint.by_name.get(norm.reads[0])
+        while layer is not None and readers[layer.name] == 1 and (layer.op == "dropout" or layer.name in found):
+            layer = blueprint.by_name.get(layer.reads[0])
+        if layer is None or layer.op != NORMED[norm.op] or not runs[layer.path] == readers[layer.name] == 1:
+            continue
+        if norm.op == "norm" or layer.path not in found.values():  # a second norm of features has no layer
+            found[norm.name] = layer.path
     return found
+
+
+def unfolded_features(blueprint: Blueprint) -> Iterator[Node]:
+    """Batch norms of features that have no linear layer of their own, and could only be executed as norms."""
+    folded = folded_norms(blueprint)
+    return (node for node in blueprint.nodes if node.op == "norm1d" and node.name not in folded)
 
 
 @remembered

@@ -56,14 +56,17 @@ def _conv(node: Node, read: Sequence[Shape], width: int | None) -> Shape:
 
 
 def _linear(node: Node, read: Sequence[Shape], width: int | None) -> Shape:
-    if len(read[0]) != 1:
-        raise _Misfit(f"expected features, one row per image, got a map of {_text(read[0])}: flatten it first")
-    _expect(number(node, "in_features"), read[0][0], "features")
+    _expect(number(node, "in_features"), _features(read[0]), "features")
     return (width or number(node, "out_features"),)
 
 
 def _norm(node: Node, read: Sequence[Shape], _: int | None) -> Shape:
     _expect(number(node, "num_features"), _map(read[0])[0], "channels")
+    return read[0]
+
+
+def _norm1d(node: Node, read: Sequence[Shape], _: int | None) -> Shape:
+    _expect(number(node, "num_features"), _features(read[0]), "features")
     return read[0]
 
 
@@ -110,6 +113,7 @@ RULES: Mapping[str, Rule] = {
     "conv": _conv,
     "linear": _linear,
     "norm": _norm,
+    "norm1d": _norm1d,
     "max_pool": _pool,
     "average_pool": _pool,
     "adaptive_average": _adaptive,
@@ -126,6 +130,12 @@ def _map(shape: Shape) -> Shape:
     if len(shape) != 3:
         raise _Misfit(f"expected a map of channels, height and width, got {_text(shape)}")
     return shape
+
+
+def _features(shape: Shape) -> int:
+    if len(shape) != 1:
+        raise _Misfit(f"expected features, one row per image, got a map of {_text(shape)}: flatten it first")
+    return shape[0]
 
 
 def _expect(expected: int, got: int, unit: str) -> None:

@@ -31,3 +31,12 @@ def test_a_network_without_batch_norm_is_left_alone() -> None:
     estimate_batch_norm(network, (read.append(1) or x for x in batches()))  # type: ignore[func-returns-value]
     assert not network.training
     assert not read
+
+
+def test_statistics_of_features_too() -> None:
+    norm, features = nn.BatchNorm1d(2), [x[:, :, 0, 0] for x in batches()]
+    estimate_batch_norm(nn.Sequential(norm), features)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert torch.allclose(norm.running_mean, torch.stack([x.mean(0) for x in features]).mean(0), atol=1e-6)
+    assert torch.allclose(norm.running_var, torch.stack([x.var(0) for x in features]).mean(0), atol=1e-6)

@@ -13,7 +13,7 @@ from torchvision import models
 from unsupported import hooked, parametrized
 
 from compressors.folding import fold_batch_norm
-from compressors.quantization.normed import NormedConv2d, fold_norms
+from compressors.quantization.normed import NormedConv2d, NormedLinear, fold_norms, normed
 from search_spaces.network import Network, build_network
 from search_spaces.spaces import MobileSpace
 from search_spaces.trials import Pick
@@ -27,7 +27,7 @@ def shake(network: nn.Module, seed: int) -> nn.Module:
     """Batch norms as after training: all four tensors differ between channels."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.running_mean.normal_(0, 1, generator=generator)
             module.running_var.uniform_(0.3, 3, generator=generator)
             if module.affine:
@@ -94,6 +94,19 @@ def test_a_bias_and_a_norm_without_scale_fold_too(bias: bool, affine: bool) -> N
     folded = fold_batch_norm(network)
     assert same_outputs(network, folded, pixels())
     assert [str(node.target) for node in folded.graph.nodes if node.op == "call_module"] == ["0", "2"]
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_norm_of_features_folds_into_its_linear_layer(bias: bool, affine: bool) -> None:
+    layers = [nn.Linear(192, 5, bias=bias), nn.Dropout(0.5), nn.BatchNorm1d(5, affine=affine, eps=0.1), nn.ReLU()]
+    network = shake(nn.Sequential(nn.Flatten(), *layers, nn.Linear(5, 3)), 0)
+    found = fold_batch_norm(network)
+    assert same_outputs(network, found, pixels())
+    assert [str(node.target) for node in found.graph.nodes if node.op == "call_module"] == ["0", "1", "4", "5"]
+    assert type(found.get_submodule("1")) is nn.Linear
+    assert all(parameter.requires_grad for parameter in found.parameters())
+    assert same_outputs(found, fold_batch_norm(found, normed), pixels())
 
 
 def test_a_norm_behind_two_convolutions_folds_into_both() -> None:
@@ -216,6 +229,20 @@ def test_where_batch_norm_stays_alive_so_does_one_without_a_convolution() -> Non
     assert type(folded.get_submodule("one")) is nn.Conv2d
 
 
+@pytest.mark.parametrize("affine", [True, False])
+def test_where_batch_norm_stays_alive_so_does_one_of_features(affine: bool) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 5, bias=False), nn.BatchNorm1d(5, affine=affine))
+    network, x = shake(network, 0).float(), pixels().float()
+    live = fold_batch_norm(network, normed)
+    assert type(live.get_submodule("1")) is NormedLinear
+    with torch.no_grad():
+        torch.testing.assert_close(live.eval()(x), network.eval()(x))
+        torch.testing.assert_close(live.train()(x), network.train()(x))  # by the batch's statistics, which move
+        torch.testing.assert_close(live.eval()(x), network.eval()(x))
+        torch.testing.assert_close(fold_norms(live)(x), network(x), rtol=1e-5, atol=1e-5)
+    assert type(live.get_submodule("1")) is nn.Linear
+
+
 def test_dropout_is_gone_from_a_folded_network() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout(0.5), nn.Flatten(), nn.Dropout(0.9), nn.Linear(2, 3))
     folded = fold_batch_norm(network)
@@ -275,6 +302,18 @@ class ByName(nn.Module):
         return out
 
 
+class LinearOf(nn.Module):
+    """A linear layer that runs twice, or whose own output is read beside its batch norm's."""
+
+    def __init__(self, *, twice: bool) -> None:
+        super().__init__()
+        self.layer, self.norm, self.twice = nn.Linear(4, 4), nn.BatchNorm1d(4), twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layer(self.layer(x)) if self.twice else self.layer(x)
+        return self.norm(out) if self.twice else out + self.norm(out)
+
+
 CONV = nn.Conv2d(3, 4, 1)
 
 
@@ -296,8 +335,21 @@ CONV = nn.Conv2d(3, 4, 1)
         ),
         (pair(CONV, parametrized(nn.BatchNorm2d(4))), "1 .*: parametrizations of weight, supported: none"),
         (pair(Standardized(3, 4, 1), nn.BatchNorm2d(4)), r"cannot fold .* Standardized \(0\), supported: Conv2d"),
-        (pair(nn.Linear(3, 4), nn.BatchNorm1d(4)), r"cannot fold BatchNorm1d \(1\), supported: BatchNorm2d"),
-        (pair(CONV, nn.SyncBatchNorm(4)), r"cannot fold SyncBatchNorm \(1\), supported: BatchNorm2d"),
+        (pair(nn.Linear(3, 4), nn.BatchNorm1d(1)), r"1 \(BatchNorm1d\): num_features 1, supported: 4, the channels of"),
+        (pair(hooked(nn.Linear(3, 4)), nn.BatchNorm1d(4)), r"0 \(Linear\): forward hooks"),
+        (
+            pair(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False)),
+            r"1 \(BatchNorm1d\): track_running_",
+        ),
+        (pair(nn.ReLU(), nn.BatchNorm1d(4)), r"1 \(BatchNorm1d\): reads 0 \(ReLU\), supported: a linear layer that ru"),
+        (nn.Sequential(nn.BatchNorm1d(4)), r"0 \(BatchNorm1d\): reads input, supported: a linear layer"),
+        (pair(nn.Conv1d(3, 4, 1), nn.BatchNorm1d(4)), r"1 \(BatchNorm1d\): reads 0 \(Conv1d\), supported: a linear"),
+        (
+            LinearOf(twice=True),
+            r"norm \(BatchNorm1d\): reads layer \(Linear\), supported: a linear layer that runs o",
+        ),
+        (LinearOf(twice=False), r"norm \(BatchNorm1d\): reads layer \(Linear\), supported: .* nothing else reads"),
+        (pair(CONV, nn.SyncBatchNorm(4)), r"cannot fold SyncBatchNorm \(1\), supported: BatchNorm2d, "),
         (pair(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4)), r"cannot fold BatchNorm3d \(1\), supported: BatchNorm2d"),
         (nn.Sequential(CONV, hooked(nn.Dropout(0.5))), r"1 \(Dropout\): forward hooks"),
         (hooked(nn.Sequential(CONV)), r"the network \(Sequential\): forward hooks"),
@@ -341,3 +393,8 @@ def test_frozen_weights_stay_frozen() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4))
     network[0].weight.requires_grad_(False)
     assert not fold_batch_norm(network).get_submodule("0").weight.requires_grad
+
+
+def test_a_frozen_linear_layer_stays_frozen() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).requires_grad_(False)
+    assert not any(parameter.requires_grad for parameter in fold_batch_norm(network).parameters())

@@ -65,7 +65,7 @@ class CutByHand:
         values, masks = [value for value, _ in read], [mask for _, mask in read]
         x, mask = read[0]
         match node.op:
-            case "conv" | "linear" | "norm":
+            case "conv" | "linear" | "norm" | "norm1d":
                 return self._layer(node, x, mask)
             case "concatenate":
                 return torch.cat(values, 1), np.concatenate(masks)
@@ -92,7 +92,7 @@ class CutByHand:
     def _layer(self, node: Node, x: Tensor, mask: Mask) -> tuple[Tensor, Mask]:
         layer = self._network.get_submodule(node.path)
         out = self._left(node.path, 0, layer.weight.shape[0])
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             assert (out == mask).all(), f"{node.name}: other channels meet"
             values = (layer.running_mean, layer.running_var, layer.weight, layer.bias)
             self._note(node, (int(out.sum()),), int(out.sum()) * x[0, 0].numel())

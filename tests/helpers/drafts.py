@@ -47,6 +47,9 @@ class Draft:
         channels = self.shapes[read][0]
         return self.add("norm", read, name=name, module=module, num_features=channels, eps=1e-5, momentum=0.1)
 
+    def norm1d(self, name: str, read: str) -> str:
+        return self.add("norm1d", read, name=name, num_features=self.shapes[read][0], eps=1e-5, momentum=0.1)
+
     def unit(self, name: str, read: str, width: int, **fields: Any) -> str:
         """Convolution, batch norm, ReLU: NAME.0, NAME.1 and a function."""
         return self.add("relu", self.norm(f"{name}.1", self.conv(f"{name}.0", read, width, **fields)))
@@ -144,6 +147,14 @@ def flattened() -> Blueprint:
     return draft.done(x, head="classifier.2")
 
 
+def normed() -> Blueprint:
+    """A perceptron with batch norm behind its hidden layers, the second with dropout between, as one writes it."""
+    draft = Draft(channels=1)
+    x = draft.add("relu", draft.norm1d("1", draft.linear("0", draft.flatten(INPUT), 9, bias=False)))
+    x = draft.add("dropout", draft.linear("3", x, 7), p=0.5)
+    return draft.done(draft.add("relu", draft.norm1d("5", x)), head="7")
+
+
 def fire() -> Blueprint:
     """A squeeze, two expansions side by side, and a convolution as head; SqueezeNet's names."""
     draft = Draft()
@@ -172,7 +183,7 @@ def perceptron() -> Blueprint:
 
 DRAFTS = {
     "residual": residual, "dense": dense, "shuffled": shuffled, "squeezed": squeezed, "flattened": flattened,
-    "fire": fire, "shared": shared,
+    "normed": normed, "fire": fire, "shared": shared,
 }  # fmt: skip
 
 
@@ -186,7 +197,9 @@ def drafts(draw: st.DrawFn) -> Blueprint:
     last = known[-1]
     if draw(st.booleans()):
         last = draft.flatten(last)
-        last = draft.add("relu", draft.linear("hidden", last, 4)) if draw(st.booleans()) else last
+        if draw(st.booleans()):
+            last = draft.linear("hidden", last, 4)
+            last = draft.add("relu", draft.norm1d("hidden_norm", last) if draw(st.booleans()) else last)
     return draft.done(last)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,7 +24,7 @@ from search_spaces.trials import Trial
 CLASSES = 10
 NAMES = (
     "resnet18", "vgg16_bn", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1",
-    "regnet_y_400mf", "densenet121", "mlp",
+    "regnet_y_400mf", "densenet121", "mlp", "normed_mlp",
 )  # fmt: skip
 
 
@@ -40,6 +40,15 @@ class Mlp(nn.Module):
         return out
 
 
+def normed_mlp() -> nn.Module:
+    """784-96-64-10 with batch norm."""
+    hidden = [nn.Linear(784, 96), nn.BatchNorm1d(96), nn.ReLU(), nn.Linear(96, 64), nn.BatchNorm1d(64), nn.ReLU()]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, CLASSES))
+
+
+OF_ONES_OWN: Mapping[str, Callable[[], nn.Module]] = {"mlp": Mlp, "normed_mlp": normed_mlp}
+
+
 @dataclass(frozen=True)
 class Existing:
     """A network as it came, and as it is read."""
@@ -50,11 +59,11 @@ class Existing:
 
     @property
     def channels(self) -> int:
-        return 1 if self.name == "mlp" else 3
+        return 1 if self.name in OF_ONES_OWN else 3
 
     @property
     def size(self) -> int:
-        return 28 if self.name == "mlp" else 32
+        return 28 if self.name in OF_ONES_OWN else 32
 
     @property
     def architecture(self) -> ExistingArchitecture:
@@ -79,13 +88,14 @@ def existing(name: str, *, linear_head: bool = False) -> Existing:
     """`linear_head`: all behind the last map is one linear layer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = Mlp() if name == "mlp" else models.get_model(name, weights=None, num_classes=CLASSES)
+        own = OF_ONES_OWN.get(name)
+        module = models.get_model(name, weights=None, num_classes=CLASSES) if own is None else own()
     read = read_network(realistic(module))
     if linear_head:
         blueprint = with_linear_head(read.blueprint)
-        own = ExistingNetwork(blueprint, CLASSES).state_dict()
-        kept = {key: value for key, value in read.state.items() if key in own and value.shape == own[key].shape}
-        read = replace(read, blueprint=blueprint, state={**own, **kept})
+        whole = ExistingNetwork(blueprint, CLASSES).state_dict()
+        kept = {key: value for key, value in read.state.items() if key in whole and value.shape == whole[key].shape}
+        read = replace(read, blueprint=blueprint, state={**whole, **kept})
     return Existing(name, module, read)
 
 

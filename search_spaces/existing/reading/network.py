@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.errors import Unreadable
+from search_spaces.existing.executed import unfolded_features
 from search_spaces.existing.ops import OPS
 from search_spaces.existing.reading.heads import channels_of_images, classes_left_out
 from search_spaces.existing.reading.tracing import refuse_what_a_trace_does_not_show, trace, unwrapped
@@ -45,8 +46,19 @@ def read_network(network: nn.Module, *, input_channels: int | None = None) -> Re
         writing.read(node)
     head, num_classes, nodes = classes_left_out(writing.finished())
     blueprint = Blueprint(input_channels=channels, head=head, nodes=nodes)
+    _refuse_norms_of_no_layer(blueprint)
     state, unused = _weights(network, blueprint)
     return Read(blueprint, state, num_classes, unused, tuple(writing.left_out))
+
+
+def _refuse_norms_of_no_layer(blueprint: Blueprint) -> None:
+    for norm in unfolded_features(blueprint):
+        before = blueprint.by_name.get(norm.reads[0])
+        what = "the image" if before is None else f"{before.name} ({before.op})"
+        raise Unreadable(
+            f"{norm.path} (BatchNorm1d): reads {what}, supported: a linear layer that runs once and whose outputs "
+            "nothing else reads"
+        )
 
 
 def _weights(network: nn.Module, blueprint: Blueprint) -> tuple[dict[str, Tensor], frozenset[str]]:

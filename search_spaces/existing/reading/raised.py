@@ -1,7 +1,8 @@
 """Features that become maps of one pixel again, as where gates of channels are computed by linear layers.
 
 A blueprint has no such step. What is computed between the flattening of maps of one pixel and it, is the same of maps:
-the flattening is left out, and linear layers are convolutions of one pixel, their weights of shape (out, in, 1, 1).
+the flattening is left out, linear layers are convolutions of one pixel, their weights of shape (out, in, 1, 1), and
+batch norms of features are those of maps.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _between(raised: Node, by_name: dict[str, Node]) -> set[str]:
 
 
 def _as_map(node: Node, between: set[str], names: dict[str, str]) -> Node:
-    """A node that reads what was left out where that came from; as a convolution if it is a linear layer between."""
+    """A node that reads what was left out where that came from; what lies between as an operation on maps."""
 
     def source(name: str) -> str:
         while name in names:
@@ -59,6 +60,8 @@ def _as_map(node: Node, between: set[str], names: dict[str, str]) -> Node:
         return name
 
     reads = tuple(source(name) for name in node.reads)
+    if node.op == "norm1d" and node.name in between:
+        return node.model_copy(update={"op": "norm", "reads": reads})
     if node.op != "linear" or node.name not in between:
         return node if reads == node.reads else node.model_copy(update={"reads": reads})
     sizes = {"in_channels": node.fields["in_features"], "out_channels": node.fields["out_features"]}

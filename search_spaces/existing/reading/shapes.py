@@ -9,7 +9,7 @@ from search_spaces.existing.reading.forms import Form, NotOffered
 from search_spaces.existing.reading.values import Shape, is_unknown
 
 _MAPS_ALONE = ("conv", "norm", "max_pool", "average_pool", "adaptive_average")
-_CHANNELS = {"conv": ("in_channels", "out_channels"), "norm": ("num_features", "num_features")}
+_CHANNELS = {"conv": ("in_channels", "out_channels"), "norm": ("num_features",) * 2, "norm1d": ("num_features",) * 2}
 
 
 def shape_behind(form: Form, shapes: Sequence[Shape]) -> Shape:
@@ -17,6 +17,8 @@ def shape_behind(form: Form, shapes: Sequence[Shape]) -> Shape:
     shape, fields = shapes[0], form.fields
     if len(shape) not in (2, 4) or (form.op in _MAPS_ALONE and len(shape) != 4):
         raise NotOffered(f"reads a tensor of {len(shape)} axes, supported: maps (N, C, H, W), and (N, C) where linear")
+    if form.op == "norm1d" and len(shape) != 2:
+        raise NotOffered(f"reads a tensor of {len(shape)} axes, supported: features (N, C)")
     if form.op == "linear":
         return _behind_linear(shape, fields)
     if form.op == "concatenate":

@@ -184,6 +184,23 @@ def test_linear_layers_are_cut_on_both_sides() -> None:
     assert torch.equal(network[0].weight, whole[0].weight[keep])
 
 
+def test_batch_norm_of_features_is_cut_with_its_linear_layer() -> None:
+    network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
+    norm = network[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    for tensor in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+        assert tensor is not None
+        tensor.copy_(torch.tensor([0.5, 1.0, 2.0, 3.0]) * torch.rand(1))
+    whole = copy.deepcopy(network).eval()
+    group = Channels("hidden", 4, (("0", 0), ("1", 0), ("3", 1)))
+    prune(network, [group], {"hidden": 2}, importance=batch_norm_scale)
+    whole[3].weight.data[:, :2] = 0.0  # of the smallest scales
+    x = torch.rand(5, 2)
+    assert torch.allclose(network.eval()(x), whole(x), atol=1e-6)
+    assert (network[0].out_features, norm.num_features, network[3].in_features) == (2, 2, 2)
+    assert [len(tensor) for tensor in norm.state_dict().values() if tensor.dim()] == [2] * 4
+
+
 def test_an_importance_of_ones_own_is_obeyed() -> None:
     asked: list[str] = []
 
@@ -287,7 +304,9 @@ DEPTHWISE = nn.Conv2d(4, 4, 3, groups=4)
         (one(nn.PReLU(4)), group(("0", 0)), r"cannot cut channels of PReLU \(0\), supported: Conv2d, Linear, BatchN"),
         (one(nn.ConvTranspose2d(4, 4, 3)), group(("0", 0)), r"cannot cut channels of ConvTranspose2d \(0\)"),
         (one(nn.Conv1d(4, 4, 3)), group(("0", 0)), r"cannot cut channels of Conv1d \(0\)"),
-        (one(nn.BatchNorm1d(4)), group(("0", 0)), r"cannot cut channels of BatchNorm1d \(0\)"),
+        (one(nn.BatchNorm3d(4)), group(("0", 0)), r"cannot cut channels of BatchNorm3d \(0\)"),
+        (one(nn.BatchNorm1d(4)), group(("0", 1)), r"0 \(BatchNorm1d\): group g: axis 1, supported: 0"),
+        (one(nn.BatchNorm1d(8)), group(("0", 0)), r"group g: channels along axis 0 8, supported: 4"),
         (one(nn.GroupNorm(2, 4)), group(("0", 0)), r"cannot cut channels of GroupNorm \(0\)"),
         (one(WEIGHT), group(("0", 0), width=3), r"0 \(Conv2d\): group g: channels along axis 0 4, supported: 3"),
         (one(nn.Conv2d(8, 4, 1)), group(("0", 1)), r"group g: channels along axis 1 8, supported: 4"),

@@ -21,3 +21,13 @@ def test_it_is_the_sum_of_scales_without_their_signs() -> None:
 
 def test_without_batch_norm_it_is_nothing() -> None:
     assert torch.equal(scale_sparsity(nn.Linear(2, 2)), torch.zeros(()))
+
+
+def test_norms_of_features_count_too() -> None:
+    norm = nn.BatchNorm1d(3)
+    norm.weight.data = torch.tensor([-1.0, 0.5, 2.0])
+    found = scale_sparsity(nn.Sequential(nn.Linear(2, 3), norm))
+    found.backward()
+    assert float(found.detach()) == pytest.approx(3.5)
+    assert norm.weight.grad is not None
+    assert norm.weight.grad.tolist() == [-1.0, 1.0, 1.0]

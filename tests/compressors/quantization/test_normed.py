@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -10,20 +12,23 @@ from compressors.batch_norm import estimate_batch_norm
 from compressors.folding import fold_batch_norm
 from compressors.quantization import calibrate, prepare
 from compressors.quantization.activations import ActivationQuantizer
-from compressors.quantization.modules import QuantizedConv2d
+from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
 from compressors.quantization.normed import (
     FreezableNorm,
     NormedConv2d,
+    NormedLinear,
     QuantizedNormedConv2d,
+    QuantizedNormedLinear,
     fold_norms,
     freeze_norms,
 )
 from compressors.quantization.numerics import mse_scales, nearest_codes, per_channel
 
 torch.set_num_threads(1)
+Norm = TypeVar("Norm", nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def randomised(norm: nn.BatchNorm2d, seed: int) -> nn.BatchNorm2d:
+def randomised(norm: Norm, seed: int) -> Norm:
     random = torch.Generator().manual_seed(seed)
     for tensor in (norm.weight.data, norm.bias.data, norm.running_mean):
         assert tensor is not None
@@ -204,3 +209,74 @@ def test_a_norm_without_scale_and_shift_gets_none_that_are_trained() -> None:
 def test_by_default_a_norm_is_folded_into_an_ordinary_convolution() -> None:
     assert type(fold_batch_norm(Net()).first) is nn.Conv2d
     assert type(net(keep_norms=False).first) is QuantizedConv2d
+
+
+# The same of linear layers and batch norm of features.
+
+
+def linear_pair(bias: bool = False) -> tuple[nn.Linear, nn.BatchNorm1d]:
+    torch.manual_seed(0)
+    norm = randomised(nn.BatchNorm1d(8), 0)
+    return nn.Linear(12, 8, bias=bias), norm
+
+
+def quantized_linear(fmt: str, *, learned: bool = False) -> QuantizedNormedLinear:
+    source = ActivationQuantizer(fixed=(1 / 255, 0))
+    return QuantizedNormedLinear(NormedLinear(*linear_pair()), fmt, source, learned=learned)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_folded_it_is_torchs_fused_linear_layer(bias: bool) -> None:
+    linear, norm = linear_pair(bias)
+    fused = torch.nn.utils.fusion.fuse_linear_bn_eval(linear.eval(), norm.eval())
+    found = NormedLinear(linear, norm).folded()
+    assert type(found) is nn.Linear
+    torch.testing.assert_close(found.weight, fused.weight)
+    torch.testing.assert_close(found.bias.detach(), fused.bias.detach())
+
+
+@pytest.mark.parametrize("fmt", ["int8", "int4", "int2"])
+def test_alive_it_is_batch_norm_behind_a_rounded_linear_layer(fmt: str) -> None:
+    layer, (linear, norm) = quantized_linear(fmt).train(), linear_pair()
+    signs = norm.weight.detach().sign()[:, None]
+    upright, codes = linear.weight.detach() * signs, layer.format.codes
+    scales = mse_scales(upright, codes)
+    linear.weight.data = nearest_codes(upright, scales, codes) * scales[:, None] * signs
+    x = images(1, 6, 12)
+    torch.testing.assert_close(layer(x), norm.train()(linear(x)))
+    torch.testing.assert_close(layer.layer.norm.running_mean, norm.running_mean)
+    torch.testing.assert_close(layer.layer.norm.running_var, norm.running_var)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "learned"), [("int8", False), ("int4", True), ("int2", False), ("pow2", False), ("codebook4", False)]
+)
+def test_frozen_a_linear_layer_computes_what_is_shipped(fmt: str, learned: bool) -> None:
+    layer, x = quantized_linear(fmt, learned=learned).train(), images(1, 6, 12)
+    freeze_norms(layer, True)
+    expected, shipped = layer(x), layer.folded().eval()
+    assert type(shipped) is QuantizedLinear
+    torch.testing.assert_close(shipped(x), expected, rtol=0, atol=1e-5)
+    if fmt.startswith("int"):
+        packed = shipped.packed()
+        weight = packed.codes.float() * packed.scales[:, None]
+        torch.testing.assert_close(x @ weight.T + packed.bias_codes * packed.scales / 255, expected.detach())
+
+
+def test_a_perceptron_keeps_its_norms_and_ships_none() -> None:
+    torch.manual_seed(0)
+    hidden = [nn.Linear(12, 8, bias=False), randomised(nn.BatchNorm1d(8), 1), nn.ReLU()]
+    network = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(8, 8), randomised(nn.BatchNorm1d(8), 2), nn.Linear(8, 3))
+    found = [prepare(network, {"1": "int8", "6": "int8"}, keep_norms=keeps) for keeps in (True, False)]
+    x = images(2, 16, 12)
+    for each in found:
+        calibrate(each, [x])
+    alive, folded = found
+    assert [type(alive.get_submodule(name)) for name in "14"] == [QuantizedNormedLinear, NormedLinear]
+    freeze_norms(alive, True)
+    expected = alive.eval()(x)
+    finished = fold_norms(alive)
+    torch.testing.assert_close(finished(x), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(finished(x), folded.eval()(x), rtol=0, atol=0.1 * float(expected.detach().std()))
+    assert types_of(finished) == types_of(folded)
+    assert finished.code == folded.code

@@ -150,6 +150,16 @@ def test_batch_norm_statistics_are_averaged_and_counters_are_not() -> None:
     assert int(norm.num_batches_tracked) == 7
 
 
+def test_statistics_of_features_are_averaged_too() -> None:
+    norm = nn.BatchNorm1d(2)
+    average = MovingAverage(nn.Sequential(nn.Linear(3, 2), norm), 0.5)
+    assert norm.running_var is not None
+    norm.running_var.fill_(11.0)
+    average.update()  # decay 1/10, from 1
+    average.apply()
+    assert torch.allclose(norm.running_var, torch.tensor(10.0))
+
+
 def test_moving_average_is_restored() -> None:
     network = small_network()
     average = MovingAverage(network, 0.9)

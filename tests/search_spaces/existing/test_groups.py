@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from drafts import DRAFTS, Draft, perceptron
+from drafts import DRAFTS, Draft, normed, perceptron
 
 from search_spaces.existing.blueprint import INPUT
 from search_spaces.existing.groups import fixed_layers, grouped, groups_of
@@ -45,6 +45,7 @@ EXPECTED: dict[str, tuple[list[tuple[str, int, int]], list[tuple[str, int, int]]
         [("features.0.0.width", 4, 1)],
     ),
     "flattened": ([("features.0.width", 5, 1), ("features.2.width", 7, 1), ("classifier.0.width", 9, 1)], []),
+    "normed": ([("0.width", 9, 1), ("3.width", 7, 1)], []),
     "fire": (
         [
             ("features.0.width", 6, 1), ("features.3.squeeze.width", 4, 1),
@@ -174,6 +175,12 @@ def test_a_module_that_is_run_again_behind_others_keeps_its_inner_width() -> Non
 def test_the_hidden_width_of_a_perceptron() -> None:
     (group,) = groups_of(perceptron(), 28)
     assert (group.name, group.width, group.members) == ("0.width", 128, (("0", 0), ("2", 1)))
+
+
+def test_batch_norm_of_features_goes_with_its_linear_layer() -> None:
+    assert [group.members for group in grouped(normed(), SIZE).all] == [
+        (("0", 0), ("1", 0), ("3", 1)), (("3", 0), ("5", 0), ("7", 1)),
+    ]  # fmt: skip
 
 
 def test_an_image_that_is_repeated_to_three_channels() -> None:

@@ -763,7 +763,7 @@ def test_float_layers_the_table_refuses_are_computed_right(conv: nn.Conv2d) -> N
 
 
 def test_what_cannot_be_folded_goes_through_torchs_exporter() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10)).eval()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU(), nn.BatchNorm1d(10)).eval()
     found = in_runtime(emit_or_export(network, header()), image(0))
     assert np.allclose(found, in_torch(network, image(0)), rtol=1e-4, atol=1e-5)
 

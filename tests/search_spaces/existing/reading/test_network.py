@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
 
 from search_spaces.existing.blueprint import Blueprint
+from search_spaces.existing.executed import folded_norms
 from search_spaces.existing.ops import OPS
+from search_spaces.existing.parts import layers_of
 from search_spaces.existing.reading import Unreadable, read_network
 
 torch.set_num_threads(1)
@@ -291,6 +293,38 @@ def test_a_perceptron(features: int, channels: int, size: int) -> None:
     images = torch.rand(2, channels, size, size)
     assert torch.allclose(F.log_softmax(rebuilt(read)(images), 1), network(images), atol=1e-6)
     assert read_network(network, input_channels=2).blueprint.input_channels == 2
+
+
+def test_a_perceptron_with_batch_norm() -> None:
+    hidden = [nn.Linear(64, 12), nn.BatchNorm1d(12, eps=0.1, momentum=None), nn.ReLU()]
+    network = of_any_statistics(nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(0.5), nn.Linear(12, 3)))
+    read = read_network(network)
+    assert [node.op for node in read.blueprint.nodes] == ["flatten", "linear", "norm1d", "relu", "dropout", "linear"]
+    assert folded_norms(read.blueprint) == {"2": "1"}
+    images = torch.rand(2, 1, 8, 8)
+    assert torch.allclose(rebuilt(read)(images), network(images), atol=1e-6)
+    assert [layer.name for layer in layers_of(read.blueprint, 8, num_classes=3)] == ["1", "5"]
+
+
+def of_any_statistics(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return network.eval()
+
+
+class NormedGate(Gated):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(nn.Linear(8, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 8), nn.Sigmoid())
+
+
+def test_a_norm_in_a_gate_of_linear_layers_is_one_of_maps() -> None:
+    network = Around(lambda x, gated: gated(x), of_any_statistics(NormedGate()))
+    assert ops_between(network) == "adaptive_average conv norm relu conv sigmoid multiply"
 
 
 class Repeated(nn.Module):

@@ -83,6 +83,7 @@ def test_functions(function: Callable[..., Any], said: str) -> None:
         (nn.BatchNorm2d(4, affine=False), r"^layer \(BatchNorm2d\): no weights or no running statistics, supported"),
         (nn.BatchNorm2d(4, track_running_stats=False), r"^layer \(BatchNorm2d\): no weights or no running statistics"),
         (nn.BatchNorm2d(3), r"^layer \(BatchNorm2d\): reads 4 channels, expected 3"),
+        (nn.BatchNorm1d(4), r"^layer \(BatchNorm1d\): reads a tensor of 4 axes, supported: features \(N, C\)"),
         (nn.MaxPool2d(2, return_indices=True), r"^layer \(MaxPool2d\): return_indices True, supported: False"),
         (nn.AdaptiveAvgPool2d((None, 1)), r"^layer \(AdaptiveAvgPool2d\): output_size \(None, 1\), supported: one or"),
         (nn.Linear(4, 4), r"^layer \(Linear\): reads maps, supported: behind flattening"),
@@ -114,6 +115,25 @@ class Two(nn.Module):
 
 def fc() -> nn.Linear:
     return nn.Linear(3, 2)
+
+
+NORMS: list[tuple[Callable[[Any, Tensor], Tensor], str]] = [
+    (lambda net, x: net.fc(net.norm(x.mean([2, 3]))), r"^norm \(BatchNorm1d\): reads flatten.*, supported: a linear "),
+    (lambda net, x: net.fc(net.norm(net.hidden(x.mean([2, 3])).relu())), r"^norm \(BatchNorm1d\): reads relu \(relu"),
+    (lambda net, x: net.fc(net.norm(net.hidden(net.hidden(x.mean([2, 3]))))), r"reads hidden_1 \(linear\), supported: "
+     "a linear layer that runs once and whose outputs nothing else reads"),
+    (lambda net, x: net.fc(net.other(net.norm(net.hidden(x.mean([2, 3]))))), r"^other \(BatchNorm1d\): reads norm \("),
+    (lambda net, x: net.norm(net.hidden(x.mean([2, 3]))), r"its logits come from norm \(norm1d\) at its end"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("forward", "said"), NORMS)
+def test_norms_of_features_without_a_linear_layer_of_their_own(
+    forward: Callable[[Any, Tensor], Tensor], said: str
+) -> None:
+    layers = {"hidden": nn.Linear(3, 3), "norm": nn.BatchNorm1d(3), "other": nn.BatchNorm1d(3), "fc": fc()}
+    with pytest.raises(Unreadable, match=said):
+        read_network(Own(forward, **layers))
 
 
 ENDS: list[tuple[nn.Module, str]] = [
