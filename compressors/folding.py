@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import skip_init
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from compressors.biases import give_biases
 from compressors.support import (
@@ -30,6 +30,7 @@ from compressors.support import (
 IDLE = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Identity,
 )  # fmt: skip
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 Join = Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Module]
 """Makes one layer of a convolution and the batch norm behind it."""
 
@@ -56,11 +57,12 @@ def fold_batch_norm(module: nn.Module, join: Join = fuse_conv_bn_eval) -> fx.Gra
 
     What `join` makes of a convolution and its batch norm has the convolution's name; by default that is a convolution
     with a bias. A norm that reads no convolution, or one that runs twice or that others read too, is joined with a
-    depthwise convolution that changes nothing, and keeps its name.
+    depthwise convolution that changes nothing, and keeps its name. A norm of features is folded into the linear layer
+    before it, whatever `join` makes of others.
 
-    Raises Unsupported for a batch norm that cannot be folded: of another class than BatchNorm2d, without running
-    statistics, or of another size than the convolution before it; for hooks on what folding removes, and for a forward
-    that was replaced on an instance.
+    Raises Unsupported for a batch norm that cannot be folded: of another class than BatchNorm1d and BatchNorm2d,
+    without running statistics, of another size than the layer before it, or of features behind anything but a linear
+    layer of its own; for hooks on what folding removes, and for a forward that was replaced on an instance.
     """
     check_no_hooks("", module)
     _check_can_be_copied(module)
@@ -114,17 +116,27 @@ def only_input(node: fx.Node) -> fx.Node:
 
 def _fold(folded: fx.GraphModule, node: fx.Node, norm: nn.Module, join: Join) -> None:
     path, previous = str(node.target), only_input(node)
-    check_own_type(path, norm, (nn.BatchNorm2d,), "fold")
-    assert isinstance(norm, nn.BatchNorm2d)
+    check_own_type(path, norm, NORMS, "fold")
+    assert isinstance(norm, NORMS)
     _check_norm(path, norm)
-    conv = folded.get_submodule(str(previous.target)) if previous.op == "call_module" else None
-    if isinstance(conv, nn.Conv2d) and _is_its_own(folded, previous):
-        _check_pair(str(previous.target), conv, path, norm)
-        check_read_by_its_call(folded, str(previous.target))
-        folded.set_submodule(str(previous.target), join(conv, norm))
+    name, is_its_own = str(previous.target), previous.op == "call_module" and _is_its_own(folded, previous)
+    layer = folded.get_submodule(name) if is_its_own else None
+    made: nn.Module | None = None
+    if isinstance(norm, nn.BatchNorm1d):
+        if not isinstance(layer, nn.Linear):
+            raise Unsupported(f"batch norm {path} (BatchNorm1d) does not follow a linear layer of its own")
+        _check_pair(name, layer, path, norm)
+        made = fuse_linear_bn_eval(layer, norm)
+    elif isinstance(layer, nn.Conv2d):
+        _check_pair(name, layer, path, norm)
+        made = join(layer, norm)
+    if made is not None:
+        check_read_by_its_call(folded, name)
+        folded.set_submodule(name, made)
         node.replace_all_uses_with(previous)
         folded.graph.erase_node(node)
     else:
+        assert isinstance(norm, nn.BatchNorm2d)
         check_read_by_its_call(folded, path)
         folded.set_submodule(path, join(idle_convolution(norm), norm))
 
@@ -141,7 +153,7 @@ def idle_convolution(norm: nn.BatchNorm2d) -> nn.Conv2d:
     return conv.train(norm.training)
 
 
-def _check_norm(path: str, norm: nn.BatchNorm2d) -> None:
+def _check_norm(path: str, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     """Refuse a norm that computes something else than its sizes and statistics say, or has none."""
     check_no_hooks(path, norm)
     check_floats(path, norm, FLOATS)
@@ -150,14 +162,15 @@ def _check_norm(path: str, norm: nn.BatchNorm2d) -> None:
         raise refuse(path, norm, "track_running_stats", norm.track_running_stats, "True, with running statistics")
 
 
-def _check_pair(name: str, conv: nn.Conv2d, path: str, norm: nn.BatchNorm2d) -> None:
-    """Refuse what `fuse_conv_bn_eval` would compute otherwise than the two layers do."""
-    check_own_type(name, conv, (nn.Conv2d,), "fold batch norm into")
+def _check_pair(name: str, conv: nn.Conv2d | nn.Linear, path: str, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+    """Refuse what torch's fusion would compute otherwise than the two layers do."""
+    check_own_type(name, conv, (nn.Conv2d, nn.Linear), "fold batch norm into")
     check_no_hooks(name, conv)
     check_floats(name, conv, FLOATS)
     check_sizes(name, conv)
-    if norm.num_features != conv.out_channels:
-        raise refuse(path, norm, "num_features", norm.num_features, f"{conv.out_channels}, the channels of {name}")
+    channels = conv.out_channels if isinstance(conv, nn.Conv2d) else conv.out_features
+    if norm.num_features != channels:
+        raise refuse(path, norm, "num_features", norm.num_features, f"{channels}, the channels of {name}")
     assert norm.running_mean is not None
     if norm.running_mean.dtype != conv.weight.dtype:
         raise refuse(path, norm, "dtype", norm.running_mean.dtype, f"{conv.weight.dtype}, that of {name}")

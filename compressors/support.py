@@ -68,12 +68,12 @@ def check_floats(path: str, module: nn.Module, dtypes: Sequence[torch.dtype]) ->
         raise refuse(path, module, "dtypes", sorted(map(str, set(found.values()))), "one for the whole layer")
 
 
-def check_sizes(path: str, module: nn.Conv2d | nn.Linear | nn.BatchNorm2d) -> None:
+def check_sizes(path: str, module: nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     """Refuse a layer whose stated sizes are not those of its weight, or no pairs: somebody changed it by hand."""
     for name in ("kernel_size", "stride", "padding", "dilation") if isinstance(module, nn.Conv2d) else ():
         if not isinstance(value := getattr(module, name), tuple | str):
             raise refuse(path, module, name, repr(value), "a pair, as Conv2d makes it")
-    if isinstance(module, nn.BatchNorm2d):
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         expected: tuple[int, ...] = (module.num_features,)
         tensors = (module.weight, module.running_mean)
         found = next((tuple(tensor.shape) for tensor in tensors if tensor is not None), expected)

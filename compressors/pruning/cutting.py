@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from compressors.pruning.places import Selection
 
-KINDS = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+KINDS = (nn.Conv2d, nn.Linear, *NORMS)
 
 
 def size_along(layer: nn.Module, axis: int) -> int | None:
@@ -18,7 +19,7 @@ def size_along(layer: nn.Module, axis: int) -> int | None:
     """
     if isinstance(layer, Selection):
         return len(layer.selected()) if axis == 0 else None
-    if isinstance(layer, nn.BatchNorm2d):
+    if isinstance(layer, NORMS):
         return layer.num_features
     if isinstance(layer, nn.Conv2d):
         return layer.in_channels if axis == 1 else layer.out_channels
@@ -32,7 +33,7 @@ def cut(layer: nn.Module, gone: Mapping[int, Tensor]) -> None:
         layer.select(reselected(layer.selected(), gone[1].tolist()))
         return
     keep = {axis: _others(size_along(layer, axis) or 0, numbers) for axis, numbers in gone.items()}
-    if isinstance(layer, nn.BatchNorm2d):
+    if isinstance(layer, NORMS):
         _take(layer, ("weight", "bias", "running_mean", "running_var"), 0, keep[0])
         layer.num_features = len(keep[0])
     elif isinstance(layer, nn.Conv2d) and layer.groups > 1:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from compressors.pruning.cutting import NORMS
 from compressors.pruning.places import Group, Place, weighed
 from compressors.support import refuse
 
@@ -52,7 +53,7 @@ def _moments(momenta: Mapping[str, Tensor], path: str, weight: Tensor) -> Tensor
 
 def batch_norm_scale(module: nn.Module, group: Group) -> Tensor:
     """Mean of |gamma| over the group's batch norms (network slimming, Liu et al. 2017, arXiv:1708.06519)."""
-    found = [(place, layer) for place, layer in weighed(module, group) if isinstance(layer, nn.BatchNorm2d)]
+    found = [(place, layer) for place, layer in weighed(module, group) if isinstance(layer, NORMS)]
     if not found:
         raise ValueError(f"group {group.name}: bn_scale needs a batch norm among its members")
     for place, norm in found:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from compressors.pruning.cutting import KINDS, size_along
+from compressors.pruning.cutting import KINDS, NORMS, size_along
 from compressors.pruning.places import Group, Place, Selection, places_of
 from compressors.support import FLOATS, Unsupported, check_floats, check_no_hooks, check_own_type, check_sizes, refuse
 
@@ -64,7 +64,7 @@ def _check_layer(place: Place, layer: nn.Module) -> None:
     check_no_hooks(place.path, layer)
     check_floats(place.path, layer, FLOATS)
     check_sizes(place.path, layer)
-    _check_axis(place, layer, (0,) if isinstance(layer, nn.BatchNorm2d) else (0, 1))
+    _check_axis(place, layer, (0,) if isinstance(layer, NORMS) else (0, 1))
     if isinstance(layer, nn.Conv2d) and layer.groups > 1:
         _check_groups(place, layer)
     else:

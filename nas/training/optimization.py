@@ -95,7 +95,7 @@ class MovingAverage:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        norms = (m for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+        norms = (m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d))
         statistics = itertools.chain.from_iterable((norm.running_mean, norm.running_var) for norm in norms)
         self._live: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
         self._live += [tensor for tensor in statistics if tensor is not None]

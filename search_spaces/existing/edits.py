@@ -15,7 +15,7 @@ from search_spaces.existing.ops import OPS
 
 SMALL_IMAGES = 64  # pixels; below, a stem that divides the side by STEM_DIVISION leaves the stages next to nothing
 STEM_DIVISION = 4
-_CHANNELS = {"conv": "out_channels", "linear": "out_features", "norm": "num_features"}
+_CHANNELS = {"conv": "out_channels", "linear": "out_features", "norm": "num_features", "norm1d": "num_features"}
 _BEHIND_FEATURES = ("dropout", "adaptive_average", "average_pool")
 
 

@@ -1,4 +1,4 @@
-"""The layers of a blueprint as they are executed: a batch norm is part of the convolution that it follows. No torch."""
+"""The layers of a blueprint as they are executed: a batch norm is part of the layer that it follows. No torch."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from search_spaces.existing.blueprint import Blueprint, Node
 from search_spaces.existing.ops import OPS
 from search_spaces.remembered import remembered
 
+WRITERS: Mapping[str, str] = {"norm": "conv", "norm1d": "linear"}
+"""Batch norms, and the layers that they are folded into."""
+
 
 @remembered
 def folded_norms(blueprint: Blueprint) -> Mapping[str, str]:
-    """Batch norm, by node -> module path of the convolution of its own, into which it is folded.
+    """Batch norm, by node -> module path of the layer of its own, into which it is folded.
 
-    That convolution is run once, and nothing else reads it; what does nothing may stand between.
+    That layer is run once, and nothing else reads it; what does nothing may stand between.
     """
     runs = Counter(node.path for node in blueprint.nodes if OPS[node.op].has_weights)
     readers = Counter(name for node in blueprint.nodes for name in node.reads)
     found: dict[str, str] = {}
-    for norm in (node for node in blueprint.nodes if node.op == "norm"):
+    for norm in (node for node in blueprint.nodes if node.op in WRITERS):
         conv = blueprint.by_name.get(norm.reads[0])
         while conv is not None and readers[conv.name] == 1 and (conv.op == "dropout" or conv.name in found):
             conv = blueprint.by_name.get(conv.reads[0])
-        if conv is not None and conv.op == "conv" and runs[conv.path] == readers[conv.name] == 1:
+        if conv is not None and conv.op == WRITERS[norm.op] and runs[conv.path] == readers[conv.name] == 1:
             found[norm.name] = conv.path
     return found
 

@@ -16,8 +16,8 @@ from search_spaces.remembered import remembered
 
 IDLE = ("dropout",)  # what is not executed
 OP_OF: Mapping[str, Op] = {
-    "conv": "layer", "linear": "layer", "norm": "layer", "relu": "relu", "relu6": "relu6", "hardswish": "hardswish",
-    "hardsigmoid": "hardsigmoid", "sigmoid": "sigmoid", "silu": "silu", "tanh": "tanh", "gelu": "gelu", "elu": "elu",
+    "conv": "layer", "linear": "layer", "norm": "layer", "norm1d": "layer", "relu": "relu", "relu6": "relu6",
+    "hardswish": "hardswish", "hardsigmoid": "hardsigmoid", "sigmoid": "sigmoid", "silu": "silu", "tanh": "tanh", "gelu": "gelu", "elu": "elu",
     "leaky_relu": "leaky_relu", "max_pool": "max_pool", "average_pool": "average_pool",
     "adaptive_average": "adaptive_average", "add": "add", "multiply": "multiply", "concatenate": "concatenate",
     "select": "select", "flatten": "flatten",

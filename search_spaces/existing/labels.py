@@ -146,6 +146,7 @@ MOVES: Mapping[str, Move] = {
     "conv": _conv,
     "linear": _linear,
     "norm": _norm,
+    "norm1d": _norm,
     "concatenate": _concatenate,
     "select": _select,
     "flatten": _flatten,

@@ -36,6 +36,8 @@ OPS: dict[str, Op] = {
         module="torch.nn:Linear", has_weights=True, by_channel=False, fields=("in_features", "out_features", "bias")
     ),
     "norm": Op(module="torch.nn:BatchNorm2d", has_weights=True, fields=("num_features", "eps", "momentum")),
+    # behind a linear layer of its own
+    "norm1d": Op(module="torch.nn:BatchNorm1d", has_weights=True, fields=("num_features", "eps", "momentum")),
     # activations
     "relu": Op(module="torch.nn:ReLU"),
     "relu6": Op(module="torch.nn:ReLU6"),

@@ -67,6 +67,12 @@ def _norm(node: Node, read: Sequence[Shape], _: int | None) -> Shape:
     return read[0]
 
 
+def _norm1d(node: Node, read: Sequence[Shape], _: int | None) -> Shape:
+    (features,) = read[0]
+    _expect(number(node, "num_features"), features, "features")
+    return read[0]
+
+
 def _pool(node: Node, read: Sequence[Shape], _: int | None) -> Shape:
     channels, *sides = _map(read[0])
     return (channels, *_windows(node, sides, rounds_up=bool(node.fields.get("ceil_mode", False))))
@@ -110,6 +116,7 @@ RULES: Mapping[str, Rule] = {
     "conv": _conv,
     "linear": _linear,
     "norm": _norm,
+    "norm1d": _norm1d,
     "max_pool": _pool,
     "average_pool": _pool,
     "adaptive_average": _adaptive,

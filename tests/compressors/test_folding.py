@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import spectral_norm, weight_norm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision import models
 from unsupported import hooked, parametrized
 
-from compressors.folding import fold_batch_norm
+from compressors.folding import Join, fold_batch_norm
 from compressors.quantization.normed import NormedConv2d, fold_norms
 from search_spaces.network import Network, build_network
 from search_spaces.spaces import MobileSpace
@@ -192,6 +193,20 @@ def test_a_norm_without_a_convolution_becomes_one(network: nn.Module, left: list
     assert same_outputs(network, fold_batch_norm(folded), pixels())
 
 
+@pytest.mark.parametrize("join", [fuse_conv_bn_eval, NormedConv2d])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_norm_of_features_folds_into_its_linear_layer(bias: bool, join: Join) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, bias=bias), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2))
+    norm, generator = network[2], torch.Generator().manual_seed(0)
+    for tensor in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+        tensor.uniform_(0.3, 2, generator=generator)
+    network, x = network.double().eval(), torch.rand(6, 3, 2, 2, generator=generator).double()
+    folded = fold_batch_norm(network, join)
+    assert torch.allclose(folded(x), network(x), rtol=0, atol=1e-12)
+    assert [type(folded.get_submodule(name)) for name in ("1", "4")] == [nn.Linear, nn.Linear]
+    assert not any(isinstance(module, nn.BatchNorm1d) for module in folded.modules())
+
+
 def test_a_densenet_folds() -> None:
     network = shake(models.DenseNet(4, (2, 1), 8, num_classes=3), 0)
     folded = fold_batch_norm(network)
@@ -296,9 +311,16 @@ CONV = nn.Conv2d(3, 4, 1)
         ),
         (pair(CONV, parametrized(nn.BatchNorm2d(4))), "1 .*: parametrizations of weight, supported: none"),
         (pair(Standardized(3, 4, 1), nn.BatchNorm2d(4)), r"cannot fold .* Standardized \(0\), supported: Conv2d"),
-        (pair(nn.Linear(3, 4), nn.BatchNorm1d(4)), r"cannot fold BatchNorm1d \(1\), supported: BatchNorm2d"),
-        (pair(CONV, nn.SyncBatchNorm(4)), r"cannot fold SyncBatchNorm \(1\), supported: BatchNorm2d"),
-        (pair(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4)), r"cannot fold BatchNorm3d \(1\), supported: BatchNorm2d"),
+        (pair(CONV, nn.BatchNorm1d(4)), r"batch norm 1 \(BatchNorm1d\) does not follow a linear layer of its own"),
+        (
+            pair(nn.Linear(3, 4), nn.BatchNorm1d(5)),
+            r"1 \(BatchNorm1d\): num_features 5, supported: 4, the chan",
+        ),
+        (pair(CONV, nn.SyncBatchNorm(4)), r"cannot fold SyncBatchNorm \(1\), supported: BatchNorm1d, BatchNorm2d"),
+        (
+            pair(nn.Conv3d(3, 4, 1), nn.BatchNorm3d(4)),
+            r"cannot fold BatchNorm3d \(1\), supported: BatchNorm1d, BatchNorm2d",
+        ),
         (nn.Sequential(CONV, hooked(nn.Dropout(0.5))), r"1 \(Dropout\): forward hooks"),
         (hooked(nn.Sequential(CONV)), r"the network \(Sequential\): forward hooks"),
         (

@@ -70,10 +70,11 @@ def linear(layer: nn.Linear) -> Form:
     return Form("linear", {**sizes, "bias": layer.bias is not None})
 
 
-def batch_norm(layer: nn.BatchNorm2d) -> Form:
+def batch_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> Form:
     if not layer.affine or not layer.track_running_stats:
         raise NotOffered("no weights or no running statistics, supported: affine=True and track_running_stats=True")
-    return Form("norm", {"num_features": layer.num_features, "eps": layer.eps, "momentum": layer.momentum})
+    op = "norm" if isinstance(layer, nn.BatchNorm2d) else "norm1d"
+    return Form(op, {"num_features": layer.num_features, "eps": layer.eps, "momentum": layer.momentum})
 
 
 def hard_tanh(low: float, high: float, *, inplace: bool = False) -> Form:
@@ -136,6 +137,7 @@ MODULES: dict[type[nn.Module], Callable[[Any], Form]] = {
     nn.Conv2d: convolution,
     nn.Linear: linear,
     nn.BatchNorm2d: batch_norm,
+    nn.BatchNorm1d: batch_norm,
     nn.ReLU: lambda m: Form("relu", is_in_place=m.inplace),
     nn.Hardswish: lambda m: Form("hardswish", is_in_place=m.inplace),
     nn.Hardsigmoid: lambda m: Form("hardsigmoid", is_in_place=m.inplace),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.errors import Unreadable
+from search_spaces.existing.executed import folded_norms
 from search_spaces.existing.ops import OPS
 from search_spaces.existing.reading.heads import channels_of_images, classes_left_out
 from search_spaces.existing.reading.tracing import refuse_what_a_trace_does_not_show, trace, unwrapped
@@ -45,8 +46,20 @@ def read_network(network: nn.Module, *, input_channels: int | None = None) -> Re
         writing.read(node)
     head, num_classes, nodes = classes_left_out(writing.finished())
     blueprint = Blueprint(input_channels=channels, head=head, nodes=nodes)
+    _refuse_norms_alone(blueprint)
     state, unused = _weights(network, blueprint)
     return Read(blueprint, state, num_classes, unused, tuple(writing.left_out))
+
+
+def _refuse_norms_alone(blueprint: Blueprint) -> None:
+    """Refuse norms of features that cannot be part of a linear layer, of which the classes' own is none: their number
+    is the data set's.
+    """
+    folded = folded_norms(blueprint)
+    for node in blueprint.nodes:
+        if node.op == "norm1d" and folded.get(node.name, blueprint.head) == blueprint.head:
+            supported = "behind a linear layer of its own that is not the last one"
+            raise Unreadable(f"{node.name} (BatchNorm1d): reads {node.reads[0]}, supported: {supported}")
 
 
 def _weights(network: nn.Module, blueprint: Blueprint) -> tuple[dict[str, Tensor], frozenset[str]]:

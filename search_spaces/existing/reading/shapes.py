@@ -17,6 +17,8 @@ def shape_behind(form: Form, shapes: Sequence[Shape]) -> Shape:
     shape, fields = shapes[0], form.fields
     if len(shape) not in (2, 4) or (form.op in _MAPS_ALONE and len(shape) != 4):
         raise NotOffered(f"reads a tensor of {len(shape)} axes, supported: maps (N, C, H, W), and (N, C) where linear")
+    if form.op == "norm1d":
+        return _behind_linear(shape, {"in_features": fields["num_features"], "out_features": fields["num_features"]})
     if form.op == "linear":
         return _behind_linear(shape, fields)
     if form.op == "concatenate":

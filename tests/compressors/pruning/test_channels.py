@@ -184,6 +184,19 @@ def test_linear_layers_are_cut_on_both_sides() -> None:
     assert torch.equal(network[0].weight, whole[0].weight[keep])
 
 
+def test_a_norm_of_features_is_cut_with_its_linear_layer() -> None:
+    network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)).eval()
+    network[1].running_mean.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    network[1].weight.data = torch.tensor([1.0, -3.0, 0.5, 2.0])
+    whole = copy.deepcopy(network)
+    group = Channels("hidden", 4, (("0", 0), ("1", 0), ("3", 1)))
+    prune(network, [group], {"hidden": 2}, importance=batch_norm_scale)
+    whole[3].weight.data[:, [0, 2]] = 0.0
+    x = torch.rand(5, 2)
+    assert torch.allclose(network(x), whole(x), atol=1e-6)
+    assert network[1].running_mean.tolist() == [2.0, 4.0]
+
+
 def test_an_importance_of_ones_own_is_obeyed() -> None:
     asked: list[str] = []
 
@@ -287,7 +300,8 @@ DEPTHWISE = nn.Conv2d(4, 4, 3, groups=4)
         (one(nn.PReLU(4)), group(("0", 0)), r"cannot cut channels of PReLU \(0\), supported: Conv2d, Linear, BatchN"),
         (one(nn.ConvTranspose2d(4, 4, 3)), group(("0", 0)), r"cannot cut channels of ConvTranspose2d \(0\)"),
         (one(nn.Conv1d(4, 4, 3)), group(("0", 0)), r"cannot cut channels of Conv1d \(0\)"),
-        (one(nn.BatchNorm1d(4)), group(("0", 0)), r"cannot cut channels of BatchNorm1d \(0\)"),
+        (one(nn.BatchNorm3d(4)), group(("0", 0)), r"cannot cut channels of BatchNorm3d \(0\)"),
+        (one(nn.BatchNorm1d(4)), group(("0", 1)), r"0 \(BatchNorm1d\): group g: axis 1, supported: 0"),
         (one(nn.GroupNorm(2, 4)), group(("0", 0)), r"cannot cut channels of GroupNorm \(0\)"),
         (one(WEIGHT), group(("0", 0), width=3), r"0 \(Conv2d\): group g: channels along axis 0 4, supported: 3"),
         (one(nn.Conv2d(8, 4, 1)), group(("0", 1)), r"group g: channels along axis 1 8, supported: 4"),
