@@ -50,10 +50,10 @@ def grouped(blueprint: Blueprint, input_size: int) -> Grouped:
         writer = found.members[0][0]
         seen[writer] += 1
         name = f"{writer}.width{seen[writer] if seen[writer] > 1 else ''}"
-        parts = {homes[path] for path, _ in found.members}
-        block = parts.pop() if len(parts) == 1 else f"{writer}.width"
-        group = _group(name, block, found, labels)
-        (between if parts else inner).append(group)
+        if len({homes[path] for path, _ in found.members}) == 1:
+            inner.append(_group(name, homes[writer], found, labels))
+        else:
+            between.append(_group(name, f"{writer}.width", found, labels))
     return Grouped(tuple(inner), tuple(between), _fixed(blueprint, labels, classes))
 
 
@@ -82,9 +82,9 @@ def _alike(labels: Labels) -> Iterator[_Alike]:
     """
     members, places = tuple(labels.rows), dict[int, list[tuple[int, int]]]()
     for place, row in enumerate(labels.rows.values()):
-        numbers, first, counts = np.unique(row, return_index=True, return_counts=True)
+        own, first, counts = np.unique(row, return_index=True, return_counts=True)
         order = np.argsort(first)
-        for number, count in zip(numbers[order].tolist(), counts[order].tolist(), strict=True):
+        for number, count in zip(own[order].tolist(), counts[order].tolist(), strict=True):
             places.setdefault(number, []).append((place, count))
     alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for number, found in places.items():
