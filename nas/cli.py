@@ -213,43 +213,22 @@ def _fail(words: str) -> NoReturn:
 @contextmanager
 def _going_on_with(again: str, console: Console, watchers: Watchers | None = None) -> Iterator[None]:
     """Say why work ended before its end, to watchers too; `again` is the command that goes on."""
+    from nas.commands.ending import told_to
     from nas.executors.loop import WorkFailed
     from nas.executors.stopping import TERMINATED, Interrupted, Terminated
     from nas.executors.watching import nobody
 
-    watchers = watchers or nobody()
     try:
-        yield
+        with told_to(watchers or nobody()):
+            yield
     except (WorkFailed, PlaceLost) as error:
-        watchers.ended(str(error))
         _fail(str(error))
-    except Interrupted as error:
-        watchers.ended(_why_ended(error))
+    except Interrupted:
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    except Terminated as error:
-        watchers.ended(_why_ended(error))
+    except Terminated:
         console.print(f"Terminated; no report was written. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(TERMINATED) from None
-    except BaseException as error:
-        watchers.ended(_why_ended(error))
-        raise
-
-
-def _why_ended(error: BaseException) -> str:
-    """What watchers are told of an end before the end."""
-    from nas.executors import watching
-    from nas.executors.stopping import Interrupted, Terminated
-
-    match error:
-        case KeyboardInterrupt() | Interrupted():
-            return watching.INTERRUPTED
-        case Terminated():
-            return watching.TERMINATED
-        case SystemExit():  # of rich, which raises it in place of BrokenPipeError
-            return "what it printed to is gone"
-        case _:
-            return str(error) or type(error).__name__
 
 
 @contextmanager
@@ -360,13 +339,20 @@ def init(
         Literal["quick", "normal", "thorough"], typer.Option(help="How much is tried, as far as the time allows.")
     ] = "normal",
     out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="NETWORK", help="Compress this one: torchvision.NAME or package.module:function."),
+    ] = None,
+    trust: Trust = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")] = False,
 ) -> None:
     """Look at data and write a study that fits them and the time, with the reason of every choice."""
     from nas.commands.init import Wishes
     from nas.commands.init import init as write_study
+    from nas.first_study.spaces import Base
 
-    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort)
+    network = None if base is None else Base(base, trust)
+    wishes = Wishes(data, out, tuple(overrides or ()), minutes, target, effort, network)
     write_study(wishes, force=force, console=Console())
 
 

@@ -134,6 +134,10 @@ class Architecture(Record):
         """Everything that can be pruned."""
         return self.groups() + self.width_groups()
 
+    def has_norm(self, group: ChannelGroup) -> bool:
+        """Whether a batch norm is among a group's members: every convolution has one."""
+        return any(name.endswith("_bn") for name, _ in group.members)
+
     @remembered
     def _tied(self) -> list[list[str]]:
         """The stem and the stages, in order; together where the first block of a stage adds its input to its output."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from search_spaces.block_configs import Activation, BlockConfig, Kernel, Record
-from search_spaces.kinds import KINDS, kinds_that_widen, kinds_with, read_block
+from search_spaces.kinds import kind_of, kinds_that_widen, kinds_with, read_block
 
 Expansion = Literal[1, 2, 3, 4, 6]
 Kernels = Annotated[
@@ -54,7 +54,7 @@ class BlockSpace(Record):
 
         `expansions`, where given, take the place of the kind's own.
         """
-        return _choices(self, KINDS[kind].fields, expansions or self.expansions)
+        return _choices(self, kind_of(kind).fields, expansions or self.expansions)
 
     def configs(self, kind: str, expansions: Expansions | None = None) -> list[BlockConfig]:
         """Every record a block may have."""
@@ -65,7 +65,7 @@ class BlockSpace(Record):
     def unknown_to(self, kind: str) -> Iterator[str]:
         """Names of the lists that are not at their default though the kind's record has no such field."""
         for key, field in type(self).model_fields.items():
-            if field_of(key) not in KINDS[kind].fields and getattr(self, key) != field.default:
+            if field_of(key) not in kind_of(kind).fields and getattr(self, key) != field.default:
                 yield key
 
 

@@ -143,11 +143,26 @@ def _factors(layer: str, layers: Collection[str]) -> list[str]:
     return [name for name in layers if name.startswith(start) and name[len(start) :].isdigit()]
 
 
+Writer = Callable[[Flow, Any, bool], None]
+
 # By kind of block; of a kind that is not here, no file can be foretold.
-FLOWS: dict[str, Callable[[Flow, Any, bool], None]] = {
+FLOWS: dict[str, Writer] = {
     "inverted_residual": inverted_residual,
     "fused_inverted_residual": fused_inverted_residual,
     "residual": residual,
     "shuffle": shuffle,
     "plain": plain,
 }
+# The same of kinds that a study brings along.
+OWN_FLOWS: dict[str, Writer] = {}
+
+
+def has_flow(kind: str) -> bool:
+    """Whether it is known what blocks of this kind do between their layers."""
+    return kind in FLOWS or kind in OWN_FLOWS
+
+
+def writer_of(kind: str) -> Writer:
+    """What writes the flow of a kind's blocks. Raises KeyError where it is not known."""
+    found = FLOWS.get(kind)
+    return OWN_FLOWS[kind] if found is None else found

@@ -5,7 +5,7 @@ the block's ends, "inner" is its free width, "half" a half of the output, "squee
 Shapes, costs and channel groups all follow from the table.
 
 A new kind needs a record in `block_configs`, a torch module in `blocks` and a row here; `tests/test_block_kinds.py`
-tests every row.
+tests every row. A kind that a study brings along (`own_kinds`) has its row in `OWN_KINDS`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from search_spaces.block_configs import (
     ShuffleConfig,
 )
 from search_spaces.layers import LayerKind
+from search_spaces.own_code import NAMED, is_named
 
 Width = Literal["in", "inner", "half", "out", "squeeze"]
 DEFAULT_KIND = "inverted_residual"  # what a record without `kind` is
@@ -182,6 +183,15 @@ KINDS: dict[str, BlockKind] = {
     ),
 }
 
+# By `package.module:Class`: kinds of studies that this process has read.
+OWN_KINDS: dict[str, BlockKind] = {}
+
+
+def kind_of(name: str) -> BlockKind:
+    """The row of a kind. Raises KeyError for one that is not known."""
+    row = KINDS.get(name)
+    return OWN_KINDS[name] if row is None else row
+
 
 def kinds_with(field: str) -> str:
     """Names of the kinds whose record has this field."""
@@ -195,9 +205,11 @@ def kinds_that_widen(width: Width) -> str:
 
 def known_kind(name: str) -> str:
     """`name`, if there is such a row; raises ValueError with the names there are."""
-    if not isinstance(name, str) or name not in KINDS:
-        raise ValueError(f"expected one of {', '.join(KINDS)}, got {name!r}")
-    return name
+    if isinstance(name, str) and (name in KINDS or name in OWN_KINDS):
+        return name
+    if is_named(name):
+        raise ValueError(f"expected a kind of a study that this process has read, got {name}; its study names it")
+    raise ValueError(f"expected one of {', '.join(KINDS)} or package.module:Class, got {name!r}")
 
 
 def read_block(value: Any) -> BlockConfig:
@@ -207,11 +219,13 @@ def read_block(value: Any) -> BlockConfig:
     """
     given = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
     try:
-        kind = KINDS[known_kind(given or DEFAULT_KIND)]
+        kind = kind_of(known_kind(given or DEFAULT_KIND))
     except ValueError as error:
         raise ValueError(f"kind: {error}") from None
     return cast("BlockConfig", kind.config.model_validate(value))
 
 
-KindName = Annotated[str, AfterValidator(known_kind), WithJsonSchema({"enum": list(KINDS), "type": "string"})]
+_WAYS = [{"enum": list(KINDS), "type": "string"}, {"pattern": NAMED, "type": "string"}]
+KIND_NAMES: dict[str, Any] = {"type": "string", "anyOf": _WAYS}
+KindName = Annotated[str, AfterValidator(known_kind), WithJsonSchema(KIND_NAMES)]
 AnyBlock = Annotated[BlockConfig, PlainValidator(read_block)]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from search_spaces.flows import FLOWS, INPUT, Flow
+from search_spaces.flows import INPUT, Flow, has_flow, writer_of
 from search_spaces.layers import LayerSpec
 from search_spaces.parts import Part
 from search_spaces.sites import BlockSite
@@ -23,7 +23,7 @@ FULL = ("conv", "pointwise")  # layers in which every output reads every input
 def flow_of(site: BlockSite) -> Flow:
     """The operations of a block. Raises KeyError for a kind whose flow is not known."""
     flow = Flow()
-    FLOWS[site.config.kind](flow, site.config, site.keeps_shape)
+    writer_of(site.config.kind)(flow, site.config, site.keeps_shape)
     return flow
 
 
@@ -39,7 +39,7 @@ def linear_flow(site: BlockSite) -> Flow:
 def own_activations(site: BlockSite) -> tuple[int, ...]:
     """Numbers of the activations of a block; the one between the layers of a gate is the gate's. None where the flow is
     not known."""
-    if site.config.kind not in FLOWS:
+    if not has_flow(site.config.kind):
         return ()
     flow = flow_of(site)
     return tuple(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import ConvBlock, Normalize
+from search_spaces.existing.code import importable
 from search_spaces.initial import initialize
 from search_spaces.sites import BlockSite
 
@@ -56,15 +57,16 @@ class Network(nn.Module):
 def build_block(site: BlockSite) -> nn.Module:
     """The unpruned torch module of a block of any kind."""
     config, kind, inner = site.config, site.kind, site.inner_width
-    block: nn.Module = _class_of(kind.module)(
-        site.in_width,
-        site.out_width,
-        inner=inner,
-        kernel=config.kernel,
-        stride=site.stride,
-        activation=config.activation,
-        **kind.arguments(config, inner),
-    )
+    with importable():  # a kind of the user's own
+        block: nn.Module = _class_of(kind.module)(
+            site.in_width,
+            site.out_width,
+            inner=inner,
+            kernel=config.kernel,
+            stride=site.stride,
+            activation=config.activation,
+            **kind.arguments(config, inner),
+        )
     return block
 
 
@@ -94,5 +96,5 @@ def build_network(
         if seed is not None:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed accelerators as well
         network = Network(architecture, num_classes, mean=mean, std=std, dropout=dropout)
-        initialize(network)
+        initialize(network, "classifier")
     return network

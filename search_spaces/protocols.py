@@ -69,6 +69,10 @@ class ArchitectureLike(Protocol):
 
     def all_groups(self) -> tuple[ChannelGroup, ...]: ...
 
+    def has_norm(self, group: ChannelGroup) -> bool:
+        """Whether a batch norm is among a group's members."""
+        ...
+
 
 class SpaceLike(Protocol):
     """What may be drawn."""
@@ -97,6 +101,11 @@ class SpaceLike(Protocol):
 
     def identity(self, input_channels: int) -> Mapping[str, Any]:
         """All that decides what is drawn, as JSON."""
+        ...
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether networks begin with weights of another training."""
         ...
 
     @property

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from search_spaces.block_configs import BlockConfig
-from search_spaces.kinds import DEFAULT_KIND, KINDS, BlockKind, LayerRow, Width, squeezed
+from search_spaces.kinds import DEFAULT_KIND, BlockKind, LayerRow, Width, kind_of, squeezed
 from search_spaces.layers import ChannelGroup, LayerSpec, Member, downsampled
 
 
@@ -25,7 +25,7 @@ class BlockSite:
 
     @property
     def kind(self) -> BlockKind:
-        return KINDS[self.config.kind]
+        return kind_of(self.config.kind)
 
     @property
     def stage(self) -> str:

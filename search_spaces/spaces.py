@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -15,8 +15,9 @@ from search_spaces.architecture import Architecture, HeadConfig, StageConfig, St
 from search_spaces.block_configs import BlockConfig, Positive, Record
 from search_spaces.block_spaces import Activations, BlockSpace, Expansions, Kernels, SqueezeExcite, field_of
 from search_spaces.existing.space import ExistingSpace
-from search_spaces.kinds import KINDS, BlockKind, KindName, kinds_with, read_block
+from search_spaces.kinds import KINDS, BlockKind, KindName, kind_of, kinds_with, read_block
 from search_spaces.mixes import AUTO, MIXES
+from search_spaces.own_kinds import learn_kind, named_kinds
 from search_spaces.presets import FAMILY_PRESETS, PRESETS
 from search_spaces.sites import BlockSite
 from search_spaces.trials import Trial, ask
@@ -138,6 +139,11 @@ class Space(Record):
         return self.model_dump(mode="json")
 
     @property
+    def has_weights(self) -> bool:
+        """Whether networks begin with weights of another training."""
+        return False
+
+    @property
     def most_width_choices(self) -> int:
         """The most choices that there are of a width."""
         return max(len(widths) for widths in (self.stem_widths, *(stage.widths for stage in self.stages)))
@@ -230,7 +236,7 @@ class ShuffleSpace(Space):
 def _block(trial: Trial, gene: str, kind: str, choices: Mapping[str, tuple[Any, ...]]) -> BlockConfig:
     """Draw a block's record; its genes are named `gene` and the field."""
     answers = tuple(ask(trial, f"{gene}.{field}", options) for field, options in choices.items())
-    return _block_of(KINDS[kind], kind, tuple(choices), answers)
+    return _block_of(kind_of(kind), kind, tuple(choices), answers)
 
 
 @cache
@@ -263,8 +269,28 @@ class MixedSpace(Space):
     blocks: Annotated[dict[KindName, BlockSpace], Field(min_length=1)] = Field(
         default_factory=_mixed_blocks,
         description="The kinds of blocks, each with its choices; by default all of these: "
-        f"{', '.join(_mixed_blocks())}.",
+        f"{', '.join(_mixed_blocks())}. A kind of your own is named package.module:Class; see trusted.",
     )
+    trusted: bool = Field(
+        False,
+        description="Whether code that the study names may be run: a kind of block that is named package.module:Class "
+        "is imported wherever the study or its run folder is read.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _learn_own_kinds(cls, given: Any) -> Any:
+        """Import the kinds of the user's own; this comes before anything asks whether such a kind is known."""
+        if not isinstance(given, dict) or not (own := named_kinds(_names_of_kinds(given))):
+            return given
+        if given.get("trusted") is not True:
+            raise ValueError(f"trusted: expected true, since this study would run the code of {', '.join(own)}")
+        for name in own:
+            try:
+                learn_kind(name)
+            except ValueError as error:
+                raise ValueError(f"blocks: {error}") from None
+        return given
 
     @model_validator(mode="before")
     @classmethod
@@ -291,6 +317,20 @@ class MixedSpace(Space):
 
     def block_spaces(self) -> Mapping[str, BlockSpace]:
         return self.blocks
+
+
+def _names_of_kinds(given: Mapping[str, Any]) -> Iterator[object]:
+    """What a space that is not validated yet names as kinds of blocks."""
+    for lists in (given.get("blocks"), *(_families(stage) for stage in _entries(given.get("stages")))):
+        yield from _entries(lists)
+
+
+def _families(stage: object) -> object:
+    return stage.get("families") if isinstance(stage, Mapping) else getattr(stage, "families", None)
+
+
+def _entries(value: object) -> Iterable[object]:
+    return value if isinstance(value, Mapping | list | tuple) else ()
 
 
 def _family(value: Any) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
 from typer.core import TyperGroup
 from typer.main import get_command
 
+import nas.api
 from compressors.formats import FORMATS
 from compressors.low_rank.factoring import CHOOSING
 from compressors.low_rank.factors import METHODS
@@ -43,6 +45,38 @@ def test_the_code_of_a_section_runs(heading: str, capsys: pytest.CaptureFixture[
     for block in blocks:
         exec(compile(block, f"in-code.md, {heading}", "exec"), names)
     assert capsys.readouterr().out.strip(), "it prints what it found"
+
+
+MARKED = re.compile(r"^```python run\n(.*?)^```", re.MULTILINE | re.DOTALL)  # blocks that a reader can run as they are
+
+
+def briefly(call: Callable[..., Any], **shorter: Any) -> Callable[..., Any]:
+    """A call of nas.api with less work, on every seventh image."""
+
+    def called(what: Any, *more: Any, **given: Any) -> Any:
+        given = {**given, **shorter, **({"trials": 1} if "trials" in given else {})}
+        first, *others = (_seventh(one) for one in (what, *more))
+        return call(first, *others, **given)
+
+    return called
+
+
+def _seventh(given: Any) -> Any:
+    return tuple(one[::7] for one in given) if isinstance(given, tuple) else given
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if MARKED.search(page.read_text(encoding="utf-8"))], ids=str)
+def test_marked_blocks_of_a_page_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one_trial = {"epochs": 1, "workers": 1, "baseline": False, "search": {"sampler": "random", "finalists": 0}}
+    monkeypatch.setattr(nas.api, "run_search", briefly(nas.api.run_search, **one_trial))
+    monkeypatch.setattr(nas.api, "compress", briefly(nas.api.compress, epochs=1))
+    names: dict[str, object] = {}
+    for block in MARKED.findall(page.read_text(encoding="utf-8")):
+        exec(compile(block, page.name, "exec"), names)
+        assert capsys.readouterr().out.strip(), "it prints what it found"
 
 
 def test_early_stopping_stops_most_and_keeps_the_front(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def mse_scales(weight: Tensor, codes: range, *, steps: int = 46) -> Tensor:
     A dead channel gets the scale of one whose largest weight is 1: any is right, and its inverse stays finite.
     """
     rows = weight.detach().flatten(1)
-    blocks = rows.split(max(_LEAST_ROWS, _BLOCK // max(1, rows.shape[1])))
+    blocks = torch.split(rows, max(_LEAST_ROWS, _BLOCK // max(1, rows.shape[1])))
     return torch.cat([_mse_scales(block, codes, steps) for block in blocks])
 
 

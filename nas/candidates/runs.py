@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nas.candidates.candidate import Candidate
-from search_spaces.flows import FLOWS, Flow, Stretch, of_classifier, of_head, of_stem, with_factors
+from search_spaces.flows import Flow, Stretch, has_flow, of_classifier, of_head, of_stem, with_factors
 from search_spaces.layers import LayerSpec
 from search_spaces.linear import flow_of, linear_flow
 from search_spaces.parts import Part
@@ -42,7 +42,7 @@ def runs_of(candidate: Candidate, num_classes: int) -> list[Run] | None:
 def _is_known(part: Part) -> bool:
     if part.site is None:
         return part.name in OF_ENDS or part.name == "classifier"
-    return part.site.config.kind in FLOWS
+    return has_flow(part.site.config.kind)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -18,7 +18,7 @@ from nas.first_study.proposal import suited_size
 from nas.study import Data
 from nas.study.effort import EFFORTS
 from nas.study.file import override_settings
-from search_spaces.existing.code import look_in
+from search_spaces.own_code import make_importable
 
 SPACE = "space."
 
@@ -45,9 +45,8 @@ class Options:
 def wishes_of(options: Options) -> Wishes:
     """The wishes, without the size of images where nobody says one. Raises InputError for what cannot be meant."""
     space = space_of(options.model, weights=options.weights, trusted=options.trusted)
-    look_in(Path())  # code of one's own mostly lies where the command is given
-    if is_study(options.data):
-        look_in(Path(options.data).parent)
+    # Code of one's own mostly lies where the command is given.
+    make_importable(Path(options.data).parent if is_study(options.data) else Path(), Path())
     own = {
         "ratio": read_ratio(options.ratio),
         "format": read_format(options.format),

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from nas.commands.refusals import refuse
+from nas.compression.sizes import fitted_size
 from nas.data import folder_of
 from nas.data.describe import DataSummary, summarize
 from nas.data.sources import SOURCES
@@ -28,7 +29,8 @@ from nas.first_study.document import MACHINE, document
 from nas.first_study.draft import Draft, Timed, fit_into
 from nas.first_study.pictures import in_words, look
 from nas.first_study.places import located
-from nas.first_study.proposal import Found, data_choices, study_name, suited_size
+from nas.first_study.proposal import Found, Sized, data_choices, study_name, suited_size
+from nas.first_study.spaces import Base
 from nas.first_study.targets import DEFAULT_TARGET, target_named
 from nas.first_study.words import reasons, time_in_words
 from nas.machine import cores
@@ -42,7 +44,10 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for. minutes: of the whole run; the effort's own where None. out: the file to write."""
+    """What the user asked for. minutes: of the whole run; the effort's own where None. out: the file to write.
+
+    base: the network that is searched, where it exists already.
+    """
 
     given: str
     out: Path
@@ -50,6 +55,7 @@ class Wishes:
     minutes: float | None = None
     target: str = DEFAULT_TARGET
     effort: EffortName = "normal"
+    base: Base | None = None
 
     @property
     def level(self) -> Effort:
@@ -83,7 +89,7 @@ def init(wishes: Wishes, *, force: bool, console: Console, speed_of: Callable[[S
     with _plain_words():
         with console.status(f"looking at {escape(wishes.given)}"):
             draft = drafted(wishes)
-            sized = suited_size(draft.found, wishes.level)
+            sized = _fitting(suited_size(draft.found, wishes.level), draft)
             least = draft.least(sized, images=1)
             refuse(least)
             known = None if least.data.group_pattern else draft.found.listing  # which was listed without groups
@@ -99,6 +105,17 @@ def init(wishes: Wishes, *, force: bool, console: Console, speed_of: Callable[[S
     write_atomically(wishes.out, text)
     _say_what_was_chosen(choices, timed, wishes, console)
     return study
+
+
+def _fitting(sized: Sized, draft: Draft) -> Sized:
+    """The size, or the next that a network which exists already can take: it is read for that."""
+    if draft.base is None or any(override.lstrip().startswith("space.input_size") for override in draft.overrides):
+        return sized
+    own = {"base": draft.base.name, "trusted": draft.base.trusted}
+    space = override_settings({"space": own}, [one for one in draft.overrides if one.startswith("space.")])["space"]
+    channels = draft.least(sized, images=1).data.input_channels
+    size = fitted_size(space, sized.size, input_channels=channels)
+    return sized if size == sized.size else replace(sized, size=size, reason="; the network takes no smaller ones")
 
 
 def _check_place(out: Path, *, force: bool) -> None:
@@ -135,8 +152,9 @@ def drafted(wishes: Wishes) -> Draft:
     found = Found(tuple(place), data, listing, look(listing))
     chosen = data_choices(found, seed=SEED)
     return Draft(
-        name, found, chosen, wishes.level, wishes.target, min(cores(), MOST_WORKERS), wishes.out, wishes.overrides
-    )
+        name, found, chosen, wishes.level, wishes.target, min(cores(), MOST_WORKERS), wishes.out, wishes.overrides,
+        wishes.base,
+    )  # fmt: skip
 
 
 def _check_torchvision(data: Data, given: str) -> None:

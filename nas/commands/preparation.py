@@ -114,7 +114,7 @@ def resolve(study: Study, folder: RunFolder) -> Study:
             )
         return study
     # A run killed before study.yaml was whole has left no more than these.
-    files = (folder.lock, folder.split, folder.earlier, folder.network, folder.network_weights)
+    files = (folder.lock, folder.split, folder.earlier, folder.data, folder.network, folder.network_weights)
     own, unfinished = [file.name for file in files], ".tmp"
     names = sorted(entry.name for entry in folder.path.iterdir())
     if strangers := [name for name in names if name not in own and not name.endswith(unfinished)]:

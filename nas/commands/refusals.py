@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nas.candidates.corners import float_candidate, teacher_candidate
+from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
+from nas.candidates.sampling import prunable_groups
 from nas.commands.mirroring import refused_storage
 from nas.errors import InputError
 from nas.registry import ENGINES, TRACKERS
@@ -36,6 +37,7 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
     yield from missing(study.targets, at_a_glance=folder is None)
     yield from _absent_trackers(study)
     yield from _refused_formats(study)
+    yield from _unranked_groups(study)
     yield from _told(refuse_missing_device, study.training.device)
     yield from unusable(study) if folder is None else ()
     yield from _unusable_scans(study, folder)
@@ -59,6 +61,19 @@ def _refused_formats(study: Study) -> Iterator[str]:
             if name in study.compression.weight_format:
                 whom = f"target {target.name!r} ({target.runtime})"
                 yield f"compression.weight_format: {whom} does not take {name}: {reason}"
+
+
+def _unranked_groups(study: Study) -> Iterator[str]:
+    """Channels that pruning ranks by the scales of batch norms, and that no batch norm follows."""
+    compression = study.compression
+    if compression.importance != "bn_scale" or not any(compression.pruning_ratio):
+        return
+    architecture = extreme_candidates(study)["largest"].architecture
+    groups = prunable_groups(architecture, compression)
+    if without := [group.name for group in groups if not architecture.has_norm(group)]:
+        names = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if len(without) > 3 else "")
+        ranks = "bn_scale ranks channels by a batch norm's scales"
+        yield f"compression.importance: {ranks}, and {names} have none; take another one, such as l2"
 
 
 def _unusable_scans(study: Study, folder: RunFolder | None) -> Iterator[str]:

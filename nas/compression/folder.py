@@ -111,7 +111,9 @@ def _strangers(path: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if entry.name != "study.lock" and not entry.name.endswith(".tmp")]
+    own = RunFolder(folder)
+    begun_with = (own.lock.name, own.data.name)
+    return [entry for entry in folder.iterdir() if entry.name not in begun_with and not entry.name.endswith(".tmp")]
 
 
 def request_of(study: Study, wishes: Wishes) -> dict[str, Any]:

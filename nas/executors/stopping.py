@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,7 +58,9 @@ class Stop:
                 signal.signal(number, handler)
 
     def _install(self) -> dict[int, signal.Handlers | Callable[..., object] | int | None]:
-        """Set the handlers; returns those there were."""
+        """Set the handlers; returns those there were. Python lets its main thread alone set any."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
         handlers = {signal.SIGINT: self._pressed, signal.SIGTERM: self._terminated}
         return {number: signal.signal(number, handler) for number, handler in handlers.items()}
 

@@ -13,6 +13,7 @@ from nas.first_study.choices import Choice, overridden, settings_of
 from nas.first_study.document import document
 from nas.first_study.pictures import smaller_sizes
 from nas.first_study.proposal import Found, Sized, study_choices
+from nas.first_study.spaces import Base
 from nas.study import Study
 from nas.study.effort import Effort
 from nas.study.file import override_settings, parse_study
@@ -22,7 +23,10 @@ LEAST = 0.0
 
 @dataclass(frozen=True)
 class Draft:
-    """What a study is made of. overrides: the user's KEY=VALUE, which go before every choice; out: its file."""
+    """What a study is made of. overrides: the user's KEY=VALUE, which go before every choice; out: its file.
+
+    base: the network that is searched, where it exists already.
+    """
 
     name: str
     found: Found
@@ -32,6 +36,7 @@ class Draft:
     workers: int
     out: Path
     overrides: Sequence[str] = ()
+    base: Base | None = None
 
     def choices(self, sized: Sized, numbers: Numbers, speed: Speed | None = None) -> list[Choice]:
         """All choices, the user's included; with a `speed` also those that latencies suggest."""
@@ -46,6 +51,7 @@ class Draft:
         return study_choices(
             self.name, self.found, self.data, sized=sized, numbers=agreeing(numbers, self.overrides),
             target=self.target, workers=self.workers, known=() if speed is None else speed.known,
+            base=self.base,
         )  # fmt: skip
 
     def least(self, sized: Sized, images: int) -> Study:
@@ -54,8 +60,8 @@ class Draft:
 
     @property
     def may_shrink(self) -> bool:
-        """Whether the input size is this module's to choose."""
-        return not any(override.lstrip().startswith("space") for override in self.overrides)
+        """Whether the input size is this module's to choose: not that of a network that exists, which may take one."""
+        return self.base is None and not any(override.lstrip().startswith("space") for override in self.overrides)
 
 
 def agreeing(numbers: Numbers, overrides: Sequence[str]) -> Numbers:

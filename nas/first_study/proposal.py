@@ -15,8 +15,9 @@ from nas.first_study.balance import choose_balance, choose_shares
 from nas.first_study.budget import Numbers
 from nas.first_study.choices import Choice
 from nas.first_study.groups import choose_groups
-from nas.first_study.pictures import Looks, choose_form, preset_size, size_choice
+from nas.first_study.pictures import Looks, choose_form, preset_size
 from nas.first_study.places import ARRAYS, TABLES
+from nas.first_study.spaces import Base, space_choices
 from nas.first_study.targets import choose_target, target_named
 from nas.study import Data
 from nas.study.effort import Effort
@@ -76,17 +77,20 @@ def suited_size(found: Found, effort: Effort) -> Sized:
 
 def study_choices(
     name: str, found: Found, data: Sequence[Choice], *, sized: Sized, numbers: Numbers, target: str, workers: int,
-    known: Sequence[Known] = (),
+    known: Sequence[Known] = (), base: Base | None = None,
 ) -> list[Choice]:  # fmt: skip
-    """All choices of a study, in the order of its file; `known` are networks whose latency was measured."""
+    """All choices of a study, in the order of its file; `known` are networks whose latency was measured.
+
+    `base` is the network that is searched, where it exists already.
+    """
     balance = choose_balance(found.listing.class_names, found.counts)
     quality, *weights = balance
     return [
         Choice("name", name),
         *data,
         *_image_limit("data", numbers.train_images, "finalists"),
-        size_choice(sized.size, found.looks, sized.reason, is_timed=sized.is_timed),
-        *_compression(),
+        *space_choices(sized.size, found.looks, sized.reason, base=base, is_timed=sized.is_timed),
+        *_compression(base),
         _objectives(quality, target),
         *_latency_limit(known, target),
         *_search(numbers, workers),
@@ -104,9 +108,11 @@ def study_name(given: str) -> str:
     return name[:80] or "study"
 
 
-def _compression() -> list[Choice]:
+def _compression(base: Base | None) -> list[Choice]:
+    ties = "Channels that go from one part of the network to the next are pruned too, in all layers that have them."
     return [
         Choice("compression.pruning_ratio", RATIOS, "The share of channels that a block may lose."),
+        *([] if base is None else [Choice("compression.stage_widths", True, ties)]),
         Choice("compression.weight_format", FORMATS, "Integers of 8 bits are the fastest; 4 bits halve the file."),
         Choice("compression.granularity", "block", "Every block has its own ratio and format."),
     ]

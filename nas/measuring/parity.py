@@ -39,7 +39,7 @@ def verify(
     Raises ParityBroken where accuracies on the first target differ by more than a point, and more than one image.
     """
     first, *others = targets
-    integer_head = candidate.plan.format_of(candidate.layers(num_classes)[-1].name) != "fp32"
+    integer_head = has_integer_head(candidate, num_classes)
     here = opened_here(first)
     parity = parity_of(runtime_of(first).open(files[first.name], here), images, expected, integer_head=integer_head)
     if parity.is_broken:
@@ -58,6 +58,11 @@ def verify(
         layers=layer_reports(candidate, num_classes, ran, runtime_of(first).zeros(files[first.name]).layers),
         flags=(*(() if parity.holds else (PARITY,)), *map(parity_at, doubtful)),
     )
+
+
+def has_integer_head(candidate: Candidate, num_classes: int) -> bool:
+    """Whether the layer that gives the logits has weights of integers."""
+    return candidate.layers(num_classes)[-1].name in candidate.integer_layers(num_classes)
 
 
 def parity_of(runner: Runner, images: Images, expected: Array, *, integer_head: bool) -> Parity:

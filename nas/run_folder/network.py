@@ -11,6 +11,7 @@ from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from search_spaces.existing.known import remember, to_json, weights_of
 from search_spaces.existing.space import ExistingSpace
+from search_spaces.own_kinds import named_kinds
 
 
 def refuse_unreadable(study: Study) -> None:
@@ -27,6 +28,8 @@ def code_of(study: Study) -> Iterator[str]:
     space = study.space
     if isinstance(space, ExistingSpace) and space.trusted and not space.is_of_torchvision:
         yield f"space.base: runs the code of {space.base}, which the study trusts"
+    for kind in named_kinds(space.block_spaces()):
+        yield f"space.blocks: runs the code of {kind}, which the study trusts"
 
 
 def begun_anew(study: Study, classes: int) -> Iterator[str]:

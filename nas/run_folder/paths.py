@@ -70,6 +70,11 @@ class RunFolder:
         return self.path / "split.json"
 
     @property
+    def data(self) -> Path:
+        """The images of a run that a program began with arrays."""
+        return self.path / "data.npz"
+
+    @property
     def calibration(self) -> Path:
         """What was measured before the search to predict latency; no result."""
         return self.path / "calibration.json"

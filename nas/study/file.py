@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from nas.errors import InputError
 from nas.study import Study
 from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
-from search_spaces.existing.code import look_in
 from search_spaces.existing.known import remember_folder
+from search_spaces.own_code import make_importable
 
 COMMAND_LINE = 0
 PRESET = "preset"  # the key that fills others
@@ -68,10 +68,9 @@ BEFORE = (
 def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Read and validate a study file; each override `KEY=VALUE` replaces the value of a dotted key.
 
-    Code that the study names is looked for in its folder too. Of a run folder its existing network is known
-    from then on, and none of its code is run again.
+    Code that the study names, and trusts, is looked for in its folder too. Of a run folder its existing network is
+    known from then on, and none of its code is run again.
     """
-    look_in(path.parent)
     _recall_network(path.parent)
     return _validate(_document(path, overrides), path)
 
@@ -79,6 +78,20 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 def parse_study(text: str, path: Path, overrides: Sequence[str] = ()) -> Study:
     """As `load_study`, of the text that the file at `path` has or will have."""
     return _validate(_read(text, path, overrides), path)
+
+
+def study_of(settings: Mapping[str, Any]) -> Study:
+    """The study of plain data that stands in no file.
+
+    Raises InputError, a line per mistake that begins with its key.
+    """
+    return _validate(Document(copy.deepcopy(dict(settings))), None)
+
+
+def frozen_settings(study: Study) -> dict[str, Any]:
+    """What must not differ where a run goes on, by dotted key, as plain data."""
+    settings = _settings(study.model_dump(mode="json"))
+    return {dotted(key): value for key, value in settings if not any(_begins(key, prefix) for prefix in CHANGEABLE)}
 
 
 def override_settings(settings: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -176,7 +189,9 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path}: expected UTF-8 text, got byte 0x{error.object[error.start]:02x}") from None
 
 
-def _line(problem: Problem, path: Path) -> str:
+def _line(problem: Problem, path: Path | None) -> str:
+    if path is None:
+        return f"{dotted(problem.key)}: {problem.text}" if problem.key else problem.text
     place = "command line" if problem.line == COMMAND_LINE else f"{path}:{problem.line}"
     return f"{place}: {dotted(problem.key)}: {problem.text}" if problem.key else f"{place}: {problem.text}"
 
@@ -238,8 +253,10 @@ def _opened(key: KeyPath) -> Any:
     return copy.deepcopy(schema.get("default", {})) if has_entries else {}
 
 
-def _validate(document: Document, path: Path) -> Study:
+def _validate(document: Document, path: Path | None) -> Study:
     problems = [*document.problems, *_loose_integers(document)]
+    if _is_trusted(document.data):  # its code may lie beside it, or where the user is
+        make_importable(Path.cwd() if path is None else path.parent, Path.cwd())
     try:
         study = Study.model_validate(_tuples(document.data), strict=True)
     except ValidationError as error:
@@ -248,6 +265,12 @@ def _validate(document: Document, path: Path) -> Study:
         ordered = sorted(problems, key=lambda p: (p.line == COMMAND_LINE, p.line))
         raise InputError("\n".join(dict.fromkeys(_line(problem, path) for problem in ordered)))
     return study
+
+
+def _is_trusted(data: Any) -> bool:
+    """Whether the study says that code of its space may be run."""
+    space = data.get("space")
+    return isinstance(space, dict) and space.get("trusted") is True
 
 
 def _tuples(data: Any) -> Any:

@@ -27,6 +27,7 @@ from search_spaces.remembered import remembered
 BatchSize = Annotated[int, Field(ge=2), "BatchSizes"]
 OF_CANDIDATE = ("quantization",)  # what is drawn with a candidate and stands in its plan
 LISTED = ("dense", "pruned", "quantized")  # the stages of version 0.1
+FROM_WEIGHTS = {"dense": 0.3, "pruned": 0.3, "quantized": 0.4}  # of a network that is trained already
 
 
 def _known_stage(name: str) -> str:
@@ -180,7 +181,8 @@ class Training(Section):
         "(quantization-aware training); their sum is 1. A stage that a candidate does not need leaves its share to the "
         "one before it; a stage that is not named here has its default share "
         f"({', '.join(f'{name} {retraining_of(name).share:g}' for name in stage_names() if name not in LISTED)}), and "
-        "all are then scaled to a sum of 1.",
+        "all are then scaled to a sum of 1. Of a network that begins with weights the default is "
+        f"{', '.join(f'{name} {share:g}' for name, share in FROM_WEIGHTS.items())}.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",

@@ -12,10 +12,12 @@ from pydantic_core import ErrorDetails
 from nas.study import Study
 from nas.study.at_targets import AT_TARGET, WAYS
 from nas.study.located_yaml import KeyPath
+from search_spaces.own_code import NAMED
 
 Schema = Mapping[str, Any]
 
 SCHEMA: Schema = Study.model_json_schema()
+PATTERNS: Mapping[str, str] = {AT_TARGET: WAYS, NAMED: "package.module:Class"}  # what is written so, in words
 FEW = 3  # keys of a section that are listed where something else came
 KEY = r"[a-z_]+(?:@[A-Za-z0-9_-]+)?"  # a part of a dotted key, as messages begin with
 TAG = "family"  # the key by which the records of a union differ
@@ -120,12 +122,13 @@ def _mapping(schema: Schema) -> str:
 def _names(schema: Schema) -> list[str]:
     """The names that keys of a mapping may have."""
     ways = [name for option in schema.get("anyOf", ()) for name in _names(option)]
-    return [*schema.get("enum", ()), *ways, *([WAYS] if schema.get("pattern") == AT_TARGET else [])]
+    written = PATTERNS.get(schema.get("pattern", ""))
+    return [*schema.get("enum", ()), *ways, *([] if written is None else [written])]
 
 
 def _text(schema: Schema) -> str:
-    if schema.get("pattern") == AT_TARGET:
-        return WAYS
+    if (known := PATTERNS.get(schema.get("pattern", ""))) is not None:
+        return known
     pattern = f" matching {schema['pattern']}" if "pattern" in schema else ""
     return f"text of at most {schema['maxLength']} characters{pattern}" if "maxLength" in schema else "text"
 

@@ -110,3 +110,8 @@ class ExistingArchitecture(Record):
     def all_groups(self) -> tuple[ChannelGroup, ...]:
         """Everything that can be pruned."""
         return groups.grouped(self.blueprint, self.input_size).all
+
+    def has_norm(self, group: ChannelGroup) -> bool:
+        """Whether a batch norm is among a group's members."""
+        norms = {node.path for node in self.blueprint.nodes if node.op == "norm"}
+        return any(path in norms for path, _ in group.members)

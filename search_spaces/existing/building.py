@@ -34,12 +34,14 @@ class ExistingNetwork(nn.Module):
         super().__init__()
         self._nodes, self._head = blueprint.nodes, blueprint.head
         self.normalize = normalize
+        made = set[str]()
         for node in blueprint.nodes:
-            if OPS[node.op].module is not None and node.path not in dict(self.named_modules()):
+            if OPS[node.op].module is not None and node.path not in made:
                 fields = {**node.fields}
                 if node.name == blueprint.head:
                     fields[CLASSES[node.op]] = num_classes
                 self._add(node.path, _module(node, fields))
+                made.add(node.path)
         self.head_dropout = nn.Dropout(dropout) if dropout else None
 
     def _add(self, path: str, module: nn.Module) -> None:
@@ -105,7 +107,7 @@ def build_existing(
         network = ExistingNetwork(
             architecture.blueprint, num_classes, normalize=_normalize(architecture, mean, std), dropout=dropout
         )
-        initialize(network)
+        initialize(network, architecture.blueprint.by_name[architecture.blueprint.head].path)
     if architecture.weights and begins:
         begin_with(network, weights_of(architecture.weights))
     return network

@@ -8,20 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from search_spaces.existing.errors import Unreadable
+from search_spaces.own_code import known_folders
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_folders: list[Path] = []
-
-
-def look_in(folder: Path) -> None:
-    """Let code be found in a folder too, behind all that is installed: that of a study file."""
-    if (place := folder.resolve()) not in _folders:
-        _folders.insert(0, place)
 
 
 def named_code(name: str, *, trusted: bool, purpose: str) -> Any:
@@ -45,7 +38,7 @@ def named_code(name: str, *, trusted: bool, purpose: str) -> Any:
 @contextmanager
 def importable() -> Iterator[None]:
     """What lies in the known folders can be imported; behind all else, so that it takes no other module's place."""
-    added = [str(folder) for folder in _folders if str(folder) not in sys.path]
+    added = [folder for folder in known_folders() if folder not in sys.path]
     sys.path += added
     try:
         yield
@@ -58,7 +51,7 @@ def _module(path: str) -> ModuleType:
         with importable():
             return import_module(path)
     except ModuleNotFoundError as error:
-        places = ", ".join(str(folder) for folder in _folders)
+        places = ", ".join(known_folders())
         where = f" (looked in {places} and in what is installed)" if places else ""
         raise Unreadable(f"{path}: no module {error.name}{where}") from None
     except Exception as error:  # whatever the user's module raises while it is imported

@@ -82,6 +82,11 @@ class ExistingSpace(Record):
         return {**self.model_dump(mode="json"), "network": self.known(input_channels).blueprint.digest}
 
     @property
+    def has_weights(self) -> bool:
+        """Whether it begins with weights of another training."""
+        return self.weights != "none"
+
+    @property
     def most_width_choices(self) -> int:
         """No width is drawn: what is cut of them is."""
         return 1

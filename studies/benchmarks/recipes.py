@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from beside_resnet8 import resnet8
@@ -26,7 +26,7 @@ from stock_references import resnet
 from trainings import Job, Row, add_options, run_all
 
 from nas.candidates.candidate import Candidate
-from search_spaces.architecture import Architecture
+from search_spaces.block_configs import Record
 
 RESAMPLES = 10_000
 SEEDS = (1, 2, 3, 4, 5)
@@ -39,6 +39,9 @@ SHORT_TAIL = "training.shares={dense: 0.65, pruned: 0.2, quantized: 0.15}"
 HALF = "training.shares={dense: 0.3, pruned: 0.2, quantized: 0.5}"
 DEFAULT_SHARES = "training.shares={dense: 0.5, pruned: 0.2, quantized: 0.3}"
 TAUGHT = f"training.distillation={{teacher: reference, architecture: {TEACHER}}}"
+
+
+Network = TypeVar("Network", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Scale:
         space = () if "digits" in self.study else (f"space.input_size={self.pixels}",)
         return (f"data.train_images={self.images}", f"data.validation={self.validation:g}", *space)
 
-    def fitted(self, architecture: Architecture) -> Architecture:
+    def fitted(self, architecture: Network) -> Network:
         """The same network for these images."""
         return architecture.model_copy(update={"input_size": self.pixels, "input_channels": self.channels})
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from nas import cli
 from nas.commands import preparation
-from nas.executors.stopping import Interrupted, Terminated
+from nas.executors.stopping import Interrupted
 from nas.files import sha256_of, sole_holder
 from nas.measuring.agent.server import AgentServer
 from nas.measuring.latency import PROTOCOL
@@ -716,21 +716,6 @@ def test_a_search_cut_by_its_hours_says_how_to_go_on(nas: Nas, study: Path, tmp_
     assert said.code == 0
     (words,) = re.findall(r"Stopped before the end\. Go on with:  (.*)", said.out)
     assert shlex.split(words) == [*command, str(tmp_path / "run")]
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (Interrupted(), "interrupted"),
-        (KeyboardInterrupt(), "interrupted"),
-        (Terminated(), "terminated"),
-        (SystemExit(1), "what it printed to is gone"),  # as rich ends a command whose pipe was closed
-        (ValueError("no room"), "no room"),
-        (AssertionError(), "AssertionError"),
-    ],
-)
-def test_watchers_are_told_why_a_command_ended(error: BaseException, words: str) -> None:
-    assert cli._why_ended(error) == words
 
 
 def test_a_reader_that_has_read_enough_ends_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

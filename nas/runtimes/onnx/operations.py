@@ -37,7 +37,6 @@ def _max_pool(fields: Mapping[str, Any]) -> Attributes:
         "strides": fields["stride"],
         "pads": tuple(fields["padding"]) * 2,
         "dilations": tuple(fields.get("dilation", (1, 1))),
-        "ceil_mode": int(fields.get("ceil_mode", False)),
     }
 
 
@@ -49,7 +48,6 @@ def _average_pool(fields: Mapping[str, Any]) -> Attributes:
         "kernel_shape": fields["kernel_size"],
         "strides": fields["stride"],
         "pads": tuple(fields["padding"]) * 2,
-        "ceil_mode": int(fields.get("ceil_mode", False)),
         "count_include_pad": int(counts),
     }
 

@@ -11,6 +11,7 @@ from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.known import Known, Normalization, remember
 from search_spaces.existing.reading.confirming import refuse_other_outputs
+from search_spaces.existing.reading.given import given_as
 from search_spaces.existing.reading.network import Read, read_network
 from search_spaces.existing.space import TORCHVISION
 from search_spaces.existing.weights import Fitted, digest_of, downloaded, fit, normalization_of, read_weights
@@ -24,6 +25,8 @@ def read_space(asked: Mapping[str, Any], *, trusted: bool) -> Known:
 
     Raises ValueError that begins with the key at fault, such as `space.base` or `space.weights`.
     """
+    if (given := given_as(asked["base"])) is not None:
+        return remember_read(given, asked)
     network = _for_key("base", lambda: build_base(asked["base"], trusted=trusted))
     read = _for_key("base", lambda: read_network(network))
     if not asked["base"].startswith(TORCHVISION):  # what those compute is tested

@@ -10,13 +10,15 @@ import pytest
 import torch
 from pair import MIDDLE, Channels, Pair
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import prune as masks
 from torch.nn.utils import weight_norm as normed_weight
 from unsupported import hooked, parametrized
 
+from compressors.evidence import Evidence
 from compressors.folding import fold_batch_norm
 from compressors.plan import CompressionPlan
-from compressors.pruning import Group, Importance, batch_norm_scale, prune, weight_norm
+from compressors.pruning import IMPORTANCES, Group, Importance, batch_norm_scale, prune, weight_norm
 from nas.candidates.candidate import Candidate
 from search_spaces.architecture import Architecture
 from search_spaces.layers import ChannelGroup
@@ -389,3 +391,34 @@ def test_the_order_of_cutting_does_not_matter() -> None:
     prune(back, architecture.groups(), dict(reversed(kept.items())), importance=weight_norm(1))
     after = back.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in there.state_dict().items())
+
+
+class Twice(nn.Module):
+    """A convolution that runs twice, each time with a norm of its own: what it writes is what it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.again, self.head = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 2, 1)
+        self.one, self.two = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.relu(self.stem(x))
+        out = torch.relu(self.one(self.again(out)))
+        return self.head(torch.relu(self.two(self.again(out)))).mean((2, 3))
+
+
+def test_a_layer_that_runs_twice_is_cut_once() -> None:
+    torch.manual_seed(0)
+    network = Twice().double().eval()
+    members = (("stem", 0), ("again", 0), ("again", 1), ("one", 0), ("two", 0), ("head", 1))
+    own, (x, labels) = Channels("g", 4, members), (torch.rand(5, 2, 6, 6).double(), torch.arange(5) % 2)
+    rises = IMPORTANCES["leave_one_out"].score(network, [own], Evidence([(x, labels)]))["g"]
+    for channel in range(4):
+        whole, cut = copy.deepcopy(network), copy.deepcopy(network)
+        for path in ("again", "head"):
+            whole.get_submodule(path).weight.data[:, channel] = 0.0
+        prune(cut, [own], {"g": 3}, importance=lambda *_, lost=channel: -torch.eye(4)[lost])  # type: ignore[misc]
+        assert torch.allclose(cut(x), whole(x), rtol=0, atol=1e-12)
+        rise = F.cross_entropy(whole(x), labels) - F.cross_entropy(network(x), labels)
+        assert float(rises[channel]) == pytest.approx(float(rise.detach()), abs=1e-6)
+        assert torch.allclose(fold_batch_norm(cut)(x), cut(x), rtol=0, atol=1e-12)

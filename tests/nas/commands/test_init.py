@@ -21,8 +21,10 @@ from nas.commands.steps import few_steps
 from nas.data.describe import describe
 from nas.errors import InputError
 from nas.estimate.speed import USUAL, Known, Line, Speed
+from nas.first_study.spaces import Base
 from nas.study import Study
 from nas.study.file import load_study
+from search_spaces.existing.space import ExistingSpace
 
 
 @pytest.fixture(autouse=True)
@@ -194,3 +196,23 @@ def test_the_command_probes(here: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         cli.main()
     assert ended.value.code == cli.WRONG_INPUT
     assert capsys.readouterr().err == "d.yaml: is there already; --force replaces it, --out FILE writes another\n"
+
+
+def test_a_network_that_exists_is_compressed_on_images_that_it_takes(here: Path) -> None:
+    draw(here / "shapes")
+    text, study, _ = written("shapes", base=Base("torchvision.squeezenet1_1"))
+    assert isinstance(study.space, ExistingSpace)
+    assert (study.space.base, study.space.weights) == ("torchvision.squeezenet1_1", "none")
+    assert study.compression.stage_widths
+    assert "\n  # weights: DEFAULT\n" in text
+    _, larger, _ = written(
+        "shapes", base=Base("torchvision.squeezenet1_1"), overrides=("space.input_size=64",), force=True
+    )
+    assert larger.space.input_sizes == (64,)
+
+
+def test_code_of_the_users_is_not_run_unasked(here: Path) -> None:
+    draw(here / "shapes")
+    with pytest.raises(InputError, match=r"nets:mine would run code of your own"):
+        written("shapes", base=Base("nets:mine"))
+    assert not (here / "study.yaml").exists()

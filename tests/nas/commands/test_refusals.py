@@ -148,3 +148,15 @@ def test_what_cannot_teach_is_named(keys: dict[str, Any], said: str) -> None:
 def test_a_built_teacher_and_parts_that_there_are_pass() -> None:
     keys = {"teacher": "torchvision.resnet18", "weights": "none", "features_weight": 1.0, "at": ("stage1",)}
     assert list(refusals(make_study(training={"distillation": keys}))) == []
+
+
+def test_channels_without_a_batch_norm_have_no_scales() -> None:
+    squeezenet = {"base": "torchvision.squeezenet1_1", "input_size": 32}
+    ranked = {"pruning_ratio": (0.5,), "importance": "bn_scale", "weight_format": ("int8",)}
+    (problem,) = refusals(make_study(space=squeezenet, compression=ranked))
+    assert problem.startswith("compression.importance: bn_scale ranks channels by a batch norm's scales, and features.")
+    assert problem.endswith(" have none; take another one, such as l2")
+    assert not list(refusals(make_study(space=squeezenet, compression=ranked | {"importance": "l2"})))
+    assert not list(refusals(make_study(space=squeezenet, compression=ranked | {"pruning_ratio": (0.0,)})))
+    refuse(make_study(compression=ranked | {"stage_widths": True}))
+    refuse(make_study(space={"base": "torchvision.resnet18", "input_size": 32}, compression=ranked))

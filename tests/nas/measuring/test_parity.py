@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from existing_networks import existing
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import ARCHITECTURE, CLASSES, HEADER, MIXED, pixels, quantized
@@ -17,7 +18,7 @@ from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.data import Images
 from nas.errors import TrainingDiverged
-from nas.measuring.parity import ParityBroken, compare, verify
+from nas.measuring.parity import ParityBroken, compare, has_integer_head, verify
 from nas.measuring.scoring import as_float
 from nas.records import Verification
 from nas.registry import RUNTIMES
@@ -44,6 +45,15 @@ def test_equal_logits_agree() -> None:
     assert parity.holds
     assert (parity.images, parity.max_difference, parity.within_tolerance) == (3, 0.0, 1.0)
     assert (parity.argmax_agreement, parity.clear_margin_disagreements, parity.accuracy_difference) == (1.0, 0, 0.0)
+
+
+def test_whether_the_head_is_of_integers_is_asked_of_the_layer_that_gives_the_logits() -> None:
+    own = Candidate(architecture=ARCHITECTURE, plan=CompressionPlan(formats={"classifier": "int8"}))
+    assert has_integer_head(own, CLASSES)
+    assert not has_integer_head(Candidate(architecture=ARCHITECTURE), CLASSES)
+    mlp = existing("mlp").architecture
+    assert has_integer_head(Candidate(architecture=mlp, plan=CompressionPlan(formats={"fc2": "int4"})), CLASSES)
+    assert not has_integer_head(Candidate(architecture=mlp, plan=CompressionPlan(formats={"fc1": "int8"})), CLASSES)
 
 
 @pytest.mark.parametrize(("integer_head", "tolerance"), [(True, 10 * 3 / 255), (False, 0.1)])

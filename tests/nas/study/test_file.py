@@ -51,6 +51,7 @@ AT_TARGET = "latency_ms@TARGET, size_bytes@TARGET"
 SECTIONS = ", ".join(Study.model_fields)
 MOBILE_KEYS, MIXED_KEYS = (", ".join(kind.model_fields) for kind in (MobileSpace, MixedSpace))
 KINDS = "residual, fused_inverted_residual, inverted_residual, shuffle, plain"
+OWN = "package.module:Class"
 PIXELS = "an integer of at least 8 and at most 224"
 SEARCH_KEYS = ", ".join(Search.model_fields)
 
@@ -456,7 +457,7 @@ def test_wrong_space_names_the_key_within(tmp_path: Path, extra: str, expected: 
          "  - depths: [1]\n    widths: [8]\n    families: [residual]\n",
          "10: space.stages[1].families: expected some of inverted_residual, got residual"),
         ("space:\n  preset: 8px\n  stages:\n  - depths: [1]\n    widths: [8]\n    families: [resnet]\n",
-         f"8: space.stages[0].families[0]: expected one of {KINDS}, got 'resnet'"),
+         f"8: space.stages[0].families[0]: expected one of {KINDS} or {OWN}, got 'resnet'"),
         ("space:\n  family: mixed\n  preset: 8px\n  kernels: [3]\n",
          f"6: space.kernels: unknown key, expected one of {MIXED_KEYS}"),
     ],
@@ -474,8 +475,8 @@ def test_wrong_space_is_one_line(tmp_path: Path, space: str, expected: str) -> N
         ("residual:\n      kernels: [5, 3]", "9: space.blocks.residual.kernels: expected ascending order, got [5, 3]"),
         ("residual:\n      squeeze_excite: [true]", "9: space.blocks.residual.squeeze_excite: expected [false] "
          "(only for inverted_residual), got [true]"),
-        ("resdual: {kernels: [3], expansions: [1]}", f"8: space.blocks.resdual: unknown key, expected one of {KINDS}; "
-         "did you mean 'residual'?"),
+        ("resdual: {kernels: [3], expansions: [1]}", "8: space.blocks.resdual: unknown key, expected one of "
+         f"{KINDS}, {OWN}; did you mean 'residual'?"),
         ("residual: 3", "8: space.blocks.residual: expected a mapping, got 3"),
     ],
 )  # fmt: skip
@@ -487,7 +488,8 @@ def test_wrong_blocks_of_a_mixed_space(tmp_path: Path, blocks: str, expected: st
 
 
 def test_a_mixed_space_without_blocks(tmp_path: Path) -> None:
-    expected = f"x.yaml:6: space.blocks: expected a mapping of at least 1 with keys among {KINDS}, got an empty mapping"
+    keys = f"{KINDS}, {OWN}"
+    expected = f"x.yaml:6: space.blocks: expected a mapping of at least 1 with keys among {keys}, got an empty mapping"
     assert mistakes(tmp_path, BASE + "  blocks: {}\n  family: mixed\n") == [expected]
 
 

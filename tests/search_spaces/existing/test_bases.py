@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces.existing import code
 from search_spaces.existing.bases import build_base, torchvision_builder
 from search_spaces.existing.errors import Unreadable
+from search_spaces.own_code import FOLDERS, make_importable
 
 SOURCE = """
 from torch import nn
@@ -55,8 +55,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / f"{name}_torn.py").write_text("def f(:")
     (tmp_path / f"{name}_raising.py").write_text("1 / 0")
     (tmp_path / "json.py").write_text("raise SystemExit")  # shadows nothing
-    monkeypatch.setattr(code, "_folders", [])
-    code.look_in(tmp_path)
+    monkeypatch.setenv(FOLDERS, "")
+    make_importable(tmp_path)
     yield name
     for key in [key for key in sys.modules if key.startswith(name)]:
         del sys.modules[key]

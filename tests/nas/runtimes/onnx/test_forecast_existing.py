@@ -41,7 +41,7 @@ def gated() -> Blueprint:
     x = draft.add("multiply", gates, x, shape=(8, 4))
     x = draft.add("tanh", draft.conv("body", x, 8, split=2, bias=True))
     x = draft.add("leaky_relu", draft.conv("more", x, 6, bias=True), negative_slope=0.1)
-    x = draft.add("average_pool", x, shape=(6, 2), kernel_size=[2, 2], stride=[2, 2], padding=[0, 0], ceil_mode=False,
+    x = draft.add("average_pool", x, shape=(6, 2), kernel_size=[3, 3], stride=[2, 2], padding=[0, 0], ceil_mode=True,
                   count_include_pad=True)  # fmt: skip
     return draft.done(draft.add("elu", x, alpha=1.0))
 

@@ -1,0 +1,1 @@
+"""What `nas.api` is made of: arrays, settings and a quiet terminal in; networks that predict out."""
