@@ -1,8 +1,8 @@
 """Cross-layer equalization (Nagel et al. 2019, arXiv:1906.04721): channels of one tensor get ranges of one size.
 
 What a layer writes to channel i is divided by s_i and what the next one reads from it is multiplied by s_i. Between
-them may lie what commutes with factors above 0: nothing, or ReLU. ReLU6 and Hardswish do not, and pairs of layers with
-one of them between stay as they are.
+them may lie what commutes with factors above 0: nothing, ReLU, pooling. ReLU6 and Hardswish do not, and pairs of layers
+with one of them between stay as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 Layer = nn.Conv2d | nn.Linear
+COMMUTING: tuple[type[nn.Module], ...] = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 SWEEPS = 20  # over all pairs: each changes what its neighbours share
 _DEAD = 1e-8  # a channel whose weights are all smaller on either side is left alone
 
@@ -49,7 +50,7 @@ def _only_reader(node: fx.Node) -> fx.Node | None:
 def _commutes(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether an operation gives s times its result for s times its input, channel by channel, for s above 0."""
     if node.op == "call_module":
-        return type(modules[str(node.target)]) in (nn.ReLU, nn.AdaptiveAvgPool2d)
+        return type(modules[str(node.target)]) in COMMUTING
     return node.target is torch.flatten
 
 

@@ -13,7 +13,11 @@ from torch import Tensor, fx, nn
 
 from compressors.folding import fold_batch_norm
 from compressors.formats import FORMATS
+from compressors.pipeline import Options, PostTraining, compress
+from compressors.plan import CompressionPlan
 from compressors.quantization import calibrate, prepare
+from compressors.quantization.equalization import equalizable, equalize
+from compressors.quantization.normed import fold_norms
 from nas.runtimes.onnx.costs import read_costs
 from nas.runtimes.onnx.emission import emit
 from nas.runtimes.onnx.storage import Storage
@@ -157,8 +161,17 @@ def products(network: nn.Module) -> int:
     return total
 
 
-@names
-@pytest.mark.parametrize("formats", [("int8",), ("int8", "int4", "fp32", "int2", "codebook3")], ids=str)
+MIXED = ("int8", "int4", "fp32", "int2", "codebook3")
+
+
+@pytest.mark.parametrize(
+    ("name", "formats"),
+    [
+        *((name, ("int8",)) for name in NETWORKS),
+        *((name, MIXED) for name in ("vgg", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet")),
+    ],
+    ids=str,
+)
 def test_in_integers(name: str, formats: tuple[str, ...], read: Callable[[str], nn.Module], tmp_path: Path) -> None:
     prepared, asked = quantized(read(name), *formats)
     codes, logits = largest_step(prepared, HEADER, images())
@@ -241,3 +254,70 @@ def test_unpacked_files_compute_the_same(read: Callable[[str], nn.Module]) -> No
         Runner(model.SerializeToString(), CPU).predict(images().numpy()) for model in (emit(prepared, HEADER), as_bytes)
     ]
     assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("name", "calibration"), [("regnet_y", "minmax"), ("squeezenet1_1", "percentile"), ("densenet", "mse")]
+)
+def test_without_training(name: str, calibration: str, read: Callable[[str], nn.Module], tmp_path: Path) -> None:
+    """Ranges equalized and calibrated, biases corrected."""
+    network = read(name)
+    formats = dict.fromkeys(layers(fold_batch_norm(network)), "int8")
+    plan = CompressionPlan.model_validate({"formats": formats, "steps": {"calibrated": {"network": True}}})
+    options = Options(post_training=PostTraining(calibration, equalization=True))
+    found = compress(network, plan, options, [images()])
+    assert isinstance(found, fx.GraphModule)
+    codes, logits = largest_step(found, HEADER, images())
+    assert codes < 1.01
+    assert logits < 1e-4
+    file = tmp_path / "model.onnx"
+    file.write_bytes(emit(found, HEADER).SerializeToString())
+    assert integer_layers(file, CPU) == formats.keys()
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "regnet_y", "densenet", "shufflenet_v2_x0_5"])
+def test_equalizing_changes_no_output(name: str, read: Callable[[str], nn.Module]) -> None:
+    folded = fold_batch_norm(read(name))
+    before = folded(images()).detach()
+    assert len(equalizable(folded)) > 0
+    equalize(folded)
+    assert float((folded(images()) - before).abs().max()) < 1e-3 * float(before.abs().max())
+
+
+def test_linear_layers_that_round_as_they_run(read: Callable[[str], nn.Module], tmp_path: Path) -> None:
+    for name in ("perceptron", "vgg", "resnet"):
+        network = read(name)
+        linear = [layer for layer, module in network.named_modules() if isinstance(module, nn.Linear)]
+        plan = CompressionPlan.model_validate(
+            {"formats": dict.fromkeys(linear, "int8"), "steps": {"dynamic": {"network": True}}}
+        )
+        found = compress(network, plan, Options(), [images()])
+        assert isinstance(found, fx.GraphModule)
+        file = tmp_path / "model.onnx"
+        file.write_bytes(emit(found, HEADER).SerializeToString())
+        assert integer_layers(file, CPU) == set(linear)
+        shown = images(1)
+        expected = found(shown).detach().numpy()
+        assert np.allclose(Runner(file, CPU).predict(shown.numpy()), expected, atol=0.02 * np.ptp(expected))
+
+
+@pytest.mark.parametrize("name", ["densenet", "resnet"])
+def test_norms_that_stay_alive_are_folded_into_the_same_file(name: str, read: Callable[[str], nn.Module]) -> None:
+    """Also those that are layers of their own."""
+    network = read(name)
+    formats = dict.fromkeys(layers(fold_batch_norm(network)), "int8")
+    prepared = prepare(network, formats, keep_norms=True)
+    calibrate(prepared, [images()])
+    prepared.train()
+    prepared(images()).square().mean().backward()
+    assert all(weight.grad is not None for weight in prepared.parameters())
+    for weight in prepared.parameters():
+        weight.data -= 0.01 * weight.grad
+    prepared.eval()
+    calibrate(prepared, [images()])
+    expected = prepared(images()).detach()
+    folded = fold_norms(prepared)
+    assert isinstance(folded, fx.GraphModule)
+    assert torch.allclose(folded(images()), expected, atol=1e-3 * float(expected.abs().max()))
+    codes, _ = largest_step(folded, HEADER, images())
+    assert codes < 1.01

@@ -154,3 +154,19 @@ def test_pooling_has_no_parameters_and_no_products() -> None:
 def test_a_divisor_of_its_own_is_refused_by_name() -> None:
     with pytest.raises(UnknownOperation, match="pool: no ONNX rule for average pooling with a divisor"):
         emit(fold_batch_norm(network(nn.AvgPool2d(2, divisor_override=3), 8)), header(8))
+
+
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(2), nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))], ids=["pool", "relu, pool"]
+)
+def test_a_float_layer_before_what_is_pooled_and_quantized_stays_float(pool: nn.Module) -> None:
+    """ONNX Runtime draws the quantizer through the pooling, and would round the layer's weights to 8 bits."""
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+    behind = nn.Sequential(pool, nn.Conv2d(4, 6, 2))
+    found = nn.Sequential(first, nn.ReLU(), second, behind, nn.AdaptiveAvgPool2d(1)).eval()
+    prepared = prepare(found, {"0": "int8", "3.1": "int8"})
+    calibrate(prepared, [images(9)])
+    assert kernels(emit(prepared, header(9))).count("QLinearConv") == 2
+    codes, _ = largest_step(prepared, header(9), images(9))
+    assert codes < 1.01
