@@ -14,6 +14,7 @@ import by_hand
 import optuna
 import pytest
 from by_hand import Workers, drive, finish, make_study, read, task_of
+from drafts import dense, residual
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from rich.console import Console
@@ -33,6 +34,7 @@ from nas.search.search import Search
 from nas.study import Study
 from nas.study.file import dump_study
 from nas.tasks import Task
+from search_spaces.existing.known import Known, to_json
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 Pair = tuple[RunFolder, RunFolder]
@@ -433,3 +435,17 @@ def test_the_command(both: Pair, capsys: pytest.CaptureFixture[str], monkeypatch
     assert "b: 7 trials, 3 repeats, 2 finalists, 2 known from another" in told
     assert (to / "report.html").exists()
     assert len(read(RunFolder(to), "trials")) == 12
+
+
+def test_an_existing_network_comes_along_and_has_to_be_the_same(both: Pair, tmp_path: Path) -> None:
+    one, other = (to_json({"base": "a:b"}, Known(blueprint)) for blueprint in (residual(), dense()))
+    for folder in both:
+        folder.network.write_text(one)
+        folder.network_weights.write_bytes(b"weights")
+    merge([folder.path for folder in both], tmp_path / "same")
+    assert (tmp_path / "same" / "network.json").read_text() == one
+    assert (tmp_path / "same" / "network.safetensors").read_bytes() == b"weights"
+    both[1].network.unlink()
+    both[1].network.write_text(other)
+    with pytest.raises(InputError, match=r"is about another network than .*, though both name it alike"):
+        merge([folder.path for folder in both], tmp_path / "other")

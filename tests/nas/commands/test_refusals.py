@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drafts import residual
+from known_networks import study_about
 
 import nas.commands.refusals
 from nas.commands.refusals import refusals, refuse, refuse_teachers
@@ -160,3 +162,12 @@ def test_channels_without_a_batch_norm_have_no_scales() -> None:
     assert not list(refusals(make_study(space=squeezenet, compression=ranked | {"pruning_ratio": (0.0,)})))
     refuse(make_study(compression=ranked | {"stage_widths": True}))
     refuse(make_study(space={"base": "torchvision.resnet18", "input_size": 32}, compression=ranked))
+
+
+def test_maps_of_a_network_without_stages_cannot_be_compared() -> None:
+    keys = {"teacher": "self", "features_weight": 1.0}
+    (problem,) = refusals(study_about(residual(), training={"distillation": keys}))
+    assert problem == (
+        "training.distillation: expected features_weight and attention_weight 0 with the network "
+        "known.networks:network, which has no stages at whose ends maps could be compared"
+    )

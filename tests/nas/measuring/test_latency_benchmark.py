@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from drafts import residual
+from known_networks import architecture_of
 from synthetic_machine import CLASSES, drawn
 from toy_runtime import Toy
 
 import nas.measuring.latency_benchmark as benchmark
+from nas.candidates.candidate import Candidate
 from nas.measuring.calibration import Job
 from nas.measuring.latency_benchmark import Meter, run, untrained_file
 from nas.registry import RUNTIMES
 from nas.runtimes.runtime import CONTROL_SHAPE, Array, runtime_of
 from nas.study import Target
+from search_spaces.existing import known
 
 CPU = Target(name="cpu")
 
@@ -28,6 +32,18 @@ def test_candidates_are_measured_in_their_order() -> None:
     assert [line["number"] for line in lines] == [0, 1]
     found = [line["latency_ms"] for line in lines if line["latency_ms"]]
     assert all(latency.keys() == {"cpu"} and 0 < latency["cpu"] < 100 for latency in found)
+
+
+def test_an_existing_network_comes_with_the_job_without_the_weights_it_begins_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    architecture = architecture_of(residual()).model_copy(update={"weights": "0" * 12})
+    told, blueprint = (Candidate(architecture=architecture).to_json(),), residual().to_json()
+    monkeypatch.setattr(known, "_blueprints", {})
+    monkeypatch.setattr(benchmark.Meter, "least_us", lambda *_: 2000.0)
+    asked = Job(num_classes=CLASSES, targets=(CPU,), seconds=60, candidates=told, blueprint=blueprint)
+    (line,) = run(Job.model_validate_json(asked.model_dump_json()))
+    assert line == {"number": 0, "latency_ms": {"cpu": 2.0}}
 
 
 def test_it_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

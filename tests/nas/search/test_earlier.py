@@ -9,18 +9,22 @@ from pathlib import Path
 import pytest
 from by_hand import drive, evaluated, make_study, task_of
 from by_hand import finish as finish_task
+from drafts import residual
+from known_networks import study_about
 
 import nas.search.modelled
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.records import State
 from nas.run_folder.columns import trial_columns
+from nas.run_folder.network import keep_network
 from nas.run_folder.paths import RunFolder
 from nas.run_folder.tables import write_rows
 from nas.search.earlier import earlier_runs, trials_of
 from nas.search.search import Search
 from nas.study import Study
 from nas.study.file import dump_study
+from search_spaces.existing import known
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -147,3 +151,29 @@ def test_a_warmed_search_asks_the_same_after_a_restart(
     resumed = Search(study, again)
     drive(resumed)
     assert ids(resumed) == ids(whole)
+
+
+def test_an_existing_network_is_known_from_the_copy_when_its_run_is_gone(
+    tmp_path: Path, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Candidates name it by digest alone."""
+    free = {"weight_format": ["fp32", "int8", "int4"], "granularity": "layer"}
+    study = study_about(residual(), compression=free, search={"sampler": "nsga2", "trials": 3})
+    earlier = RunFolder(tmp_path / "earlier")
+    earlier.path.mkdir()
+    search = Search(study, earlier)
+    drive(search)
+    for row in search.rows():
+        candidate = search.notes(row.number).candidate
+        write_atomically(earlier.path / row.artifact / "candidate.json", json.dumps(candidate.to_json()))
+    write_rows(earlier.trials, trial_columns(study), search.rows())
+    write_atomically(earlier.study, dump_study(study))
+    keep_network(study, earlier)
+    monkeypatch.setattr(known, "_blueprints", {})
+    (run,) = earlier_runs(warmed(earlier.path), folder)
+    shutil.rmtree(earlier.path)
+    monkeypatch.setattr(known, "_blueprints", {})
+    (copied,) = earlier_runs(warmed(earlier.path), folder)
+    assert copied == run
+    complete = [row.id for row in search.rows() if row.state is State.COMPLETE]
+    assert [trial.candidate.id for trial in copied.trials] == complete

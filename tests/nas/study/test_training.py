@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from compressors.steps import STEPS, Retraining, Step, stage_names
-from nas.study import Distillation, Range, Recipe, Training
-from nas.study.file import dump_study, frozen_difference, load_recorded, load_study
+from nas.study import Distillation, Range, Recipe, Study, Training
+from nas.study.file import dump_study, frozen_difference, load_recorded, load_study, parse_study
 from nas.study.training import OF_CANDIDATE
 
 SEARCHED: dict[str, Any] = {
@@ -169,3 +170,14 @@ def test_what_is_chosen_is_one_of_what_may_be_given(key: str) -> None:
         Training.model_validate({key: {"choices": ("never",)}})
     with pytest.raises(ValidationError):
         Training.model_validate({key: {"low": 1, "high": 2}})
+
+
+def test_a_network_that_begins_with_weights_is_trained_less_dense() -> None:
+    study = {"name": "t", "data": {"source": "digits"}}
+    space = {"base": "torchvision.resnet18", "input_size": 32}
+    given = {"dense": 0.6, "quantized": 0.4}
+    default, own = Study.model_validate({**study, "space": space}), {"dense": 0.3, "pruned": 0.3, "quantized": 0.4}
+    begun = Study.model_validate({**study, "space": {**space, "weights": "DEFAULT"}})
+    told = Study.model_validate({**study, "space": {**space, "weights": "w.pt"}, "training": {"shares": given}})
+    assert (default.training, begun.training.shares, told.training.shares) == (Training(), own, given)
+    assert parse_study(dump_study(begun), Path("study.yaml")) == begun

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from by_hand import different
 
-from nas.executors.ray.parcels import ParcelError, folders_of, packed, progress_of, written
+from nas.executors.ray.parcels import HERE, ParcelError, folders_of, network_of, packed, progress_of, written
 from nas.tasks import Task
 
 
@@ -62,3 +62,16 @@ def test_what_another_worker_needs_to_go_on(tmp_path: Path, task: Task) -> None:
         f"{own}/attempts.json": b"attempts.json",
         f"{beside}/evaluation.json": b"{}",
     }
+
+
+def test_an_existing_network_travels_with_the_weights_it_begins_with(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    assert network_of(one) == {}
+    files = {"network.json": b"{}", "network.safetensors": bytes(range(256))}
+    for name, content in files.items():
+        (one / name).write_bytes(content)
+    (one / "study.yaml").write_text("name: t")
+    assert network_of(one) == files
+    written(network_of(one), two, below={HERE})
+    assert {path.name: path.read_bytes() for path in two.iterdir()} == files
