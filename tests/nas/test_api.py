@@ -13,7 +13,10 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+import torch
 from by_hand import SPACE, Workers
+from own_network import own
+from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
 from nas.api import Front, InputError, Stopped, load_run, run_search
@@ -21,6 +24,7 @@ from nas.executors.engine import OnThisMachine
 from nas.executors.pool import ExecutorSetup
 from nas.registry import ENGINES
 from nas.report.tables import read_finalists
+from search_spaces.existing.space import ExistingSpace
 
 SCRIPT = """\
 from sklearn.datasets import load_digits
@@ -138,6 +142,20 @@ def test_the_same_call_goes_on_and_more_trials_go_on(search: Call) -> None:
     assert more.folder == front.folder
     complete = more.trials()["state"] == "COMPLETE"
     assert complete.sum() == 6
+
+
+def test_a_module_is_searched_and_kept_in_the_folder(search: Call) -> None:
+    network, choices = own(seen=True), {"pruning_ratio": [0.0, 0.5], "weight_format": ["int8", "fp32"]}
+    front = search(space=network, compression=choices)
+    assert len(front)
+    space = front.study.space
+    assert isinstance(space, ExistingSpace)
+    assert (space.weights, space.input_sizes) == ("own", (8,))
+    assert front.study.compression.stage_widths
+    kept = load_file(front.folder / "network.safetensors")
+    torch.testing.assert_close(kept["second.weight"], network.second.weight.detach(), rtol=0, atol=0)
+    assert search(space=own(seen=True), compression=choices).folder == front.folder
+    assert search(space=own(seed=1, seen=True), compression=choices).folder != front.folder
 
 
 def test_other_images_are_another_run(search: Call) -> None:
