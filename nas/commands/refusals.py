@@ -16,6 +16,7 @@ from nas.search.earlier import unusable
 from nas.study import Distillation, Study
 from nas.study.search import is_scan
 from nas.training.device import refuse_missing_device
+from search_spaces.trials import Pick, last
 
 
 def refuse(study: Study, folder: RunFolder | None = None) -> None:
@@ -29,9 +30,9 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
 
     `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
     """
-    if unread := list(_told(refuse_unreadable, study)):
-        yield from unread
-        return  # what is said of candidates below cannot be said of a network that is not known
+    if unread := [*_told(refuse_unreadable, study), *_told(_refuse_unfit_sizes, study)]:
+        yield from unread[:1]
+        return  # what is said of candidates below cannot be said of a network that is not known, or has no shapes
     yield from ENGINES[study.search.engine].refused(study)
     yield from refused_storage(study)
     yield from missing(study.targets, at_a_glance=folder is None)
@@ -43,6 +44,22 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
     yield from _unusable_scans(study, folder)
     yield from _too_large_for_a_grid(study)
     yield from _told(refuse_teachers, study, folder)
+
+
+def _refuse_unfit_sizes(study: Study) -> None:
+    """Raise InputError where an existing network cannot take images of a size that it is to have."""
+    if study.space.block_spaces():
+        return
+    sizes = {"space.input_size": study.space.input_sizes}
+    sizes |= {} if study.search.input_size is None else {"search.input_size": (study.search.input_size,)}
+    network = study.space.sample(Pick(last), input_channels=study.data.input_channels)
+    for key, size in ((key, size) for key, own in sizes.items() for size in own):
+        try:
+            network.model_copy(update={"input_size": size}).layers(1)
+        except ValueError as error:
+            raise InputError(
+                f"{key}: {study.space.words} cannot take images of {size} pixels a side: {error}"
+            ) from None
 
 
 def _absent_trackers(study: Study) -> Iterator[str]:

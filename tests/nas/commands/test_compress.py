@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from small_network import DATA, SPACE, Small, know_small
 from typer.testing import CliRunner
 
+import nas.commands.compress
 import nas.compression.evaluating
 from nas import cli
 from nas.candidates.candidate import Candidate
@@ -27,7 +29,7 @@ from nas.compression.wishes import Asked, Wishes
 from nas.data import DataSet, load
 from nas.errors import InputError
 from nas.run_folder.paths import read_evaluation
-from nas.study import Data
+from nas.study import Data, Study
 from search_spaces.existing.weights import digest_of
 
 WISHES = Wishes(
@@ -195,6 +197,46 @@ def test_a_plan_that_breaks_a_limit_is_refused_before_training(begun: Wishes, tm
 def test_a_plan_that_changes_nothing_is_refused(begun: Wishes, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the plan changes nothing"):
         compress(replace(begun, ratio=Asked(), format=Asked(("fp32",))), tmp_path / "to", Console(quiet=True))
+
+
+def test_of_a_searchs_front_one_member_is_copied(
+    done: tuple[Comparison, ResultFolder], begun: Wishes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search itself is that of `nas run`; here a finished one is put in its place."""
+    first, second = artifacts(done[1])
+    asked: list[Study] = []
+
+    def search(study: Study, path: Path, _: Console) -> bool:
+        asked.append(study)
+        for name, artifact in (("whole", first), ("small", second)):
+            shutil.copytree(artifact, path / name)
+        return True
+
+    members = pd.DataFrame(
+        {
+            "trial": [0, 1], "id": ["a", "b"], "artifact": ["whole", "small"], "accuracy": [0.9, 0.895],
+            "accuracy_se": [0.01, 0.01], "size_bytes": [58000, 7000],
+        }
+    )  # fmt: skip
+    monkeypatch.setattr(nas.commands.compress, "run_study", search)
+    monkeypatch.setattr(nas.commands.compress, "write_report", lambda *_: None)
+    monkeypatch.setattr(nas.commands.compress, "front_rows", lambda _: members)
+    wishes = replace(begun, ratio=Asked((0.0, 0.5)), format=Asked(), trials=6)
+    found = compress(wishes, tmp_path / "to", Console(quiet=True))
+    assert found is not None
+    assert (asked[0].search.trials, asked[0].compression.pruning_ratio) == (6, (0.0, 0.5))
+    assert asked[0].training.learning_rate == 0.03  # it begins with weights
+    assert (found.folder.path / "model.onnx").read_bytes() == (second / "model.onnx").read_bytes()
+    assert found.comparison.after.candidate_id == second.parent.name
+
+
+def test_a_search_that_was_stopped_leaves_no_table(
+    begun: Wishes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.commands.compress, "run_study", lambda *_: False)
+    wishes = replace(begun, ratio=Asked(), format=Asked(), trials=2)
+    assert compress(wishes, tmp_path / "to", Console(quiet=True)) is None
+    assert not ResultFolder(tmp_path / "to").table.exists()
 
 
 def test_the_table_is_whole_on_a_narrow_terminal(done: tuple[Comparison, ResultFolder]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drafts import residual
-from known_networks import study_about
+from drafts import Draft, residual
+from known_networks import BASE, study_about
 
 import nas.commands.refusals
 from nas.commands.refusals import refusals, refuse, refuse_teachers
@@ -16,6 +16,7 @@ from nas.errors import InputError
 from nas.registry import TRACKERS
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
+from search_spaces.existing.blueprint import INPUT
 
 
 def make_study(**fields: Any) -> Study:
@@ -171,3 +172,15 @@ def test_maps_of_a_network_without_stages_cannot_be_compared() -> None:
         "training.distillation: expected features_weight and attention_weight 0 with the network "
         "known.networks:network, which has no stages at whose ends maps could be compared"
     )
+
+
+def test_sizes_that_an_existing_network_cannot_take_are_refused_by_their_key() -> None:
+    draft = Draft(size=16)
+    hidden = draft.add("relu", draft.linear("hidden", draft.flatten(draft.unit("begin", INPUT, 4)), 12))
+    blueprint = draft.done(hidden, head="out")
+    space = {"base": BASE, "input_size": [8, 16]}
+    (problem,) = refusals(study_about(blueprint, space=space))
+    assert problem.startswith(f"space.input_size: the network {BASE} cannot take images of 8 pixels a side: hidden ")
+    space, search = {**space, "input_size": 16}, {"sampler": "nsga2", "trials": 4, "input_size": 8}
+    (problem,) = refusals(study_about(blueprint, space=space, search=search))
+    assert problem.startswith(f"search.input_size: the network {BASE} cannot take images of 8 pixels a side: hidden ")
