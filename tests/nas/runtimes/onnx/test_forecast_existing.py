@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from drafts import Draft, dense, normed, residual, shuffled
+from drafts import Draft, dense, residual, shuffled
 from known_networks import architecture_of
 from torch import nn
 
@@ -53,6 +53,13 @@ def repeated() -> Blueprint:
     x = draft.add("adaptive_average", x, shape=(8, 3), output_size=[3, 3])
     hidden = draft.add("relu", draft.linear("hidden", draft.flatten(x), 12))
     return draft.done(hidden, head="out")
+
+
+def normed() -> Blueprint:
+    """Batch norm behind a linear layer, of which nothing is left."""
+    draft = Draft()
+    x = draft.linear("hidden", draft.flatten(draft.unit("begin", INPUT, 8)), 12, bias=False)
+    return draft.done(draft.add("relu", draft.norm1d("hidden_norm", x)), head="out")
 
 
 NETWORKS: dict[str, Callable[[], Blueprint]] = {
