@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from search_spaces.block_configs import Positive, Record
 from search_spaces.existing import groups, parts
 from search_spaces.existing.blueprint import Blueprint
+from search_spaces.existing.executed import NORMED
 from search_spaces.existing.flows import stretches_of
 from search_spaces.existing.known import blueprint_of
 from search_spaces.flows import Stretch
@@ -113,5 +114,5 @@ class ExistingArchitecture(Record):
 
     def has_norm(self, group: ChannelGroup) -> bool:
         """Whether a batch norm is among a group's members."""
-        norms = {node.path for node in self.blueprint.nodes if node.op == "norm"}
+        norms = {node.path for node in self.blueprint.nodes if node.op in NORMED}
         return any(path in norms for path, _ in group.members)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from search_spaces.existing.blueprint import Blueprint, Node
 from search_spaces.existing.errors import Unreadable, shown
+from search_spaces.existing.executed import NORMED
 from search_spaces.existing.known import Normalization
 from search_spaces.existing.ops import OPS
 from search_spaces.existing.space import TORCHVISION
@@ -147,7 +148,7 @@ def _shapes(blueprint: Blueprint) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def _shapes_of(node: Node, *, is_head: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
     fields: Mapping[str, Any] = node.fields
-    if node.op == "norm":
+    if node.op in NORMED:
         channels = (fields["num_features"],)
         yield from ((name, channels) for name in ("weight", "bias", "running_mean", "running_var"))
         yield COUNTS, ()

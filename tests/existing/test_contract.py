@@ -76,6 +76,14 @@ def test_parameters_and_macs_are_torch_s_own(net: Existing) -> None:
     assert Candidate(architecture=net.architecture).macs(CLASSES) == macs + sum(pixels)
 
 
+def test_groups_with_a_batch_norm_are_told_from_those_without(net: Existing) -> None:
+    norms = {name for name, module in net.module.named_modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)}
+    told = {group.name for group in net.architecture.all_groups() if net.architecture.has_norm(group)}
+    assert told == {
+        group.name for group in net.architecture.all_groups() if norms & {path for path, _ in group.members}
+    }
+
+
 def test_parts_hold_every_layer_once_in_order(net: Existing) -> None:
     parts = list(net.architecture.parts(CLASSES))
     assert [layer for part in parts for layer in part.layers] == list(net.architecture.layers(CLASSES))

@@ -149,7 +149,7 @@ def flattened() -> Blueprint:
 
 def normed() -> Blueprint:
     """A perceptron with batch norm behind its hidden layers, the second with dropout between, as one writes it."""
-    draft = Draft(channels=1)
+    draft = Draft()
     x = draft.add("relu", draft.norm1d("1", draft.linear("0", draft.flatten(INPUT), 9, bias=False)))
     x = draft.add("dropout", draft.linear("3", x, 7), p=0.5)
     return draft.done(draft.add("relu", draft.norm1d("5", x)), head="7")

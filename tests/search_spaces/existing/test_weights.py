@@ -37,6 +37,14 @@ def test_weights_of_the_same_network_all_fit(read: Read) -> None:
     assert fit(older, read.blueprint, read.blueprint).state.keys() == older.keys()
 
 
+def test_weights_and_statistics_of_norms_of_features_fit() -> None:
+    normed = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+    read = read_network(normed)
+    assert fit(read.state, read.blueprint, read.blueprint).state.keys() == normed.state_dict().keys()
+    with pytest.raises(Unreadable, match=r"2\.running_var"):
+        fit({**read.state, "2.running_var": torch.ones(5)}, read.blueprint, read.blueprint)
+
+
 def test_the_head_may_have_any_number_of_classes(read: Read) -> None:
     assert fit(network(9).state_dict(), read.blueprint, read.blueprint).state["10.weight"].shape == (9, 6)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from drafts import Draft, dense, residual, shuffled
+from drafts import Draft, dense, normed, residual, shuffled
 from known_networks import architecture_of
 from torch import nn
 
@@ -57,6 +57,7 @@ def repeated() -> Blueprint:
 
 NETWORKS: dict[str, Callable[[], Blueprint]] = {
     "residual": residual, "dense": dense, "shuffled": shuffled, "gated": gated, "repeated": repeated,
+    "normed": normed,
 }  # fmt: skip
 FORMATS: tuple[tuple[WeightFormat, ...], ...] = (("fp32",), ("int8",), ("int4", "int2"), ("fp32", "int8", "int3"))
 
@@ -76,7 +77,7 @@ def file_of(candidate: Candidate) -> tuple[int, int]:
     torch.manual_seed(0)
     network = build_any(candidate.architecture, len(HEADER.class_names), seed=0)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.running_mean.normal_()  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     images = [torch.rand(16, 3, 8, 8)]
