@@ -30,7 +30,7 @@ class Bar:
     row: TaskID
 
     def begin(self, what: str) -> None:
-        self.bars.reset(self.row, description=escape(what), total=None)
+        self.bars.reset(self.row, description=escape(what), total=None, doing="")
 
     def tell(self, progress: Progress) -> None:
         """What an evaluation is at."""

@@ -106,9 +106,9 @@ class Work:
     def begun(self) -> Work:
         """With the weights that compression begins with: those given, or those of the whole network, trained first."""
         if not self.folder.whole.exists():
-            if not (anew := begins_anew(self.whole, self.bench)):
+            if not begins_anew(self.whole, self.bench):
                 return self.wishing(fine_tuning(self.wishes))
-            self.watched.begin(f"training the whole network first, {len(anew)} of its tensors from random weights")
+            self.watched.begin("the whole network first")
         first = self.wishing(fine_tuning(self.wishes)) if has_weights(self.whole) else self
         train_whole(first.bench, self.whole, self.study.training.epochs, self.folder.whole, tell=self.watched.tell)
         space = beginning_with(self.folder.whole, self.study)
@@ -121,7 +121,7 @@ class Work:
 
     def before(self) -> Path:
         """The evaluated network as it is; its artifact folder."""
-        self.watched.begin("measuring the whole network")
+        self.watched.begin("the whole network")
         task = task_of(self.study, self.whole, self.artifact(self.whole), is_constrained=False)
         as_it_is(task, self.bench, tell=self.watched.tell)
         return task.folder
@@ -131,7 +131,7 @@ class Work:
         candidate = self.candidate
         if candidate.plan == CompressionPlan():
             raise InputError("the plan changes nothing: give --ratio, --format, --rank, or --max with a limit")
-        self.watched.begin("training the compressed network")
+        self.watched.begin("the compressed network")
         task = task_of(self.study, candidate, self.artifact(candidate), is_constrained=True)
         compressed(task, self.bench, tell=self.watched.tell)
         return task.folder

@@ -244,7 +244,7 @@ def test_a_space_in_which_nothing_can_be_removed_is_refused(
     block = {"kernels": (3,), "activations": ("relu",)} | ({"expansions": (1,)} if kind != "plain" else {})
     space = {"family": "mixed", "preset": "8px", "blocks": {kind or "shuffle": block}}
     if kind is None:
-        monkeypatch.setattr("nas.study.study.FLOWS", {"plain": None})
+        monkeypatch.setattr("search_spaces.flows.FLOWS", {"plain": None})
     with pytest.raises(ValueError, match=rf"compression\.{key}: expected .*, got .*{kind or 'shuffle'}"):
         Study.model_validate(
             {"name": "t", "data": {"source": "digits"}, "space": space, "compression": {key: (False, True)}}

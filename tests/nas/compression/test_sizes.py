@@ -10,10 +10,10 @@ from torch import nn
 
 from nas.compression.sizes import fitted_size, order
 from nas.errors import InputError
-from search_spaces.existing.code import look_in
 from search_spaces.existing.known import Known, remember
 from search_spaces.existing.reading import read_network
 from search_spaces.existing.space import ExistingSpace
+from search_spaces.own_code import FOLDERS, make_importable
 
 BASE = {key: value for key, value in SPACE.items() if key != "input_size"}
 
@@ -48,12 +48,13 @@ def test_larger_usual_sizes_come_before_smaller_and_odd_ones() -> None:
     assert sorted(found) == list(range(8, 225))
 
 
-def test_code_of_ones_own_is_asked_about_other_sizes(tmp_path: Path) -> None:
+def test_code_of_ones_own_is_asked_about_other_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its outputs are compared as it is read, which images that it cannot take do not allow."""
     (tmp_path / "nets_of_one_size.py").write_text(
         "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))\n"
     )
-    look_in(tmp_path)
+    monkeypatch.setenv(FOLDERS, "")
+    make_importable(tmp_path)
     space = {"base": "nets_of_one_size:net", "trusted": True}
     assert fitted_size(space, 8, input_channels=1) == 28
     with pytest.raises(InputError, match=r"^space.base: nets_of_one_size: .*would run|^space.base: .*trust"):
