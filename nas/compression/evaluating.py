@@ -26,6 +26,7 @@ from nas.tasks import Task, Tell, silent
 from nas.workbench import Workbench, build
 
 CLOSED_FORM = {"parameters", "macs"}  # costs that take no file
+SURE = 3  # standard deviations of a forecast's error
 COMPARED_IMAGES = 2048  # of validation, on which logits are compared
 
 
@@ -68,6 +69,17 @@ def compressed(task: Task, bench: Workbench, *, tell: Tell = silent) -> Evaluati
     if found.state is State.FAILED:
         raise CandidateFailed(found.reason)
     return found
+
+
+def foretold_costs(candidate: Candidate, bench: Workbench, names: Collection[str]) -> Mapping[str, float] | None:
+    """Those costs as they are foretold, a file's bytes with what the forecast may be off; None where they cannot be."""
+    told = runtime_of(bench.study.target).forecast(candidate, bench.header)
+    if told is None or "latency_ms" in names:
+        return None
+    classes = len(bench.data.class_names)
+    costs = {"parameters": candidate.parameters(classes), "macs": candidate.macs(classes)}
+    peak = {"peak_memory_bytes": told.peak_memory_bytes} if "peak_memory_bytes" in names else {}
+    return {**costs, **peak, "size_bytes": told.size_bytes + SURE * told.size_sd}
 
 
 def costs_of(candidate: Candidate, bench: Workbench, folder: Path, names: Collection[str]) -> Mapping[str, float]:

@@ -10,7 +10,7 @@ from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
 from nas.compression.beginning import beginning_with, begins_anew, has_weights, train_whole
 from nas.compression.comparison import Comparison
-from nas.compression.evaluating import apart, as_it_is, compressed, costs_of, task_of
+from nas.compression.evaluating import apart, as_it_is, compressed, costs_of, foretold_costs, task_of
 from nas.compression.finding import Costs, find, missed, shortfall, words
 from nas.compression.folder import ResultFolder, keep_plan, recorded_plan
 from nas.compression.plans import candidate_of
@@ -81,16 +81,33 @@ class Work:
             return self
         if (found := recorded_plan(self.folder, self.wishes)) is None:
             self.watched.begin("looking for a plan by costs alone")
-            found = find(self.wishes, self._costs, say=lambda plan: self.watched.begin(f"looking at {plan}")).wishes
+            found = self._found()
             keep_plan(self.folder, found)
         return self.wishing(found)
 
+    def _found(self) -> Wishes:
+        """The plan by what is foretold of costs, which takes no file; by the files themselves if one says otherwise."""
+
+        def say(plan: str) -> None:
+            self.watched.begin(f"looking at {plan}")
+
+        found = find(self.wishes, self._foretold, say=say).wishes
+        return find(self.wishes, self._costs, say=say).wishes if missed(self._costs(found), found.limits) else found
+
+    def _foretold(self, wishes: Wishes) -> Costs:
+        told = foretold_costs(self._known(wishes), self.bench, self.wishes.limits)
+        return self._costs(wishes) if told is None else told
+
     def _costs(self, wishes: Wishes) -> Costs:
-        """The costs of what these wishes come to. Raises InputError where they depend on weights."""
+        """The costs of what these wishes come to."""
+        return costs_of(self._known(wishes), self.bench, self.folder.work.path / "tried", self.wishes.limits)
+
+    def _known(self, wishes: Wishes) -> Candidate:
+        """What these wishes come to. Raises InputError where its costs depend on weights."""
         candidate = candidate_of(study_of(wishes, self.folder.study), wishes)
         if candidate.depends_on_weights:
             raise InputError(f"--max: expected a plan whose costs are known before training, got {words(wishes)}")
-        return costs_of(candidate, self.bench, self.folder.work.path / "tried", self.wishes.limits)
+        return candidate
 
     def _refuse_missed(self) -> None:
         """Raise InputError where the plan as it is given breaks a limit."""
