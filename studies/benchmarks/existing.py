@@ -201,9 +201,13 @@ def main() -> None:
     pictures = test_pictures(place)
     data = {"source": "image_folder", "path": str(place), "train_images": options.images}
     rows = compared(data, options.folder, pictures, options.epochs)
-    Console().print(table_of(rows))
+    Console(width=110).print(table_of(rows))
     if options.json:
-        told = {"images": options.images, "epochs": options.epochs, "processor": platform.processor()}
+        told = {
+            "images": options.images,
+            "epochs": options.epochs,
+            "processor": platform.processor() or platform.machine(),
+        }
         options.json.write_text(json.dumps({**told, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
 
