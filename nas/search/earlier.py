@@ -24,7 +24,7 @@ from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.study.search import is_scan
 from search_spaces.existing.blueprint import Blueprint
-from search_spaces.existing.known import remember_blueprint, remember_folder
+from search_spaces.existing.known import remember_blueprint, remember_candidates_of
 
 SCHEMA = 1
 
@@ -124,7 +124,7 @@ def _read(name: str, key: str) -> EarlierRun:
     if not found.study.is_file() or not found.trials.is_file():
         raise InputError(f"{key}: expected a run folder, with study.yaml and trials.csv in it, got {name!r}")
     try:
-        network = remember_folder(found.path)
+        network = remember_candidates_of(found.path)
     except ValueError as error:
         raise InputError(f"{key}: {error}") from None
     trials = tuple(_trials(found))

@@ -56,8 +56,13 @@ def words_of(asked: Mapping[str, Any]) -> str:
 
 def remember(asked: Mapping[str, Any], known: Known, weights: Path | Mapping[str, Any] | None = None) -> Known:
     """Keep a network under what a study says of it; `weights` are those it begins with, or the file that holds them."""
-    _blueprints[known.blueprint.digest] = known.blueprint
     _read[words_of(asked)] = known
+    return _keep(known, weights)
+
+
+def _keep(known: Known, weights: Path | Mapping[str, Any] | None) -> Known:
+    """Keep a network under its digests alone."""
+    remember_blueprint(known.blueprint)
     if known.weights and weights is not None:
         _weights.setdefault(known.weights, weights)
     return known
@@ -65,7 +70,7 @@ def remember(asked: Mapping[str, Any], known: Known, weights: Path | Mapping[str
 
 def remember_blueprint(blueprint: Blueprint) -> None:
     """Keep a blueprint alone: what candidates of it cost is known then, and what they begin with is not."""
-    _blueprints[blueprint.digest] = blueprint
+    _blueprints.setdefault(blueprint.digest, blueprint)  # with all that was worked out of it
 
 
 def known_as(asked: Mapping[str, Any]) -> Known | None:
@@ -105,8 +110,30 @@ def to_json(asked: Mapping[str, Any], known: Known) -> str:
 def remember_folder(folder: Path) -> Known | None:
     """Keep the network that a folder's `network.json` holds, with its weights beside it; None where there is none.
 
-    Raises ValueError, with the file, where it holds none.
+    It is the one that a study means from then on which says of its network what the run of this folder said. Raises
+    ValueError, with the file, for a record that cannot be read.
     """
+    found = _recorded(folder)
+    return None if found is None else remember(*found, folder / WEIGHTS_FILE)
+
+
+def remember_candidates_of(folder: Path) -> Known | None:
+    """As `remember_folder`, for another run than the study's own: what its candidates name is known from then on, while
+    what a study means stays, whose code or weights may have changed since that run.
+    """
+    found = _recorded(folder)
+    return None if found is None else _keep(found[1], folder / WEIGHTS_FILE)
+
+
+def remember_near(folder: Path) -> None:
+    """As `remember_candidates_of` the run that an artifact's folder lies in, or the folder itself."""
+    for place in (folder, *folder.resolve().parents[:3]):
+        if remember_candidates_of(place) is not None:
+            return
+
+
+def _recorded(folder: Path) -> tuple[Mapping[str, Any], Known] | None:
+    """What was asked for, and the network; None where the folder has no record of one, or another program's file."""
     file = folder / NETWORK_FILE
     try:
         found = json.loads(file.read_bytes())
@@ -114,6 +141,8 @@ def remember_folder(folder: Path) -> Known | None:
         return None
     except ValueError:
         raise ValueError(f"{file}: expected the record of a network, got no JSON") from None
+    if not isinstance(found, dict) or "schema" not in found:
+        return None
     try:
         if found["schema"] != SCHEMA:
             raise ValueError(f"expected schema {SCHEMA}, got {found['schema']!r}")
@@ -123,13 +152,7 @@ def remember_folder(folder: Path) -> Known | None:
             found["weights"],
             None if pixels is None else Normalization(tuple(pixels["mean"]), tuple(pixels["std"])),
         )
+        return dict(found["asked"]), known
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{file}: expected the record of a network, got another: {error}") from None
-    return remember(found["asked"], known, folder / WEIGHTS_FILE)
-
-
-def remember_near(folder: Path) -> None:
-    """Keep the network of the run that an artifact's folder lies in, or of the folder itself."""
-    for place in (folder, *folder.resolve().parents[:3]):
-        if remember_folder(place) is not None:
-            return
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{file}: expected the record of a network, got another: {why}") from None
