@@ -136,7 +136,7 @@ class Space(Record):
 
     def identity(self, input_channels: int) -> Mapping[str, Any]:
         """All that decides what is drawn, as JSON."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude={"trusted"})
 
     @property
     def has_weights(self) -> bool:

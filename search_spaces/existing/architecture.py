@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from search_spaces.block_configs import Positive, Record
 from search_spaces.existing import groups, parts
@@ -19,9 +19,7 @@ from search_spaces.parts import Part
 from search_spaces.remembered import remembered
 from search_spaces.sites import BlockSite
 
-Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
-
-
+Numbers = Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=3)]
 SECTIONS = 8  # runs of parts, by which a network is described: as fine as stages of blocks are
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from search_spaces.block_configs import Record
 from search_spaces.block_spaces import BlockSpace
@@ -41,7 +41,9 @@ class ExistingSpace(Record):
     stem: Literal["auto", "keep", "small"] = Field(
         "auto",
         description="keep: its first layers as they are. small: its first convolution with stride 1, 3x3 where it was "
-        "larger, without the pooling behind it. auto: small for small images where no weights are given, else keep.",
+        "larger, without the pooling behind it. auto: small where no weights are given, "
+        "images (of several sizes the largest) are smaller than 64 pixels, and it divides their sides by 4 or more; "
+        "else keep.",
     )
     head: Literal["keep", "linear"] = Field(
         "keep",
@@ -58,6 +60,12 @@ class ExistingSpace(Record):
         description="Height and width in pixels that images are brought to; of several one is chosen per network."
     )
     width_grid: Literal[1, 2, 4, 8, 16] = Field(8, description="Pruned widths are multiples of this.")
+
+    @model_validator(mode="after")
+    def _check(self) -> ExistingSpace:
+        if (sizes := list(self.input_sizes)) != sorted(set(sizes)):
+            raise ValueError(f"input_size: expected ascending order, every choice once, got {sizes}")
+        return self
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
@@ -79,7 +87,8 @@ class ExistingSpace(Record):
 
     def identity(self, input_channels: int) -> Mapping[str, Any]:
         """The keys, and the digest of the network that they named when it was read."""
-        return {**self.model_dump(mode="json"), "network": self.known(input_channels).blueprint.digest}
+        told = self.model_dump(mode="json", exclude={"trusted"})
+        return {**told, "network": self.known(input_channels).blueprint.digest}
 
     @property
     def has_weights(self) -> bool:
