@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -64,15 +64,21 @@ class Blueprint(Record):
         for node in self.nodes:
             if node.op not in OPS:
                 raise ValueError(f"{node.name}: expected an operation of {', '.join(OPS)}, got {node.op!r}")
+            row = OPS[node.op]
+            if row.reads not in (None, len(node.reads)) or not node.reads:
+                wanted = row.reads or "one or more"
+                raise ValueError(f"{node.name} ({node.op}): expected to read {wanted}, got {len(node.reads)}")
+            if unknown := sorted(node.fields.keys() - set(row.fields)):
+                raise ValueError(f"{node.name} ({node.op}): expected fields of {list(row.fields)}, got {unknown[0]}")
             if strange := [name for name in node.reads if name not in known]:
                 raise ValueError(f"{node.name}: reads {strange[0]}, which no node before it is called")
             if node.name in known:
                 raise ValueError(f"{node.name}: expected one node of this name, got several")
-            if OPS[node.op].has_weights and weights.setdefault(node.path, node.signature) != node.signature:
+            if row.has_weights and weights.setdefault(node.path, node.signature) != node.signature:
                 raise ValueError(f"{node.name}: runs {node.path} as something else than a node before it")
             known.add(node.name)
-        if self.head not in known:
-            raise ValueError(f"head: expected a node's name, got {self.head!r}")
+        if not any(node.name == self.head and OPS[node.op].may_be_head for node in self.nodes):
+            raise ValueError(f"head: expected the name of a linear layer or a convolution, got {self.head!r}")
         return self
 
     @cached_property
@@ -95,3 +101,13 @@ class Blueprint(Record):
         if fields.pop("schema", None) != SCHEMA:
             raise ValueError(f"blueprint: expected schema {SCHEMA}, got {data.get('schema')!r}")
         return cls.model_validate(fields)
+
+
+def needed(nodes: Collection[Node], last: str) -> list[Node]:
+    """The nodes that the last one is computed from, and it, in order of execution."""
+    wanted, found = {last}, list[Node]()
+    for node in reversed(list(nodes)):
+        if node.name in wanted:
+            found.append(node)
+            wanted |= set(node.reads)
+    return found[::-1]

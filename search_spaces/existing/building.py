@@ -19,7 +19,7 @@ from search_spaces.existing.known import weights_of
 from search_spaces.existing.ops import OPS
 from search_spaces.initial import initialize
 
-CLASSES: Mapping[str, str] = {"linear": "out_features", "conv": "out_channels"}  # what counts them in a head
+OWN_MODULES = ("normalize", "head_dropout")  # what stands here beside the nodes: no node is called so
 
 
 class ExistingNetwork(nn.Module):
@@ -39,7 +39,7 @@ class ExistingNetwork(nn.Module):
             if OPS[node.op].module is not None and node.path not in made:
                 fields = {**node.fields}
                 if node.name == blueprint.head:
-                    fields[CLASSES[node.op]] = num_classes
+                    fields[OPS[node.op].width] = num_classes
                 self._add(node.path, _module(node, fields))
                 made.add(node.path)
         self.head_dropout = nn.Dropout(dropout) if dropout else None

@@ -9,13 +9,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from search_spaces.existing.blueprint import INPUT, Blueprint, Node
+from search_spaces.existing.blueprint import INPUT, Blueprint, Node, needed
 from search_spaces.existing.errors import Unreadable
+from search_spaces.existing.fields import number, numbers, pair
 from search_spaces.existing.ops import OPS
 
 SMALL_IMAGES = 64  # pixels; below, a stem that divides the side by STEM_DIVISION leaves the stages next to nothing
 STEM_DIVISION = 4
-_CHANNELS = {"conv": "out_channels", "linear": "out_features", "norm": "num_features", "norm1d": "num_features"}
 _BEHIND_FEATURES = ("dropout", "adaptive_average", "average_pool")
 
 
@@ -41,8 +41,7 @@ def with_small_stem(blueprint: Blueprint) -> Blueprint:
         raise Unreadable(
             "the network: its first convolution has stride 1 and no pooling behind it, expected one to make smaller"
         )
-    kernel: Any = stem.fields["kernel_size"]
-    smaller = {"kernel_size": [3, 3], "padding": [1, 1]} if max(kernel) > 3 else {}
+    smaller = {"kernel_size": [3, 3], "padding": [1, 1]} if max(pair(stem, "kernel_size")) > 3 else {}
     changed = stem.model_copy(update={"fields": {**stem.fields, **smaller, "stride": [1, 1]}})
     nodes = tuple(changed if node is stem else node for node in blueprint.nodes if node is not pool)
     sources = {} if pool is None else {pool.name: pool.reads[0]}
@@ -53,7 +52,7 @@ def with_small_stem(blueprint: Blueprint) -> Blueprint:
 
 def stem_division(blueprint: Blueprint) -> int:
     """By how much the first convolution, and max pooling right behind it, divide the side of an image."""
-    return math.prod(max(_pair(node, "stride")) for node in _stem(blueprint) if node is not None)
+    return math.prod(max(pair(node, "stride")) for node in _stem(blueprint) if node is not None)
 
 
 def prefers_small_stem(blueprint: Blueprint, image_size: int) -> bool:
@@ -67,7 +66,7 @@ def with_linear_head(blueprint: Blueprint) -> Blueprint:
     The layer is called as the head was. Raises Unreadable where no feature map is found behind the image.
     """
     features = _last_map(blueprint)
-    kept = _needed(blueprint.nodes, features)
+    kept = needed(blueprint.nodes, features)
     average = _behind(blueprint, features, "adaptive_average", {"output_size": [1, 1]})
     flat = _behind(blueprint, average.name, "flatten", {})
     fields = {"in_features": channels_of(blueprint)[features], "out_features": 1, "bias": True}
@@ -83,12 +82,12 @@ def channels_of(blueprint: Blueprint) -> dict[str, int]:
     """How many channels each node's output has; of features 0, since their number depends on the size of images."""
     found = {INPUT: blueprint.input_channels}
     for node in blueprint.nodes:
-        if node.op in _CHANNELS:
-            found[node.name] = int(str(node.fields[_CHANNELS[node.op]]))
+        if width := OPS[node.op].width:
+            found[node.name] = number(node, width)
         elif node.op == "concatenate":
             found[node.name] = sum(found[name] for name in node.reads)
         elif node.op == "select":
-            found[node.name] = len(_list(node, "channels"))
+            found[node.name] = len(numbers(node, "channels"))
         else:
             found[node.name] = 0 if node.op == "flatten" else found[node.reads[0]]
     return found
@@ -116,6 +115,8 @@ def _last_map(blueprint: Blueprint) -> str:
     by_name, name = blueprint.by_name, blueprint.by_name[blueprint.head].reads[0]
     if by_name[blueprint.head].op == "linear":
         while name != INPUT and by_name[name].op != "flatten":
+            if len(by_name[name].reads) > 1:
+                raise Unreadable(f"{name} ({by_name[name].op}): joins features of several maps, expected one map")
             name = by_name[name].reads[0]
         name = INPUT if name == INPUT else by_name[name].reads[0]
     while name != INPUT and by_name[name].op in _BEHIND_FEATURES:
@@ -149,15 +150,6 @@ def _reading(nodes: Sequence[Node], sources: dict[str, str]) -> Iterator[Node]:
         yield node if reads == node.reads else node.model_copy(update={"reads": reads})
 
 
-def _needed(nodes: Sequence[Node], last: str) -> list[Node]:
-    wanted, found = {last}, list[Node]()
-    for node in reversed(nodes):
-        if node.name in wanted:
-            found.append(node)
-            wanted |= set(node.reads)
-    return found[::-1]
-
-
 def _free(name: str, blueprint: Blueprint) -> str:
     """A name that no node has, nor a module that holds one."""
     taken = {INPUT, "normalize"}
@@ -167,13 +159,3 @@ def _free(name: str, blueprint: Blueprint) -> str:
     return next(
         found for number in range(len(taken) + 1) if (found := f"{name}_{number}" if number else name) not in taken
     )
-
-
-def _pair(node: Node, field: str) -> list[int]:
-    return [int(str(each)) for each in _list(node, field)]
-
-
-def _list(node: Node, field: str) -> list[Any]:
-    value = node.fields[field]
-    assert isinstance(value, list | tuple)
-    return list(value)

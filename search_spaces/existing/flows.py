@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from search_spaces.existing.blocks import block_names
 from search_spaces.existing.blueprint import INPUT as IMAGE
 from search_spaces.existing.blueprint import Blueprint, Node
 from search_spaces.existing.executed import folded_norms, layer_runs, layers_in
+from search_spaces.existing.ops import OPS
 from search_spaces.existing.shapes import shapes_of
 from search_spaces.flows import INPUT, Flow, Op, Operation, Stretch
 from search_spaces.remembered import remembered
 
 IDLE = ("dropout",)  # what is not executed
-OP_OF: Mapping[str, Op] = {
-    "conv": "layer", "linear": "layer", "norm": "layer", "norm1d": "layer", "relu": "relu", "relu6": "relu6",
-    "hardswish": "hardswish", "hardsigmoid": "hardsigmoid", "sigmoid": "sigmoid", "silu": "silu", "tanh": "tanh",
-    "gelu": "gelu", "elu": "elu", "leaky_relu": "leaky_relu", "max_pool": "max_pool", "average_pool": "average_pool",
-    "adaptive_average": "adaptive_average", "add": "add", "multiply": "multiply", "concatenate": "concatenate",
-    "select": "select", "flatten": "flatten",
-}  # fmt: skip
 
 
 @remembered
@@ -89,11 +83,10 @@ def _flow(blueprint: Blueprint, input_size: int, nodes: Sequence[Node], source: 
     places = {source: len(flow) - 1}  # INPUT is -1
     for node in nodes:
         height, width = (*shapes[node.name][1:], 1, 1)[:2]
-        is_layer = OP_OF[node.op] == "layer"
-        op: Op = "average" if node.op == "adaptive_average" and (height, width) == (1, 1) else OP_OF[node.op]
+        is_layer = OPS[node.op].has_weights
         flow.append(
             Operation(
-                op,
+                _op_of(node, height * width),
                 tuple(places[real[name]] for name in node.reads),
                 node.path if is_layer else "",
                 (height, width),
@@ -102,6 +95,13 @@ def _flow(blueprint: Blueprint, input_size: int, nodes: Sequence[Node], source: 
         )
         places[node.name] = len(flow) - 1
     return flow
+
+
+def _op_of(node: Node, pixels: int) -> Op:
+    """What it is called in a flow, of an output of so many pixels."""
+    if OPS[node.op].has_weights:
+        return "layer"
+    return "average" if node.op == "adaptive_average" and pixels == 1 else cast("Op", node.op)
 
 
 def _frozen(value: Any) -> Any:

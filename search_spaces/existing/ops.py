@@ -12,7 +12,8 @@ class Op:
     module: the torch module that does it, `torch.nn:Class` or one of ours, called with the node's fields; None: a
     function. reads: how many tensors it reads; None: any number from one on. has_weights: whether it has parameters.
     by_channel: whether each output channel is computed from the input channel of its number alone (of all it reads).
-    fields: the arguments of the module that a node must give; pairs are height and width.
+    fields: the arguments of the module that a node gives; pairs are height and width. width: the one of them that
+    counts the channels of the output, "": these follow from what is read.
     """
 
     module: str | None = None
@@ -20,9 +21,16 @@ class Op:
     has_weights: bool = False
     by_channel: bool = True
     fields: tuple[str, ...] = ()
+    width: str = ""
+
+    @property
+    def may_be_head(self) -> bool:
+        """Whether its outputs can be the classes."""
+        return self.has_weights and not self.by_channel
 
 
 _WINDOW = ("kernel_size", "stride", "padding")
+_NORM = ("num_features", "eps", "momentum")
 
 OPS: dict[str, Op] = {
     # layers: all sizes are pairs; padding is of zeros
@@ -31,13 +39,18 @@ OPS: dict[str, Op] = {
         has_weights=True,
         by_channel=False,
         fields=("in_channels", "out_channels", *_WINDOW, "dilation", "groups", "bias"),
+        width="out_channels",
     ),
     "linear": Op(
-        module="torch.nn:Linear", has_weights=True, by_channel=False, fields=("in_features", "out_features", "bias")
+        module="torch.nn:Linear",
+        has_weights=True,
+        by_channel=False,
+        fields=("in_features", "out_features", "bias"),
+        width="out_features",
     ),
-    "norm": Op(module="torch.nn:BatchNorm2d", has_weights=True, fields=("num_features", "eps", "momentum")),
+    "norm": Op(module="torch.nn:BatchNorm2d", has_weights=True, fields=_NORM, width="num_features"),
     # of features, behind a linear layer of its own, into which it is folded
-    "norm1d": Op(module="torch.nn:BatchNorm1d", has_weights=True, fields=("num_features", "eps", "momentum")),
+    "norm1d": Op(module="torch.nn:BatchNorm1d", has_weights=True, fields=_NORM, width="num_features"),
     # activations
     "relu": Op(module="torch.nn:ReLU"),
     "relu6": Op(module="torch.nn:ReLU6"),

@@ -149,14 +149,20 @@ def _windows(node: Node, sides: Sequence[int], *, rounds_up: bool = False) -> tu
     dilation = pair(node, "dilation", (1, 1))
     found = []
     for side, size, step, pad, gap in zip(sides, kernel, stride, padding, dilation, strict=True):
-        reach = gap * (size - 1) + 1
-        count = (side + 2 * pad - reach + (step - 1 if rounds_up else 0)) // step + 1
-        if rounds_up and (count - 1) * step >= side + pad:  # a window may not begin behind the map
-            count -= 1
-        if count < 1:
-            raise _Misfit(f"expected a map of at least {reach - 2 * pad} pixels a side, got {sides[0]}x{sides[1]}")
+        if (count := window_count(side, size, step, pad, gap, rounds_up=rounds_up)) < 1:
+            least = gap * (size - 1) + 1 - 2 * pad
+            raise _Misfit(f"expected a map of at least {least} pixels a side, got {sides[0]}x{sides[1]}")
         found.append(count)
     return found[0], found[1]
+
+
+def window_count(side: int, kernel: int, stride: int, padding: int, dilation: int, *, rounds_up: bool) -> int:
+    """In how many places a window stands along a side, as torch counts them; less than one where it does not fit."""
+    steps = side + 2 * padding - dilation * (kernel - 1) - 1
+    count = (-(-steps // stride) if rounds_up else steps // stride) + 1
+    if rounds_up and (count - 1) * stride >= side + padding:  # a window may not begin behind the map
+        count -= 1
+    return count
 
 
 def _text(shape: Shape) -> str:

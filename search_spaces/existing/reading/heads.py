@@ -11,8 +11,6 @@ from search_spaces.existing.blueprint import INPUT, Node
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.ops import OPS
 
-_OUT = {"conv": "out_channels", "linear": "out_features"}
-
 
 def channels_of_images(network: nn.Module, graph: fx.Graph) -> int:
     """What the first convolution reads; without one 3 or 1, of which the first linear layer reads square images."""
@@ -35,7 +33,7 @@ def classes_left_out(nodes: Sequence[Node]) -> tuple[str, int, tuple[Node, ...]]
         raise Unreadable("the network: gives the image as it is, supported: a classifier")
     by_name = {node.name: node for node in nodes}
     name = nodes[-1].name
-    while name != INPUT and by_name[name].op not in _OUT:
+    while name != INPUT and not OPS[by_name[name].op].may_be_head:
         node = by_name[name]
         if (not OPS[node.op].by_channel and node.op != "flatten") or OPS[node.op].has_weights or len(node.reads) != 1:
             raise _no_head(f"{node.name} ({node.op})")
@@ -47,7 +45,7 @@ def classes_left_out(nodes: Sequence[Node]) -> tuple[str, int, tuple[Node, ...]]
         raise _no_head(f"{head.name}, which is of several groups or runs more than once,")
     if sum(name in node.reads for node in nodes) > 1:
         raise _no_head(f"{head.name}, which something else reads as well,")
-    size = _OUT[head.op]
+    size = OPS[head.op].width
     classes = head.fields[size]
     assert isinstance(classes, int)
     changed = head.model_copy(update={"fields": {**head.fields, size: 1}})

@@ -7,6 +7,7 @@ from typing import Any
 
 from search_spaces.existing.reading.forms import Form, NotOffered
 from search_spaces.existing.reading.values import Shape, is_unknown
+from search_spaces.existing.shapes import window_count
 
 _MAPS_ALONE = ("conv", "norm", "max_pool", "average_pool", "adaptive_average")
 _CHANNELS = {"conv": ("in_channels", "out_channels"), "norm": ("num_features",) * 2, "norm1d": ("num_features",) * 2}
@@ -44,16 +45,9 @@ def _behind_linear(shape: Shape, fields: Any) -> Shape:
 
 def _sides(fields: Any, sides: Shape) -> Shape:
     """Height and width behind a window; those that are not known stay so."""
-    around = zip(sides, *(fields[name] for name in ("kernel_size", "stride", "padding")), strict=True)
-    dilations = fields.get("dilation", [1, 1])
-    found = []
-    for (side, kernel, stride, padding), dilation in zip(around, dilations, strict=True):
-        if is_unknown(side):
-            found.append(side)
-            continue
-        steps = side + 2 * padding - dilation * (kernel - 1) - 1
-        count = -(-steps // stride) if fields.get("ceil_mode") else steps // stride
-        # The last window must begin on the map or on the padding before it.
-        count -= bool(fields.get("ceil_mode")) and count * stride >= side + padding
-        found.append(count + 1)
-    return tuple(found)
+    windows = zip(*(fields[name] for name in ("kernel_size", "stride", "padding")), strict=True)
+    rounds_up, dilations = bool(fields.get("ceil_mode")), fields.get("dilation", [1, 1])
+    return tuple(
+        side if is_unknown(side) else window_count(side, *window, dilation, rounds_up=rounds_up)
+        for side, window, dilation in zip(sides, windows, dilations, strict=True)
+    )

@@ -146,3 +146,20 @@ def test_channels_are_those_that_torch_computes() -> None:
     head = read.blueprint.head
     assert len(seen) > 100
     assert {name: channels[name] for name in seen if name != head} == {k: v for k, v in seen.items() if k != head}
+
+
+class Joined(nn.Module):
+    """Features of two maps, side by side before the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 5, 3), nn.Linear(9, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc(torch.cat([self.a(x).mean([2, 3]), self.b(x).mean([2, 3])], 1))
+        return logits
+
+
+def test_a_linear_head_has_one_map_before_it() -> None:
+    with pytest.raises(Unreadable, match=r"^concatenate \(concatenate\): joins features of several maps, expected one"):
+        edits.with_linear_head(read_network(Joined()).blueprint)

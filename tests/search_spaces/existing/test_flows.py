@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,8 +14,9 @@ from search_spaces.existing.blueprint import INPUT as IMAGE
 from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.building import ExistingNetwork
 from search_spaces.existing.executed import folded_norms
-from search_spaces.existing.flows import stretches_of
-from search_spaces.flows import INPUT, Operation, Stretch
+from search_spaces.existing.flows import IDLE, stretches_of
+from search_spaces.existing.ops import OPS
+from search_spaces.flows import INPUT, Op, Operation, Stretch
 
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "normalize": lambda x: x,
@@ -114,3 +115,8 @@ def test_the_first_operation_says_how_many_numbers_normalise_pixels() -> None:
 
 def test_a_layer_that_is_run_twice_has_no_flow() -> None:
     assert stretches_of(twice(), 8, 0) is None
+
+
+def test_every_operation_of_a_blueprint_has_its_name_in_flows() -> None:
+    named = {op for op, row in OPS.items() if not row.has_weights and op not in IDLE}
+    assert named < {*get_args(Op)}
