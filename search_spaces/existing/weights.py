@@ -45,7 +45,8 @@ def read_weights(name: str) -> Mapping[str, Tensor]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise Unreadable(f"expected DEFAULT, none or a file of weights, got {name}: {error}") from None
+        why = " ".join(str(error).split())[:300]
+        raise Unreadable(f"expected DEFAULT, none or a file of weights, got {name}: {why}") from None
     except Exception as error:  # torch raises what pickle raises for code and for what is no checkpoint
         raise Unreadable(
             f"expected a file that holds tensors alone, got {name} ({type(error).__name__}); save the network's "

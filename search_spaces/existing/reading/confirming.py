@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from search_spaces.existing.building import ExistingNetwork, begin_with
-from search_spaces.existing.code import told
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.reading.network import Read
+from search_spaces.own_code import told
 
 TOLERANCE = 1e-4  # of the largest logit
 
@@ -32,14 +32,23 @@ def refuse_other_outputs(network: nn.Module, read: Read, image_size: int) -> Non
             raise Unreadable(f"the network cannot take images of {size} pixels: {told(error)}") from None
         rebuilt = ExistingNetwork(read.blueprint, read.num_classes).eval()
         begin_with(rebuilt, read.state)
-        found = rebuilt(images)
+        try:
+            found = rebuilt(images)
+        except RuntimeError as error:
+            raise _other(network, f"these cannot be run: {told(error)}") from None
+    if expected.shape != found.shape:
+        raise _other(network, f"it gives {tuple(expected.shape)}, they give {tuple(found.shape)}")
     expected, found = _as_probabilities(expected, found)
     off = float((expected - found).abs().max())
     if not off <= TOLERANCE * max(1.0, float(expected.abs().max())):
-        raise Unreadable(
-            f"the network ({type(network).__name__}): computes something else than the operations that it was read as: "
-            f"its logits differ by up to {off:.2g}, supported: a forward without side effects and random numbers"
-        )
+        raise _other(network, f"its logits differ by up to {off:.2g}")
+
+
+def _other(network: nn.Module, how: str) -> Unreadable:
+    return Unreadable(
+        f"the network ({type(network).__name__}): computes something else than the operations that it was read as: "
+        f"{how}, supported: a forward without side effects and random numbers"
+    )
 
 
 def _as_probabilities(expected: torch.Tensor, found: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

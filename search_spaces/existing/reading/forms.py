@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import JsonValue
 from torch import nn
 
-from search_spaces.existing.reading.values import is_unknown
+from search_spaces.existing.reading.values import UNKNOWN
 
 Fields = Mapping[str, JsonValue]
 
@@ -27,13 +27,22 @@ class Form:
     is_in_place: bool = False
 
 
+MOST_PIXELS = 256  # no window is larger, nor an image; what is, was computed from what stands for an image's size
+
+
 def pair(value: Any, what: str) -> list[JsonValue]:
     """Height and width."""
-    both = list(value) if isinstance(value, Iterable) else [value, value]
-    both = both * 2 if len(both) == 1 else both
+    both = _sides(value)
     if len(both) != 2 or not all(isinstance(each, int) for each in both):
         raise NotOffered(f"{what} {value}, supported: one or two whole numbers")
+    if max(both) > MOST_PIXELS:
+        raise NotOffered(f"{what} depends on the size of images, supported: numbers, and the mean over a whole map")
     return [*both]
+
+
+def _sides(value: Any) -> list[Any]:
+    both = list(value) if isinstance(value, Iterable) else [value]
+    return both * 2 if len(both) == 1 else both
 
 
 def convolution(layer: nn.Conv2d) -> Form:
@@ -109,13 +118,9 @@ def average_pool(
     """A window as large as the map, whatever its size, is a global average."""
     if divisor_override is not None:
         raise NotOffered(f"divisor_override {divisor_override}, supported: none")
-    window = _window(kernel_size, stride, padding)
-    kernel = window["kernel_size"]
-    assert isinstance(kernel, list)
-    if any(is_unknown(int(side)) for side in kernel if isinstance(side, int)):
-        if window["padding"] != [0, 0] or not all(is_unknown(int(side)) for side in kernel if isinstance(side, int)):
-            raise NotOffered("a window that depends on the size of the map, supported: the whole map, without padding")
+    if all(side in UNKNOWN for side in _sides(kernel_size)) and pair(padding, "padding") == [0, 0]:
         return adaptive_average(1)
+    window = _window(kernel_size, stride, padding)
     return Form("average_pool", {**window, "ceil_mode": bool(ceil_mode), "count_include_pad": bool(count_include_pad)})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from search_spaces.existing.blueprint import Blueprint
@@ -45,7 +46,10 @@ def read_network(network: nn.Module, *, input_channels: int | None = None) -> Re
     for node in graph.nodes:
         writing.read(node)
     head, num_classes, nodes = classes_left_out(writing.finished())
-    blueprint = Blueprint(input_channels=channels, head=head, nodes=nodes)
+    try:
+        blueprint = Blueprint(input_channels=channels, head=head, nodes=nodes)
+    except ValidationError as error:  # a layer that runs as two things
+        raise Unreadable(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
     _refuse_norms_of_no_layer(blueprint)
     state, unused = _weights(network, blueprint)
     return Read(blueprint, state, num_classes, unused, tuple(writing.left_out))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import fx, nn
 
-from search_spaces.existing.blueprint import INPUT, Node
+from search_spaces.existing.blueprint import INPUT, Node, needed
+from search_spaces.existing.building import OWN_MODULES
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.ops import OPS
 from search_spaces.existing.reading.arranging import arrangement
@@ -30,6 +31,9 @@ class Constant:
     """A tensor of the network that is no layer's weight."""
 
     path: str
+
+
+_IN_WORDS = {Scaled: "tensor times or plus a constant", Halfway: "mean along one axis of a map", Constant: "constant"}
 
 
 class Writing:
@@ -57,7 +61,11 @@ class Writing:
             self._held[node] = self._outcome(node)
         except NotOffered as error:
             raise Unreadable(f"{self._place()}: {self._what(node)}{error}") from None
-        except (MovedOtherwise, RuntimeError, TypeError, IndexError, ValueError, AttributeError) as error:
+        except TypeError:  # a row takes the arguments that it knows
+            raise Unreadable(
+                f"{self._place()}: {self._what(node)}is called with arguments that are not among those supported"
+            ) from None
+        except (MovedOtherwise, RuntimeError, IndexError, ValueError, AttributeError) as error:
             if isinstance(error, Unreadable):
                 raise
             # torch's own words would be about sizes that stand for others.
@@ -70,14 +78,14 @@ class Writing:
         """What the logits are computed from, in order."""
         result = self._result.logits if isinstance(self._result, Ended) else self._result
         if not isinstance(result, Value):
-            kind = type(self._result).__name__
+            kind = _IN_WORDS.get(type(result), type(result).__name__)
             raise Unreadable(f"{named('', self.network)}: gives a {kind}, supported: one tensor of logits")
         if len(result.shape) != 2:
             raise Unreadable(
                 f"{named('', self.network)}: gives a tensor of {len(result.shape)} axes, supported: logits (N, classes)"
             )
         last = self._settled(result).node
-        return tuple(_needed(without_raised(self.nodes), last))
+        return tuple(needed(without_raised(self.nodes), last))
 
     # The Protocol that the rows of FUNCTIONS know.
     def apply(self, form: Form, *read: Value) -> Value:
@@ -125,6 +133,7 @@ class Writing:
             return FUNCTIONS[name](self, *args, *more)
         if type(layer) not in MODULES:
             raise NotOffered(f"is none of the layers supported: {', '.join(_known_layers())}")
+        _refuse_pending("", args)
         if kwargs or len(args) != 1 or not isinstance(args[0], Value):
             raise NotOffered("is called with a constant or with several tensors, supported: one tensor of the network")
         return self.apply(MODULES[type(layer)](layer), args[0])
@@ -133,6 +142,8 @@ class Writing:
         name, home = (node.target, "torch") if isinstance(node.target, str) else _name_of(node.target)
         if name in _OF_NO_TENSOR:
             return None
+        if "input" in kwargs:  # which the tables have first, and some by another name
+            args, kwargs = (kwargs["input"], *args), {key: each for key, each in kwargs.items() if key != "input"}
         found = list(_tensors(args)) + list(_tensors(kwargs))
         if constants := [each.path for each in found if isinstance(each, Constant)]:
             what = "a tensor of its own making" if constants[0].startswith(_CONSTANT) else constants[0]
@@ -172,7 +183,12 @@ class Writing:
         scope = scope_of(self._now)
         if self._now.op == "call_module":  # what else is written then is what its argument was moved to before
             scope = scope.rpartition(".")[0]
-        name = layer if layer and layer not in self._shapes else self._free(layer or f"{scope}.{form.op}".strip("."))
+        wanted = layer or f"{scope}.{form.op}".strip(".")
+        if wanted.partition(".")[0] in OWN_MODULES:
+            if has_weights:
+                raise NotOffered("has a name that is taken by what stands beside a network's layers, supported: others")
+            layer, wanted = "", f"own_{wanted}"
+        name = layer if layer and layer not in self._shapes else self._free(wanted)
         module = layer if has_weights and name != layer else ""
         self.nodes.append(Node(name=name, op=form.op, reads=tuple(reads), fields=form.fields, module=module))
         self._shapes[name] = shape
@@ -208,8 +224,9 @@ def _refuse_pending(name: str, found: Iterable[Any]) -> None:
         if isinstance(each, Ended):
             raise NotOffered("reads probabilities, supported: softmax at the network's end alone")
         if isinstance(each, Scaled) and name.rstrip("_") not in TAKE_SCALED:
+            of_pixels = "; space.pixels says how images are normalised" if each.value.node == INPUT else ""
             raise NotOffered(
-                f"reads x * {each.scale:.4g} + {each.shift:.4g}, supported: constants in hard sigmoids alone"
+                f"reads x * {each.scale:.4g} + {each.shift:.4g}, supported: constants in hard sigmoids alone{of_pixels}"
             )
         if isinstance(each, Halfway) and name not in TAKE_HALF_A_MEAN:
             raise NotOffered("reads a mean along one axis of a map, supported: over all pixels, [2, 3]")
@@ -245,13 +262,3 @@ def _computed(node: fx.Node, args: Any, kwargs: Any) -> Any:
 
 def _known_layers() -> list[str]:
     return sorted({kind.__name__ for kind in (*MODULES, *LAYERS)})
-
-
-def _needed(nodes: Collection[Node], last: str) -> list[Node]:
-    """The nodes that the last one is computed from, and it."""
-    wanted, found = {last}, list[Node]()
-    for node in reversed(list(nodes)):
-        if node.name in wanted:
-            found.append(node)
-            wanted |= set(node.reads)
-    return found[::-1]

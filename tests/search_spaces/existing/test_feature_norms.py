@@ -1,4 +1,7 @@
-"""Batch norm of features: part of the linear layer before it, in reading, groups, layers and what is executed."""
+"""Batch norm of features: part of the linear layer before it, in reading, groups, layers and what is executed.
+
+Which ones are refused is tested with the reading.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from torch import nn
 from compressors.pipeline import Options, compress
 from compressors.plan import CompressionPlan
 from search_spaces.existing.building import ExistingNetwork
-from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.groups import groups_of
 from search_spaces.existing.parts import layers_of
 from search_spaces.existing.reading import read_network
@@ -58,22 +60,3 @@ def _sizes(network: nn.Module, layer: LayerSpec) -> int:
     module = network.get_submodule(layer.name)
     linear = getattr(module, "layer", module)
     return int(linear.weight.numel() + linear.bias.numel())
-
-
-@pytest.mark.parametrize(
-    ("network", "said"),
-    [
-        (
-            nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 9)),
-            r"1 \(BatchNorm1d\): reads flatten, supported: be",
-        ),
-        (
-            nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.ReLU(), nn.BatchNorm1d(9), nn.Linear(9, 9)),
-            r"3 \(BatchNorm1d\): reads 2, supported: behind a linear layer of its own that is not the last one",
-        ),
-        (nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.BatchNorm1d(9)), "its logits come from 2"),
-    ],
-)
-def test_norms_of_features_elsewhere_are_refused(network: nn.Module, said: str) -> None:
-    with pytest.raises(Unreadable, match=said):
-        read_network(network, input_channels=1)

@@ -125,6 +125,7 @@ def ops_between(network: nn.Module, size: int = 6) -> str:
 ACTIVATIONS: list[tuple[Callable[..., Any], str]] = [
     (F.relu, "relu"),
     (torch.relu, "relu"),
+    (lambda x: F.relu(input=x), "relu"),
     (lambda x: x.relu(), "relu"),
     (lambda x: F.relu(x, inplace=True), "relu"),
     (lambda x: x.relu_(), "relu"),
@@ -325,6 +326,30 @@ class NormedGate(Gated):
 def test_a_norm_in_a_gate_of_linear_layers_is_one_of_maps() -> None:
     network = Around(lambda x, gated: gated(x), of_any_statistics(NormedGate()))
     assert ops_between(network) == "adaptive_average conv norm relu conv sigmoid multiply"
+
+
+class Called(nn.Module):
+    """Layers that are called as what stands beside a network's layers is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalize, self.head_dropout = nn.Sequential(nn.Identity(), nn.ReLU()), nn.Dropout(0.5)
+        self.fc = nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.head_dropout(torch.flatten(self.normalize(x), 1)))
+        return logits
+
+
+def test_names_that_are_taken() -> None:
+    """Weights cannot be called otherwise, since files have them by name."""
+    network, images = Called().eval(), torch.randn(2, 1, 8, 8)
+    read = read_network(network)
+    assert [node.name for node in read.blueprint.nodes] == ["own_normalize.1", "flatten", "own_head_dropout", "fc"]
+    assert torch.equal(rebuilt(read)(images), network(images))
+    network.normalize = nn.Sequential(nn.Conv2d(1, 1, 1))
+    with pytest.raises(Unreadable, match=r"^normalize.0 \(Conv2d\): has a name that is taken by what stands beside"):
+        read_network(network)
 
 
 class Repeated(nn.Module):

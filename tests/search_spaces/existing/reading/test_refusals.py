@@ -35,7 +35,12 @@ class Net(nn.Module):
 
 FUNCTIONS: list[tuple[Callable[..., Any], str]] = [
     (lambda net, x: x * net.scale, r"the network \(Net\): mul\(\) reads scale outside of a layer, supported: weights"),
-    (lambda net, x: x + 1, r"add\(\)|reads x \* 1 \+ 1, supported: constants in hard sigmoids alone"),
+    (lambda net, x: x + 1, r"mean\(\) reads x \* 1 \+ 1, supported: constants in hard sigmoids alone$"),
+    (lambda net, x: net.fc(x.mean([2, 3]) * 2), r"^fc \(Linear\): reads x \* 2 \+ 0, supported: constants in hard"),
+    (lambda net, x: torch.mean(x, [2, 3], dtype=torch.float32), r"mean\(\) is called with arguments that"),
+    (lambda net, x: F.max_pool2d(x, x.shape[2:]), r"max_pool2d\(\) kernel_size depends on the size of images"),
+    (lambda net, x: F.avg_pool2d(x, x.shape[2:], padding=1), r"avg_pool2d\(\) kernel_size depends on the size of imag"),
+    (lambda net, x: F.adaptive_avg_pool2d(x, x.size(2) // 8), r"avg_pool2d\(\) output_size depends on the size"),
     (lambda net, x: torch.add(x, x, alpha=2), r"add\(\) with alpha 2, supported: 1"),
     (lambda net, x: x - x, r"sub\(\) of two tensors, supported: sums"),
     (lambda net, x: x / x, r"truediv\(\) by a tensor or by 0"),
@@ -140,6 +145,9 @@ ENDS: list[tuple[nn.Module, str]] = [
     (Two(), r"the network \(Two\): forward takes x, y, supported: one batch of images"),
     (Own(lambda net, x: (net.fc(x.mean([2, 3])), x), fc=fc()), r"gives a tuple, supported: one tensor of logits"),
     (Own(lambda net, x: {"out": x}), r"gives a dict, supported: one tensor of logits"),
+    (Own(lambda net, x: net.fc(x.mean([2, 3])) / 0.5, fc=fc()), r"gives a tensor times or plus a constant, supp"),
+    (Own(lambda net, x: net.conv((x - 0.5) / 0.25), conv=nn.Conv2d(3, 2, 1)), r"^conv \(Conv2d\): reads x \* 4 \+ -2, "
+     "supported: constants in hard sigmoids alone; space.pixels says how images are normalised"),
     (Own(lambda net, x: net.conv(x), conv=nn.Conv2d(3, 2, 1)), r"gives a tensor of 4 axes, supported: logits"),
     (Own(lambda net, x: x.mean([2, 3])), r"its logits come from nothing at its end, supported: a linear layer or"),
     (Own(lambda net, x: x.flatten(1)), r"its logits come from nothing at its end"),
@@ -148,6 +156,8 @@ ENDS: list[tuple[nn.Module, str]] = [
      "groups or runs more than once"),
     (Own(lambda net, x: net.bn(net.c(x)).mean([2, 3]), c=nn.Conv2d(3, 2, 1), bn=nn.BatchNorm2d(2)), r"come from bn \("),
     (Own(lambda net, x: net.c(x).mean([2, 3]), c=nn.Conv2d(3, 3, 1, groups=3)), r"come from c, which is of several"),
+    (Own(lambda net, x: net.fc(net.g(x.mean([2, 3])) + (x * net.g(x.mean([2, 3]))[:, :, None, None]).mean([2, 3])),
+         g=nn.Linear(3, 3), fc=fc()), r"^g_1: runs g as something else than a node before it$"),
     (Own(lambda net, x: net.fc(x.flatten(1)), fc=nn.Linear(3 * 16, 2)), ""),
 ]  # fmt: skip
 
