@@ -180,7 +180,8 @@ class BlockContract:
             if site.keeps_shape and site.config.activation == "relu":
                 block = build_block(site).eval()
                 for layer in layers_of(block).values():
-                    layer.weight.data.zero_()
+                    for tensor in layer.parameters():
+                        tensor.data.zero_()
                 with torch.no_grad():
                     passes = bool(torch.allclose(block(x), x))
                 assert passes == site.has_skip, f"adds_input is {self.row.adds_input}; passes its input on: {passes}"

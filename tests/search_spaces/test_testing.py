@@ -48,6 +48,14 @@ class Forgetful(Residual):
         return out
 
 
+class Biased(Residual):
+    """With biases in its convolutions."""
+
+    def __init__(self, *args: Any, **keys: Any) -> None:
+        super().__init__(*args, **keys)
+        self.conv2.bias = nn.Parameter(torch.ones(self.conv2.out_channels))
+
+
 class Padded(Residual):
     """With a channel more on one side."""
 
@@ -124,3 +132,9 @@ def test_a_module_that_forgets_its_skip() -> None:
         patch.setitem(KINDS, "residual", module(Forgetful)(GOOD))
         with pytest.raises(AssertionError, match="adds_input is True; passes its input on: False"):
             Contract().test_a_skip_is_where_the_row_says()
+
+
+def test_a_module_with_biases_has_its_skip() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KINDS, "residual", module(Biased)(GOOD))
+        Contract().test_a_skip_is_where_the_row_says()
