@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
 from search_spaces.blocks import ConvBlock, Normalize
-from search_spaces.existing.code import importable
 from search_spaces.initial import initialize
+from search_spaces.own_code import importable
 from search_spaces.sites import BlockSite
 
 

@@ -24,10 +24,9 @@ from pydantic import BaseModel
 
 from search_spaces.block_configs import Record
 from search_spaces.block_spaces import BlockSpace, field_of
-from search_spaces.existing.code import named_code
 from search_spaces.flows import OWN_FLOWS
 from search_spaces.kinds import OWN_KINDS, BlockKind
-from search_spaces.own_code import is_named
+from search_spaces.own_code import is_named, named_code
 
 REQUIRED = tuple(field.name for field in fields(BlockKind) if field.default is MISSING and field.name != "module")
 
@@ -48,6 +47,7 @@ def learn_class(name: str, own: Any) -> BlockKind:
     kind = BlockKind(**{"module": own, **given})
     _check_record(name, kind)
     OWN_KINDS[name] = kind
+    OWN_FLOWS.pop(name, None)  # of another class that was learned by this name
     if (flow := getattr(own, "flow", None)) is not None:
         OWN_FLOWS[name] = flow
     return kind

@@ -61,7 +61,7 @@ WITHOUT_TORCH = (
     "search_spaces/existing/blocks.py", "search_spaces/existing/executed.py", "search_spaces/existing/fields.py",
     "search_spaces/existing/groups.py", "search_spaces/existing/known.py", "search_spaces/existing/labels.py",
     "search_spaces/existing/layers.py", "search_spaces/existing/shapes.py",
-    "search_spaces/existing/code.py", "search_spaces/existing/edits.py", "search_spaces/existing/errors.py",
+    "search_spaces/existing/edits.py", "search_spaces/existing/errors.py",
     "search_spaces/existing/ops.py", "search_spaces/existing/parts.py", "search_spaces/existing/space.py",
     "compressors/plan.py", "compressors/formats.py",
     "compressors/budgets.py", "compressors/requests/*.py", "compressors/step.py",

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.existing.code import importable, named_code, told
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.space import TORCHVISION
+from search_spaces.own_code import FAILURES, importable, named_code, told
 
 SOME_CLASSES = 10  # for a function that must be told; the head is fitted to the data's classes anyway
 
@@ -27,7 +27,11 @@ def build_base(name: str, *, trusted: bool = False) -> nn.Module:
     if ":" in name and not name.startswith(TORCHVISION):
         function = named_code(name, trusted=trusted, purpose="code of your own, which builds the network")
         return _called(name, function)
-    return _of_torchvision(torchvision_builder(name))
+    try:
+        return _of_torchvision(torchvision_builder(name))
+    except Unreadable as error:
+        also = "" if name.startswith(TORCHVISION) else "; code of your own is package.module:function"
+        raise Unreadable(f"{error}{also}") from None
 
 
 def torchvision_builder(name: str, *, without: Collection[str] = ()) -> Callable[..., nn.Module]:
@@ -65,10 +69,12 @@ def _called(name: str, function: Any) -> nn.Module:
         with importable(), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             built = function(**dict.fromkeys(needed, SOME_CLASSES))
-    except Exception as error:  # whatever the user's code raises
+    except FAILURES as error:
         raise Unreadable(f"{name}: could not be built: {told(error)}") from None
     if not isinstance(built, nn.Module):
         raise Unreadable(f"{name}: expected a torch module to be returned, got {type(built).__name__}")
+    if any(value.is_meta for value in built.state_dict().values()):
+        raise Unreadable(f"{name}: expected a network with weights, got one on the meta device")
     return built
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces.existing.code import importable
-from search_spaces.own_code import FOLDERS, is_named, known_folders, make_importable
+from search_spaces.existing.errors import Unreadable
+from search_spaces.own_code import FOLDERS, importable, is_named, known_folders, make_importable, named_code
 
 
 @pytest.fixture(autouse=True)
@@ -19,12 +19,12 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
 
 
-@pytest.mark.parametrize("name", ["a:B", "a.b_c.d:E1", "_a:_b"])
+@pytest.mark.parametrize("name", ["a:B", "a.b_c.d:E1", "_a:_b", "a:B.C"])
 def test_names_of_code(name: str) -> None:
     assert is_named(name)
 
 
-@pytest.mark.parametrize("name", ["residual", "a.b", "a:", ":B", "a:B.C", "a b:C", "a..b:C", "a/b:C", "a:B\n", 3, None])
+@pytest.mark.parametrize("name", ["residual", "a.b", "a:", ":B", "a:B.", "a b:C", "a..b:C", "a/b:C", "a:B\n", 3, None])
 def test_what_is_no_name_of_code(name: object) -> None:
     assert not is_named(name)
 
@@ -48,3 +48,11 @@ def test_relative_folders_are_those_of_now(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     make_importable(Path(), Path("other"))
     assert known_folders() == [str(tmp_path), str(tmp_path / "other")]
+
+
+def test_a_script_that_ends_the_program_is_named(tmp_path: Path) -> None:
+    """As one that parses its own arguments does."""
+    (tmp_path / "their_script.py").write_text("import sys\nsys.exit(2)\n")
+    make_importable(tmp_path)
+    with pytest.raises(Unreadable, match=r"^their_script: could not be imported: SystemExit: 2$"):
+        named_code("their_script:net", trusted=True, purpose="it")

@@ -11,11 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from search_spaces.block_configs import Activation, Kernel, Positive, Record
-from search_spaces.existing.code import named_code
 from search_spaces.flows import OWN_FLOWS, has_flow
 from search_spaces.kinds import KINDS, OWN_KINDS, LayerRow, kind_of, read_block
 from search_spaces.network import build_block
-from search_spaces.own_code import FOLDERS, make_importable
+from search_spaces.own_code import FOLDERS, make_importable, named_code
 from search_spaces.own_kinds import learn_class, learn_kind
 from search_spaces.sites import BlockSite
 from search_spaces.spaces import MixedSpace

@@ -39,6 +39,8 @@ def drawn():
 def deep(depth, width): ...
 def number(): return 3
 def broken(): raise RuntimeError("first\\n  second")
+def ending(): raise SystemExit("no --data")
+def empty(): return nn.Linear(2, 2, device="meta")
 
 
 NUMBER = 3
@@ -90,6 +92,8 @@ def test_nothing_runs_without_trust(module: str) -> None:
         ("{m}:deep", r"{m}:deep: expected a function without arguments, got one that needs depth, width"),
         ("{m}:number", r"{m}:number: expected a torch module to be returned, got int"),
         ("{m}:broken", r"{m}:broken: could not be built: RuntimeError: first second$"),
+        ("{m}:ending", r"{m}:ending: could not be built: SystemExit: no --data$"),
+        ("{m}:empty", r"{m}:empty: expected a network with weights, got one on the meta device"),
         ("{m}:NUMBER", r"{m}:NUMBER: expected a function that returns a torch module, got int"),
         ("{m}:Plane", r"{m}:Plane: {m} has no Plane; did you mean Plain\?"),
         ("{m}_torn:f", r"{m}_torn: could not be imported: SyntaxError: "),
@@ -114,7 +118,8 @@ def test_what_cannot_be_built_is_named(module: str, name: str, said: str) -> Non
             r"expected torchvision. and the name of a classifier, got 'resnet18'; did you mean torchvision.resn",
         ),
         ("torchvision.maskrcnn_resnet50_fpn", r"expected torchvision. and the name of a classifier"),
-        ("no", r"expected torchvision. and the name of a classifier, got 'no'$"),
+        ("no", r"a classifier, got 'no'; code of your own is package.module:function$"),
+        ("torchvision.no", r"expected torchvision. and the name of a classifier, got 'torchvision.no'$"),
     ],
 )
 def test_names_of_torchvision(name: str, said: str) -> None:
