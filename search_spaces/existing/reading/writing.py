@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx, nn
@@ -14,8 +13,9 @@ from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.ops import OPS
 from search_spaces.existing.reading.arranging import arrangement
 from search_spaces.existing.reading.forms import MODULES, Form, NotOffered
-from search_spaces.existing.reading.functions import FUNCTIONS, LAYERS, LEFT_OUT, TAKE_HALF_A_MEAN, TAKE_SCALED
-from search_spaces.existing.reading.pending import Ended, Halfway, Scaled
+from search_spaces.existing.reading.functions import FUNCTIONS, LAYERS, LEFT_OUT
+from search_spaces.existing.reading.operands import IN_WORDS, Constant, refuse_pending, tensors_in
+from search_spaces.existing.reading.pending import Ended
 from search_spaces.existing.reading.raised import RAISED, without_raised
 from search_spaces.existing.reading.shapes import shape_behind
 from search_spaces.existing.reading.tracing import named, place_of, scope_of
@@ -24,16 +24,6 @@ from search_spaces.existing.reading.values import BATCH, UNKNOWN, MovedOtherwise
 _HOMES = ("torch", "_operator", "builtins", "torchvision")  # of functions that rows are for
 _CONSTANT = "_tensor_constant"  # how the names begin that a trace gives to tensors that a forward makes
 _OF_NO_TENSOR = ("_assert", "_assert_is_none")  # what a trace adds for arguments with a default
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A tensor of the network that is no layer's weight."""
-
-    path: str
-
-
-_IN_WORDS = {Scaled: "tensor times or plus a constant", Halfway: "mean along one axis of a map", Constant: "constant"}
 
 
 class Writing:
@@ -78,7 +68,7 @@ class Writing:
         """What the logits are computed from, in order."""
         result = self._result.logits if isinstance(self._result, Ended) else self._result
         if not isinstance(result, Value):
-            kind = _IN_WORDS.get(type(result), type(result).__name__)
+            kind = IN_WORDS.get(type(result), type(result).__name__)
             raise Unreadable(f"{named('', self.network)}: gives a {kind}, supported: one tensor of logits")
         if len(result.shape) != 2:
             raise Unreadable(
@@ -129,11 +119,11 @@ class Writing:
             return args[0]
         if type(layer) in LAYERS:
             name, more = LAYERS[type(layer)](layer)
-            _refuse_pending(name, args)
+            refuse_pending(name, args)
             return FUNCTIONS[name](self, *args, *more)
         if type(layer) not in MODULES:
             raise NotOffered(f"is none of the layers supported: {', '.join(_known_layers())}")
-        _refuse_pending("", args)
+        refuse_pending("", args)
         if kwargs or len(args) != 1 or not isinstance(args[0], Value):
             raise NotOffered("is called with a constant or with several tensors, supported: one tensor of the network")
         return self.apply(MODULES[type(layer)](layer), args[0])
@@ -144,7 +134,7 @@ class Writing:
             return None
         if "input" in kwargs:  # which the tables have first, and some by another name
             args, kwargs = (kwargs["input"], *args), {key: each for key, each in kwargs.items() if key != "input"}
-        found = list(_tensors(args)) + list(_tensors(kwargs))
+        found = list(tensors_in(args)) + list(tensors_in(kwargs))
         if constants := [each.path for each in found if isinstance(each, Constant)]:
             what = "a tensor of its own making" if constants[0].startswith(_CONSTANT) else constants[0]
             raise NotOffered(f"reads {what} outside of a layer, supported: weights that torch's own layers hold")
@@ -152,7 +142,7 @@ class Writing:
             return _computed(node, args, kwargs)
         if name not in FUNCTIONS or home.split(".")[0] not in _HOMES:
             raise NotOffered(f"is none of the functions supported: {', '.join(sorted(FUNCTIONS))}")
-        _refuse_pending(name, found)
+        refuse_pending(name, found)
         return FUNCTIONS[name](self, *args, **kwargs)
 
     def _settled(self, value: Value) -> Value:
@@ -216,31 +206,6 @@ class Writing:
             return ""
         name = node.target if isinstance(node.target, str) else _name_of(node.target)[0]
         return f"{name} " if node.op == "get_attr" else f"{name}() "
-
-
-def _refuse_pending(name: str, found: Iterable[Any]) -> None:
-    """Raise NotOffered where a function reads what no blueprint has."""
-    for each in found:
-        if isinstance(each, Ended):
-            raise NotOffered("reads probabilities, supported: softmax at the network's end alone")
-        if isinstance(each, Scaled) and name.rstrip("_") not in TAKE_SCALED:
-            of_pixels = "; space.pixels says how images are normalised" if each.value.node == INPUT else ""
-            raise NotOffered(
-                f"reads x * {each.scale:.4g} + {each.shift:.4g}, supported: constants in hard sigmoids alone{of_pixels}"
-            )
-        if isinstance(each, Halfway) and name not in TAKE_HALF_A_MEAN:
-            raise NotOffered("reads a mean along one axis of a map, supported: over all pixels, [2, 3]")
-
-
-def _tensors(value: Any) -> Iterable[Any]:
-    """Tensors of the network in what a function is called with."""
-    if isinstance(value, Value | Constant | Ended | Halfway | Scaled):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, tuple | list):
-        for each in value:
-            yield from _tensors(each)
 
 
 def _name_of(target: Any) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from by_hand import drive, evaluated, make_study, task_of
 from by_hand import finish as finish_task
-from drafts import residual
+from drafts import dense, residual
 from known_networks import study_about
 
 import nas.search.modelled
@@ -25,6 +25,7 @@ from nas.search.search import Search
 from nas.study import Study
 from nas.study.file import dump_study
 from search_spaces.existing import known
+from search_spaces.existing.edits import with_grey_input
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -170,7 +171,10 @@ def test_an_existing_network_is_known_from_the_copy_when_its_run_is_gone(
     write_atomically(earlier.study, dump_study(study))
     keep_network(study, earlier)
     monkeypatch.setattr(known, "_blueprints", {})
+    asked = study.space.asked(1)  # type: ignore[union-attr]
+    changed = known.remember(asked, known.Known(with_grey_input(dense())))
     (run,) = earlier_runs(warmed(earlier.path), folder)
+    assert known.known_as(asked) == changed, "the code has changed since, which the new study goes by"
     shutil.rmtree(earlier.path)
     monkeypatch.setattr(known, "_blueprints", {})
     (copied,) = earlier_runs(warmed(earlier.path), folder)
