@@ -43,6 +43,8 @@ FREE = Compression(pruning_ratio=(0.0, 0.5), weight_format=("int8",), stage_widt
 GRANULARITIES: tuple[Literal["block", "layer"], ...] = ("block", "layer")
 MODULES: dict[type, str] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid",
+    nn.Sigmoid: "sigmoid", nn.SiLU: "silu", nn.Tanh: "tanh", nn.GELU: "gelu", nn.ELU: "elu",
+    nn.LeakyReLU: "leaky_relu", nn.MaxPool2d: "max_pool", nn.AvgPool2d: "average_pool",
     nn.AdaptiveAvgPool2d: "average", Normalize: "normalize", SelectChannels: "select",
 }  # fmt: skip
 FUNCTIONS: dict[Any, str] = {
@@ -150,11 +152,14 @@ def traced(module: nn.Module) -> list[tuple[str, tuple[int, ...], str]]:
         elif node.op != "output":
             target, reads = str(node.target), node.all_input_nodes
             if node.op == "call_function":
-                op, layer = FUNCTIONS[node.target], ""
+                op, layer = FUNCTIONS.get(node.target, ""), ""
             else:
                 kind = type(graph.get_submodule(target))
-                op = "layer" if kind in (nn.Conv2d, nn.Linear) else MODULES[kind]
+                op = "layer" if kind in (nn.Conv2d, nn.Linear) else MODULES.get(kind, "")
                 layer = target if op == "layer" else ""
+            assert op, (
+                f"{target}: no operation of a flow, expected one of {sorted({*MODULES.values(), *FUNCTIONS.values()})}"
+            )
             numbers[node] = len(found)
             found.append((op, tuple(numbers[read] for read in reads), layer))
     return found
