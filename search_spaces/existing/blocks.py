@@ -33,13 +33,12 @@ def block_names(blueprint: Blueprint) -> Mapping[str, str]:
 def node_blocks(blueprint: Blueprint) -> Mapping[str, str]:
     """Part by node: that of the last layer which what it gives depends on; of the image alone: the first part."""
     names, folded = block_names(blueprint), folded_norms(blueprint)
-    order = {path: place for place, path in enumerate(names)}
-    first, latest = next(iter(order)), {INPUT: 0}
+    paths, latest = list(names), {INPUT: 0}
+    order = {path: place for place, path in enumerate(paths)}
     for node in blueprint.nodes:
         own = order.get(folded.get(node.name, node.path), 0)
         latest[node.name] = max([own, *(latest[name] for name in node.reads)])
-    by_place = list(names) or [first]
-    return {node.name: names[by_place[latest[node.name]]] for node in blueprint.nodes}
+    return {node.name: names[paths[latest[node.name]]] for node in blueprint.nodes}
 
 
 def _shared(homes: Mapping[str, str], path: str) -> bool:

@@ -1,4 +1,4 @@
-"""The contract of blocks on its whole way tells what is wrong. Kinds that are right are tested in `test_block_kinds`."""
+"""The contract of blocks on its whole way tells what is wrong. Kinds that are right are tested elsewhere."""
 
 from __future__ import annotations
 

@@ -35,6 +35,8 @@ FUNCTIONS: dict[str, Row] = {**COMPUTING, **JOINING, **MOVING}
 FUNCTIONS |= {f"{name}_": _in_place(FUNCTIONS[name]) for name in _WITH_ONE_IN_PLACE}
 FUNCTIONS |= {f"i{name}": FUNCTIONS[f"{name}_"] for name in ("add", "sub", "mul")}
 FUNCTIONS |= {"itruediv": FUNCTIONS["div_"]}
+_FIRST_NAMES = {row: name for name, row in reversed([*COMPUTING.items(), *JOINING.items()])}
+OFFERED = f"{', '.join(sorted(_FIRST_NAMES.values()))}, and movements of whole channels"
 # Those that know what to do with a tensor that is scaled or shifted, or whose mean is half taken.
 _SCALING = ("add", "sub", "mul", "multiply", "div", "truediv")
 TAKE_SCALED = (*_SCALING, *(f"i{name}" for name in _SCALING), "relu6", "hardtanh", "clamp", "clip")

@@ -13,7 +13,7 @@ from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.ops import OPS
 from search_spaces.existing.reading.arranging import arrangement
 from search_spaces.existing.reading.forms import MODULES, Form, NotOffered
-from search_spaces.existing.reading.functions import FUNCTIONS, LAYERS, LEFT_OUT
+from search_spaces.existing.reading.functions import FUNCTIONS, LAYERS, LEFT_OUT, OFFERED
 from search_spaces.existing.reading.operands import IN_WORDS, Constant, refuse_pending, tensors_in
 from search_spaces.existing.reading.pending import Ended
 from search_spaces.existing.reading.raised import RAISED, without_raised
@@ -90,6 +90,8 @@ class Writing:
 
     def _outcome(self, node: fx.Node) -> Any:
         args, kwargs = self._values(node.args), self._values(node.kwargs)
+        if "input" in kwargs:  # which comes first, whatever the tables call it
+            args = (kwargs.pop("input"), *args)
         if node.op == "output":
             self._result = args[0]
             return None
@@ -132,8 +134,6 @@ class Writing:
         name, home = (node.target, "torch") if isinstance(node.target, str) else _name_of(node.target)
         if name in _OF_NO_TENSOR:
             return None
-        if "input" in kwargs:  # which the tables have first, and some by another name
-            args, kwargs = (kwargs["input"], *args), {key: each for key, each in kwargs.items() if key != "input"}
         found = list(tensors_in(args)) + list(tensors_in(kwargs))
         if constants := [each.path for each in found if isinstance(each, Constant)]:
             what = "a tensor of its own making" if constants[0].startswith(_CONSTANT) else constants[0]
@@ -141,7 +141,7 @@ class Writing:
         if not found or (name == "getitem" and isinstance(args[0], tuple | list)):
             return _computed(node, args, kwargs)
         if name not in FUNCTIONS or home.split(".")[0] not in _HOMES:
-            raise NotOffered(f"is none of the functions supported: {', '.join(sorted(FUNCTIONS))}")
+            raise NotOffered(f"is none of the functions supported: {OFFERED}")
         refuse_pending(name, found)
         return FUNCTIONS[name](self, *args, **kwargs)
 

@@ -179,6 +179,10 @@ def test_layers(layer: nn.Module, ops: str) -> None:
         assert ops_between(Around(lambda x, layer: layer(x), layer), size=9) == ops
 
 
+def test_a_layer_that_is_called_by_keyword() -> None:
+    assert ops_between(Around(lambda x, layer: layer(input=x), nn.SiLU())) == "silu"
+
+
 POOLS: list[tuple[Callable[..., Any], str]] = [
     (lambda x: F.max_pool2d(x, 2), "max_pool"),
     (lambda x: F.avg_pool2d(x, 2, ceil_mode=True), "average_pool"),
