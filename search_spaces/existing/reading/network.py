@@ -22,14 +22,13 @@ class Read:
     """An existing network: its blueprint, and its weights by name, on the CPU, in 32 bits.
 
     num_classes: of the network as it came. unused: names in its state dict that no operation reads, such as those of
-    heads that only train. left_out: layers that do something in training alone, and are not in the blueprint.
+    heads that only train.
     """
 
     blueprint: Blueprint
     state: Mapping[str, Tensor]
     num_classes: int
     unused: frozenset[str] = frozenset()
-    left_out: tuple[str, ...] = ()
 
 
 def read_network(network: nn.Module, *, input_channels: int | None = None) -> Read:
@@ -52,7 +51,7 @@ def read_network(network: nn.Module, *, input_channels: int | None = None) -> Re
         raise Unreadable(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
     _refuse_norms_of_no_layer(blueprint)
     state, unused = _weights(network, blueprint)
-    return Read(blueprint, state, num_classes, unused, tuple(writing.left_out))
+    return Read(blueprint, state, num_classes, unused)
 
 
 def _refuse_norms_of_no_layer(blueprint: Blueprint) -> None:

@@ -32,7 +32,6 @@ class Writing:
     def __init__(self, network: nn.Module, input_channels: int) -> None:
         self.network = network
         self.nodes: list[Node] = []
-        self.left_out: list[str] = []
         self._image = Value(INPUT, (BATCH, input_channels, *UNKNOWN))
         self._held: dict[fx.Node, Any] = {}
         self._taken = {INPUT, *(path for path, _ in network.named_modules())}
@@ -117,7 +116,6 @@ class Writing:
 
     def _layer(self, layer: nn.Module, args: Any, kwargs: Any) -> Any:
         if type(layer).__name__ in LEFT_OUT:
-            self.left_out.append(self._layer_now())
             return args[0]
         if type(layer) in LAYERS:
             name, more = LAYERS[type(layer)](layer)
