@@ -124,6 +124,7 @@ def fc() -> nn.Linear:
 
 NORMS: list[tuple[Callable[[Any, Tensor], Tensor], str]] = [
     (lambda net, x: net.fc(net.norm(x.mean([2, 3]))), r"^norm \(BatchNorm1d\): reads flatten.*, supported: a linear "),
+    (lambda net, x: net.fc(net.norm(x.flatten(1))), r"^norm \(BatchNorm1d\): reads flatten \(flatten\), supported: a "),
     (lambda net, x: net.fc(net.norm(net.hidden(x.mean([2, 3])).relu())), r"^norm \(BatchNorm1d\): reads relu \(relu"),
     (lambda net, x: net.fc(net.norm(net.hidden(net.hidden(x.mean([2, 3]))))), r"reads hidden_1 \(linear\), supported: "
      "a linear layer that runs once and whose outputs nothing else reads"),
