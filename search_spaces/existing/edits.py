@@ -13,6 +13,7 @@ from search_spaces.existing.blueprint import INPUT, Blueprint, Node, needed
 from search_spaces.existing.errors import Unreadable
 from search_spaces.existing.fields import number, numbers, pair
 from search_spaces.existing.ops import OPS
+from search_spaces.existing.shapes import Unfit, shapes_of
 
 SMALL_IMAGES = 64  # pixels; below, a stem that divides the side by STEM_DIVISION leaves the stages next to nothing
 STEM_DIVISION = 4
@@ -39,7 +40,8 @@ def with_small_stem(blueprint: Blueprint) -> Blueprint:
     stem, pool = _stem(blueprint)
     if stem_division(blueprint) == 1 or stem is None:
         raise Unreadable(
-            "the network: its first convolution has stride 1 and no pooling behind it, expected one to make smaller"
+            "the network: its first convolution has stride 1 and no pooling behind it, or is not all that reads the "
+            "image, expected one to make smaller"
         )
     smaller = {"kernel_size": [3, 3], "padding": [1, 1]} if max(pair(stem, "kernel_size")) > 3 else {}
     changed = stem.model_copy(update={"fields": {**stem.fields, **smaller, "stride": [1, 1]}})
@@ -56,8 +58,17 @@ def stem_division(blueprint: Blueprint) -> int:
 
 
 def prefers_small_stem(blueprint: Blueprint, image_size: int) -> bool:
-    """Whether networks that are trained from the start on images of this size are better off with a small stem."""
-    return image_size < SMALL_IMAGES and stem_division(blueprint) >= STEM_DIVISION
+    """Whether networks that are trained from the start on images of this size are better off with a small stem.
+
+    Not where what lies behind the stem cannot take larger maps, as linear layers behind a flattened map cannot.
+    """
+    if image_size >= SMALL_IMAGES or stem_division(blueprint) < STEM_DIVISION:
+        return False
+    try:
+        shapes_of(with_small_stem(blueprint), image_size)
+    except Unfit:
+        return False
+    return True
 
 
 def with_linear_head(blueprint: Blueprint) -> Blueprint:
@@ -94,9 +105,9 @@ def channels_of(blueprint: Blueprint) -> dict[str, int]:
 
 
 def _stem(blueprint: Blueprint) -> tuple[Node | None, Node | None]:
-    """The first convolution, and the max pooling right behind it."""
+    """The first convolution, if nothing else reads what it reads, and the max pooling right behind it."""
     first = next((node for node in blueprint.nodes if node.op == "conv"), None)
-    if first is None:
+    if first is None or sum(first.reads[0] in node.reads for node in blueprint.nodes) > 1:
         return None, None
     name = first.name
     while True:

@@ -41,8 +41,8 @@ class ExistingSpace(Record):
     stem: Literal["auto", "keep", "small"] = Field(
         "auto",
         description="keep: its first layers as they are. small: its first convolution with stride 1, 3x3 where it was "
-        "larger, without the pooling behind it. auto: small where no weights are given, "
-        "images (of several sizes the largest) are smaller than 64 pixels, and it divides their sides by 4 or more; "
+        "larger, without the pooling behind it. auto: small where no weights are given, images (of several sizes the "
+        "largest) are smaller than 64 pixels, it divides their sides by 4 or more, and the rest can take larger maps; "
         "else keep.",
     )
     head: Literal["keep", "linear"] = Field(

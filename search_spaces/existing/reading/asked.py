@@ -38,9 +38,9 @@ def remember_read(read: Read, asked: Mapping[str, Any]) -> Known:
     """A network that was read already, edited as `asked` says, and remembered under that. Raises as `read_space`."""
     normalization = _for_key("pixels", lambda: _normalization(asked))
     blueprint = _for_key("base", lambda: _fitted_input(read.blueprint, asked["input_channels"], normalization))
-    blueprint = _for_key("stem", lambda: _with_stem(blueprint, asked))
     if asked["head"] == "linear":
         blueprint = _for_key("head", lambda: edits.with_linear_head(blueprint))
+    blueprint = _for_key("stem", lambda: _with_stem(blueprint, asked))
     fitted = _for_key("weights", lambda: _weights(read, blueprint, asked))
     if fitted is None:
         return remember(asked, Known(blueprint, "", normalization))

@@ -82,6 +82,34 @@ def test_a_stem_that_divides_nothing_is_no_stem_to_change() -> None:
     assert edits.stem_division(read_network(nn.Sequential(nn.Flatten(), nn.Linear(64, 2))).blueprint) == 1
 
 
+@pytest.mark.parametrize(("head", "is_small"), [(nn.Flatten(), False), (nn.AdaptiveAvgPool2d(8), True)])
+def test_a_stem_stays_where_the_rest_cannot_take_larger_maps(head: nn.Module, is_small: bool) -> None:
+    """As with linear layers behind a flattened map, which are right for the images as they are."""
+    stem = [nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    blueprint = read_network(nn.Sequential(*stem, head, nn.Flatten(), nn.Linear(4 * 64, 2))).blueprint
+    assert edits.stem_division(blueprint) == 4
+    assert edits.prefers_small_stem(blueprint, 32) == is_small
+
+
+class Sides(nn.Module):
+    """Two convolutions of the image, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.fc = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc((self.a(x) + self.b(x)).mean([2, 3]))
+        return logits
+
+
+def test_a_convolution_beside_another_one_is_no_stem_to_change() -> None:
+    blueprint = read_network(Sides()).blueprint
+    assert not edits.prefers_small_stem(blueprint, 32)
+    with pytest.raises(Unreadable, match="or is not all that reads the image, expected one to make smaller"):
+        edits.with_small_stem(blueprint)
+
+
 class Forked(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -114,9 +142,9 @@ def test_a_linear_head_in_the_place_of_several_layers() -> None:
 def test_a_linear_head_in_the_place_of_a_convolution() -> None:
     read = read_network(of_torchvision("squeezenet1_1"))
     linear = edits.with_linear_head(read.blueprint)
-    assert [node.op for node in linear.nodes[-4:]] == ["concatenate", "adaptive_average", "flatten", "linear"] or [
-        node.op for node in linear.nodes[-5:]
-    ] == ["concatenate", "adaptive_average", "flatten", "dropout", "linear"]
+    assert [node.op for node in linear.nodes[-5:]] == [
+        "concatenate", "adaptive_average", "flatten", "dropout", "linear",
+    ]  # fmt: skip
     assert linear.by_name["classifier.1"].fields == {"in_features": 512, "out_features": 1, "bias": True}
     assert built(linear, read)(torch.rand(1, 3, 32, 32)).shape == (1, 7)
 
