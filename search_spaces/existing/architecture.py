@@ -34,7 +34,8 @@ class ExistingArchitecture(Record):
     """A network that exists already, without its class count.
 
     base: what it was read from, by name. network: digest of its blueprint. weights: digest of the weights it begins
-    with; "": it begins with random ones. pixels: how they are normalised; None: by the mean and deviation of the data.
+    with; "": it begins with random ones. input_channels: of the images that it is given, which `pixels` repeat where
+    they are more. pixels: how they are normalised; None: by the mean and deviation of the data.
     """
 
     base: str
@@ -99,11 +100,11 @@ class ExistingArchitecture(Record):
         return parts.parts_of(self.blueprint, self.input_size, num_classes=num_classes, kept=kept or {})
 
     def groups(self) -> tuple[ChannelGroup, ...]:
-        """Channels that one part alone holds."""
+        """Channels within one part, and those that one layer alone writes."""
         return groups.grouped(self.blueprint, self.input_size).inner
 
     def width_groups(self) -> tuple[ChannelGroup, ...]:
-        """Channels that several parts hold."""
+        """Channels that several layers of several parts write together, as residual connections make them do."""
         return groups.grouped(self.blueprint, self.input_size).between
 
     def all_groups(self) -> tuple[ChannelGroup, ...]:

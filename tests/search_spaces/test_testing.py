@@ -122,11 +122,6 @@ def test_what_is_wrong_is_told(broken: str) -> None:
         getattr(Contract(), broken)()
 
 
-@pytest.mark.parametrize("name", [name for name in dir(BlockContract) if name.startswith("test_")])
-def test_a_kind_that_is_right_is_told_nothing(name: str) -> None:
-    getattr(Contract(), name)()
-
-
 def test_a_module_that_forgets_its_skip() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(KINDS, "residual", module(Forgetful)(GOOD))

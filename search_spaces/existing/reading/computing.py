@@ -59,9 +59,18 @@ def _hard_sigmoid(writer: Writer, x: Scaled, low: float, high: float) -> Any:
 
 
 def _dropout(writer: Writer, x: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    return writer.apply(Form("dropout", {"p": float(p)}, inplace), _evaluated(x, training))
+
+
+def _dropout_of_maps(writer: Writer, x: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    """Left out, as the layers of its kind are."""
+    return _evaluated(x, training)
+
+
+def _evaluated(x: Value, training: bool) -> Value:
     if training:
         raise NotOffered("drops while it is evaluated, supported: training=self.training")
-    return writer.apply(Form("dropout", {"p": float(p)}, inplace), x)
+    return x
 
 
 def _max_pool2d(writer: Writer, x: Value, *args: Any, **kwargs: Any) -> Value:
@@ -110,6 +119,9 @@ COMPUTING: dict[str, Row] = {
     "clamp": _clamp,
     "clip": _clamp,
     "dropout": _dropout,
+    **dict.fromkeys(
+        ("dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"), _dropout_of_maps
+    ),
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,

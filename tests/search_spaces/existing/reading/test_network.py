@@ -198,6 +198,8 @@ POOLS: list[tuple[Callable[..., Any], str]] = [
     (lambda x: x.flatten(2).mean(-1), ""),
     (lambda x: x.view(x.size(0), x.size(1), -1).mean(dim=2), ""),
     (lambda x: F.dropout(x, 0.5, training=False), "dropout"),
+    (lambda x: F.dropout2d(x, 0.5, training=False), ""),
+    (lambda x: F.alpha_dropout(x, 0.5), ""),
 ]
 
 
