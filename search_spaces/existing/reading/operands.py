@@ -20,7 +20,9 @@ class Constant:
     path: str
 
 
-IN_WORDS = {Scaled: "tensor times or plus a constant", Halfway: "mean along one axis of a map", Constant: "constant"}
+IN_WORDS: Mapping[type, str] = {
+    Scaled: "tensor times or plus a constant", Halfway: "mean along one axis of a map", Constant: "constant",
+}  # fmt: skip
 
 
 def refuse_pending(name: str, found: Iterable[Any]) -> None:
