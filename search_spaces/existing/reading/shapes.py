@@ -45,9 +45,9 @@ def _behind_linear(shape: Shape, fields: Any) -> Shape:
 
 def _sides(fields: Any, sides: Shape) -> Shape:
     """Height and width behind a window; those that are not known stay so."""
-    windows = zip(*(fields[name] for name in ("kernel_size", "stride", "padding")), strict=True)
+    windows = zip(sides, *(fields[name] for name in ("kernel_size", "stride", "padding")), strict=True)
     rounds_up, dilations = bool(fields.get("ceil_mode")), fields.get("dilation", [1, 1])
     return tuple(
-        side if is_unknown(side) else window_count(side, *window, dilation, rounds_up=rounds_up)
-        for side, window, dilation in zip(sides, windows, dilations, strict=True)
+        side if is_unknown(side) else window_count(side, kernel, stride, padding, dilation, rounds_up=rounds_up)
+        for (side, kernel, stride, padding), dilation in zip(windows, dilations, strict=True)
     )
