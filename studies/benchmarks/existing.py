@@ -12,7 +12,7 @@ in FOLDER/cifar10 as images (train/<class>/*.jpg, test/<class>/*.jpg). Three way
 * quantize_static: ONNX Runtime's own quantization of the unpruned network, which is not trained any further.
 
 The accuracy of every file is also counted by a few lines of onnxruntime over the pictures as they lie in the folder; a
-difference from the recorded one ends the script. A stopped run goes on where it was. Half an hour on two idle cores.
+difference from the recorded one ends the script. A stopped run goes on where it was. 25 minutes on two idle cores.
 """
 
 from __future__ import annotations
