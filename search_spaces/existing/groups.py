@@ -103,14 +103,17 @@ def _alike(labels: Labels) -> Iterator[_Alike]:
 
 def _group(name: str, block: str, found: _Alike, labels: Labels) -> ChannelGroup:
     spans = tuple(_span(found.numbers, labels, member) for member in found.members)
-    first = spans[0]
+    width, first = len(found.numbers), spans[0]
+    unit = 1 if first is None else len(first[0])
+    if unit > 1:  # no span would say: so many side by side
+        spans = tuple(tuple((number,) for number in range(width)) if span is None else span for span in spans)
     return ChannelGroup(
         name=name,
         block=block,
-        width=len(found.numbers),
+        width=width,
         members=found.members,
         spans=spans if any(span is not None for span in spans) else (),
-        unit=1 if first is None else len(first[0]),
+        unit=unit,
     )
 
 
