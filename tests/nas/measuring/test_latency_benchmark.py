@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from synthetic_machine import CLASSES, drawn
 from toy_runtime import Toy
 
 import nas.measuring.latency_benchmark as benchmark
+import nas.measuring.turns
 from nas.candidates.candidate import Candidate
 from nas.candidates.sampling import sample
 from nas.measuring.calibration import Job, job_of
@@ -25,6 +27,13 @@ from search_spaces.trials import Pick
 
 OWN_BLOCK = Path(__file__).parents[3] / "studies" / "own-block" / "own-block.yaml"
 CPU = Target(name="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else on the machine is waited for, or made to wait."""
+    monkeypatch.setattr(nas.measuring.turns, "PLACES", ())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def job(seconds: float, *targets: Target) -> Job:
