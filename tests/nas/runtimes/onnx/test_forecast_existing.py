@@ -163,6 +163,13 @@ def test_random_networks(drafted: Blueprint, seed: int) -> None:
         assert found.size_bytes == size or candidate.plan.formats
 
 
+@pytest.mark.parametrize("channels", [[0, 1, 2], [1, 2]])
+def test_channels_of_which_it_is_not_told_how_many_are_left_are_not_foretold(channels: list[int]) -> None:
+    draft = Draft()
+    x = draft.add("relu", draft.select(draft.unit("begin", INPUT, 8), channels))
+    assert forecast(Candidate(architecture=architecture_of(draft.done(x))), HEADER) is None
+
+
 def test_windows_that_overlap_are_not_foretold() -> None:
     draft = Draft()
     x = draft.add("adaptive_average", draft.unit("begin", INPUT, 8), shape=(8, 3), output_size=[3, 3])
