@@ -102,11 +102,11 @@ def _alike(labels: Labels) -> Iterator[_Alike]:
 
 
 def _group(name: str, block: str, found: _Alike, labels: Labels) -> ChannelGroup:
+    width = len(found.numbers)
     spans = tuple(_span(found.numbers, labels, member) for member in found.members)
-    width, first = len(found.numbers), spans[0]
-    unit = 1 if first is None else len(first[0])
-    if unit > 1:  # no span would say: so many side by side
-        spans = tuple(tuple((number,) for number in range(width)) if span is None else span for span in spans)
+    unit = 1 if spans[0] is None else len(spans[0][0])
+    if unit > 1:  # None would be so many side by side
+        spans = tuple(tuple((place,) for place in range(width)) if span is None else span for span in spans)
     return ChannelGroup(
         name=name,
         block=block,
