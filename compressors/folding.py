@@ -6,7 +6,7 @@ A batch norm of maps that has no convolution of its own is executed as one: dept
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import fx, nn
@@ -78,22 +78,23 @@ def fold_batch_norm(module: nn.Module, join: Join = folded) -> fx.GraphModule:
     are those of `module.eval()`.
 
     What `join` makes of a layer and its batch norm has the layer's name; by default that is a layer with a bias. A
-    BatchNorm2d that reads no convolution, or one that runs twice or that others read too, is joined with a depthwise
-    convolution that changes nothing, and keeps its name. A BatchNorm1d is taken to read features (N, C).
+    BatchNorm2d that reads no convolution, or one that runs twice, that others read too or that has a norm already, is
+    joined with a depthwise convolution that changes nothing, and keeps its name. A BatchNorm1d is taken to read
+    features (N, C).
 
     Raises Unsupported for a batch norm that cannot be folded: of another class than BatchNorm1d and BatchNorm2d,
     without running statistics, of another size than the layer before it, or, of a BatchNorm1d, without a linear layer
-    that runs once and that nothing else reads; for hooks on what folding removes, and for a forward
-    that was replaced on an instance.
+    that runs once and that nothing else reads; for hooks on what folding removes, and for a forward that was replaced
+    on an instance.
     """
     check_no_hooks("", module)
     _check_can_be_copied(module)
     source = copy.deepcopy(module).eval()
-    network = fx.GraphModule(source, traced("", source))
+    network, joined = fx.GraphModule(source, traced("", source)), set[str]()
     for node in list(network.graph.nodes):
         layer = network.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(layer, _BatchNorm):
-            _fold(network, node, layer, join)
+            joined.add(_fold(network, node, layer, join, joined))
         elif type(layer) in IDLE:
             assert layer is not None
             check_no_hooks(str(node.target), layer)
@@ -136,25 +137,28 @@ def only_input(node: fx.Node) -> fx.Node:
     return node.args[0]
 
 
-def _fold(network: fx.GraphModule, node: fx.Node, norm: nn.Module, join: Join) -> None:
+def _fold(network: fx.GraphModule, node: fx.Node, norm: nn.Module, join: Join, joined: Collection[str]) -> str:
+    """Fold one batch norm; the name of the layer that it is joined with, which is none of those `joined` before."""
     path, previous = str(node.target), only_input(node)
+    before = str(previous.target)
     check_own_type(path, norm, tuple(NORMED), "fold")
     assert isinstance(norm, BatchNorm)
     _check_norm(path, norm)
-    layer = network.get_submodule(str(previous.target)) if previous.op == "call_module" else None
-    if isinstance(layer, NORMED[type(norm)]) and _is_its_own(network, previous):
+    layer = network.get_submodule(before) if previous.op == "call_module" else None
+    if isinstance(layer, NORMED[type(norm)]) and before not in joined and _is_its_own(network, previous):
         assert isinstance(layer, Layer)
-        _check_pair(str(previous.target), layer, path, norm)
-        check_read_by_its_call(network, str(previous.target))
-        network.set_submodule(str(previous.target), join(layer, norm))
+        _check_pair(before, layer, path, norm)
+        check_read_by_its_call(network, before)
+        network.set_submodule(before, join(layer, norm))
         node.replace_all_uses_with(previous)
         network.graph.erase_node(node)
-    elif isinstance(norm, nn.BatchNorm1d):
-        what = str(previous.target) if layer is None else f"{previous.target} ({type(layer).__name__})"
+        return before
+    if isinstance(norm, nn.BatchNorm1d):
+        what = before if layer is None else f"{before} ({type(layer).__name__})"
         raise refuse(path, norm, "reads", what, "a linear layer that runs once and that nothing else reads")
-    else:
-        check_read_by_its_call(network, path)
-        network.set_submodule(path, join(idle_convolution(norm), norm))
+    check_read_by_its_call(network, path)
+    network.set_submodule(path, join(idle_convolution(norm), norm))
+    return path
 
 
 def idle_convolution(norm: nn.BatchNorm2d) -> nn.Conv2d:

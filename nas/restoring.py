@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -32,10 +33,14 @@ def trained_candidate(artifact: Path) -> Candidate:
     if evaluation is None or evaluation.state not in ("COMPLETE", "INFEASIBLE") or not (artifact / WEIGHTS).exists():
         raise InputError(f"{artifact}: expected a finished network with its {WEIGHTS}, got none")
     _remember_network(artifact)
+    record = artifact / "candidate.json"
     try:
-        candidate = Candidate.from_json(json.loads((artifact / "candidate.json").read_bytes()))
+        candidate = Candidate.from_json(json.loads(record.read_bytes()))
+    except ValidationError as error:  # a network that is not known here, for one
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"{record}: expected the record of a candidate, got another: {why}") from None
     except (OSError, ValueError, TypeError, AttributeError):
-        raise InputError(f"{artifact / 'candidate.json'}: expected the record of a candidate, got none") from None
+        raise InputError(f"{record}: expected the record of a candidate, got none") from None
     return candidate.as_recorded(evaluation.resulted)
 
 

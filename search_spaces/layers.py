@@ -110,7 +110,7 @@ class ChannelGroup:
     `block` is the part of the network the group is named after, `width` its number of channels before pruning.
     `spans` say of each member where along the axis the channels lie, None: they are the whole axis, in order; empty:
     so it is with all. What counts as one channel of the group may be several of a layer, all of which go together:
-    `unit` of them in the layer that writes them.
+    `unit` of them in the layer that writes them, side by side where there is no span.
     """
 
     name: str

@@ -38,9 +38,10 @@ class Gradual(nn.Module):
         self.groups = list(groups)
         self.kept, self.criterion, self.evidence = dict(kept), criterion, evidence
         self._zeros: tuple[Tensor, list[tuple[Tensor, int, Tensor]]] | None = None
-        for place, group in enumerate(self.groups):
-            self.register_buffer(f"gone{place}", torch.zeros(group.width, dtype=torch.bool))
-            self.register_buffer(f"score{place}", torch.zeros(group.width))
+        self._numbers = {group.name: number for number, group in enumerate(self.groups)}
+        for number, group in enumerate(self.groups):
+            self.register_buffer(f"gone{number}", torch.zeros(group.width, dtype=torch.bool))
+            self.register_buffer(f"score{number}", torch.zeros(group.width))
 
     def __deepcopy__(self, _: dict[int, Any]) -> Gradual:
         copied = Gradual(self.groups, self.kept, self.criterion, self.evidence)
@@ -48,17 +49,17 @@ class Gradual(nn.Module):
         return copied
 
     def gone(self, group: Group) -> Tensor:
-        return self.get_buffer(f"gone{self._place(group)}")
+        return self.get_buffer(f"gone{self._numbers[group.name]}")
 
     def scores(self, group: Group) -> Tensor:
         """The latest scores; of channels that are zero, and stay so, minus infinity."""
-        return self.get_buffer(f"score{self._place(group)}").masked_fill(self.gone(group), -math.inf)
+        return self._latest(group).masked_fill(self.gone(group), -math.inf)
 
     def rank(self, network: nn.Module) -> None:
         """Take new scores."""
         found = self.criterion.score(network, self.groups, self.evidence)
         for group in self.groups:
-            self.get_buffer(f"score{self._place(group)}").copy_(found[group.name])
+            self._latest(group).copy_(found[group.name])
 
     def counts(self, done: float) -> dict[str, int]:
         """Group -> channels that are zero when a share of the stage is done."""
@@ -72,8 +73,8 @@ class Gradual(nn.Module):
             self._zeros = gone, list(_zeros(network, self))
         return self._zeros[1]
 
-    def _place(self, group: Group) -> int:
-        return self.groups.index(group)
+    def _latest(self, group: Group) -> Tensor:
+        return self.get_buffer(f"score{self._numbers[group.name]}")
 
 
 def ramped(done: float) -> float:

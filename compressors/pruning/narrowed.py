@@ -7,21 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from compressors.low_rank.paths import Located
 from compressors.pruning.places import Group, Place, Span, places_of
 
 
-@dataclass(frozen=True)
-class Narrowed:
-    """A channel group after pruning."""
-
-    name: str
-    width: int
-    members: tuple[tuple[str, int], ...]
-    spans: tuple[Span | None, ...] = ()
-    unit: int = 1
-
-
-def narrowed(groups: Iterable[Group], kept: Mapping[str, int]) -> Iterator[Narrowed]:
+def narrowed(groups: Iterable[Group], kept: Mapping[str, int]) -> Iterator[Located]:
     """The groups in a network in which each has as many channels as `kept` says; those without a count have all.
 
     Channels of one group that lie side by side do so afterwards; where other channels lie among them, as behind a
@@ -36,7 +26,7 @@ def narrowed(groups: Iterable[Group], kept: Mapping[str, int]) -> Iterator[Narro
         if places and all(own.is_told(along) for own, along in zip(places, others, strict=True)):
             group, left = places[0].place.group, places[0].left
             spans = tuple(own.span(along) for own, along in zip(places, others, strict=True))
-            yield Narrowed(group.name, left, group.members, spans if any(spans) else (), group.unit)
+            yield Located(group.name, left, group.members, spans if any(spans) else (), group.unit)
 
 
 @dataclass(frozen=True)

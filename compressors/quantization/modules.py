@@ -2,7 +2,7 @@
 
 Weights have the codes of a format and a scale per output channel or, with a codebook, one for all; biases are int32 on
 the grid scale_x * scale_w, where scale_x is that of the activations that are read. Which tensors of a network are
-quantized is decided in `insertion.py`.
+quantized is decided in `placing.py`.
 """
 
 from __future__ import annotations

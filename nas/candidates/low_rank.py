@@ -122,6 +122,8 @@ def why_whole(layer: LayerSpec) -> str:
         return f"one in {layer.groups} groups, which has no rank to reduce"
     if layer.runs_again:
         return "one that is run more than once"
+    if any(pad and side == 1 for pad, side in zip(layer.paddings, layer.kernels, strict=True)):
+        return "one that pads along a side of one pixel"
     return "one whose kernel has gaps" if layer.dilation != (1, 1) else ""
 
 
@@ -139,7 +141,7 @@ def _factors(layer: LayerSpec, asked: Factoring | None) -> Iterator[LayerSpec]:
         return
     before = layer.input_map
     for number, shape in enumerate(shapes):
-        after = _after(before, shape, layer.padding)
+        after = _after(before, shape, layer.paddings)
         yield _spec(layer, number, shape, before, after)
         before = after
 
@@ -150,10 +152,7 @@ def _padding(shape: Shape, padding: Pair) -> Pair:
     return down if height > 1 else 0, right if width > 1 else 0
 
 
-def _after(size: Pair, shape: Shape, padding: Pair | None) -> Pair:
-    if padding is None:
-        height, width = (-(-side // step) for side, step in zip(size, shape.stride, strict=True))
-        return height, width
+def _after(size: Pair, shape: Shape, padding: Pair) -> Pair:
     sides = zip(size, _padding(shape, padding), shape.kernel, shape.stride, strict=True)
     height, width = ((side + 2 * pad - kernel) // step + 1 for side, pad, kernel, step in sides)
     return height, width

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from compressors.budgets import own_grid
 from compressors.formats import BITS, WeightFormat
 from compressors.plan import NETWORK, CompressionPlan, kept_channels
 from compressors.steps import QUANTIZATIONS, WHOLE_NETWORK, WITHOUT_TRAINING, requests_of
@@ -98,7 +99,7 @@ def draw_kept(trial: Trial, architecture: ArchitectureLike, compression: Compres
     for group in prunable_groups(architecture, compression):
         gene = f"{scope_of(group.block, group.block, compression)}.pruning_ratio"
         ratio = ask(trial, gene, compression.pruning_ratio)
-        kept[group.name] = kept_channels(group.width, ratio, grid)
+        kept[group.name] = kept_channels(group.width, ratio, own_grid(grid, group.unit))
     return kept
 
 

@@ -28,6 +28,7 @@ from nas.measuring.latency_terms import Work, work_of
 from nas.records import Fingerprint, Milliseconds, Record
 from nas.runtimes.runtime import fingerprint
 from nas.study import Study, Target
+from search_spaces.own_kinds import named_kinds
 
 PROTOCOL = "untrained candidates, min of 4 blocks of calls beside an undisturbed control, v1"
 BENCHMARK = (sys.executable, "-P", "-m", "nas.measuring.latency_benchmark")  # -P: the user's folder shadows no module
@@ -39,13 +40,16 @@ ENOUGH_SD, LOOK_EVERY = 0.05, 8
 
 
 class Job(Record):
-    """What the process is asked to measure, and for how long; of an existing network with its blueprint."""
+    """What the process is asked to measure, and for how long; of an existing network with its blueprint, of blocks of
+    the user's own with the names of their kinds, whose code the study trusts.
+    """
 
     num_classes: int
     targets: tuple[Target, ...]
     seconds: float
     candidates: tuple[Mapping[str, Any], ...]
     blueprint: Mapping[str, Any] | None = None
+    kinds: tuple[str, ...] = ()
 
 
 class Sample(Record):
@@ -134,26 +138,34 @@ def _key(study: Study, num_classes: int) -> str:
     return key_of(json.dumps(told, sort_keys=True))
 
 
+def job_of(study: Study, candidates: Sequence[Candidate], num_classes: int) -> Job:
+    """All that the process must be told to measure candidates of a study."""
+    space = study.space
+    return Job(
+        num_classes=num_classes,
+        targets=targets_of(study),
+        seconds=seconds_of(study),
+        candidates=tuple(candidate.to_json() for candidate in candidates),
+        blueprint=space.network(study.data.input_channels),
+        kinds=tuple(named_kinds(space.block_spaces())),
+    )
+
+
 def _measure(study: Study, num_classes: int, stopped: Callable[[], bool]) -> tuple[Calibration, str]:
     """Have the process measure until the time is over, or enough is known."""
     candidates = design(study, num_classes, MOST_CANDIDATES)
-    told = tuple(candidate.to_json() for candidate in candidates)
-    targets = targets_of(study)
-    job = Job(
-        num_classes=num_classes, targets=targets, seconds=seconds_of(study), candidates=told,
-        blueprint=study.space.network(study.data.input_channels),
-    )  # fmt: skip
+    job = job_of(study, candidates, num_classes)
     works = [work_of(candidate, num_classes) for candidate in candidates]
     samples: list[Sample] = []
     with tempfile.TemporaryFile() as errors, _benchmark(job, errors) as lines:
         for line in lines:
             answer = json.loads(line)
-            samples.append(Sample(candidate=told[answer["number"]], latency_ms=answer["latency_ms"]))
+            samples.append(Sample(candidate=job.candidates[answer["number"]], latency_ms=answer["latency_ms"]))
             looks = study.search.calibration == "auto" and len(samples) % LOOK_EVERY == 0
-            if stopped() or (looks and _is_enough(samples, works, targets, num_classes)):
+            if stopped() or (looks and _is_enough(samples, works, job.targets, num_classes)):
                 break
         problem = "" if samples else _last_line(errors)
-    prints = {target.name: fingerprint(target) for target in targets}
+    prints = {target.name: fingerprint(target) for target in job.targets}
     found = Calibration(protocol=PROTOCOL, fingerprints=prints, num_classes=num_classes, samples=tuple(samples))
     return found, problem
 

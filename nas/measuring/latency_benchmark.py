@@ -27,6 +27,7 @@ from nas.study import Target
 from search_spaces.building import build_any
 from search_spaces.existing.blueprint import Blueprint
 from search_spaces.existing.known import remember_blueprint
+from search_spaces.own_kinds import learn_kind
 
 IMAGES = 4
 WARM_UP, BLOCKS = 5, 4
@@ -46,6 +47,8 @@ def run(job: Job) -> Iterator[dict[str, Any]]:
     end = time.monotonic() + job.seconds
     if job.blueprint is not None:
         remember_blueprint(Blueprint.from_json(job.blueprint))
+    for kind in job.kinds:
+        learn_kind(kind)
     meters = {target.name: Meter(target) for target in job.targets}
     for number, told in enumerate(job.candidates):
         if time.monotonic() > end:

@@ -17,19 +17,17 @@ NORMED: Mapping[str, str] = {"norm": "conv", "norm1d": "linear"}
 def folded_norms(blueprint: Blueprint) -> Mapping[str, str]:
     """Batch norm, by node -> module path of the layer of its own, into which it is folded.
 
-    That layer, a convolution or for a norm of features a linear one, is run once, and nothing else reads it; what does
-    nothing may stand between.
+    That layer, a convolution or for a norm of features a linear one, is run once, and nothing else reads it; dropout,
+    which does nothing, may stand between. Of two norms in a row the second has none.
     """
     runs = Counter(node.path for node in blueprint.nodes if OPS[node.op].has_weights)
     readers = Counter(name for node in blueprint.nodes for name in node.reads)
     found: dict[str, str] = {}
     for norm in (node for node in blueprint.nodes if node.op in NORMED):
         layer = blueprint.by_name.get(norm.reads[0])
-        while layer is not None and readers[layer.name] == 1 and (layer.op == "dropout" or layer.name in found):
+        while layer is not None and layer.op == "dropout" and readers[layer.name] == 1:
             layer = blueprint.by_name.get(layer.reads[0])
-        if layer is None or layer.op != NORMED[norm.op] or not runs[layer.path] == readers[layer.name] == 1:
-            continue
-        if norm.op == "norm" or layer.path not in found.values():  # a second norm of features has no layer
+        if layer is not None and layer.op == NORMED[norm.op] and runs[layer.path] == readers[layer.name] == 1:
             found[norm.name] = layer.path
     return found
 

@@ -190,6 +190,8 @@ class Concatenated(nn.Module):
         (SharedNorm(first=True), ["norm"]),
         (SharedNorm(first=False), ["norm"]),
         (Concatenated(), ["norm"]),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4)), ["2"]),
+        (nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3)), ["0", "1"]),
     ],
 )
 def test_a_norm_without_a_convolution_becomes_one(network: nn.Module, left: list[str]) -> None:
@@ -203,6 +205,8 @@ def test_a_norm_without_a_convolution_becomes_one(network: nn.Module, left: list
         assert (layer.groups, layer.kernel_size, layer.in_channels) == (norm.num_features, (1, 1), norm.num_features)
         assert layer.weight.requires_grad == norm.affine
     assert same_outputs(network, fold_batch_norm(folded), pixels())
+    alive = fold_batch_norm(network, normed)
+    assert {name for name, module in alive.named_modules() if isinstance(module, NormedConv2d)} >= {*left}
 
 
 def test_a_densenet_folds() -> None:

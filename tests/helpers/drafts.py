@@ -181,6 +181,16 @@ def perceptron() -> Blueprint:
     return draft.done(draft.add("relu", draft.linear("0", draft.flatten(INPUT), 128)), head="2")
 
 
+def needed(blueprint: Blueprint) -> Blueprint:
+    """Without nodes whose results lead nowhere, as every network is that was read."""
+    wanted, nodes = {blueprint.nodes[-1].name}, list[Node]()
+    for node in reversed(blueprint.nodes):
+        if node.name in wanted:
+            nodes.append(node)
+            wanted |= set(node.reads)
+    return Blueprint(input_channels=blueprint.input_channels, head=blueprint.head, nodes=tuple(nodes[::-1]))
+
+
 DRAFTS = {
     "residual": residual, "dense": dense, "shuffled": shuffled, "squeezed": squeezed, "flattened": flattened,
     "normed": normed, "fire": fire, "shared": shared,

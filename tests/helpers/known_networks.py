@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from nas.study import Study
 from search_spaces.existing.architecture import ExistingArchitecture, PixelNorm
@@ -15,12 +15,12 @@ BASE = "known.networks:network"
 
 
 def architecture_of(
-    blueprint: Blueprint, *, input_size: int = 8, pixels: PixelNorm | None = None
+    blueprint: Blueprint, *, input_size: int = 8, input_channels: Literal[1, 3] = 3, pixels: PixelNorm | None = None
 ) -> ExistingArchitecture:
     """The architecture of a network that is known from then on."""
     remember_blueprint(blueprint)
     return ExistingArchitecture(
-        base=BASE, network=blueprint.digest, input_size=input_size, input_channels=3, pixels=pixels
+        base=BASE, network=blueprint.digest, input_size=input_size, input_channels=input_channels, pixels=pixels
     )
 
 

@@ -159,3 +159,14 @@ def test_a_broken_record_of_the_network_is_named(architecture: ExistingArchitect
     (tmp_path / NETWORK_FILE).write_text('{"schema": 99}')
     with pytest.raises(InputError, match=rf"{NETWORK_FILE}: expected the record of a network, got another"):
         trained_candidate(folder)
+
+
+def test_a_run_folder_without_the_network_is_told_what_it_lacks(
+    architecture: ExistingArchitecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate, network = trained(architecture, {})
+    folder = artifact(tmp_path, candidate)
+    ship(network, candidate, folder, header=FileHeader(1, 8, CLASSES), targets=[CPU])
+    monkeypatch.setattr(known, "_blueprints", {})
+    with pytest.raises(InputError, match=rf"candidate\.json: .* not known here: expected a {NETWORK_FILE} that"):
+        trained_candidate(folder)

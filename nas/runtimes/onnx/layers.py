@@ -10,8 +10,8 @@ from torch import fx, nn
 
 from compressors.masking.layers import mask_of
 from compressors.quantization.dynamic import DynamicLinear
-from compressors.quantization.insertion import CLAMPING, moves_codes
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
+from compressors.quantization.placing import CLAMPING, moves_codes
 from nas.runtimes.onnx.dynamic import write_dynamic_linear
 from nas.runtimes.onnx.weights import dequantized, float_weight
 from nas.runtimes.onnx.writer import Quantizer, UnknownOperation, Writer, array_of

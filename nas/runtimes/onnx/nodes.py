@@ -18,8 +18,8 @@ from torch import fx, nn
 
 from compressors.quantization.activations import ActivationQuantizer, SharedGrid
 from compressors.quantization.dynamic import DynamicLinear
-from compressors.quantization.insertion import ChannelSelection, PixelGrid
 from compressors.quantization.modules import QuantizedConv2d, QuantizedLinear
+from compressors.quantization.placing import ChannelSelection, PixelGrid
 from compressors.support import Unsupported, check_no_hooks
 from nas.runtimes.onnx import pointwise, pooling
 from nas.runtimes.onnx.layers import (

@@ -87,20 +87,20 @@ def _map(channels: int, size: tuple[int, int]) -> Map:
 
 
 def _selected(flow: Flow, number: int, maps: Mapping[int, Map], layers: Mapping[str, LayerSpec]) -> int:
-    """How many channels a selection takes of what is left: all of them, or what its reader reads, or what the other
-    selections of the same channels leave.
+    """How many channels a selection takes of what is left: what its reader reads, or what the other selections of the
+    same channels leave, which are all where there are no others.
     """
+    if (read := _read_by_layer(flow, number, layers)) is not None:
+        return read
     source, own = flow[number].reads[0], _channels(flow[number])
     others = [
         place for place, one in enumerate(flow) if one.op == "select" and place != number and one.reads[0] == source
     ]
-    if len(set(own)) == len(own) and not others:
-        return maps[source].channels  # all, in another order
-    if (read := _read_by_layer(flow, number, layers)) is not None:
-        return read
-    left = [_read_by_layer(flow, place, layers) for place in others]
     whole = sorted([*own, *(channel for place in others for channel in _channels(flow[place]))])
-    if None in left or whole != list(range(len(whole))):
+    if maps[source].channels > len(whole) or whole != list(range(len(whole))):
+        raise Unforetold("select")  # of channels that nothing selects nobody knows how many are left
+    left = [_read_by_layer(flow, place, layers) for place in others]
+    if None in left:
         raise Unforetold("select")
     return maps[source].channels - sum(channels for channels in left if channels is not None)
 

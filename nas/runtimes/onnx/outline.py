@@ -1,6 +1,6 @@
 """One part's piece of a file, foretold from its layers and their formats: its nodes, and the bytes they take. No torch.
 
-It follows `compressors/quantization/insertion.py`, which places quantizers, and `nodes.py` and `weights.py`, which
+It follows `compressors/quantization/placing.py`, which places quantizers, and `nodes.py` and `weights.py`, which
 write nodes; a test compares it with files.
 """
 

@@ -1,4 +1,7 @@
-"""Which results of a part's operations are held in codes, and on which scales: `insertion.py` foretold. No torch."""
+"""Which results of a part's operations are held in codes, and on which scales. No torch.
+
+It is `compressors/quantization/placing.py` foretold, and where `layers.py` keeps a layer between codes one of floats.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,35 @@ def held_operations(flow: Sequence[Operation], quantized: Collection[str], *, in
     held = {INPUT} if input_held else set[int]()
     for number, operation in enumerate(flow):
         if operation.op == "layer" and operation.layer in quantized:
-            held |= {*operation.reads, result_of(flow, number)}
+            held |= {*operation.reads, result_of(flow, number), *_moved_pixels(flow, operation.reads[0])}
     for number, operation in enumerate(flow):
         if operation.op in KEEPING and held.issuperset(operation.reads):
             held.add(result_of(flow, number))
     return held
+
+
+def _moved_pixels(flow: Sequence[Operation], number: int) -> set[int]:
+    """What leads from pixels, normalized by one number, to an operation that only moves them; else nothing."""
+    way = set[int]()
+    while number != INPUT and flow[number].op in MOVING:
+        way.add(number)
+        (number,) = flow[number].reads
+    return way | {number} if number != INPUT and keeps_pixels(flow[number]) else set()
+
+
+def keeps_pixels(operation: Operation) -> bool:
+    """Whether pixels lie on a grid behind an operation: where they are normalized, by one number for all channels."""
+    return operation.op == "normalize" and not dict(operation.fields).get("channels")
+
+
+def is_quantized_again(flow: Sequence[Operation], number: int, held: Collection[int]) -> bool:
+    """Whether a quantizer stands behind an operation's result, or behind what clamps or moves it."""
+    while number not in held:
+        users = [user for user, operation in enumerate(flow) if number in operation.reads]
+        if len(users) != 1 or flow[users[0]].op not in (*CLAMPING, *MOVING):
+            return False
+        number = users[0]
+    return True
 
 
 def led_out(flow: Sequence[Operation], held: Collection[int]) -> set[int]:

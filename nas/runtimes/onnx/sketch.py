@@ -6,15 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from onnx import TensorProto
-
 from compressors.formats import FORMATS, Format
 from nas.runtimes.onnx.operations import EITHER_SIGN, UP_TO_ONE, Unforetold, node_of, shape_of
 from nas.runtimes.onnx.outline import CLAMPING, MOVING, Map, Outline
-from nas.runtimes.onnx.packing import FUNCTIONS, NARROW, UNPACK
-from nas.runtimes.onnx.placing import result_of
-from nas.runtimes.onnx.sparse import UNMASK, mask_bytes, stores_mask
+from nas.runtimes.onnx.placing import is_quantized_again, keeps_pixels
+from nas.runtimes.onnx.sparse import stores_mask
 from nas.runtimes.onnx.storage import Storage
+from nas.runtimes.onnx.stored_weights import codes_of, dims_of, unmasked
 from search_spaces.flows import INPUT, Flow, Operation
 from search_spaces.layers import LayerSpec
 
@@ -135,22 +133,21 @@ class Sketch:
 
     def _keeps_normalizing(self, number: int) -> bool:
         """Whether pixels are normalized in floats, since their grid is not one on which they are exact."""
-        by_channel = bool(dict(self._flow[number].fields).get("channels"))
-        return self._flow[number].op == "normalize" and (number in self._fixed or by_channel)
+        operation = self._flow[number]
+        return operation.op == "normalize" and (number in self._fixed or not keeps_pixels(operation))
 
     def _float_layer(self, number: int, operation: Operation, reads: Sequence[int], out: Map) -> int:
         layer = self._layers[operation.layer]
         weight, bias = f"{layer.name}.weight", f"{layer.name}.bias"
         kept = layer.weight_count - self._zeros.get(operation.layer, 0)
         is_sparse = self._is_sparse(operation, FORMATS["fp32"])
-        dims, texts, restored = ((kept,) if is_sparse else _dims(layer)), [len(weight), len(bias)], list[int]()
+        dims, texts, restored = ((kept,) if is_sparse else dims_of(layer)), [len(weight), len(bias)], list[int]()
         self.outline.constant(dims, 4 * kept if is_sparse else 4 * layer.weight_count, letters=len(weight))
         if is_sparse:
-            restored, texts = [self._unmasked(layer, texts=texts[:1])], texts[1:]
+            restored, texts = [unmasked(self.outline, layer, texts=texts[:1])], texts[1:]
         self.outline.constant((layer.out_channels,), 4 * layer.out_channels, letters=len(bias))
         value = self._layer(layer, [*reads, *restored], out, texts=texts, weight_codes=False)
-        result = result_of(self._flow, number)
-        if operation.reads[0] in self._held and result in self._held:
+        if operation.reads[0] in self._held and is_quantized_again(self._flow, number, self._held):
             return self.outline.add("LeakyRelu", [value], out, alpha=1.0)  # keeps it float
         return value
 
@@ -177,7 +174,7 @@ class Sketch:
         has_zeros = layer.kind == "linear" or row.has_zero_points
         zeros = [outline.constant(of_scales, count)] if has_zeros else []
         outline.constant(of_scales, 4 * count, letters=len(scales))
-        restored, plain = self._weight_codes(operation, row, _dims(layer))
+        restored, plain = self._weight_codes(operation, row, dims_of(layer))
         weight = outline.add("DequantizeLinear", restored, out, constants=[*plain, *zeros], texts=[len(scales)], **axis)
         bias = [outline.constant((channels,), 4 * channels), outline.constant(of_scales, 4 * count)]
         dequantized = outline.add("DequantizeLinear", [], out, constants=bias, **axis)
@@ -193,44 +190,10 @@ class Sketch:
         layer, zeros = self._layers[operation.layer], self._zeros.get(operation.layer, 0)
         if self._is_sparse(operation, row):
             kept = layer.weight_count - zeros
-            return [self._unmasked(layer, *self._codes((kept,), kept, row))], []
+            return [unmasked(self.outline, layer, *codes_of(self.outline, (kept,), kept, row, self._storage))], []
         if zeros and not row.has_zero:  # which takes a third value
             return [], [self.outline.constant(dims, layer.weight_count)]
-        return self._codes(dims, layer.weight_count, row)
-
-    def _unmasked(
-        self, layer: LayerSpec, reads: Sequence[int] = (), constants: Sequence[int] = (), *, texts: Sequence[int] = ()
-    ) -> int:
-        """The node that puts what a mask leaves where it stands."""
-        dims, outline = _dims(layer), self.outline
-        bits = outline.constant((mask_bytes(layer.weight_count), 1), mask_bytes(layer.weight_count))
-        shape = outline.constant((len(dims),), 8 * len(dims))
-        outline.unmasks = True
-        return outline.add(UNMASK, reads, Map(0, 0), constants=[bits, *constants, shape], texts=texts, domain=FUNCTIONS)
-
-    def _codes(self, dims: tuple[int, ...], count: int, row: Format) -> tuple[list[int], list[int]]:
-        """So many codes: the node that restores them, or the constant that they are."""
-        outline = self.outline
-        if row.bits == 8 or row.name in self._storage.as_int8:
-            return [], [outline.constant(dims, count)]
-        if not row.has_codebook:
-            return [self._restored(dims, count, row.bits, TensorProto.INT8)], []
-        indices = self._restored(dims, count, row.bits, TensorProto.INT32)
-        entries = outline.constant((len(row.codes),), len(row.codes))
-        return [outline.add("Gather", [indices], Map(0, 0), constants=[entries], axis=0)], []
-
-    def _restored(self, dims: tuple[int, ...], count: int, bits: int, to: int) -> int:
-        """The node that gives packed codes in an ONNX type."""
-        outline = self.outline
-        if bits in NARROW:
-            packed = outline.constant(dims, -(-count * bits // 8))
-            return outline.add("Cast", [], Map(0, 0), constants=[packed], to=to)
-        bytes_of_plane = -(-count // 8)
-        planes = outline.constant((bits, bytes_of_plane, 1), bits * bytes_of_plane)
-        shape = outline.constant((len(dims),), 8 * len(dims))
-        outline.restored_bits.add(bits)
-        codes = outline.add(f"{UNPACK}{bits}", [], Map(0, 0), constants=[planes, shape], domain=FUNCTIONS)
-        return codes if to == TensorProto.INT8 else outline.add("Cast", [codes], Map(0, 0), to=to)
+        return codes_of(self.outline, dims, layer.weight_count, row, self._storage)
 
     def _layer(self, layer: LayerSpec, reads: Sequence[int], out: Map, **inputs: Any) -> int:
         if layer.kind == "linear":
@@ -267,9 +230,3 @@ class Sketch:
             return {"constants": [scale], "shared": [ZERO]}
         self.outline.zero_points += 1
         return {"constants": [scale, self.outline.constant((), 1)]}
-
-
-def _dims(layer: LayerSpec) -> tuple[int, ...]:
-    """The shape of a layer's weight."""
-    inputs = layer.in_channels // layer.groups
-    return (layer.out_channels, inputs) if layer.kind == "linear" else (layer.out_channels, inputs, *layer.kernels)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from nas.runtimes.onnx.costs import weights_of
@@ -40,10 +39,11 @@ def evaluated(model: onnx.ModelProto, names: Collection[str]) -> dict[str, Value
     used = {name for node in nodes.values() for name in node.input} | set(names)
     stored = [weight for weight in model.graph.initializer if weight.name in used]
     outputs = [onnx.ValueInfoProto(name=name) for name in names]
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
-    in_order = [node for node in model.graph.node if id(node) in nodes]
-    part.graph.CopyFrom(helper.make_graph(in_order, "weights", [], outputs, stored))
+    part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    part.graph.name = "weights"
+    part.graph.node.extend(node for node in model.graph.node if id(node) in nodes)
+    part.graph.initializer.extend(stored)
+    part.graph.output.extend(outputs)
     values: Any = ReferenceEvaluator(part).run(None, {}) if names else ()
     return dict(zip(names, values, strict=True))
 

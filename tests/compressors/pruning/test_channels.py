@@ -15,6 +15,7 @@ from torch.nn.utils import prune as masks
 from torch.nn.utils import weight_norm as normed_weight
 from unsupported import hooked, parametrized
 
+import compressors.pruning.channels as pruning
 from compressors.evidence import Evidence
 from compressors.folding import fold_batch_norm
 from compressors.plan import CompressionPlan
@@ -216,6 +217,12 @@ def test_an_importance_of_ones_own_is_obeyed() -> None:
     producer = group.members[0][0]
     assert torch.equal(network.get_submodule(producer).weight, before.get_submodule(producer).weight[-3:])
     assert asked == [group.name]
+
+
+def test_a_layer_that_was_not_cut_as_asked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "cut", lambda *_: None)
+    with pytest.raises(ValueError, match="first: expected 2 channels along axis 0 after pruning, got 3"):
+        prune(Pair(), [MIDDLE], {"middle": 2}, importance=weight_norm(1))
 
 
 def test_nothing_kept_back_leaves_the_network_alone() -> None:

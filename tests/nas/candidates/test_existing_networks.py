@@ -83,6 +83,22 @@ def test_the_network_itself_teaches_and_is_the_baseline() -> None:
     assert set(quantized_baseline(study).plan.formats.values()) == {"int8"}
 
 
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_channels_that_go_together_are_cut_in_steps_of_the_layer_s(scope: str) -> None:
+    """Four of the layer's are one of the group's: a step of eight channels is two of its four."""
+    draft = Draft()
+    x = draft.unit("grouped", draft.unit("begin", INPUT, 16), 16, split=4)
+    study = study_about(
+        draft.done(draft.unit("end", x, 8)),
+        space={"base": "known.networks:network", "input_size": 8, "width_grid": 8},
+        compression={"pruning_ratio": 0.5, "pruning_scope": scope, "stage_widths": True},
+    )
+    drawn = sample_of(Pick(first), study)
+    (group,) = (group for group in drawn.architecture.all_groups() if group.unit > 1)
+    least = drawn.least(10) if scope == "global" else drawn
+    assert (group.width, group.unit, least.plan.kept[group.name]) == (4, 4, 2)
+
+
 def test_a_layer_that_runs_twice_stays_a_float() -> None:
     study = study_about(twice(), compression={"weight_format": "int8"})
     drawn = sample_of(Pick(first), study)
@@ -109,6 +125,30 @@ def test_what_cannot_be_factored_is_not_drawn_and_refused(fields: dict[str, Any]
     plan = CompressionPlan(steps={"low_rank": {"body.0": asked["end.0"]}})
     with pytest.raises(ValueError, match=f"low_rank of body.0: .*got {why}"):
         Candidate(architecture=architecture_of(blueprint), plan=plan).to_json()
+
+
+def test_a_layer_that_pads_beside_a_single_pixel_is_left_whole() -> None:
+    """Its factors could not pad as it does: what is padded would get the first one's bias."""
+    draft = Draft()
+    x = draft.add(
+        "conv", draft.unit("begin", INPUT, 8), name="body", shape=(8, 10), in_channels=8, out_channels=8,
+        kernel_size=[1, 1], stride=[1, 1], padding=[1, 1], dilation=[1, 1], groups=1, bias=True,
+    )  # fmt: skip
+    blueprint = draft.done(draft.unit("end", x, 8))
+    study = study_about(blueprint, compression={"low_rank": {"method": "svd", "ratio": 0.5}})
+    assert set(sample_of(Pick(first), study).plan.steps["low_rank"]) == {"end.0"}
+
+
+def test_factors_of_an_even_kernel_give_the_maps_that_it_gives() -> None:
+    """Of 8 pixels 9: it pads one on either side."""
+    draft = Draft()
+    x = draft.add(
+        "conv", draft.unit("begin", INPUT, 8), name="body", shape=(16, 9), in_channels=8, out_channels=16,
+        kernel_size=[2, 2], stride=[1, 1], padding=[1, 1], dilation=[1, 1], groups=1, bias=True,
+    )  # fmt: skip
+    plan = CompressionPlan(steps={"low_rank": {"body": {"method": "spatial_svd", "rank": 2}}})
+    candidate = Candidate(architecture=architecture_of(draft.done(draft.add("relu", x))), plan=plan)
+    assert [layer.output_map for layer in candidate.layers(10)[1:3]] == [(9, 8), (9, 9)]
 
 
 def test_factors_pad_as_their_layer_does() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,28 @@ from synthetic_machine import CLASSES, drawn
 from toy_runtime import Toy
 
 import nas.measuring.latency_benchmark as benchmark
+import nas.measuring.turns
 from nas.candidates.candidate import Candidate
-from nas.measuring.calibration import Job
+from nas.candidates.sampling import sample
+from nas.measuring.calibration import Job, job_of
 from nas.measuring.latency_benchmark import Meter, run, untrained_file
 from nas.registry import RUNTIMES
 from nas.runtimes.runtime import CONTROL_SHAPE, Array, runtime_of
 from nas.study import Target
+from nas.study.file import load_study
 from search_spaces.existing import known
+from search_spaces.kinds import OWN_KINDS
+from search_spaces.trials import Pick
 
+OWN_BLOCK = Path(__file__).parents[3] / "studies" / "own-block" / "own-block.yaml"
 CPU = Target(name="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else on the machine is waited for, or made to wait."""
+    monkeypatch.setattr(nas.measuring.turns, "PLACES", ())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def job(seconds: float, *targets: Target) -> Job:
@@ -43,6 +57,18 @@ def test_an_existing_network_comes_with_the_job_without_the_weights_it_begins_wi
     monkeypatch.setattr(benchmark.Meter, "least_us", lambda *_: 2000.0)
     asked = Job(num_classes=CLASSES, targets=(CPU,), seconds=60, candidates=told, blueprint=blueprint)
     (line,) = run(Job.model_validate_json(asked.model_dump_json()))
+    assert line == {"number": 0, "latency_ms": {"cpu": 2.0}}
+
+
+def test_kinds_of_ones_own_come_with_the_job_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process has read no study, which would have made them known."""
+    study = load_study(OWN_BLOCK)
+    candidate = sample(Pick(lambda choices: choices[0]), study.space, study.compression, input_channels=1)
+    asked = job_of(study, [candidate], CLASSES).model_dump_json()
+    assert '"kind":"separable:SeparableResidual"' in asked
+    monkeypatch.delitem(OWN_KINDS, "separable:SeparableResidual")
+    monkeypatch.setattr(benchmark.Meter, "least_us", lambda *_: 2000.0)
+    (line,) = run(Job.model_validate_json(asked).model_copy(update={"seconds": 60}))
     assert line == {"number": 0, "latency_ms": {"cpu": 2.0}}
 
 

@@ -95,11 +95,12 @@ def test_a_norm_is_folded_only_where_nothing_else_reads_its_convolution() -> Non
     assert folded_norms(DRAFTS["residual"]())["layer2.0.downsample.1"] == "layer2.0.downsample.0"
 
 
-def test_a_norm_is_folded_through_what_does_nothing_and_through_another_norm() -> None:
+def test_a_norm_is_folded_through_what_does_nothing_and_a_second_one_is_a_layer() -> None:
     draft = Draft()
     x = draft.add("dropout", draft.conv("body", INPUT, 4), p=0.5)
     blueprint = draft.done(draft.norm("second", draft.norm("first", x)))
-    assert folded_norms(blueprint) == {"first": "body", "second": "body"}
+    assert folded_norms(blueprint) == {"first": "body"}
+    assert [node.path for node in layers_in(blueprint)] == ["body", "second", "fc"]
 
 
 def test_no_norm_is_folded_into_a_layer_that_is_run_twice() -> None:

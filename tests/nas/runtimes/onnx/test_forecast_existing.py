@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from drafts import Draft, dense, residual, shuffled
+from drafts import Draft, dense, drafts, needed, residual, shuffled
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from known_networks import architecture_of
 from torch import nn
 
@@ -62,9 +64,26 @@ def normed() -> Blueprint:
     return draft.done(draft.add("relu", draft.norm1d("hidden_norm", x)), head="out")
 
 
+def perceptron() -> Blueprint:
+    """Pixels are flattened before any layer reads them: as codes, where they lie on one grid."""
+    draft = Draft()
+    return draft.done(draft.add("relu", draft.linear("hidden", draft.flatten(INPUT), 12)), head="out")
+
+
+def pooled() -> Blueprint:
+    """ReLU and pooling between layers, as VGG has them."""
+    draft = Draft()
+    x = draft.add("relu", draft.conv("a", INPUT, 8, bias=True))
+    for name, side in (("b", 4), ("c", 2)):
+        x = draft.add("relu", draft.conv(name, x, 8, bias=True))
+        x = draft.add("max_pool", x, shape=(8, side), kernel_size=[2, 2], stride=[2, 2], padding=[0, 0],
+                      dilation=[1, 1], ceil_mode=False)  # fmt: skip
+    return draft.done(x)
+
+
 NETWORKS: dict[str, Callable[[], Blueprint]] = {
     "residual": residual, "dense": dense, "shuffled": shuffled, "gated": gated, "repeated": repeated,
-    "normed": normed,
+    "normed": normed, "perceptron": perceptron, "pooled": pooled,
 }  # fmt: skip
 FORMATS: tuple[tuple[WeightFormat, ...], ...] = (("fp32",), ("int8",), ("int4", "int2"), ("fp32", "int8", "int3"))
 
@@ -79,7 +98,7 @@ def candidate_of(blueprint: Blueprint, formats: tuple[WeightFormat, ...], seed: 
     )
 
 
-def file_of(candidate: Candidate) -> tuple[int, int]:
+def file_of(candidate: Candidate, header: FileHeader = HEADER) -> tuple[int, int]:
     """Size and peak memory of the emitted file, of a network with random statistics."""
     torch.manual_seed(0)
     network = build_any(candidate.architecture, len(HEADER.class_names), seed=0)
@@ -87,8 +106,8 @@ def file_of(candidate: Candidate) -> tuple[int, int]:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.running_mean.normal_()  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
-    images = [torch.rand(16, 3, 8, 8)]
-    model = emit(compress(network.eval(), candidate.plan, Options(groups=candidate.groups()), images), HEADER)
+    images = [torch.rand(16, header.channels, 8, 8)]
+    model = emit(compress(network.eval(), candidate.plan, Options(groups=candidate.groups()), images), header)
     return len(model.SerializeToString()), read_costs(model).peak_memory_bytes
 
 
@@ -105,6 +124,50 @@ def test_size_and_peak_memory_are_those_of_the_file(name: str, cut: bool) -> Non
             assert abs(found.size_bytes - size) < max(DEVIATIONS * found.size_sd, 0.003 * size)
         else:
             assert found.size_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("blueprint", "formats"),
+    [
+        (perceptron, {"hidden": "int8", "out": "int8"}),
+        (perceptron, {"hidden": "int2", "out": "int4"}),
+        (pooled, {"a": "int8", "c": "int8", "fc": "int8"}),
+    ],
+)
+def test_without_chance_it_is_exact(blueprint: Callable[[], Blueprint], formats: dict[str, WeightFormat]) -> None:
+    """No grid is of either sign but that of the pixels, which is the only one: nothing is equal by chance.
+
+    Between codes a layer stays one of floats by a node of its own, behind which ReLU and pooling may stand.
+    """
+    candidate = Candidate(architecture=architecture_of(blueprint()), plan=CompressionPlan(formats=formats))
+    found = forecast(candidate, HEADER)
+    assert found is not None
+    assert (round(found.size_bytes), found.peak_memory_bytes) == file_of(candidate)
+
+
+@given(drafted=drafts(), seed=st.integers(0, 99))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_random_networks(drafted: Blueprint, seed: int) -> None:
+    """Their peak memory, and in floats their size too, where they are foretold at all."""
+    blueprint, choose = needed(drafted), random.Random(seed)
+    architecture = architecture_of(blueprint, input_channels=1 if blueprint.input_channels == 1 else 3)
+    formats = choose.choice(FORMATS)
+    drawn = {layer.name: choose.choice(formats) for layer in architecture.layers(1) if not layer.runs_again}
+    kept = {group.name: choose.randint(1, group.width) for group in architecture.all_groups()}
+    plan = CompressionPlan(kept=kept, formats=drawn)
+    candidate = Candidate.from_json(Candidate(architecture=architecture, plan=plan).to_json())
+    header = FileHeader(blueprint.input_channels, 8, HEADER.class_names)
+    if (found := forecast(candidate, header)) is not None:
+        size, peak = file_of(candidate, header)
+        assert found.peak_memory_bytes == peak
+        assert found.size_bytes == size or candidate.plan.formats
+
+
+@pytest.mark.parametrize("channels", [[0, 1, 2], [1, 2]])
+def test_channels_of_which_it_is_not_told_how_many_are_left_are_not_foretold(channels: list[int]) -> None:
+    draft = Draft()
+    x = draft.add("relu", draft.select(draft.unit("begin", INPUT, 8), channels))
+    assert forecast(Candidate(architecture=architecture_of(draft.done(x))), HEADER) is None
 
 
 def test_windows_that_overlap_are_not_foretold() -> None:
