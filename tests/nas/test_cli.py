@@ -25,6 +25,7 @@ from agents import TOKEN, MadeUp, server
 from PIL import Image
 
 from nas import cli
+from nas.command_line.ending import there
 from nas.commands import preparation
 from nas.executors.stopping import Interrupted
 from nas.files import sha256_of, sole_holder
@@ -721,7 +722,7 @@ def test_a_search_cut_by_its_hours_says_how_to_go_on(nas: Nas, study: Path, tmp_
 def test_a_reader_that_has_read_enough_ends_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "out").open("w") as out, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", out)
-        with pytest.raises(typer.Exit) as ended, cli._there(tmp_path):
+        with pytest.raises(typer.Exit) as ended, there(tmp_path):
             raise BrokenPipeError
     assert ended.value.exit_code == 0
 
