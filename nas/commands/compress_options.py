@@ -7,20 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from nas.commands.init import Wishes as DataWishes
-from nas.commands.init import drafted
+from nas.compression.folder import ResultFolder
 from nas.compression.given_data import GivenData, asked_size, is_study, of_study
 from nas.compression.model import space_of
 from nas.compression.wishes import Wishes, read_format, read_limits, read_rank, read_ratio
 from nas.errors import InputError
 from nas.first_study.choices import settings_of
-from nas.first_study.proposal import suited_size
+from nas.first_study.looking import SEED, found_at
+from nas.first_study.proposal import data_choices, suited_size
 from nas.study import Data
 from nas.study.effort import EFFORTS
 from nas.study.file import override_settings
 from search_spaces.own_code import make_importable
-
-SPACE = "space."
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,12 @@ def given_data(options: Options) -> GivenData:
     """What `--data` names, with what the pictures suggest where it is no study."""
     if is_study(options.data):
         return of_study(options.data)
-    of_data = [one for one in options.overrides if one.startswith("data.")]
     try:
-        draft = drafted(DataWishes(options.data, options.to / "study.yaml", of_data))
+        found = found_at(options.data, ResultFolder(options.to).study, options.overrides)
     except InputError as error:
         raise InputError(f"--data: {error}") from None
-    size = suited_size(draft.found, EFFORTS["normal"]).size
-    return GivenData(settings_of(draft.data)["data"], suited_size=size)
+    size = suited_size(found, EFFORTS["normal"]).size
+    return GivenData(settings_of(data_choices(found, seed=SEED))["data"], suited_size=size)
 
 
 def with_fitting_size(wishes: Wishes) -> Wishes:
