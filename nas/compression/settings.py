@@ -14,7 +14,9 @@ from nas.first_study.document import document
 from nas.study import Study
 from nas.study.file import override_settings, parse_study
 
+# What a search of one network chooses from, where nothing is said.
 SEARCHED_RATIOS, SEARCHED_FORMATS = (0.0, 0.25, 0.5, 0.75), ("int8", "int4")
+SEARCHED: Mapping[str, Any] = {"pruning_ratio": list(SEARCHED_RATIOS), "weight_format": list(SEARCHED_FORMATS)}
 DEFAULT_FORMAT = "int8"
 DEFAULT_COSTS = ("size_bytes", "latency_ms")
 MOST_FINALISTS, TRIALS_OF_A_FINALIST = 4, 6
