@@ -91,5 +91,5 @@ def compress(
     if found is None:
         console.print(f"Stopped before the end. Go on with:  {escape(again)}", soft_wrap=True)
         return
-    print_comparison(console, found.comparison, layers=layers)
+    print_comparison(console, found, layers=layers)
     console.print(f"Written:  {escape(str(to))}", soft_wrap=True)

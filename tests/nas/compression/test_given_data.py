@@ -30,18 +30,24 @@ def test_a_study_gives_its_data_and_its_training_alone(tmp_path: Path) -> None:
     found = of_study(str(file))
     assert found.data == {"source": "digits", "validation": 0.2}
     assert found.sections == {"training": {"epochs": 3}}
-    assert found.space == {}
-    file.write_text("data: {source: digits}\nspace: {base: b, input_size: 16}\n")
-    assert of_study(str(file)).space == {"input_size": 16}
+    assert found.space == {"input_size": 8}
+    file.write_text("name: a\ndata: {source: digits}\nspace: {base: a.b:c, input_size: [16, 8]}\n")
+    assert of_study(str(file)).space == {"input_size": [16, 8]}
     assert is_study("a.YML")
     assert not is_study("a.csv")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("name: a\n", "a section data, got none"), ("- a\n", "a section data"), ("a: [\n", r"mine.yaml:\d+: ")],
+    [
+        ("name: a\nspace: {preset: 8px}\n", "mine.yaml:1: data: "),
+        ("- a\n", "mine.yaml: expected a mapping"),
+        ("a: [\n", r"mine.yaml:\d+: "),
+        (STUDY.replace("validation", "validtion"), "mine.yaml:3: data.validtion: unknown key"),
+    ],
 )
 def test_what_is_no_study_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """With its own file and line, before anything is made of it."""
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=f"^--data: .*{words}") as error:
