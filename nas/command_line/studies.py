@@ -70,6 +70,8 @@ def check(
 
     overrides = trusting(overrides, trust)
     loaded = load_study(study, overrides)
+    if probe:
+        threads_as_in_a_worker(loaded)  # now: a network that exists is read with torch
     console = Console()
     with placing(study, overrides):
         for notice in code_of(loaded):
@@ -87,7 +89,6 @@ def check(
 
 
 def _probe(study: Study, console: Console) -> None:
-    threads_as_in_a_worker(study)
     from nas.commands.probe import probe as run_probe
     from nas.commands.probe import probe_tables
     from nas.commands.probe import warnings_of as warnings_of_probe

@@ -107,8 +107,9 @@ def _fitting(sized: Sized, draft: Draft) -> Sized:
         return sized
     own = {"base": draft.base.name, "trusted": draft.base.trusted}
     space = override_settings({"space": own}, [one for one in draft.overrides if one.startswith("space.")])["space"]
-    channels = draft.least(sized, images=1).data.input_channels
-    size = fitted_size(space, sized.size, input_channels=channels)
+    least = draft.least(sized, images=1)
+    threads_as_in_a_worker(least)  # before the probe: the network is read with torch
+    size = fitted_size(space, sized.size, input_channels=least.data.input_channels)
     if size == sized.size:
         return sized
     return replace(sized, size=size, reason=f"; the network takes none of {sized.size}")

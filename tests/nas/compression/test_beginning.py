@@ -31,7 +31,7 @@ def test_pixels_stay_what_they_were_for_the_weights_before(tmp_path: Path) -> No
     """torchvision's weights want a normalisation of their own; trained on and in a file, the network still has it."""
     asked = ExistingSpace.model_validate({**SPACE, "weights": "DEFAULT"}).asked(1)
     normalization = Normalization((0.25,), (0.1,))
-    remember(asked, Known(read_network(Small()).blueprint, "before", normalization))
+    remember(asked, Known(read_network(Small()).blueprint, "before", normalization), {})
     wishes = Wishes(space={**SPACE, "weights": "DEFAULT"}, data=DATA)
     state = {name: value for name, value in Small().state_dict().items() if value.dtype == torch.float32}
     save_file(state, file := tmp_path / "whole.safetensors")

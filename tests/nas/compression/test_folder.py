@@ -51,7 +51,7 @@ def test_other_code_or_weights_of_the_same_name_are_refused(tmp_path: Path) -> N
     remember(asked, Known(read_network(wider).blueprint))
     with pytest.raises(InputError, match=r"another command began.*\n  the network itself: \w+ -> \w+$"):
         keep(folder, wishes)
-    remember(asked, Known(read_network(Small()).blueprint, "another digest"))
+    remember(asked, Known(read_network(Small()).blueprint, "another digest"), {})
     with pytest.raises(InputError, match=r"\n  the weights themselves:  -> another digest$"):
         keep(folder, wishes)
 
