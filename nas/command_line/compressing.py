@@ -82,7 +82,7 @@ def compress(
     again = shlex.join(["nas", *sys.argv[1:]])
     try:
         with going_on_with(again, console):
-            found = compress_network(with_fitting_size(wishes), to, console, html=html)
+            found = compress_network(with_fitting_size(wishes, to), to, console, html=html)
     except KeyboardInterrupt:
         console.print(f"Stopped. Go on with:  {escape(again)}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None

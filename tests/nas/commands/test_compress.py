@@ -203,7 +203,8 @@ def test_a_plan_that_breaks_a_limit_is_refused_before_training(begun: Wishes, tm
 
 def test_a_plan_that_changes_nothing_is_refused_before_training(tmp_path: Path) -> None:
     wishes = replace(WISHES, ratio=Asked(), format=Asked(("fp32",)))
-    for limits in ({}, {"macs": 1e9}):
+    given: tuple[dict[str, float], ...] = ({}, {"macs": 1e9})
+    for limits in given:
         with pytest.raises(InputError, match="the plan changes nothing"):
             compress(replace(wishes, limits=limits), tmp_path / "to", Console(quiet=True))
     assert not ResultFolder(tmp_path / "to").whole.exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.commands.compress_options import Options, given_data, likely_size, wishes_of
+from nas.commands.compress_options import Options, given_data, likely_size, wishes_of, with_fitting_size
 from nas.compression.given_data import asked_size, is_study, of_study
 from nas.errors import InputError
 
@@ -63,6 +63,23 @@ def test_a_name_gives_what_its_pictures_suggest() -> None:
     assert found.suited_size == 8
     with pytest.raises(InputError, match=r"^--data: expected a folder of pictures.*'nowhere'"):
         given_data(options(data="nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data.chanels=1"], "command line: data.chanels: unknown key"),
+        (["space.stem=tiny"], "command line: space.stem: expected"),
+        (["space={preset: 8px}"], "space: expected a network that exists, got blocks: "),
+    ],
+)
+def test_what_is_no_study_is_told_before_the_network_is_read(overrides: list[str], words: str, tmp_path: Path) -> None:
+    """In the words of a study; the data are those of a study too, of which nothing was looked at yet."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(STUDY)
+    wishes = wishes_of(options(data=str(file), overrides=overrides))
+    with pytest.raises(InputError, match=f"^{words}"):
+        with_fitting_size(wishes, tmp_path / "to")
 
 
 def test_the_size_of_images_is_the_users_where_he_says_one() -> None:
