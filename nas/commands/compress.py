@@ -20,7 +20,7 @@ from nas.commands.report import write_report
 from nas.commands.run import run as run_study
 from nas.compression.choosing import chosen
 from nas.compression.comparison import Comparison
-from nas.compression.folder import ResultFolder, keep_request
+from nas.compression.folder import ResultFolder, forget_request, keep_request
 from nas.compression.page import page
 from nas.compression.plans import candidate_of
 from nas.compression.settings import study_of, study_text
@@ -51,9 +51,9 @@ def compress(wishes: Wishes, to: Path, console: Console, *, html: bool = False) 
         with showing(console) as bar:
             try:
                 work = Work.of(wishes, study, folder, Watched(bar.begin, bar.tell)).planned()
-            except InputError:
-                if is_new:  # nothing was done: what is asked for next may be another thing
-                    folder.request.unlink()
+            except (InputError, KeyboardInterrupt):
+                if is_new:  # nothing was trained: what is asked for next may be another thing
+                    forget_request(folder)
                 raise
             work = work.begun()
             write_atomically(folder.study, study_text(work.wishes))

@@ -90,6 +90,12 @@ def keep_request(folder: ResultFolder, study: Study, wishes: Wishes) -> bool:
     return True
 
 
+def forget_request(folder: ResultFolder) -> None:
+    """Leave the folder to any command: what it was begun with came to nothing."""
+    for file in (folder.plan, folder.request):
+        file.unlink(missing_ok=True)
+
+
 def _digests(study: Study) -> dict[str, str]:
     """Of the network and of its weights: code and files may change while their names stay."""
     assert isinstance(study.space, ExistingSpace)
