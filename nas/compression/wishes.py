@@ -65,8 +65,9 @@ class Wishes:
                 raise InputError(f"{option}: expected choices for all layers with --trials, got {_first(asked.layers)}")
 
         for override in self.overrides if self.finds_a_plan else ():
-            if option := PLANNED.get(key := override.partition("=")[0].strip()):
-                raise InputError(f"--max: finds a plan, which {key} is a part of; say it with {option}, or leave it")
+            if (key := override.partition("=")[0].strip()) in PLANNED:
+                wanted = f"say it with {PLANNED[key]}, or leave it"
+                raise InputError(f"--max: finds a plan, which {key} is a part of; {wanted}")
 
         known = get_args(Importance)
         if self.importance is not None and self.importance not in known:
