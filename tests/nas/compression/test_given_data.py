@@ -31,8 +31,8 @@ def test_a_study_gives_its_data_and_its_training_alone(tmp_path: Path) -> None:
     assert found.data == {"source": "digits", "validation": 0.2}
     assert found.sections == {"training": {"epochs": 3}}
     assert found.space == {"input_size": 8}
-    file.write_text("name: a\ndata: {source: digits}\nspace: {base: a.b:c, input_size: [16, 8]}\n")
-    assert of_study(str(file)).space == {"input_size": [16, 8]}
+    file.write_text("name: a\ndata: {source: digits}\nspace: {base: a.b:c, input_size: [8, 16]}\n")
+    assert of_study(str(file)).space == {"input_size": [8, 16]}
     assert is_study("a.YML")
     assert not is_study("a.csv")
 
