@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from nas.compression.folder import ResultFolder
+from nas.compression.settings import SEARCHED
 from nas.compression.wishes import Wishes
 from nas.errors import InputError
 from nas.executors.loop import WorkFailed
@@ -83,7 +84,8 @@ def run_search(
     to 1, with labels as numbers from 0 on or as text; or a folder of pictures, a .npz or .csv file, the name of a data
     set (digits, CIFAR10 ...), or the section `data` of a study.
     space: a preset ("32px"); a network that exists, torchvision.NAME or a torch module, whose layers are pruned and
-    quantized; or the section `space` of a study, its `base` perhaps a module; by default the preset for the images.
+    quantized, by ratios of 0 to 0.75 to int8 or int4 unless `compression` says what is searched; or the section
+    `space` of a study, its `base` perhaps a module; by default the preset for the images.
     objectives: what is traded off; accuracy, latency_ms, size_bytes, parameters, macs ...
     trials, epochs: how many networks are trained, and how long each, and each finalist. workers: trainings at a time.
     validation, test: the images that networks are chosen by, and those that finalists are tested with, as a pair of
@@ -102,7 +104,7 @@ def run_search(
         "objectives": list(objectives),
         "search": {"trials": trials, "seed": seed, **({} if workers is None else {"workers": workers})},
         "training": {"epochs": epochs},
-        **({"compression": {"stage_widths": True}} if "base" in where.keys else {}),
+        **({"compression": _compression(sections)} if "base" in where.keys else {}),
     }
 
     def study_in(path: Path) -> Study:
@@ -116,6 +118,11 @@ def run_search(
     images.keep(RunFolder(path.resolve()).data)
     run_quietly(study, path, progress=progress)
     return load_run(path)
+
+
+def _compression(sections: Sections) -> dict[str, Any]:
+    """What is searched of a network that exists: of it nothing else is drawn, so that there are choices by default."""
+    return {"stage_widths": True, **({} if sections.get("compression") else SEARCHED)}
 
 
 def compress(

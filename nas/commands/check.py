@@ -73,6 +73,7 @@ def _cells(study: Study, candidate: Candidate, classes: int, mark: str) -> Itera
 def warnings_of(study: Study) -> list[str]:
     """Choices that cannot do what they seem to, each in a sentence that begins with its key; see also `refusals`."""
     return [
+        *_lone_candidate(study),
         *_unrewarded_genes(study),
         *_idle_choices(study),
         *_crowded_objectives(study),
@@ -81,6 +82,15 @@ def warnings_of(study: Study) -> list[str]:
         *_limits_of_finalists(study),
         *doubts_of_agents(study.targets),
     ]
+
+
+def _lone_candidate(study: Study) -> Iterator[str]:
+    """A network that exists, of which nothing is left to be searched: every trial would be the same."""
+    if study.search.trials > 1 and candidates_of(study) == 1 and not study.training.searched:
+        yield (
+            "compression: leaves nothing to search, so that one trial is all: give choices, such as pruning_ratio: "
+            "[0.0, 0.5] and weight_format: [int8, int4]"
+        )
 
 
 def _unrewarded_genes(study: Study) -> Iterator[str]:

@@ -7,7 +7,6 @@ from those weights. Whatever is done is kept in the folder, so that after Ctrl-C
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +20,7 @@ from nas.commands.report import write_report
 from nas.commands.run import run as run_study
 from nas.compression.choosing import chosen
 from nas.compression.comparison import Comparison
-from nas.compression.folder import ResultFolder, keep_request
+from nas.compression.folder import ResultFolder, forget_request, keep_request
 from nas.compression.page import page
 from nas.compression.plans import candidate_of
 from nas.compression.settings import study_of, study_text
@@ -35,29 +34,28 @@ from nas.report.terminal import why_empty
 PROGRAM = "predict.py"
 
 
-@dataclass(frozen=True)
-class Compressed:
-    """What came of a compression: the comparison, and the folder that holds what ships."""
-
-    comparison: Comparison
-    folder: ResultFolder
-
-
-def compress(wishes: Wishes, to: Path, console: Console, *, html: bool = False) -> Compressed | None:
+def compress(wishes: Wishes, to: Path, console: Console, *, html: bool = False) -> Comparison | None:
     """Compress a network into the folder `to`, or go on with that, and write all that ships there.
 
-    None where a search for a plan was stopped before its end. Raises InputError before any work where something that is
-    asked for cannot be done, CandidateFailed where a training fails.
+    What it was and what it is now; None where a search for a plan was stopped before its end. Raises InputError before
+    any training where something that is asked for cannot be done, and then leaves the folder to another command;
+    CandidateFailed where a training fails.
     """
     folder = ResultFolder(to)
     study = study_of(wishes, folder.study)
     refuse(study)
     if wishes.trials is None:
         candidate_of(study, wishes)  # what is said of single layers is refused now
-    keep_request(folder, study, wishes)
+    is_new = keep_request(folder, study, wishes)
     with sole_holder(folder.work.lock):
         with showing(console) as bar:
-            work = Work.of(wishes, study, folder, Watched(bar.begin, bar.tell)).planned().begun()
+            try:
+                work = Work.of(wishes, study, folder, Watched(bar.begin, bar.tell)).planned()
+            except (InputError, KeyboardInterrupt):
+                if is_new:  # nothing was trained: what is asked for next may be another thing
+                    forget_request(folder)
+                raise
+            work = work.begun()
             write_atomically(folder.study, study_text(work.wishes))
             before = work.before()
             after = work.after() if wishes.trials is None else None
@@ -66,7 +64,7 @@ def compress(wishes: Wishes, to: Path, console: Console, *, html: bool = False) 
         with console.status("comparing"):
             comparison = work.comparison(before, after)
         _write(comparison, after, work, data=study.data.title, html=html)
-    return Compressed(comparison, folder)
+    return comparison
 
 
 def _searched(work: Work, console: Console) -> Path | None:

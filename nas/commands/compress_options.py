@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from nas.commands.init import Wishes as DataWishes
-from nas.commands.init import drafted
+from nas.compression.folder import ResultFolder
 from nas.compression.given_data import GivenData, asked_size, is_study, of_study
 from nas.compression.model import space_of
+from nas.compression.settings import study_of
 from nas.compression.wishes import Wishes, read_format, read_limits, read_rank, read_ratio
 from nas.errors import InputError
 from nas.first_study.choices import settings_of
-from nas.first_study.proposal import suited_size
-from nas.study import Data
+from nas.first_study.looking import SEED, found_at
+from nas.first_study.proposal import data_choices, suited_size
 from nas.study.effort import EFFORTS
 from nas.study.file import override_settings
 from search_spaces.own_code import make_importable
-
-SPACE = "space."
 
 
 @dataclass(frozen=True)
@@ -72,28 +69,27 @@ def given_data(options: Options) -> GivenData:
     """What `--data` names, with what the pictures suggest where it is no study."""
     if is_study(options.data):
         return of_study(options.data)
-    of_data = [one for one in options.overrides if one.startswith("data.")]
     try:
-        draft = drafted(DataWishes(options.data, options.to / "study.yaml", of_data))
+        found = found_at(options.data, ResultFolder(options.to).study, options.overrides)
     except InputError as error:
         raise InputError(f"--data: {error}") from None
-    size = suited_size(draft.found, EFFORTS["normal"]).size
-    return GivenData(settings_of(draft.data)["data"], suited_size=size)
+    size = suited_size(found, EFFORTS["normal"]).size
+    return GivenData(settings_of(data_choices(found, seed=SEED))["data"], suited_size=size)
 
 
-def with_fitting_size(wishes: Wishes) -> Wishes:
+def with_fitting_size(wishes: Wishes, to: Path) -> Wishes:
     """The wishes with a size of images that the network can take, where the pictures' own is none.
 
-    Reads the network. Raises InputError where that cannot be done.
+    Reads the network. Raises InputError where that cannot be done, or where they come to no study.
     """
     from nas.compression.sizes import fitted_size
 
     if asked_size(wishes.overrides) or not isinstance(suited := wishes.space.get("input_size", 32), int):
         return wishes
-    settings = override_settings({"space": wishes.space, "data": wishes.data}, wishes.overrides)
-    channels: Literal[1, 3] = Data.model_validate(settings["data"]).input_channels
-    space = {key: value for key, value in settings["space"].items() if key != "input_size"}
-    return replace(wishes, space={**wishes.space, "input_size": fitted_size(space, suited, input_channels=channels)})
+    study = study_of(replace(wishes, space={**wishes.space, "input_size": suited}), ResultFolder(to).study)
+    space = study.space.model_dump(mode="json", exclude={"input_size"})
+    size = fitted_size(space, suited, input_channels=study.data.input_channels)
+    return replace(wishes, space={**wishes.space, "input_size": size})
 
 
 def likely_size(wishes: Wishes) -> int:

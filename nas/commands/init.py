@@ -15,31 +15,28 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from nas.commands.refusals import refuse
+from nas.commands.threads import threads_as_in_a_worker
 from nas.compression.sizes import fitted_size
-from nas.data import folder_of
 from nas.data.describe import DataSummary, summarize
-from nas.data.sources import SOURCES
 from nas.data.tables import data_table, data_warnings, data_words
 from nas.errors import InputError
 from nas.estimate import Speed
 from nas.files import write_atomically
-from nas.first_study.choices import Choice, settings_of
-from nas.first_study.columns import choose_columns
+from nas.first_study.choices import Choice
 from nas.first_study.document import MACHINE, document
 from nas.first_study.draft import Draft, Timed, fit_into
-from nas.first_study.pictures import in_words, look
-from nas.first_study.places import located
-from nas.first_study.proposal import Found, Sized, data_choices, study_name, suited_size
+from nas.first_study.looking import SEED, found_at
+from nas.first_study.pictures import in_words
+from nas.first_study.proposal import Sized, data_choices, study_name, suited_size
 from nas.first_study.spaces import Base
 from nas.first_study.targets import DEFAULT_TARGET, target_named
 from nas.first_study.words import reasons, time_in_words
 from nas.machine import cores
-from nas.study import Data, Study
+from nas.study import Study
 from nas.study.effort import EFFORTS, Effort, EffortName
 from nas.study.file import override_settings, parse_study
 
 MOST_WORKERS = 8
-SEED = 0
 
 
 @dataclass(frozen=True)
@@ -68,10 +65,7 @@ class Wishes:
 
 def measured_speed(study: Study, say: Callable[[str], None] = lambda _: None) -> Speed:
     """The probe, which needs torch; its threads are those of a worker. It says what it is at."""
-    from nas.executors.environment import worker_environment
-    from nas.machine import threads_per_worker
-
-    os.environ.update(worker_environment(threads_per_worker(study.search.worker_count, study.space.input_sizes[-1])))
+    threads_as_in_a_worker(study)
     from nas.commands.probe import measure_speed
 
     return measure_speed(study, say=say)
@@ -113,9 +107,12 @@ def _fitting(sized: Sized, draft: Draft) -> Sized:
         return sized
     own = {"base": draft.base.name, "trusted": draft.base.trusted}
     space = override_settings({"space": own}, [one for one in draft.overrides if one.startswith("space.")])["space"]
-    channels = draft.least(sized, images=1).data.input_channels
-    size = fitted_size(space, sized.size, input_channels=channels)
-    return sized if size == sized.size else replace(sized, size=size, reason="; the network takes no smaller ones")
+    least = draft.least(sized, images=1)
+    threads_as_in_a_worker(least)  # before the probe: the network is read with torch
+    size = fitted_size(space, sized.size, input_channels=least.data.input_channels)
+    if size == sized.size:
+        return sized
+    return replace(sized, size=size, reason=f"; the network takes none of {sized.size}")
 
 
 def _check_place(out: Path, *, force: bool) -> None:
@@ -140,30 +137,11 @@ def _plain_words() -> Iterator[None]:
 
 def drafted(wishes: Wishes) -> Draft:
     """The data that the user named, listed, and some of the pictures opened; all that follows from them."""
-    name, place = study_name(wishes.given), located(wishes.given)
-    of_data = [override for override in wishes.overrides if override.startswith("data.")]
-    wanted = override_settings(settings_of(place), of_data)["data"]
-    if wanted["source"] == "csv":
-        place += choose_columns(wanted["path"], wanted.get("columns") or {}, asked_root=wanted.get("root"))
-    text = document([Choice("name", name), *place, Choice("space.preset", "32px")], name)
-    data = parse_study(text, wishes.out, of_data).data
-    _check_torchvision(data, wishes.given)
-    listing = SOURCES[data.source].list(data)
-    found = Found(tuple(place), data, listing, look(listing))
-    chosen = data_choices(found, seed=SEED)
+    found = found_at(wishes.given, wishes.out, wishes.overrides)
     return Draft(
-        name, found, chosen, wishes.level, wishes.target, min(cores(), MOST_WORKERS), wishes.out, wishes.overrides,
-        wishes.base,
+        study_name(wishes.given), found, data_choices(found, seed=SEED), wishes.level, wishes.target,
+        min(cores(), MOST_WORKERS), wishes.out, wishes.overrides, wishes.base,
     )  # fmt: skip
-
-
-def _check_torchvision(data: Data, given: str) -> None:
-    """A set that is known by name must lie somewhere, or be fetched."""
-    if data.source == "torchvision" and not data.download and not folder_of(data).is_dir():
-        raise InputError(
-            f"{given}: expected a folder {data.path!r} that holds {data.dataset}, got none; say where it is, with "
-            f"data.path=FOLDER, or have torchvision fetch it, with data.download=true"
-        )
 
 
 def _heading(wishes: Wishes) -> str:

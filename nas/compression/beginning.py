@@ -17,12 +17,13 @@ from nas.tasks import CHECKPOINT_FILE, Progress, Tell, silent
 from nas.training.divergence import learned_values, require_finite
 from nas.training.pipeline import TrainingPipeline
 from nas.workbench import Workbench, build
-from search_spaces.existing.architecture import ExistingArchitecture
-from search_spaces.existing.known import remember, weights_of
+from search_spaces.existing.architecture import ExistingArchitecture, PixelNorm
+from search_spaces.existing.known import Known, remember, weights_of
 from search_spaces.existing.space import ExistingSpace
 from search_spaces.existing.weights import digest_of
 
 OF_DATA = "normalize."  # what stands before the network, and is no part of it
+BEGUN_WITH = ("weights", "stem", "pixels")  # keys of the space that say what weights belong to
 
 
 def begins_anew(candidate: Candidate, bench: Workbench) -> list[str]:
@@ -78,7 +79,8 @@ def beginning_with(file: Path, study: Study) -> ExistingSpace:
     space, channels = study.space, study.data.input_channels
     assert isinstance(space, ExistingSpace)
     known = space.known(channels)
-    begun = space.model_copy(update={"weights": str(file), "stem": _stem(space, study, known.blueprint.digest)})
+    told = {"weights": str(file), "stem": _stem(space, study, known.blueprint.digest), "pixels": _pixels(space, known)}
+    begun = space.model_copy(update=told)
     remember(begun.asked(channels), replace(known, weights=digest_of(load_file(file))), file)
     return begun
 
@@ -87,5 +89,13 @@ def _stem(space: ExistingSpace, study: Study, digest: str) -> Literal["auto", "k
     """What `stem: auto` stood for in the network of this digest: beside weights it would stand for `keep`."""
     if space.stem != "auto":
         return space.stem
+    if space.has_weights:
+        return "keep"
     kept = space.model_copy(update={"stem": "keep"})
     return "keep" if kept.known(study.data.input_channels).blueprint.digest == digest else "small"
+
+
+def _pixels(space: ExistingSpace, known: Known) -> Literal["auto", "data", "none"] | PixelNorm:
+    """What `pixels: auto` stood for: torchvision's own normalisation with its weights, and that of the data else."""
+    found = known.normalization
+    return space.pixels if space.pixels != "auto" or found is None else PixelNorm(mean=found.mean, std=found.std)

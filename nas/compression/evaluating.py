@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
@@ -30,8 +30,11 @@ SURE = 3  # standard deviations of a forecast's error
 COMPARED_IMAGES = 2048  # of validation, on which logits are compared
 
 
-def task_of(study: Study, candidate: Candidate, folder: Path, *, is_constrained: bool) -> Task:
-    """A finalist's evaluation, which reads the test split, in a folder of its own."""
+def task_of(study: Study, candidate: Candidate, folder: Path) -> Task:
+    """A finalist's evaluation, which reads the test split, in a folder of its own.
+
+    Limits do not end it: plans that break them are refused before, and what a table shows is told where it breaks one.
+    """
     return Task(
         0,
         candidate,
@@ -41,7 +44,7 @@ def task_of(study: Study, candidate: Candidate, folder: Path, *, is_constrained:
         folder,
         training=middle_numbers(study.training),
         reads_test=True,
-        is_constrained=is_constrained,
+        is_constrained=False,
     )
 
 
@@ -53,7 +56,7 @@ def as_it_is(task: Task, bench: Workbench, *, tell: Tell = silent) -> Evaluation
     clock, bench = Clock(tell=tell), bench.for_task(task)
     with clock("build"):
         network = build(task.candidate, bench, seed=task.seed, dropout=0.0).cpu().eval()
-        network = folded(copy.deepcopy(network), ())
+        network = folded(network, ())
     return shipped(network, CompressionPlan(), task, bench, clock, epochs=0.0)
 
 
@@ -90,28 +93,30 @@ def costs_of(candidate: Candidate, bench: Workbench, folder: Path, names: Collec
     classes, target = len(bench.data.class_names), bench.study.target
     if set(names) <= CLOSED_FORM:
         return {"parameters": candidate.parameters(classes), "macs": candidate.macs(classes)}
-    task = task_of(bench.study, candidate, folder, is_constrained=False)
+    task = task_of(bench.study, candidate, folder)
     bench = bench.for_task(task)
     folder.mkdir(parents=True, exist_ok=True)
     network = build(candidate, bench, seed=task.seed, dropout=0.0)
-    if "latency_ms" in names:
-        return structure_costs(task, bench, network, Clock()).costs(target.name)
-    shape = untrained_shape(candidate, bench, network)
-    file = emit_files(shape, folder, bench.header, [target])[target.name]
-    costs = {**asdict(runtime_of(target).costs(file)), "size_bytes": file.stat().st_size}
-    shutil.rmtree(folder)
-    return costs
+    try:
+        if "latency_ms" in names:
+            return structure_costs(task, bench, network, Clock()).costs(target.name)
+        shape = untrained_shape(candidate, bench, network)
+        file = emit_files(shape, folder, bench.header, [target])[target.name]
+        return {**asdict(runtime_of(target).costs(file)), "size_bytes": file.stat().st_size}
+    finally:
+        shutil.rmtree(folder)
 
 
-def logits_of(folder: Path, bench: Workbench, size: int) -> Array:
-    """What a shipped file answers on validation images (N, classes)."""
+def logits_of(folder: Path, bench: Workbench) -> Array:
+    """What a shipped file answers on validation images (N, classes), in the size that its network has them."""
     target = opened_here(bench.study.target)
     runtime = runtime_of(target)
+    size = Candidate.from_json(json.loads((folder / "candidate.json").read_bytes())).architecture.input_size
     images = bench.at(size).data.validation.evenly_spaced(COMPARED_IMAGES).images
     found: Array = runtime.open(folder / runtime.file_name, target).predict(as_float(images))
     return found
 
 
-def apart(before: Path, after: Path, bench: Workbench, size: int) -> Distance:
+def apart(before: Path, after: Path, bench: Workbench) -> Distance:
     """How far the answers of two shipped files lie apart."""
-    return distance(logits_of(before, bench, size), logits_of(after, bench, size))
+    return distance(logits_of(before, bench), logits_of(after, bench))

@@ -117,7 +117,7 @@ def shortfall(costs: Costs, limits: Mapping[str, float]) -> str:
 
 
 def words(wishes: Wishes) -> str:
-    """The plan for all layers in a few words: `int8, 25 % of channels cut`."""
+    """The plan for all layers in a few words: `int8, 0.25 of channels cut`."""
     told = [str(one) for one in wishes.format.choices]
     told += [f"{one:.4g} of channels cut" for one in wishes.ratio.choices if one]
     told += [f"low rank ({one})" for one in wishes.rank.choices if one is not None]

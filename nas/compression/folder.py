@@ -15,7 +15,13 @@ from nas.files import write_atomically
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
 from nas.study.file import difference
+from search_spaces.existing.space import ExistingSpace
 
+# What a request holds beside its study, in words.
+OTHERS = {
+    "layers": "single layers", "finds_a_plan": "whether a plan is found", "network": "the network itself",
+    "weights": "the weights themselves",
+}  # fmt: skip
 REQUEST, PLAN, TABLE, PAGE, STUDY = "request.json", "plan.json", "table.json", "table.html", "study.yaml"
 
 
@@ -65,22 +71,36 @@ class ResultFolder:
         return self.work.path / PLAN
 
 
-def keep_request(folder: ResultFolder, study: Study, wishes: Wishes) -> None:
-    """Record what is asked for, or see that it is what the folder was begun with.
+def keep_request(folder: ResultFolder, study: Study, wishes: Wishes) -> bool:
+    """Record what is asked for, or see that it is what the folder was begun with; whether it is begun now.
 
-    Raises InputError where it holds something else.
+    The network that the study names is known by now. Raises InputError where the folder holds something else.
     """
-    asked = json.loads(json.dumps(request_of(study, wishes)))
+    asked = json.loads(json.dumps(request_of(study, wishes) | _digests(study)))
     if folder.request.exists():
         recorded = json.loads(folder.request.read_bytes())
         if changes := list(_changes(recorded, asked)):
             lines = "\n  ".join(changes)
             raise InputError(f"--to: {folder.path} holds what another command began; recorded -> asked for:\n  {lines}")
-        return
+        return False
     if folder.path.exists() and (not folder.path.is_dir() or _strangers(folder.path)):
         raise InputError(f"--to: {folder.path} exists and is not an empty folder")
     folder.work.path.mkdir(parents=True, exist_ok=True)
     write_atomically(folder.request, json.dumps(asked, indent=1))
+    return True
+
+
+def forget_request(folder: ResultFolder) -> None:
+    """Leave the folder to any command: what it was begun with came to nothing."""
+    for file in (folder.plan, folder.request):
+        file.unlink(missing_ok=True)
+
+
+def _digests(study: Study) -> dict[str, str]:
+    """Of the network and of its weights: code and files may change while their names stay."""
+    assert isinstance(study.space, ExistingSpace)
+    known = study.space.known(study.data.input_channels)
+    return {"network": known.blueprint.digest, "weights": known.weights}
 
 
 def keep_plan(folder: ResultFolder, found: Wishes) -> None:
@@ -134,5 +154,5 @@ def _changes(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
     except (ValueError, KeyError):
         return ["a request of another version"]
     found = difference(before, Study.model_validate_json(json.dumps(asked["study"])))
-    keys = [key for key in ("layers", "finds_a_plan") if recorded.get(key) != asked[key]]
-    return [*found, *(f"{key}: {recorded.get(key)} -> {asked[key]}" for key in keys)]
+    keys = [key for key in OTHERS if recorded.get(key) != asked[key]]
+    return [*found, *(f"{OTHERS[key]}: {recorded.get(key)} -> {asked[key]}" for key in keys)]

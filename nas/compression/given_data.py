@@ -9,7 +9,8 @@ from pathlib import Path, PurePath
 from nas.compression.settings import OWN_SECTIONS
 from nas.errors import InputError
 from nas.first_study.choices import Settings
-from nas.study.located_yaml import ProblemError, read_yaml
+from nas.study.file import load_study
+from nas.study.located_yaml import read_yaml
 
 STUDIES = (".yaml", ".yml")
 
@@ -31,23 +32,16 @@ def is_study(given: str) -> bool:
 def of_study(given: str) -> GivenData:
     """The data of a study file, with its sections of training and targets; of its space only the size of images.
 
-    Raises InputError where it is no study with data.
+    Raises InputError, with file and line, where it is no study.
     """
     path = Path(given)
     try:
-        found = read_yaml(path.read_text(encoding="utf-8")).data
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise InputError(f"--data: {given}: cannot be read: {reason}") from None
-    except ProblemError as error:
-        raise InputError(f"--data: {given}:{error.problem.line}: {error.problem.text}") from None
-    data = found.get("data") if isinstance(found, dict) else None
-    if not isinstance(data, dict):
-        raise InputError(f"--data: {given}: expected a study with a section data, got none")
+        sizes = load_study(path).space.input_sizes
+    except InputError as error:
+        raise InputError(f"--data: {error}") from None
+    found = read_yaml(path.read_text(encoding="utf-8")).data  # without the defaults of what it does not say
     sections = {name: section for name, section in found.items() if name not in OWN_SECTIONS}
-    space = found.get("space")
-    size = space.get("input_size") if isinstance(space, dict) else None
-    return GivenData(data, sections, {} if size is None else {"input_size": size})
+    return GivenData(found["data"], sections, {"input_size": sizes[0] if len(sizes) == 1 else list(sizes)})
 
 
 def asked_size(overrides: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ ELSEWHERE: Mapping[str, str] = {
     ".h5": f"a file of Keras; {BUILD}, of a module of torch",
     ".keras": f"a file of Keras; {BUILD}, of a module of torch",
 }
+LONGEST = 80  # letters of a study's name
 PICKLED = (
     "a pickled file, which may hold any code and is not opened; "
     f"{BUILD}, and the weights with --weights: safetensors, or a state_dict"
@@ -54,4 +55,5 @@ def refuse_files(model: str) -> None:
 def name_of(space: Mapping[str, Any]) -> str:
     """The last word of what the network is called: a name for a study."""
     last = str(space.get("base", "network")).replace(":", ".").rpartition(".")[2]
-    return "".join(letter if letter.isalnum() else "-" for letter in last).strip("-").lower() or "network"
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in last)
+    return plain.strip("-").lower()[:LONGEST] or "network"

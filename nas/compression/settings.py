@@ -9,12 +9,16 @@ from typing import Any
 
 from nas.compression.model import name_of
 from nas.compression.wishes import Wishes
+from nas.errors import InputError
 from nas.first_study.choices import SECTIONS, Choice, Settings, overridden, settings_of
 from nas.first_study.document import document
 from nas.study import Study
 from nas.study.file import override_settings, parse_study
+from search_spaces.existing.space import ExistingSpace
 
+# What a search of one network chooses from, where nothing is said.
 SEARCHED_RATIOS, SEARCHED_FORMATS = (0.0, 0.25, 0.5, 0.75), ("int8", "int4")
+SEARCHED: Mapping[str, Any] = {"pruning_ratio": list(SEARCHED_RATIOS), "weight_format": list(SEARCHED_FORMATS)}
 DEFAULT_FORMAT = "int8"
 DEFAULT_COSTS = ("size_bytes", "latency_ms")
 MOST_FINALISTS, TRIALS_OF_A_FINALIST = 4, 6
@@ -40,9 +44,15 @@ def study_text(wishes: Wishes) -> str:
 
 
 def study_of(wishes: Wishes, path: Path) -> Study:
-    """The study that the wishes come to; `path` is the file that it will have, for errors."""
+    """The study that the wishes come to; `path` is the file that it will have, for errors.
+
+    Raises InputError where it is none, or searches another space than a network that exists.
+    """
     own = choices_of(wishes)
-    return parse_study(document(own, name_of(wishes.space)), path, wishes.overrides)
+    study = parse_study(document(own, name_of(wishes.space)), path, wishes.overrides)
+    if not isinstance(study.space, ExistingSpace):
+        raise InputError(f"space: expected a network that exists, got {study.space.words}")
+    return study
 
 
 def fine_tuning(wishes: Wishes) -> Wishes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
@@ -16,6 +17,10 @@ from nas.study.compression import Importance
 T = TypeVar("T")
 LARGEST_RATIO = 0.875  # of channels that go, as a study has it
 KNOWN_BEFORE = tuple(name for name in COSTS if name not in ("nonzero_parameters", "coded_bytes"))
+# Keys of a study that a plan decides -> the options that say them beside a plan that is found.
+PLANNED = {
+    "compression.pruning_ratio": "--ratio", "compression.weight_format": "--format", "compression.low_rank": "--rank"
+}  # fmt: skip
 WHOLE = "none"  # of --rank: the layer is not factored
 
 
@@ -59,14 +64,19 @@ class Wishes:
             if self.trials is not None and asked.layers:
                 raise InputError(f"{option}: expected choices for all layers with --trials, got {_first(asked.layers)}")
 
+        for override in self.overrides if self.finds_a_plan else ():
+            if (key := override.partition("=")[0].strip()) in PLANNED:
+                wanted = f"say it with {PLANNED[key]}, or leave it"
+                raise InputError(f"--max: finds a plan, which {key} is a part of; {wanted}")
+
         known = get_args(Importance)
         if self.importance is not None and self.importance not in known:
             raise InputError(f"--importance: expected one of {', '.join(known)}, got {self.importance!r}")
 
     @property
     def finds_a_plan(self) -> bool:
-        """Whether the ratio is to be found, so that limits are kept: they are given, and it is not."""
-        return bool(self.limits) and self.trials is None and not self.ratio
+        """Whether the ratio is to be found, so that limits are kept: they are given, and it is not for all layers."""
+        return bool(self.limits) and self.trials is None and not self.ratio.choices
 
 
 def _first(layers: Mapping[str, Any]) -> str:
@@ -94,7 +104,7 @@ def read_limits(texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, equals, value = text.partition("=")
         number = _number(value)
-        if not equals or name not in KNOWN_BEFORE or number is None or number <= 0:
+        if not equals or name not in KNOWN_BEFORE or number is None or not 0 < number < math.inf:
             wanted = f"COST=NUMBER above 0, of {', '.join(KNOWN_BEFORE)}"
             raise InputError(f"--max: expected {wanted}, got {text!r}")
         if name in found:

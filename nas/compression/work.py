@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compressors.plan import CompressionPlan
 from nas.candidates.candidate import Candidate
-from nas.compression.beginning import beginning_with, begins_anew, has_weights, train_whole
+from nas.compression.beginning import BEGUN_WITH, beginning_with, begins_anew, has_weights, train_whole
 from nas.compression.comparison import Comparison
 from nas.compression.evaluating import apart, as_it_is, compressed, costs_of, foretold_costs, task_of
 from nas.compression.finding import Costs, find, missed, shortfall, words
@@ -73,26 +73,42 @@ class Work:
         return replace(self, wishes=wishes, bench=bench)
 
     def planned(self) -> Work:
-        """With a plan by which the limits are kept, found where it is not given. Raises InputError where none does."""
-        if not self.wishes.limits or self.wishes.trials is not None:
+        """With a plan that keeps the limits, found where it is not given, or left to the search.
+
+        Raises InputError where none does, and where the plan changes nothing.
+        """
+        if self.wishes.trials is not None:
             return self
-        if not self.wishes.finds_a_plan:
+        planned = self.wishing(self._plan()) if self.wishes.finds_a_plan else self
+        if planned.candidate.plan == CompressionPlan():
+            raise InputError("the plan changes nothing: give --ratio, --format, --rank, or a smaller limit with --max")
+        if not self.wishes.finds_a_plan and not self.folder.study.exists():  # later its latency may be another
             self._refuse_missed()
-            return self
+        return planned
+
+    def _plan(self) -> Wishes:
+        """The plan that was found, now or by an earlier command."""
         if (found := recorded_plan(self.folder, self.wishes)) is None:
             self.watched.begin("looking for a plan by costs alone")
             found = self._found()
             keep_plan(self.folder, found)
-        return self.wishing(found)
+        return found
 
     def _found(self) -> Wishes:
-        """The plan by what is foretold of costs, which takes no file; by the files themselves if one says otherwise."""
+        """The plan by what is foretold of costs, which takes no file; by the files themselves where that finds none, or
+        one whose file says otherwise.
+        """
 
         def say(plan: str) -> None:
             self.watched.begin(f"looking at {plan}")
 
-        found = find(self.wishes, self._foretold, say=say).wishes
-        return find(self.wishes, self._costs, say=say).wishes if missed(self._costs(found), found.limits) else found
+        try:
+            found = find(self.wishes, self._foretold, say=say).wishes
+            if not missed(self._costs(found), found.limits):
+                return found
+        except InputError:  # what is foretold allows for its error
+            pass
+        return find(self.wishes, self._costs, say=say).wishes
 
     def _foretold(self, wishes: Wishes) -> Costs:
         told = foretold_costs(self._known(wishes), self.bench, self.wishes.limits)
@@ -110,8 +126,8 @@ class Work:
         return candidate
 
     def _refuse_missed(self) -> None:
-        """Raise InputError where the plan as it is given breaks a limit."""
-        if self.candidate.depends_on_weights:
+        """Raise InputError where the plan as it is given breaks a limit, as far as that is known before training."""
+        if not self.wishes.limits or self.candidate.depends_on_weights:
             return
         costs, limits = self._costs(self.wishes), self.wishes.limits
         if missed(costs, limits):
@@ -128,10 +144,10 @@ class Work:
             self.watched.begin("the whole network first")
         first = self.wishing(fine_tuning(self.wishes)) if has_weights(self.whole) else self
         train_whole(first.bench, self.whole, self.study.training.epochs, self.folder.whole, tell=self.watched.tell)
-        space = beginning_with(self.folder.whole, self.study)
-        keys = {key: getattr(space, key) for key in ("weights", "stem")}
-        others = [one for one in self.wishes.overrides if not one.startswith(tuple(f"space.{key}=" for key in keys))]
-        return self.wishing(fine_tuning(replace(self.wishes, space={**self.wishes.space, **keys}, overrides=others)))
+        begun = beginning_with(self.folder.whole, self.study).model_dump(mode="json", include=set(BEGUN_WITH))
+        own = {f"space.{key}" for key in BEGUN_WITH}
+        others = [one for one in self.wishes.overrides if one.partition("=")[0].strip() not in own]
+        return self.wishing(fine_tuning(replace(self.wishes, space={**self.wishes.space, **begun}, overrides=others)))
 
     def artifact(self, candidate: Candidate) -> Path:
         return self.folder.work.artifact(candidate.id, "final", self.study.search.seed)
@@ -139,17 +155,15 @@ class Work:
     def before(self) -> Path:
         """The evaluated network as it is; its artifact folder."""
         self.watched.begin("the whole network")
-        task = task_of(self.study, self.whole, self.artifact(self.whole), is_constrained=False)
+        task = task_of(self.study, self.whole, self.artifact(self.whole))
         as_it_is(task, self.bench, tell=self.watched.tell)
         return task.folder
 
     def after(self) -> Path:
-        """The evaluated compressed network; its artifact folder. Raises InputError where the plan changes nothing."""
+        """The evaluated compressed network; its artifact folder."""
         candidate = self.candidate
-        if candidate.plan == CompressionPlan():
-            raise InputError("the plan changes nothing: give --ratio, --format, --rank, or --max with a limit")
         self.watched.begin("the compressed network")
-        task = task_of(self.study, candidate, self.artifact(candidate), is_constrained=True)
+        task = task_of(self.study, candidate, self.artifact(candidate))
         compressed(task, self.bench, tell=self.watched.tell)
         return task.folder
 
@@ -157,11 +171,9 @@ class Work:
         """What is read off both artifact folders."""
         self.watched.begin("comparing")
         first, second = evaluation_in(before), evaluation_in(after)
-        size = self.whole.architecture.input_size
         plan = f"{formats_words(second.layers)}; {pruning_words(second.layers)}"
         base = str(self.wishes.space.get("base", self.study.name))
-        distance = apart(before, after, self.bench, size)
-        return Comparison(base, plan, first, second, distance, dict(self.study.limits))
+        return Comparison(base, plan, first, second, apart(before, after, self.bench), dict(self.study.limits))
 
 
 def evaluation_in(folder: Path) -> Evaluation:

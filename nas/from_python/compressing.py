@@ -24,6 +24,7 @@ from nas.compression.wishes import Wishes, read_format, read_limits, read_rank, 
 from nas.data.records import Array
 from nas.errors import CandidateFailed, InputError
 from nas.executors.loop import WorkFailed
+from nas.executors.stopping import Interrupted
 from nas.files import write_atomically
 from nas.first_study.document import flow
 from nas.from_python.answers import ModelFile
@@ -214,13 +215,13 @@ def compress_quietly(wishes: Wishes, folder: Path, *, progress: bool) -> Compari
         raise InputError(_in_words_of_a_call(str(error))) from None
     except CandidateFailed as error:
         raise WorkFailed(f"the training failed: {error}") from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         raise Stopped(folder) from None
     if found is None:
         raise Stopped(folder)
     if progress:
-        print_comparison(console, found.comparison)
-    return found.comparison
+        print_comparison(console, found)
+    return found
 
 
 def _in_words_of_a_call(message: str) -> str:

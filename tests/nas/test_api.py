@@ -158,6 +158,13 @@ def test_a_module_is_searched_and_kept_in_the_folder(search: Call) -> None:
     assert search(space=own(seed=1, seen=True), compression=choices).folder != front.folder
 
 
+def test_of_a_module_something_is_searched_where_nothing_is_said(search: Call) -> None:
+    compression = search(space=own(seen=True)).study.compression
+    assert (compression.pruning_ratio, compression.weight_format) == ((0.0, 0.25, 0.5, 0.75), ("int8", "int4"))
+    told = search(space=own(seen=True), compression={"pruning_ratio": [0.0, 0.5]}).study.compression
+    assert (told.pruning_ratio, told.weight_format, told.stage_widths) == ((0.0, 0.5), ("fp32",), True)
+
+
 def test_other_images_are_another_run(search: Call) -> None:
     first, second = search(), search(data=(255 - IMAGES, LABELS))
     assert first.folder != second.folder

@@ -25,7 +25,9 @@ from agents import TOKEN, MadeUp, server
 from PIL import Image
 
 from nas import cli
+from nas.command_line.ending import there
 from nas.commands import preparation
+from nas.errors import InputError
 from nas.executors.stopping import Interrupted
 from nas.files import sha256_of, sole_holder
 from nas.measuring.agent.server import AgentServer
@@ -161,6 +163,22 @@ def test_check(nas: Nas, study: Path) -> None:
         assert words in said.out
     assert "a trial: " in said.out
     assert "warning" not in said.out
+
+
+def test_threads_are_told_before_a_network_is_read(nas: Nas, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading imports torch, which takes them from the environment then."""
+    told: list[str | None] = []
+
+    def read(_: object) -> None:
+        told.append(os.environ.get("OMP_NUM_THREADS"))
+        raise InputError("seen")
+
+    monkeypatch.setattr("nas.run_folder.network.refuse_unreadable", read)
+    for options in ([], ["--probe"]):
+        monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+        monkeypatch.setenv("OMP_NUM_THREADS", "99")
+        assert_wrong_input(nas("check", study, *options), "seen")
+    assert told == ["99", "1"]  # images of 8 pixels
 
 
 def test_check_warns(nas: Nas, study: Path) -> None:
@@ -721,7 +739,7 @@ def test_a_search_cut_by_its_hours_says_how_to_go_on(nas: Nas, study: Path, tmp_
 def test_a_reader_that_has_read_enough_ends_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "out").open("w") as out, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", out)
-        with pytest.raises(typer.Exit) as ended, cli._there(tmp_path):
+        with pytest.raises(typer.Exit) as ended, there(tmp_path):
             raise BrokenPipeError
     assert ended.value.exit_code == 0
 

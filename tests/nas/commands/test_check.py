@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from small_network import SPACE, know_small
 
 from nas.candidates.corners import extreme_candidates
 from nas.commands.check import CROWDED, TRIALS_FOR_MANY, check_table, closed_form_costs, warnings_of
@@ -158,6 +159,21 @@ def test_what_depends_on_weights_is_marked_as_a_bound() -> None:
             console.print(check_table(study))
         rows = [line for line in capture.get().splitlines() if re.search("smallest|middle|largest", line)]
         assert [row.count("≥") for row in rows] == [marks] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, ["compression"]),
+        ({"search": {"trials": 1, "finalists": 1}}, []),
+        ({"training": {"learning_rate": {"low": 0.01, "high": 0.1}}}, []),
+        ({"compression": {"weight_format": ("int8", "int4")}}, []),
+    ],
+)
+def test_a_network_of_which_nothing_is_searched(changes: dict[str, Any], warned: list[str]) -> None:
+    know_small()
+    found = warnings_of(make_study(**{"space": SPACE, "compression": {}, **changes}))
+    assert [warning.partition(":")[0] for warning in found] == warned
 
 
 @pytest.mark.parametrize("trials", [TRIALS_FOR_MANY - 1, TRIALS_FOR_MANY])

@@ -19,17 +19,22 @@ from typer.testing import CliRunner
 
 import nas.commands.compress
 import nas.compression.evaluating
+import nas.compression.work
 from nas import cli
 from nas.candidates.candidate import Candidate
 from nas.commands.compress import compress
 from nas.commands.compress_view import print_comparison
 from nas.compression.comparison import Comparison
+from nas.compression.evaluating import apart
 from nas.compression.folder import ResultFolder
+from nas.compression.settings import study_of
 from nas.compression.wishes import Asked, Wishes
+from nas.compression.work import Work
 from nas.data import DataSet, load
 from nas.errors import InputError
 from nas.run_folder.paths import read_evaluation
 from nas.study import Data, Study
+from nas.workbench import Workbench
 from search_spaces.existing.weights import digest_of
 
 WISHES = Wishes(
@@ -49,9 +54,10 @@ def _known() -> None:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, _known: None) -> tuple[Comparison, ResultFolder]:
-    found = compress(WISHES, tmp_path_factory.mktemp("compressed") / "to", Console(quiet=True), html=True)
+    folder = tmp_path_factory.mktemp("compressed") / "to"
+    found = compress(WISHES, folder, Console(quiet=True), html=True)
     assert found is not None
-    return found.comparison, found.folder
+    return found, ResultFolder(folder)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +153,7 @@ def test_the_same_command_does_nothing_again(
     monkeypatch.setattr(nas.compression.evaluating, "shipped", None)
     again = compress(WISHES, folder.path, Console(quiet=True))
     assert again is not None
-    assert again.comparison == comparison
+    assert again == comparison
 
 
 def test_after_a_death_the_same_command_goes_on(done: tuple[Comparison, ResultFolder], tmp_path: Path) -> None:
@@ -163,8 +169,8 @@ def test_after_a_death_the_same_command_goes_on(done: tuple[Comparison, ResultFo
     assert again is not None
     assert folder.table.exists()
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
-    assert again.comparison.before == comparison.before
-    assert again.comparison.after.validation == comparison.after.validation  # the same seed, the same network
+    assert again.before == comparison.before
+    assert again.after.validation == comparison.after.validation  # the same seed, the same network
 
 
 @pytest.fixture
@@ -177,11 +183,12 @@ def test_one_click_finds_a_plan_that_keeps_to_the_limit(begun: Wishes, tmp_path:
     wishes = replace(begun, ratio=Asked(), format=Asked(), limits={"size_bytes": 6000.0})
     found = compress(wishes, tmp_path / "to", Console(quiet=True))
     assert found is not None
-    _, after = found.comparison.figures
+    _, after = found.figures
     assert 0 < (after["size_bytes"] or 0) <= 6000
-    assert {layer.formats for layer in found.comparison.layers} == {"int8"}
-    assert not found.folder.whole.exists()  # it had weights: nothing was trained first
-    plan = json.loads(found.folder.plan.read_text())
+    assert {layer.formats for layer in found.layers} == {"int8"}
+    folder = ResultFolder(tmp_path / "to")
+    assert not folder.whole.exists()  # it had weights: nothing was trained first
+    plan = json.loads(folder.plan.read_text())
     assert (plan["format"], plan["rank"]) == ("int8", None)
     assert 0 < plan["ratio"] < 0.75
 
@@ -191,12 +198,48 @@ def test_a_plan_that_breaks_a_limit_is_refused_before_training(begun: Wishes, tm
     with pytest.raises(InputError, match=r"^--max: the plan that is given, int8, 0.5 of .*macs is 60,064 of at"):
         compress(wishes, tmp_path / "to", Console(quiet=True))
     with pytest.raises(InputError, match=r"^--max: no plan keeps to it: with int8, 0.875 of channels"):
-        compress(replace(wishes, ratio=Asked()), tmp_path / "other", Console(quiet=True))
+        compress(replace(wishes, ratio=Asked()), tmp_path / "to", Console(quiet=True))  # which nothing was begun in
 
 
-def test_a_plan_that_changes_nothing_is_refused(begun: Wishes, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the plan changes nothing"):
-        compress(replace(begun, ratio=Asked(), format=Asked(("fp32",))), tmp_path / "to", Console(quiet=True))
+def test_a_plan_that_changes_nothing_is_refused_before_training(tmp_path: Path) -> None:
+    wishes = replace(WISHES, ratio=Asked(), format=Asked(("fp32",)))
+    given: tuple[dict[str, float], ...] = ({}, {"macs": 1e9}, {})  # in the folder that the one before leaves
+    for limits in given:
+        with pytest.raises(InputError, match="the plan changes nothing"):
+            compress(replace(wishes, limits=limits), tmp_path / "to", Console(quiet=True))
+    assert not ResultFolder(tmp_path / "to").whole.exists()
+
+
+def at_work(wishes: Wishes, folder: ResultFolder, data: DataSet) -> Work:
+    folder.work.path.mkdir(parents=True)
+    return Work(wishes, folder, Workbench(study_of(wishes, folder.study), data, folder=folder.work))
+
+
+def test_work_that_was_begun_goes_on_whatever_a_cost_is_measured_as_now(tmp_path: Path, data: DataSet) -> None:
+    """A latency is never measured twice alike."""
+    work = at_work(replace(WISHES, limits={"macs": 1000.0}), ResultFolder(tmp_path), data)
+    with pytest.raises(InputError, match="breaks it"):
+        work.planned()
+    work.folder.study.touch()
+    assert work.planned() is work
+
+
+def test_files_have_the_last_word_where_forecasts_find_no_plan(
+    tmp_path: Path, data: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.compression.work, "foretold_costs", lambda *_: {"size_bytes": 1e9})
+    work = at_work(replace(WISHES, ratio=Asked(), limits={"size_bytes": 6000.0}), ResultFolder(tmp_path), data)
+    (ratio,) = work.planned().wishes.ratio.choices
+    assert 0 < ratio < 0.75
+    assert not (work.folder.work.path / "tried").exists()
+
+
+def test_logits_are_of_images_in_the_networks_own_size(done: tuple[Comparison, ResultFolder]) -> None:
+    """A search may choose a network of another size than that of the network before."""
+    comparison, folder = done
+    study = study_of(WISHES, folder.study)
+    bench = Workbench(study, load(study.data, input_size=16, seed=0))
+    assert apart(*artifacts(folder), bench) == comparison.distance
 
 
 def test_of_a_searchs_front_one_member_is_copied(
@@ -226,8 +269,8 @@ def test_of_a_searchs_front_one_member_is_copied(
     assert found is not None
     assert (asked[0].search.trials, asked[0].compression.pruning_ratio) == (6, (0.0, 0.5))
     assert asked[0].training.learning_rate == 0.03  # it begins with weights
-    assert (found.folder.path / "model.onnx").read_bytes() == (second / "model.onnx").read_bytes()
-    assert found.comparison.after.candidate_id == second.parent.name
+    assert (tmp_path / "to" / "model.onnx").read_bytes() == (second / "model.onnx").read_bytes()
+    assert found.after.candidate_id == second.parent.name
 
 
 def test_a_search_that_was_stopped_leaves_no_table(
@@ -271,7 +314,7 @@ def test_a_request_that_cannot_be_met_is_one_clear_error(
 
 
 def test_evaluations_are_records_like_any_other(done: tuple[Comparison, ResultFolder]) -> None:
-    """The test split is read once by each, and constraints bind what is compressed alone."""
+    """The test split is read once by each."""
     for artifact in artifacts(done[1]):
         found = read_evaluation(artifact)
         assert found is not None

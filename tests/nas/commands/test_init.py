@@ -21,15 +21,19 @@ from nas.commands.steps import few_steps
 from nas.data.describe import describe
 from nas.errors import InputError
 from nas.estimate.speed import USUAL, Known, Line, Speed
+from nas.executors.environment import worker_environment
 from nas.first_study.spaces import Base
 from nas.study import Study
 from nas.study.file import load_study
 from search_spaces.existing.space import ExistingSpace
+from search_spaces.own_code import FOLDERS
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COMPACT_NAS_CACHE", str(tmp_path / "cache"))
+    for name, own in worker_environment(1).items():  # what init tells torch is not told to other tests
+        monkeypatch.setenv(name, own)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -209,6 +213,34 @@ def test_a_network_that_exists_is_compressed_on_images_that_it_takes(here: Path)
         "shapes", base=Base("torchvision.squeezenet1_1"), overrides=("space.input_size=64",), force=True
     )
     assert larger.space.input_sizes == (64,)
+
+
+def test_a_network_of_one_size_says_why_it_has_that(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """28 is less than what the pictures suggest, so that it is not the least that the network takes."""
+    monkeypatch.setenv(FOLDERS, "")
+    (here / "perceptrons_of_28.py").write_text(
+        "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))\n"
+    )
+    draw(here / "shapes")
+    base = Base("perceptrons_of_28:net", trusted=True)
+    text, study, _ = written("shapes", base=base, overrides=("data.channels=1",))
+    assert study.space.input_sizes == (28,)
+    assert "the network takes none of 32." in text
+
+
+def test_threads_are_told_before_the_network_is_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading imports torch, which takes them from the environment then; the probe comes later."""
+    told: list[str | None] = []
+
+    def fitted(*_: object, **__: object) -> int:
+        told.append(os.environ.get("OMP_WAIT_POLICY"))
+        raise InputError("seen")
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.setattr("nas.commands.init.fitted_size", fitted)
+    with pytest.raises(InputError, match="seen"):
+        written("digits", base=Base("torchvision.resnet18"))
+    assert told == ["passive"]
 
 
 def test_code_of_the_users_is_not_run_unasked(here: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -81,14 +82,14 @@ def test_the_table_has_a_line_per_figure() -> None:
 
 
 def test_doubts_are_told() -> None:
-    found = list(
-        doubts_of(
-            comparison(
-                flags=("unstable",), asked_integer=("a", "b"), ran_integer=("a",), violations={"size_bytes": 0.25}
-            )
-        )
-    )
+    """A limit that is broken is seen by the figures of the table, whether or not it bound the evaluation."""
+    doubtful = comparison(flags=("unstable",), asked_integer=("a", "b"), ran_integer=("a",))
+    found = list(doubts_of(doubtful))
     assert found[0] == "A limit is broken: file size is 0.250\u00a0KB of at most 0.200\u00a0KB."
+    accurate = replace(doubtful, limits={"size_bytes": 250.0, "accuracy": 0.85})
+    assert next(doubts_of(accurate)) == (
+        "A limit is broken: validation accuracy is 80.0\u00a0% of at least 85.0\u00a0%."
+    )
     assert found[1:] == ["Flagged after: unstable.", "1 of 2 layers with integer weights run in floats: b."]
 
 

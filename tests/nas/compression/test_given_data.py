@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.commands.compress_options import Options, given_data, likely_size, wishes_of
+from nas.commands.compress_options import Options, given_data, likely_size, wishes_of, with_fitting_size
 from nas.compression.given_data import asked_size, is_study, of_study
 from nas.errors import InputError
 
@@ -30,18 +30,24 @@ def test_a_study_gives_its_data_and_its_training_alone(tmp_path: Path) -> None:
     found = of_study(str(file))
     assert found.data == {"source": "digits", "validation": 0.2}
     assert found.sections == {"training": {"epochs": 3}}
-    assert found.space == {}
-    file.write_text("data: {source: digits}\nspace: {base: b, input_size: 16}\n")
-    assert of_study(str(file)).space == {"input_size": 16}
+    assert found.space == {"input_size": 8}
+    file.write_text("name: a\ndata: {source: digits}\nspace: {base: a.b:c, input_size: [8, 16]}\n")
+    assert of_study(str(file)).space == {"input_size": [8, 16]}
     assert is_study("a.YML")
     assert not is_study("a.csv")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("name: a\n", "a section data, got none"), ("- a\n", "a section data"), ("a: [\n", r"mine.yaml:\d+: ")],
+    [
+        ("name: a\nspace: {preset: 8px}\n", "mine.yaml:1: data: "),
+        ("- a\n", "mine.yaml: expected a mapping"),
+        ("a: [\n", r"mine.yaml:\d+: "),
+        (STUDY.replace("validation", "validtion"), "mine.yaml:3: data.validtion: unknown key"),
+    ],
 )
 def test_what_is_no_study_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """With its own file and line, before anything is made of it."""
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=f"^--data: .*{words}") as error:
@@ -57,6 +63,23 @@ def test_a_name_gives_what_its_pictures_suggest() -> None:
     assert found.suited_size == 8
     with pytest.raises(InputError, match=r"^--data: expected a folder of pictures.*'nowhere'"):
         given_data(options(data="nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["data.chanels=1"], "command line: data.chanels: unknown key"),
+        (["space.stem=tiny"], "command line: space.stem: expected"),
+        (["space={preset: 8px}"], "space: expected a network that exists, got blocks: "),
+    ],
+)
+def test_what_is_no_study_is_told_before_the_network_is_read(overrides: list[str], words: str, tmp_path: Path) -> None:
+    """In the words of a study; the data are those of a study too, of which nothing was looked at yet."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(STUDY)
+    wishes = wishes_of(options(data=str(file), overrides=overrides))
+    with pytest.raises(InputError, match=f"^{words}"):
+        with_fitting_size(wishes, tmp_path / "to")
 
 
 def test_the_size_of_images_is_the_users_where_he_says_one() -> None:

@@ -46,7 +46,14 @@ def test_weights_and_trust_stand_in_the_space_where_they_are_given() -> None:
 
 @pytest.mark.parametrize(
     ("base", "name"),
-    [("torchvision.resnet18", "resnet18"), ("my.nets:small_Net", "small-net"), ("m:_", "network"), ("net", "net")],
+    [
+        ("torchvision.resnet18", "resnet18"),
+        ("my.nets:small_Net", "small-net"),
+        ("m:_", "network"),
+        ("net", "net"),
+        ("netze:größe", "gr--e"),
+        ("m:" + "a" * 99, "a" * 80),
+    ],
 )
 def test_a_study_is_called_as_the_network(base: str, name: str) -> None:
     assert name_of({"base": base}) == name

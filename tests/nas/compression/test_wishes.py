@@ -59,6 +59,8 @@ def test_what_is_no_rank_is_refused_in_one_line(text: str) -> None:
         (read_limits, ["accuracy=1"], r"--max: .*got 'accuracy=1'"),
         (read_limits, ["coded_bytes=5"], r"--max: .*got 'coded_bytes=5'"),
         (read_limits, ["macs=-1"], r"--max: .*got 'macs=-1'"),
+        (read_limits, ["macs=nan"], r"--max: .*got 'macs=nan'"),
+        (read_limits, ["macs=inf"], r"--max: .*got 'macs=inf'"),
         (read_limits, ["macs=1", "macs=2"], r"--max: expected one limit of macs, got several"),
     ],
 )
@@ -86,9 +88,13 @@ def test_a_plan_is_found_where_limits_are_given_and_no_ratio() -> None:
     limits = {"size_bytes": 1e5}
     assert wishes(limits=limits).finds_a_plan
     assert wishes(limits=limits, format=Asked(("int4",))).finds_a_plan
+    assert wishes(limits=limits, ratio=Asked((), {"conv1": 0.0})).finds_a_plan
     assert not wishes(limits=limits, ratio=Asked((0.5,))).finds_a_plan
     assert not wishes(limits=limits, trials=4).finds_a_plan
     assert not wishes().finds_a_plan
+    with pytest.raises(InputError, match=r"--max: finds a plan, which compression.low_rank is a part of; .* --rank"):
+        wishes(limits=limits, overrides=["compression.low_rank={rank: 4}"])
+    assert wishes(limits=limits, trials=4, overrides=["compression.low_rank={rank: 4}"])
 
 
 @given(st.floats(0, 0.875), st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True))

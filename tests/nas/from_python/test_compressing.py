@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 from nas.api import Compressed, InputError, Stopped, WorkFailed, compress
 from nas.compression.comparison import lines
 from nas.errors import CandidateFailed
+from nas.executors.stopping import Interrupted
 from nas.from_python import compressing
 from nas.from_python.compressing import compression_folder, compression_study, overrides, texts, wishes_for
 
@@ -162,7 +163,10 @@ def test_a_layer_that_there_is_not_is_named_before_any_work(tmp_path: Path) -> N
         compressed(tmp_path / "x", ratio={"secnd": 0.5})
 
 
-@pytest.mark.parametrize(("error", "raised"), [(KeyboardInterrupt(), Stopped), (CandidateFailed("NaN"), WorkFailed)])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(KeyboardInterrupt(), Stopped), (Interrupted(), Stopped), (CandidateFailed("NaN"), WorkFailed)],
+)
 def test_how_a_call_ends_before_its_end(
     error: BaseException, raised: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
