@@ -86,7 +86,7 @@ def test_activations_are_told_from_those_of_a_gate(config: dict[str, Any]) -> No
 def test_a_kind_whose_flow_is_not_known_has_no_known_activations(monkeypatch: pytest.MonkeyPatch) -> None:
     site = BlockSite("stage1.block1", read_block({"kind": "plain", "kernel": 7}), 4, 4, 1, 8)
     monkeypatch.delitem(KINDS, "plain")
-    monkeypatch.setattr("search_spaces.linear.FLOWS", {})
+    monkeypatch.setattr("search_spaces.flows.FLOWS", {})
     assert own_activations(site) == ()
 
 

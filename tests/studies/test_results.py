@@ -165,6 +165,13 @@ def test_faults() -> None:
         assert not one["skipped"]
 
 
+def test_an_existing_network() -> None:
+    (found,) = tables("An existing network")
+    for row, one in zip(found, stored("existing.json")["rows"], strict=True):
+        costs = f"{one['macs'] / 1e6:.1f}", f"{one['parameters']:,}", f"{one['size_bytes'] / 1e3:,.0f}"
+        assert row == [one["name"], per_cent(one["accuracy"]), *costs, f"{one['latency_ms']:.3f}"]
+
+
 def test_scale() -> None:
     _, *rows = table("Scale", "sampler")
     for row, one in zip(rows, stored("scale.json")["sleeping"], strict=True):

@@ -25,7 +25,7 @@ def shape_behind(form: Form, shapes: Sequence[Shape]) -> Shape:
         return (shape[0], sum(each[1] for each in shapes), *shape[2:])
     if form.op in _CHANNELS:
         expected, channels = (fields[name] for name in _CHANNELS[form.op])
-        if shape[1] != expected:
+        if not is_unknown(shape[1]) and shape[1] != expected:
             raise NotOffered(f"reads {shape[1]} channels, expected {expected}")
         shape = (shape[0], int(channels), *shape[2:])  # type: ignore[arg-type]
     if form.op == "adaptive_average":

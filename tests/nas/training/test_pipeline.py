@@ -26,6 +26,7 @@ from compressors.pipeline import STEPS as TABLE
 from compressors.pipeline import Method, Options, Step, compress
 from compressors.plan import CompressionPlan
 from compressors.quantization import ActivationQuantizer, QuantizedConv2d, QuantizedLinear
+from compressors.quantization.modules import QuantizedLayer
 from compressors.quantization.normed import FreezableNorm
 from compressors.steps import Retraining
 from nas.candidates.candidate import Candidate
@@ -516,7 +517,7 @@ def test_compression_is_what_the_study_says(tmp_path: Path) -> None:
     pruned = own.change(built, own.stages[1], start_of(own))
     assert pruned.get_submodule("stage1.block1.expand_bn").weight.tolist() == [16, 15, 14, 13, 12, 11, 10, 9]
     quantized = own.change(pruned, own.stages[2], start_of(own))
-    layers = {n: m for n, m in quantized.named_modules() if isinstance(m, QuantizedConv2d | QuantizedLinear)}
+    layers = {n: m for n, m in quantized.named_modules() if isinstance(m, QuantizedLayer)}
     assert {n for n, m in layers.items() if m.learned} == {n for n, f in FORMATS.items() if f == "int4"}
     grids = [m for m in quantized.modules() if isinstance(m, ActivationQuantizer) and not m.is_fixed]
     assert all(bool(torch.isfinite(grid.low)) for grid in grids)

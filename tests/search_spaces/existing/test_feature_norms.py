@@ -65,11 +65,11 @@ def _sizes(network: nn.Module, layer: LayerSpec) -> int:
     [
         (
             nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 9)),
-            r"1 \(BatchNorm1d\): reads flatten, supported: be",
+            r"1 \(BatchNorm1d\): reads flatten \(flatten\), supported: a linear layer that runs once",
         ),
         (
             nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.ReLU(), nn.BatchNorm1d(9), nn.Linear(9, 9)),
-            r"3 \(BatchNorm1d\): reads 2, supported: behind a linear layer of its own that is not the last one",
+            r"3 \(BatchNorm1d\): reads 2 \(relu\), supported: a linear layer that runs once and whose",
         ),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.BatchNorm1d(9)), "its logits come from 2"),
     ],
