@@ -29,8 +29,8 @@ def anchors(study: Study) -> list[Answer]:
         return []
     kinds = study.space.block_spaces()
     if not kinds:
-        ends = (partial(_end, study.compression, pick) for pick in (last, first))
-        return [partial(_answer, "", last, how) for how in (_midway, *ends)]
+        hows: list[Answer] = [_midway, *(partial(_end, study.compression, pick) for pick in (last, first))]
+        return [partial(_answer, "", last, how) for how in hows]
     return [anchor(kind, end) for end in (last, first) for kind in kinds]
 
 
