@@ -34,7 +34,8 @@ class Changes:
 
     def all_of(self, candidate: Candidate) -> list[tuple[str, str, str | float]]:
         """Every change as (kind, name, value), layer by layer, then group by group."""
-        layers = list(dict.fromkeys(layer.whole for layer in candidate.layers(1)))  # factors have one format
+        able = [layer for layer in candidate.layers(1) if not layer.runs_again]  # those stay float
+        layers = list(dict.fromkeys(layer.whole for layer in able))  # factors have one format
         groups = [group.name for group in candidate.groups() if group.name in self.groups]
         formats: list[tuple[str, str, str | float]] = [("format", name, fmt) for name in layers for fmt in self.formats]
         return formats + [("ratio", name, ratio) for name in groups for ratio in self.ratios]

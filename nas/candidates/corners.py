@@ -13,8 +13,9 @@ from nas.candidates.candidate import Candidate
 from nas.candidates.low_rank import share_left
 from nas.candidates.sampling import sample_of
 from nas.errors import InputError
-from nas.study import Distillation, Study
+from nas.study import Compression, Distillation, Study
 from nas.study.masking import strength
+from search_spaces.existing.known import remember_near
 from search_spaces.protocols import SpaceLike
 from search_spaces.trials import Pick, first, last, middle
 
@@ -26,18 +27,7 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
 
     Where stages choose among kinds of blocks, the smallest and the largest are those of a single kind.
     """
-    compression = study.compression.model_copy(
-        update={
-            "pruning_ratio": tuple(sorted(study.compression.pruning_ratio, reverse=True)),
-            "mask": tuple(sorted(study.compression.mask_choices, key=strength, reverse=True)),
-            "weight_format": tuple(sorted(study.compression.weight_format, key=BITS.__getitem__)),
-            "remove_blocks": tuple(sorted(study.compression.remove_blocks, reverse=True)),
-            "remove_activations": tuple(sorted(study.compression.remove_activations, reverse=True)),
-            "low_rank": tuple(sorted(study.compression.low_rank_choices, key=share_left)),
-        }
-    )
-
-    ordered = study.model_copy(update={"compression": compression})
+    ordered = study.model_copy(update={"compression": strongest_first(study.compression)})
 
     def corner(pick: Callable[[Sequence[Any]], Any], space: SpaceLike) -> Candidate:
         return sample_of(Pick(pick), ordered, space)
@@ -51,6 +41,20 @@ def extreme_candidates(study: Study) -> dict[str, Candidate]:
         "middle": corner(middle, study.space),
         "largest": max((corner(last, kind) for kind in kinds), key=size),
     }
+
+
+def strongest_first(compression: Compression) -> Compression:
+    """The same choices of every key, what makes most of the network go first."""
+    return compression.model_copy(
+        update={
+            "pruning_ratio": tuple(sorted(compression.pruning_ratio, reverse=True)),
+            "mask": tuple(sorted(compression.mask_choices, key=strength, reverse=True)),
+            "weight_format": tuple(sorted(compression.weight_format, key=BITS.__getitem__)),
+            "remove_blocks": tuple(sorted(compression.remove_blocks, reverse=True)),
+            "remove_activations": tuple(sorted(compression.remove_activations, reverse=True)),
+            "low_rank": tuple(sorted(compression.low_rank_choices, key=share_left)),
+        }
+    )
 
 
 def _certain(candidate: Candidate) -> Candidate:
@@ -67,8 +71,7 @@ def teacher_candidate(study: Study, options: Distillation | None = None) -> Cand
     if options is None or options.architecture is None:
         return Candidate(architecture=extreme_candidates(study)["largest"].architecture)
     try:
-        text = Path(os.path.expanduser(os.path.expandvars(options.architecture))).read_text(encoding="utf-8")
-        named = Candidate.from_json(json.loads(text)).architecture
+        named = _recorded(Path(os.path.expanduser(os.path.expandvars(options.architecture)))).architecture
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{_key(study, options)}: expected a candidate.json, got {reason}") from None
@@ -86,7 +89,7 @@ def float_candidate(folder: Path, *, key: str) -> Candidate:
     the folder holds none, or one whose layers hold integers.
     """
     try:
-        candidate = Candidate.from_json(json.loads((folder / CANDIDATE_FILE).read_text(encoding="utf-8")))
+        candidate = _recorded(folder / CANDIDATE_FILE)
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{key}: expected {CANDIDATE_FILE} of a network in {folder}, got {reason}") from None
@@ -96,6 +99,13 @@ def float_candidate(folder: Path, *, key: str) -> Candidate:
             f"{key}: expected a float network, whose feature maps can teach, got {folder} with {', '.join(made)}"
         )
     return candidate
+
+
+def _recorded(file: Path) -> Candidate:
+    """The candidate that a file tells of, with the existing network that it is of. Raises what reading raises."""
+    text = file.read_text(encoding="utf-8")
+    remember_near(file.parent)
+    return Candidate.from_json(json.loads(text))
 
 
 def _key(study: Study, options: Distillation) -> str:

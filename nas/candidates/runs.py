@@ -34,7 +34,8 @@ def runs_of(candidate: Candidate, num_classes: int) -> list[Run] | None:
     """The network from its pixels to its logits; None where it is not known what it does between its layers."""
     parts, stretches = candidate.parts(num_classes), candidate.architecture.stretches()
     if stretches is None:
-        return [_run(part) for part in parts] if all(map(_is_known, parts)) else None
+        is_known = bool(candidate.architecture.blocks()) and all(map(_is_known, parts))
+        return [_run(part) for part in parts] if is_known else None
     by_name = {part.name: part for part in parts}
     return [_joined(stretch, tuple(by_name[name] for name in stretch.parts)) for stretch in stretches]
 

@@ -14,10 +14,12 @@ from nas.errors import InputError
 from nas.files import sha256_of, write_atomically
 from nas.records import Evaluation
 from nas.report.card import model_card
+from nas.run_folder.network import network_text
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.runtimes.runtime import Usage, file_names, runtime_of
 from nas.study import Study
 from nas.study.file import load_recorded
+from search_spaces.existing.known import NETWORK_FILE
 
 DIGITS_OF_AN_ID = 4  # fewer, and nothing else, are a trial's number even where there is no such trial
 Row = dict[str, str]
@@ -45,7 +47,8 @@ def export_trial(path: Path, trial: str, to: Path, *, coded: bool = False) -> li
 
 
 def contents_of(artifact: Path, study: Study, *, coded: bool = False) -> dict[str, bytes]:
-    """The files to be shipped of an artifact folder, by name: models, records, the model card and the class names.
+    """The files to be shipped of an artifact folder, by name: models, records (of an existing network its own as well),
+    the model card and the class names.
 
     Raises as `export_trial` does.
     """
@@ -53,6 +56,8 @@ def contents_of(artifact: Path, study: Study, *, coded: bool = False) -> dict[st
     models = _measured_files(artifact, evaluation, study)
     contents = {name: (artifact / name).read_bytes() for name in (*models, *RECORDS)}
     candidate = _candidate(artifact / "candidate.json", contents["candidate.json"], evaluation)
+    if (network := network_text(candidate)) is not None:
+        contents[NETWORK_FILE] = network.encode()
     runtime, usage = runtime_of(study.target), usage_of(artifact, study, candidate)
     names = runtime.class_names(artifact / models[0])
     contents["README.md"] = model_card(study, candidate, evaluation, names, usage=usage).encode()

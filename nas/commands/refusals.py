@@ -30,8 +30,8 @@ def refusals(study: Study, folder: RunFolder | None = None) -> Iterator[str]:
 
     `folder` is the run's, where there is one. A run asks its runtimes themselves, and reads its earlier runs later on.
     """
-    if unread := [*_told(refuse_unreadable, study), *_told(_refuse_unfit_sizes, study)]:
-        yield from unread[:1]
+    if unread := _told(refuse_unreadable, study) or _told(_refuse_unfit_sizes, study):
+        yield from unread
         return  # what is said of candidates below cannot be said of a network that is not known, or has no shapes
     yield from ENGINES[study.search.engine].refused(study)
     yield from refused_storage(study)

@@ -119,7 +119,7 @@ def _run_connected(
         work = Work(executor, stop, console, watchers)
         problem = _drive_search(search, work, of_search(outlook, search))
         repeats, finalists = Repeats(search), Finalists(study, folder, beside=search.journal)
-        references = References(study, folder, beside=search.journal)
+        references = References(study, folder, beside=search.journal, finalists=finalists)
 
         def write() -> None:
             write_repeats(repeats)

@@ -28,9 +28,8 @@ from nas.records import Evaluation, State
 from nas.run_folder.artifacts import EVALUATION_FILE
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
-from nas.study.file import parse_study
+from nas.study.file import parse_study, recall_network
 from nas.tasks import Rung, Task, Verdict
-from search_spaces.existing.known import remember_folder
 
 if TYPE_CHECKING:
     from nas.workbench import Workbench
@@ -127,7 +126,11 @@ def evaluate_trial(config: Mapping[str, Any], study_text: str, cwd: str) -> None
     """Evaluate the trial of a Tune config. `cwd` is the user's folder: Tune has workers work elsewhere."""
     from ray import tune
 
-    order = Order.from_json(config["order"])
+    try:
+        order = _understood(config["order"], study_text, cwd)
+    except InputError as error:
+        tune.report({"refused": str(error)})
+        return
     with task_here(order) as task, own_scratch() as parcels:
         if (saved := tune.get_checkpoint()) is not None:
             with saved.as_directory() as place:
@@ -146,6 +149,16 @@ def evaluate_trial(config: Mapping[str, Any], study_text: str, cwd: str) -> None
             return
         parcel = tune.Checkpoint.from_directory(packed(task, parcels / "end"))
         tune.report(result_of(task, bench.study.objectives, evaluation), checkpoint=parcel)
+
+
+def _understood(text: str, study_text: str, cwd: str) -> Order:
+    """An order, once this process knows what its candidate only names: kinds of blocks of the user's own, a network.
+
+    Raises InputError where it cannot: a network is read from the run folder, which this node must see.
+    """
+    study = parse_study(study_text, Path(cwd) / "study.yaml")
+    recall_network(study, Path(json.loads(json.loads(text)["task"])["folder"]).parents[2])
+    return Order.from_json(text)
 
 
 def _evaluated(task: Task, bench: Workbench, parcels: Path, reporting: Reporting) -> Evaluation:
@@ -201,8 +214,7 @@ def bench_of(study_text: str, home: Path, cwd: str, cpus: float) -> Workbench:
 
     Raises InputError where this node cannot serve the study.
     """
-    study = parse_study(study_text, Path("study.yaml"))
-    remember_folder(home)  # the run's existing network, where it is about one
+    study = parse_study(study_text, Path(cwd) / "study.yaml")
     threads = threads_on(cpus, study.space.input_sizes[-1])
     os.environ.update(worker_environment(threads))  # before torch
     import torch

@@ -24,7 +24,6 @@ from nas.report.zeros import idle_words, sparsity_words
 from nas.run_folder.rows import words_of
 from nas.runtimes.runtime import Usage, runtime_of
 from nas.study import Study
-from search_spaces.layers import LayerSpec
 
 UNTRAINED_FORMATS = {  # by their step
     "calibrated": "Quantized after training, with ranges calibrated on training images.",
@@ -74,7 +73,7 @@ def _head(study: Study, candidate: Candidate, evaluation: Evaluation, class_name
     return (
         f"# {text(study.report.title or study.name)}: {candidate.id}\n\n"
         f"An image classifier for {len(class_names)} classes, {_origin(study, evaluation)}.\n"
-        f"{_shape(candidate.as_recorded(evaluation.resulted).layers(len(class_names)))}{_steps(candidate.plan)}\n"
+        f"{_shape(candidate, evaluation, len(class_names))}{_steps(candidate.plan)}\n"
         f"Trained for {evaluation.epochs:g} epochs, seed {evaluation.seed}, phase {evaluation.phase}; "
         f"weights {evaluation.accuracy_source}"
         f"{f'; recipe {text(words_of(evaluation.recipe))}' if evaluation.recipe else ''}."
@@ -92,9 +91,10 @@ def _origin(study: Study, evaluation: Evaluation) -> str:
     return f"found by compact-nas (study {name}), which chose {chosen} together"
 
 
-def _shape(layers: Sequence[LayerSpec]) -> str:
+def _shape(candidate: Candidate, evaluation: Evaluation, num_classes: int) -> str:
     """The network in a sentence, read off its layers as shipped, so that it holds for blocks of any kind."""
-    if not any(layer.block == "stem" for layer in layers):
+    layers = candidate.as_recorded(evaluation.resulted).layers(num_classes)
+    if not candidate.architecture.blocks():
         return f"{len(dict.fromkeys(layer.block for layer in layers))} parts, {len(layers)} layers."
     blocks = dict.fromkeys(layer.block for layer in layers if "." in layer.block)
     stages = {block.partition(".")[0] for block in blocks}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.candidates.baseline import PLAIN, baseline_words
+from nas.candidates.baseline import GIVEN, PLAIN, baseline_words
 from nas.objectives import Points, excesses, minimised
 from nas.pareto import non_dominated
 from nas.records import State
@@ -112,6 +112,8 @@ def verdict(references: Sequence[Reference], front: Sequence[Row], objectives: S
             f"The search has lost to {leading[0].what}: the baseline, as {which}, beats every network of the "
             "front, as good or better in every objective."
         )
+    if leading[0].what == GIVEN and not beaten:  # the network itself is the most accurate, as a rule
+        return f"The network as it was given stands on the front, as {which}: nothing that was found beats it."
     also = f" It beats {_trials(beaten, front)}, as good or better in every objective." if beaten else ""
     return f"The search has not beaten {leading[0].what}: the baseline stands on the front, as {which}.{also}"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from nas.candidates.candidate import Candidate
 from nas.errors import InputError
 from nas.files import write_atomically
 from nas.run_folder.paths import RunFolder
 from nas.study import Study
-from search_spaces.existing.known import remember, to_json, weights_of
+from search_spaces.existing.architecture import ExistingArchitecture
+from search_spaces.existing.known import Known, to_json, weights_of
 from search_spaces.existing.space import ExistingSpace
 from search_spaces.own_kinds import named_kinds
 
@@ -45,9 +47,20 @@ def begun_anew(study: Study, classes: int) -> Iterator[str]:
         yield f"space.weights: all but {', '.join(layers)}, whose shape is another in this network, begin with them"
 
 
+def network_text(candidate: Candidate) -> str | None:
+    """The text of the `network.json` that goes with a candidate's record, which only names it; None where none does."""
+    architecture = candidate.architecture
+    if not isinstance(architecture, ExistingArchitecture):
+        return None
+    return to_json({}, Known(architecture.blueprint))  # no study names it: what it began with is not beside it
+
+
 def keep_network(study: Study, folder: RunFolder) -> None:
-    """Write an existing network into the run folder as it was read: `network.json`, and the weights it begins with."""
-    if not isinstance(study.space, ExistingSpace) or folder.network.exists():
+    """Write an existing network into the run folder as it was read: `network.json`, and the weights it begins with.
+
+    In a folder without a study a run was killed before it began: what it left may be of another reading.
+    """
+    if not isinstance(study.space, ExistingSpace) or (folder.study.exists() and folder.network.exists()):
         return
     asked = study.space.asked(study.data.input_channels)
     known = study.space.known(study.data.input_channels)
@@ -58,7 +71,6 @@ def keep_network(study: Study, folder: RunFolder) -> None:
         elif weights != folder.network_weights:
             write_atomically(folder.network_weights, weights.read_bytes())
     write_atomically(folder.network, to_json(asked, known))
-    remember(asked, known, folder.network_weights)
 
 
 def _write_weights(weights: Mapping[str, object], path: Path) -> None:

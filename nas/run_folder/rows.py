@@ -240,10 +240,10 @@ def row_of(evaluation: Evaluation, *, number: int, artifact: str, params: Mappin
 def structure_of(layers: Sequence[LayerReport]) -> dict[str, float]:
     """The shipped network in STRUCTURE's four numbers; nothing where no layers are recorded.
 
-    blocks: those inside stages, named `stage2.block1`. mean_width: output channels per layer, without the classifier's.
+    blocks: those inside stages, named `stage2.block1`. mean_width: output channels per layer, without the last one's.
     kept_share: channels left by pruning, of all there were. mean_bits: stored bits per weight, biases apart.
     """
-    inner = [layer for layer in layers if layer.kind != "linear"]
+    inner = layers[:-1]
     weights = [layer.parameters - layer.out_channels for layer in layers]
     if not inner or not sum(weights):
         return {}

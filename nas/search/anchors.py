@@ -12,6 +12,8 @@ from functools import partial
 from typing import Any
 
 from compressors.formats import BITS
+from nas.candidates.corners import strongest_first
+from nas.candidates.drawing_steps import label_of
 from nas.candidates.hyperparameters import GENE_PREFIX
 from nas.study import Compression, Study
 from search_spaces.trials import first, last, middle
@@ -27,13 +29,14 @@ def anchors(study: Study) -> list[Answer]:
         return []
     kinds = study.space.block_spaces()
     if not kinds:
-        return [partial(_answer, "", last, how) for how in (middle, first, last)]
+        hows: list[Answer] = [_midway, *(partial(_end, study.compression, pick) for pick in (last, first))]
+        return [partial(_answer, "", last, how) for how in hows]
     return [anchor(kind, end) for end in (last, first) for kind in kinds]
 
 
 def anchor(kind: str, end: Pick) -> Answer:
     """The rule of the network of one kind of block that lies at an `end` of every choice, compressed midway."""
-    return partial(_answer, kind, end, middle)
+    return partial(_answer, kind, end, _midway)
 
 
 def midway(study: Study) -> list[Answer]:
@@ -41,20 +44,25 @@ def midway(study: Study) -> list[Answer]:
     return [anchor(kind, last) for kind in study.space.block_spaces() or ("",)]
 
 
-def _answer(kind: str, end: Pick, how: Pick, gene: str, choices: Sequence[Any]) -> Any:
-    """`how` takes one of the choices of compression, of which the first compresses least."""
+def _answer(kind: str, end: Pick, how: Answer, gene: str, choices: Sequence[Any]) -> Any:
+    """`how` answers, by their keys, the genes of compression, which have their key's name."""
     part = gene.rpartition(".")[2]
     if part == "family" and kind in choices:
         return kind
-    if part == "weight_format":
-        by_bits = sorted(choices, key=BITS.__getitem__)
-        return middle(by_bits) if how is middle else how(by_bits[::-1])
     if gene.startswith(GENE_PREFIX):
-        return _midway(choices)
-    if part in Compression.model_fields:  # a compression gene has its key's name
-        return _midway(choices) if how is middle else how(choices if isinstance(choices[0], str) else sorted(choices))
-    return end(choices)
+        return _midway(part, choices)
+    return how(part, choices) if part in Compression.model_fields else end(choices)
 
 
-def _midway(choices: Sequence[Any]) -> Any:
+def _midway(key: str, choices: Sequence[Any]) -> Any:
+    if key == "weight_format":
+        return middle(sorted(choices, key=BITS.__getitem__))
     return middle(choices if isinstance(choices[0], str) else sorted(choices))
+
+
+def _end(compression: Compression, pick: Pick, key: str, choices: Sequence[Any]) -> Any:
+    """The choice that `pick` takes where the one that compresses most is the first."""
+    if key == "weight_format":  # the first and the last layer may have one that the study does not name
+        return pick(sorted(choices, key=BITS.__getitem__))
+    order = [label_of(choice) for choice in getattr(strongest_first(compression), key)]
+    return pick(sorted(choices, key=order.index))

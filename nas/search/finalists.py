@@ -54,9 +54,12 @@ class Finalists(Driver):
 
     def find(self, trial: int, searched: TrialNotes) -> int | None:
         """The number here of this candidate with this recipe, of retries the last; None where it is not there."""
-        own = _identity(self._notes(searched, trial))
+        return self.trained_as(self._notes(searched, trial))
+
+    def trained_as(self, notes: TrialNotes) -> int | None:
+        """The number here, of retries the last, of this candidate with all settings of its training; None without."""
         numbers = reversed(range(len(self.journal.trials())))
-        return next((number for number in numbers if _identity(self.notes(number)) == own), None)
+        return next((number for number in numbers if _identity(self.notes(number)) == _identity(notes)), None)
 
     def only(self, number: int) -> None:
         """Leave every other unfinished finalist for later."""

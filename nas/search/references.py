@@ -1,22 +1,26 @@
 """References: what the front is compared with, trained as finalists are, which no search has chosen.
 
-They are one network twice: the plain baseline in float32, and its file as ONNX Runtime quantizes it. One that fails is
-told, and the run goes on.
+They are one network twice: the baseline in float32, and its file as ONNX Runtime quantizes it. One that fails is told,
+and the run goes on. A baseline that is among the finalists, as an existing network may be, is trained once.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nas.candidates.baseline import baseline_candidate, quantized_baseline
 from nas.candidates.candidate import Candidate
 from nas.candidates.hyperparameters import middle_numbers, suffix_of
 from nas.records import Evaluation, Phase, State
-from nas.run_folder.paths import RunFolder
+from nas.run_folder.artifacts import EVALUATION_FILE
+from nas.run_folder.linking import link_folder
+from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
 from nas.run_folder.rows import ROW, TrialNotes, TrialRow, row_in
 from nas.search.driver import WAIT, Done, Driver, Wait
-from nas.search.journal import Journal
+from nas.search.finalists import Finalists
+from nas.search.journal import Journal, RecordedTrial
 from nas.study import Study
 from nas.study.finals import TEACHING
 from nas.tasks import Task
@@ -25,12 +29,18 @@ FLOAT, INT8 = "baseline fp32", "baseline int8"
 
 
 class References(Driver):
-    """The study's baseline, where it has one, and what is made from its file once that is there."""
+    """The study's baseline, where it has one, and what is made from its file once that is there.
+
+    `finalists` are those that are driven beside it.
+    """
 
     phase: Phase = "reference"
     is_constrained = False  # it is shown with its costs, whatever they are
 
-    def __init__(self, study: Study, folder: RunFolder, *, beside: Journal | None = None) -> None:
+    def __init__(
+        self, study: Study, folder: RunFolder, *, beside: Journal | None = None, finalists: Finalists | None = None
+    ) -> None:
+        self._finalists = finalists
         self.reads_test = bool(study.search.finalists)  # as the front it is compared with
         super().__init__(study, folder, f"{study.name}/reference", ["maximize"], beside=beside)
 
@@ -58,9 +68,25 @@ class References(Driver):
         return 0 if not self.study.baseline else 1 if is_lost else 2
 
     def propose(self) -> Task | Wait | Done:
-        if self.unfinished:
-            return self._start(self._waiting.pop(0))
-        return WAIT if self._running else Done()
+        for task in self.waiting:
+            twin = self._finalist_like(task)
+            if twin is not None and not twin.state.is_finished():
+                continue
+            self._waiting.remove(task)
+            row = None if twin is None else row_in(twin.user_attrs)
+            source = None if row is None or row.state is not State.COMPLETE else self.folder.path / row.artifact
+            if source is None or (evaluation := read_evaluation(source)) is None:
+                return self._start(task)
+            self.finish(task, _taken(evaluation, source, task))
+            return self.propose()  # what is made from it may be waiting now
+        return WAIT if self._running or self._waiting else Done()
+
+    def _finalist_like(self, task: Task) -> RecordedTrial | None:
+        """The finalist whose training is the task's; None where there is none."""
+        if self._finalists is None or not self.reads_test or task.made_from is not None:
+            return None
+        number = self._finalists.trained_as(self.notes(task.number))
+        return None if number is None else self._finalists.journal.trials()[number]
 
     def finish(self, task: Task, evaluation: Evaluation) -> TrialRow:
         row = super().finish(task, evaluation)
@@ -119,6 +145,14 @@ class References(Driver):
     def _tell(self, evaluation: Evaluation, row: TrialRow) -> None:
         values = None if evaluation.validation is None else [evaluation.validation.accuracy]
         self.journal.tell(row.number, values, notes={ROW: row.to_json()})
+
+
+def _taken(found: Evaluation, folder: Path, task: Task) -> Evaluation:
+    """An evaluation, whose files are in `folder`, as that of another task by the same training."""
+    evaluation = found.model_copy(update={"phase": task.phase})
+    link_folder(folder, task.folder, without=(EVALUATION_FILE,))
+    write_evaluation(task.folder, evaluation)  # last: it marks that all is there
+    return evaluation
 
 
 def baseline_recipe(study: Study) -> dict[str, Any]:

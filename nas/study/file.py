@@ -17,7 +17,8 @@ from nas.errors import InputError
 from nas.study import Study
 from nas.study.located_yaml import Document, KeyPath, Problem, ProblemError, dump_yaml, read_yaml
 from nas.study.words import KEY, SCHEMA, describe, dotted, explain, is_integer_choice, schema_at, show
-from search_spaces.existing.known import remember_folder
+from search_spaces.existing.known import NETWORK_FILE, WEIGHTS_FILE, Known, known_as, remember_folder, weights_of
+from search_spaces.existing.space import ExistingSpace
 from search_spaces.own_code import make_importable
 
 COMMAND_LINE = 0
@@ -46,6 +47,7 @@ CHANGEABLE = (
     ("report",),
     ("targets", ANY, "device"),  # whether it measures as the others did is seen by its fingerprint
     ("targets", ANY, "agent"),
+    ("space", "trusted"),  # what it lets be read was read
 )
 
 
@@ -71,7 +73,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     Code that the study names, and trusts, is looked for in its folder too. Of a run folder its existing network is
     known from then on, and none of its code is run again.
     """
-    _recall_network(path.parent)
+    _recall(path.parent)
     return _validate(_document(path, overrides), path)
 
 
@@ -108,7 +110,7 @@ def override_settings(settings: dict[str, Any], overrides: Sequence[str]) -> dic
 def load_recorded(path: Path, overrides: Sequence[str] = ()) -> Study:
     """A run folder's study, which holds every key there was: those that came later mean what was done before.
 
-    The run's existing network, if it is about one, is known from then on.
+    The run's existing network, if it is about one, is known from then on: its code is never run again.
     """
     document = _document(path, ())
     for before in BEFORE:
@@ -117,12 +119,33 @@ def load_recorded(path: Path, overrides: Sequence[str] = ()) -> Study:
             section.setdefault(before.key, before.value)
     for override in overrides:
         _override(document, override)
-    _recall_network(path.parent)
-    return _validate(document, path)
+    study = _validate(document, path)
+    recall_network(study, path.parent)
+    return study
 
 
-def _recall_network(folder: Path) -> None:
-    """Make the run's network known here, where it is about one that exists already."""
+def recall_network(study: Study, folder: Path) -> None:
+    """Make the existing network of a run known here, if it is about one, out of its folder alone.
+
+    Raises InputError where it is not there: read again, it could be another one.
+    """
+    _recall(folder)
+    space = study.space
+    if isinstance(space, ExistingSpace) and not _is_whole(known_as(space.asked(study.data.input_channels))):
+        raise InputError(
+            f"{folder}: expected {NETWORK_FILE}, with {WEIGHTS_FILE} where it begins with weights, of {space.words}, "
+            "which this run is about; got none"
+        )
+
+
+def _is_whole(known: Known | None) -> bool:
+    """Whether a network is known, and so are the weights that it begins with."""
+    weights = weights_of(known.weights) if known is not None and known.weights else None
+    return known is not None and (not isinstance(weights, Path) or weights.exists())
+
+
+def _recall(folder: Path) -> None:
+    """Make known what is recorded of a network in this folder."""
     try:
         remember_folder(folder)
     except ValueError as error:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from drafts import shared
+from known_networks import architecture_of
 from torch import Tensor, fx, nn
 
 import nas.scanning
@@ -65,6 +67,16 @@ def test_every_change_in_order(subject: Subject) -> None:
     assert found == [("format", layer, fmt) for layer in layers for fmt in ("int8", "int2")] + [
         ("ratio", group, ratio) for group in GROUPS for ratio in (0.25, 0.5)
     ]
+
+
+def test_a_layer_that_is_run_again_has_no_format() -> None:
+    """Which it can never have: the scan would end there."""
+    architecture = architecture_of(shared())
+    changes = Changes(formats=("int8",), ratios=(), groups=(), grid=1)
+    layers = [layer.name for layer in architecture.layers(1)]
+    assert "again" in layers
+    names = [name for _, name, _ in changes.all_of(Candidate(architecture=architecture))]
+    assert names == [name for name in layers if name != "again"]
 
 
 def test_the_network_itself_is_right_on_four_fifths(subject: Subject) -> None:

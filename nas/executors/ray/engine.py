@@ -86,7 +86,7 @@ class RayConnection:
             sets=data.sets,
             places=self.places,
             cwd=Path.cwd(),
-            network=(cluster.put(network),) if network else (),
+            network=cluster.put(network) if network else None,
         )
         workers = RayWorkers(
             setup=setup,

@@ -14,8 +14,6 @@ from search_spaces.existing.known import NETWORK_FILE, WEIGHTS_FILE
 
 Parcel = dict[str, bytes]
 LAST = (EVALUATION_FILE, LOGITS)  # marks of what is finished: written when all that they mark is there
-
-
 HERE = "."  # the folder itself, as `below`
 
 

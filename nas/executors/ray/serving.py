@@ -55,7 +55,7 @@ class NodeSetup:
     sets: Mapping[Key, Ref]
     places: Mapping[str, NodePlace]
     cwd: Path | None = None
-    network: tuple[Ref, ...] = ()
+    network: Ref | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def opened(
     torch.set_num_threads(setup.threads)
     if not setup.is_shared:
         write_atomically(folder.study, setup.study)
-    for files in setup.network:
-        written(get(files), folder.path, below={HERE})
+    if setup.network is not None:
+        written(get(setup.network), folder.path, below={HERE})
     study = load_recorded(folder.study)
     data = NodeData(setup.sets, get)
     found = data.read(study.data, input_size=study.space.input_sizes[-1], seed=study.search.seed)

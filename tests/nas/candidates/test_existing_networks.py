@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,17 @@ from known_networks import architecture_of, study_about
 from compressors.plan import CompressionPlan
 from nas.candidates.baseline import GIVEN, baseline_candidate, baseline_words, quantized_baseline
 from nas.candidates.candidate import Candidate
-from nas.candidates.corners import extreme_candidates, teacher_candidate
+from nas.candidates.corners import extreme_candidates, float_candidate, teacher_candidate
 from nas.candidates.counting import candidates_of
 from nas.candidates.features import PER_STAGE, Features
 from nas.candidates.genes import gene_choices
 from nas.candidates.runs import runs_of
 from nas.candidates.sampling import sample_of
+from nas.run_folder.network import keep_network
+from nas.run_folder.paths import RunFolder
 from nas.search.anchors import anchors, midway
+from nas.study import Distillation
+from search_spaces.existing import known
 from search_spaces.existing.blueprint import INPUT, Blueprint
 from search_spaces.trials import Pick, first, last
 
@@ -197,8 +203,11 @@ def test_features_are_finite_for_a_perceptron() -> None:
     assert np.isfinite(Features.of(study.space)(candidate, 10)).all()
 
 
-def test_anchors_are_midway_the_network_and_its_strongest_compression() -> None:
-    study = study_about(residual(), compression=FREE)
+@pytest.mark.parametrize("order", [1, -1])
+def test_anchors_are_midway_the_network_and_its_strongest_compression(order: int) -> None:
+    """In whatever order a study lists its choices."""
+    free = {key: choices[::order] if isinstance(choices, list) else choices for key, choices in FREE.items()}
+    study = study_about(residual(), compression=free)
     found = [sample_of(Answering(answer), study) for answer in anchors(study)]
     corners = extreme_candidates(study)
     assert found[1] == corners["largest"]
@@ -226,3 +235,30 @@ def test_runs_hold_every_layer_once_and_equal_ones_are_one_object() -> None:
     assert [layer for run in runs for layer in run.layers] == list(candidate.layers(10))
     assert all(one is other for one, other in zip(runs, again, strict=True))
     assert runs_of(Candidate(architecture=architecture_of(twice())), 10) is None
+
+
+def test_a_finished_network_of_another_run_can_teach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its record only names the network, which is read from the folder of its own run."""
+    study = study_about(residual())
+    own = baseline_candidate(study)
+    keep_network(study, RunFolder(tmp_path))
+    artifact = tmp_path / "artifacts" / own.id / "final-1"
+    artifact.mkdir(parents=True)
+    file = artifact / "candidate.json"
+    file.write_text(json.dumps(own.to_json()))
+    taught = study_about(dense())
+    monkeypatch.setattr(known, "_blueprints", {})
+    assert float_candidate(artifact, key="k") == own
+    monkeypatch.setattr(known, "_blueprints", {})
+    assert teacher_candidate(taught, Distillation(teacher="reference", architecture=str(file))) == own
+
+
+def test_parts_that_are_called_as_ours_are_not_taken_for_them() -> None:
+    """A layer that is run twice leaves no stretches, and a part may have any name."""
+    draft = Draft()
+    x = draft.add("relu", draft.conv("stem", INPUT, 4, bias=True))
+    for name in ("head", "head_again"):
+        x = draft.add("relu", draft.conv(name, x, 4, bias=True, module="head"))
+    blueprint = draft.done(x, head="classifier")
+    assert [part.name for part in architecture_of(blueprint).parts(3)] == ["stem", "head", "classifier"]
+    assert runs_of(Candidate(architecture=architecture_of(blueprint)), 3) is None

@@ -82,7 +82,7 @@ def test_everything_that_ships_is_there(done: tuple[Comparison, ResultFolder]) -
     _, folder = done
     names = {entry.name for entry in folder.path.iterdir()}
     expected = {"model.onnx", "README.md", "predict.py", "classes.json", "candidate.json", "evaluation.json"}
-    assert names == expected | {"table.json", "table.html", "study.yaml", "work"}
+    assert names == expected | {"network.json", "table.json", "table.html", "study.yaml", "work"}
     compile((folder.path / "predict.py").read_text(), "predict.py", "exec")
 
 

@@ -174,6 +174,13 @@ def test_maps_of_a_network_without_stages_cannot_be_compared() -> None:
     )
 
 
+@pytest.mark.parametrize("base", ["no.such.module:network", "torchvision.resnet19", "torchvision.vit_b_16"])
+def test_a_network_that_cannot_be_read_is_one_problem(base: str) -> None:
+    """Nothing else can be said of it, its sizes neither."""
+    (problem,) = refusals(make_study(space={"base": base, "input_size": 32}))
+    assert problem.startswith("space.base: ")
+
+
 def test_sizes_that_an_existing_network_cannot_take_are_refused_by_their_key() -> None:
     draft = Draft(size=16)
     hidden = draft.add("relu", draft.linear("hidden", draft.flatten(draft.unit("begin", INPUT, 4)), 12))

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import ray.tune
 from by_hand import different, evaluated, make_study
+from drafts import residual
 from hypothesis import given
 from hypothesis import strategies as st
+from known_networks import study_about
 
 import nas.integrations.tune_trial
+from nas.candidates.baseline import baseline_candidate
 from nas.data import load
 from nas.errors import InputError, PlaceLost
 from nas.integrations.tune_trial import (
@@ -28,10 +31,13 @@ from nas.integrations.tune_trial import (
     unpacked,
 )
 from nas.records import State
+from nas.run_folder.network import keep_network
 from nas.run_folder.paths import RunFolder, read_evaluation
 from nas.study import Study
+from nas.study.file import dump_study
 from nas.tasks import CHECKPOINT_FILE, Rung, Task
 from nas.workbench import Workbench
+from search_spaces.existing import known
 
 OBJECTIVES = ("accuracy", "parameters", "size_bytes")
 
@@ -130,8 +136,40 @@ def test_what_no_candidate_is_to_blame_for_is_said(
     monkeypatch.setattr(ray.tune, "report", heard.append)
     for name, stand_in in {"_cpus": lambda: 1.0, "bench_of": lambda *_: None, failing: fails}.items():
         monkeypatch.setattr(nas.integrations.tune_trial, name, stand_in)
-    evaluate_trial({"order": Order(task_in(tmp_path / "run"), failing).to_json()}, "", "")
+    order = Order(task_in(tmp_path / "run"), failing).to_json()
+    evaluate_trial({"order": order}, dump_study(make_study()), str(tmp_path))
     assert heard == [{"number": 3, **said}]
+
+
+def test_a_worker_knows_an_existing_network_by_the_run_folder_or_says_that_it_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A candidate only names its network, by a digest."""
+    study = study_about(residual())
+    folder = RunFolder(tmp_path / "run")
+    keep_network(study, folder)
+    candidate = baseline_candidate(study)
+    task = replace(task_in(folder.path), candidate=candidate, folder=folder.artifact(candidate.id, "search", 1))
+    config, heard, benches = {"order": Order(task, "w").to_json()}, list[dict[str, Any]](), list[object]()
+
+    def bench(*_: object) -> None:
+        benches.append(known.blueprint_of(candidate.architecture.network))  # type: ignore[union-attr]
+        raise InputError("that will do")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray.tune, "get_checkpoint", lambda: None)
+    monkeypatch.setattr(ray.tune, "report", heard.append)
+    for name, stand_in in {"_cpus": lambda: 1.0, "bench_of": bench}.items():
+        monkeypatch.setattr(nas.integrations.tune_trial, name, stand_in)
+    for there in (True, False):
+        for table in ("_blueprints", "_read"):
+            monkeypatch.setattr(known, table, {})
+        if not there:
+            folder.network.unlink()
+        evaluate_trial(config, dump_study(study), str(tmp_path))
+    assert len(benches) == 1
+    assert heard[0] == {"number": 3, "refused": "that will do"}
+    assert heard[1]["refused"].startswith(f"{folder.path}: expected network.json")
 
 
 class Killed(BaseException):

@@ -9,11 +9,14 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from drafts import Draft
+from known_networks import study_about
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from toy_runtime import Toy
 
 from compressors.plan import CompressionPlan
+from nas.candidates.baseline import baseline_candidate
 from nas.data.decoding import Form
 from nas.registry import RUNTIMES
 from nas.report.card import model_card as make_card
@@ -22,6 +25,7 @@ from nas.report.details import facts
 from nas.runtimes.onnx.program import program
 from nas.runtimes.runtime import Usage
 from nas.study import Data, ReportOptions, Target
+from search_spaces.existing.blueprint import INPUT
 from search_spaces.spaces import MobileSpace
 
 DIGITS = [str(digit) for digit in range(10)]
@@ -214,6 +218,20 @@ def test_the_baseline_is_not_called_found(study, new_candidate, new_evaluation):
     )
     assert "found by" not in heads[0]
     assert "found by compact-nas (study digits-demo), which chose architecture, pruning" in heads[1]
+
+
+def test_an_existing_network_is_told_by_its_own_parts(new_evaluation):
+    """One of which may be called as ours are."""
+    draft = Draft(channels=1)
+    blueprint = draft.done(draft.unit("features", draft.add("relu", draft.conv("stem", INPUT, 4, bias=True)), 8))
+    study = study_about(blueprint)
+    candidate = baseline_candidate(study)
+    card = model_card(study, candidate, new_evaluation(candidate, phase="reference"), DIGITS)
+    assert "the network as it was given beside a search of compact-nas (study t)" in card
+    assert "\n3 parts, 3 layers.\n" in card
+    assert "which chose pruning and weight formats of the network known.networks:network together." in model_card(
+        study, candidate, new_evaluation(candidate), DIGITS
+    )
 
 
 def test_a_simulated_accuracy_is_not_said_to_be_the_file_s(study, new_candidate, new_evaluation):

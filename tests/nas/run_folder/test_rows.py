@@ -153,6 +153,9 @@ def test_structure_is_summed_up_by_hand(folder: RunFolder) -> None:
         "mean_bits": (72 * 8 + 100 * 4 + 100 * 32 + 50 * 2) / 322,
     }
     assert structure_of(()) == {}
+    hidden, last = layer("0", "linear", 8, 8 + 64, "int8", 16), layer("2", "linear", 5, 5 + 40, "fp32", 5)
+    perceptron = structure_of((hidden, last))
+    assert (perceptron["mean_width"], perceptron["kept_share"]) == (8.0, 0.5)
     assert set(STRUCTURE) <= set(trial_columns(make_study()))
 
 

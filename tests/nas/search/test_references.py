@@ -8,10 +8,12 @@ import pytest
 from by_hand import NUMBERS, drive, evaluated, finish, make_study, task_of
 
 from nas.candidates.baseline import baseline_candidate, quantized_baseline
+from nas.files import write_atomically
 from nas.records import State
-from nas.run_folder.paths import RunFolder, write_evaluation
-from nas.run_folder.rows import TrialRow
+from nas.run_folder.paths import RunFolder, read_evaluation, write_evaluation
+from nas.run_folder.rows import TrialNotes, TrialRow
 from nas.search.driver import WAIT, Done
+from nas.search.finalists import Finalists
 from nas.search.references import References, baseline_recipe
 from nas.search.upkeep import write_references
 from nas.study import Study
@@ -157,3 +159,49 @@ def test_a_worker_that_dies_three_times_over_it_costs_the_run_nothing(folder: Ru
         references.died(task, "worker killed by signal 9")
     assert named(references.rows()) == [("baseline fp32", "FAILED")]
     assert references.propose() == Done()
+
+
+def beside_finalists(study: Study, folder: RunFolder) -> tuple[Finalists, References]:
+    """The baseline's network is a finalist too, as it may be of an existing network."""
+    finalists = Finalists(study, folder)
+    finalists.add(0, TrialNotes.of(baseline_candidate(study), seed=4, epochs=2, training={}), [])
+    references = References(study, folder, finalists=finalists)
+    references.choose()
+    return finalists, references
+
+
+def test_a_baseline_among_the_finalists_is_trained_once(folder: RunFolder) -> None:
+    study = study_of()
+    finalists, references = beside_finalists(study, folder)
+    assert references.propose() is WAIT  # until the finalist, which comes first, is trained
+    task = task_of(finalists)
+    assert references.propose() is WAIT
+    write_atomically(task.folder / "weights.safetensors", b"weights")
+    final = finish(finalists, task)
+    quantized = task_of(references)
+    assert (quantized.candidate, quantized.number) == (quantized_baseline(study), 1)
+    (row,) = references.rows()
+    assert (row.reference, row.accuracy, row.epochs) == ("baseline fp32", final.accuracy, 8)
+    source = quantized.made_from
+    assert source is not None
+    assert source == folder.path / row.artifact != task.folder
+    assert (source / "weights.safetensors").read_bytes() == b"weights"
+    taken, own = read_evaluation(source), read_evaluation(task.folder)
+    assert taken is not None
+    assert own is not None
+    assert (taken.phase, own.phase, taken.validation) == ("reference", "final", own.validation)
+    finish(references, quantized)
+    assert references.propose() == Done()
+
+
+def test_a_finalist_that_ends_otherwise_is_no_baseline(folder: RunFolder) -> None:
+    """It may have broken a limit before it was trained; the baseline has none."""
+    finalists, references = beside_finalists(study_of(), folder)
+    finish(finalists, task_of(finalists), State.INFEASIBLE)
+    assert task_of(references).phase == "reference"
+
+
+def test_a_finalist_that_is_taught_is_no_baseline(folder: RunFolder) -> None:
+    taught = study_of(finals={"teacher": "self"})
+    _, references = beside_finalists(taught, folder)
+    assert task_of(references).phase == "reference"

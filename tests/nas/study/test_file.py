@@ -761,6 +761,7 @@ def test_what_may_change_in_a_run_that_goes_on() -> None:
         "search.trial_gigabytes", "search.finalists", "search.epoch_budget", "search.repeat_share",
         "search.stop_when_gain_below", "finals", "baseline", "data.cache", "data.split_seed", "data.group_scope",
         "artifacts", "report", "search.ray", "search.storage", "tracking", "targets.*.device", "targets.*.agent",
+        "space.trusted",
     }  # fmt: skip
 
 
