@@ -4,7 +4,8 @@
         --json studies/results/existing.json
 
 torchvision's ResNet-18 with its stock stem at 32 pixels (37 M MACs) is trained on 10 000 images of CIFAR-10, which lies
-in FOLDER/cifar10 as images (train/<class>/*.jpg, test/<class>/*.jpg). Three ways go on from these weights:
+in FOLDER/cifar10 as images (train/<class>/*.jpg, test/<class>/*.jpg). Three ways go on from these weights; the first
+needs torch-pruning to be installed:
 
 * torch-pruning: its own pruner of least norms down to half the MACs; the network that it leaves is fine-tuned and
   quantized by this project's recipe;
