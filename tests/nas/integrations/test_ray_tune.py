@@ -87,6 +87,7 @@ class Broken(tune.Callback):
 def by_hand_in_tune(study: Study, log: Path) -> Callable[[dict[str, Any]], None]:
     """What stands for a training on a node without the driver's disk: 4 epochs in no time, each noted in `log`."""
     cloudpickle.register_pickle_by_value(by_hand)
+    evaluated = by_hand.evaluated  # not the module: whole, its classes would be made anew, in this process too
 
     def candidate(config: dict[str, Any]) -> None:
         order = replace(Order.from_json(config["order"]), word="of another disk")
@@ -96,7 +97,7 @@ def by_hand_in_tune(study: Study, log: Path) -> Callable[[dict[str, Any]], None]
                     unpacked(Path(place), task)
             task.folder.mkdir(parents=True, exist_ok=True)
             reached = task.folder / "epochs"
-            found = by_hand.evaluated(task, study)
+            found = evaluated(task, study)
             for epoch in range(int(reached.read_text()) + 1 if reached.exists() else 1, 5):
                 reached.write_text(str(epoch))
                 with log.open("a") as out:
