@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from compressors.budgets import own_grid
 from compressors.plan import CompressionPlan, kept_channels
 from nas.candidates.candidate import Candidate, canonical
 from nas.candidates.sampling import prunable_groups, sample_of
@@ -65,7 +66,7 @@ def kept_of(
                 raise InputError(
                     f"--ratio: {layer} and {other} are cut together: expected one ratio, got {earlier:g} and {ratio:g}"
                 )
-            kept[group.name] = kept_channels(group.width, ratio, max(1, grid // group.unit))
+            kept[group.name] = kept_channels(group.width, ratio, own_grid(grid, group.unit))
     return kept
 
 

@@ -6,6 +6,7 @@ import random
 
 import torch
 from cut_by_hand import masked, removed_from
+from drafted import CLASSES, built
 from drafts import Draft, drafts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,22 +15,11 @@ from torch import Tensor, nn
 from compressors.folding import fold_batch_norm
 from compressors.pruning import Group, prune
 from search_spaces.existing.blueprint import INPUT, Blueprint
-from search_spaces.existing.building import ExistingNetwork
 from search_spaces.existing.groups import groups_of
 from search_spaces.existing.parts import layers_of
 
 torch.set_num_threads(1)
-SIZE, CLASSES = 8, 3
-
-
-def built(blueprint: Blueprint) -> ExistingNetwork:
-    """Random weights, biases and statistics, in double precision."""
-    network = ExistingNetwork(blueprint, CLASSES).double().eval()
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                value.copy_(torch.rand_like(value) + 0.5 if "var" in name else torch.randn_like(value))
-    return network
+SIZE = 8
 
 
 def scores(_: nn.Module, group: Group) -> Tensor:

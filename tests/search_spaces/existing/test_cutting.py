@@ -8,28 +8,18 @@ from collections.abc import Mapping, Sequence
 import pytest
 import torch
 from cut_by_hand import CutByHand, masked, removed_from
+from drafted import CLASSES, built
 from drafts import DRAFTS, drafts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces.existing.blueprint import Blueprint
-from search_spaces.existing.building import ExistingNetwork
 from search_spaces.existing.executed import folded_norms
 from search_spaces.existing.groups import groups_of
 from search_spaces.existing.parts import layers_of
 from search_spaces.layers import ChannelGroup
 
-SIZE, CLASSES = 8, 3
-
-
-def built(blueprint: Blueprint) -> ExistingNetwork:
-    """Random weights, biases and statistics, in double precision."""
-    network = ExistingNetwork(blueprint, CLASSES).double().eval()
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                value.copy_(torch.rand_like(value) + 0.5 if "var" in name else torch.randn_like(value))
-    return network
+SIZE = 8
 
 
 def chosen(groups: Sequence[ChannelGroup], kept: Mapping[str, int], seed: int) -> dict[str, list[int]]:
